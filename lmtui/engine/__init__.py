@@ -1,0 +1,1 @@
+"""The model behind everything: distributions, decoding, scoring."""

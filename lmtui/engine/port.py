@@ -1,0 +1,129 @@
+"""The engine as everyone else sees it.
+
+Owns the contract between whoever computes distributions and whoever shows them.
+Imports nothing but values, so that screens and fakes can use it without torch.
+
+An engine is not thread-safe: one thread owns it and makes every call, and runs
+each iterator to its end (or closes it) before the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from lmtui.engine.types import (
+    BosRule,
+    Capabilities,
+    Distribution,
+    Encoding,
+    EngineInfo,
+    Finish,
+    Message,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
+
+Stop = Callable[[], bool]
+"""Polled between tokens and between parts of a prompt; True ends the work."""
+
+Progress = Callable[[int, int], None]
+"""Called with (tokens done, tokens in all) while a long prompt is read."""
+
+
+class Engine(Protocol):
+    """A language model: text so far → probability of every next token."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can tell."""
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        """Tokenise a document; special-token strings in it stay ordinary text.
+
+        Raises:
+            LmtuiError: `bos` is "yes" and the tokenizer has no BOS token.
+        """
+
+    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> Prompt:
+        """Lay out a conversation for the model, up to where its answer begins.
+
+        `prefill` is the beginning of that answer. Message text never becomes a
+        control token.
+        """
+
+    def look(
+        self,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Distribution:
+        """The distribution of the token after `ids`.
+
+        Raises:
+            LmtuiError: `ids` is empty or does not fit the context.
+            Cancelled: `stop` answered True.
+        """
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int = 0,
+        count: int = 20,
+    ) -> Distribution:
+        """The distribution of an earlier position under other settings.
+
+        Exactly what the sampler would have drawn from, without running the model
+        (a position older than the last 64 costs one forward). `start` and `count`
+        page through the ranking of the whole vocabulary.
+
+        Raises:
+            KeyError: there was never such a handle.
+        """
+
+    def generate(
+        self,
+        prompt: Prompt,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: Progress | None = None,
+    ) -> Iterator[Step | Finish]:
+        """Draw tokens one by one; the last item is the `Finish`.
+
+        Raises:
+            LmtuiError: the prompt is empty or leaves no room in the context.
+        """
+
+    def score(
+        self,
+        ids: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        top: int = 0,
+        stop: Stop = lambda: False,
+    ) -> Iterator[ScoredToken]:
+        """What the model thought of each of `ids`, in order.
+
+        `prefix` (BOS, or a prompt) is context for every window and is not scored.
+        Windows start at multiples of `stride`; a token is scored once, in the first
+        window that gives it at least `window - stride` tokens of context.
+
+        Raises:
+            LmtuiError: window or stride can't be used.
+            Cancelled: `stop` answered True.
+        """
