@@ -1,0 +1,179 @@
+"""Models worth trying, by a short name.
+
+Owns the list and the search in it. Knows nothing of what is on this machine, and
+imports neither torch nor any other library. Sizes are those of the published
+weights, rounded; the default model's are exact.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+DEFAULT = "smollm2-135m-instruct"
+"""The name of the model that is used when none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model of the catalogue."""
+
+    name: str
+    """What `--model` takes."""
+    hub_id: str
+    """Its home on the Hub, `owner/name`; where it comes from, but for the default."""
+    parameters: int
+    """Weights that the model is made of, about."""
+    download: int
+    """Bytes to fetch, about."""
+    context: int
+    """Most tokens that the model was made for."""
+    licence: str
+    note: str
+    """One line on what it is good for."""
+    chat: bool = True
+    """Whether it was taught to answer; a base model only continues text."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the model used when none is named."""
+        return self.name == DEFAULT
+
+    def weight_bytes(self, bytes_per_weight: int = 4) -> int:
+        """Bytes of the weights in memory, float32 unless told otherwise."""
+        return self.parameters * bytes_per_weight
+
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry(
+        DEFAULT,
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        134_515_008,
+        92_871_040,
+        8_192,
+        "Apache-2.0",
+        "the default: small enough for any machine; fetched without an account",
+    ),
+    Entry(
+        "smollm2-135m",
+        "HuggingFaceTB/SmolLM2-135M",
+        135_000_000,
+        273_000_000,
+        8_192,
+        "Apache-2.0",
+        "the base model behind the default: continues text, does not chat",
+        chat=False,
+    ),
+    Entry(
+        "smollm2-360m-instruct",
+        "HuggingFaceTB/SmolLM2-360M-Instruct",
+        362_000_000,
+        727_000_000,
+        8_192,
+        "Apache-2.0",
+        "the default's bigger sibling, still quick on a laptop",
+    ),
+    Entry(
+        "smollm2-1.7b-instruct",
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+        1_710_000_000,
+        3_420_000_000,
+        8_192,
+        "Apache-2.0",
+        "sound English answers and rewriting",
+    ),
+    Entry(
+        "smollm3-3b",
+        "HuggingFaceTB/SmolLM3-3B",
+        3_080_000_000,
+        6_170_000_000,
+        65_536,
+        "Apache-2.0",
+        "six languages, long context, can reason aloud",
+    ),
+    Entry(
+        "qwen2.5-0.5b-instruct",
+        "Qwen/Qwen2.5-0.5B-Instruct",
+        494_000_000,
+        1_000_000_000,
+        32_768,
+        "Apache-2.0",
+        "many languages in half a gigabyte of weights",
+    ),
+    Entry(
+        "qwen3-0.6b",
+        "Qwen/Qwen3-0.6B",
+        600_000_000,
+        1_520_000_000,
+        40_960,
+        "Apache-2.0",
+        "many languages, can reason aloud",
+    ),
+    Entry(
+        "qwen3-1.7b",
+        "Qwen/Qwen3-1.7B",
+        1_720_000_000,
+        4_080_000_000,
+        40_960,
+        "Apache-2.0",
+        "stronger at mathematics and code, can reason aloud",
+    ),
+    Entry(
+        "qwen3-4b-instruct-2507",
+        "Qwen/Qwen3-4B-Instruct-2507",
+        4_020_000_000,
+        8_060_000_000,
+        262_144,
+        "Apache-2.0",
+        "the most able of this list; needs a GPU or patience",
+    ),
+    Entry(
+        "olmo-2-1b-instruct",
+        "allenai/OLMo-2-0425-1B-Instruct",
+        1_480_000_000,
+        2_980_000_000,
+        4_096,
+        "Apache-2.0",
+        "open down to its training data",
+    ),
+    Entry(
+        "granite-3.3-2b-instruct",
+        "ibm-granite/granite-3.3-2b-instruct",
+        2_530_000_000,
+        5_070_000_000,
+        131_072,
+        "Apache-2.0",
+        "careful instructions, summaries and code, long context",
+    ),
+    Entry(
+        "gpt2",
+        "openai-community/gpt2",
+        124_000_000,
+        550_000_000,
+        1_024,
+        "MIT",
+        "the classic base model: continues text, does not chat",
+        chat=False,
+    ),
+)
+
+
+def find(name: str) -> Entry | None:
+    """The entry called `name`, or whose Hub id that is; case does not matter."""
+    wanted = name.lower()
+    for entry in CATALOGUE:
+        if wanted in (entry.name, entry.hub_id.lower()):
+            return entry
+    return None
+
+
+def default() -> Entry:
+    """The model that is used when none is named."""
+    return CATALOGUE[0]
+
+
+def closest(name: str, count: int = 3) -> tuple[str, ...]:
+    """Names that look like `name`, the most alike first; maybe none."""
+    names = [entry.name for entry in CATALOGUE]
+    wanted = name.lower().rsplit("/", 1)[-1]
+    return tuple(difflib.get_close_matches(wanted, names, n=count, cutoff=0.5))

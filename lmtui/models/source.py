@@ -1,0 +1,116 @@
+"""What `--model` names.
+
+Owns the one place where a word of the user becomes a kind of model. Looks at the
+disk but reads no weights, and never at the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+GGUF_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """The model that is used when none is named."""
+
+    name: str = catalogue.DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model of the Hub, which may be in a local cache already."""
+
+    name: str
+    """As the user names it."""
+    hub_id: str
+    """`owner/name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderModel:
+    """A folder in Hugging Face format."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """A GGUF file."""
+
+    name: str
+    path: Path
+
+
+Source = DefaultModel | HubModel | FolderModel | GgufModel
+
+
+def resolve(spec: str | None) -> Source:
+    """Find out what `spec` names: nothing, a catalogue name, a path or a Hub id.
+
+    A path that exists comes before a Hub id of the same spelling.
+
+    Raises:
+        LmtuiError: it names nothing that could be a model.
+    """
+    spec = spec.strip() if spec else ""
+    if not spec:
+        return DefaultModel()
+    if (entry := catalogue.find(spec)) and not Path(spec).exists():
+        return DefaultModel() if entry.is_default else HubModel(spec, entry.hub_id)
+    path = Path(spec).expanduser()
+    if _exists(path):
+        return _on_disk(spec, path)
+    if _HUB_ID.fullmatch(spec) and not spec.lower().endswith(".gguf"):
+        return HubModel(spec, spec)
+    raise _nothing(spec)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or not a path at all
+        return False
+
+
+def _on_disk(name: str, path: Path) -> Source:
+    path = path.absolute()
+    if path.is_dir():
+        return FolderModel(name, path)
+    if not path.is_file():
+        raise LmtuiError(
+            "this is neither a file nor a folder",
+            str(path),
+            "Name a folder in Hugging Face format or a .gguf file.",
+        )
+    if path.suffix.lower() == ".gguf" or _magic(path) == GGUF_MAGIC:
+        return GgufModel(name, path)
+    hint = "Name a folder in Hugging Face format or a .gguf file."
+    if path.suffix in (".safetensors", ".json"):
+        hint = f"Name the folder it lies in: --model {path.parent}"
+    raise LmtuiError("this file is not a model", str(path), hint)
+
+
+def _magic(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError:
+        return b""
+
+
+def _nothing(spec: str) -> LmtuiError:
+    alike = catalogue.closest(Path(spec).stem if "/" in spec else spec)
+    if alike:
+        hint = f"Did you mean {' or '.join(alike)}?"
+    else:
+        hint = "See `lmtui models list` for names, or give a path that exists."
+    return LmtuiError("there is no such model", spec, hint)
