@@ -1,0 +1,61 @@
+"""Whether a model fits into memory, asked before it is loaded.
+
+Owns the estimates. They are deliberately plain: weights in the dtype they are
+computed in, a share for what loading holds besides, and a fixed part for the
+libraries and a short context. Knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+from lmtui.models.disk import size
+
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+_FIXED = 300_000_000  # bytes: libraries, activations, a short context
+_SHARE = 1.1  # of the weights: what loading holds besides them
+# Measured on the default model: transformers holds the dequantised tensors while
+# it fills the model, so that a GGUF file is in memory twice for a moment.
+_GGUF_SHARE = 2.1
+
+
+def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int:
+    """Bytes of memory that loading takes at its peak, about."""
+    share = _GGUF_SHARE if from_gguf else _SHARE
+    return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
+
+
+def require_memory(
+    parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
+) -> None:
+    """Make sure that a model of so many weights fits into `have` bytes.
+
+    Raises:
+        LmtuiError: it does not; both numbers are named.
+    """
+    need = bytes_needed(parameters, dtype, from_gguf=from_gguf)
+    if need <= have:
+        return
+    raise LmtuiError(
+        "this model is too big for the memory that is free",
+        f"about {size(need)} are needed in {dtype}, {size(have)} are free on {where}",
+        _smaller(parameters, dtype, have),
+    )
+
+
+def _smaller(parameters: int, dtype: str, have: int) -> str:
+    hints = []
+    if dtype == "float32" and bytes_needed(parameters, "bfloat16") <= have:
+        hints.append("use --dtype bfloat16")
+    fitting = [
+        entry
+        for entry in catalogue.CATALOGUE
+        if entry.chat and bytes_needed(entry.parameters, "float32") <= have
+    ]
+    if fitting:
+        best = max(fitting, key=lambda entry: entry.parameters)
+        hints.append(f"use a smaller model (--model {best.name})")
+    hints.append("close other programs")
+    text = ", or ".join(hints)
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,210 @@
+"""GGUF files as ordinary models, kept for the next start.
+
+Owns the dequantised copies: one folder for each file's SHA-256 and dtype, with
+safetensors and tokenizer.json, complete or absent. Reading a GGUF file takes many
+seconds, its copy a fraction of one. Torch and transformers are imported inside
+the functions: they take seconds, and a cache that is complete needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import digests, disk
+from lmtui.models.folder import read_folder
+from lmtui.models.foreign import refuse_incomplete
+from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.quiet import offline, quiet
+
+if TYPE_CHECKING:
+    import torch
+
+_MANIFEST = "lmtui.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantised:
+    """What became of a GGUF file: a folder, or a model in memory without one."""
+
+    folder: Path | None
+    """Where it is kept; None when it could not be."""
+    model: Any = None
+    """The model, when it was made just now and could not be kept."""
+    tokenizer: Any = None
+
+
+def cache_root() -> Path:
+    """Where the copies are."""
+    return paths.cache_folder() / "gguf"
+
+
+def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | None:
+    """The complete copy of `file` in `dtype` (`float32`, …), or None.
+
+    Raises:
+        LmtuiError: the file can't be read.
+    """
+    folder = _folder(digests.file_digest(file, on_progress), dtype)
+    return folder if _is_complete(folder) else None
+
+
+def dequantise(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> Dequantised:
+    """Read `file` into `dtype` and keep the result, if it can be kept.
+
+    A full disk or an unwritable cache costs a warning, not the model.
+
+    Raises:
+        LmtuiError: transformers can't read this file.
+    """
+    name = str(dtype).removeprefix("torch.")
+    folder = _folder(digests.file_digest(file, on_progress), name)
+    model, tokenizer = _read(file, dtype, on_progress)
+    on_progress(Progress(f"keeping {file.name} for the next start"))
+    try:
+        _keep(model, tokenizer, folder, file.name)
+    except Exception as error:  # whatever it was, the model itself is fine
+        on_progress(Progress(_not_kept(file, error), warning=True))
+        return Dequantised(None, model, tokenizer)
+    return Dequantised(folder)
+
+
+def copies() -> Iterator[tuple[Path, str, int]]:
+    """Every copy: its folder, the name of the GGUF file, and its bytes."""
+    for folder in sorted(cache_root().glob("*")):
+        manifest = _manifest(folder)
+        if manifest is not None:
+            size = sum(manifest["files"].values())
+            yield folder, str(manifest.get("source", folder.name)), size
+
+
+def _folder(digest: str, dtype: str) -> Path:
+    return cache_root() / f"{digest}-{dtype}"
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether every file that was written is there in full, by this version."""
+    manifest = _manifest(folder)
+    if manifest is None or manifest.get("transformers") != _transformers_version():
+        return False
+    try:
+        same = all(
+            (folder / name).stat().st_size == size
+            for name, size in manifest["files"].items()
+        )
+        return same and bool(read_folder(folder).weights)
+    except (OSError, LmtuiError):
+        return False
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    right = isinstance(manifest, dict) and manifest.get("format") == _FORMAT
+    return manifest if right and isinstance(manifest.get("files"), dict) else None
+
+
+def _transformers_version() -> str:
+    """Its reading of GGUF changes now and then; a copy of another one is remade."""
+    import importlib.metadata
+
+    return importlib.metadata.version("transformers")
+
+
+def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    what = f"dequantising {file.name}, once"
+    on_progress(Progress(what))
+    with _alone(file) as folder, quiet(), offline(), _bars(what, on_progress):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
+        )
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            gguf_file=file.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    refuse_incomplete(info, file)
+    return model.eval(), tokenizer
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[str]:
+    """A folder with nothing but `file`: its neighbours must not be read with it."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
+        os.symlink(file.resolve(), Path(folder) / file.name)
+        yield folder
+
+
+@contextmanager
+def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
+    """Turn the bar that transformers draws while it dequantises into reports.
+
+    That bar obeys no switch, so it is replaced where it is looked up.
+    """
+    import transformers.modeling_gguf_pytorch_utils as reader
+
+    def counted(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
+        everything = list(items)
+        for done, item in enumerate(everything):
+            on_progress(Progress(what, done, len(everything), unit="tensors"))
+            yield item
+
+    before = getattr(reader, "tqdm", None)
+    reader.tqdm = counted
+    try:
+        yield
+    finally:
+        reader.tqdm = before
+
+
+def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
+    root = paths.ensure_folder(folder.parent)
+    need = sum(p.numel() * p.element_size() for p in model.parameters())
+    disk.require_space(root, need)
+    with paths.scratch_folder(root) as scratch, quiet():
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        _seal(scratch, folder, source)
+
+
+def _seal(scratch: Path, folder: Path, source: str) -> None:
+    """Write down what is complete, make it durable, and give it its name."""
+    files = {file.name: file.stat().st_size for file in scratch.iterdir()}
+    manifest = {
+        "format": _FORMAT,
+        "source": source,
+        "transformers": _transformers_version(),
+        "files": files,
+    }
+    (scratch / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for file in scratch.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    shutil.rmtree(folder, ignore_errors=True)  # of another version, or damaged
+    os.rename(scratch, folder)
+    folder.chmod(0o755)
+
+
+def _not_kept(file: Path, error: Exception) -> str:
+    full = disk.is_disk_full(error) or getattr(error, "title", "") == "the disk is full"
+    why = "the disk is full" if full else str(error)
+    return f"{file.name} can't be kept for a faster next start: {why}"

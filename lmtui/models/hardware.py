@@ -1,0 +1,171 @@
+"""What this machine has: processors, memory, devices.
+
+Owns the choice of device, dtype and number of threads. Torch is imported inside
+the functions that need it, because it takes seconds and `--help` must not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from lmtui.errors import LmtuiError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["exact", "fast"]
+DTYPES = ("float32", "bfloat16", "float16")
+
+_STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def default_threads() -> int:
+    """Physical cores that this process may use; at least 1.
+
+    A second thread on the same core only gets in the way of matrix products.
+    """
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        physical = min(physical, len(os.sched_getaffinity(0)))
+    quota = _cpu_quota()
+    return max(1, min(physical, math.ceil(quota)) if quota else physical)
+
+
+def available_ram() -> int:
+    """Bytes of memory that this process can still take without swapping."""
+    free = psutil.virtual_memory().available
+    limits = [left for left in (_cgroup2_left(), _cgroup1_left()) if left is not None]
+    return max(0, min([free, *limits]))
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes free for weights on `device`; MPS shares the machine's memory."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_ram()
+
+
+def devices() -> tuple[str, ...]:
+    """The devices torch can use here, the preferred first."""
+    import torch
+
+    names: list[str] = []
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        names += ["cuda"] + [f"cuda:{i}" for i in range(count) if count > 1]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return (*names, "cpu")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`, or the best there is for `auto`.
+
+    Raises:
+        LmtuiError: there is no such device here.
+    """
+    import torch
+
+    present = devices()
+    if name == "auto":
+        return torch.device(present[0])
+    if name in present or (name == "cuda:0" and "cuda" in present):
+        return torch.device(name)
+    known = name.partition(":")[0] in ("cuda", "mps")
+    title = "this device is not on this machine" if known else "unknown device"
+    raise LmtuiError(title, name, f"Give one of: {', '.join(('auto', *present))}.")
+
+
+def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
+    """The dtype to compute in: float32 on CPU, the model's own on a GPU.
+
+    `stored` is what the weights are kept in, as safetensors and GGUF call it.
+
+    Raises:
+        LmtuiError: `name` is no dtype that we compute in.
+    """
+    import torch
+
+    if name == "auto":
+        name = "float32" if device.type == "cpu" else _STORED.get(stored, "float32")
+    if name not in DTYPES:
+        options = ", ".join(("auto", *DTYPES))
+        raise LmtuiError("unknown dtype", name, f"Give one of: {options}.")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def precision_of(dtype: torch.dtype, device: torch.device, stored: str) -> Precision:
+    """`exact` for float32, and on a GPU for the model's own dtype; else `fast`."""
+    name = str(dtype).removeprefix("torch.")
+    own = device.type != "cpu" and name == _STORED.get(stored)
+    return "exact" if name == "float32" or own else "fast"
+
+
+def _number(file: Path) -> int | None:
+    """The number in a control file; None for `max`, nonsense or no such file."""
+    try:
+        return int(file.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _cgroups() -> list[Path]:
+    """This process's own groups and the root: limits can be set at either."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    own = [line.split(":", 2)[2].lstrip("/") for line in lines if line.count(":") > 1]
+    return [Path(name) for name in dict.fromkeys([*own, ""])]
+
+
+def _cgroup2_left() -> int | None:
+    left = []
+    for group in _cgroups():
+        folder = _CGROUP / group
+        limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+        if limit is not None and used is not None:
+            left.append(limit - used + _inactive(folder / "memory.stat"))
+    return min(left, default=None)
+
+
+def _cgroup1_left() -> int | None:
+    left = []
+    for group in _cgroups():
+        folder = _CGROUP / "memory" / group
+        limit = _number(folder / "memory.limit_in_bytes")
+        used = _number(folder / "memory.usage_in_bytes")
+        if limit is not None and used is not None:
+            left.append(limit - used + _inactive(folder / "memory.stat"))
+    return min(left, default=None)
+
+
+def _inactive(stat: Path) -> int:
+    """Bytes of file pages that the kernel gives back when they are needed."""
+    try:
+        lines = stat.read_text().splitlines()
+    except OSError:
+        return 0
+    pages = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(pages.get("total_inactive_file", pages.get("inactive_file", "0")))
+
+
+def _cpu_quota() -> float | None:
+    """Processors that a control group grants, or None without a limit."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        quota = str(_number(_CGROUP / "cpu" / "cpu.cfs_quota_us") or -1)
+        period = str(_number(_CGROUP / "cpu" / "cpu.cfs_period_us") or 100_000)
+    if not quota.isdigit() or not period.isdigit() or int(quota) == 0:
+        return None
+    return int(quota) / int(period)

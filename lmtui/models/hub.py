@@ -1,0 +1,189 @@
+"""Models by their Hub id.
+
+Owns the order: the local caches first, without any network; then a quick look
+whether the Hub answers at all; then the download, into our own folder when
+LMTUI_HOME names one, else into the cache that other programs share.
+huggingface_hub is imported inside the functions: it takes a third of a second.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import disk, local_hub
+from lmtui.models.folder import pickles_only, read_folder
+from lmtui.models.local_hub import find_local
+from lmtui.models.progress import OnProgress, Progress, ignore
+
+__all__ = ["download", "find_local", "is_reachable"]
+
+_PATIENCE = 2.2  # seconds, names and all, until the Hub counts as out of reach
+
+# Small files first: a folder with whole weights then has everything else too.
+_SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
+_WEIGHTS = ["model*.safetensors"]
+_BESIDES = ["*/*", "*.msgpack", "*.onnx"]
+
+
+def is_reachable(patience: float = _PATIENCE) -> bool:
+    """Whether the Hub answers within `patience` seconds, through any proxy."""
+    answer: queue.Queue[bool] = queue.Queue()
+    # A daemon: looking up a name can't be interrupted, only left behind.
+    threading.Thread(target=_knock, args=(answer, patience), daemon=True).start()
+    try:
+        return answer.get(timeout=patience)
+    except queue.Empty:
+        return False
+
+
+def _knock(answer: queue.Queue[bool], patience: float) -> None:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=patience)
+    except Exception:  # whatever it is, there was no answer
+        answer.put(False)
+    else:
+        answer.put(True)
+
+
+def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
+    """Fetch the model `hub_id`; the folder it is in. What is there is not fetched.
+
+    Raises:
+        LmtuiError: no network, no such model, no right to it, no space, or no
+            safetensors in it.
+    """
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode() or not is_reachable():
+        raise _out_of_reach(hub_id, offline=is_offline_mode())
+    target = local_hub.download_folder()
+    if paths.home():
+        paths.ensure_folder(target)
+    with _explained(hub_id, target):
+        total = _size(hub_id)
+        disk.require_space(target, total - local_hub.bytes_of(hub_id))
+        folder = _fetch(hub_id, target, total, on_progress)
+    read_folder(folder)
+    return folder
+
+
+def _size(hub_id: str) -> int:
+    """Bytes of the weights, once it is certain that they are safetensors."""
+    from huggingface_hub import HfApi
+
+    files = HfApi().model_info(hub_id, files_metadata=True, timeout=10).siblings or []
+    sizes = {file.rfilename: file.size or 0 for file in files}
+    weights = [name for name in sizes if name.endswith(".safetensors")]
+    if not weights:
+        raise _no_weights(hub_id, list(sizes))
+    return sum(sizes[n] for n in weights if n.startswith("model") and "/" not in n)
+
+
+def _fetch(hub_id: str, target: Path, total: int, on_progress: OnProgress) -> Path:
+    from huggingface_hub import snapshot_download
+
+    what = f"fetching {hub_id}"
+    on_progress(Progress(what, 0, total))
+    for patterns in (_SMALL, _WEIGHTS):
+        folder = snapshot_download(
+            hub_id,
+            cache_dir=target,
+            allow_patterns=patterns,
+            ignore_patterns=_BESIDES,
+            tqdm_class=_bar(what, total, on_progress),
+        )
+    return Path(folder)
+
+
+def _bar(what: str, total: int, on_progress: OnProgress) -> type[Any]:
+    """The library's bar class with the drawing left out and the bytes reported."""
+    from huggingface_hub.utils import tqdm
+
+    class Reporting(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.counts_bytes = kwargs.get("unit") == "B"
+            self.reported = 0
+            kwargs["disable"] = True
+            super().__init__(*args, **kwargs)
+
+        def update(self, n: float | None = 1) -> None:
+            if self.counts_bytes:
+                self.reported += int(n or 0)
+                on_progress(Progress(what, min(self.reported, total), total))
+
+    return Reporting
+
+
+@contextmanager
+def _explained(hub_id: str, target: Path) -> Iterator[None]:
+    """Give the library's errors a title and a hint."""
+    try:
+        yield
+    except LmtuiError:
+        raise
+    except Exception as error:
+        raise _explain(error, hub_id, target) from error
+
+
+def _explain(error: Exception, hub_id: str, target: Path) -> LmtuiError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return LmtuiError(
+            "this model is only given to those who agree to its terms",
+            hub_id,
+            "Agree on its page on the Hub, then log in with `hf auth login`.",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        return LmtuiError(
+            "the Hub has no such model, or it is private",
+            hub_id,
+            "Check the spelling, or log in with `hf auth login`. A folder needs a "
+            "path that exists.",
+        )
+    if disk.is_disk_full(error):
+        return disk.disk_full(target)
+    words = " ".join(str(error).split())[:300] or type(error).__name__
+    return LmtuiError(
+        "the model could not be fetched from the Hub",
+        f"{hub_id}: {words}",
+        "Try again; what has arrived is kept and not fetched twice.",
+    )
+
+
+def _no_weights(hub_id: str, names: list[str]) -> LmtuiError:
+    if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
+        return pickles_only(hub_id)
+    gguf = any(name.endswith(".gguf") for name in names)
+    return LmtuiError(
+        "this repository of the Hub holds no safetensors",
+        hub_id,
+        f"Fetch one of its .gguf files with `hf download {hub_id} FILE` and name it."
+        if gguf
+        else "Use a repository that holds a model in safetensors.",
+    )
+
+
+def _out_of_reach(hub_id: str, *, offline: bool) -> LmtuiError:
+    if offline:
+        return LmtuiError(
+            "this model is not on this machine and HF_HUB_OFFLINE forbids fetching it",
+            hub_id,
+            "Unset HF_HUB_OFFLINE, or use a model that `lmtui models list` shows here.",
+        )
+    return LmtuiError(
+        "this model is not on this machine and the Hub can't be reached",
+        hub_id,
+        "Connect once to fetch it, or use a model that `lmtui models list` shows "
+        "here. A folder needs a path that exists.",
+    )

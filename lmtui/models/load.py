@@ -1,0 +1,233 @@
+"""From what the user names to a model that runs.
+
+Owns the order: find the source, look at its files, see that it fits, load it. The
+libraries' own errors are given a title and a hint here. Torch and transformers
+are imported inside the functions: they take seconds, and most errors come before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui.errors import LmtuiError
+from lmtui.models import fetch, fit, gguf_cache, hardware, hub, source
+from lmtui.models.folder import ModelFolder, has_tokenizer, read_folder
+from lmtui.models.foreign import (
+    explained,
+    refuse_incomplete,
+    refuse_other_kinds,
+)
+from lmtui.models.gguf_header import GgufHeader, read_gguf_header
+from lmtui.models.hardware import Precision
+from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.quiet import offline, quiet
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to run, and what was decided on the way."""
+
+    model: PreTrainedModel
+    """In evaluation mode, on its device."""
+    tokenizer: PreTrainedTokenizerBase
+    """A fast one."""
+    name: str
+    """As the user names it."""
+    folder: Path
+    """Where weights and tokenizer were read from."""
+    device: torch.device
+    dtype: torch.dtype
+    precision: Precision
+    threads: int
+    """Threads that torch computes with."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a model will be loaded."""
+
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    precision: Precision
+    on_progress: OnProgress
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def load(
+    spec: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    on_progress: OnProgress = ignore,
+) -> Loaded:
+    """Load the model that `spec` names; None is the default model.
+
+    Fetches it first where it has to. No library reaches for the network while
+    it loads, prints, or runs code that came with a model.
+
+    Raises:
+        LmtuiError: there is no such model, it can't be had, or can't be used here.
+    """
+    found = source.resolve(spec)
+    place = locate(found, on_progress)
+    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
+    count = _start_torch(threads)
+    plan = _plan(found.name, looked, device, dtype, on_progress)
+    if isinstance(looked, GgufHeader):
+        model, tokenizer, folder = _load_gguf(looked, plan)
+    else:
+        model, tokenizer, folder = _load_folder(looked, plan)
+    return Loaded(
+        model=model.to(plan.device).eval(),
+        tokenizer=tokenizer,
+        name=plan.name,
+        folder=folder,
+        device=plan.device,
+        dtype=plan.dtype,
+        precision=plan.precision,
+        threads=count,
+    )
+
+
+def locate(found: source.Source, on_progress: OnProgress = ignore) -> Path:
+    """The folder or `.gguf` file of a model, fetched first where it has to be.
+
+    Raises:
+        LmtuiError: it can't be had.
+    """
+    if isinstance(found, source.DefaultModel):
+        return fetch.default_model(on_progress)
+    if isinstance(found, source.HubModel):
+        return hub.find_local(found.hub_id) or hub.download(found.hub_id, on_progress)
+    return found.path
+
+
+def _start_torch(threads: int | None) -> int:
+    """Set the number of threads, before the first operation."""
+    count = hardware.default_threads() if threads is None else threads
+    if count < 1:
+        raise LmtuiError("threads is out of range", str(count), "Give at least 1.")
+    import torch
+
+    torch.set_num_threads(count)
+    return count
+
+
+def _plan(
+    name: str,
+    looked: ModelFolder | GgufHeader,
+    device: str,
+    dtype: str,
+    on_progress: OnProgress,
+) -> _Plan:
+    stored = looked.dtype if isinstance(looked, ModelFolder) else _gguf_dtype(looked)
+    chosen = hardware.choose_device(device)
+    computed = hardware.choose_dtype(dtype, chosen, stored)
+    precision = hardware.precision_of(computed, chosen, stored)
+    return _Plan(name, chosen, computed, precision, on_progress)
+
+
+def _gguf_dtype(header: GgufHeader) -> str:
+    """A quantised file has no dtype of its own: float32 holds all it says."""
+    main = next(iter(header.by_type), "F32")
+    return main if main in ("F16", "BF16") else "F32"
+
+
+def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
+    _refuse_unreadable(header)
+    file, report = header.path, plan.on_progress
+    folder = gguf_cache.cached_folder(file, plan.dtype_name, report)
+    if folder is None:
+        _require_memory(header.parameters, plan, from_gguf=True)
+        with explained(str(file)):
+            result = gguf_cache.dequantise(file, plan.dtype, report)
+        if result.folder is None:
+            return result.model, _checked(result.tokenizer, file), file.parent
+        folder = result.folder
+    return _load_folder(read_folder(folder), plan)
+
+
+def _refuse_unreadable(header: GgufHeader) -> None:
+    if not header.tensors:
+        raise LmtuiError(
+            "this GGUF file holds no weights",
+            str(header.path),
+            "Name a file with a whole model; this may be a vocabulary only.",
+        )
+    parts = header.values.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise LmtuiError(
+            "this GGUF file is one part of several",
+            f"{header.path}: one of {parts}",
+            "Merge the parts first: llama-gguf-split --merge FIRST OUT.",
+        )
+
+
+def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
+    folder = looked.path
+    if not has_tokenizer(folder):
+        raise _no_tokenizer(folder)
+    refuse_other_kinds(looked.config, folder)
+    _require_memory(looked.parameters, plan)
+    plan.on_progress(Progress(f"loading {plan.name}"))
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with explained(str(folder)), quiet(), offline():
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=plan.dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    refuse_incomplete(info, folder)
+    return model, _checked(tokenizer, folder), folder
+
+
+def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) -> None:
+    # A GGUF file is dequantised in main memory, wherever the model goes then.
+    have = hardware.available_memory(plan.device)
+    if from_gguf:
+        have = min(have, hardware.available_ram())
+    fit.require_memory(
+        parameters,
+        plan.dtype_name,
+        have,
+        where=str(plan.device),
+        from_gguf=from_gguf,
+    )
+
+
+def _checked(tokenizer: Any, place: Path) -> Any:
+    if tokenizer is None:
+        raise _no_tokenizer(place)
+    if not getattr(tokenizer, "is_fast", False):
+        raise LmtuiError(
+            "this model has only a slow tokenizer",
+            f"{place}: {type(tokenizer).__name__} can't tell where its tokens begin",
+            "Use a version of the model with a tokenizer.json.",
+        )
+    return tokenizer
+
+
+def _no_tokenizer(folder: Path) -> LmtuiError:
+    return LmtuiError(
+        "this model has no tokenizer",
+        str(folder),
+        "Copy tokenizer.json and tokenizer_config.json of the model beside it.",
+    )
