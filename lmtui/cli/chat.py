@@ -1,0 +1,298 @@
+"""`lmtui chat`: an answer in the shell, token by token.
+
+Owns what a request is and how an answer is written, as text or as JSON. Knows the
+engine only through its port.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.edge import STOPPED, note
+from lmtui.cli.interrupt import stop_on_interrupt
+from lmtui.cli.jsonl import drawn_rows, sampling_fields
+from lmtui.cli.loading import engine_for
+from lmtui.cli.meter import meter
+from lmtui.cli.output import Output, stdin_is_terminal
+from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
+from lmtui.engine.port import Engine
+from lmtui.engine.types import (
+    EngineInfo,
+    Finish,
+    FinishReason,
+    Message,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+
+BASE_MODEL = "note: base model: no chat template, using the plain format\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asks for."""
+
+    text: str
+    system: str = ""
+    prefill: str = ""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation that the model answers."""
+        asked = Message("user", self.text)
+        return (Message("system", self.system), asked) if self.system else (asked,)
+
+
+def chat(
+    ctx: typer.Context,
+    *,
+    once: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT|-", help="Ask this and leave; - reads stdin."),
+    ] = None,
+    system: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT|@FILE", help="The system prompt; @FILE takes it from a file."
+        ),
+    ] = "",
+    prefill: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Begin the answer with exactly this; what is printed begins with it, "
+            "the JSON tokens follow it.",
+        ),
+    ] = "",
+    json: options.Json = False,
+    top: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Alternatives shown with each JSON token."
+        ),
+    ] = 10,
+    model: options.Model = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    max_tokens: options.MaxTokens = None,
+) -> None:
+    """Ask the model something and watch its answer come.
+
+    The answer is written as it is made, and ends with a newline. On a terminal its
+    control characters are drawn instead of obeyed; a pipe gets them as they are.
+    The prompt is --once TEXT, or stdin when that is a pipe (without its last
+    newline). Ctrl-C stops the answer; a second one does not wait.
+
+    \b
+    Examples:
+      lmtui chat --once "What is the capital of France?"
+      echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
+      lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
+      lmtui chat --system @pirate.txt --once - < question.txt
+    """
+    settings = options.settings(ctx)
+    request = read_request(once, system=system, prefill=prefill)
+    engine = engine_for(ctx, settings)
+    output = Output()
+    view = JsonView(output, top) if json else TextView(output)
+    if not engine.info.has_template:
+        note(BASE_MODEL)
+    raise typer.Exit(answer(engine, request, seeded(settings.sampling), view=view))
+
+
+def read_request(once: str | None, *, system: str, prefill: str) -> Request:
+    """The request as the command line and stdin state it.
+
+    Raises:
+        LmtuiError: there is no prompt, or a text can't be read.
+    """
+    if once is None and stdin_is_terminal():
+        raise LmtuiError(
+            "there is no prompt", "", "Give it with --once TEXT, or pipe it in."
+        )
+    if system.startswith("@"):
+        system = read_document(system[1:]).text
+    text = (
+        _from_stdin() if once in (None, STDIN) else require_text(once or "", "--once")
+    )
+    if not text.strip():
+        raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
+    return Request(
+        text, require_text(system, "--system"), require_text(prefill, "--prefill")
+    )
+
+
+def _from_stdin() -> str:
+    return read_stdin().removesuffix("\n").removesuffix("\r")
+
+
+def seeded(sampling: SamplingSettings) -> SamplingSettings:
+    """`sampling` with a seed, so that any answer can be had again.
+
+    32 bits: every JSON reader holds them exactly.
+    """
+    if sampling.seed is not None:
+        return sampling
+    return replace(sampling, seed=secrets.randbits(32))
+
+
+class View(Protocol):
+    """One way of writing an answer."""
+
+    top: int
+    """Alternatives wanted with each token."""
+
+    def start(
+        self,
+        info: EngineInfo,
+        request: Request,
+        prompt: Prompt,
+        sampling: SamplingSettings,
+    ) -> None:
+        """The model is about to answer."""
+
+    def token(self, step: Step) -> None:
+        """It chose a token."""
+
+    def end(self, finish: Finish) -> None:
+        """It is done."""
+
+
+def answer(
+    engine: Engine, request: Request, sampling: SamplingSettings, *, view: View
+) -> int:
+    """Let the engine answer into `view`; the exit code.
+
+    The first item is waited for before anything is written: a prompt that does not
+    fit leaves stdout empty.
+    """
+    prompt = engine.prompt(request.messages, prefill=request.prefill)
+    with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
+        items = engine.generate(
+            prompt, sampling, top=max(1, view.top), stop=stop, progress=progress
+        )
+        first = next(items)
+        progress.clear()
+        view.start(engine.info, request, prompt, sampling)
+        return _write(first, items, view)
+
+
+def _write(first: Step | Finish, rest: Iterator[Step | Finish], view: View) -> int:
+    item = first
+    while isinstance(item, Step):
+        view.token(item)
+        item = next(rest)
+    view.end(item)
+    return STOPPED if item.reason is FinishReason.CANCELLED else 0
+
+
+class TextView:
+    """The answer alone, as text, prefill included."""
+
+    top = 0
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def start(
+        self,
+        info: EngineInfo,
+        request: Request,
+        prompt: Prompt,
+        sampling: SamplingSettings,
+    ) -> None:
+        """Write the beginning that the user gave."""
+        self._output.text(request.prefill)
+
+    def token(self, step: Step) -> None:
+        """Write what the token adds."""
+        self._output.text(step.piece)
+
+    def end(self, finish: Finish) -> None:
+        """Write what was held back, and end the line."""
+        self._output.text(finish.piece)
+        self._output.end_line()
+
+
+class JsonView:
+    """Every token with its numbers, one JSON object a line."""
+
+    def __init__(self, output: Output, top: int) -> None:
+        self._output = output
+        self.top = top
+
+    def start(
+        self,
+        info: EngineInfo,
+        request: Request,
+        prompt: Prompt,
+        sampling: SamplingSettings,
+    ) -> None:
+        """Write what was asked of which model."""
+        event = {
+            "event": "start",
+            "model": info.model,
+            "precision": info.precision,
+            "dtype": info.dtype,
+            "device": info.device,
+            "prompt_ids": list(prompt.ids),
+            "prefill": request.prefill,
+            "sampling": sampling_fields(sampling),
+        }
+        self._output.event(event)
+
+    def token(self, step: Step) -> None:
+        """Write one generated token."""
+        self._output.event(
+            {
+                "event": "token",
+                "index": step.index,
+                "id": step.id,
+                "text": step.text,
+                "bytes": step.bytes.hex(),
+                "piece": step.piece,
+                "logprob": step.logprob,
+                "rank": step.rank,
+                "entropy": step.entropy,
+                "sampled_prob": step.sampled_prob,
+                "top": drawn_rows(step.distribution.candidates[: self.top]),
+            }
+        )
+
+    def end(self, finish: Finish) -> None:
+        """Write why it ended, and the totals."""
+        self._output.event(end_event(finish))
+
+
+def end_event(finish: Finish) -> dict[str, Any]:
+    """The last line of a generation."""
+    return {
+        "event": "end",
+        "finish": finish.reason.value,
+        "piece": finish.piece,
+        "tokens": finish.tokens,
+        "logprob": finish.logprob if finish.tokens else None,
+        "perplexity": finish.perplexity,
+        "prompt_tokens": finish.prompt_tokens,
+        "reused_tokens": finish.reused_tokens,
+        "prompt_seconds": finish.prompt_seconds,
+        "seconds": finish.seconds,
+        "tokens_per_second": finish.tokens_per_second,
+        "seed": finish.seed,
+    }

@@ -1,0 +1,136 @@
+"""The edge of the program: every way to end becomes an exit code.
+
+0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 141 the
+reader of our output went away (what a shell reports for `cat` or `grep` then).
+Owns how an error looks on stderr; knows no verb.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+import typer
+
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.text import visible
+
+DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Run `work`; its exit code, with any error already told on stderr."""
+    try:
+        work()
+        flush_or_raise(sys.stdout)
+        return DONE
+    except typer.Exit as end:
+        return _flushed(end.exit_code)
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return CLOSED
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
+        return _flushed(STOPPED)
+    except LmtuiError as error:
+        silence_unless_open(sys.stdout)
+        tell(error)
+        return USER
+    except Exception as error:
+        return _flushed(_foreign(error))
+
+
+def _flushed(code: int) -> int:
+    """`code`, after what was written has left: the reader may be gone by then."""
+    try:
+        flush_or_raise(sys.stdout)
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return CLOSED
+    except LmtuiError as error:
+        silence(sys.stdout)
+        tell(error)
+        return USER
+    return code
+
+
+def _foreign(error: Exception) -> int:
+    """A usage error of the command line's parser, or else a bug."""
+    # The parser's own exceptions have moved between packages; their method has not.
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return _bug(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "lmtui"
+    message = str(format_message()).rstrip(".")
+    tell(LmtuiError(message, "", f"See `{command} --help`."))
+    return USER
+
+
+def _bug(error: Exception) -> int:
+    from lmtui import log
+
+    file = log.record_bug(error)
+    where = f"The traceback is in {file}." if file else "The log can't be written to."
+    tell(LmtuiError("this is a bug in lmtui", repr(error), where))
+    return BUG
+
+
+def tell(error: LmtuiError) -> None:
+    """Write an error on stderr, harmless whatever it quotes."""
+    lines = f"error: {_safe(str(error))}\n"
+    if error.hint:
+        lines += f"hint: {_safe(error.hint)}\n"
+    note(lines)
+
+
+def note(lines: str) -> None:
+    """Write whole lines on stderr, or nothing when nobody listens there."""
+    try:
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # without a stderr the exit code has to do
+
+
+def _safe(text: str) -> str:
+    # Later lines are indented, so that no file name can forge a line of its own.
+    return "\n  ".join(visible(text).splitlines())
+
+
+def flush_or_raise(stream: TextIO | None) -> None:
+    """Flush `stream`; a full disk is an error of the user's, a closed pipe is none."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise output_failed(error) from error
+
+
+def output_failed(error: OSError) -> LmtuiError:
+    """The error for an output that takes no more."""
+    return LmtuiError(
+        "the output can't be written",
+        error.strerror or str(error),
+        "Free some space, or send the output elsewhere.",
+    )
+
+
+def silence(stream: TextIO | None) -> None:
+    """Send what is still buffered nowhere, so that exiting can't fail on it."""
+    try:
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        pass  # not a real file: nothing to lose
+
+
+def silence_unless_open(stream: TextIO | None) -> None:
+    """Flush `stream` if it still takes anything."""
+    try:
+        flush_or_raise(stream)
+    except (BrokenPipeError, LmtuiError):
+        silence(stream)

@@ -1,0 +1,45 @@
+"""From settings to an engine: the seam between a verb and the model.
+
+A verb asks for its engine here; a test hands the program another way to open one.
+Torch is imported here, late, and nowhere else in the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from lmtui.config import Settings
+from lmtui.engine.port import Engine
+
+OpenEngine = Callable[[Settings], Engine]
+
+
+def open_local(settings: Settings) -> Engine:
+    """Load the model that `settings` name, with progress on stderr.
+
+    Raises:
+        LmtuiError: it can't be found, fetched or loaded here.
+    """
+    from lmtui import log
+    from lmtui.cli.progress import loading_progress
+
+    log.start()
+    with loading_progress() as show:
+        from lmtui.engine.local import LocalEngine
+
+        return LocalEngine.open(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            context=settings.context,
+            on_progress=show,
+        )
+
+
+def engine_for(context: typer.Context, settings: Settings) -> Engine:
+    """The engine for this run of a verb."""
+    open_engine: OpenEngine = context.obj or open_local
+    return open_engine(settings)

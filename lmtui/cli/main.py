@@ -1,0 +1,80 @@
+"""The program: its verbs, and how it ends.
+
+Owns the list of verbs and nothing of what they do. Importing it is cheap, because
+a verb imports what it needs when it runs: `lmtui --help` never meets torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from lmtui import __version__
+from lmtui.cli import chat, config, inspect
+from lmtui.cli.edge import guarded
+from lmtui.cli.loading import OpenEngine, open_local
+from lmtui.cli.output import prepare_streams
+
+app = typer.Typer(
+    name="lmtui",
+    rich_markup_mode=None,  # brackets in a help text are brackets
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("chat")(chat.chat)
+app.command("inspect")(inspect.inspect)
+app.command("config")(config.config)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lmtui {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def lmtui(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Say which."
+        ),
+    ] = False,
+) -> None:
+    """See a local language model think, in a terminal.
+
+    \b
+    Examples:
+      lmtui chat --once "What is the capital of France?"
+      lmtui inspect README.md
+      lmtui config
+    """
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, open_engine: OpenEngine = open_local
+) -> int:
+    """Run the program on `arguments` (the process's own by default); its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+
+    def work() -> None:
+        # Not through the command's own main(): that one decides about exit codes
+        # and closed pipes itself.
+        command = typer.main.get_command(app)
+        with command.make_context("lmtui", given, obj=open_engine) as context:
+            command.invoke(context)
+
+    prepare_streams()
+    return guarded(work)
+
+
+def run() -> NoReturn:
+    """Run the program and leave the process."""
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The options that several verbs share, and their way into the settings.
+
+Each is declared once, as a type for a verb's signature; its sentence is the one in
+`config`. The ranges are checked where the settings are built, so that a flag, a
+variable and the settings file meet the same rules.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lmtui import config
+from lmtui.config import Settings
+
+
+def _option(name: str, metavar: str, panel: str) -> Any:
+    return typer.Option(
+        config.flag(name),
+        metavar=metavar,
+        help=config.meaning(name),
+        show_default=False,
+        rich_help_panel=panel,
+    )
+
+
+def _model(name: str, metavar: str) -> Any:
+    return _option(name, metavar, "Model")
+
+
+def _drawing(name: str, metavar: str) -> Any:
+    return _option(name, metavar, "Sampling")
+
+
+Model = Annotated[str | None, _model("model", "MODEL")]
+Device = Annotated[str | None, _model("device", "DEVICE")]
+Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
+Threads = Annotated[int | None, _model("threads", "N")]
+Context = Annotated[int | None, _model("context", "N")]
+
+Temperature = Annotated[float | None, _drawing("temperature", "T")]
+TopK = Annotated[int | None, _drawing("top_k", "K")]
+TopP = Annotated[float | None, _drawing("top_p", "P")]
+MinP = Annotated[float | None, _drawing("min_p", "P")]
+RepetitionPenalty = Annotated[float | None, _drawing("repetition_penalty", "X")]
+Seed = Annotated[int | None, _drawing("seed", "N")]
+MaxTokens = Annotated[int | None, _drawing("max_tokens", "N")]
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Write one JSON object a line, for programs.")
+]
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", help="Use no colours; NO_COLOR does the same."),
+]
+
+
+def settings(context: typer.Context) -> Settings:
+    """The settings that a verb's flags, the environment and the file make together.
+
+    Raises:
+        LmtuiError: one of them can't be used.
+    """
+    given = context.params
+    return config.load({name: given.get(name) for name in config.names()})

@@ -1,0 +1,63 @@
+"""The log file.
+
+Owns where and how the program writes what is not for the screen: the library's
+warnings and the traceback of a bug. Nothing is created before the first line, and
+a folder that can't be written to silences the log instead of stopping the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+
+_SIZE = 1_000_000  # bytes in a file before the next one is begun
+_KEPT = 3
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _QuietFile(RotatingFileHandler):
+    """A rotating file that is made by its first line and never complains."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            file, maxBytes=_SIZE, backupCount=_KEPT, encoding="utf-8", delay=True
+        )
+        self.written = False
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written = True
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.written = False
+
+
+def start() -> _QuietFile:
+    """Send the program's log to the file; calling it again changes nothing."""
+    logger = logging.getLogger("lmtui")
+    file = Path(os.path.abspath(paths.log_folder() / "lmtui.log"))
+    for handler in logger.handlers:
+        if isinstance(handler, _QuietFile) and handler.baseFilename == str(file):
+            return handler
+    handler = _QuietFile(file)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return handler
+
+
+def record_bug(error: BaseException) -> Path | None:
+    """Write the traceback of `error`; the file's path, or None if it can't be."""
+    handler = start()
+    logging.getLogger("lmtui").error("unexpected error", exc_info=error)
+    return Path(handler.baseFilename) if handler.written else None

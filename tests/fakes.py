@@ -1,0 +1,419 @@
+"""A scripted engine behind the real port, for everything that shows an engine.
+
+`FakeEngine` needs no torch. It reads text as bytes, answers with scripted tokens,
+and its numbers are consistent: every distribution sums to 1, what it generates and
+what it scores agree, and the totals are the sums. Its "model" is a pseudo-random
+function of the whole context; the scripted token is made the likely one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import random
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lmtui.engine.port import Progress, Stop
+from lmtui.engine.types import (
+    BosRule,
+    Candidate,
+    Capabilities,
+    Cut,
+    Distribution,
+    Encoding,
+    EngineInfo,
+    Finish,
+    FinishReason,
+    Message,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
+from lmtui.engine.windows import Windows
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.text import bytes_text
+
+END, BOS, FIRST_WORD = 256, 257, 258
+Answer = str | Sequence[str | bytes]
+"""A text, cut into words, or the very tokens."""
+
+
+def no_stop() -> bool:
+    """Never stop."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A looked-at position: the ranking of the whole vocabulary."""
+
+    ranked: tuple[tuple[int, float], ...]
+    """(id, logprob) by (-logprob, id)."""
+
+    @property
+    def entropy(self) -> float:
+        """In nats."""
+        return -math.fsum(math.exp(logprob) * logprob for _, logprob in self.ranked)
+
+    def logprob(self, token: int) -> float:
+        """Of one token."""
+        return next(logprob for id_, logprob in self.ranked if id_ == token)
+
+    def rank(self, token: int) -> int:
+        """1 + the number of strictly more probable tokens."""
+        own = self.logprob(token)
+        return 1 + sum(logprob > own for _, logprob in self.ranked)
+
+
+def draw_from(
+    ranked: Sequence[tuple[int, float]], settings: SamplingSettings
+) -> tuple[list[float], list[Cut | None]]:
+    """Per ranked token its sampled probability and the stage that cut it (the
+    repetition penalty is left out)."""
+    cuts: list[Cut | None] = [None] * len(ranked)
+    if settings.temperature == 0:
+        cuts[1:] = ["g"] * (len(ranked) - 1)
+        return [1.0] + [0.0] * (len(ranked) - 1), cuts
+    top = ranked[0][1]
+    weights = [math.exp((lp - top) / settings.temperature) for _, lp in ranked]
+    whole = math.fsum(weights)
+    kept = len(weights)
+    if 0 < settings.top_k < kept:
+        cuts[settings.top_k :] = ["k"] * (kept - settings.top_k)
+        kept = settings.top_k
+    whole = math.fsum(weights[:kept])
+    mass = 0.0
+    for index in range(kept):
+        if mass >= settings.top_p * whole and index and settings.top_p < 1:
+            cuts[index:kept] = ["p"] * (kept - index)
+            kept = index
+            break
+        mass += weights[index]
+    for index in range(kept):
+        if weights[index] < settings.min_p * weights[0]:
+            cuts[index:kept] = ["m"] * (kept - index)
+            kept = index
+            break
+    whole = math.fsum(weights[:kept])
+    return [w / whole if i < kept else 0.0 for i, w in enumerate(weights)], cuts
+
+
+@dataclass
+class FakeEngine:
+    """A scripted `port.Engine`. It answers with `answers` in turn, then with nothing.
+
+    `on_token` runs before each generated or scored token (raise in it, or set a stop
+    flag); `error` is raised by every verb that runs the model; `calls` records them.
+    """
+
+    answers: Sequence[Answer] = ()
+    context: int = 4096
+    has_template: bool = True
+    adds_bos: bool = False
+    name: str = "fake"
+    on_token: Callable[[int], None] = lambda index: None
+    error: Exception | None = None
+    likelihood: float = 0.6
+    """Probability of a scripted token, about."""
+    calls: list[tuple[str, object]] = field(default_factory=list)
+
+    capabilities = Capabilities()
+
+    def __post_init__(self) -> None:
+        self._scripts = [[_as_bytes(t) for t in _tokens(a)] for a in self.answers]
+        words = dict.fromkeys(t for s in self._scripts for t in s if len(t) != 1)
+        self._bytes: list[bytes] = [bytes([i]) for i in range(256)]
+        self._bytes += [b"<end>", b"<bos>", *words]
+        self._ids = {word: FIRST_WORD + i for i, word in enumerate(words)}
+        self._scripted: dict[int, int] = {}  # state of a context → token made likely
+        self._positions: list[Position] = []
+        self._turn = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded."""
+        return EngineInfo(
+            model=self.name,
+            architecture="FakeForCausalLM",
+            parameters=0,
+            vocabulary=len(self._bytes),
+            context=self.context,
+            device="cpu",
+            dtype="float32",
+            precision="exact",
+            threads=1,
+            has_template=self.has_template,
+        )
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        """A token a byte; bytes of one character share its span."""
+        with_bos = bos == "yes" or (bos == "auto" and self.adds_bos)
+        spans = [
+            (index, index + 1)
+            for index, character in enumerate(text)
+            for _ in character.encode()
+        ]
+        ids = tuple(text.encode())
+        return Encoding(ids, tuple(spans), (BOS,) if with_bos else ())
+
+    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> Prompt:
+        """Each message on a line of its own, then the prefill."""
+        self.calls.append(("prompt", (tuple(messages), prefill)))
+        lines = [f"{message.role}: {message.content}\n" for message in messages]
+        text = "".join(lines) + "assistant: " + prefill
+        return Prompt(tuple(text.encode()), text)
+
+    def look(
+        self,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = no_stop,
+    ) -> Distribution:
+        """The distribution after `ids`."""
+        self._begin("look", (tuple(ids), settings))
+        self._require_room(len(ids), spare=0)
+        if stop():
+            raise Cancelled
+        return self._distribution(self._remember(_state(ids)), settings, 0, top)
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int = 0,
+        count: int = 20,
+    ) -> Distribution:
+        """The same position under other settings."""
+        if not 0 <= handle < len(self._positions):
+            raise KeyError(handle)
+        return self._distribution(handle, settings, start, count)
+
+    def generate(
+        self,
+        prompt: Prompt,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = no_stop,
+        progress: Progress | None = None,
+    ) -> Iterator[Step | Finish]:
+        """The next scripted answer and an end token."""
+        self._begin("generate", (prompt, settings))
+        self._require_room(len(prompt.ids), spare=1)
+        if progress:
+            progress(len(prompt.ids), len(prompt.ids))
+        return self._answer(prompt.ids, settings, top, single_line, stop)
+
+    def windows(
+        self, prefix: int = 0, window: int | None = None, stride: int | None = None
+    ) -> Windows:
+        """As the real engine's; the fake itself always reads the whole text."""
+        return Windows.choose(window, stride, room=self.context - prefix)
+
+    def score(
+        self,
+        ids: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        top: int = 0,
+        stop: Stop = no_stop,
+    ) -> Iterator[ScoredToken]:
+        """Each token under the model that `generate` draws from."""
+        self._begin("score", tuple(ids))
+        self.windows(len(prefix), window, stride)
+        return self._scores(tuple(ids), tuple(prefix), top, stop)
+
+    def _begin(self, verb: str, question: object) -> None:
+        self.calls.append((verb, question))
+        if self.error:
+            raise self.error
+
+    def _require_room(self, tokens: int, *, spare: int) -> None:
+        if tokens + spare > self.context:
+            raise LmtuiError(
+                "the prompt does not fit the context",
+                f"{tokens} tokens, the context holds {self.context}",
+                "Shorten it.",
+            )
+
+    def _answer(
+        self,
+        ids: tuple[int, ...],
+        settings: SamplingSettings,
+        top: int,
+        single_line: bool,
+        stop: Stop,
+    ) -> Iterator[Step | Finish]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        script = self._next_script()
+        reason, steps, state = FinishReason.STOP, [], _state(ids)
+        for index, token in enumerate([*script, END]):
+            if index == settings.max_tokens:
+                reason = FinishReason.LENGTH
+                break
+            self.on_token(index)
+            if stop():
+                reason = FinishReason.CANCELLED
+                break
+            self._scripted[state] = token
+            piece = "" if token == END else decoder.decode(self._bytes[token])
+            step = self._step(index, token, piece, state, settings, top)
+            steps.append(step)
+            yield step
+            if single_line and "\n" in piece:
+                reason = FinishReason.NEWLINE
+                break
+            state = _state((token,), state)
+        yield Finish(
+            reason=reason,
+            tokens=len(steps),
+            logprob=math.fsum(step.logprob for step in steps),
+            prompt_tokens=len(ids),
+            reused_tokens=0,
+            prompt_seconds=0.0,
+            seconds=0.01 * len(steps),
+            seed=settings.seed or 0,
+        )
+
+    def _next_script(self) -> list[int]:
+        turn, self._turn = self._turn, self._turn + 1
+        if turn >= len(self._scripts):
+            return []
+        return [self._ids.get(t, t[0]) for t in self._scripts[turn]]
+
+    def _step(
+        self,
+        index: int,
+        token: int,
+        piece: str,
+        state: int,
+        settings: SamplingSettings,
+        top: int,
+    ) -> Step:
+        handle = self._remember(state)
+        position = self._positions[handle]
+        ids = [id_ for id_, _ in position.ranked]
+        probs, _ = draw_from(position.ranked, settings)
+        return Step(
+            index=index,
+            id=token,
+            text=bytes_text(self._bytes[token]),
+            bytes=self._bytes[token],
+            piece=piece,
+            logprob=position.logprob(token),
+            rank=position.rank(token),
+            entropy=position.entropy,
+            sampled_prob=probs[ids.index(token)],
+            distribution=self._distribution(handle, settings, 0, top),
+        )
+
+    def _scores(
+        self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int, stop: Stop
+    ) -> Iterator[ScoredToken]:
+        state = _state(prefix)
+        for index, token in enumerate(ids):
+            self.on_token(index)
+            if stop():
+                raise Cancelled
+            known = bool(prefix) or index > 0
+            position = self._position(state) if known else None
+            yield ScoredToken(
+                index=index,
+                id=token,
+                text=bytes_text(self._bytes[token]),
+                bytes=self._bytes[token],
+                logprob=position.logprob(token) if position else None,
+                rank=position.rank(token) if position else None,
+                entropy=position.entropy if position else None,
+                top=tuple(
+                    self._candidate(*row)
+                    for row in (position.ranked[:top] if position else ())
+                ),
+            )
+            state = _state((token,), state)
+
+    def _remember(self, state: int) -> int:
+        self._positions.append(self._position(state))
+        return len(self._positions) - 1
+
+    def _position(self, state: int) -> Position:
+        """The model: pseudo-random logits of the context, the script's token likely."""
+        chance = random.Random(state)
+        weights = [math.exp(chance.gauss(0, 1.5)) for _ in self._bytes]
+        scripted = self._scripted.get(state)
+        if scripted is not None:
+            rest = math.fsum(weights) - weights[scripted]
+            weights[scripted] = rest * self.likelihood / (1 - self.likelihood)
+        whole = math.log(math.fsum(weights))
+        rows = [(id_, math.log(weight) - whole) for id_, weight in enumerate(weights)]
+        return Position(tuple(sorted(rows, key=lambda row: (-row[1], row[0]))))
+
+    def _distribution(
+        self, handle: int, settings: SamplingSettings, start: int, count: int
+    ) -> Distribution:
+        position = self._positions[handle]
+        probs, cuts = draw_from(position.ranked, settings)
+        rows = slice(start, start + count)
+        shown = position.ranked[rows]
+        candidates = tuple(
+            self._candidate(*row, sampled_prob=prob, cut=cut)
+            for row, prob, cut in zip(shown, probs[rows], cuts[rows], strict=True)
+        )
+        model_probs = [math.exp(logprob) for _, logprob in position.ranked]
+        kept = cuts.count(None)
+        return Distribution(
+            candidates=candidates,
+            start=start,
+            vocabulary=len(self._bytes),
+            rest_prob=1 - math.fsum(model_probs[rows]),
+            rest_sampled_prob=1 - math.fsum(probs[rows]),
+            kept=kept,
+            kept_prob=math.fsum(model_probs[:kept]),
+            entropy=position.entropy,
+            handle=handle,
+        )
+
+    def _candidate(
+        self,
+        token: int,
+        logprob: float,
+        *,
+        sampled_prob: float | None = None,
+        cut: Cut | None = None,
+    ) -> Candidate:
+        data = self._bytes[token]
+        return Candidate(
+            id=token,
+            text=bytes_text(data),
+            bytes=data,
+            logprob=logprob,
+            sampled_prob=sampled_prob,
+            cut=cut,
+        )
+
+
+def _tokens(answer: Answer) -> Sequence[str | bytes]:
+    if isinstance(answer, str):
+        return re.findall(r"\s*\S+|\s+$", answer)
+    return answer
+
+
+def _as_bytes(token: str | bytes) -> bytes:
+    return token.encode() if isinstance(token, str) else token
+
+
+def _state(ids: Sequence[int], before: int = 0) -> int:
+    """A context as one number, extended token by token."""
+    for id_ in ids:
+        before = zlib.crc32(id_.to_bytes(4, "little"), before)
+    return before
