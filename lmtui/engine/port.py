@@ -25,6 +25,7 @@ from lmtui.engine.types import (
     ScoredToken,
     Step,
 )
+from lmtui.engine.windows import Windows
 
 Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
@@ -105,6 +106,15 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: the prompt is empty or leaves no room in the context.
+        """
+
+    def windows(
+        self, prefix: int = 0, window: int | None = None, stride: int | None = None
+    ) -> Windows:
+        """The windows in which `score` reads a text after `prefix` tokens.
+
+        Raises:
+            LmtuiError: window or stride can't be used.
         """
 
     def score(

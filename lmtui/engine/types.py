@@ -64,9 +64,7 @@ def _require(name: str, value: float, low: float, high: float) -> None:
     if low <= value <= high and math.isfinite(value):
         return
     bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-    raise LmtuiError(
-        f"{name} is out of range", f"{value:g}", f"Give a value {bounds}."
-    )
+    raise LmtuiError(f"{name} is out of range", f"{value:g}", f"Give a value {bounds}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,10 @@ class Candidate:
     bytes: bytes
     logprob: float
     """Natural log, full vocabulary, temperature 1, no filter."""
-    sampled_prob: float
-    """Probability under the distribution drawn from; 0 when cut."""
-    cut: Cut | None
+    sampled_prob: float | None = None
+    """Probability under the distribution drawn from, 0 when cut; None where a text is
+    scored and nothing is drawn."""
+    cut: Cut | None = None
     """The stage that removed it, or None while it can be drawn."""
 
     @property

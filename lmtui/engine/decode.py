@@ -1,0 +1,150 @@
+"""The decode loop: read the prompt, draw, append, repeat.
+
+Owns when a generation ends and what each step reports. A generator of frozen
+values that the caller can stop at any token. Knows ids and bytes; knows no chat,
+no template and no terminal.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lmtui.engine import sampling
+from lmtui.engine.cache import PrefixCache
+from lmtui.engine.detokenize import TextStream, Vocabulary
+from lmtui.engine.port import Progress, Stop
+from lmtui.engine.positions import Context, Positions, distribution
+from lmtui.engine.types import Finish, FinishReason, SamplingSettings, Step
+from lmtui.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """What ends a generation, besides a request to stop."""
+
+    end_ids: frozenset[int]
+    """Tokens that end the answer; they are generated but are no part of its text."""
+    max_tokens: int
+    context: int
+    """Most tokens that prompt and answer can have together."""
+    stop_texts: tuple[str, ...] = ()
+    single_line: bool = False
+    """End at the first newline, which is no part of the text."""
+
+
+class Decoder:
+    """One generation: its state while it runs, and its totals."""
+
+    def __init__(
+        self,
+        cache: PrefixCache,
+        positions: Positions,
+        vocabulary: Vocabulary,
+        *,
+        settings: SamplingSettings,
+        rules: StopRules,
+        top: int,
+    ) -> None:
+        self._cache = cache
+        self._positions = positions
+        self._vocabulary = vocabulary
+        self._settings = settings
+        self._rules = rules
+        self._top = top
+        newline = ("\n",) if rules.single_line else ()
+        self._text = TextStream((*rules.stop_texts, *newline))
+        self._random = torch.Generator()
+        if settings.seed is None:
+            self._seed = self._random.seed() & (2**63 - 1)
+            self._random.manual_seed(self._seed)
+        else:
+            self._seed = settings.seed
+            self._random.manual_seed(settings.seed)
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
+        self._prompt_tokens = 0
+        self._reused = 0
+        self._started = self._prompt_read = time.perf_counter()
+
+    def run(
+        self, prompt: Sequence[int], stop: Stop, progress: Progress | None
+    ) -> Iterator[Step | Finish]:
+        """Generate after `prompt` (at least one id, shorter than the context)."""
+        self._ids = list(prompt)
+        self._prompt_tokens = len(prompt)
+        try:
+            self._reused = self._cache.read(self._ids, stop=stop, progress=progress)
+        except Cancelled:
+            yield self._finish(FinishReason.CANCELLED)
+            return
+        self._prompt_read = time.perf_counter()
+        while True:
+            if stop():
+                yield self._finish(FinishReason.CANCELLED)
+                return
+            step = self._step()
+            yield step
+            if reason := self._reason(step.id):
+                yield self._finish(reason)
+                return
+            self._cache.append(step.id)
+
+    def _step(self) -> Step:
+        logits = self._cache.logits
+        assert logits is not None
+        context = Context(self._ids, len(self._ids))
+        position = self._positions.add(logits, context)
+        kept = position.kept(self._settings)
+        token, sampled_prob = sampling.draw(kept, self._random)
+        self._ids.append(token)
+        logprob = float(position.logprobs[token])
+        self._logprobs.append(logprob)
+        data = self._vocabulary.bytes(token)
+        ends = token in self._rules.end_ids
+        return Step(
+            index=len(self._logprobs) - 1,
+            id=token,
+            text=self._vocabulary.text(token),
+            bytes=data,
+            piece="" if ends else self._text.feed(data),
+            logprob=logprob,
+            rank=position.rank_of(token),
+            entropy=position.entropy,
+            sampled_prob=sampled_prob,
+            distribution=distribution(
+                position, kept, self._vocabulary, count=self._top
+            ),
+        )
+
+    def _reason(self, token: int) -> FinishReason | None:
+        """Why the generation ends after `token`, if it does."""
+        if token in self._rules.end_ids:
+            return FinishReason.STOP
+        if self._text.found is not None:
+            newline = self._text.found == "\n"
+            return FinishReason.NEWLINE if newline else FinishReason.STOP
+        if len(self._logprobs) >= self._rules.max_tokens:
+            return FinishReason.LENGTH
+        if len(self._ids) >= self._rules.context:
+            return FinishReason.CONTEXT
+        return None
+
+    def _finish(self, reason: FinishReason) -> Finish:
+        now = time.perf_counter()
+        read = self._prompt_read if self._logprobs else now
+        return Finish(
+            reason=reason,
+            tokens=len(self._logprobs),
+            logprob=math.fsum(self._logprobs),
+            prompt_tokens=self._prompt_tokens,
+            reused_tokens=self._reused,
+            prompt_seconds=read - self._started,
+            seconds=now - read,
+            seed=self._seed,
+            piece=self._text.finish(),
+        )

@@ -1,0 +1,118 @@
+"""From token ids to bytes, and from bytes to whole characters.
+
+Owns what a token's bytes are and when a streamed character is complete. Ids and
+bytes are the truth; text is a view of them. Knows no model and no chat.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from lmtui.text import bytes_text
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+@cache
+def _byte_of_character() -> dict[str, int]:
+    """The printable stand-in of each byte in a byte-level vocabulary, inverted.
+
+    Printable Latin-1 characters stand for themselves, the other bytes for the
+    code points from 256 on, in order (Radford et al. 2019, GPT-2's encoder).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def _byte_level(token: str) -> bytes:
+    table = _byte_of_character()
+    if all(character in table for character in token):
+        return bytes(table[character] for character in token)
+    return token.encode()
+
+
+def _sentencepiece(token: str) -> bytes:
+    if match := _BYTE_TOKEN.fullmatch(token):
+        return bytes([int(match[1], 16)])
+    return token.replace("▁", " ").encode()
+
+
+class Vocabulary:
+    """The bytes and the text of every token of one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self.specials = frozenset(i for i, token in added.items() if token.special)
+        """Ids of the control tokens."""
+        self._bytes = {i: token.content.encode() for i, token in added.items()}
+        self._decode = _scheme(tokenizer)
+
+    def bytes(self, token: int) -> bytes:
+        """The bytes that `token` stands for; none for an id the tokenizer lacks."""
+        known = self._bytes.get(token)
+        if known is None:
+            spelled = self._tokenizer.convert_ids_to_tokens(token)
+            known = self._decode(spelled) if spelled else b""
+            self._bytes[token] = known
+        return known
+
+    def text(self, token: int) -> str:
+        """What the token's bytes say; stray bytes show as `⟨E3 81⟩`."""
+        data = self.bytes(token)
+        return bytes_text(data) if data else f"⟨unused {token}⟩"
+
+
+def _scheme(tokenizer: Any) -> Any:
+    """How this tokenizer spells bytes: byte-level characters or SentencePiece."""
+    decoder = tokenizer.backend_tokenizer.decoder
+    kinds = json.dumps(json.loads(decoder.__getstate__())) if decoder else ""
+    return _byte_level if '"ByteLevel"' in kinds else _sentencepiece
+
+
+class TextStream:
+    """Bytes in, whole characters out, until one of the stop texts appears."""
+
+    def __init__(self, stop_texts: Sequence[str] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop_texts = tuple(stop_texts)
+        self._held = ""
+        self.found: str | None = None
+        """The stop text that was found; it and what follows it are dropped."""
+
+    def feed(self, data: bytes) -> str:
+        """Add a token's bytes; return the text that is certain now."""
+        if self.found is not None:
+            return ""
+        text = self._held + self._decoder.decode(data)
+        ends = [(text.find(stop), stop) for stop in self._stop_texts if stop in text]
+        if ends:
+            end, self.found = min(ends)
+            self._held = ""
+            return text[:end]
+        sure = len(text) - self._overlap(text)
+        self._held = text[sure:]
+        return text[:sure]
+
+    def finish(self) -> str:
+        """The text held back as a possible stop text. The bytes of an unfinished
+        character are dropped."""
+        held, self._held = self._held, ""
+        return held
+
+    def _overlap(self, text: str) -> int:
+        """Length of the longest end of `text` that begins a stop text."""
+        lengths = (
+            size
+            for stop in self._stop_texts
+            for size in range(min(len(stop) - 1, len(text)), 0, -1)
+            if text.endswith(stop[:size])
+        )
+        return max(lengths, default=0)

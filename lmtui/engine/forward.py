@@ -1,0 +1,123 @@
+"""One forward pass of a transformers model: stoppable, and never all logits at once.
+
+Owns how the model is called: a pass can be stopped between two of its layers, and
+the logits of a whole text come in blocks of rows, whatever the architecture does
+behind its last layer (scaling, soft-capping, …). Knows no text and no sampling.
+Logits that leave are float32 on the CPU; V is the size of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmtui.engine.port import Stop
+from lmtui.errors import Cancelled
+
+# Operations of one layer between two looks at the stop flag: about a tenth of a
+# second on two CPU cores.
+_LAYER_WORK = 2.5e10
+_MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
+_GPU_TOKENS = 2048
+_BLOCK_BYTES = 64 * 2**20  # of float32 logits in memory at once while scoring
+
+
+class Forward:
+    """A model that is called in one place."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._decoder: nn.Module = model.base_model
+        self._stop: Stop | None = None
+        layers = _layers(model)
+        for layer in layers:
+            layer.register_forward_pre_hook(self._look_at_stop)
+        kind = model.device.type
+        vocabulary = model.config.get_text_config().vocab_size
+        self._block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
+        self.chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
+        """Most prompt tokens for one pass."""
+        if kind == "cpu":
+            weights = sum(p.numel() for layer in layers for p in layer.parameters())
+            per_token = 2 * max(weights, 1) / max(len(layers), 1)
+            self.chunk = max(64, min(self.chunk, int(_LAYER_WORK / per_token)))
+
+    def _look_at_stop(self, *_: object) -> None:
+        if self._stop is not None and self._stop():
+            raise Cancelled
+
+    @contextmanager
+    def _stoppable(self, stop: Stop | None) -> Iterator[None]:
+        self._stop = stop
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self._stop = None
+
+    def _inputs(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor([list(ids)], device=self.model.device)  # [1, n]
+
+    def last_logits(
+        self, ids: Sequence[int], cache: Any = None, *, stop: Stop | None = None
+    ) -> Tensor:
+        """Logits [V] after the last of `ids`, which continue what `cache` holds.
+
+        Raises:
+            Cancelled: `stop` answered True between two layers; some layers of the
+                cache then hold `ids` and some do not.
+        """
+        with self._stoppable(stop):
+            output = self.model(
+                input_ids=self._inputs(ids),
+                cache=cache,
+                use_cache=cache is not None,
+                logits_to_keep=1,
+            )
+            logits: Tensor = output.logits[0, -1].float().cpu()
+        return logits
+
+    def all_logits(
+        self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
+    ) -> Iterator[Tensor]:
+        """Logits after every one of `ids` but the first `skip`, in order, in blocks
+        [rows, V] on the model's device.
+
+        The layers run once; the head runs a block at a time, so that the memory in
+        use does not grow with tokens × vocabulary.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        if skip >= len(ids):
+            return
+        inputs = self._inputs(ids)
+        with self._stoppable(stop):
+            output = self._decoder(input_ids=inputs, use_cache=False)
+        hidden = output.last_hidden_state  # [1, n, width]
+        for start in range(skip, len(ids), self._block_rows):
+            part = slice(start, start + self._block_rows)
+            with self._stoppable(stop), self._replaced(output, hidden[:, part]):
+                block = self.model(input_ids=inputs[:, part], use_cache=False)
+            yield block.logits[0].float()
+
+    @contextmanager
+    def _replaced(self, output: Any, hidden: Tensor) -> Iterator[None]:
+        """Let the layers answer `hidden` at once: what then runs is the head alone."""
+        answer = type(output)(**{**output, "last_hidden_state": hidden})
+        self._decoder.forward = lambda *_, **__: answer
+        try:
+            yield
+        finally:
+            del self._decoder.forward
+
+
+def _layers(model: Any) -> list[nn.Module]:
+    """The model's decoder layers: its longest list of equal depth."""
+    depth = model.config.get_text_config().num_hidden_layers
+    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
+    return next((list(m) for m in lists if len(m) == depth), [])

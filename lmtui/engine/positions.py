@@ -1,0 +1,151 @@
+"""Positions that were looked at, so that they can be drawn again without the model.
+
+Owns the way from the logits of one position to the `Distribution` that leaves the
+engine. Keeps the logits of the last few positions, and of more of them the context,
+from which one forward makes the logits again. Knows no cache and no loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lmtui.engine import sampling
+from lmtui.engine.detokenize import Vocabulary
+from lmtui.engine.types import Candidate, Distribution, SamplingSettings
+from lmtui.errors import LmtuiError
+
+_WITH_LOGITS = 64
+_WITH_CONTEXT = 2048
+
+
+@dataclass(frozen=True)
+class Context:
+    """The first `length` of `ids`, which may have grown since."""
+
+    ids: Sequence[int]
+    length: int
+
+    def tensor(self) -> Tensor:
+        """int64 [length]."""
+        return torch.tensor(self.ids[: self.length])
+
+
+@dataclass
+class Position:
+    """The raw logits [V] of one next token, with what follows from them alone."""
+
+    logits: Tensor
+    context: Context
+    handle: int = -1
+
+    @cached_property
+    def logprobs(self) -> Tensor:
+        """float32 [V].
+
+        Raises:
+            LmtuiError: the logits are no distribution (NaN or infinite).
+        """
+        logprobs = self.logits.log_softmax(-1)
+        if not math.isfinite(float(logprobs.max())):
+            raise LmtuiError(
+                "the model's output is not a distribution",
+                "its logits are NaN or infinite",
+                "Try --dtype float32; if that does not help the weights are damaged.",
+            )
+        return logprobs
+
+    @cached_property
+    def entropy(self) -> float:
+        """In nats."""
+        return float(sampling.entropy(self.logprobs))
+
+    def rank_of(self, token: int) -> int:
+        """1 + the number of tokens with a strictly greater logit."""
+        return 1 + int((self.logits > self.logits[token]).sum())
+
+    def kept(self, settings: SamplingSettings) -> sampling.Kept:
+        """The distribution drawn from under `settings`."""
+        penalty = settings.repetition_penalty != 1
+        context = self.context.tensor() if penalty else None
+        return sampling.filter_logits(self.logits, settings, context)
+
+
+def distribution(
+    position: Position,
+    kept: sampling.Kept,
+    vocabulary: Vocabulary,
+    *,
+    start: int = 0,
+    count: int = 20,
+) -> Distribution:
+    """The rows from rank index `start`, and sums over everything else."""
+    ids = sampling.rank(position.logits, start + count)[0][start:]
+    logprobs = position.logprobs[ids]
+    sampled = kept.prob(ids)
+    rows = zip(
+        ids.tolist(), logprobs.tolist(), sampled.tolist(), kept.cuts(ids), strict=True
+    )
+    total = float(position.logprobs.exp().sum(dtype=torch.float64))
+    return Distribution(
+        candidates=tuple(
+            Candidate(
+                id=token,
+                text=vocabulary.text(token),
+                bytes=vocabulary.bytes(token),
+                logprob=logprob,
+                sampled_prob=prob,
+                cut=cut,
+            )
+            for token, logprob, prob, cut in rows
+        ),
+        start=start,
+        vocabulary=position.logits.numel(),
+        rest_prob=max(0.0, total - float(logprobs.double().exp().sum())),
+        rest_sampled_prob=max(0.0, float(kept.probs.sum() - sampled.sum())),
+        kept=kept.ids.numel(),
+        kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),
+        entropy=position.entropy,
+        handle=position.handle,
+    )
+
+
+class Positions:
+    """The positions of late, by handle."""
+
+    def __init__(self, recompute: Callable[[Context], Tensor]) -> None:
+        self._recompute = recompute
+        self._recent: OrderedDict[int, Position] = OrderedDict()
+        self._contexts: OrderedDict[int, Context] = OrderedDict()
+        self._next = 0
+
+    def add(self, logits: Tensor, context: Context) -> Position:
+        """Keep a new position under the next handle."""
+        handle, self._next = self._next, self._next + 1
+        self._contexts[handle] = context
+        if len(self._contexts) > _WITH_CONTEXT:
+            self._contexts.popitem(last=False)
+        return self._remember(Position(logits, context, handle))
+
+    def get(self, handle: int) -> Position:
+        """The position behind a handle, recomputed where its logits are gone.
+
+        Raises:
+            KeyError: there was never such a handle, or it is too long ago.
+        """
+        if position := self._recent.get(handle):
+            return position
+        context = self._contexts[handle]
+        return self._remember(Position(self._recompute(context), context, handle))
+
+    def _remember(self, position: Position) -> Position:
+        self._recent[position.handle] = position
+        if len(self._recent) > _WITH_LOGITS:
+            self._recent.popitem(last=False)
+        return position

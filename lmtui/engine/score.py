@@ -1,0 +1,91 @@
+"""Teacher forcing: what the model thought of every token of a given text.
+
+Owns the numbers of each row. One pass of the layers a window gives all its
+distributions; memory never grows with tokens × vocabulary. Knows ids only, no text
+and no bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmtui.engine import sampling
+from lmtui.engine.forward import Forward
+from lmtui.engine.port import Stop
+from lmtui.engine.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The numbers of one token of the text."""
+
+    logprob: float | None
+    """None for a first token without context; so are rank and entropy."""
+    rank: int | None
+    entropy: float | None
+    top: tuple[tuple[int, float], ...] = ()
+    """(id, logprob) of the most probable tokens, by (-logit, id)."""
+
+
+# So few rows of 49k float32 numbers stay in the processor's cache between the sums.
+_CPU_ROWS = 16
+
+_UNSCORED = Row(None, None, None)
+
+
+def score_rows(
+    forward: Forward,
+    ids: Sequence[int],
+    *,
+    prefix: Sequence[int],
+    windows: Windows,
+    top: int = 0,
+    stop: Stop | None = None,
+) -> Iterator[Row]:
+    """One row a token of `ids`, in order; `prefix` begins every window.
+
+    Raises:
+        Cancelled: `stop` answered True.
+    """
+    for start, end, first in windows.over(len(ids)):
+        read = [*prefix, *ids[start:end]]
+        # The row at position i of `read` is the distribution of read[i + 1].
+        targets = read[1:]
+        skipped = len(prefix) + first - start - 1  # rows of tokens not scored here
+        if skipped < 0:
+            yield _UNSCORED
+            skipped = 0
+        position = 0
+        for block in forward.all_logits(read[:-1], skip=skipped, stop=stop):
+            at = skipped + position
+            yield from _rows(block, targets[at : at + block.shape[0]], top)
+            position += block.shape[0]
+
+
+def _rows(block: Tensor, targets: Sequence[int], top: int) -> Iterator[Row]:
+    """Logits [n, V] and the n tokens that came, as rows."""
+    wanted = torch.tensor(targets, device=block.device).unsqueeze(1)  # [n, 1]
+    size = _CPU_ROWS if block.device.type == "cpu" else block.shape[0]
+    for logits, ids in zip(block.split(size), wanted.split(size), strict=True):
+        logprobs = logits.log_softmax(-1)  # [rows, V]
+        numbers = (
+            logprobs.gather(1, ids).squeeze(1),
+            (logits > logits.gather(1, ids)).sum(1) + 1,
+            sampling.entropy(logprobs),
+        )
+        tops = _tops(logits, logprobs, top) if top else [()] * len(ids)
+        yield from map(Row, *(values.tolist() for values in numbers), tops)
+
+
+def _tops(
+    logits: Tensor, logprobs: Tensor, top: int
+) -> list[tuple[tuple[int, float], ...]]:
+    rows = []
+    for row, row_logprobs in zip(logits.cpu(), logprobs.cpu(), strict=True):
+        ids = sampling.rank(row, top)[0]
+        rows.append(tuple(zip(ids.tolist(), row_logprobs[ids].tolist(), strict=True)))
+    return rows

@@ -1,0 +1,200 @@
+"""The sampler is what it says it is: order, ties, marks and frequencies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from lmtui.engine.sampling import draw, filter_logits, rank
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+
+SIZE = 300
+ALL_OFF = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
+
+
+def random_logits(seed: int, size: int = SIZE) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size, generator=generator) * 3
+
+
+settings = st.builds(
+    SamplingSettings,
+    temperature=st.floats(0.1, 3),
+    top_k=st.integers(0, 2 * SIZE),
+    top_p=st.floats(0.05, 1),
+    min_p=st.one_of(st.just(0.0), st.floats(0.001, 0.9)),
+    repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
+)
+
+
+def transformers_probs(
+    logits: Tensor, wanted: SamplingSettings, context: Tensor
+) -> Tensor:
+    """The same chain, by the library's own processors. float32 [V]"""
+    chain = LogitsProcessorList()
+    chain.append(RepetitionPenaltyLogitsProcessor(wanted.repetition_penalty))
+    chain.append(TemperatureLogitsWarper(wanted.temperature))
+    if wanted.top_k:
+        chain.append(TopKLogitsWarper(wanted.top_k))
+    chain.append(TopPLogitsWarper(wanted.top_p))
+    chain.append(MinPLogitsWarper(wanted.min_p))
+    return chain(context.unsqueeze(0), logits.unsqueeze(0))[0].softmax(-1)
+
+
+@given(seed=st.integers(0, 10_000), wanted=settings)
+def test_the_library_agrees(seed: int, wanted: SamplingSettings) -> None:
+    logits = random_logits(seed)
+    context = torch.tensor([3, 5, 5, 7])
+    kept = filter_logits(logits, wanted, context)
+    ours = kept.prob(torch.arange(SIZE)).float()
+    theirs = transformers_probs(logits, wanted, context)
+    # A token whose mass reaches top-p to the last bit may fall on either side.
+    edge = (ours > 0) != (theirs > 0)
+    assert edge.sum() <= 1
+    torch.testing.assert_close(
+        ours, theirs, atol=2e-6 if not edge.any() else 0.1, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        SamplingSettings(),
+        ALL_OFF,
+        SamplingSettings(temperature=1.5, top_k=0, top_p=0.9, min_p=0),
+        SamplingSettings(temperature=0.3, top_k=5),
+    ],
+)
+def test_frequencies_are_the_probabilities(wanted: SamplingSettings) -> None:
+    kept = filter_logits(random_logits(1, 60), wanted)
+    generator = torch.Generator().manual_seed(0)
+    draws = 20_000
+    counts = torch.zeros(60)
+    for _ in range(draws):
+        counts[draw(kept, generator)[0]] += 1
+    expected = kept.prob(torch.arange(60)) * draws
+    assert counts[expected == 0].sum() == 0
+    common = expected >= 5
+    observed = [*counts[common].tolist(), float(counts[~common].sum())]
+    wanted_counts = [*expected[common].tolist(), float(expected[~common].sum())]
+    if wanted_counts[-1] == 0:
+        observed.pop(), wanted_counts.pop()
+    assert chisquare(observed, wanted_counts, sum_check=False).pvalue > 1e-3
+
+
+@given(
+    values=st.lists(st.integers(0, 3), min_size=1, max_size=200),
+    count=st.integers(1, 250),
+)
+def test_equal_logits_rank_by_id(values: list[int], count: int) -> None:
+    logits = torch.tensor(values, dtype=torch.float32)
+    expected = sorted(range(len(values)), key=lambda i: (-values[i], i))[:count]
+    ids, ranked = rank(logits, min(count, len(values)))
+    assert ids.tolist() == expected
+    assert ranked.tolist() == [values[i] for i in expected]
+
+
+def test_few_of_many_equal_logits_rank_by_id() -> None:
+    logits = torch.zeros(5000)
+    logits[[4000, 70]] = 1
+    assert rank(logits, 4)[0].tolist() == [70, 4000, 0, 1]
+
+
+def test_top_k_keeps_k_even_among_equals() -> None:
+    kept = filter_logits(torch.zeros(10), SamplingSettings(top_k=3, top_p=1, min_p=0))
+    assert kept.ids.tolist() == [0, 1, 2]
+
+
+def test_temperature_zero_is_the_first_argmax() -> None:
+    logits = torch.tensor([0.0, 2.0, 1.0, 2.0])
+    kept = filter_logits(logits, SamplingSettings(temperature=0, top_k=0))
+    assert draw(kept, torch.Generator()) == (1, 1.0)
+    assert kept.cuts(torch.arange(4)) == ["g", None, "g", "g"]
+
+
+@given(seed=st.integers(0, 10_000), wanted=settings)
+def test_every_cut_token_names_the_first_stage_that_cut_it(
+    seed: int, wanted: SamplingSettings
+) -> None:
+    logits = random_logits(seed)
+    kept = filter_logits(logits, wanted)
+    everything = torch.arange(SIZE)
+    probs = kept.prob(everything)
+    order = sorted(range(SIZE), key=lambda i: (-float(logits[i]), i))
+    after_k = set(order[: wanted.top_k or SIZE])
+    only_k_and_p = SamplingSettings(
+        temperature=wanted.temperature, top_k=wanted.top_k, top_p=wanted.top_p, min_p=0
+    )
+    after_p = set(filter_logits(logits, only_k_and_p).ids.tolist())
+    for token, cut in enumerate(kept.cuts(everything)):
+        assert (cut is None) == (float(probs[token]) > 0)
+        if cut == "k":
+            assert token not in after_k
+        if cut == "p":
+            assert token in after_k - after_p
+        if cut == "m":
+            assert token in after_p
+    assert float(probs.sum()) == pytest.approx(1, abs=1e-12)
+
+
+def test_looking_at_few_tokens_first_changes_nothing() -> None:
+    logits = random_logits(3, 20_000) / 3
+    wanted = SamplingSettings(temperature=1, top_k=0, top_p=0.9, min_p=0)
+    kept = filter_logits(logits, wanted)
+    ordered = logits.double().softmax(0).sort(descending=True, stable=True)
+    before = ordered.values.cumsum(0) - ordered.values
+    assert kept.ids.tolist() == ordered.indices[before < 0.9].tolist()
+
+
+def test_the_same_seed_draws_the_same_tokens() -> None:
+    kept = filter_logits(random_logits(4), ALL_OFF)
+
+    def tokens() -> list[int]:
+        generator = torch.Generator().manual_seed(7)
+        return [draw(kept, generator)[0] for _ in range(50)]
+
+    assert tokens() == tokens()
+
+
+def test_a_penalty_weakens_what_was_said() -> None:
+    logits = torch.tensor([2.0, -2.0, 1.0])
+    wanted = SamplingSettings(
+        temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=2
+    )
+    kept = filter_logits(logits, wanted, torch.tensor([0, 1, 0]))
+    assert kept.logits.tolist() == [1.0, -4.0, 1.0]
+    assert logits.tolist() == [2.0, -2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_p": 2.0},
+        {"min_p": -0.1},
+        {"top_k": -1},
+        {"repetition_penalty": 0.0},
+        {"max_tokens": 0},
+        {"seed": -5},
+    ],
+)
+def test_settings_out_of_range_say_what_is_allowed(bad: dict[str, float]) -> None:
+    with pytest.raises(LmtuiError) as caught:
+        SamplingSettings(**bad)  # type: ignore[arg-type]
+    assert "out of range" in caught.value.title
+    assert "Give a value" in caught.value.hint
