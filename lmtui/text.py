@@ -31,7 +31,8 @@ _UNSEEN = (*range(0xD800, 0xE000), *range(0xE0000, 0xE0080))
 _ALL = _C0_PICTURES | _DELETE | {c: f"⟨U+{c:04X}⟩" for c in (*_NAMED, *_UNSEEN)}
 _TEXT = {code: picture for code, picture in _ALL.items() if code not in (0x09, 0x0A)}
 _TOKEN = _ALL | {0x20: "·", 0x09: "→", 0x0A: "⏎"}
-_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_NAMED)}
+_RAW_IN_JSON = (*range(0x7F, 0xA0), *_NAMED, *range(0xD800, 0xE000))
+_JSON = {code: f"\\u{code:04x}" for code in _RAW_IN_JSON}
 
 
 def visible(text: str) -> str:

@@ -1,0 +1,97 @@
+"""Running the program as a user would: as a process, through pipes or a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Stdout as JSON lines, with NaN and infinity refused."""
+        return [
+            json.loads(line, parse_constant=_refuse)
+            for line in self.out.split("\n")[:-1]
+        ]
+
+
+def _refuse(name: str) -> None:
+    raise AssertionError(f"{name} in JSON")
+
+
+def command(arguments: Sequence[str], script: Mapping[str, Any]) -> list[str]:
+    """The command line of the program with a scripted engine."""
+    return [sys.executable, "-m", "tests.cli.child", json.dumps(script), *arguments]
+
+
+def run(
+    *arguments: str,
+    script: Mapping[str, Any] | None = None,
+    stdin: str | bytes = b"",
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """Run the program through pipes."""
+    done = subprocess.run(
+        command(arguments, script or {}),
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
+        capture_output=True,
+        cwd=REPOSITORY,
+        env={**os.environ, **(env or {})},
+        timeout=60,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_in_terminal(
+    *arguments: str,
+    script: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    size: tuple[int, int] = (24, 80),
+) -> tuple[int, bytes]:
+    """Run the program on a pseudo-terminal: its exit code and the raw bytes."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    with subprocess.Popen(
+        command(arguments, script or {}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=REPOSITORY,
+        env={**os.environ, **terminal, **(env or {})},
+        start_new_session=True,
+    ) as child:
+        os.close(theirs)
+        written = b"".join(iter(lambda: _read(ours), b""))
+        os.close(ours)
+        return child.wait(timeout=60), written
+
+
+def _read(handle: int) -> bytes:
+    try:
+        return os.read(handle, 65536)
+    except OSError:  # the terminal is gone with its last user
+        return b""

@@ -1,0 +1,80 @@
+"""Foreign text is drawn, never obeyed."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.text import bytes_text, safe_json, visible, visible_line, visible_token
+
+ANYTHING = st.text(st.characters(codec=None))
+CONTROLS = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
+REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+def obeyed(text: str) -> set[str]:
+    """The characters of `text` that a terminal acts on instead of drawing them."""
+    return {
+        character
+        for character in text
+        if character in CONTROLS or unicodedata.bidirectional(character) in REORDERING
+    }
+
+
+@given(ANYTHING)
+def test_only_newlines_and_tabs_are_left_to_obey(text: str) -> None:
+    assert obeyed(visible(text)) <= {"\n", "\t"}
+    assert not obeyed(visible_line(text))
+    assert not obeyed(visible_token(text))
+
+
+@given(ANYTHING)
+def test_drawn_text_can_always_be_written(text: str) -> None:
+    assert visible(text).encode("utf-8") or not text
+
+
+@given(ANYTHING)
+def test_drawing_twice_changes_nothing(text: str) -> None:
+    assert visible(visible(text)) == visible(text)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"])))
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert visible(text) == visible_token(text) == text
+
+
+@given(ANYTHING)
+def test_safe_json_is_the_same_value(text: str) -> None:
+    line = safe_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(line) == text
+    assert not obeyed(line)
+    assert line.encode("utf-8")
+
+
+@given(st.binary())
+def test_bytes_read_back_where_they_are_text(data: bytes) -> None:
+    try:
+        assert bytes_text(data) == data.decode()
+    except UnicodeDecodeError:
+        assert "⟨" in bytes_text(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\xe3\x81", "⟨E3 81⟩"),
+        (b"a\x81\x82b", "a⟨81 82⟩b"),
+        ("é".encode()[:1] + b"x", "⟨C3⟩x"),
+        (b"\xff", "⟨FF⟩"),
+    ],
+)
+def test_bytes_that_are_no_character_are_shown_as_hex(data: bytes, text: str) -> None:
+    assert bytes_text(data) == text
+
+
+def test_a_token_shows_its_white_space() -> None:
+    assert visible_token(" the\t\n") == "·the→⏎"
