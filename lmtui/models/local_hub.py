@@ -64,24 +64,6 @@ def bytes_of(hub_id: str) -> int:
     return _size(download_folder() / _folder_name(hub_id))
 
 
-def remove(hub_id: str) -> int:
-    """Remove every snapshot of `hub_id` from the caches; the bytes it took.
-
-    Raises:
-        LmtuiError: it is not here, or can't be removed.
-    """
-    found = [m for m in local_models() if m.hub_id.lower() == hub_id.lower()]
-    if not found:
-        raise LmtuiError(
-            "this model is not on this machine",
-            hub_id,
-            "See `lmtui models list` for what is here.",
-        )
-    for model in found:
-        remove_folder(model.folder, caches())
-    return sum(model.bytes for model in found)
-
-
 def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
     """Remove `folder`, which has to lie directly in one of `roots`.
 

@@ -62,7 +62,7 @@ def resolve(spec: str | None) -> Source:
         LmtuiError: it names nothing that could be a model.
     """
     spec = spec.strip() if spec else ""
-    if not spec:
+    if not spec or spec == "default":
         return DefaultModel()
     if (entry := catalogue.find(spec)) and not Path(spec).exists():
         return DefaultModel() if entry.is_default else HubModel(spec, entry.hub_id)

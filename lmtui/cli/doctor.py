@@ -1,0 +1,104 @@
+"""`lmtui doctor`: what the program found on this machine, and what follows.
+
+Owns the words. Torch is imported inside, when the verb runs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+
+import typer
+
+from lmtui import __version__, paths
+from lmtui.cli import options
+from lmtui.cli.output import Output
+from lmtui.cli.table import table
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf")
+
+Line = tuple[str, str]
+
+
+def doctor(
+    context: typer.Context,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Show device, threads, memory, disk, versions, folders, and which path runs.
+
+    \b
+    Examples:
+      lmtui doctor
+      lmtui doctor --device cpu --dtype bfloat16
+    """
+    settings = options.settings(context)
+    lines = [*_versions(), *_folders(), *_model()]
+    lines += _machine(settings.device, settings.dtype, settings.threads)
+    output = Output()
+    if json:
+        output.event({"event": "doctor", **dict(lines)})
+    else:
+        output.text(table(("", ""), lines, terminal=output.is_terminal).lstrip("\n"))
+
+
+def _versions() -> Iterator[Line]:
+    yield "lmtui", __version__
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    for name in _PACKAGES:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield name, "not installed"
+
+
+def _folders() -> Iterator[Line]:
+    from lmtui.models import disk, local_hub
+
+    yield "settings", str(paths.config_file())
+    for name, folder in (
+        ("models", paths.models_folder()),
+        ("cache", paths.cache_folder()),
+        ("logs", paths.log_folder()),
+        ("Hub cache", local_hub.download_folder()),
+    ):
+        free = disk.free_bytes(folder)
+        room = "no such disk" if free is None else f"{disk.size(free)} free"
+        yield name, f"{folder} ({room})"
+
+
+def _model() -> Iterator[Line]:
+    from lmtui.models import catalogue, disk, fetch
+
+    name = catalogue.DEFAULT
+    if fetch.is_fetched():
+        yield "default model", f"{name}, here: {fetch.default_file()}"
+    else:
+        size = disk.size(fetch.WHEEL_BYTES)
+        yield "default model", f"{name}, fetched at first use ({size})"
+
+
+def _machine(device: str, dtype: str, threads: int | None) -> Iterator[Line]:
+    from lmtui.models import disk, hardware
+
+    chosen = hardware.choose_device(device)
+    computed = hardware.choose_dtype(dtype, chosen, "F32")
+    count = hardware.default_threads() if threads is None else threads
+    cores = hardware.default_threads()
+    yield "memory", f"{disk.size(hardware.available_ram())} free"
+    yield "devices", ", ".join(hardware.devices())
+    yield "device", f"{chosen}, {disk.size(hardware.available_memory(chosen))} free"
+    yield "threads", f"{count} ({cores} physical cores for this process)"
+    yield "path", _path(str(computed).removeprefix("torch."), chosen.type, dtype)
+
+
+def _path(computed: str, device: str, asked: str) -> str:
+    """Which of the two paths runs, and why."""
+    if device != "cpu" and asked == "auto":
+        return f"exact: the model's own number format on {device}"
+    if computed == "float32":
+        return f"exact: float32 on {device}"
+    return f"fast: {computed} on {device} rounds more than float32 does"

@@ -1,0 +1,226 @@
+"""`lmtui models`: what there is, what is here, fetching and removing.
+
+Owns the words and tables of these verbs; what they do is done in `lmtui.models`.
+Torch is never imported: a list must not take seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.edge import note
+from lmtui.cli.jsonl import Event
+from lmtui.cli.output import Output, stdin_is_terminal
+from lmtui.cli.table import table
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+from lmtui.models.catalogue import Entry
+from lmtui.text import visible_line
+
+if TYPE_CHECKING:
+    from lmtui.models.describe import Fact
+    from lmtui.models.inventory import Item
+
+app = typer.Typer(
+    help="List, show, fetch and remove models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="`default`, a catalogue name, a Hub id, a folder or a .gguf file.",
+        show_default=False,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@app.command("list")
+def show_list(json: options.Json = False) -> None:
+    """List the catalogue and what is on this machine.
+
+    Fits: whether the model fits into the memory that is free now, in float32, or
+    only in bfloat16 (--dtype bfloat16).
+
+    \b
+    Examples:
+      lmtui models list
+      lmtui models list --json
+    """
+    # Imported here, as in every verb: `lmtui --help` needs none of it.
+    from lmtui.models import inventory
+
+    output = Output()
+    items = list(inventory.inventory())
+    here = {item.name.lower() for item in items if item.complete}
+    if json:
+        for event in _list_events(items, here):
+            output.event(event)
+        return
+    output.text(_catalogue_table(here, terminal=output.is_terminal))
+    output.text("\non this machine:\n")
+    rows = [[i.name, _what(i), _size(i.bytes), str(i.path)] for i in items]
+    if rows:
+        headings = ("NAME", "WHAT", "SIZE", "WHERE")
+        output.text(table(headings, rows, right=(2,), terminal=output.is_terminal))
+    else:
+        output.text("nothing yet; the default model is fetched at first use\n")
+
+
+@app.command("show")
+def show_one(name: Name = "default", json: options.Json = False) -> None:
+    """Show what is known of one model, without loading it.
+
+    \b
+    Examples:
+      lmtui models show
+      lmtui models show qwen3-0.6b
+      lmtui models show ./model.gguf --json
+    """
+    from lmtui.models import describe, hardware, source
+
+    facts = describe.facts_of(source.resolve(name))
+    weights = facts.get("parameters")
+    if isinstance(weights, int):
+        facts["fits"] = _fits(weights, hardware.available_ram())
+    output = Output()
+    if json:
+        output.event({"event": "model", **facts})
+        return
+    shown = {key: value for key, value in facts.items() if value is not None}
+    rows = [[key.replace("_", " "), _say(key, shown[key])] for key in shown]
+    output.text(table(("", ""), rows, terminal=output.is_terminal).lstrip("\n"))
+
+
+@app.command("fetch")
+def fetch(name: Name = "default") -> None:
+    """Fetch a model, so that it is here when the network is not.
+
+    \b
+    Examples:
+      lmtui models fetch
+      lmtui models fetch qwen3-0.6b
+    """
+    from lmtui.cli.progress import loading_progress
+    from lmtui.models import load, source
+
+    found = source.resolve(name)
+    with loading_progress() as show:
+        place = load.locate(found, show)
+    Output().text(f"{place}\n")
+
+
+@app.command("remove")
+def remove(name: Name, yes: Yes = False) -> None:
+    """Remove a fetched model, and what was made from it.
+
+    Your own folders and files are never touched.
+
+    \b
+    Examples:
+      lmtui models remove qwen3-0.6b
+      lmtui models remove default --yes
+    """
+    from lmtui.models import inventory, source
+
+    items = inventory.items_of(source.resolve(name))
+    if not yes:
+        _confirm(items)
+    for item in items:
+        inventory.remove(item)
+    freed = _size(sum(item.bytes for item in items))
+    Output().text(f"removed {name}, {freed} freed\n")
+
+
+def _confirm(items: list[Item]) -> None:
+    if not stdin_is_terminal():
+        raise LmtuiError(
+            "removing needs a yes", "nobody can be asked here", "Add --yes."
+        )
+    note("".join(f"{visible_line(str(i.path))}  {_size(i.bytes)}\n" for i in items))
+    typer.confirm("Remove this?", abort=True, err=True)
+
+
+def _size(count: int) -> str:
+    from lmtui.models import disk
+
+    return disk.size(count)
+
+
+def _count(parameters: int) -> str:
+    """A number of weights as people say it: `135M`, `1.7B`."""
+    if parameters < 1_000_000:
+        return f"{parameters:,}"
+    if parameters < 1_000_000_000:
+        return f"{parameters / 1e6:.0f}M"
+    return f"{parameters / 1e9:.1f}B"
+
+
+def _say(key: str, value: Fact) -> str:
+    """A fact in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int):
+        return str(value)
+    return _size(value) if key in ("bytes", "download") else f"{value:,}"
+
+
+def _what(item: Item) -> str:
+    words = {"default": "default model", "hub": "Hub", "copy": "made from GGUF"}
+    return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
+
+
+def _fits(parameters: int, have: int) -> str:
+    from lmtui.models import fit
+
+    for dtype, word in (("float32", "yes"), ("bfloat16", "bfloat16")):
+        if fit.bytes_needed(parameters, dtype) <= have:
+            return word
+    return "no"
+
+
+def _is_here(entry: Entry, here: set[str]) -> bool:
+    return (entry.name if entry.is_default else entry.hub_id.lower()) in here
+
+
+def _catalogue_table(here: set[str], *, terminal: bool) -> str:
+    from lmtui.models import hardware
+
+    have = hardware.available_ram()
+    rows = [
+        [
+            entry.name,
+            _count(entry.parameters),
+            ("" if entry.is_default else "≈ ") + _size(entry.download),
+            _fits(entry.parameters, have),
+            "yes" if _is_here(entry, here) else "",
+            entry.note,
+        ]
+        for entry in catalogue.CATALOGUE
+    ]
+    headings = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
+    return table(headings, rows, right=(1, 2), terminal=terminal)
+
+
+def _list_events(items: list[Item], here: set[str]) -> Iterator[Event]:
+    from lmtui.models import describe, hardware
+
+    have = hardware.available_ram()
+    for entry in catalogue.CATALOGUE:
+        yield {
+            "event": "entry",
+            **describe.entry_facts(entry),
+            "fits": _fits(entry.parameters, have),
+            "here": _is_here(entry, here),
+        }
+    for item in items:
+        fact = {"name": item.name, "kind": item.kind, "path": str(item.path)}
+        yield {"event": "local", **fact, "bytes": item.bytes, "complete": item.complete}

@@ -1,0 +1,90 @@
+"""What is on this machine, and taking it away again.
+
+Owns the one list of everything this program keeps of models: the default model,
+models of the Hub, dequantised copies of GGUF files. Nothing else can be removed
+through it; a user's own folders and files never are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, digests, fetch, gguf_cache, local_hub, source
+
+Kind = Literal["default", "hub", "copy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that is kept of a model."""
+
+    name: str
+    """What `--model` takes; for a copy the name of the GGUF file."""
+    kind: Kind
+    path: Path
+    bytes: int
+    complete: bool = True
+    """Whether it can be used as it is."""
+
+
+def inventory() -> Iterator[Item]:
+    """Everything that is here."""
+    if fetch.is_fetched():
+        file = fetch.default_file()
+        yield Item(catalogue.DEFAULT, "default", file, fetch.FILE_BYTES)
+    for model in local_hub.local_models():
+        complete = model.snapshot is not None
+        yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
+    for folder, name, size in gguf_cache.copies():
+        yield Item(name, "copy", folder, size)
+
+
+def items_of(found: source.Source) -> list[Item]:
+    """What can be removed of the model `found`.
+
+    Raises:
+        LmtuiError: nothing of it is here, or it is the user's own.
+    """
+    if isinstance(found, source.FolderModel):
+        raise LmtuiError(
+            "a folder of your own is not removed",
+            str(found.path),
+            "Remove it yourself if you are sure.",
+        )
+    items = [item for item in inventory() if _belongs(item, found)]
+    if not items:
+        raise LmtuiError(
+            "nothing of this model is kept on this machine",
+            found.name,
+            "See `lmtui models list` for what is here.",
+        )
+    return items
+
+
+def remove(item: Item) -> None:
+    """Take `item` off the disk.
+
+    Raises:
+        LmtuiError: it can't be removed, or is not in a folder of ours.
+    """
+    roots = (paths.models_folder(), gguf_cache.cache_root(), *local_hub.caches())
+    local_hub.remove_folder(item.path, roots)
+
+
+def _belongs(item: Item, found: source.Source) -> bool:
+    if isinstance(found, source.HubModel):
+        return item.kind == "hub" and item.name.lower() == found.hub_id.lower()
+    if isinstance(found, source.DefaultModel):
+        return item.kind == "default" or _is_copy_of(item, fetch.FILE_SHA256)
+    if isinstance(found, source.GgufModel):
+        return _is_copy_of(item, digests.file_digest(found.path))
+    return False
+
+
+def _is_copy_of(item: Item, digest: str) -> bool:
+    return item.kind == "copy" and item.path.name.startswith(digest)
