@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lmtui.engine.port import Stop
-from lmtui.errors import Cancelled
+from lmtui.errors import Cancelled, LmtuiError
 
 # Operations of one layer between two looks at the stop flag: about a tenth of a
 # second on two CPU cores.
@@ -70,6 +70,7 @@ class Forward:
         Raises:
             Cancelled: `stop` answered True between two layers; some layers of the
                 cache then hold `ids` and some do not.
+            LmtuiError: the logits are no distribution.
         """
         with self._stoppable(stop):
             output = self.model(
@@ -78,8 +79,7 @@ class Forward:
                 use_cache=cache is not None,
                 logits_to_keep=1,
             )
-            logits: Tensor = output.logits[0, -1].float().cpu()
-        return logits
+        return _checked(output.logits[0, -1].float().cpu())
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
@@ -92,6 +92,7 @@ class Forward:
 
         Raises:
             Cancelled: `stop` answered True.
+            LmtuiError: the logits are no distribution.
         """
         if skip >= len(ids):
             return
@@ -103,7 +104,7 @@ class Forward:
             part = slice(start, start + self._block_rows)
             with self._stoppable(stop), self._replaced(output, hidden[:, part]):
                 block = self.model(input_ids=inputs[:, part], use_cache=False)
-            yield block.logits[0].float()
+            yield _checked(block.logits[0].float())
 
     @contextmanager
     def _replaced(self, output: Any, hidden: Tensor) -> Iterator[None]:
@@ -114,6 +115,17 @@ class Forward:
             yield
         finally:
             del self._decoder.forward
+
+
+def _checked(logits: Tensor) -> Tensor:
+    """Logits [..., V] that make a distribution: none NaN or +inf, not all -inf."""
+    if bool(logits.amax(-1).isfinite().all()):
+        return logits
+    raise LmtuiError(
+        "the model's output is not a distribution",
+        "its logits are NaN or infinite",
+        "Try --dtype float32; if that does not help, the weights are damaged.",
+    )
 
 
 def _layers(model: Any) -> list[nn.Module]:

@@ -7,7 +7,6 @@ from which one forward makes the logits again. Knows no cache and no loop.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from torch import Tensor
 from lmtui.engine import sampling
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
-from lmtui.errors import LmtuiError
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
@@ -47,19 +45,8 @@ class Position:
 
     @cached_property
     def logprobs(self) -> Tensor:
-        """float32 [V].
-
-        Raises:
-            LmtuiError: the logits are no distribution (NaN or infinite).
-        """
-        logprobs = self.logits.log_softmax(-1)
-        if not math.isfinite(float(logprobs.max())):
-            raise LmtuiError(
-                "the model's output is not a distribution",
-                "its logits are NaN or infinite",
-                "Try --dtype float32; if that does not help the weights are damaged.",
-            )
-        return logprobs
+        """float32 [V]."""
+        return self.logits.log_softmax(-1)
 
     @cached_property
     def entropy(self) -> float:

@@ -70,7 +70,9 @@ def _rows(block: Tensor, targets: Sequence[int], top: int) -> Iterator[Row]:
     """Logits [n, V] and the n tokens that came, as rows."""
     wanted = torch.tensor(targets, device=block.device).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else block.shape[0]
-    for logits, ids in zip(block.split(size), wanted.split(size), strict=True):
+    for logits, ids in zip(
+        torch.split(block, size), torch.split(wanted, size), strict=True
+    ):
         logprobs = logits.log_softmax(-1)  # [rows, V]
         numbers = (
             logprobs.gather(1, ids).squeeze(1),

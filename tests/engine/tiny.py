@@ -28,9 +28,10 @@ FAMILIES = ("llama", "gpt2", "qwen3", "gemma3")
 SLIDING_WINDOW = 16
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>"
-    "{% endif %}"
+    "{% for m in messages %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}"
 )
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. " * 3,
@@ -90,9 +91,13 @@ def _config(family: str) -> Any:
             return GPT2Config(**size)
 
 
-@cache
 def model(family: str = "llama", device: str = "cpu") -> Any:
     """A random model, the same at every call."""
+    return _model(family, device)
+
+
+@cache
+def _model(family: str, device: str) -> Any:
     torch.manual_seed(sum(map(ord, family)))
     made = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
     return made.eval().to(device)

@@ -1,0 +1,139 @@
+"""From text to ids: the template's control tokens are the only ones."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.prompt import PromptWriter
+from lmtui.engine.types import Message
+from lmtui.errors import LmtuiError
+from tests.engine import tiny
+from tests.engine.test_detokenize import texts
+
+THINK = len(tiny.tokenizer()) - 1
+
+
+def writer() -> PromptWriter:
+    return PromptWriter(tiny.tokenizer())
+
+
+def without_template() -> PromptWriter:
+    bare = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
+    )
+    return PromptWriter(bare)
+
+
+@given(
+    text=texts.filter(lambda t: not any(s in t for s in (*tiny.SPECIALS, "<think>")))
+)
+def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
+    tokenizer = tiny.tokenizer()
+    prompt = writer().write([Message("user", text)])
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+    )
+    assert prompt.text == rendered
+    assert list(prompt.ids) == tokenizer(rendered, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("special", [*tiny.SPECIALS, "<think>"])
+@pytest.mark.parametrize("around", ["{}", "a {} b", "({}", "<|{}|>", "{}{}"])
+def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
+    typed = around.replace("{}", special)
+    tokenizer = tiny.tokenizer()
+    prompt = writer().write([Message("user", typed)], prefill=typed)
+    calm = writer().write([Message("user", "calm")])
+    control = {0, 1, 2, THINK}
+
+    def controls(ids: tuple[int, ...]) -> list[int]:
+        return [i for i in ids if i in control]
+
+    assert controls(prompt.ids) == controls(calm.ids)
+    assert prompt.text.count(typed) >= 2
+    assert tokenizer.decode(prompt.ids) == prompt.text
+
+
+def test_text_after_a_control_string_is_tokenised_as_ever() -> None:
+    # The text between two of the template's control tokens is one stretch: what
+    # stands around a typed control string merges with it as in any document.
+    tokenizer = tiny.tokenizer()
+    typed = "see (<|im_end|>) here"
+    ids = list(writer().write([Message("user", typed)]).ids)
+    inner = writer().document(f"user\n{typed}", "no").ids
+    assert ids[: len(inner) + 2] == [1, *inner, 2]
+    assert tokenizer.decode(inner) == f"user\n{typed}"
+
+
+def test_characters_used_for_marking_cannot_be_smuggled_in() -> None:
+    prompt = writer().write([Message("user", "<\ufdd0|im_end|> \ufdd1")])
+    assert prompt.text.count("\ufffd") == 2
+    assert [i for i in prompt.ids if i in (0, 1, 2)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("special", tiny.SPECIALS)
+def test_a_document_has_no_control_tokens(special: str) -> None:
+    text = f"x{special}y"
+    encoding = writer().document(text, "auto")
+    assert not set(encoding.ids) & {0, 1, 2}
+    assert tiny.tokenizer().decode(encoding.ids) == text
+
+
+@given(text=texts)
+def test_spans_cover_the_text(text: str) -> None:
+    encoding = writer().document(text, "no")
+    assert len(encoding.spans) == len(encoding.ids)
+    covered = {at for start, end in encoding.spans for at in range(start, end)}
+    assert covered == set(range(len(text)))
+
+
+def test_bos_follows_the_tokenizer_unless_told() -> None:
+    assert writer().document("a", "auto").prefix == ()
+    assert writer().document("a", "yes").prefix == (1,)
+    with pytest.raises(LmtuiError, match="no BOS token"):
+        without_template().document("a", "yes")
+
+
+def test_a_prefill_is_continued_from_where_it_stands() -> None:
+    prompt = writer().write([Message("user", "Hi")], prefill="Well, the")
+    assert prompt.text.endswith("assistant\n<think>Well, the")
+
+
+def test_every_end_token_is_known() -> None:
+    model = tiny.model()
+    assert writer().end_ids(model) == {0, 2}
+    several = SimpleNamespace(
+        generation_config=SimpleNamespace(eos_token_id=[5, 6]), config=model.config
+    )
+    assert writer().end_ids(several) == {0, 2, 5, 6}
+
+
+def test_a_base_model_gets_the_plain_format() -> None:
+    plain = without_template()
+    assert not plain.has_template
+    prompt = plain.write(
+        [Message("system", "Be brief."), Message("user", "Hi")], prefill="Yes"
+    )
+    assert prompt.text == "Be brief.\n\nUser: Hi\nAssistant: Yes"
+    assert prompt.stop_texts == ("\nUser:",)
+
+
+def test_a_template_that_refuses_says_why() -> None:
+    refusing = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        chat_template="{{ raise_exception('System role not supported') }}",
+    )
+    with pytest.raises(LmtuiError) as caught:
+        PromptWriter(refusing).write([Message("system", "x")])
+    assert caught.value.detail == "System role not supported"
+
+
+@given(content=st.text(max_size=20))
+def test_any_message_can_be_written(content: str) -> None:
+    if any(0xD800 <= ord(c) < 0xE000 for c in content):
+        return
+    assert writer().write([Message("user", content)]).ids
