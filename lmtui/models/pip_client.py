@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -109,17 +110,55 @@ def _run(
     folder.mkdir()
     with _child(requirement, folder, patience) as child:
         begun, silent = _watch(child, folder, report, stop)
-        code = child.poll()
     wheels = list((folder / "out").glob("*.whl"))
-    if code == 0 and len(wheels) == 1:
+    if child.code == 0 and len(wheels) == 1:
         return wheels[0]
-    raise _Failed(_words(folder), begun=begun, silent=silent)
+    raise _Failed(child.words, begun=begun, silent=silent)
+
+
+class _Child:
+    """A running pip and what it has said so far.
+
+    Its words come through a pipe: a log file would say nothing on a full disk.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._said = bytearray()
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said += line
+
+    @property
+    def words(self) -> str:
+        return bytes(self._said).decode(errors="replace")
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Kill it and all that it started; its files lie in our scratch folder."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._ear.join(1)
 
 
 @contextmanager
-def _child(
-    requirement: str, folder: Path, patience: _Try
-) -> Iterator[subprocess.Popen[bytes]]:
+def _child(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
     """pip in a session of its own, dead at the end whatever happens."""
     (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "pip", "download", "-vv"]
@@ -129,38 +168,30 @@ def _child(
     command += ["--dest", str(folder / "out"), requirement]
     env = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_LOG")}
     env |= {"TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=env,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        start_new_session=True,
+    )
+    child = _Child(process)
     try:
         yield child
     finally:
-        _kill(child)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all it started; its files lie in our scratch folder."""
-    if child.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+        child.end()
 
 
 def _watch(
-    child: subprocess.Popen[bytes],
+    child: _Child,
     folder: Path,
     report: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> tuple[bool, bool]:
     """Wait for the end. Answers whether bytes came, and whether it was given up."""
     begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
-    while child.poll() is None:
+    while not child.ends_within(_TICK):
         if stop():
             raise Cancelled
         grown = _grown(folder)
@@ -168,15 +199,11 @@ def _watch(
             begun = grown
             report(grown)
         elif not begun:
-            signs = _signs(folder)
+            signs = _signs(child.words)
             if signs > heard:
                 heard, deadline = signs, time.monotonic() + _PATIENCE
             elif time.monotonic() > deadline:
                 return False, True
-        try:
-            child.wait(_TICK)
-        except subprocess.TimeoutExpired:
-            continue
     return begun > 0, False
 
 
@@ -191,17 +218,9 @@ def _grown(folder: Path) -> int:
     return max(sizes)
 
 
-def _signs(folder: Path) -> int:
+def _signs(words: str) -> int:
     """1 once pip has begun to speak, plus the answers it got from the network."""
-    words = _words(folder)
     return bool(words) + len(_ANSWERED.findall(words))
-
-
-def _words(folder: Path) -> str:
-    try:
-        return (folder / "log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _explain(failure: _Failed, scratch: Path) -> LmtuiError:

@@ -1,0 +1,171 @@
+"""Making small real models: a random Llama, its tokenizer, its GGUF twin."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+HEADS, KV_HEADS = 4, 2
+CORPUS = [
+    "the quick brown fox jumps over the lazy dog " * 4,
+    "ça va? 日本語 👩‍👧\n" * 4,
+]
+TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+TEXT = "the quick fox — ça va? 日本"
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE of 320 tokens."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=TEMPLATE,
+    )
+
+
+def llama_config() -> LlamaConfig:
+    """Two layers of width 64."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=0.2,
+        rms_norm_eps=1e-5,
+    )
+
+
+def save_llama(folder: Path, **options: Any) -> Path:
+    """Save a random Llama with its tokenizer; the same weights at every call."""
+    torch.manual_seed(7)
+    LlamaForCausalLM(llama_config()).save_pretrained(folder, **options)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_gguf(folder: Path, target: Path, kind: str = "F32") -> Path:
+    """Write the Llama in `folder` as GGUF; matrices as `kind`."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    writer = gguf.GGUFWriter(target, "llama")
+    _write_facts(writer, model.config)
+    _write_tokens(writer)
+    for name, weights in model.state_dict().items():
+        _write_tensor(writer, name, weights.numpy(), kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def _write_facts(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
+    writer.add_name("Tiny Llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.hidden_size // HEADS)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def _write_tokens(writer: gguf.GGUFWriter) -> None:
+    import json
+
+    fast = tokenizer()
+    words = fast.convert_ids_to_tokens(range(len(fast)))
+    merges = json.loads(fast.backend_tokenizer.to_str())["model"]["merges"]
+    special = gguf.TokenType.CONTROL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(words)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
+    writer.add_token_types(
+        [special if i < 3 else gguf.TokenType.NORMAL for i in range(len(words))]
+    )
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+
+
+_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "model.layers": "blk",
+}
+
+
+def _write_tensor(
+    writer: gguf.GGUFWriter, name: str, weights: np.ndarray, kind: str
+) -> None:
+    heads = {"q_proj": HEADS, "k_proj": KV_HEADS}.get(name.split(".")[-2])
+    if heads:
+        weights = _interleave(weights, heads)
+    for ours, theirs in _NAMES.items():
+        name = name.replace(ours, theirs)
+    weights = np.ascontiguousarray(weights, dtype=np.float32)
+    if kind == "F32" or weights.ndim == 1:
+        writer.add_tensor(name, weights)
+        return
+    stored = gguf.GGMLQuantizationType[kind]
+    writer.add_tensor(name, gguf.quantize(weights, stored), raw_dtype=stored)
+
+
+def _interleave(weights: np.ndarray, heads: int) -> np.ndarray:
+    """GGUF keeps the halves of a rotary pair side by side."""
+    rows, columns = weights.shape
+    halves = weights.reshape(heads, 2, rows // heads // 2, columns)
+    return halves.swapaxes(1, 2).reshape(rows, columns)
+
+
+@torch.inference_mode()
+def logits(model: Any, fast: Any) -> torch.Tensor:
+    """What a model says to a fixed text. [tokens, vocabulary]"""
+    ids = fast(TEXT, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    out: torch.Tensor = model(ids).logits[0]
+    return out
