@@ -6,6 +6,20 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("full", max_examples=1000, deadline=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full` runs the property tests on many more examples."""
+    parser.addoption("--full", action="store_true", help="many more random examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many random examples the property tests try."""
+    settings.load_profile("full" if config.getoption("--full") else "quick")
 
 
 @pytest.fixture(autouse=True)

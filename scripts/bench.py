@@ -1,0 +1,184 @@
+"""Speed as ratios: this program against plain transformers, in the same run.
+
+Every pair is run in turn, A B A B …, after a warm-up that is not counted; the table
+shows medians of the ratios, because the speed of a machine drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Message, Prompt, SamplingSettings, Step
+from lmtui.models.load import Loaded, load
+
+QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
+Work = Callable[[], float]
+"""Does something once and returns its speed: larger is better."""
+
+
+def compare(ours: Work, peer: Work, rounds: int) -> tuple[float, float, float]:
+    """Median speeds of both and the median of their ratio, taken round by round."""
+    ours(), peer()
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    mine, theirs = zip(*pairs, strict=True)
+    return median(mine), median(theirs), median(a / b for a, b in pairs)
+
+
+def our_decode(
+    engine: LocalEngine, prompt: Prompt, settings: SamplingSettings
+) -> float:
+    """Tokens a second with every statistic, prompt included."""
+    engine._cache.reset()
+    start = time.perf_counter()
+    steps = sum(isinstance(s, Step) for s in engine.generate(prompt, settings))
+    return steps / (time.perf_counter() - start)
+
+
+def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
+    """The same loop over the same cache with an argmax and nothing else."""
+    cache = engine._cache
+    cache.reset()
+    start = time.perf_counter()
+    cache.read(prompt.ids)
+    for done in range(tokens):
+        assert cache.logits is not None
+        token = int(cache.logits.argmax())
+        if done < tokens - 1:
+            cache.append(token)
+    return tokens / (time.perf_counter() - start)
+
+
+def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
+    """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
+    from transformers import TextIteratorStreamer  # noqa: PLC0415
+
+    streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
+    inputs = torch.tensor([prompt.ids])
+    options = {
+        "input_ids": inputs,
+        "attention_mask": torch.ones_like(inputs),
+        "max_new_tokens": tokens,
+        "min_new_tokens": tokens,
+        "do_sample": False,
+        "streamer": streamer,
+    }
+    start = time.perf_counter()
+    worker = threading.Thread(target=loaded.model.generate, kwargs=options)
+    worker.start()
+    for _ in streamer:
+        pass
+    worker.join()
+    return tokens / (time.perf_counter() - start)
+
+
+def our_score(engine: LocalEngine, ids: tuple[int, ...]) -> float:
+    """Tokens a second with logprob, rank and entropy of every token."""
+    start = time.perf_counter()
+    count = sum(1 for _ in engine.score(ids))
+    return count / (time.perf_counter() - start)
+
+
+@torch.inference_mode()
+def bare_forward(loaded: Loaded, ids: tuple[int, ...]) -> float:
+    """Tokens a second of one forward with all its logits, and nothing done with them."""
+    start = time.perf_counter()
+    loaded.model(torch.tensor([ids]), use_cache=False)
+    return len(ids) / (time.perf_counter() - start)
+
+
+PEER_START = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, text = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+ids = tokenizer.apply_chat_template([{"role": "user", "content": text}],
+    add_generation_prompt=True, return_tensors="pt")
+out = model.generate(**ids, max_new_tokens=1, do_sample=False)
+print(tokenizer.decode(out[0, -1]), flush=True)
+"""
+
+
+def until_first_byte(command: list[str]) -> float:
+    """1 / seconds from the start of a process to its first byte on stdout."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        taken = time.perf_counter() - start
+        process.stdout.read()
+    return 1 / taken
+
+
+def row(what: str, result: tuple[float, float, float], unit: str) -> None:
+    """One line of the table."""
+    ours, peer, ratio = result
+    if unit == "s":
+        ours, peer = 1 / ours, 1 / peer
+    print(
+        f"| {what} | {ours:.2f} {unit} | {peer:.2f} {unit} | {ratio:.2f} |", flush=True
+    )
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="as for lmtui; the default model without it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
+    options = parser.parse_args()
+    loaded = load(options.model)
+    engine = LocalEngine(loaded)
+    prompt = engine.prompt([Message("user", QUESTION)])
+    greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
+    drawn = SamplingSettings(seed=1, max_tokens=options.tokens)
+    source = Path(__file__).read_text(encoding="utf-8") * 4
+    window = engine.encode(source).ids[: engine.windows().window]
+
+    print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
+    print(f"{engine.info.threads} threads, torch {torch.__version__}\n")
+    print("| what | lmtui | peer | ratio |\n|---|---|---|---|")
+    pairs: list[tuple[str, Work, Work, str]] = [
+        (
+            "decode with all statistics / model.generate with a streamer",
+            lambda: our_decode(engine, prompt, greedy),
+            lambda: library_decode(loaded, prompt, options.tokens),
+            "tokens/s",
+        ),
+        (
+            "decode, statistics and sampling on / bare loop with argmax",
+            lambda: our_decode(engine, prompt, drawn),
+            lambda: bare_decode(engine, prompt, options.tokens),
+            "tokens/s",
+        ),
+        (
+            f"score {len(window):,} tokens / bare forward",
+            lambda: our_score(engine, window),
+            lambda: bare_forward(loaded, window),
+            "tokens/s",
+        ),
+    ]
+    for what, ours, peer, unit in pairs:
+        row(what, compare(ours, peer, options.rounds), unit)
+    start = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi", "--max-tokens", "1"]
+    start += ["--model", options.model] if options.model else []
+    other = [sys.executable, "-c", PEER_START, str(loaded.folder), "Hi"]
+    result = compare(
+        lambda: until_first_byte(start), lambda: until_first_byte(other), options.rounds
+    )
+    row("process start → first token / transformers", result, "s")
+
+
+main()

@@ -1,0 +1,51 @@
+# Sourced by the other scripts: makes sure that .venv beside the sources is ready.
+#
+#   ensure          what the program needs
+#   ensure test     what its tests need as well
+#
+# All it says goes to stderr, so that stdout belongs to the program.
+
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+venv=$root/.venv
+python=$venv/bin/python
+
+fail() {
+    printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+    exit 2
+}
+
+find_python() {
+    local name
+    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "Python 3.11 or newer was not found" \
+        "install it, or set PYTHON to its path"
+}
+
+ensure() {
+    local wanted=${1:-run} stamp=$venv/.ready-${1:-run}
+    # The stamp is a copy of what was installed from, written last: an interrupted
+    # setup is done again, a changed pyproject.toml too.
+    if [ -x "$python" ] && cmp -s "$root/pyproject.toml" "$stamp"; then
+        return
+    fi
+    echo "setting up ${venv/#$PWD\//} (once; this can take minutes) …" >&2
+    local base
+    base=$(find_python)
+    "$base" -m venv "$venv" >&2 || fail "the virtual environment can't be made" \
+        "install the venv module of $base (Debian: python3-venv)"
+    local what=("$root") constraints=()
+    if [ "$wanted" = test ]; then
+        what=("$root[test]")
+        constraints=(-c "$root/tests/constraints.txt")
+    fi
+    "$python" -m pip install --quiet --disable-pip-version-check \
+        ${constraints[@]+"${constraints[@]}"} -e "${what[@]}" >&2 ||
+        fail "the packages can't be installed" \
+            "look at pip's words above; with the network back, run this again"
+    cp "$root/pyproject.toml" "$stamp"
+}
