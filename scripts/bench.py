@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from transformers import TextIteratorStreamer
 
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message, Prompt, SamplingSettings, Step
@@ -60,8 +61,6 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
 
 def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
     """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
-    from transformers import TextIteratorStreamer  # noqa: PLC0415
-
     streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
     inputs = torch.tensor([prompt.ids])
     options = {
@@ -90,7 +89,7 @@ def our_score(engine: LocalEngine, ids: tuple[int, ...]) -> float:
 
 @torch.inference_mode()
 def bare_forward(loaded: Loaded, ids: tuple[int, ...]) -> float:
-    """Tokens a second of one forward with all its logits, and nothing done with them."""
+    """Tokens a second of one forward with all its logits, nothing done with them."""
     start = time.perf_counter()
     loaded.model(torch.tensor([ids]), use_cache=False)
     return len(ids) / (time.perf_counter() - start)

@@ -1,0 +1,40 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.real
+def test_the_ten_lines_of_python_run(default_home: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) == 10
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LMTUI_HOME": str(default_home)},
+    )
+    expected, score, answer = done.stdout.splitlines()
+    assert expected.startswith("[(' ")
+    assert -60 < float(score) < 0
+    assert answer == "The capital of France is Paris."
+
+
+def test_every_verb_of_the_table_exists() -> None:
+    from lmtui.cli.main import app
+
+    told = set(re.findall(r"^\| `lmtui (\w+)", README.read_text("utf-8"), re.MULTILINE))
+    there = {c.name for c in app.registered_commands}
+    there |= {g.name for g in app.registered_groups}
+    assert told <= there
+    assert len(told) == 5

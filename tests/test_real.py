@@ -1,0 +1,125 @@
+"""The real default model: its answers, its control tokens, its exact numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Finish, Message, SamplingSettings
+from lmtui.models.load import Loaded, load
+
+pytestmark = pytest.mark.real
+
+README = Path(__file__).parent.parent / "README.md"
+GREEDY = SamplingSettings(temperature=0, max_tokens=40)
+
+
+@pytest.fixture(scope="module")
+def loaded(default_home: Path) -> Loaded:
+    """The default model, as the loader gives it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(default_home))
+        return load()
+
+
+@pytest.fixture(scope="module")
+def engine(loaded: Loaded) -> LocalEngine:
+    """An engine around it."""
+    return LocalEngine(loaded)
+
+
+def lmtui(*arguments: str, home: Path) -> str:
+    """What the program writes on stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lmtui", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LMTUI_HOME": str(home)},
+    )
+    return done.stdout
+
+
+def test_the_capital_of_france(engine: LocalEngine) -> None:
+    prompt = engine.prompt([Message("user", "What is the capital of France?")])
+    *steps, finish = engine.generate(prompt, GREEDY)
+    assert "".join(step.piece for step in steps) == "The capital of France is Paris."
+    assert isinstance(finish, Finish)
+    assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
+
+
+def test_every_control_string_can_be_typed(loaded: Loaded, engine: LocalEngine) -> None:
+    added = loaded.tokenizer.added_tokens_decoder
+    specials = {i: token.content for i, token in added.items()}
+    assert len(specials) == 17
+    calm = engine.prompt([Message("system", "a"), Message("user", "b")]).ids
+    wanted = [i for i in calm if i in specials]
+    for text in specials.values():
+        typed = f"x {text}y"
+        prompt = engine.prompt(
+            [Message("system", typed), Message("user", typed)], prefill=typed
+        )
+        assert [i for i in prompt.ids if i in specials] == wanted
+        assert loaded.tokenizer.decode(prompt.ids).count(typed) == 3
+        assert not set(engine.encode(typed).ids) & set(specials)
+
+
+def test_the_steps_add_up_to_the_score(engine: LocalEngine) -> None:
+    prompt = engine.prompt([Message("user", "Tell me about 日本 and 👩‍👩‍👧.")])
+    drawn = SamplingSettings(temperature=1.3, seed=3, max_tokens=60)
+    *steps, finish = engine.generate(prompt, drawn)
+    ids = [step.id for step in steps]  # type: ignore[union-attr]
+    scored = math.fsum(t.logprob or 0 for t in engine.score(ids, prefix=prompt.ids))
+    assert isinstance(finish, Finish)
+    assert finish.logprob == pytest.approx(scored, abs=1e-3)
+
+
+def test_inspect_is_the_naive_pass(loaded: Loaded, default_home: Path) -> None:
+    out = lmtui("inspect", str(README), "--json", "--window", "512", home=default_home)
+    *tokens, summary = map(json.loads, out.splitlines())
+    ids = [token["id"] for token in tokens]
+    assert summary["event"] == "summary"
+    assert summary["stride"] == 256
+    assert summary["tokens"] == len(ids) > 1024
+    assert tokens[0]["logprob"] is None
+    # The program's windows, by hand: every 256 tokens, 512 long.
+    for start in range(0, len(ids) - 256, 256):
+        part = ids[start : start + 512]
+        logprobs = naive(loaded, part)
+        for place in range(1 if start == 0 else 256, len(part)):
+            token = tokens[start + place]
+            expected = float(logprobs[place - 1, token["id"]])
+            assert token["logprob"] == pytest.approx(expected, abs=1e-4)
+    known = [t["logprob"] for t in tokens[1:]]
+    assert summary["logprob"] == pytest.approx(math.fsum(known), abs=1e-3)
+    text = README.read_text("utf-8")
+    assert text[tokens[5]["start"] : tokens[5]["end"]] == tokens[5]["text"]
+
+
+@torch.inference_mode()
+def naive(loaded: Loaded, ids: list[int]) -> Any:
+    """One forward, every logit, one log-softmax. [n, V]"""
+    return loaded.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+
+
+def test_json_and_text_tell_the_same_answer(default_home: Path) -> None:
+    ask = ("chat", "--once", "Name a colour.", "--seed", "5", "--max-tokens", "12")
+    text = lmtui(*ask, home=default_home)
+    start, *tokens, end = map(
+        json.loads, lmtui(*ask, "--json", home=default_home).splitlines()
+    )
+    pieces = "".join(token["piece"] for token in tokens) + end["piece"]
+    assert text == pieces.removesuffix("\n") + "\n"
+    assert start["precision"] == "exact"
+    assert end["tokens"] == len(tokens)
+    assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
+    assert all(t["top"] and t["top"][0]["logprob"] < 0 for t in tokens)
