@@ -6,6 +6,7 @@ disk but reads no weights, and never at the network.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def resolve(spec: str | None) -> Source:
         return DefaultModel()
     if (entry := catalogue.find(spec)) and not Path(spec).exists():
         return DefaultModel() if entry.is_default else HubModel(spec, entry.hub_id)
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
     if _HUB_ID.fullmatch(spec) and not spec.lower().endswith(".gguf"):

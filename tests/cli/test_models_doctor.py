@@ -1,0 +1,124 @@
+"""`lmtui models …` and `lmtui doctor` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lmtui.cli import doctor, models
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, fetch
+
+app = typer.Typer()
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for every test, and an empty shared cache."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "shared"))
+    return tmp_path / "home"
+
+
+def run(*arguments: str) -> str:
+    """What a command writes on stdout; its LmtuiError is raised."""
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def put_default() -> Path:
+    """A file that looks like the default model by its size."""
+    file = fetch.default_file()
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as hollow:
+        hollow.truncate(fetch.FILE_BYTES)
+    return file
+
+
+def test_the_list_names_the_catalogue_and_what_is_here():
+    text = run("models", "list")
+    for entry in catalogue.CATALOGUE:
+        assert entry.name in text and entry.note in text
+    assert "nothing yet" in text
+    file = put_default()
+    assert str(file) in run("models", "list")
+
+
+def test_the_list_as_json():
+    put_default()
+    events = [json.loads(line) for line in run("models", "list", "--json").splitlines()]
+    entries = [e for e in events if e["event"] == "entry"]
+    assert [e["name"] for e in entries] == [e.name for e in catalogue.CATALOGUE]
+    assert {e["fits"] for e in entries} <= {"yes", "bfloat16", "no"}
+    assert [e["here"] for e in entries] == [
+        e["name"] == catalogue.DEFAULT for e in entries
+    ]
+    (local,) = [e for e in events if e["event"] == "local"]
+    assert (local["kind"], local["bytes"]) == ("default", fetch.FILE_BYTES)
+
+
+def test_show_says_what_is_known():
+    text = run("models", "show", "qwen3-0.6b")
+    assert "Qwen/Qwen3-0.6B" in text and "40,960" in text
+    facts = json.loads(run("models", "show", "owner/unknown", "--json"))
+    assert (facts["hub_id"], facts["here"]) == ("owner/unknown", False)
+
+
+def test_remove_asks_first(home: Path):
+    file = put_default()
+    with pytest.raises(LmtuiError) as caught:
+        run("models", "remove", "default")
+    assert caught.value.hint == "Add --yes."
+    assert file.exists()
+    assert "98.4 MB freed" in run("models", "remove", "default", "--yes")
+    assert not file.exists()
+
+
+def test_remove_what_is_not_here():
+    with pytest.raises(LmtuiError, match="nothing of this model"):
+        run("models", "remove", "gpt2", "--yes")
+
+
+def test_doctor_says_which_path_runs_and_why():
+    text = run("doctor", "--device", "cpu")
+    assert "exact: float32 on cpu" in text
+    assert "fetched at first use" in text
+    facts = json.loads(
+        run("doctor", "--device", "cpu", "--dtype", "bfloat16", "--json")
+    )
+    assert facts["path"].startswith("fast: bfloat16 on cpu")
+    assert {"torch", "transformers", "tokenizers", "threads", "memory"} <= set(facts)
+
+
+def test_doctor_refuses_a_device_that_is_not_there():
+    with pytest.raises(LmtuiError, match="unknown device"):
+        run("doctor", "--device", "abacus")
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "fetch", "remove"])
+def test_every_verb_has_an_example(verb: str):
+    assert f"lmtui models {verb}" in run("models", verb, "--help")
+
+
+LATE = """
+import sys
+from typer.testing import CliRunner
+from lmtui.cli import doctor, models
+assert CliRunner().invoke(models.app, ["list"]).exit_code == 0
+assert not {"torch", "transformers"} & set(sys.modules)
+"""
+
+
+def test_a_list_needs_no_torch():
+    subprocess.run([sys.executable, "-c", LATE], check=True)

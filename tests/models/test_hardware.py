@@ -1,0 +1,118 @@
+"""Devices, number formats, memory: what is chosen and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.errors import LmtuiError
+from lmtui.models import disk, fit, hardware
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "stored", "dtype", "precision"),
+    [
+        ("auto", CPU, "BF16", torch.float32, "exact"),
+        ("bfloat16", CPU, "BF16", torch.bfloat16, "fast"),
+        ("auto", CUDA, "BF16", torch.bfloat16, "exact"),
+        ("auto", CUDA, "F16", torch.float16, "exact"),
+        ("auto", CUDA, "I32", torch.float32, "exact"),
+        ("float32", CUDA, "BF16", torch.float32, "exact"),
+        ("bfloat16", CUDA, "F32", torch.bfloat16, "fast"),
+    ],
+)
+def test_dtype_and_precision(name, device, stored, dtype, precision):
+    chosen = hardware.choose_dtype(name, device, stored)
+    assert chosen == dtype
+    assert hardware.precision_of(chosen, device, stored) == precision
+
+
+def test_auto_prefers_the_fastest_device(monkeypatch):
+    monkeypatch.setattr(hardware, "devices", lambda: ("cuda", "cpu"))
+    assert hardware.choose_device().type == "cuda"
+    assert hardware.choose_device("cuda:0").type == "cuda"
+    assert hardware.choose_device("cpu").type == "cpu"
+    with pytest.raises(LmtuiError) as caught:
+        hardware.choose_device("mps")
+    assert caught.value.hint == "Give one of: auto, cuda, cpu."
+
+
+def test_threads_are_physical_cores_within_affinity_and_quota(monkeypatch):
+    monkeypatch.setattr(hardware.psutil, "cpu_count", lambda logical: 8)
+    monkeypatch.setattr(
+        hardware.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False
+    )
+    monkeypatch.setattr(hardware, "_cpu_quota", lambda: None)
+    assert hardware.default_threads() == 6
+    monkeypatch.setattr(hardware, "_cpu_quota", lambda: 1.5)
+    assert hardware.default_threads() == 2
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(hardware, "_CGROUP", tmp_path)
+    monkeypatch.setattr(hardware, "_cgroups", lambda: [Path("job"), Path("")])
+    return tmp_path
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_memory_of_a_control_group_2(cgroup: Path):
+    write(
+        cgroup / "job",
+        memory__max="1000",
+        memory__current="700",
+        memory__stat="inactive_file 200",
+    )
+    assert hardware.available_ram() == 500
+    write(cgroup / "job", memory__max="max")
+    assert hardware.available_ram() > 500
+
+
+def test_memory_of_a_control_group_1(cgroup: Path):
+    write(
+        cgroup / "memory",
+        memory__limit_in_bytes="900",
+        memory__usage_in_bytes="1000",
+        memory__stat="x 1\ntotal_inactive_file 50",
+    )
+    assert hardware.available_ram() == 0
+
+
+def test_processor_quota(cgroup: Path):
+    write(cgroup, cpu__max="150000 100000")
+    assert hardware._cpu_quota() == 1.5
+    write(cgroup, cpu__max="max 100000")
+    assert hardware._cpu_quota() is None
+
+
+def test_a_model_that_fits():
+    fit.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
+
+
+def test_a_model_that_does_not_fit():
+    with pytest.raises(LmtuiError) as caught:
+        fit.require_memory(4_000_000_000, "float32", 10_000_000_000, where="cpu")
+    error = caught.value
+    assert "17.9 GB are needed in float32" in error.detail
+    assert "10.0 GB are free on cpu" in error.detail
+    assert error.hint.startswith(
+        "Use --dtype bfloat16, or use a smaller model (--model "
+    )
+
+
+def test_sizes_are_read_as_people_say_them():
+    assert [disk.size(n) for n in (12, 98_362_432, 999_960_000, 10**13)] == [
+        "12 bytes",
+        "98.4 MB",
+        "1.0 GB",
+        "10.0 TB",
+    ]

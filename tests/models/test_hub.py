@@ -1,0 +1,169 @@
+"""A Hub id: what is here needs no network, and no network is said at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.errors import LmtuiError
+from lmtui.models import inventory, local_hub, source
+from tests.models.hub_server import files_of, serving
+
+# The library reads its settings when it is imported, so each case is a process.
+FETCH = """
+import json, sys
+from lmtui.errors import LmtuiError
+from lmtui.models import load, source
+seen = []
+try:
+    place = load.locate(source.resolve(sys.argv[1]), lambda p: seen.append(p.done))
+    answer = {"place": str(place), "done": seen, "torch": "torch" in sys.modules}
+except LmtuiError as error:
+    answer = {"title": error.title, "detail": error.detail, "hint": error.hint}
+print(json.dumps(answer))
+"""
+
+
+def locate(hub_id: str, url: str, home: Path, **env: str) -> dict[str, Any]:
+    """What a process of its own finds with the Hub at `url`."""
+    settings = {"HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": ""}
+    settings |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, hub_id],
+        capture_output=True,
+        text=True,
+        env=os.environ | settings | env,
+        check=True,
+    )
+    assert done.stderr == ""
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def put(cache: Path, hub_id: str, folder: Path) -> Path:
+    """Lay a model into a cache as the Hub's own client does."""
+    root = cache / f"models--{hub_id.replace('/', '--')}"
+    snapshot = root / "snapshots" / "abc"
+    shutil.copytree(folder, snapshot)
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text("abc")
+    return snapshot
+
+
+def test_fetches_what_is_needed_once(llama_folder: Path, home: Path):
+    extra = {
+        "pytorch_model.bin": b"pickle",
+        "onnx/m.safetensors": b"x",
+        "README.md": b"",
+    }
+    with serving({"a/b": files_of(llama_folder) | extra}) as hub:
+        answer = locate("a/b", hub.url, home)
+        assert sorted(hub.served) == sorted(files_of(llama_folder))
+        assert hub.served[-1] == "model.safetensors"
+        again = locate("a/b", "http://127.0.0.1:9", home)
+    place = Path(answer["place"])
+    assert place.is_relative_to(home / "models" / "hub")
+    assert files_of(place) == files_of(llama_folder)
+    assert again["place"] == answer["place"]
+    assert not answer["torch"]
+    assert answer["done"][-1] == (llama_folder / "model.safetensors").stat().st_size
+
+
+def test_a_model_that_is_not_there_or_not_for_us(home: Path):
+    with serving({}) as hub:
+        missing, gated = (locate(i, hub.url, home) for i in ("no/such", "gated/x"))
+    assert missing["title"] == "the Hub has no such model, or it is private"
+    assert "spelling" in missing["hint"]
+    assert gated["title"].endswith("those who agree to its terms")
+    assert "hf auth login" in gated["hint"]
+
+
+def test_a_repository_without_safetensors(home: Path):
+    repositories = {"a/pickle": {"pytorch_model.bin": b""}, "a/gguf": {"x.gguf": b""}}
+    with serving(repositories) as hub:
+        pickled, gguf = (locate(name, hub.url, home) for name in repositories)
+    assert "pickled" in pickled["title"]
+    assert "save_pretrained" in pickled["hint"]
+    assert gguf["title"] == "this repository of the Hub holds no safetensors"
+    assert ".gguf" in gguf["hint"]
+
+
+def out_of_reach(url: str, home: Path) -> None:
+    before = time.monotonic()
+    answer = locate("owner/model", url, home)
+    seconds = time.monotonic() - before
+    assert answer["title"] == (
+        "this model is not on this machine and the Hub can't be reached"
+    )
+    assert answer["detail"] == "owner/model"
+    assert "lmtui models list" in answer["hint"]
+    assert seconds < 4  # the promise is 3 s; the rest is for a busy machine
+
+
+def test_a_closed_port(home: Path):
+    out_of_reach("http://127.0.0.1:9", home)
+
+
+def test_a_hub_that_does_not_answer(home: Path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        out_of_reach(f"http://127.0.0.1:{silent.getsockname()[1]}", home)
+
+
+def test_offline_by_wish(home: Path):
+    with serving({}) as hub:
+        answer = locate("a/b", hub.url, home, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in answer["title"]
+    assert "Unset" in answer["hint"]
+
+
+def test_the_shared_cache_is_looked_through(llama_folder: Path, tmp_path: Path):
+    snapshot = put(tmp_path / "shared", "a/b", llama_folder)
+    assert local_hub.find_local("a/b") == snapshot
+    ours = put(local_hub.download_folder(), "a/b", llama_folder)
+    assert local_hub.find_local("a/b") == ours
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer.json"])
+def test_an_incomplete_snapshot_is_not_used(missing: str, llama_folder, tmp_path):
+    snapshot = put(tmp_path / "shared", "a/b", llama_folder)
+    (snapshot / missing).unlink()
+    assert local_hub.find_local("a/b") is None
+    assert [model.snapshot for model in local_hub.local_models()] == [None]
+
+
+def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
+    put(tmp_path / "shared", "a/b", llama_folder)
+    other = put(tmp_path / "shared", "a/c", llama_folder)
+    (item,) = inventory.items_of(source.resolve("a/b"))
+    inventory.remove(item)
+    assert [model.hub_id for model in local_hub.local_models()] == ["a/c"]
+    assert other.exists()
+
+
+def test_only_our_own_is_removed(llama_folder: Path, tmp_path: Path):
+    with pytest.raises(LmtuiError) as caught:
+        inventory.items_of(source.resolve(str(llama_folder)))
+    assert caught.value.title == "a folder of your own is not removed"
+    with pytest.raises(LmtuiError, match="own folders"):
+        local_hub.remove_folder(llama_folder, (tmp_path,))
+    with pytest.raises(LmtuiError, match="nothing of this model"):
+        inventory.items_of(source.resolve("a/b"))
+    assert llama_folder.exists()
+
+
+def test_a_linked_cache_folder_is_removed_as_a_link(llama_folder, tmp_path):
+    real = put(tmp_path / "elsewhere", "a/b", llama_folder).parents[1]
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / real.name).symlink_to(real)
+    (item,) = inventory.items_of(source.resolve("a/b"))
+    inventory.remove(item)
+    assert real.exists() and not list((tmp_path / "shared").iterdir())

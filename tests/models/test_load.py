@@ -1,0 +1,317 @@
+"""From a name to a model that runs, and the errors on the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaForCausalLM,
+)
+
+from lmtui.errors import LmtuiError
+from lmtui.models import disk, gguf_cache, hardware
+from lmtui.models.load import load
+from lmtui.models.progress import Progress
+from tests.models import tiny
+
+
+def refused(spec: Path, **options) -> LmtuiError:
+    with pytest.raises(LmtuiError) as caught:
+        load(str(spec), **options)
+    return caught.value
+
+
+@pytest.fixture
+def folder(llama_folder: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(llama_folder, tmp_path / "model"))
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def reference(folder: Path) -> torch.Tensor:
+    model = LlamaForCausalLM.from_pretrained(folder).eval()
+    return tiny.logits(model, tiny.tokenizer())
+
+
+def test_a_folder(llama_folder: Path):
+    loaded = load(str(llama_folder), device="cpu", threads=1)
+    assert loaded.name == str(llama_folder)
+    assert loaded.folder == llama_folder
+    assert (loaded.precision, loaded.dtype) == ("exact", torch.float32)
+    assert loaded.threads == torch.get_num_threads() == 1
+    assert not loaded.model.training
+    assert loaded.tokenizer.is_fast
+    assert loaded.tokenizer.chat_template == tiny.TEMPLATE
+    found = tiny.logits(loaded.model, loaded.tokenizer)
+    assert torch.equal(found, reference(llama_folder))
+
+
+def test_a_reduced_dtype_is_the_fast_path(llama_folder: Path):
+    loaded = load(str(llama_folder), device="cpu", dtype="bfloat16")
+    assert (loaded.precision, loaded.dtype) == ("fast", torch.bfloat16)
+
+
+def test_a_folder_in_parts(tmp_path: Path, llama_folder: Path):
+    parts = tiny.save_llama(tmp_path / "parts", max_shard_size="100kB")
+    loaded = load(str(parts), device="cpu")
+    assert torch.equal(
+        tiny.logits(loaded.model, loaded.tokenizer), reference(llama_folder)
+    )
+
+
+def test_a_gguf_file_is_the_same_model_and_is_kept(
+    llama_gguf: Path, llama_folder: Path, capfd: pytest.CaptureFixture[str]
+):
+    seen: list[Progress] = []
+    first = load(str(llama_gguf), device="cpu", on_progress=seen.append)
+    assert any(p.what.startswith("dequantising") and p.total for p in seen)
+    seen.clear()
+    second = load(str(llama_gguf), device="cpu", on_progress=seen.append)
+    assert not any(p.what.startswith("dequantising") for p in seen)
+    assert capfd.readouterr() == ("", "")
+    wanted = reference(llama_folder)
+    for loaded in (first, second):
+        assert loaded.folder.parent == gguf_cache.cache_root()
+        assert loaded.tokenizer.chat_template == tiny.TEMPLATE
+        found = tiny.logits(loaded.model, loaded.tokenizer)
+        assert torch.allclose(found, wanted, atol=1e-5)
+        ids = loaded.tokenizer(tiny.TEXT, add_special_tokens=False)["input_ids"]
+        assert ids == tiny.tokenizer()(tiny.TEXT, add_special_tokens=False).input_ids
+    assert [p.name for p in gguf_cache.cache_root().iterdir()] == [first.folder.name]
+
+
+def test_a_quantised_gguf_file(llama_folder: Path, tmp_path: Path):
+    file = tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0")
+    loaded = load(str(file), device="cpu")
+    found = tiny.logits(loaded.model, loaded.tokenizer)
+    assert 0 < (found - reference(llama_folder)).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "manifest", "other version"])
+def test_a_damaged_copy_is_made_again(damage: str, llama_gguf, llama_folder):
+    kept = load(str(llama_gguf), device="cpu").folder
+    weights, manifest = kept / "model.safetensors", kept / "lmtui.json"
+    match damage:
+        case "cut":
+            weights.write_bytes(weights.read_bytes()[:1000])
+        case "missing":
+            (kept / "tokenizer.json").unlink()
+        case "manifest":
+            manifest.write_text("{")
+        case _:
+            about = json.loads(manifest.read_text()) | {"transformers": "0"}
+            manifest.write_text(json.dumps(about))
+    loaded = load(str(llama_gguf), device="cpu")
+    assert loaded.folder == kept
+    found = tiny.logits(loaded.model, loaded.tokenizer)
+    assert torch.allclose(found, reference(llama_folder), atol=1e-5)
+
+
+def test_neighbours_of_a_gguf_file_are_not_read(llama_gguf: Path, tmp_path: Path):
+    file = Path(shutil.copy(llama_gguf, tmp_path))
+    (tmp_path / "config.json").write_text("{nonsense")
+    (tmp_path / "chat_template.jinja").write_text("another")
+    assert load(str(file), device="cpu").tokenizer.chat_template == tiny.TEMPLATE
+
+
+def check_loads_without_keeping(llama_gguf: Path, llama_folder: Path) -> str:
+    """Load with a warning; the warning."""
+    seen: list[Progress] = []
+    loaded = load(str(llama_gguf), device="cpu", on_progress=seen.append)
+    found = tiny.logits(loaded.model, loaded.tokenizer)
+    assert torch.allclose(found, reference(llama_folder), atol=1e-5)
+    assert not list(gguf_cache.cache_root().glob("*"))
+    assert not list(gguf_cache.cache_root().glob(".*"))
+    (warning,) = [p.what for p in seen if p.warning]
+    return warning
+
+
+def test_a_disk_that_fills_up_while_caching(
+    llama_gguf, llama_folder, small_disk, monkeypatch
+):
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: None)
+    monkeypatch.setenv("LMTUI_HOME", str(small_disk(100_000)))
+    warning = check_loads_without_keeping(llama_gguf, llama_folder)
+    assert "the disk is full" in warning
+
+
+def test_a_disk_that_was_full_before(llama_gguf, llama_folder, monkeypatch):
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 10)
+    warning = check_loads_without_keeping(llama_gguf, llama_folder)
+    assert "the disk is full" in warning
+
+
+def test_a_cache_that_cannot_be_written(
+    llama_gguf, llama_folder, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "file" / "home"))
+    warning = check_loads_without_keeping(llama_gguf, llama_folder)
+    assert "can't be written to" in warning
+
+
+@pytest.mark.parametrize("name", ["cuda:7", "mps", "tpu", "cpu:3", ""])
+def test_a_wrong_device(name: str, llama_folder: Path):
+    if name in hardware.devices():
+        pytest.skip("this machine has it")
+    error = refused(llama_folder, device=name)
+    assert "device" in error.title
+    assert error.hint.startswith("Give one of: auto, ")
+    assert "cpu" in error.hint
+
+
+def test_a_wrong_dtype_and_number_of_threads(llama_folder: Path):
+    assert "bfloat16" in refused(llama_folder, dtype="int3").hint
+    assert refused(llama_folder, threads=0).title == "threads is out of range"
+
+
+def test_too_big_for_the_memory(llama_folder, llama_gguf, monkeypatch):
+    monkeypatch.setattr(hardware, "available_ram", lambda: 1_000_000)
+    for spec in (llama_folder, llama_gguf):
+        error = refused(spec, device="cpu")
+        assert error.title == "this model is too big for the memory that is free"
+        assert "1.0 MB are free on cpu" in error.detail
+        assert error.hint
+
+
+def test_a_folder_without_a_tokenizer(folder: Path):
+    (folder / "tokenizer.json").unlink()
+    error = refused(folder)
+    assert error.title == "this model has no tokenizer"
+    assert "tokenizer.json" in error.hint
+
+
+def test_a_broken_tokenizer(folder: Path):
+    (folder / "tokenizer.json").write_text("{}")
+    assert refused(folder).title in (
+        "the model's tokenizer can't be loaded",
+        "this model can't be loaded",
+    )
+
+
+def test_a_slow_tokenizer(folder: Path, monkeypatch):
+    class Slow:
+        is_fast = False
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: Slow())
+    error = refused(folder)
+    assert error.title == "this model has only a slow tokenizer"
+    assert "tokenizer.json" in error.hint
+
+
+def test_an_unknown_architecture(folder: Path):
+    edit_config(folder, model_type="dreamt-up", architectures=["DreamtUp"])
+    error = refused(folder)
+    assert error.title == "this kind of model is not supported"
+    assert "transformers" in error.hint
+
+
+def test_code_that_comes_with_a_model_is_not_run(folder: Path):
+    code = "modeling_it.It"
+    edit_config(folder, model_type="it", auto_map={"AutoModelForCausalLM": code})
+    (folder / "modeling_it.py").write_text("raise SystemExit('it ran')")
+    assert refused(folder).title in (
+        "this model brings code of its own, which is never run",
+        "this kind of model is not supported",
+    )
+
+
+def test_a_model_that_fills_gaps(tmp_path: Path):
+    small = BertConfig(
+        vocab_size=320,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    BertForMaskedLM(small).save_pretrained(tmp_path / "bert")
+    tiny.tokenizer().save_pretrained(tmp_path / "bert")
+    error = refused(tmp_path / "bert")
+    assert error.title == "this is not a causal language model"
+    assert "lmtui models list" in error.hint
+
+
+@pytest.mark.parametrize("layers", [{"num_hidden_layers": 3}, {"hidden_size": 32}])
+def test_weights_of_another_model_are_not_made_up(layers: dict, folder: Path):
+    edit_config(folder, **layers)
+    error = refused(folder)
+    assert error.title in (
+        "the weights don't belong to this model",
+        "this model can't be loaded",
+    )
+
+
+def test_a_gguf_architecture_that_cannot_be_read(tmp_path: Path):
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "dreamtup")
+    writer.add_tensor("a", np.zeros(32, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    error = refused(tmp_path / "x.gguf")
+    assert error.title == "this kind of model is not supported"
+    assert "dreamtup" in error.detail
+
+
+def test_loading_leaves_the_libraries_as_they_were(llama_folder: Path):
+    from huggingface_hub import constants
+    from transformers.utils import logging as library
+
+    before = (library.get_verbosity(), constants.HF_HUB_OFFLINE)
+    filters = list(warnings.filters)
+    level = logging.getLogger("torch").level
+    load(str(llama_folder), device="cpu")
+    assert before == (library.get_verbosity(), constants.HF_HUB_OFFLINE)
+    assert filters == list(warnings.filters)
+    assert level == logging.getLogger("torch").level
+
+
+NO_NETWORK = """
+import socket, sys
+def refuse(*a, **k):
+    raise SystemExit("the network was used")
+socket.getaddrinfo = socket.socket.connect = refuse
+from lmtui.models.load import load
+load(sys.argv[1], device="cpu")
+"""
+
+
+def test_a_folder_needs_no_network_and_prints_nothing(llama_folder: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", NO_NETWORK, str(llama_folder)],
+        capture_output=True,
+        env=os.environ | {"HF_HUB_OFFLINE": ""},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.real
+def test_the_default_model_answers(default_home: Path, monkeypatch):
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    loaded = load(device="cpu")
+    assert loaded.name == "smollm2-135m-instruct"
+    assert loaded.precision == "exact"
+    ids = loaded.tokenizer("The capital of France is", return_tensors="pt")
+    with torch.inference_mode():
+        best = int(loaded.model(**ids).logits[0, -1].argmax())
+    assert loaded.tokenizer.decode(best) == " Paris"

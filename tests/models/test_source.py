@@ -1,0 +1,173 @@
+"""What `--model` takes, and the errors for what it can't be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, source
+from lmtui.models.folder import read_folder
+from lmtui.models.source import DefaultModel, FolderModel, GgufModel, HubModel, resolve
+from tests.models import tiny
+
+
+def refused(spec: str | Path) -> LmtuiError:
+    """The error for `spec`, when it is resolved or its files are looked at."""
+    with pytest.raises(LmtuiError) as caught:
+        found = resolve(str(spec))
+        assert isinstance(found, FolderModel)
+        read_folder(found.path)
+    return caught.value
+
+
+def copy(folder: Path, target: Path) -> Path:
+    shutil.copytree(folder, target)
+    return target
+
+
+@pytest.mark.parametrize("spec", [None, "", "default", catalogue.DEFAULT])
+def test_the_default(spec: str | None):
+    assert resolve(spec) == DefaultModel()
+
+
+def test_a_catalogue_name():
+    assert resolve("qwen3-0.6b") == HubModel("qwen3-0.6b", "Qwen/Qwen3-0.6B")
+
+
+def test_a_hub_id():
+    assert resolve("owner/some-model") == HubModel(
+        "owner/some-model", "owner/some-model"
+    )
+
+
+def test_a_folder_and_a_file(llama_folder: Path, llama_gguf: Path, tmp_path: Path):
+    assert resolve(str(llama_folder)) == FolderModel(str(llama_folder), llama_folder)
+    assert resolve(str(llama_gguf)) == GgufModel(str(llama_gguf), llama_gguf)
+    unnamed = tmp_path / "blob"
+    shutil.copy(llama_gguf, unnamed)
+    assert resolve(str(unnamed)) == GgufModel(str(unnamed), unnamed)
+
+
+def test_a_folder_comes_before_a_name(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2").mkdir()
+    assert isinstance(resolve("gpt2"), FolderModel)
+
+
+@pytest.mark.parametrize(
+    "spec", ["./nowhere", "/no/where", "no.gguf", "a/b.gguf", "~x"]
+)
+def test_a_path_that_is_not_there(spec: str):
+    error = refused(spec)
+    assert (error.title, error.detail) == ("there is no such model", spec)
+    assert "lmtui models list" in error.hint
+
+
+def test_a_misspelt_name_is_guessed():
+    assert refused("smollm2-135-instruct").hint.startswith(
+        "Did you mean smollm2-135m-instruct"
+    )
+
+
+@pytest.mark.parametrize("spec", ["x" * 5000, "a\0b", "\x1b[31m"])
+def test_nonsense_is_no_crash(spec: str):
+    assert refused(spec).title == "there is no such model"
+
+
+def test_an_empty_folder(tmp_path: Path):
+    error = refused(tmp_path)
+    assert error.title == "this folder holds no model"
+    assert "config.json" in error.hint
+
+
+def test_a_folder_with_a_gguf_in_it(llama_gguf: Path):
+    assert f"--model {llama_gguf}" in refused(llama_gguf.parent).hint
+
+
+def test_a_file_out_of_a_folder(llama_folder: Path):
+    error = refused(llama_folder / "model.safetensors")
+    assert error.title == "this file is not a model"
+    assert str(llama_folder) in error.hint
+
+
+def test_a_folder_without_weights(llama_folder: Path, tmp_path: Path):
+    folder = copy(llama_folder, tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    assert refused(folder).title == "this folder holds no model"
+
+
+def test_a_folder_with_pickles_only(llama_folder: Path, tmp_path: Path):
+    folder = copy(llama_folder, tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    error = refused(folder)
+    assert "pickled" in error.title
+    assert "save_pretrained" in error.hint
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_broken_configuration(text: str, llama_folder: Path, tmp_path: Path):
+    folder = copy(llama_folder, tmp_path / "m")
+    (folder / "config.json").write_text(text)
+    error = refused(folder)
+    assert error.title == "a file of the model can't be read"
+    assert "again" in error.hint
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.9999])
+def test_truncated_safetensors(part: float, llama_folder: Path, tmp_path: Path):
+    folder = copy(llama_folder, tmp_path / "m")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * part)])
+    error = refused(folder)
+    assert error.title == "a file of weights is damaged or cut short"
+    assert str(file) in error.detail
+    assert "again" in error.hint
+
+
+@pytest.mark.parametrize(
+    "header", [b"{}", b"[]", b"nonsense", b'{"a":1}', b'{"a":{"data_offsets":[4,2]}}']
+)
+def test_safetensors_with_a_strange_header(header: bytes, llama_folder, tmp_path):
+    folder = copy(llama_folder, tmp_path / "m")
+    data = len(header).to_bytes(8, "little") + header
+    (folder / "model.safetensors").write_bytes(data)
+    if header == b"{}":
+        assert read_folder(folder).parameters == 0
+    else:
+        assert "damaged" in refused(folder).title
+
+
+def test_every_part_is_looked_at(tmp_path: Path):
+    folder = tiny.save_llama(tmp_path / "m", max_shard_size="100kB")
+    looked = read_folder(folder)
+    assert len(looked.weights) > 2
+    assert looked.dtype == "F32"
+    looked.weights[1].path.write_bytes(b"short")
+    assert "damaged" in refused(folder).title
+    looked.weights[1].path.unlink()
+    error = refused(folder)
+    assert error.title == "a file of weights is missing"
+    assert "all its parts" in error.hint
+
+
+def test_an_index_that_points_elsewhere(llama_folder: Path, tmp_path: Path):
+    folder = copy(llama_folder, tmp_path / "m")
+    index = {"weight_map": {"a": "../../etc/passwd"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "no file beside it" in refused(folder).detail
+
+
+def test_the_catalogue_is_consistent():
+    names = [entry.name for entry in catalogue.CATALOGUE]
+    assert len(set(names)) == len(names)
+    assert catalogue.default().name == catalogue.DEFAULT
+    for entry in catalogue.CATALOGUE:
+        assert catalogue.find(entry.name.upper()) is entry
+        assert catalogue.find(entry.hub_id) is entry
+        assert isinstance(source.resolve(entry.hub_id), HubModel | DefaultModel)
