@@ -1,7 +1,8 @@
 """Drawing how far long work is, on stderr.
 
 Owns the bar. On a terminal it is a bar that goes away; elsewhere one plain line for
-each kind of work, so that a log stays readable. Warnings stay in both.
+each kind of work that takes long, so that a log stays readable. Warnings stay in
+both.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class _Lines:
         self._last = ""
 
     def show(self, progress: Progress) -> None:
-        if progress.what == self._last or sys.stderr is None:
+        quick = progress.total is None and not progress.warning
+        if quick or progress.what == self._last or sys.stderr is None:
             return
         self._last = progress.what
         prefix = "warning: " if progress.warning else ""
