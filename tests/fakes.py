@@ -11,8 +11,6 @@ from __future__ import annotations
 import codecs
 import math
 import random
-import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,70 +34,20 @@ from lmtui.engine.types import (
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.text import bytes_text
+from tests.fake_numbers import (
+    Answer,
+    Position,
+    draw_from,
+    state_after,
+    tokens_of,
+)
 
 END, BOS, FIRST_WORD = 256, 257, 258
-Answer = str | Sequence[str | bytes]
-"""A text, cut into words, or the very tokens."""
 
 
 def no_stop() -> bool:
     """Never stop."""
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A looked-at position: the ranking of the whole vocabulary."""
-
-    ranked: tuple[tuple[int, float], ...]
-    """(id, logprob) by (-logprob, id)."""
-
-    @property
-    def entropy(self) -> float:
-        """In nats."""
-        return -math.fsum(math.exp(logprob) * logprob for _, logprob in self.ranked)
-
-    def logprob(self, token: int) -> float:
-        """Of one token."""
-        return next(logprob for id_, logprob in self.ranked if id_ == token)
-
-    def rank(self, token: int) -> int:
-        """1 + the number of strictly more probable tokens."""
-        own = self.logprob(token)
-        return 1 + sum(logprob > own for _, logprob in self.ranked)
-
-
-def draw_from(
-    ranked: Sequence[tuple[int, float]], settings: SamplingSettings
-) -> tuple[list[float], list[Cut | None]]:
-    """Per ranked token its sampled probability and the stage that cut it (the
-    repetition penalty is left out)."""
-    cuts: list[Cut | None] = [None] * len(ranked)
-    if settings.temperature == 0:
-        cuts[1:] = ["g"] * (len(ranked) - 1)
-        return [1.0] + [0.0] * (len(ranked) - 1), cuts
-    top = ranked[0][1]
-    weights = [math.exp((lp - top) / settings.temperature) for _, lp in ranked]
-    whole = math.fsum(weights)
-    kept = len(weights)
-    if 0 < settings.top_k < kept:
-        cuts[settings.top_k :] = ["k"] * (kept - settings.top_k)
-        kept = settings.top_k
-    whole = math.fsum(weights[:kept])
-    mass = 0.0
-    for index in range(kept):
-        if mass >= settings.top_p * whole and index and settings.top_p < 1:
-            cuts[index:kept] = ["p"] * (kept - index)
-            kept = index
-            break
-        mass += weights[index]
-    for index in range(kept):
-        if weights[index] < settings.min_p * weights[0]:
-            cuts[index:kept] = ["m"] * (kept - index)
-            kept = index
-            break
-    whole = math.fsum(weights[:kept])
-    return [w / whole if i < kept else 0.0 for i, w in enumerate(weights)], cuts
 
 
 @dataclass
@@ -124,7 +72,7 @@ class FakeEngine:
     capabilities = Capabilities()
 
     def __post_init__(self) -> None:
-        self._scripts = [[_as_bytes(t) for t in _tokens(a)] for a in self.answers]
+        self._scripts = [tokens_of(answer) for answer in self.answers]
         words = dict.fromkeys(t for s in self._scripts for t in s if len(t) != 1)
         self._bytes: list[bytes] = [bytes([i]) for i in range(256)]
         self._bytes += [b"<end>", b"<bos>", *words]
@@ -180,7 +128,7 @@ class FakeEngine:
         self._require_room(len(ids), spare=0)
         if stop():
             raise Cancelled
-        return self._distribution(self._remember(_state(ids)), settings, 0, top)
+        return self._distribution(self._remember(state_after(ids)), settings, 0, top)
 
     def preview(
         self,
@@ -256,7 +204,7 @@ class FakeEngine:
     ) -> Iterator[Step | Finish]:
         decoder = codecs.getincrementaldecoder("utf-8")()
         script = self._next_script()
-        reason, steps, state = FinishReason.STOP, [], _state(ids)
+        reason, steps, state = FinishReason.STOP, [], state_after(ids)
         for index, token in enumerate([*script, END]):
             if index == settings.max_tokens:
                 reason = FinishReason.LENGTH
@@ -273,7 +221,7 @@ class FakeEngine:
             if single_line and "\n" in piece:
                 reason = FinishReason.NEWLINE
                 break
-            state = _state((token,), state)
+            state = state_after((token,), state)
         yield Finish(
             reason=reason,
             tokens=len(steps),
@@ -320,7 +268,7 @@ class FakeEngine:
     def _scores(
         self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int, stop: Stop
     ) -> Iterator[ScoredToken]:
-        state = _state(prefix)
+        state = state_after(prefix)
         for index, token in enumerate(ids):
             self.on_token(index)
             if stop():
@@ -340,7 +288,7 @@ class FakeEngine:
                     for row in (position.ranked[:top] if position else ())
                 ),
             )
-            state = _state((token,), state)
+            state = state_after((token,), state)
 
     def _remember(self, state: int) -> int:
         self._positions.append(self._position(state))
@@ -400,20 +348,3 @@ class FakeEngine:
             sampled_prob=sampled_prob,
             cut=cut,
         )
-
-
-def _tokens(answer: Answer) -> Sequence[str | bytes]:
-    if isinstance(answer, str):
-        return re.findall(r"\s*\S+|\s+$", answer)
-    return answer
-
-
-def _as_bytes(token: str | bytes) -> bytes:
-    return token.encode() if isinstance(token, str) else token
-
-
-def _state(ids: Sequence[int], before: int = 0) -> int:
-    """A context as one number, extended token by token."""
-    for id_ in ids:
-        before = zlib.crc32(id_.to_bytes(4, "little"), before)
-    return before

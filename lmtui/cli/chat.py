@@ -1,7 +1,7 @@
 """`lmtui chat`: an answer in the shell, token by token.
 
-Owns what a request is and how an answer is written, as text or as JSON. Knows the
-engine only through its port.
+Owns what a request is and how an answer ends. Knows the engine only through its
+port; how an answer is written is its view's affair.
 """
 
 from __future__ import annotations
@@ -9,25 +9,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import typer
 
 from lmtui.cli import options
+from lmtui.cli.answers import JsonView, TextView, View
 from lmtui.cli.edge import STOPPED, note
 from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.jsonl import drawn_rows, sampling_fields
 from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
 from lmtui.engine.port import Engine
 from lmtui.engine.types import (
-    EngineInfo,
     Finish,
     FinishReason,
     Message,
-    Prompt,
     SamplingSettings,
     Step,
 )
@@ -51,34 +49,38 @@ class Request:
         return (Message("system", self.system), asked) if self.system else (asked,)
 
 
+Once = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT|-", help="Ask this and leave; - reads stdin."),
+]
+System = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT|@FILE", help="The system prompt; @FILE takes it from a file."
+    ),
+]
+Prefill = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="Begin the answer with exactly this; what is printed begins with it, "
+        "the JSON tokens follow it.",
+    ),
+]
+Top = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
+]
+
+
 def chat(
     ctx: typer.Context,
     *,
-    once: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT|-", help="Ask this and leave; - reads stdin."),
-    ] = None,
-    system: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT|@FILE", help="The system prompt; @FILE takes it from a file."
-        ),
-    ] = "",
-    prefill: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT",
-            help="Begin the answer with exactly this; what is printed begins with it, "
-            "the JSON tokens follow it.",
-        ),
-    ] = "",
+    once: Once = None,
+    system: System = "",
+    prefill: Prefill = "",
     json: options.Json = False,
-    top: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Alternatives shown with each JSON token."
-        ),
-    ] = 10,
+    top: Top = 10,
     model: options.Model = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -152,28 +154,6 @@ def seeded(sampling: SamplingSettings) -> SamplingSettings:
     return replace(sampling, seed=secrets.randbits(32))
 
 
-class View(Protocol):
-    """One way of writing an answer."""
-
-    top: int
-    """Alternatives wanted with each token."""
-
-    def start(
-        self,
-        info: EngineInfo,
-        request: Request,
-        prompt: Prompt,
-        sampling: SamplingSettings,
-    ) -> None:
-        """The model is about to answer."""
-
-    def token(self, step: Step) -> None:
-        """It chose a token."""
-
-    def end(self, finish: Finish) -> None:
-        """It is done."""
-
-
 def answer(
     engine: Engine, request: Request, sampling: SamplingSettings, *, view: View
 ) -> int:
@@ -189,7 +169,7 @@ def answer(
         )
         first = next(items)
         progress.clear()
-        view.start(engine.info, request, prompt, sampling)
+        view.start(engine.info, prompt, request.prefill, sampling)
         return _write(first, items, view)
 
 
@@ -200,99 +180,3 @@ def _write(first: Step | Finish, rest: Iterator[Step | Finish], view: View) -> i
         item = next(rest)
     view.end(item)
     return STOPPED if item.reason is FinishReason.CANCELLED else 0
-
-
-class TextView:
-    """The answer alone, as text, prefill included."""
-
-    top = 0
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def start(
-        self,
-        info: EngineInfo,
-        request: Request,
-        prompt: Prompt,
-        sampling: SamplingSettings,
-    ) -> None:
-        """Write the beginning that the user gave."""
-        self._output.text(request.prefill)
-
-    def token(self, step: Step) -> None:
-        """Write what the token adds."""
-        self._output.text(step.piece)
-
-    def end(self, finish: Finish) -> None:
-        """Write what was held back, and end the line."""
-        self._output.text(finish.piece)
-        self._output.end_line()
-
-
-class JsonView:
-    """Every token with its numbers, one JSON object a line."""
-
-    def __init__(self, output: Output, top: int) -> None:
-        self._output = output
-        self.top = top
-
-    def start(
-        self,
-        info: EngineInfo,
-        request: Request,
-        prompt: Prompt,
-        sampling: SamplingSettings,
-    ) -> None:
-        """Write what was asked of which model."""
-        event = {
-            "event": "start",
-            "model": info.model,
-            "precision": info.precision,
-            "dtype": info.dtype,
-            "device": info.device,
-            "prompt_ids": list(prompt.ids),
-            "prefill": request.prefill,
-            "sampling": sampling_fields(sampling),
-        }
-        self._output.event(event)
-
-    def token(self, step: Step) -> None:
-        """Write one generated token."""
-        self._output.event(
-            {
-                "event": "token",
-                "index": step.index,
-                "id": step.id,
-                "text": step.text,
-                "bytes": step.bytes.hex(),
-                "piece": step.piece,
-                "logprob": step.logprob,
-                "rank": step.rank,
-                "entropy": step.entropy,
-                "sampled_prob": step.sampled_prob,
-                "top": drawn_rows(step.distribution.candidates[: self.top]),
-            }
-        )
-
-    def end(self, finish: Finish) -> None:
-        """Write why it ended, and the totals."""
-        self._output.event(end_event(finish))
-
-
-def end_event(finish: Finish) -> dict[str, Any]:
-    """The last line of a generation."""
-    return {
-        "event": "end",
-        "finish": finish.reason.value,
-        "piece": finish.piece,
-        "tokens": finish.tokens,
-        "logprob": finish.logprob if finish.tokens else None,
-        "perplexity": finish.perplexity,
-        "prompt_tokens": finish.prompt_tokens,
-        "reused_tokens": finish.reused_tokens,
-        "prompt_seconds": finish.prompt_seconds,
-        "seconds": finish.seconds,
-        "tokens_per_second": finish.tokens_per_second,
-        "seed": finish.seed,
-    }

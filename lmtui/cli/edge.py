@@ -57,13 +57,16 @@ def _flushed(code: int) -> int:
 
 def _foreign(error: Exception) -> int:
     """A usage error of the command line's parser, or else a bug."""
-    # The parser's own exceptions have moved between packages; their method has not.
+    # The parser's own exceptions have moved between packages; their names have not.
     format_message = getattr(error, "format_message", None)
     if format_message is None:
         return _bug(error)
+    message = str(format_message()).rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)
+        return DONE
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "lmtui"
-    message = str(format_message()).rstrip(".")
     tell(LmtuiError(message, "", f"See `{command} --help`."))
     return USER
 
@@ -72,8 +75,8 @@ def _bug(error: Exception) -> int:
     from lmtui import log
 
     file = log.record_bug(error)
-    where = f"The traceback is in {file}." if file else "The log can't be written to."
-    tell(LmtuiError("this is a bug in lmtui", repr(error), where))
+    where = f"the traceback is in {file}" if file else "the log can't be written to"
+    tell(LmtuiError("this is a bug in lmtui", f"{error!r}; {where}"))
     return BUG
 
 

@@ -22,6 +22,7 @@ from lmtui.cli.reading import Document, read_document
 from lmtui.cli.totals import Span, Totals, scored_bytes
 from lmtui.engine.port import Engine, Progress, Stop
 from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 
 _WORST = 10
@@ -46,8 +47,7 @@ class Summary:
     info: EngineInfo
     totals: Totals
     bits_per_byte: float | None
-    window: int
-    stride: int
+    windows: Windows
     bos: bool
 
 
@@ -64,41 +64,48 @@ class View(Protocol):
         """All its tokens were seen."""
 
 
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Shaded text and a summary; the default.")
+]
+Top = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Alternatives to give for each token."),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens read together; unset is 2048, or the context if smaller.",
+        show_default=False,
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens between the starts of two windows; unset is half a window.",
+        show_default=False,
+    ),
+]
+Bos = Annotated[
+    BosRule,
+    typer.Option(help="Begin with the BOS token; auto does what the model does."),
+]
+
+
 def inspect(
     ctx: typer.Context,
     *,
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
-    ],
+    files: Files,
     json: options.Json = False,
-    plain: Annotated[
-        bool,
-        typer.Option("--plain", help="Shaded text and a summary; the default."),
-    ] = False,
-    top: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="Alternatives to give for each token."),
-    ] = 0,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Tokens read together; unset is 2048, or the context if smaller.",
-            show_default=False,
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Tokens between the starts of two windows; unset is half a window.",
-            show_default=False,
-        ),
-    ] = None,
-    bos: Annotated[
-        BosRule,
-        typer.Option(help="Begin with the BOS token; auto does what the model does."),
-    ] = "auto",
+    plain: Plain = False,
+    top: Top = 0,
+    window: Window = None,
+    stride: Stride = None,
+    bos: Bos = "auto",
     model: options.Model = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -181,17 +188,15 @@ def score(
         view.token(token, span)
         progress(totals.tokens, len(encoding.ids))
     size = scored_bytes(document.text, encoding.spans, unscored)
-    view.end(
-        Summary(
-            document=document,
-            info=engine.info,
-            totals=totals,
-            bits_per_byte=totals.bits_per_byte(size),
-            window=windows.window,
-            stride=windows.stride,
-            bos=bool(encoding.prefix),
-        )
+    summary = Summary(
+        document=document,
+        info=engine.info,
+        totals=totals,
+        bits_per_byte=totals.bits_per_byte(size),
+        windows=windows,
+        bos=bool(encoding.prefix),
     )
+    view.end(summary)
 
 
 class JsonView:
@@ -237,8 +242,8 @@ class JsonView:
                 "mean_nll": totals.mean_nll,
                 "perplexity": totals.perplexity,
                 "bits_per_byte": summary.bits_per_byte,
-                "window": summary.window,
-                "stride": summary.stride,
+                "window": summary.windows.window,
+                "stride": summary.windows.stride,
                 "bos": summary.bos,
             }
         )

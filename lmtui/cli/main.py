@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lmtui import __version__
-from lmtui.cli import chat, config, inspect
+from lmtui.cli import chat, config, doctor, inspect, models
 from lmtui.cli.edge import guarded
 from lmtui.cli.loading import OpenEngine, open_local
 from lmtui.cli.output import prepare_streams
@@ -27,7 +27,9 @@ app = typer.Typer(
 )
 app.command("chat")(chat.chat)
 app.command("inspect")(inspect.inspect)
+app.add_typer(models.app, name="models")
 app.command("config")(config.config)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
@@ -52,7 +54,7 @@ def lmtui(
     Examples:
       lmtui chat --once "What is the capital of France?"
       lmtui inspect README.md
-      lmtui config
+      lmtui models list
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

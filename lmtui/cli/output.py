@@ -7,6 +7,7 @@ an answer grow.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
@@ -54,7 +55,12 @@ def stdin_is_terminal() -> bool:
 
 
 def prepare_streams() -> None:
-    """Make stdout UTF-8 for a reader, and never fail on a terminal that is not."""
+    """Make stdout UTF-8 for a reader, and never fail on a terminal that is not.
+
+    A stdout that was closed before the start takes everything and keeps nothing.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is None:

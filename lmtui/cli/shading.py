@@ -30,7 +30,9 @@ RAMP: tuple[tuple[float, str, str], ...] = (
 )
 """Upper bound in bits, name and style of each step of surprise."""
 
-_UNSEEN_FROM = 3  # bits from which a newline is drawn, or its surprise could not be
+_NOTICEABLE = {style for _, _, style in RAMP[2:]}
+"""Steps at which a newline is drawn too, since its surprise could not be seen."""
+
 _PART = 4096  # characters of one line that are drawn together
 _CELLS = 24  # width of a token in the table
 
@@ -100,7 +102,8 @@ class PlainView:
         self._console.print()
         if self._console.is_terminal:
             self._console.print(_legend(), soft_wrap=True)
-        self._console.print(_numbers(summary))
+            self._console.print()
+        self._console.print(_numbers(summary), soft_wrap=True)
         if summary.totals.scored:
             self._console.print()
             self._console.print(_worst(summary))
@@ -116,8 +119,8 @@ class PlainView:
 
     def _draw(self, text: str, style: str) -> None:
         shown = visible(text)
-        if self._surprisal is not None and self._surprisal >= _UNSEEN_FROM:
-            shown = shown.replace("\n", "⏎\n") if style != "none" else shown
+        if style in _NOTICEABLE and self._console.is_terminal:
+            shown = shown.replace("\n", "⏎\n")
         for part in shown.splitlines(keepends=True):
             self._line.append(part.removesuffix("\n"), style)
             if part.endswith("\n"):
@@ -146,23 +149,20 @@ def _legend() -> Text:
     return legend
 
 
-def _numbers(summary: Summary) -> Table:
-    totals, info = summary.totals, summary.info
-    table = Table.grid(padding=(0, 2))
-    sum_bits = None if totals.logprob is None else totals.logprob / LN2
-    in_bits = "" if sum_bits is None else f" nats, {sum_bits:,.2f} bits"
+def _numbers(summary: Summary) -> Text:
+    totals, info, windows = summary.totals, summary.info, summary.windows
+    in_bits = None if totals.logprob is None else totals.logprob / LN2
+    bos = "with" if summary.bos else "without"
     rows = {
         "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
-        "Σ log P": f"{_shown(totals.logprob)}{in_bits}",
+        "Σ log P": f"{_shown(totals.logprob)} nats, {_shown(in_bits)} bits",
         "perplexity": _shown(totals.perplexity),
         "bits per byte": _shown(summary.bits_per_byte, ".4f"),
         "model": f"{visible_line(info.model)} ({info.precision}, {info.dtype})",
-        "window": f"{summary.window:,}, stride {summary.stride:,}, "
-        f"{'with' if summary.bos else 'without'} BOS",
+        "windows": f"{windows.window:,}, stride {windows.stride:,}, {bos} BOS",
     }
-    for name, value in rows.items():
-        table.add_row(Text(name, "bold"), Text(value))
-    return table
+    lines = [Text.assemble((f"{name:<15}", "bold"), rows[name]) for name in rows]
+    return Text("\n").join(lines)
 
 
 def _shown(value: float | None, form: str = ",.2f") -> str:

@@ -1,7 +1,8 @@
 """The program with a scripted engine, as a process: `child.py SCRIPT ARGUMENTS…`.
 
 SCRIPT is JSON: `engine` holds FakeEngine's fields, `interrupt` how often Ctrl-C is
-pressed before token 3, `bug` makes the engine fail in an unforeseen way.
+pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
+engine fail in an unforeseen way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeEngine:
                 os.kill(os.getpid(), signal.SIGINT)
 
     engine = FakeEngine(**script.get("engine", {}), on_token=press)
+    if flood := script.get("flood"):
+        engine = FakeEngine([["x" * 8000] * flood])
     if script.get("bug"):
         engine.error = RuntimeError(script["bug"])
     return engine

@@ -1,0 +1,130 @@
+"""How an answer is written: as text, or as JSON.
+
+Owns the lines of both; knows neither where a request came from nor the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from lmtui.cli.jsonl import drawn_rows, sampling_fields
+from lmtui.cli.output import Output
+from lmtui.engine.types import EngineInfo, Finish, Prompt, SamplingSettings, Step
+
+
+class View(Protocol):
+    """One way of writing an answer."""
+
+    top: int
+    """Alternatives wanted with each token."""
+
+    def start(
+        self,
+        info: EngineInfo,
+        prompt: Prompt,
+        prefill: str,
+        sampling: SamplingSettings,
+    ) -> None:
+        """The model is about to answer."""
+
+    def token(self, step: Step) -> None:
+        """It chose a token."""
+
+    def end(self, finish: Finish) -> None:
+        """It is done."""
+
+
+class TextView:
+    """The answer alone, as text, prefill included."""
+
+    top = 0
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def start(
+        self,
+        info: EngineInfo,
+        prompt: Prompt,
+        prefill: str,
+        sampling: SamplingSettings,
+    ) -> None:
+        """Write the beginning that the user gave."""
+        self._output.text(prefill)
+
+    def token(self, step: Step) -> None:
+        """Write what the token adds."""
+        self._output.text(step.piece)
+
+    def end(self, finish: Finish) -> None:
+        """Write what was held back, and end the line."""
+        self._output.text(finish.piece)
+        self._output.end_line()
+
+
+class JsonView:
+    """Every token with its numbers, one JSON object a line."""
+
+    def __init__(self, output: Output, top: int) -> None:
+        self._output = output
+        self.top = top
+
+    def start(
+        self,
+        info: EngineInfo,
+        prompt: Prompt,
+        prefill: str,
+        sampling: SamplingSettings,
+    ) -> None:
+        """Write what was asked of which model."""
+        event = {
+            "event": "start",
+            "model": info.model,
+            "precision": info.precision,
+            "dtype": info.dtype,
+            "device": info.device,
+            "prompt_ids": list(prompt.ids),
+            "prefill": prefill,
+            "sampling": sampling_fields(sampling),
+        }
+        self._output.event(event)
+
+    def token(self, step: Step) -> None:
+        """Write one generated token."""
+        self._output.event(
+            {
+                "event": "token",
+                "index": step.index,
+                "id": step.id,
+                "text": step.text,
+                "bytes": step.bytes.hex(),
+                "piece": step.piece,
+                "logprob": step.logprob,
+                "rank": step.rank,
+                "entropy": step.entropy,
+                "sampled_prob": step.sampled_prob,
+                "top": drawn_rows(step.distribution.candidates[: self.top]),
+            }
+        )
+
+    def end(self, finish: Finish) -> None:
+        """Write why it ended, and the totals."""
+        self._output.event(end_event(finish))
+
+
+def end_event(finish: Finish) -> dict[str, Any]:
+    """The last line of a generation."""
+    return {
+        "event": "end",
+        "finish": finish.reason.value,
+        "piece": finish.piece,
+        "tokens": finish.tokens,
+        "logprob": finish.logprob if finish.tokens else None,
+        "perplexity": finish.perplexity,
+        "prompt_tokens": finish.prompt_tokens,
+        "reused_tokens": finish.reused_tokens,
+        "prompt_seconds": finish.prompt_seconds,
+        "seconds": finish.seconds,
+        "tokens_per_second": finish.tokens_per_second,
+        "seed": finish.seed,
+    }

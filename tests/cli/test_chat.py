@@ -1,0 +1,222 @@
+"""`lmtui chat`: what comes out, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lmtui.cli.answers import JsonView, TextView
+from lmtui.cli.chat import Request, answer, seeded
+from lmtui.cli.output import Output
+from lmtui.engine.types import SamplingSettings
+from tests.cli.program import REPOSITORY, command, run, run_in_terminal
+from tests.fakes import END, FakeEngine
+
+PARIS = {"engine": {"answers": ["It is Paris."]}}
+START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "prefill"]
+TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
+TOKEN += ["entropy", "sampled_prob", "top"]
+ROW = ["id", "text", "logprob", "sampled_prob", "cut"]
+ENDING = ["event", "finish", "piece", "tokens", "logprob", "perplexity"]
+ENDING += ["prompt_tokens", "reused_tokens", "prompt_seconds", "seconds"]
+ENDING += ["tokens_per_second", "seed"]
+
+
+def test_once_prints_the_answer_and_a_newline() -> None:
+    done = run("chat", "--once", "The capital of France?", script=PARIS)
+    assert (done.code, done.out, done.err) == (0, "It is Paris.\n", "")
+
+
+def test_a_pipe_is_the_prompt_without_its_last_newline() -> None:
+    for arguments in ([], ["--once", "-"]):
+        done = run("chat", "--json", *arguments, script=PARIS, stdin="Héllo\r\n")
+        assert bytes(done.events[0]["prompt_ids"]).decode() == (
+            "user: Héllo\nassistant: "
+        )
+
+
+def test_no_second_newline_after_one() -> None:
+    done = run("chat", "--once", "a", script={"engine": {"answers": [["b", "\n"]]}})
+    assert done.out == "b\n"
+
+
+def test_system_and_prefill_reach_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "system.txt"
+    file.write_text("Be brief.", encoding="utf-8")
+    engine, out = FakeEngine(["Paris."]), io.StringIO()
+    request = Request("Where?", system="Be brief.", prefill="It is ")
+    assert answer(engine, request, SamplingSettings(), view=TextView(Output(out))) == 0
+    assert out.getvalue() == "It is Paris.\n"
+    assert engine.calls[0] == ("prompt", (request.messages, "It is "))
+    assert [m.role for m in request.messages] == ["system", "user"]
+    named = run("chat", "--once", "a", "--system", f"@{file}", "--json", script=PARIS)
+    assert b"system: Be brief." in bytes(named.events[0]["prompt_ids"])
+
+
+def test_json_has_the_promised_fields() -> None:
+    done = run("chat", "--once", "a", "--json", "--temperature", "0.5", script=PARIS)
+    start, *tokens, end = done.events
+    assert list(start) == [*START, "sampling"]
+    assert list(start["sampling"]) == list(SamplingSettings.__slots__)
+    assert start["sampling"]["temperature"] == 0.5
+    assert start["sampling"]["seed"] == end["seed"]
+    for token in tokens:
+        assert list(token) == TOKEN
+        assert len(token["top"]) == 10
+        assert all(list(row) == ROW for row in token["top"])
+    assert list(end) == ENDING
+    assert end["finish"] == "stop"
+    assert end["tokens"] == len(tokens)
+    assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
+
+
+def test_the_pieces_are_the_answer_and_the_bytes_the_tokens() -> None:
+    script = {"engine": {"answers": [["Z", "ü", "rich 🏔", " e\u0301"]]}}
+    _, *tokens, end = run("chat", "--once", "a", "--json", script=script).events
+    pieces = "".join(token["piece"] for token in tokens) + end["piece"]
+    assert pieces == "Zürich 🏔 e\u0301"
+    data = b"".join(bytes.fromhex(token["bytes"]) for token in tokens[:-1])
+    assert data.decode() == pieces
+    assert tokens[-1]["id"] == END
+
+
+def test_json_tokens_do_not_repeat_the_prefill() -> None:
+    out = io.StringIO()
+    view = JsonView(Output(out), 2)
+    answer(FakeEngine(["b"]), Request("a", prefill="x"), SamplingSettings(), view=view)
+    assert '"prefill":"x"' in out.getvalue().splitlines()[0]
+    assert '"piece":"x"' not in out.getvalue()
+
+
+@pytest.mark.parametrize("top", [0, 1, 3])
+def test_top_says_how_many_alternatives(top: int) -> None:
+    done = run("chat", "--once", "a", "--json", "--top", str(top), script=PARIS)
+    assert {len(e["top"]) for e in done.events[1:-1]} == {top}
+
+
+def test_max_tokens_ends_with_length() -> None:
+    done = run("chat", "--once", "a", "--json", "--max-tokens", "2", script=PARIS)
+    assert (done.events[-1]["finish"], done.events[-1]["tokens"]) == ("length", 2)
+
+
+def test_a_seed_is_drawn_and_told_when_none_is_given() -> None:
+    assert seeded(SamplingSettings(seed=5)).seed == 5
+    assert isinstance(seeded(SamplingSettings()).seed, int)
+
+
+def test_a_base_model_is_named_once_on_stderr() -> None:
+    script = {"engine": {"answers": ["b"], "has_template": False}}
+    done = run("chat", "--once", "a", script=script)
+    assert done.out == "b\n"
+    assert done.err == "note: base model: no chat template, using the plain format\n"
+
+
+def test_settings_come_from_the_environment_and_the_file(empty_home: Path) -> None:
+    (empty_home / "config.toml").write_text("[sampling]\ntop_k = 9\nmin_p = 0.5\n")
+    done = run(
+        *("chat", "--once", "a", "--json", "--top-k", "3"),
+        script=PARIS,
+        env={"LMTUI_MIN_P": "0.25"},
+    )
+    sampling = done.events[0]["sampling"]
+    assert (sampling["top_k"], sampling["min_p"]) == (3, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (["--once", ""], "the prompt is empty"),
+        (["--once", " \n"], "the prompt is empty"),
+        ([], "the prompt is empty"),
+        (["--once", "a", "--temperature", "-1"], "temperature is out of range: -1"),
+        (["--once", "a", "--temperature", "nan"], "temperature is out of range: nan"),
+        (["--once", "a", "--top-p", "2"], "top-p is out of range: 2"),
+        (["--once", "a", "--top-k", "-1"], "top-k is out of range: -1"),
+        (["--once", "a", "--max-tokens", "0"], "max-tokens is out of range: 0"),
+        (["--once", "a", "--seed", "-3"], "seed is out of range: -3"),
+        (["--once", "a", "--context", "0"], "context is out of range: 0"),
+        (["--once", "a", "--system", "@/no/such"], "there is no such file: /no/such"),
+        (["--once", "a", "--system", "@/"], "this is a folder, not a text: /"),
+        (["--once", "a", "--top", "-1"], "Invalid value for '--top'"),
+        (["--once", "a", "--top-k", "many"], "Invalid value for '--top-k'"),
+        (["--onec", "a"], "No such option: --onec"),
+    ],
+)
+def test_bad_input_is_exit_2(arguments: list[str], title: str) -> None:
+    done = run("chat", *arguments, script=PARIS)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {title}")
+    assert done.err.splitlines()[1].startswith("hint: ")
+
+
+def test_invalid_utf8_is_named_by_its_byte(tmp_path: Path) -> None:
+    done = run("chat", stdin="é".encode() + b"\xff")
+    assert (done.code, done.out) == (2, "")
+    assert "not valid UTF-8: stdin, byte 2" in done.err
+    file = tmp_path / "system"
+    file.write_bytes(b"abc\xe9")
+    assert "byte 3" in run("chat", "--once", "a", "--system", f"@{file}").err
+    assert "--once, byte 1" in run("chat", "--once", "a\udcff").err
+
+
+def test_a_prompt_of_a_megabyte_does_not_fit() -> None:
+    for json in ([], ["--json"]):
+        done = run("chat", *json, stdin=b"word " * 200_000)
+        assert (done.code, done.out) == (2, "")
+        assert "does not fit the context: 1000" in done.err
+
+
+def test_a_terminal_without_a_prompt_gets_a_hint() -> None:
+    code, written = run_in_terminal("chat")
+    assert code == 2
+    assert b"hint: Give it with --once TEXT, or pipe it in." in written
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    with subprocess.Popen(
+        command(["chat", "--once", "a"], {"flood": 60}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=REPOSITORY,
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        assert child.stdout.read(5) == b"xxxxx"
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(timeout=60) == 141
+
+
+def test_a_full_disk_is_the_users_to_free() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command(["chat", "--once", "a"], PARIS),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=REPOSITORY,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert b"error: the output can't be written" in done.stderr
+
+
+LONG = {"answers": [[f"word{i} " for i in range(20)]]}
+
+
+def test_ctrl_c_ends_the_answer_properly() -> None:
+    script = {"engine": LONG, "interrupt": 1}
+    done = run("chat", "--once", "a", "--json", script=script)
+    assert (done.code, done.err) == (130, "")
+    assert (done.events[-1]["finish"], done.events[-1]["tokens"]) == ("cancelled", 3)
+    plain = run("chat", "--once", "a", script=script)
+    assert (plain.code, plain.out) == (130, "word0 word1 word2 \n")
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    done = run("chat", "--once", "a", "--json", script={"engine": LONG, "interrupt": 2})
+    assert (done.code, done.err) == (130, "")
+    assert done.events[-1]["event"] == "token"

@@ -1,0 +1,141 @@
+"""The edge of the program: help, version, and every way to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmtui import __version__
+from lmtui.cli.main import app
+from tests.cli.program import REPOSITORY, run
+
+VERBS = [command.name or "" for command in app.registered_commands]
+
+
+def test_alone_it_prints_its_help() -> None:
+    alone, asked = run(), run("--help")
+    assert (alone.code, asked.code) == (0, 0)
+    assert alone.out == asked.out
+    assert all(verb in asked.out for verb in VERBS)
+
+
+def test_a_group_of_verbs_alone_prints_its_help() -> None:
+    done = run("models")
+    assert (done.code, done.err) == (0, "")
+    assert "lmtui models" in done.out
+
+
+def test_version() -> None:
+    assert run("--version").out == f"lmtui {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples(verb: str) -> None:
+    done = run(verb, "-h")
+    assert done.code == 0
+    assert f"  lmtui {verb}" in done.out.partition("Examples:")[2]
+    assert max(len(line) for line in done.out.splitlines()) <= 80
+
+
+def test_help_is_quick() -> None:
+    """The promise is 0.25 s on an idle machine; the best of five, with room."""
+
+    def seconds() -> float:
+        begin = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "lmtui", "--help"],
+            check=True,
+            capture_output=True,
+            cwd=REPOSITORY,
+        )
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["chta"], "No such command 'chta'", "See `lmtui --help`."),
+        (["inspect"], "Missing argument 'FILE'", "See `lmtui inspect --help`."),
+        (["--frobnicate"], "No such option: --frobnicate", "See `lmtui --help`."),
+    ],
+)
+def test_usage_errors_have_the_same_form(
+    arguments: list[str], error: str, hint: str
+) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    first, second = done.err.splitlines()
+    assert first.startswith(f"error: {error}")
+    assert second == f"hint: {hint}"
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(empty_home: Path) -> None:
+    done = run("chat", "--once", "a", script={"bug": "surprise"})
+    log = empty_home / "logs" / "lmtui.log"
+    assert (done.code, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert str(log) in done.err
+    assert "RuntimeError: surprise" in log.read_text(encoding="utf-8")
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+def test_a_bug_without_a_log_still_ends_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "not-a-folder"
+    file.write_text("", encoding="utf-8")
+    env = {"LMTUI_HOME": str(file)}
+    done = run("chat", "--once", "a", script={"bug": "surprise"}, env=env)
+    assert done.code == 1
+    assert "Traceback" not in done.err
+
+
+def test_nothing_is_created_without_need(empty_home: Path) -> None:
+    run("chat", "--once", "a")
+    run("config")
+    assert os.listdir(empty_home) == []
+
+
+def test_output_is_utf8_whatever_the_locale() -> None:
+    script = {"engine": {"answers": ["Zürich 橋"]}}
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert run("chat", "--once", "a", script=script, env=env).out == "Zürich 橋\n"
+
+
+def test_closed_streams_are_survived() -> None:
+    shell = f"{sys.executable} -m tests.cli.child '{{}}' chat --once a"
+    for closed in (">&-", "2>&-", "<&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{shell} {closed}"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode in {0, 2}, closed
+
+
+def test_config_shows_values_origins_and_meanings(empty_home: Path) -> None:
+    file = empty_home / "config.toml"
+    file.write_text('model = "m"\n', encoding="utf-8")
+    done = run("config", "--json", env={"LMTUI_SEED": "7"})
+    first, *settings = done.events
+    assert first == {"event": "file", "path": str(file), "exists": True}
+    by_key = {setting["key"]: setting for setting in settings}
+    assert by_key["model"]["place"] == str(file)
+    assert by_key["model"]["source"] == "file"
+    assert by_key["sampling.seed"]["value"] == 7
+    assert by_key["sampling.seed"]["place"] == "LMTUI_SEED"
+    assert by_key["sampling.top_k"]["source"] == "default"
+    assert json.dumps(by_key["dtype"]["meaning"])
+    text = run("config").out
+    assert f"settings file: {file}\n" in text
+    assert f"model = m    ({file})" in text
+    assert max(len(line) for line in text.splitlines() if str(file) not in line) <= 80

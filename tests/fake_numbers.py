@@ -1,0 +1,90 @@
+"""The arithmetic of the fake engine: a ranking, and what a sampler makes of it.
+
+Plain Python and written from the definitions, so that it shares nothing with the
+engine's own sampler but the meaning.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lmtui.engine.types import Cut, SamplingSettings
+
+Answer = str | Sequence[str | bytes]
+"""A text, cut into words, or the very tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A looked-at position: the ranking of the whole vocabulary."""
+
+    ranked: tuple[tuple[int, float], ...]
+    """(id, logprob) by (-logprob, id)."""
+
+    @property
+    def entropy(self) -> float:
+        """In nats."""
+        return -math.fsum(math.exp(logprob) * logprob for _, logprob in self.ranked)
+
+    def logprob(self, token: int) -> float:
+        """Of one token."""
+        return next(logprob for id_, logprob in self.ranked if id_ == token)
+
+    def rank(self, token: int) -> int:
+        """1 + the number of strictly more probable tokens."""
+        own = self.logprob(token)
+        return 1 + sum(logprob > own for _, logprob in self.ranked)
+
+
+def draw_from(
+    ranked: Sequence[tuple[int, float]], settings: SamplingSettings
+) -> tuple[list[float], list[Cut | None]]:
+    """Per ranked token its sampled probability and the stage that cut it (the
+    repetition penalty is left out)."""
+    if settings.temperature == 0:
+        others = len(ranked) - 1
+        return [1.0] + [0.0] * others, [None, *(["g"] * others)]
+    weights = [
+        math.exp((logprob - ranked[0][1]) / settings.temperature)
+        for _, logprob in ranked
+    ]
+    cuts: list[Cut | None] = [None] * len(weights)
+    kept = len(weights)
+    stages: dict[Cut, Callable[[Sequence[float]], int]] = {
+        "k": lambda left: min(settings.top_k or kept, kept),
+        "p": lambda left: _nucleus(left, settings.top_p),
+        "m": lambda left: sum(w >= settings.min_p for w in left),  # the first is 1
+    }
+    for stage, stays in stages.items():
+        count = stays(weights[:kept])
+        cuts[count:kept] = [stage] * (kept - count)
+        kept = count
+    whole = math.fsum(weights[:kept])
+    return [w / whole if i < kept else 0.0 for i, w in enumerate(weights)], cuts
+
+
+def _nucleus(weights: Sequence[float], top_p: float) -> int:
+    """How many of these falling weights make up `top_p` of their sum, at least 1."""
+    if top_p >= 1:
+        return len(weights)
+    whole = math.fsum(weights)
+    sums = itertools.accumulate(weights)
+    return 1 + sum(part < top_p * whole for part in sums)
+
+
+def state_after(ids: Sequence[int], before: int = 0) -> int:
+    """A context as one number, extended token by token."""
+    for id_ in ids:
+        before = zlib.crc32(id_.to_bytes(4, "little"), before)
+    return before
+
+
+def tokens_of(answer: Answer) -> list[bytes]:
+    """A scripted answer as the bytes of its tokens."""
+    cut = re.findall(r"\s*\S+|\s+$", answer) if isinstance(answer, str) else answer
+    return [token.encode() if isinstance(token, str) else token for token in cut]
