@@ -1,4 +1,4 @@
-"""What every test gets: an environment without the user's settings."""
+"""What every test gets: an environment without the user's settings, and homes."""
 
 from __future__ import annotations
 
@@ -38,4 +38,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("LMTUI_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the real default model, fetched once, or the given one."""
+    from lmtui import paths
+    from lmtui.models import fetch
+
+    given = os.environ.get("LMTUI_TEST_HOME")
+    folder = Path(given) if given else tmp_path_factory.mktemp("default-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(folder))
+        fetch.default_model()
+        assert paths.home() == folder
     return folder

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lmtui import paths
 from tests.models import tiny
 
 
@@ -35,20 +33,6 @@ def llama_gguf(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The same weights as a float32 GGUF file; not to be changed."""
     target = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     return tiny.write_gguf(llama_folder, target)
-
-
-@pytest.fixture(scope="session")
-def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the real default model, fetched once, or the given one."""
-    from lmtui.models import fetch
-
-    given = os.environ.get("LMTUI_TEST_HOME")
-    folder = Path(given) if given else tmp_path_factory.mktemp("default-home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LMTUI_HOME", str(folder))
-        fetch.default_model()
-        assert paths.home() == folder
-    return folder
 
 
 @pytest.fixture
