@@ -154,7 +154,10 @@ def score_all(
         Cancelled: Ctrl-C was pressed; what was written so far is whole.
     """
     for document in documents:
-        with stop_on_interrupt() as stop, meter("scoring") as progress:
+        with (
+            stop_on_interrupt() as stop,
+            meter("scoring", beside_results=True) as progress,
+        ):
             score(engine, document, rules, view=view, stop=stop, progress=progress)
 
 

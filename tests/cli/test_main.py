@@ -13,7 +13,7 @@ import pytest
 
 from lmtui import __version__
 from lmtui.cli.main import app
-from tests.cli.program import REPOSITORY, run
+from tests.cli.program import REPOSITORY, command, run
 
 VERBS = [command.name or "" for command in app.registered_commands]
 
@@ -100,6 +100,31 @@ def test_nothing_is_created_without_need(empty_home: Path) -> None:
     run("chat", "--once", "a")
     run("config")
     assert os.listdir(empty_home) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["config"],
+        ["chat", "--once", "a"],
+        ["chat", "--once", "a", "--json"],
+        ["inspect", "pyproject.toml"],
+        ["inspect", "pyproject.toml", "--json"],
+    ],
+)
+def test_a_reader_that_was_never_there_ends_it_quietly(arguments: list[str]) -> None:
+    with subprocess.Popen(
+        command(arguments, {"engine": {"answers": ["b"]}}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=REPOSITORY,
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(timeout=60) == 141
 
 
 def test_output_is_utf8_whatever_the_locale() -> None:
