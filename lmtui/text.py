@@ -25,8 +25,9 @@ _NAMED = (
     *range(0x2066, 0x206A),
     *range(0xFFF9, 0xFFFC),
 )
-# Half of a UTF-16 pair can't be encoded, and Unicode tags can't be seen.
-_UNSEEN = (*range(0xD800, 0xE000), *range(0xE0000, 0xE0080))
+# Half of a UTF-16 pair can't be encoded; a byte-order mark and Unicode tags can't be
+# seen.
+_UNSEEN = (*range(0xD800, 0xE000), 0xFEFF, *range(0xE0000, 0xE0080))
 
 _ALL = _C0_PICTURES | _DELETE | {c: f"⟨U+{c:04X}⟩" for c in (*_NAMED, *_UNSEEN)}
 _TEXT = {code: picture for code, picture in _ALL.items() if code not in (0x09, 0x0A)}

@@ -78,3 +78,7 @@ def test_bytes_that_are_no_character_are_shown_as_hex(data: bytes, text: str) ->
 
 def test_a_token_shows_its_white_space() -> None:
     assert visible_token(" the\t\n") == "·the→⏎"
+
+
+def test_what_could_not_be_seen_is_named() -> None:
+    assert visible("\ufeffa\U000e0041") == "⟨U+FEFF⟩a⟨U+E0041⟩"
