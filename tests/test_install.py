@@ -21,7 +21,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages of this one."""
     work = tmp_path_factory.mktemp("install")
     source = work / "source"
-    unwanted = shutil.ignore_patterns(".venv", ".git", "*cache*", ".hypothesis")
+    unwanted = shutil.ignore_patterns(".*", "__pycache__")
     shutil.copytree(ROOT, source, ignore=unwanted)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", work]
     subprocess.run([*build, source], check=True, capture_output=True)
