@@ -81,11 +81,15 @@ def _bar() -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
+    # A long file name gives way, so that bar and numbers are always seen whole.
+    words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Bar(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=words),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[amount]}", markup=False),
         console=Console(stderr=True, highlight=False),
+        expand=True,
         transient=True,
     )

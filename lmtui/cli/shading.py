@@ -199,7 +199,8 @@ def position(text: str, offset: int) -> str:
 
 
 def _clipped(token: str, style: str = "none") -> Text:
-    shown = Text(visible_token(token), style)
+    # Appended, not the text's own style: that would fill the rest of the cell.
+    shown = Text().append(visible_token(token), style)
     shown.truncate(_CELLS, overflow="ellipsis")
     return shown
 
