@@ -73,7 +73,7 @@ def distribution(
     count: int = 20,
 ) -> Distribution:
     """The rows from rank index `start`, and sums over everything else."""
-    ids = sampling.rank(position.logits, start + count)[0][start:]
+    ids = _ranked(position, kept, start + count)[start:]
     logprobs = position.logprobs[ids]
     sampled = kept.prob(ids)
     rows = zip(
@@ -101,6 +101,14 @@ def distribution(
         entropy=position.entropy,
         handle=position.handle,
     )
+
+
+def _ranked(position: Position, kept: sampling.Kept, count: int) -> Tensor:
+    """The first `count` tokens, int64; taken from the sampler's ranking where that is
+    the same one (no penalty) and goes far enough."""
+    if kept.logits is position.logits and kept.ranked.numel() >= count:
+        return kept.ranked[:count]
+    return sampling.rank(position.logits, count)[0]
 
 
 class Positions:

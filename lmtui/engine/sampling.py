@@ -26,14 +26,19 @@ _WIDENING = 16
 class Kept:
     """The distribution drawn from: the tokens that can be drawn, and why not others."""
 
-    ids: Tensor
-    """int64 [n], in the order of the ranking."""
+    ranked: Tensor
+    """int64 [m], m ≥ n: the ranking as far as it was needed; the first n are kept."""
     probs: Tensor
     """float64 [n], sum 1."""
     bounds: tuple[tuple[Cut, tuple[float, int]], ...]
     """Per stage, in their order, the (-logit, id) of the last token it let through."""
     logits: Tensor
     """float32 [V], after the repetition penalty: what was ranked."""
+
+    @property
+    def ids(self) -> Tensor:
+        """int64 [n], in the order of the ranking."""
+        return self.ranked[: self.probs.numel()]
 
     def cuts(self, tokens: Tensor) -> list[Cut | None]:
         """Per token of int64 [m] the stage that removed it, None if it can be drawn."""
@@ -52,16 +57,16 @@ class Kept:
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first `count` tokens by (-logit, id): their ids [n] and logits [n]."""
-    size = logits.numel()
-    if count >= size // 8:
-        ordered = logits.sort(descending=True, stable=True)
-        return ordered.indices[:count], ordered.values[:count]
-    # topk does not say which of several equal logits it takes: it only tells the
-    # threshold, and a stable sort of all that reach it breaks ties by id.
-    threshold = logits.topk(count).values[-1]
-    reaching = (logits >= threshold).nonzero().squeeze(1)
-    ordered = logits[reaching].sort(descending=True, stable=True)
-    return reaching[ordered.indices[:count]], ordered.values[:count]
+    if count < logits.numel() // 8:
+        values, ids = logits.topk(count + 1)
+        # topk does not say which of several equal logits it takes. It does not
+        # matter unless the last one taken equals the first one left out.
+        if values[count - 1] > values[count]:
+            ids = ids[:count].sort().values
+            ordered = logits[ids].sort(descending=True, stable=True)
+            return ids[ordered.indices], ordered.values
+    ordered = logits.sort(descending=True, stable=True)
+    return ordered.indices[:count], ordered.values[:count]
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
@@ -107,7 +112,7 @@ def filter_logits(
     for stage, count in stages:
         if count <= ids.numel():
             bounds.append((stage, _place(logits, ids[count - 1])))
-    return Kept(ids[:after_m], probs / probs.sum(), tuple(bounds), logits)
+    return Kept(ids, probs / probs.sum(), tuple(bounds), logits)
 
 
 def _place(logits: Tensor, token: Tensor) -> tuple[float, int]:
