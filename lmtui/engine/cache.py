@@ -8,6 +8,7 @@ and `logits` belongs to the last of them. Knows no text and no sampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from torch import Tensor
 from transformers import DynamicCache
@@ -16,7 +17,19 @@ from lmtui.engine.forward import Forward
 from lmtui.engine.port import Progress, Stop
 from lmtui.errors import Cancelled
 
-_CROPPABLE = {"full_attention", "sliding_attention", "chunked_attention"}
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+_PROBE = (1, 2, 3, 4)  # any tokens: whether a model can go on does not depend on them
+
+
+class Reuse(Enum):
+    """What of an earlier run a model can go on from."""
+
+    ANY_PREFIX = auto()
+    """Attention keeps every position: any number of tokens can be taken back."""
+    WHOLE = auto()
+    """Recurrent layers keep one state: tokens can be added, none taken back."""
+    NOTHING = auto()
+    """The library's cache does not carry this model: each run starts anew."""
 
 
 class PrefixCache:
@@ -24,24 +37,36 @@ class PrefixCache:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        config = forward.model.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        # Recurrent layers keep no history, so nothing can be taken back from them.
-        self._croppable = kinds <= _CROPPABLE
         self._cache: DynamicCache
         self.ids: list[int]
         self.logits: Tensor | None
         """float32 [V] on the CPU, of the token after `ids`."""
+        config = forward.model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        self._reuse = Reuse.ANY_PREFIX if kinds <= _ATTENTION else Reuse.WHOLE
+        if self._reuse is Reuse.WHOLE and not self._goes_on():
+            self._reuse = Reuse.NOTHING
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         # Built without the config, a cache keeps sliding-window layers whole: the
         # mask still limits what they see, and any number of tokens can be taken back.
-        config = {} if self._croppable else {"config": self._forward.model.config}
+        attention = self._reuse is Reuse.ANY_PREFIX
+        config = {} if attention else {"config": self._forward.model.config}
         self._cache = DynamicCache(**config)
         self.ids = []
         self.logits = None
+
+    def _goes_on(self) -> bool:
+        """Whether a recurrent model answers the same in two parts as in one."""
+        self.reset()
+        half = len(_PROBE) // 2
+        self._forward.last_logits(_PROBE[:half], self._cache)
+        parts = self._forward.last_logits(_PROBE[half:], self._cache)
+        whole = self._forward.last_logits(_PROBE)
+        difference = parts.log_softmax(-1) - whole.log_softmax(-1)
+        return float(difference.abs().max()) < 0.01
 
     def read(
         self,
@@ -64,7 +89,10 @@ class PrefixCache:
                 raise Cancelled
             if progress:
                 progress(done, len(ids))
-            self._run(ids[done : done + self._forward.chunk], stop)
+            in_parts = self._reuse is not Reuse.NOTHING
+            self._run(
+                ids[done : done + self._forward.chunk if in_parts else None], stop
+            )
         return reused
 
     def append(self, token: int) -> None:
@@ -75,18 +103,22 @@ class PrefixCache:
         """How many of the first tokens of `ids` need not be run again."""
         pairs = enumerate(zip(self.ids, ids, strict=False))
         same = next((i for i, (a, b) in pairs if a != b), min(len(self.ids), len(ids)))
-        if same == len(self.ids) and (same < len(ids) or self.logits is not None):
+        if list(ids) == self.ids and self.logits is not None:
+            return same
+        if self._reuse is Reuse.NOTHING:
+            return 0
+        if same == len(self.ids) < len(ids):
             return same
         # Something is taken back, and with it the logits: at least the last token
         # has to run again.
-        return min(same, len(ids) - 1) if self._croppable else 0
+        return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else 0
 
     def _keep(self, count: int) -> None:
         """Take back all but the first `count` tokens."""
         extra = len(self.ids) - count
         if extra == 0:
             return
-        if not self._croppable or count == 0:
+        if self._reuse is not Reuse.ANY_PREFIX or count == 0:
             self.reset()
             return
         for layer in self._cache.layers:
@@ -97,7 +129,7 @@ class PrefixCache:
     def _run(self, part: Sequence[int], stop: Stop | None = None) -> None:
         held = len(self.ids)
         try:
-            self.logits = self._forward.last_logits(part, self._cache, stop=stop)
+            self.logits = self._logits_after(part, stop)
         except Cancelled:
             # Layers that ran hold the part, the others do not: even them out.
             self.ids += part
@@ -107,3 +139,14 @@ class PrefixCache:
             self.reset()
             raise
         self.ids += part
+
+    def _logits_after(self, part: Sequence[int], stop: Stop | None) -> Tensor:
+        if self._reuse is Reuse.NOTHING:
+            return self._forward.last_logits([*self.ids, *part], stop=stop)
+        logits = self._forward.last_logits(part, self._cache, stop=stop)
+        attention = self._reuse is Reuse.ANY_PREFIX
+        if attention and self._cache.get_seq_length() != len(self.ids) + len(part):
+            # The model keeps its state in some other place, or nowhere; so far it
+            # has read one part, which it was given whole.
+            self._reuse = Reuse.NOTHING
+        return logits

@@ -31,7 +31,9 @@ class Forward:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._decoder: nn.Module = model.base_model
+        decoder = model.get_decoder()
+        self._decoder: nn.Module | None = None if decoder is model else decoder
+        """The layers without the head; None where they can't be told apart."""
         self._stop: Stop | None = None
         layers = _layers(model)
         for layer in layers:
@@ -97,22 +99,46 @@ class Forward:
         if skip >= len(ids):
             return
         inputs = self._inputs(ids)
+        if self._decoder is None:
+            yield from self._whole(inputs, skip, stop)
+            return
         with self._stoppable(stop):
             output = self._decoder(input_ids=inputs, use_cache=False)
         hidden = output.last_hidden_state  # [1, n, width]
         for start in range(skip, len(ids), self._block_rows):
             part = slice(start, start + self._block_rows)
-            with self._stoppable(stop), self._replaced(output, hidden[:, part]):
+            with self._stoppable(stop), self._replaced(output, hidden[:, part]) as used:
                 block = self.model(input_ids=inputs[:, part], use_cache=False)
+            if not used:  # this architecture calls its layers some other way
+                self._decoder = None
+                yield from self._whole(inputs, start, stop)
+                return
             yield _checked(block.logits[0].float())
 
+    def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
+        """All logits at once, as blocks: memory grows with tokens × vocabulary."""
+        with self._stoppable(stop):
+            output = self.model(input_ids=inputs, use_cache=False)
+        for block in torch.split(output.logits[0, skip:], self._block_rows):
+            yield _checked(block.float())
+
     @contextmanager
-    def _replaced(self, output: Any, hidden: Tensor) -> Iterator[None]:
-        """Let the layers answer `hidden` at once: what then runs is the head alone."""
+    def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:
+        """Let the layers answer `hidden` at once: what then runs is the head alone.
+
+        The list is empty until they are asked.
+        """
         answer = type(output)(**{**output, "last_hidden_state": hidden})
-        self._decoder.forward = lambda *_, **__: answer
+        used: list[bool] = []
+
+        def forward(*_: Any, **__: Any) -> Any:
+            used.append(True)
+            return answer
+
+        assert self._decoder is not None
+        self._decoder.forward = forward
         try:
-            yield
+            yield used
         finally:
             del self._decoder.forward
 

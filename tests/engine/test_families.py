@@ -1,0 +1,120 @@
+"""Architectures whose head, positions or state are unlike the usual ones.
+
+The same three facts for each: a score is the naive one, a reused cache changes
+nothing, and a text read anew is as good as one read on.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lmtui.engine.cache import PrefixCache
+from lmtui.engine.forward import Forward
+from lmtui.engine.score import score_rows
+from lmtui.engine.windows import Windows
+
+SIZE: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},  # calls inner layers itself
+    "gemma2": {"sliding_window": 16, "head_dim": 8},  # caps its logits
+    "granite": {"logits_scaling": 3.0},  # scales its logits
+    "bloom": {},  # positions in the attention
+    "mistral": {"sliding_window": 16, "head_dim": 8},
+    "mixtral": {"num_local_experts": 4},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},  # convolutions between
+    "mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 2},
+    "mamba": {"state_size": 8},  # can't go on from its state by several tokens
+    "rwkv": {},  # keeps its state outside the library's cache
+}
+IDS = [3 + (7 * i * i + i) % 200 for i in range(60)]
+
+
+@cache
+def model(family: str) -> Any:
+    """A tiny random model."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **(SIZE | FAMILIES[family]))
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+@torch.inference_mode()
+def naive(family: str, ids: list[int]) -> torch.Tensor:
+    """float32 logprobs after every one of `ids`. [n, V]"""
+    logprobs: torch.Tensor = (
+        model(family)(torch.tensor([ids])).logits[0].log_softmax(-1)
+    )
+    return logprobs
+
+
+def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, reference, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_score_is_the_naive_one(family: str) -> None:
+    forward = Forward(model(family))
+    forward._block_rows = 16
+    rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(100, 50)))
+    ours = torch.tensor([row.logprob for row in rows[1:]])
+    close(ours, naive(family, IDS)[range(59), IDS[1:]])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reuse_changes_nothing(family: str) -> None:
+    forward = Forward(model(family))
+    forward.chunk = 24
+    cache = PrefixCache(forward)
+    changed = [*IDS[:10], 299, *IDS[11:30]]
+    for ids in (IDS[:30], IDS, [*IDS, 5], IDS[:40], changed, changed, IDS):
+        reused = cache.read(ids)
+        assert 0 <= reused <= len(ids)
+        assert cache.ids == ids
+        assert cache.logits is not None
+        close(cache.logits.log_softmax(-1), naive(family, ids)[-1])
+    cache.append(7)
+    close(cache.logits.log_softmax(-1), naive(family, [*IDS, 7])[-1])
+
+
+def test_what_can_be_reused_is() -> None:
+    def reused(family: str, ids: list[int]) -> int:
+        cache = PrefixCache(Forward(model(family)))
+        cache.read(IDS[:30])
+        return cache.read(ids)
+
+    edited = [*IDS[:10], 299]
+    assert [reused(f, IDS) for f in ("opt", "lfm2", "mamba", "rwkv")] == [30, 30, 0, 0]
+    assert [reused(f, edited) for f in ("opt", "lfm2", "mamba")] == [10, 0, 0]
+    assert [reused(f, IDS[:30]) for f in ("opt", "lfm2", "mamba")] == [30] * 3
+
+
+def test_a_model_that_is_all_one_piece_is_scored_too() -> None:
+    forward = Forward(model("mistral"))
+    forward._decoder, forward._block_rows = None, 16
+    blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
+    close(blocks.log_softmax(-1), naive("mistral", IDS)[3:])
+
+
+def test_layers_that_are_never_asked_are_noticed() -> None:
+    forward = Forward(model("opt"))
+    forward._decoder = model("opt").model  # what the head does not call
+    forward._block_rows = 16
+    blocks = torch.cat(list(forward.all_logits(IDS)))
+    close(blocks.log_softmax(-1), naive("opt", IDS))
+    assert forward._decoder is None
