@@ -16,11 +16,11 @@ from lmtui.cli import options
 from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.jsonl import scored_rows
 from lmtui.cli.loading import engine_for
-from lmtui.cli.meter import meter
+from lmtui.cli.meter import Meter, meter
 from lmtui.cli.output import Output
 from lmtui.cli.reading import Document, read_document
 from lmtui.cli.totals import Span, Totals, scored_bytes
-from lmtui.engine.port import Engine, Progress, Stop
+from lmtui.engine.port import Engine, Stop
 from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -154,10 +154,7 @@ def score_all(
         Cancelled: Ctrl-C was pressed; what was written so far is whole.
     """
     for document in documents:
-        with (
-            stop_on_interrupt() as stop,
-            meter("scoring", beside_results=True) as progress,
-        ):
+        with stop_on_interrupt() as stop, meter("scoring") as progress:
             score(engine, document, rules, view=view, stop=stop, progress=progress)
 
 
@@ -168,10 +165,17 @@ def score(
     *,
     view: View,
     stop: Stop,
-    progress: Progress,
+    progress: Meter,
 ) -> None:
     """Score one document into `view`, a token at a time."""
     encoding = engine.encode(document.text, bos=rules.bos)
+    totals = Totals(keep=_WORST)
+
+    def stopped() -> bool:
+        # Asked between layers too: the only sign of life within a window.
+        progress(totals.tokens, len(encoding.ids))
+        return stop()
+
     windows = engine.windows(len(encoding.prefix), rules.window, rules.stride)
     tokens = engine.score(
         encoding.ids,
@@ -179,17 +183,17 @@ def score(
         window=windows.window,
         stride=windows.stride,
         top=rules.top,
-        stop=stop,
+        stop=stopped,
     )
-    totals = Totals(keep=_WORST)
     unscored: list[ScoredToken] = []
     view.start(document)
     for token, span in zip(tokens, encoding.spans, strict=True):
+        if not totals.scored and token.logprob is not None:
+            progress.give_way()
         totals.add(token, span)
         if token.logprob is None:
             unscored.append(token)
         view.token(token, span)
-        progress(totals.tokens, len(encoding.ids))
     size = scored_bytes(document.text, encoding.spans, unscored)
     summary = Summary(
         document=document,

@@ -1,8 +1,8 @@
 """A line of progress on stderr for work that takes longer than a moment.
 
 Draws nothing in the first second, nothing when stderr is no terminal, and leaves
-nothing behind. Where results appear on a terminal meanwhile, they are the progress:
-a line that is redrawn would run into them.
+nothing behind. Once results appear on a terminal, they are the progress: a line that
+is redrawn would run into them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class Meter:
         self,
         title: str,
         *,
-        on: bool = True,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -35,7 +34,7 @@ class Meter:
         self._clock = clock
         self._next = clock() + _PATIENCE
         self._drawn = False
-        self._on = on and self._stream is not None and self._stream.isatty()
+        self._on = self._stream is not None and self._stream.isatty()
 
     def __call__(self, done: int, whole: int) -> None:
         """Draw how far the work is, if it is time."""
@@ -51,6 +50,12 @@ class Meter:
         if self._drawn:
             self._drawn = False
             self._write(_CLEAR)
+
+    def give_way(self, results: TextIO | None = None) -> None:
+        """Results begin to appear: if on a terminal, draw no more."""
+        if (results or sys.stdout).isatty():
+            self.clear()
+            self._on = False
 
     def _write(self, text: str) -> None:
         try:
@@ -68,13 +73,9 @@ def _bar(done: int, whole: int) -> str:
 
 
 @contextmanager
-def meter(title: str, *, beside_results: bool = False) -> Iterator[Meter]:
-    """A meter that is gone at the end, however it comes.
-
-    `beside_results`: something is written on stdout while the work goes on.
-    """
-    on = not (beside_results and sys.stdout.isatty())
-    drawing = Meter(title, on=on)
+def meter(title: str) -> Iterator[Meter]:
+    """A meter that is gone at the end, however it comes."""
+    drawing = Meter(title)
     try:
         yield drawing
     finally:

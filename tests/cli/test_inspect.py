@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from lmtui.cli.inspect import JsonView, Rules, score
+from lmtui.cli.meter import Meter
 from lmtui.cli.output import Output
 from lmtui.cli.reading import Document
 from lmtui.cli.shading import RAMP, PlainView, position, style_of
@@ -220,19 +221,29 @@ def plain_text(text: str) -> str:
     """What the plain view writes above its summary."""
     out = io.StringIO()
     view = PlainView(Console(file=out, width=80, markup=False, highlight=False))
-    ignore = lambda done, whole: None  # noqa: E731
     score(
         FakeEngine(context=100_000),
         Document("-", text),
         Rules(),
         view=view,
         stop=lambda: False,
-        progress=ignore,
+        progress=Meter("scoring", stream=io.StringIO()),
     )
     return out.getvalue().partition("\ntokens ")[0]
 
 
-@pytest.mark.parametrize("text", ["", "a", "a\n", "\n\n", "é\nü", "x" * 9000, "a\r\nb"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a\n",
+        "\n\n",
+        "é\nü",
+        pytest.param("x" * 9000, id="long"),
+        "a\r\nb",
+    ],
+)
 def test_the_drawn_text_is_the_whole_text(text: str) -> None:
     shown = plain_text(text).replace("⏎", "")
     assert shown == text.replace("\r", "␍") + ("" if text.endswith("\n") else "\n")
@@ -247,7 +258,7 @@ def test_json_is_written_token_by_token() -> None:
         Rules(),
         view=JsonView(Output(out)),
         stop=lambda: False,
-        progress=lambda done, whole: None,
+        progress=Meter("scoring", stream=io.StringIO()),
     )
     assert seen == [0, 1, 2, 3]
 

@@ -15,12 +15,17 @@ class Terminal(io.StringIO):
         return True
 
 
-def drawn(times: list[float], stream: io.StringIO, *, on: bool = True) -> str:
-    """What is drawn when the work begins at 0 and reports at these times."""
+def drawn(
+    times: list[float], stream: io.StringIO, *, results: io.StringIO | None = None
+) -> str:
+    """What is drawn when the work begins at 0 and reports at these times; `results`
+    begin to appear after the first."""
     clock: Iterator[float] = iter([0.0, *times])
-    meter = Meter("reading", on=on, stream=stream, clock=lambda: next(clock))
+    meter = Meter("reading", stream=stream, clock=lambda: next(clock))
     for done in range(len(times)):
         meter(done, 4)
+        if done == 0 and results is not None:
+            meter.give_way(results)
     meter.clear()
     return stream.getvalue()
 
@@ -37,9 +42,15 @@ def test_longer_work_is_drawn_a_few_times_a_second_and_taken_away() -> None:
     assert written.endswith("\r\x1b[2K")
 
 
-def test_nothing_is_drawn_in_a_pipe_or_when_switched_off() -> None:
+def test_nothing_is_drawn_in_a_pipe() -> None:
     assert drawn([2.0, 3.0], io.StringIO()) == ""
-    assert drawn([2.0, 3.0], Terminal(), on=False) == ""
+
+
+def test_results_on_a_terminal_take_its_place() -> None:
+    shown = drawn([2.0, 3.0, 4.0], Terminal(), results=Terminal())
+    assert shown.count("reading") == 1
+    assert shown.endswith("\r\x1b[2K")
+    assert drawn([2.0, 3.0], Terminal(), results=io.StringIO()).count("reading") == 2
 
 
 def test_an_empty_task_is_done() -> None:
