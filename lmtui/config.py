@@ -72,7 +72,9 @@ class Settings:
         kind=str,
     )
     threads: int | None = _setting(
-        None, "Threads for the arithmetic; unset is the number of cores.", kind=int
+        None,
+        "Threads for the arithmetic; unset is the number of physical cores.",
+        kind=int,
     )
     context: int | None = _setting(
         None,

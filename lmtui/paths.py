@@ -23,7 +23,8 @@ APP = "lmtui"
 def home() -> Path | None:
     """The folder that `LMTUI_HOME` names, or None when the platform's are used."""
     value = os.environ.get("LMTUI_HOME")
-    return Path(value).expanduser().absolute() if value else None
+    # Not Path.expanduser, which fails on the home of a user who does not exist.
+    return Path(os.path.expanduser(value)).absolute() if value else None
 
 
 def _folder(name: str, platform_folder: Callable[[str], Path]) -> Path:

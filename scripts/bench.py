@@ -19,7 +19,7 @@ import torch
 from transformers import TextIteratorStreamer
 
 from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Message, Prompt, SamplingSettings, Step
+from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.models.load import Loaded, load
 
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
@@ -121,6 +121,40 @@ def until_first_byte(command: list[str]) -> float:
     return 1 / taken
 
 
+def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
+    """Seconds from a request to stop until a long prompt is no longer read: the
+    longest over requests after these delays."""
+    ids = tuple(100 + i % 1000 for i in range(engine.info.context - 100))
+    waits = []
+    for delay in delays:
+        engine._cache.reset()
+        asked = threading.Event()
+        timer = threading.Timer(delay, asked.set)
+        timer.start()
+        prompt = Prompt(ids, "")
+        (finish,) = engine.generate(prompt, SamplingSettings(), stop=asked.is_set)
+        assert isinstance(finish, Finish)
+        waits.append(finish.prompt_seconds - delay)
+        timer.join()
+    return max(waits)
+
+
+def slowest_preview(engine: LocalEngine, prompt: Prompt) -> float:
+    """Seconds for a page of the ranking: the slowest median over these settings."""
+    handle = engine.look(prompt.ids, SamplingSettings()).handle
+    everything = SamplingSettings(top_k=0, top_p=1, min_p=0)
+    pages = [(SamplingSettings(), 0), (everything, 0), (everything, 20_000)]
+    medians = []
+    for settings, first in pages:
+        times = []
+        for _ in range(20):
+            start = time.perf_counter()
+            engine.preview(handle, settings, start=first)
+            times.append(time.perf_counter() - start)
+        medians.append(median(times))
+    return max(medians)
+
+
 def row(what: str, result: tuple[float, float, float], unit: str) -> None:
     """One line of the table."""
     ours, peer, ratio = result
@@ -150,10 +184,11 @@ def main() -> None:
     print(f"{engine.info.threads} threads, torch {torch.__version__}\n")
     print("| what | lmtui | peer | ratio |\n|---|---|---|---|")
     pairs: list[tuple[str, Work, Work, str]] = [
+        # The one with a second thread comes last: threads slow what runs after them.
         (
-            "decode with all statistics / model.generate with a streamer",
-            lambda: our_decode(engine, prompt, greedy),
-            lambda: library_decode(loaded, prompt, options.tokens),
+            f"score {len(window):,} tokens / bare forward",
+            lambda: our_score(engine, window),
+            lambda: bare_forward(loaded, window),
             "tokens/s",
         ),
         (
@@ -163,9 +198,9 @@ def main() -> None:
             "tokens/s",
         ),
         (
-            f"score {len(window):,} tokens / bare forward",
-            lambda: our_score(engine, window),
-            lambda: bare_forward(loaded, window),
+            "decode with all statistics / model.generate with a streamer",
+            lambda: our_decode(engine, prompt, greedy),
+            lambda: library_decode(loaded, prompt, options.tokens),
             "tokens/s",
         ),
     ]
@@ -178,6 +213,12 @@ def main() -> None:
         lambda: until_first_byte(start), lambda: until_first_byte(other), options.rounds
     )
     row("process start → first token / transformers", result, "s")
+    stop = longest_stop(engine, (0.15, 0.4, 0.9, 1.7, 3.1, 5.3))
+    print(
+        f"\nLongest wait for a stop while a long prompt is read: {stop * 1e3:.0f} ms."
+    )
+    preview = slowest_preview(engine, prompt)
+    print(f"Slowest preview of a position under new settings: {preview * 1e3:.1f} ms.")
 
 
 main()
