@@ -8,6 +8,7 @@ no template and no terminal.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,13 +59,10 @@ class Decoder:
         self._top = top
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
-        self._random = torch.Generator()
-        if settings.seed is None:
-            self._seed = self._random.seed() & (2**63 - 1)
-            self._random.manual_seed(self._seed)
-        else:
-            self._seed = settings.seed
-            self._random.manual_seed(settings.seed)
+        # 32 bits when it is drawn: every reader of JSON holds them exactly.
+        drawn = secrets.randbits(32)
+        self._seed = drawn if settings.seed is None else settings.seed
+        self._random = torch.Generator().manual_seed(self._seed)
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._prompt_tokens = 0

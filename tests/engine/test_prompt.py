@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
+from tests.byte_level import SPECIALS
 from tests.engine import tiny
 from tests.engine.test_detokenize import texts
 
@@ -28,9 +29,7 @@ def without_template() -> PromptWriter:
     return PromptWriter(bare)
 
 
-@given(
-    text=texts.filter(lambda t: not any(s in t for s in (*tiny.SPECIALS, "<think>")))
-)
+@given(text=texts.filter(lambda t: not any(s in t for s in (*SPECIALS, "<think>"))))
 def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
     tokenizer = tiny.tokenizer()
     prompt = writer().write([Message("user", text)])
@@ -41,7 +40,7 @@ def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
     assert list(prompt.ids) == tokenizer(rendered, add_special_tokens=False).input_ids
 
 
-@pytest.mark.parametrize("special", [*tiny.SPECIALS, "<think>"])
+@pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
 @pytest.mark.parametrize("around", ["{}", "a {} b", "({}", "<|{}|>", "{}{}"])
 def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     typed = around.replace("{}", special)
@@ -75,7 +74,7 @@ def test_characters_used_for_marking_cannot_be_smuggled_in() -> None:
     assert [i for i in prompt.ids if i in (0, 1, 2)] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("special", tiny.SPECIALS)
+@pytest.mark.parametrize("special", SPECIALS)
 def test_a_document_has_no_control_tokens(special: str) -> None:
     text = f"x{special}y"
     encoding = writer().document(text, "auto")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
@@ -23,10 +23,10 @@ from transformers import (
 
 from lmtui.engine.local import LocalEngine
 from lmtui.models.load import Loaded
+from tests.byte_level import trained
 
 FAMILIES = ("llama", "gpt2", "qwen3", "gemma3")
 SLIDING_WINDOW = 16
-SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
     "{% for m in messages %}"
     "<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
@@ -44,18 +44,8 @@ CORPUS = [
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE of 400 tokens with control tokens and a chat template."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=list(SPECIALS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(CORPUS, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
+        tokenizer_object=trained(CORPUS, size=400),
         bos_token="<|im_start|>",
         eos_token="<|endoftext|>",
         chat_template=TEMPLATE,
