@@ -62,9 +62,9 @@ class PrefixCache:
         """Whether a recurrent model answers the same in two parts as in one."""
         self.reset()
         half = len(_PROBE) // 2
-        self._forward.last_logits(_PROBE[:half], self._cache)
-        parts = self._forward.last_logits(_PROBE[half:], self._cache)
-        whole = self._forward.last_logits(_PROBE)
+        self._forward.logits(_PROBE[:half], self._cache)
+        parts = self._forward.logits(_PROBE[half:], self._cache)
+        whole = self._forward.logits(_PROBE)
         difference = parts.log_softmax(-1) - whole.log_softmax(-1)
         return float(difference.abs().max()) < 0.01
 
@@ -99,6 +99,14 @@ class PrefixCache:
         """Run one more token."""
         self._run([token])
 
+    def extend(self, part: Sequence[int], *, stop: Stop | None = None) -> Tensor:
+        """Run a few more tokens at once; the logits [n, V] after each of them.
+
+        Raises:
+            Cancelled: `stop` answered True; nothing was added.
+        """
+        return self._run(part, stop, keep=len(part))
+
     def _shared(self, ids: Sequence[int]) -> int:
         """How many of the first tokens of `ids` need not be run again."""
         pairs = enumerate(zip(self.ids, ids, strict=False))
@@ -126,10 +134,12 @@ class PrefixCache:
         del self.ids[count:]
         self.logits = None
 
-    def _run(self, part: Sequence[int], stop: Stop | None = None) -> None:
+    def _run(
+        self, part: Sequence[int], stop: Stop | None = None, *, keep: int = 1
+    ) -> Tensor:
         held = len(self.ids)
         try:
-            self.logits = self._logits_after(part, stop)
+            logits = self._logits_after(part, keep, stop)
         except Cancelled:
             # Layers that ran hold the part, the others do not: even them out.
             self.ids += part
@@ -139,11 +149,16 @@ class PrefixCache:
             self.reset()
             raise
         self.ids += part
+        self.logits = logits[-1]
+        return logits
 
-    def _logits_after(self, part: Sequence[int], stop: Stop | None) -> Tensor:
+    def _logits_after(
+        self, part: Sequence[int], keep: int, stop: Stop | None
+    ) -> Tensor:
+        run = self._forward.logits
         if self._reuse is Reuse.NOTHING:
-            return self._forward.last_logits([*self.ids, *part], stop=stop)
-        logits = self._forward.last_logits(part, self._cache, stop=stop)
+            return run([*self.ids, *part], keep=keep, stop=stop)
+        logits = run(part, self._cache, keep=keep, stop=stop)
         attention = self._reuse is Reuse.ANY_PREFIX
         if attention and self._cache.get_seq_length() != len(self.ids) + len(part):
             # The model keeps its state in some other place, or nowhere; so far it

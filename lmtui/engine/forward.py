@@ -64,10 +64,16 @@ class Forward:
     def _inputs(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(ids)], device=self.model.device)  # [1, n]
 
-    def last_logits(
-        self, ids: Sequence[int], cache: Any = None, *, stop: Stop | None = None
+    def logits(
+        self,
+        ids: Sequence[int],
+        cache: Any = None,
+        *,
+        keep: int = 1,
+        stop: Stop | None = None,
     ) -> Tensor:
-        """Logits [V] after the last of `ids`, which continue what `cache` holds.
+        """Logits [keep, V] after the last `keep` of `ids`, which continue what `cache`
+        holds.
 
         Raises:
             Cancelled: `stop` answered True between two layers; some layers of the
@@ -79,9 +85,9 @@ class Forward:
                 input_ids=self._inputs(ids),
                 cache=cache,
                 use_cache=cache is not None,
-                logits_to_keep=1,
+                logits_to_keep=keep,
             )
-        return _checked(output.logits[0, -1].float().cpu())
+            return _checked(output.logits[0, -keep:].float().cpu())
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None

@@ -18,6 +18,7 @@ from lmtui.engine.port import Progress, Stop
 from lmtui.engine.positions import Context, Positions, distribution
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.score import Row, score_rows
+from lmtui.engine.trace import Tracer
 from lmtui.engine.types import (
     BosRule,
     Candidate,
@@ -31,6 +32,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
     Step,
+    Trace,
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -49,6 +51,7 @@ class LocalEngine:
         model, tokenizer = loaded.model, loaded.tokenizer
         self._forward = Forward(model)
         self._cache = PrefixCache(self._forward)
+        self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
         self._writer = PromptWriter(tokenizer)
         self._end_ids = self._writer.end_ids(model)
@@ -109,6 +112,24 @@ class LocalEngine:
         position = self._positions.add(logits, Context(tuple(ids), len(ids)))
         kept = position.kept(settings)
         return distribution(position, kept, self._vocabulary, count=top)
+
+    def trace(
+        self,
+        messages: Sequence[Message],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Trace:
+        """What the model expects next in a message that is being written."""
+        context, ids = self._writer.draft(messages, draft)
+        self._require_room(len(context) + len(ids), spare=0)
+        rows = self._tracer.rows(context, ids, stop=stop)
+        pairs = enumerate(zip(ids, rows, strict=True))
+        tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
+        shown = self.look([*context, *ids], settings, top=top, stop=stop)
+        return Trace(shown, tokens)
 
     def preview(
         self,
@@ -197,7 +218,7 @@ class LocalEngine:
         )
 
     def _logits_after(self, context: Context) -> Tensor:
-        return self._forward.last_logits(context.ids[: context.length])
+        return self._forward.logits(context.ids[: context.length])[-1]
 
     def _require_room(self, tokens: int, *, spare: int) -> None:
         if tokens == 0:

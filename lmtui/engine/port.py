@@ -24,6 +24,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
     Step,
+    Trace,
 )
 from lmtui.engine.windows import Windows
 
@@ -71,6 +72,23 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
+            Cancelled: `stop` answered True.
+        """
+
+    def trace(
+        self,
+        messages: Sequence[Message],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Trace:
+        """What the model expects next in a message that the user is writing, and what
+        it thought of the words so far. Only what changed since the last call is run.
+
+        Raises:
+            LmtuiError: it does not fit the context.
             Cancelled: `stop` answered True.
         """
 

@@ -28,6 +28,7 @@ _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 # strings are the only ones left. Unicode reserves these two for such internal use.
 _REMOVE = "\ufdd0"  # …and taken out again: the tokenizer can be told to read it as text
 _SPLIT = "\ufdd1"  # …and cut at: the tokenizer always matches these strings
+_WRITING = "\ufdd2"  # where the message that is being written will stand
 _MARKS = {ord(_REMOVE): "\ufffd", ord(_SPLIT): "\ufffd"}
 
 
@@ -86,6 +87,31 @@ class PromptWriter:
         ids = tuple(self._encode(rendered))
         text = rendered.replace(_REMOVE, "").replace(_SPLIT, "")
         return Prompt(ids, text)
+
+    def draft(
+        self, messages: Sequence[Message], text: str
+    ) -> tuple[list[int], list[int]]:
+        """A conversation up to where the user is writing the next message: the ids
+        before it, and those of what is written so far.
+
+        Raises:
+            LmtuiError: the model's template refuses the conversation.
+        """
+        turns = [*messages, Message("user", _WRITING)]
+        if self.has_template:
+            guarded = [Message(m.role, self._guard(m.content)) for m in messages]
+            rendered = self._render([*guarded, turns[-1]])
+        else:
+            rendered = self._plain(turns, "").text
+        before = rendered.partition(_WRITING)[0]
+        prefix = () if self.has_template else self._prefix("auto")
+        context = [*prefix, *self._encode(before)]
+        ids = [*prefix, *self._encode(before + self._guard(text))]
+        # Where the text merges with what is before it, the merged token is the text's.
+        pairs = enumerate(zip(context, ids, strict=False))
+        shorter = min(len(context), len(ids))
+        same = next((i for i, (a, b) in pairs if a != b), shorter)
+        return ids[:same], ids[same:]
 
     def _render(self, messages: Sequence[Message], *, open_ended: bool = True) -> str:
         turns = [{"role": m.role, "content": m.content} for m in messages]

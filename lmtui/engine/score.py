@@ -62,11 +62,11 @@ def score_rows(
         position = 0
         for block in forward.all_logits(read[:-1], skip=skipped, stop=stop):
             at = skipped + position
-            yield from _rows(block, targets[at : at + block.shape[0]], top)
+            yield from rows_of(block, targets[at : at + block.shape[0]], top)
             position += block.shape[0]
 
 
-def _rows(block: Tensor, targets: Sequence[int], top: int) -> Iterator[Row]:
+def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row]:
     """Logits [n, V] and the n tokens that came, as rows."""
     wanted = torch.tensor(targets, device=block.device).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else block.shape[0]

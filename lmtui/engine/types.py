@@ -196,6 +196,16 @@ class ScoredToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """A message that is being written, as the model reads it."""
+
+    distribution: Distribution
+    """What the model expects after it, in the same message."""
+    tokens: tuple[ScoredToken, ...]
+    """The message's own tokens so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoding:
     """A text as tokens."""
 

@@ -109,7 +109,7 @@ def test_a_failing_forward_forgets_everything(monkeypatch: pytest.MonkeyPatch) -
     cache = PrefixCache(forward)
     cache.read([3, 4, 5])
     with monkeypatch.context() as patch:
-        patch.setattr(forward, "last_logits", _out_of_memory)
+        patch.setattr(forward, "logits", _out_of_memory)
         with pytest.raises(MemoryError):
             cache.append(6)
     assert cache.ids == []
