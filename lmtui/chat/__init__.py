@@ -1,0 +1,1 @@
+"""Conversations as values; never torch, never Textual."""

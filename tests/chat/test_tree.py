@@ -1,0 +1,243 @@
+"""The tree of a conversation: what happens to it, and what never does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import (
+    FinishReason,
+    Message,
+    SamplingSettings,
+    ScoredToken,
+)
+from tests.chat.test_node import answer
+
+PLAIN = SamplingSettings()
+PROMPT, STEPS, FINISH = answer("a", " b")
+
+
+def exchange(chat: Conversation, text: str) -> tuple[Node, Node]:
+    """A message and a whole reply."""
+    asked = chat.say(text)
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.lay_out(reply.id, PROMPT)
+    chat.grow(reply.id, STEPS)
+    return asked, chat.finish(reply.id, FINISH)
+
+
+def contents(chat: Conversation) -> list[str]:
+    return [node.content for node in chat.path[1:]]
+
+
+def test_turns_follow_each_other() -> None:
+    chat = Conversation("be brief")
+    exchange(chat, "one")
+    asked, reply = exchange(chat, "two")
+    assert chat.leaf == reply
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+    assert chat.messages(asked.id) == (
+        Message("system", "be brief"),
+        Message("user", "one"),
+        Message("assistant", "a b"),
+        Message("user", "two"),
+    )
+    assert chat.messages() == (*chat.messages(asked.id), Message("assistant", "a b"))
+
+
+def test_without_a_system_message_none_is_sent() -> None:
+    chat = Conversation()
+    chat.say("one")
+    assert chat.messages() == (Message("user", "one"),)
+
+
+def test_another_reply_is_a_sibling_and_both_can_be_read() -> None:
+    chat = Conversation()
+    asked, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="n", settings=PLAIN)
+    assert [node.id for node in chat.siblings(first.id)] == [first.id, second.id]
+    assert chat.leaf.id == second.id
+    assert chat.move(second.id, -1) == first
+    assert chat.move(first.id, -1) == first  # there is none before it
+    assert chat.move(first.id, 9).id == second.id
+    assert {node.parent for node in chat.siblings(first.id)} == {asked.id}
+
+
+def test_another_wording_begins_a_branch_and_the_old_one_goes_on_as_it_did() -> None:
+    chat = Conversation()
+    asked, _ = exchange(chat, "one")
+    exchange(chat, "two")
+    edited = chat.edit(asked.id, "uno")
+    assert contents(chat) == ["uno"]
+    chat.move(edited.id, -1)
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+
+
+def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.fail(reply.id)
+    again = chat.say("one, please")
+    assert chat.messages() == (Message("user", "one, please"),)
+    assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
+
+
+def test_a_reply_that_broke_off_with_words_is_a_turn() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.grow(reply.id, STEPS[:1])
+    assert chat.fail(reply.id).state == "failed"
+    assert chat.say("go on").parent == reply.id
+
+
+def test_a_reply_grows_on() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    hot = SamplingSettings(temperature=2)
+    resumed = chat.resume(reply.id, settings=hot)
+    assert (resumed.id, resumed.state, resumed.settings) == (reply.id, "growing", hot)
+    onward = reply.continuation
+    assert onward is not None
+    assert chat.lay_out(reply.id, onward).prompt == PROMPT
+    chat.grow(reply.id, STEPS[:1])
+    assert chat.finish(reply.id, FINISH).content == "a ba"
+
+
+def test_a_reply_that_was_answered_to_grows_on_as_a_copy() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    copy = chat.resume(reply.id, settings=PLAIN)
+    chat.grow(copy.id, STEPS[:1])
+    assert contents(chat) == ["one", "a ba"]
+    chat.move(copy.id, -1)
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+
+
+def test_a_message_of_the_user_keeps_its_scores() -> None:
+    chat = Conversation()
+    asked = chat.say("hi")
+    tokens = (
+        ScoredToken(0, 104, "h", b"h", None, None, None),
+        ScoredToken(1, 105, "i", b"i", -1.5, 3, 2.0),
+    )
+    node = chat.score(asked.id, tokens)
+    assert (node.tokens, node.logprob) == (tokens, -1.5)
+
+
+def test_only_what_fits_the_role_is_done() -> None:
+    chat = Conversation("be brief")
+    asked, reply = exchange(chat, "one")
+    with pytest.raises(ValueError, match="other words"):
+        chat.edit(reply.id, "x")
+    with pytest.raises(ValueError, match="other words"):
+        chat.edit(chat.root.id, "x")
+    with pytest.raises(ValueError, match="reply"):
+        chat.grow(asked.id, STEPS)
+    with pytest.raises(KeyError):
+        chat.node(99)
+
+
+class RandomConversation(RuleBasedStateMachine):
+    """Any sequence of what can be done to a conversation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chat = Conversation("system")
+        self.seen: dict[int, Node] = {0: self.chat.root}
+
+    def pick(self, data: st.DataObject, role: str) -> Node | None:
+        nodes = [node for node in self.chat.nodes if node.role == role]
+        return data.draw(st.sampled_from(nodes)) if nodes else None
+
+    @rule(text=st.text(min_size=1, max_size=3))
+    def say(self, text: str) -> None:
+        self.chat.say(text)
+
+    @rule(data=st.data(), text=st.text(max_size=3))
+    def edit(self, data: st.DataObject, text: str) -> None:
+        if node := self.pick(data, "user"):
+            new = self.chat.edit(node.id, text)
+            assert self.chat.leaf == new and new.parent == node.parent
+
+    @rule(data=st.data())
+    def reply(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "user"):
+            new = self.chat.reply(node.id, model="m", settings=PLAIN)
+            assert self.chat.leaf == new
+
+    @rule(data=st.data())
+    def regenerate(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            new = self.chat.regenerate(node.id, model="m", settings=PLAIN)
+            assert self.chat.siblings(node.id)[-1] == new
+
+    @rule(data=st.data(), count=st.integers(0, 3))
+    def grow(self, data: st.DataObject, count: int) -> None:
+        if node := self.pick(data, "assistant"):
+            grown = self.chat.grow(node.id, STEPS[:count])
+            assert grown.content.startswith(node.content)
+
+    @rule(data=st.data(), reason=st.sampled_from(FinishReason))
+    def finish(self, data: st.DataObject, reason: FinishReason) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.finish(node.id, replace(FINISH, reason=reason))
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.fail(node.id)
+
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            resumed = self.chat.resume(node.id, settings=PLAIN)
+            assert resumed in self.chat.path and resumed.content == node.content
+
+    @rule(data=st.data(), by=st.integers(-3, 3))
+    def move(self, data: st.DataObject, by: int) -> None:
+        node = data.draw(st.sampled_from(self.chat.nodes))
+        there = self.chat.move(node.id, by)
+        assert there in self.chat.siblings(node.id) and there in self.chat.path
+
+    @invariant()
+    def there_is_one_root(self) -> None:
+        assert [n.id for n in self.chat.nodes if n.parent is None] == [0]
+
+    @invariant()
+    def the_active_branch_is_connected(self) -> None:
+        path = self.chat.path
+        assert path == self.chat.trail(self.chat.leaf.id)
+        assert [node.parent for node in path] == [None, *(n.id for n in path[:-1])]
+        assert not self.chat.children(path[-1].id)
+
+    @invariant()
+    def siblings_are_in_order_of_creation(self) -> None:
+        for node in self.chat.nodes:
+            ids = [sibling.id for sibling in self.chat.siblings(node.id)]
+            assert ids == sorted(set(ids)) and node.id in ids
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        now = {node.id: node for node in self.chat.nodes}
+        for id_, before in self.seen.items():
+            assert now[id_].content.startswith(before.content)
+            assert (now[id_].parent, now[id_].role) == (before.parent, before.role)
+        self.seen = now
+
+    @invariant()
+    def the_engine_reads_the_branch(self) -> None:
+        read = [(m.role, m.content) for m in self.chat.messages()]
+        assert read == [(n.role, n.content) for n in self.chat.path if n.content]
+
+
+RandomConversation.TestCase.settings = examples(deadline=None)
+TestRandomConversation = RandomConversation.TestCase
