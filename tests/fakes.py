@@ -30,6 +30,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
     Step,
+    Trace,
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
@@ -129,6 +130,27 @@ class FakeEngine:
         if stop():
             raise Cancelled
         return self._distribution(self._remember(state_after(ids)), settings, 0, top)
+
+    def trace(
+        self,
+        messages: Sequence[Message],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = no_stop,
+    ) -> Trace:
+        """The draft on a line of its own, after a line for each message."""
+        self._begin("trace", (tuple(messages), draft, settings))
+        lines = [f"{message.role}: {message.content}\n" for message in messages]
+        context = tuple(("".join(lines) + "user: ").encode())
+        ids = tuple(draft.encode())
+        self._require_room(len(context) + len(ids), spare=0)
+        tokens = tuple(self._scores(ids, context, 0, stop))
+        if stop():
+            raise Cancelled
+        handle = self._remember(state_after((*context, *ids)))
+        return Trace(self._distribution(handle, settings, 0, top), tokens)
 
     def preview(
         self,

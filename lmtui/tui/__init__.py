@@ -1,0 +1,1 @@
+"""The screens: Textual on top of the values and the port; never torch."""

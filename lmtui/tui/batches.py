@@ -1,0 +1,66 @@
+"""Reports at a pace a screen can draw.
+
+Owns when what the engine says is passed on: tokens are gathered, and repeated
+progress is thinned out, by time and at the source. Knows no thread and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from textual.message import Message
+
+from lmtui.engine.types import Step
+from lmtui.models.progress import Progress
+from lmtui.tui.messages import ModelLoadProgressed, ModelLoadWarned, StepsArrived
+
+INTERVAL = 0.033  # seconds between two reports of the same work: 30 a second
+
+Post = Callable[[Message], object]
+Clock = Callable[[], float]
+"""Seconds since some moment, never going back."""
+
+
+class StepBatch:
+    """The steps of one job: the first is passed on at once, later ones together."""
+
+    def __init__(self, job: int, post: Post, clock: Clock) -> None:
+        self._job, self._post, self._clock = job, post, clock
+        self._steps: list[Step] = []
+        self._due = -math.inf
+
+    def add(self, step: Step) -> None:
+        """Keep a step, and report all that were kept if it is time."""
+        self._steps.append(step)
+        if self._clock() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Report what was kept, if anything."""
+        if not self._steps:
+            return
+        self._post(StepsArrived(self._job, tuple(self._steps)))
+        self._steps.clear()
+        self._due = self._clock() + INTERVAL
+
+
+class LoadReports:
+    """The progress of one load: new facts at once, growing numbers at intervals."""
+
+    def __init__(self, post: Post, clock: Clock) -> None:
+        self._post, self._clock = post, clock
+        self._what = ""
+        self._due = -math.inf
+
+    def report(self, progress: Progress) -> None:
+        """Pass a report on, unless one like it has just been."""
+        what, done, total = progress.what, progress.done, progress.total
+        if progress.warning:
+            self._post(ModelLoadWarned(what))
+            return
+        same = what == self._what and done != total
+        if same and self._clock() < self._due:
+            return
+        self._what, self._due = what, self._clock() + INTERVAL
+        self._post(ModelLoadProgressed(what, done, total, progress.unit))

@@ -1,0 +1,154 @@
+"""What the engine thread reports to the screens: facts, in the past tense.
+
+Owns the messages that cross from one part of the program to another, each complete
+in itself. An answer names the question it answers: `revision` for what is shown
+live, `job` for work that is followed to its end. Knows no widget and no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from textual.message import Message
+
+from lmtui.engine.types import (
+    Capabilities,
+    Distribution,
+    EngineInfo,
+    Finish,
+    Prompt,
+    ScoredToken,
+    Step,
+)
+from lmtui.errors import LmtuiError
+
+
+@dataclass
+class ModelLoadProgressed(Message):
+    """The loading of a model went on; `done` is None where nothing can be counted."""
+
+    what: str
+    done: int | None = None
+    total: int | None = None
+    unit: str = "bytes"
+
+
+@dataclass
+class ModelLoadWarned(Message):
+    """Something came up while a model was loaded that the user should know."""
+
+    what: str
+
+
+@dataclass
+class ModelLoaded(Message):
+    """A model is ready; handles and ids of the one before mean nothing any more."""
+
+    info: EngineInfo
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+
+@dataclass
+class ModelFailed(Message):
+    """A model could not be loaded, and there is none now."""
+
+    error: LmtuiError
+
+
+@dataclass
+class DraftLooked(Message):
+    """What the model expects after a draft became known, with the draft's own tokens
+    and the sum of their log-probabilities in nats."""
+
+    revision: int
+    distribution: Distribution
+    tokens: tuple[ScoredToken, ...]
+    logprob: float
+
+
+@dataclass
+class LookFailed(Message):
+    """A draft could not be looked at."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class PreviewReady(Message):
+    """An earlier distribution was drawn again under other settings."""
+
+    revision: int
+    distribution: Distribution
+
+
+@dataclass
+class PreviewFailed(Message):
+    """An earlier distribution could not be drawn again."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class GenerationStarted(Message):
+    """A conversation was laid out as the prompt that the model now reads."""
+
+    job: int
+    prompt: Prompt
+
+
+@dataclass
+class PromptProgressed(Message):
+    """Of the prompt's `total` tokens, `done` were read."""
+
+    job: int
+    done: int
+    total: int
+
+
+@dataclass
+class StepsArrived(Message):
+    """Some tokens were generated since the last report."""
+
+    job: int
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class GenerationFinished(Message):
+    """A generation ended, of itself or because it was stopped."""
+
+    job: int
+    finish: Finish
+
+
+@dataclass
+class GenerationFailed(Message):
+    """A generation broke off; the steps that arrived before stay true."""
+
+    job: int
+    error: LmtuiError
+
+
+@dataclass
+class TokensScored(Message):
+    """All tokens of a given text were scored."""
+
+    job: int
+    tokens: tuple[ScoredToken, ...]
+
+
+@dataclass
+class ScoreFailed(Message):
+    """A given text could not be scored."""
+
+    job: int
+    error: LmtuiError
+
+
+@dataclass
+class JobDropped(Message):
+    """A job was given up without a result: stopped, or displaced by a newer one."""
+
+    job: int

@@ -1,0 +1,171 @@
+"""What can be asked of the engine thread.
+
+Owns the questions as values: which is more urgent, how each is told to stop, and
+what is said when one fails. Knows neither the thread nor the engine that answers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from threading import Event
+from typing import ClassVar
+
+from textual.message import Message as Report
+
+from lmtui.engine.port import Engine
+from lmtui.engine.types import Message, Prompt, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import OnProgress
+from lmtui.tui.messages import (
+    GenerationFailed,
+    LookFailed,
+    ModelFailed,
+    PreviewFailed,
+    ScoreFailed,
+)
+
+OpenEngine = Callable[[OnProgress], Engine]
+"""Opens an engine, on the thread that will own it, and says how far it is."""
+
+
+class Kind(IntEnum):
+    """The kinds of question, the most urgent first."""
+
+    LOAD = 0
+    PREVIEW = 1
+    LOOK = 2
+    GENERATE = 3
+    SCORE = 4
+
+
+@dataclass(frozen=True)
+class TextAfter:
+    """A message to score, after the messages before it."""
+
+    messages: tuple[Message, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class TokensAfter:
+    """Ids to score, after the ids before them."""
+
+    ids: tuple[int, ...]
+    prefix: tuple[int, ...] = ()
+    top: int = 0
+    """How many of the most probable tokens to report at each."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question(ABC):
+    """Something to be done, and the flag that ends it early."""
+
+    kind: ClassVar[Kind]
+    flag: Event = field(default_factory=Event, repr=False)
+    """Raised when the answer is not wanted any more."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether it speaks in ids or handles of the model that is loaded now."""
+        return False
+
+    @abstractmethod
+    def failed(self, error: LmtuiError) -> Report:
+        """The report that it failed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job(Question):
+    """A question that is followed to its end, not only until a newer one comes."""
+
+    job: int
+    """The asker's name for it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Load(Question):
+    """Open an engine in place of the one there is."""
+
+    kind = Kind.LOAD
+    open_engine: OpenEngine
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `ModelFailed`."""
+        return ModelFailed(error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Preview(Question):
+    """Draw an earlier distribution again, without the model."""
+
+    kind = Kind.PREVIEW
+    revision: int
+    handle: int
+    settings: SamplingSettings
+    start: int
+    count: int
+
+    @property
+    def bound(self) -> bool:
+        """A handle belongs to its engine."""
+        return True
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `PreviewFailed`."""
+        return PreviewFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look(Question):
+    """Read a message that is being written."""
+
+    kind = Kind.LOOK
+    revision: int
+    messages: tuple[Message, ...]
+    draft: str
+    settings: SamplingSettings
+    top: int
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `LookFailed`."""
+        return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Generate(Job):
+    """Answer a conversation, or go on after the ids of a prompt."""
+
+    kind = Kind.GENERATE
+    start: tuple[Message, ...] | Prompt
+    settings: SamplingSettings
+    prefill: str
+    top: int
+
+    @property
+    def bound(self) -> bool:
+        """Ids belong to the tokenizer they came from."""
+        return isinstance(self.start, Prompt)
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `GenerationFailed`."""
+        return GenerationFailed(self.job, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Score(Job):
+    """Say what the model thinks of a given text."""
+
+    kind = Kind.SCORE
+    passage: TextAfter | TokensAfter
+
+    @property
+    def bound(self) -> bool:
+        """Ids belong to the tokenizer they came from."""
+        return isinstance(self.passage, TokensAfter)
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `ScoreFailed`."""
+        return ScoreFailed(self.job, error)

@@ -1,0 +1,232 @@
+"""The engine thread's side: questions in, reports out.
+
+Owns the engine: opens it, makes every call and lets go of it before another one is
+opened. A failure ends one question, never the thread. Knows no screen and never
+waits for one: it only posts.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator
+
+from textual.message import Message
+
+from lmtui import log
+from lmtui.engine.port import Engine
+from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.progress import Progress
+from lmtui.tui.batches import Clock, LoadReports, Post, StepBatch
+from lmtui.tui.mailbox import Mailbox
+from lmtui.tui.messages import (
+    DraftLooked,
+    GenerationFinished,
+    GenerationStarted,
+    JobDropped,
+    ModelLoaded,
+    PreviewReady,
+    PromptProgressed,
+    TokensScored,
+)
+from lmtui.tui.questions import (
+    Generate,
+    Job,
+    Load,
+    Look,
+    Preview,
+    Question,
+    Score,
+    TextAfter,
+)
+
+
+class EngineWork:
+    """Answers what waits in a mailbox, one after the other, until it is closed."""
+
+    def __init__(self, mailbox: Mailbox, post: Post, clock: Clock) -> None:
+        self._mailbox = mailbox
+        self._deliver = post
+        self._clock = clock
+        self._engine: Engine | None = None
+
+    def run(self) -> None:
+        """The whole life of the engine thread."""
+        while question := self._mailbox.take():
+            self._answer(question)
+
+    def _post(self, report: Message) -> None:
+        if self._mailbox.closed:
+            return  # nobody listens any more
+        try:
+            self._deliver(report)
+        except Exception as error:  # a screen that went away is no reason to end
+            log.record_bug(error)
+
+    def _answer(self, question: Question) -> None:
+        try:
+            self._do(question)
+        except Cancelled:
+            self._give_up(question)
+        except LmtuiError as error:
+            self._fail(question, error)
+        except Exception as error:
+            self._fail(question, _bug(error))
+
+    def _do(self, question: Question) -> None:
+        match question:
+            case Load():
+                self._load(question)
+            case Preview():
+                self._preview(question)
+            case Look():
+                self._look(question)
+            case Generate():
+                self._generate(question)
+            case Score():
+                self._score(question)
+
+    def _fail(self, question: Question, error: LmtuiError) -> None:
+        if isinstance(question, Load) and question.flag.is_set():
+            return  # another model is wanted by now: this one's fate is no news
+        # A copy: the error's traceback would keep the engine and its model alive.
+        self._post(question.failed(LmtuiError(error.title, error.detail, error.hint)))
+
+    def _give_up(self, question: Question) -> None:
+        if isinstance(question, Load | Generate) or not self._mailbox.put_back(
+            question
+        ):
+            self._drop(question)
+
+    def _drop(self, question: Question) -> None:
+        if isinstance(question, Job):
+            self._post(JobDropped(question.job))
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise LmtuiError(
+                "no model is loaded", "", "Choose one on the model screen."
+            )
+        return self._engine
+
+    def _load(self, load: Load) -> None:
+        if self._engine is not None:
+            self._engine = None
+            gc.collect()  # a model is full of cycles, and two may not fit
+        reports = LoadReports(self._post, self._clock)
+
+        def report(progress: Progress) -> None:
+            if load.flag.is_set():
+                raise Cancelled
+            reports.report(progress)
+
+        try:
+            self._engine = engine = load.open_engine(report)
+        finally:
+            self._mailbox.done()  # from here on, ids and handles are of this engine
+        if not load.flag.is_set():
+            self._post(ModelLoaded(engine.info, engine.capabilities))
+
+    def _preview(self, preview: Preview) -> None:
+        engine = self._loaded()
+        try:
+            distribution = engine.preview(
+                preview.handle,
+                preview.settings,
+                start=preview.start,
+                count=preview.count,
+            )
+        except KeyError as error:
+            raise LmtuiError(
+                "this position can't be drawn again",
+                "it was looked at too long ago",
+                "Generate or type on to see a new one.",
+            ) from error
+        self._post(PreviewReady(preview.revision, distribution))
+
+    def _serve_previews(self) -> None:
+        while preview := self._mailbox.take_preview():
+            self._answer(preview)
+
+    def _look(self, look: Look) -> None:
+        trace = self._loaded().trace(
+            look.messages,
+            look.draft,
+            look.settings,
+            top=look.top,
+            stop=lambda: self._unwanted(look),
+        )
+        logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
+        self._post(
+            DraftLooked(look.revision, trace.distribution, trace.tokens, logprob)
+        )
+
+    def _unwanted(self, question: Question) -> bool:
+        """Whether to break off: for good, or until something more urgent is done."""
+        return question.flag.is_set() or self._mailbox.outranked(question)
+
+    def _generate(self, question: Generate) -> None:
+        engine, start = self._loaded(), question.start
+        if isinstance(start, Prompt):
+            prompt = start
+        else:
+            prompt = engine.prompt(start, prefill=question.prefill)
+        self._post(GenerationStarted(question.job, prompt))
+
+        def progress(done: int, total: int) -> None:
+            self._post(PromptProgressed(question.job, done, total))
+            self._serve_previews()
+
+        items = engine.generate(
+            prompt,
+            question.settings,
+            top=question.top,
+            stop=question.flag.is_set,
+            progress=progress,
+        )
+        finish = self._stream(question.job, items)
+        self._post(GenerationFinished(question.job, finish))
+
+    def _stream(self, job: int, items: Iterator[Step | Finish]) -> Finish:
+        batch = StepBatch(job, self._post, self._clock)
+        finish: Finish | None = None
+        try:
+            for item in items:
+                if isinstance(item, Finish):
+                    finish = item
+                    continue
+                batch.add(item)
+                self._serve_previews()
+        finally:
+            batch.flush()
+        assert finish is not None, "a generation ends with its Finish"
+        return finish
+
+    def _score(self, score: Score) -> None:
+        tokens = tuple(self._scored(score))
+        self._post(TokensScored(score.job, tokens))
+
+    def _scored(self, score: Score) -> Iterator[ScoredToken]:
+        engine, passage = self._loaded(), score.passage
+
+        def stop() -> bool:
+            return self._unwanted(score)
+
+        if isinstance(passage, TextAfter):
+            settings = SamplingSettings()  # nothing is drawn
+            trace = engine.trace(passage.messages, passage.text, settings, stop=stop)
+            return iter(trace.tokens)
+        return engine.score(
+            passage.ids, prefix=passage.prefix, top=passage.top, stop=stop
+        )
+
+
+def _bug(error: Exception) -> LmtuiError:
+    """An unexpected error, as the user sees it; its traceback goes to the log."""
+    file = log.record_bug(error)
+    return LmtuiError(
+        "this is a bug in lmtui",
+        f"{type(error).__name__}: {error}",
+        f"The details are in {file}." if file else "The log could not be written.",
+    )
