@@ -1,0 +1,213 @@
+"""Themes: TOML files turned into values that Textual can show.
+
+Owns the domain slots (what the colours mean) and what a theme file may say. The
+user's folder is passed in. A file that is broken or unsafe becomes a notice, never
+an exception. Knows no screen and no configuration.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+from lmtui.text import visible_line
+
+DEFAULT = "dark"
+"""The theme shown when none is asked for."""
+
+BASE = (
+    "primary",
+    "secondary",
+    "accent",
+    "warning",
+    "error",
+    "success",
+    "foreground",
+    "background",
+    "surface",
+    "panel",
+)
+"""The base colours a theme file may set."""
+
+REQUIRED = ("primary", "foreground", "background")
+"""Those that it must set; the others follow from them."""
+
+SLOTS: dict[str, str] = {
+    "quiet": "foreground",
+    "prob-raw": "secondary",
+    "prob-sampled": "primary",
+    "prob-chosen": "accent",
+    "ghost": "foreground",
+    "cut": "error",
+    "loss-train": "primary",
+    "loss-held-out": "accent",
+    "surprise-0": "foreground",
+    "surprise-1": "foreground",
+    "surprise-2": "success",
+    "surprise-3": "warning",
+    "surprise-4": "accent",
+    "surprise-5": "error",
+}
+"""Each domain slot and the base colour it takes where a theme does not set it."""
+
+_BASE_FALLBACK = dict.fromkeys(BASE, "primary") | {
+    "surface": "background",
+    "panel": "background",
+}
+_SIZE = 64 * 1024  # bytes; a theme is far smaller
+_NAME = 40  # characters of a name that are shown
+_REASON = 200
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeNotice:
+    """A theme file that was skipped, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Themes:
+    """All themes that can be shown, by name, and the files that were skipped."""
+
+    themes: tuple[Theme, ...]
+    notices: tuple[ThemeNotice, ...]
+
+    def get(self, name: str) -> Theme | None:
+        """The theme of that name."""
+        return next((theme for theme in self.themes if theme.name == name), None)
+
+
+class _Broken(ValueError):
+    """What is wrong with a theme file, in one clause."""
+
+
+def shipped_folder() -> Path:
+    """Where the shipped themes lie: package data, or beside the package."""
+    package = Path(__file__).resolve().parents[1]
+    packed = package / "_themes"
+    return packed if packed.is_dir() else package.parent / "themes"
+
+
+def load_themes(user_folder: Path | None = None) -> Themes:
+    """The shipped themes, then the user's; a later one of the same name wins."""
+    found: dict[str, Theme] = {}
+    notices: list[ThemeNotice] = []
+    for folder in (shipped_folder(), user_folder):
+        for path in _files(folder):
+            try:
+                theme = read_theme(path)
+            except (OSError, ValueError) as error:
+                notices.append(ThemeNotice(path, _reason(error)))
+            else:
+                found[theme.name] = theme
+    ordered = sorted(found.values(), key=lambda theme: theme.name != DEFAULT)
+    return Themes(tuple(ordered), tuple(notices))
+
+
+def variable_defaults(themes: Themes) -> dict[str, str]:
+    """For `App.get_theme_variable_defaults`: every slot, so that the sheets parse
+    under any theme, also one of Textual's own."""
+    theme = themes.get(DEFAULT) or themes.themes[0]
+    return {slot: theme.variables[slot] for slot in SLOTS}
+
+
+def read_theme(path: Path) -> Theme:
+    """One theme file; raises OSError or ValueError where it can't be used."""
+    with path.open("rb") as file:
+        raw = file.read(_SIZE + 1)
+    if len(raw) > _SIZE:
+        raise _Broken(f"larger than {_SIZE // 1024} KiB")
+    return theme_of(tomllib.loads(raw.decode("utf-8")), name=path.stem)
+
+
+def theme_of(data: dict[str, object], *, name: str) -> Theme:
+    """A theme from what its file says; `name` where the file has none."""
+    unknown = data.keys() - {"name", "dark", "variables", *BASE}
+    if unknown:
+        raise _Broken(f"unknown key {min(unknown)!r}")
+    missing = [key for key in REQUIRED if key not in data]
+    if missing:
+        raise _Broken(f"{missing[0]} is missing")
+    dark = data.get("dark", True)
+    if not isinstance(dark, bool):
+        raise _Broken("dark must be true or false")
+    base = _base_colours(data)
+    return Theme(
+        name=_shown_name(data.get("name", name)),
+        dark=dark,
+        variables=_slot_colours(data.get("variables", {}), base),
+        primary=base["primary"],
+        secondary=base["secondary"],
+        accent=base["accent"],
+        warning=base["warning"],
+        error=base["error"],
+        success=base["success"],
+        foreground=base["foreground"],
+        background=base["background"],
+        surface=base["surface"],
+        panel=base["panel"],
+    )
+
+
+def _base_colours(data: dict[str, object]) -> dict[str, str]:
+    given = {key: _colour(key, data[key]) for key in BASE if key in data}
+    return {key: given.get(key) or given[_BASE_FALLBACK[key]] for key in BASE}
+
+
+def _slot_colours(variables: object, base: dict[str, str]) -> dict[str, str]:
+    """Only slots can be set: another variable could break every sheet."""
+    if not isinstance(variables, dict):
+        raise _Broken("variables must be a table")
+    unknown = variables.keys() - SLOTS.keys()
+    if unknown:
+        raise _Broken(f"unknown variable {min(unknown)!r}")
+    given = {slot: _colour(slot, value) for slot, value in variables.items()}
+    return {slot: given.get(slot) or base[source] for slot, source in SLOTS.items()}
+
+
+def _colour(key: str, value: object) -> str:
+    """`#rrggbb`, from that or from the name of a colour."""
+    if not isinstance(value, str):
+        raise _Broken(f"{key} must be a colour in quotes")
+    if _HEX.fullmatch(value):
+        return value.lower()
+    try:
+        colour = Color.parse(value)
+    except (ColorParseError, ValueError):
+        raise _Broken(f"{key} is no colour: {value!r}") from None
+    if colour.a != 1 or colour.ansi is not None or colour.auto:
+        raise _Broken(f"{key} must be a colour like #1a2b3c")
+    return colour.hex.lower()
+
+
+def _shown_name(name: object) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise _Broken("name must be a text")
+    return visible_line(name.strip())[:_NAME]
+
+
+def _files(folder: Path | None) -> Iterator[Path]:
+    """The theme files of a folder; none where it can't be listed."""
+    if folder is None:
+        return
+    try:
+        yield from sorted(folder.glob("*.toml"))
+    except OSError:
+        return
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, OSError):
+        return visible_line(error.strerror or "can't be read")
+    return visible_line(str(error))[:_REASON]

@@ -1,0 +1,167 @@
+"""Themes: readable, complete, and safe against whatever a file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.app import App
+from textual.theme import Theme
+
+from lmtui.tui import themes
+from lmtui.tui.themes import SLOTS, load_themes, variable_defaults
+
+GOOD = 'primary = "#112233"\nforeground = "white"\nbackground = "#000000"\n'
+SHIPPED = load_themes()
+TEXT = ("foreground", "primary", "secondary", "accent", "warning", "error", "success")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance: https://www.w3.org/TR/WCAG21/#dfn-relative-luminance"""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+              for c in channels]  # fmt: skip
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio"""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_formula() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+def test_what_is_shipped() -> None:
+    names = [theme.name for theme in SHIPPED.themes]
+    assert names[0] == themes.DEFAULT
+    assert {"dark", "light", "high-contrast", "colour-blind-safe"} <= set(names)
+    assert SHIPPED.notices == ()
+
+
+@pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
+def test_text_is_readable(theme: Theme) -> None:
+    least = 7 if theme.name == "high-contrast" else 4.5
+    colours = {name: getattr(theme, name) for name in TEXT} | theme.variables
+    for ground in ("background", "surface", "panel"):
+        for name, colour in colours.items():
+            found = contrast(colour, getattr(theme, ground))
+            assert found >= least, f"{name} on {ground}: {found:.2f}"
+
+
+@pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
+def test_every_slot_is_present(theme: Theme) -> None:
+    assert theme.variables.keys() == SLOTS.keys()
+
+
+@pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
+def test_the_ramp_leaves_the_plain_text_step_by_step(theme: Theme) -> None:
+    ramp = [theme.variables[f"surprise-{step}"] for step in range(6)]
+    assert ramp[0] == theme.foreground
+    assert len(set(ramp)) == 6
+
+
+def write(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_missing_slots_take_a_base_colour(tmp_path: Path) -> None:
+    write(tmp_path, "mine", GOOD)
+    theme = load_themes(tmp_path).get("mine")
+    assert theme is not None
+    assert theme.variables["prob-sampled"] == "#112233"
+    assert theme.variables["ghost"] == "#ffffff"
+    assert theme.variables.keys() == SLOTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("primary = ", "Invalid"),
+        (b"\xff\xfe", "not UTF-8"),
+        ('primary = "#123456"', "foreground is missing"),
+        (GOOD + "dark = 3", "dark must be"),
+        (GOOD + 'name = ""', "name must be"),
+        (GOOD + "name = 3", "name must be"),
+        (GOOD + 'acent = "red"', "unknown key 'acent'"),
+        (GOOD + "accent = 3", "accent must be a colour"),
+        (GOOD + 'accent = "}* {display: none"', "accent is no colour"),
+        (GOOD + 'accent = "#11223344"', "accent must be a colour like"),
+        (GOOD + 'accent = "auto"', "accent"),
+        (GOOD + 'accent = "ansi_red"', "accent"),
+        (GOOD + "variables = 3", "variables must be a table"),
+        (GOOD + '[variables]\n"x}" = "red"', "unknown variable"),
+        (GOOD + '[variables]\nghost = "$foreground"', "ghost is no colour"),
+        (GOOD + "#" * 70_000, "larger than"),
+    ],
+)
+def test_a_broken_file_is_one_notice(
+    tmp_path: Path, text: str | bytes, reason: str
+) -> None:
+    path = write(tmp_path, "bad", text)
+    found = load_themes(tmp_path)
+    assert found.themes == SHIPPED.themes
+    (notice,) = found.notices
+    assert notice.path == path
+    assert reason in notice.reason
+
+
+def test_hostile_names_and_reasons_are_made_visible(tmp_path: Path) -> None:
+    write(tmp_path, "one", GOOD + 'name = "\\u001b[2J[bold]\\u202e' + "x" * 100 + '"')
+    write(tmp_path, "two", GOOD + '"\\u001b]52;c" = 1')
+    found = load_themes(tmp_path)
+    name = found.themes[-1].name
+    assert name.startswith("␛[2J[bold]⟨U+202E⟩")
+    assert len(name) <= 40
+    assert "\x1b" not in found.notices[0].reason
+
+
+def test_unreadable_places(tmp_path: Path) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "gone.toml").symlink_to(tmp_path / "nowhere")
+    assert len(load_themes(tmp_path).notices) == 2
+    assert load_themes(tmp_path / "missing").notices == ()
+
+
+def test_a_user_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
+    write(tmp_path, "mine", GOOD + 'name = "dark"')
+    found = load_themes(tmp_path)
+    assert len(found.themes) == len(SHIPPED.themes)
+    theme = found.get("dark")
+    assert theme is not None and theme.primary == "#112233"
+
+
+def test_packed_themes_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(themes, "__file__", str(tmp_path / "lmtui/tui/themes.py"))
+    assert themes.shipped_folder() == tmp_path / "themes"
+    (tmp_path / "lmtui/_themes").mkdir(parents=True)
+    assert themes.shipped_folder() == tmp_path / "lmtui/_themes"
+
+
+class Host(App[None]):
+    """An app whose sheet uses every slot."""
+
+    CSS = "\n".join(f".{slot} {{ color: ${slot}; }}" for slot in SLOTS)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(SHIPPED)
+
+
+@pytest.mark.parametrize("name", [theme.name for theme in SHIPPED.themes])
+async def test_textual_takes_them(name: str) -> None:
+    app = Host()
+    for theme in SHIPPED.themes:
+        app.register_theme(theme)
+    async with app.run_test() as pilot:
+        app.theme = name
+        await pilot.pause()
+        shown = SHIPPED.get(name)
+        assert shown is not None
+        assert app.theme_variables["ghost"] == shown.variables["ghost"]
