@@ -1,0 +1,118 @@
+"""Text measured in cells, and numbers as the widgets write them.
+
+Everything that is laid out passes through here: clipping never splits a character
+from its marks, and never lets a heap of marks through. Knows no widget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+
+LN2 = math.log(2)
+NONE = "–"
+"""What stands where there is no number."""
+
+_MARKS = 4  # marks on one character; more only paint over the neighbours
+_JOINERS = ("\u200d",)
+
+
+def clusters(text: str) -> Iterator[str]:
+    """Characters with the marks that belong to them; a newline stands alone."""
+    held = ""
+    for character in text:
+        joins = held.endswith(_JOINERS) or cell_len(character) == 0
+        if held and joins and "\n" not in (held, character):
+            held += character
+            continue
+        if held:
+            yield held
+        held = character
+    if held:
+        yield held
+
+
+def tame(text: str) -> str:
+    """`text` without heaps of marks: what is left out becomes `…`, and a mark that
+    stands alone gets something to stand on."""
+    return "".join(_tame(cluster) for cluster in clusters(text))
+
+
+def _tame(cluster: str) -> str:
+    if cluster == "\n":
+        return cluster
+    base, marks = cluster[0], cluster[1:]
+    if cell_len(base) == 0:
+        base, marks = "◌", cluster
+    if len(marks) > 2 * _MARKS or (len(marks) > _MARKS and "\u200d" not in marks):
+        return base + marks[:_MARKS] + "…"
+    return base + marks
+
+
+def clip(text: str, width: int) -> str:
+    """`text` in at most `width` cells, ending in `…` where something is missing."""
+    # A cell holds at most a character and its marks: no need to read further.
+    text = tame(text[: 16 * (width + 1)])
+    if cell_len(text) <= width:
+        return text
+    taken, used = [], 0
+    for cluster in clusters(text):
+        used += cell_len(cluster)
+        if used > width - 1:
+            break
+        taken.append(cluster)
+    return "".join(taken) + "…" if width > 0 else ""
+
+
+def fit(text: str, width: int) -> str:
+    """`text` in exactly `width` cells."""
+    clipped = clip(text, width)
+    return clipped + " " * (width - cell_len(clipped))
+
+
+def pack(
+    parts: Sequence[str], width: int, *, lines: int, between: str = " · "
+) -> list[str] | None:
+    """The parts on at most `lines` lines; None where they do not fit."""
+    packed: list[str] = []
+    for part in parts:
+        longer = packed[-1] + between + part if packed else part
+        if packed and cell_len(longer) <= width:
+            packed[-1] = longer
+        elif cell_len(part) <= width:
+            packed.append(part)
+        else:
+            return None
+    return packed if len(packed) <= lines else None
+
+
+def pack_best(
+    forms: Sequence[Sequence[str]], width: int, *, lines: int = 1
+) -> list[str]:
+    """The first form that fits; the last one, clipped, where none does."""
+    for parts in forms:
+        packed = pack(parts, width, lines=lines)
+        if packed is not None:
+            return packed
+    return [clip(" · ".join(forms[-1]), width)]
+
+
+def percent(prob: float | None, *, sign: str = "%") -> str:
+    """A probability as it is read: `61.2%`; never 0 where it is not 0, never 100
+    where something is missing."""
+    if prob is None or not math.isfinite(prob):
+        return NONE
+    if 0 < prob < 0.0005:
+        return f"<0.1{sign}"
+    if 0.9995 <= prob < 1:
+        return f">99.9{sign}" if sign else ">99"
+    return f"{prob:.0%}"[:-1] + sign if prob in (0, 1) else f"{prob * 100:.1f}{sign}"
+
+
+def number(value: float | None, form: str = ",.2f") -> str:
+    """A number with a real minus sign; `–` for none and for what is not finite."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return format(value, form).replace("-", "−")

@@ -1,0 +1,115 @@
+"""The panel's lines as styled parts, as pure functions.
+
+Owns the columns and the words. A part names what it is (`raw`, `cut`, …); the panel
+gives it a style. Knows no widget and no colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from lmtui.engine.types import Candidate
+from lmtui.text import visible_token
+from lmtui.tui.widgets.cells import clip, fit, percent
+from lmtui.tui.widgets.panel_rows import PanelRows, bar
+
+_REST = ("everything else", "the rest", "rest")
+_LEGEND = "  ▀raw ▄drawn  "  # stands exactly above the numbers
+_NARROW_LEGEND = "▀raw ▄drawn"
+
+Part = tuple[str, str]
+"""A piece of a line, and the name of its component class without the prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where things stand on a line of a given width."""
+
+    token: int
+    bar: int
+    number: int
+
+    @classmethod
+    def of(cls, width: int) -> Columns:
+        """Narrow: numbers without their sign, and a bar of what is left."""
+        number = 6 if width >= 32 else 4
+        room = max(0, width - 2 * number - 6)  # two marks, four spaces
+        token = min(room, max(7, min(22, room * 2 // 5)))
+        return cls(token, room - token, number)
+
+
+def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
+    """The title, whether it is paused, and what the two bars are."""
+    wide = Columns.of(width).number >= 6
+    explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
+    forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
+    room = width - cell_len(title) - 1
+    right = next((text for text in forms if cell_len(text) <= room), "")
+    if not right:
+        return [(fit(title, width), "title")]
+    left = fit(title, width - cell_len(right))
+    return [(left, "title"), *_legend(right)]
+
+
+def row_line(
+    row: Candidate, columns: Columns, *, chosen: bool, cursor: bool
+) -> list[Part]:
+    """One token."""
+    style = "chosen" if chosen else "quiet" if row.cut else "token"
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (fit(visible_token(row.text), columns.token), "cursor" if cursor else style),
+        (" ", "token"),
+        *_bar_parts(row.prob, row.sampled_prob, columns),
+        (f" {row.cut}" if row.cut else "  ", "cut"),
+    ]
+
+
+def rest_line(rows: PanelRows, columns: Columns, *, chosen: bool) -> list[Part]:
+    """All tokens that have no row; `chosen` where the chosen one is among them."""
+    name = next((name for name in _REST if len(name) <= columns.token), _REST[-1])
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (fit(name, columns.token), "quiet"),
+        (" ", "token"),
+        *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
+    ]
+
+
+def _legend(text: str) -> list[Part]:
+    """The legend in the colours that it explains."""
+    before, upper, rest = text.partition("▀")
+    between, lower, after = rest.partition("▄")
+    return [
+        (before, "chosen"), (upper, "raw"), (between, "quiet"), (lower, "sampled"),
+        (after, "quiet"),
+    ]  # fmt: skip
+
+
+def _bar_parts(prob: float, sampled: float | None, columns: Columns) -> list[Part]:
+    """The bar and both numbers."""
+    drawn = bar(prob, sampled, columns.bar)
+    # Where the sampled bar reaches it lies over the raw one, in its own colour.
+    over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
+    sign = "%" if columns.number >= 6 else ""
+    raw, drawn_from = percent(prob, sign=sign), percent(sampled, sign=sign)
+    return [
+        (drawn[:over], "sampled"),
+        (drawn[over:] + " ", "raw"),
+        (raw.rjust(columns.number) + " ", "raw"),
+        (drawn_from.rjust(columns.number), "sampled"),
+    ]
+
+
+def message_lines(message: str, width: int) -> list[list[Part]]:
+    """A sentence, broken between words."""
+    lines = [""]
+    for word in message.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(clip(word, width))
+    return [[("", "quiet")], *([(line, "quiet")] for line in lines)]

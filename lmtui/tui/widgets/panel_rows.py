@@ -1,0 +1,105 @@
+"""What the probability panel says: rows, masses and sentences, as pure functions.
+
+Whatever is drawn sums to one: a row that finds no place goes into "everything else".
+Knows no widget and no colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmtui.engine.types import Candidate, Distribution
+from lmtui.tui.widgets.cells import LN2, number, percent
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRows:
+    """The rows that are drawn, and the mass of all tokens that are not."""
+
+    candidates: tuple[Candidate, ...]
+    rest_prob: float
+    rest_sampled_prob: float | None
+    """None where nothing is drawn from, as for a scored text."""
+
+
+def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
+    """`count` rows from row `first` on; the others' mass goes into the rest."""
+    rows = distribution.candidates
+    shown = rows[first : first + max(0, count)]
+    hidden = (*rows[:first], *rows[first + len(shown) :])
+    sampled = [row.sampled_prob for row in hidden]
+    drawn_from = all(row.sampled_prob is not None for row in rows)
+    rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
+    rest_sampled = math.fsum(
+        [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
+    )
+    return PanelRows(
+        candidates=shown,
+        rest_prob=max(0.0, rest),
+        rest_sampled_prob=max(0.0, rest_sampled) if drawn_from else None,
+    )
+
+
+def bar(prob: float, sampled_prob: float | None, width: int) -> str:
+    """Two bars in one line of quarter blocks, half a cell exact: above, the model's
+    own probability; below, the one drawn from."""
+    above = _halves(prob, width)
+    below = _halves(prob if sampled_prob is None else sampled_prob, width)
+    return "".join(
+        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
+                  below > 2 * cell, below > 2 * cell + 1]
+        for cell in range(width)
+    )  # fmt: skip
+
+
+def _halves(prob: float, width: int) -> int:
+    if not math.isfinite(prob):
+        return 0
+    return round(2 * width * min(1.0, max(0.0, prob)))
+
+
+# Left and right above, left and right below.
+_QUARTERS = {
+    (False, False, False, False): " ",
+    (True, False, False, False): "▘",
+    (True, True, False, False): "▀",
+    (False, False, True, False): "▖",
+    (False, False, True, True): "▄",
+    (True, False, True, False): "▌",
+    (True, True, True, False): "▛",
+    (True, False, True, True): "▙",
+    (True, True, True, True): "█",
+}
+
+
+def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
+    """The sentence about the whole distribution, ever shorter, never different."""
+    kept, vocabulary = f"{distribution.kept:,}", f"{distribution.vocabulary:,}"
+    mass = percent(distribution.kept_prob, sign=" %")
+    entropy = number(distribution.entropy / LN2, ",.1f")
+    choices = number(_choices(distribution.entropy), ",.1f")
+    return (
+        (
+            f"kept {kept} of {vocabulary}",
+            f"{mass} of mass",
+            f"entropy {entropy} bits",
+            f"effective choices {choices}",
+        ),
+        (
+            f"kept {kept} of {vocabulary}",
+            f"{mass} of mass",
+            f"entropy {entropy} bits",
+            f"≈ {choices} choices",
+        ),
+        (f"kept {kept}, {mass}", f"{entropy} bits", f"≈ {choices} choices"),
+        (f"kept {kept}, {mass}", f"{entropy} bits"),
+        (f"kept {kept}", f"{entropy} bits"),
+        (f"{entropy} bits",),
+    )
+
+
+def _choices(entropy: float) -> float | None:
+    # exp overflows where no distribution can be; a broken number is no crash.
+    return math.exp(entropy) if entropy < 700 else None

@@ -1,0 +1,301 @@
+"""The panel: one distribution, a row a token, drawn in one go.
+
+Owns what is shown, the cursor and whether it is paused. A distribution is a value;
+the panel asks for another page or tells which row was picked, by messages. Knows no
+engine and no screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+
+from lmtui.engine.types import Candidate, Distribution
+from lmtui.text import visible_line
+from lmtui.tui.widgets.cells import pack_best
+from lmtui.tui.widgets.panel_lines import (
+    Columns,
+    Part,
+    message_lines,
+    rest_line,
+    row_line,
+    title_line,
+)
+from lmtui.tui.widgets.panel_rows import fit_rows, summary_forms
+
+EMPTY = "What the model expects next will appear here, with its probabilities."
+
+
+class ProbabilityPanel(Widget, can_focus=True):
+    """The next token's distribution: raw and sampled, cut and chosen."""
+
+    HELP = """\
+Each row is a token the model could choose. The upper half of the bar and the first
+number are the model's own probability; the lower half and the second number are what
+the sampler draws from. k, p, m and g mark a token that top-k, top-p, min-p or greedy
+decoding has removed; ● marks the token that was chosen. "everything else" is the rest
+of the vocabulary.
+"""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Row up", id="panel.up", show=False,
+                tooltip="The row above, or the page before"),
+        Binding("down", "move(1)", "Row down", id="panel.down", show=False,
+                tooltip="The row below, or the next page"),
+        Binding("pageup", "page(-1)", "Page up", id="panel.page-up", show=False,
+                tooltip="More probable tokens"),
+        Binding("pagedown", "page(1)", "Page down", id="panel.page-down", show=False,
+                tooltip="Less probable tokens"),
+        Binding("home", "top", "Top", id="panel.top", show=False,
+                tooltip="Back to the most probable token"),
+        Binding("enter", "pick", "Pick", id="panel.pick",
+                tooltip="Take this token"),
+    ]  # fmt: skip
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"panel--{name}"
+        for name in ("title", "quiet", "token", "raw", "sampled", "chosen", "cut",
+                     "cursor")
+    }  # fmt: skip
+
+    DEFAULT_CSS = """
+    ProbabilityPanel {
+        height: 1fr;
+        min-height: 4;
+        color: $foreground;
+        text-wrap: nowrap;
+        text-overflow: clip;
+    }
+    ProbabilityPanel > .panel--title { color: $foreground; text-style: bold; }
+    ProbabilityPanel > .panel--quiet { color: $quiet; }
+    ProbabilityPanel > .panel--token { color: $foreground; }
+    ProbabilityPanel > .panel--raw { color: $prob-raw; }
+    ProbabilityPanel > .panel--sampled { color: $prob-sampled; }
+    ProbabilityPanel > .panel--chosen { color: $prob-chosen; text-style: bold; }
+    ProbabilityPanel > .panel--cut { color: $cut; }
+    ProbabilityPanel > .panel--cursor {
+        color: $background;
+        background: $accent;
+        text-style: bold;
+    }
+    """
+
+    paused: reactive[bool] = reactive(False)
+    """While paused, what arrives is kept and drawn when the pause ends."""
+
+    @dataclass
+    class PageRequested(Message):
+        """Rows that the panel does not have were asked for."""
+
+        handle: int
+        start: int
+        count: int
+
+    @dataclass
+    class CandidatePicked(Message):
+        """A row was picked, by Enter or by the mouse."""
+
+        handle: int
+        candidate: Candidate
+
+    def __init__(
+        self, *, title: str = "Next token", id: str | None = None, classes: str = ""
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._title = visible_line(title)
+        self._message = EMPTY
+        self._distribution: Distribution | None = None
+        self._chosen: int | None = None
+        self._pending: tuple[Distribution, int | None] | None = None
+        self._first = 0
+        self._cursor = 0
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """What is drawn now."""
+        return self._distribution
+
+    @property
+    def chosen(self) -> int | None:
+        """The id of the token that was drawn here, if one was."""
+        return self._chosen
+
+    @property
+    def title(self) -> str:
+        """What the distribution belongs to."""
+        return self._title
+
+    @title.setter
+    def title(self, title: str) -> None:
+        self._title = visible_line(title)
+        self.refresh()
+
+    def show(self, distribution: Distribution, *, chosen: int | None = None) -> None:
+        """Draw this distribution; `chosen` is the id of the token that was drawn."""
+        if self.paused:
+            self._pending = (distribution, chosen)
+            return
+        before = self._distribution
+        place = (distribution.handle, distribution.start)
+        if before is None or place != (before.handle, before.start):
+            self._first = self._cursor = 0
+        self._distribution, self._chosen = distribution, chosen
+        self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))
+        self.refresh()
+
+    def clear(self, message: str = EMPTY) -> None:
+        """Draw no distribution but this sentence: nothing yet, loading, an error."""
+        self._distribution = self._pending = None
+        self._message = visible_line(message)
+        self.refresh()
+
+    def watch_paused(self, paused: bool) -> None:
+        """Catch up when the pause ends."""
+        if not paused and self._pending is not None:
+            (distribution, chosen), self._pending = self._pending, None
+            self.show(distribution, chosen=chosen)
+
+    # Keys and mouse.
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor; past the edge, ask for the page there."""
+        if self._distribution is None:
+            return
+        moved = self._cursor + by
+        if 0 <= moved < len(self._distribution.candidates):
+            self._cursor = moved
+            self._follow()
+            self.refresh()
+        else:
+            self._request(by)
+
+    def action_page(self, by: int) -> None:
+        """Move by as many rows as are drawn."""
+        if self._distribution is None:
+            return
+        last = len(self._distribution.candidates) - 1
+        if self._cursor == (last if by > 0 else 0):
+            self._request(by)
+            return
+        self._cursor = min(last, max(0, self._cursor + by * self._height()))
+        self._follow()
+        self.refresh()
+
+    def action_top(self) -> None:
+        """Back to the most probable token."""
+        if self._distribution is None:
+            return
+        self._first = self._cursor = 0
+        if self._distribution.start > 0:
+            self._post_request(self._distribution, 0)
+        self.refresh()
+
+    def action_pick(self) -> None:
+        """Tell which row the cursor is on."""
+        if self._distribution is None or not self._distribution.candidates:
+            return
+        row = self._distribution.candidates[self._cursor]
+        self.post_message(self.CandidatePicked(self._distribution.handle, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """Pick the row under the mouse."""
+        place = event.get_content_offset(self)
+        if self._distribution is None or place is None:
+            return
+        row = self._first + place.y - 1
+        shown = min(self._first + self._height(), len(self._distribution.candidates))
+        if self._first <= row < shown:
+            self._cursor = row
+            self.action_pick()
+            self.refresh()
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self.refresh()
+
+    def _request(self, by: int) -> None:
+        """Ask for the rows beyond the edge, if there are any."""
+        assert self._distribution is not None
+        shown = self._distribution
+        start = shown.start + (len(shown.candidates) if by > 0 else -self._height())
+        start = max(0, start)
+        if start < shown.vocabulary and start != shown.start:
+            self._post_request(shown, start)
+
+    def _post_request(self, shown: Distribution, start: int) -> None:
+        count = max(self._height(), len(shown.candidates))
+        self.post_message(self.PageRequested(shown.handle, start, count))
+
+    def _follow(self) -> None:
+        """Keep the cursor among the rows that are drawn."""
+        lowest = self._cursor - self._height() + 1
+        self._first = max(min(self._first, self._cursor), lowest)
+
+    # Drawing.
+
+    def _height(self) -> int:
+        """How many tokens can be drawn."""
+        height = self.content_size.height
+        return max(1, height - 2 - self._summary_room(height))
+
+    @staticmethod
+    def _summary_room(height: int) -> int:
+        return 1 if height < 9 else 2
+
+    def render(self) -> Content:
+        """Title, rows, everything else, summary."""
+        width, height = self.content_size
+        if width <= 0 or height <= 0:
+            return Content("")
+        shown = self._distribution is not None
+        lines = [title_line(self._title, width, legend=shown, paused=self.paused)]
+        if self._distribution is None:
+            lines += message_lines(self._message, width)
+        else:
+            lines += self._rows(self._distribution, width)
+            lines += self._summary(self._distribution, width, height)
+        return self._content(lines[:height])
+
+    def _rows(self, distribution: Distribution, width: int) -> list[list[Part]]:
+        columns = Columns.of(width)
+        rows = fit_rows(distribution, self._height(), first=self._first)
+        cursor = self._cursor - self._first if self.has_focus else -1
+        drawn = [
+            row_line(
+                row, columns, chosen=row.id == self._chosen, cursor=index == cursor
+            )
+            for index, row in enumerate(rows.candidates)
+        ]
+        listed = self._chosen in {row.id for row in rows.candidates}
+        hidden = self._chosen is not None and not listed
+        return [*drawn, rest_line(rows, columns, chosen=hidden)]
+
+    def _summary(
+        self, distribution: Distribution, width: int, height: int
+    ) -> list[list[Part]]:
+        room = self._summary_room(height)
+        forms = summary_forms(distribution)
+        return [[(line, "quiet")] for line in pack_best(forms, width, lines=room)]
+
+    def _content(self, lines: list[list[Part]]) -> Content:
+        styles = {
+            name: self.get_visual_style(f"panel--{name}")
+            for name in {name for line in lines for _, name in line}
+        }
+        return Content("\n").join(_line(line, styles) for line in lines)
+
+
+def _line(parts: list[Part], styles: dict[str, Style]) -> Content:
+    return Content.assemble(*((text, styles[name]) for text, name in parts))

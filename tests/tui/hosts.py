@@ -1,0 +1,63 @@
+"""Small apps around one widget, and the texts that try to break it."""
+
+from __future__ import annotations
+
+from textual.app import App, ComposeResult
+from textual.message import Message
+from textual.widget import Widget
+
+from lmtui.tui.themes import load_themes, variable_defaults
+
+THEMES = load_themes()
+
+HOSTILE = {
+    "ansi": "\x1b[31mred\x1b[0m\x1b]52;c;aGk=\x07",
+    "c1": "\x9b31m\x85\x90",
+    "markup": "[bold]x[/bold][@click=app.bell]y[/]",
+    "closing": "[/x]",
+    "bidi": "\u202eevil\u2066",
+    "marks": "e" + "\u0301" * 1000,
+    "lone marks": "\u0301" * 1000,
+    "nul": "\0a\0",
+    "wide": "x" * 10_000,
+    "wide characters": "漢" * 5_000,
+    "families": "👨‍👩‍👧‍👦" * 50,
+    "half a pair": "\ud800",
+    "nothing": "",
+}
+FORBIDDEN = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e", "\u2066"}
+
+
+class Host(App[None]):
+    """One widget, and every message of ours that it posts."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__()
+        self.widget = widget
+        self.posted: list[Message] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(THEMES)
+
+    def compose(self) -> ComposeResult:
+        yield self.widget
+
+    def hook(self, message: Message) -> None:
+        """For `run_test(message_hook=…)`; a bubbling message counts once."""
+        ours = type(message).__module__.startswith("lmtui.")
+        if ours and not any(message is seen for seen in self.posted):
+            self.posted.append(message)
+
+    def lines(self) -> list[str]:
+        """What stands on the screen."""
+        strips = self.screen._compositor.render_strips()
+        return [strip.text.rstrip() for strip in strips]
+
+    def text(self) -> str:
+        """The same as one text."""
+        return "\n".join(self.lines())
+
+
+def safe(text: str) -> bool:
+    """Whether nothing that a terminal obeys is in a drawn text."""
+    return not FORBIDDEN & set(text.replace("\n", ""))
