@@ -1,0 +1,205 @@
+"""The strip: how surprised the model was by each token, and what it adds up to.
+
+Fed by immutable values while they stream. Owns the history and the clock of the reply
+that runs; `Finish` replaces what was timed here by what the engine measured. Knows no
+engine and no screen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
+
+from lmtui.engine.types import EngineInfo, Finish, ScoredToken, Step
+from lmtui.tui.widgets.cells import LN2, NONE, clip, number, pack_best
+from lmtui.tui.widgets.history import History, block
+from lmtui.tui.widgets.surprise import CLASSES, sheet, step_of
+
+EMPTY = "The surprise of every token will be drawn here."
+_BITS_PER_ROW = 8.0  # an eighth block a bit
+_WIDE = 72  # cells from which two sentences share a line
+
+Forms = Sequence[Sequence[str]]
+"""The same sentence, ever shorter, in parts."""
+
+
+class LikelihoodStrip(Widget):
+    """Surprisal over the whole history, Σ log P, speed and context use."""
+
+    HELP = """\
+Each column is a token, or the most surprising of its neighbours: an eighth of a cell
+is one bit. Σ log P is the log-likelihood of everything shown; the mean is bits a
+token; perplexity is the exponential of the mean in nats.
+"""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "strip--number",
+        "strip--quiet",
+        *CLASSES,
+    }
+
+    DEFAULT_CSS = f"""
+    LikelihoodStrip {{
+        height: auto;
+        color: $foreground;
+        text-wrap: nowrap;
+        text-overflow: clip;
+    }}
+    LikelihoodStrip > .strip--number {{ color: $foreground; }}
+    LikelihoodStrip > .strip--quiet {{ color: $quiet; }}
+    {sheet("LikelihoodStrip", attributes=False)}
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        id: str | None = None,
+        classes: str = "",
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._bars = max(1, rows)
+        self._clock = clock
+        self._history = History()
+        self._info: EngineInfo | None = None
+        self._prompt_tokens = 0
+        self._finish: Finish | None = None
+        self._timed = False
+        self._started_at = self._last_at = clock()
+        self._first_at: float | None = None
+        self._first_batch = 0
+
+    def reset(self, *, info: EngineInfo | None = None, prompt_tokens: int = 0) -> None:
+        """Forget the history; the clock of a new reply starts now."""
+        self._history = History()
+        self._info, self._prompt_tokens = info, prompt_tokens
+        self._finish, self._timed = None, False
+        self._started_at = self._last_at = self._clock()
+        self._first_at, self._first_batch = None, 0
+        self.refresh()
+
+    def extend(self, steps: Iterable[Step | ScoredToken]) -> None:
+        """Add tokens as they come."""
+        before = self._history.tokens
+        for step in steps:
+            self._history.add(step.logprob)
+            self._timed = self._timed or isinstance(step, Step)
+        if self._history.tokens > before:
+            self._last_at = self._clock()
+            if self._first_at is None:
+                self._first_at, self._first_batch = self._last_at, self._history.tokens
+            self.refresh()
+
+    def finish(self, finish: Finish) -> None:
+        """Show the engine's own times and counts."""
+        self._finish = finish
+        self._prompt_tokens = finish.prompt_tokens
+        self.refresh()
+
+    # What it says.
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """Time from the reset to the first token."""
+        if self._finish is not None:
+            return self._finish.prompt_seconds
+        if not self._timed or self._first_at is None:
+            return None
+        return self._first_at - self._started_at
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The engine's speed once known, before that as it was seen from here."""
+        if self._finish is not None:
+            return self._finish.tokens_per_second
+        if not self._timed or self._first_at is None or self._last_at <= self._first_at:
+            return None
+        # The first batch has no beginning that could be timed from here.
+        counted = self._history.tokens - self._first_batch
+        return counted / (self._last_at - self._first_at)
+
+    def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
+        """Sum, mean, speed, room: each in parts, and ever shorter."""
+        history = self._history
+        total = history.logprob if history.scored else None
+        mean = history.mean_nll
+        nats, in_bits = number(total), number(None if total is None else total / LN2)
+        a_token = number(None if mean is None else mean / LN2)
+        perplexity = number(history.perplexity)
+        first = number(self.first_token_seconds)
+        speed = number(self.tokens_per_second, ",.1f")
+        room, precision = self._room()
+        return (
+            ((f"Σ log P {nats} nats", f"{in_bits} bits"),
+             (f"Σ {nats} nats", f"{in_bits} bits"), (f"Σ {nats} nats",)),
+            ((f"mean {a_token} bits", f"perplexity {perplexity}"),
+             (f"{a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
+            ((f"first token {first} s", f"{speed} tokens/s"),
+             (f"{first} s", f"{speed} tok/s"), (f"{speed} tok/s",)),
+            ((f"context {room}", precision), (room, precision), (room,)),
+        )  # fmt: skip
+
+    def _room(self) -> tuple[str, str]:
+        """Context use and precision."""
+        used = self._prompt_tokens + self._history.tokens
+        if self._info is None:
+            return f"{used} / {NONE}", NONE
+        return f"{used} / {self._info.context}", self._info.precision
+
+    # Drawing.
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The bars, and as many lines of numbers as the width needs."""
+        return self._bars + _lines(width)
+
+    def _numbers(self, width: int) -> list[str]:
+        """The sentences, in pairs where there is room for two on a line."""
+        if self._history.tokens == 0 and self._info is None:
+            return [clip(EMPTY, width)]
+        sum_, mean, speed, room = self.sentences()
+        if _lines(width) == 4:
+            return [pack_best(forms, width)[0] for forms in (sum_, mean, speed, room)]
+        pairs = (_paired(sum_, mean), _paired(speed, room))
+        return [pack_best(forms, width)[0] for forms in pairs]
+
+    def render(self) -> Content:
+        """Bars above, numbers below."""
+        width, height = self.content_size
+        if width <= 0 or height <= 0:
+            return Content("")
+        sentences = self._numbers(width)
+        bars = max(1, min(self._bars, height - len(sentences)))
+        columns = self._history.columns(width)
+        lines = [self._bar_line(columns, row) for row in reversed(range(bars))]
+        lines += [self._styled(line, "strip--quiet") for line in sentences]
+        return Content("\n").join(lines[:height])
+
+    def _bar_line(self, columns: list[float], row: int) -> Content:
+        parts = [
+            (
+                block(value, row, per_row=_BITS_PER_ROW),
+                f"surprise--{step_of(-value * LN2)}",
+            )
+            for value in columns
+        ]
+        styles = {
+            name: self.get_visual_style(name) for name in {name for _, name in parts}
+        }
+        return Content.assemble(*((text, styles[name]) for text, name in parts))
+
+    def _styled(self, text: str, name: str) -> Content:
+        return Content.styled(text, self.get_visual_style(name))
+
+
+def _lines(width: int) -> int:
+    return 2 if width >= _WIDE else 4
+
+
+def _paired(left: Forms, right: Forms) -> Forms:
+    return [(*first, *second) for first, second in zip(left, right, strict=True)]
