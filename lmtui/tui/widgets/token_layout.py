@@ -1,0 +1,116 @@
+"""Tokens on lines of cells: what is drawn where, as pure functions.
+
+Tokens that are parts of one character are one piece. A newline is drawn and ends the
+line; everything else breaks where the cells end. Knows no widget and no colour.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from lmtui.engine.types import ScoredToken, Step
+from lmtui.text import bytes_text, visible
+from lmtui.tui.widgets.cells import clusters, tame
+
+Token = ScoredToken | Step
+_LONGEST = 4096  # characters of one token that are drawn; none is longer by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One or several tokens that are drawn together."""
+
+    first: int
+    """Index of the first token."""
+    count: int
+    text: str
+    """What is drawn; safe, and at least a cell wide."""
+    logprob: float | None
+    """Of all of them: their sum; None where none has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A part of a piece on one line."""
+
+    start: int
+    """First cell."""
+    width: int
+    text: str
+    piece: int
+    """Index of the piece."""
+
+    def distance(self, cell: int) -> int:
+        """How many cells away; 0 inside."""
+        return max(self.start - cell, cell - self.start - self.width + 1, 0)
+
+
+def pieces_of(tokens: Sequence[Token]) -> list[Piece]:
+    """The tokens, those of one character joined."""
+    pieces: list[Piece] = []
+    first = 0
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for index, token in enumerate(tokens):
+        decoder.decode(token.bytes)
+        if decoder.getstate()[0] and index + 1 < len(tokens):
+            continue  # a character is still open
+        pieces.append(_piece(tokens[first : index + 1], first))
+        first = index + 1
+    return pieces
+
+
+def _piece(parts: Sequence[Token], first: int) -> Piece:
+    text = parts[0].text
+    if len(parts) > 1:
+        text = bytes_text(b"".join(part.bytes for part in parts))
+    known = [part.logprob for part in parts if part.logprob is not None]
+    return Piece(first, len(parts), picture(text), sum(known) if known else None)
+
+
+def picture(text: str) -> str:
+    """A token's text as it is drawn: spaces stay, since this is a text to read."""
+    cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
+    shown = tame(visible(cut).replace("\t", "→").replace("\n", "⏎\n"))
+    return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
+
+
+def wrap(pieces: Sequence[Piece], width: int) -> list[list[Run]]:
+    """Lines of at most `width` cells; a wide character never straddles an edge."""
+    lines: list[list[Run]] = [[]]
+    used = 0
+    for index, piece in enumerate(pieces):
+        for part in _parts(piece.text, width, used):
+            if part == "\n":
+                lines.append([])
+                used = 0
+                continue
+            cells = cell_len(part)
+            lines[-1].append(Run(used, cells, part, index))
+            used += cells
+    return lines
+
+
+def _parts(text: str, width: int, used: int) -> Iterator[str]:
+    """The stretches between line breaks, and each break as a newline."""
+    taken, room = "", max(0, width - used)
+    for cluster in clusters(text):
+        if cluster == "\n":
+            if taken:
+                yield taken
+            yield "\n"
+            taken, room = "", width
+            continue
+        cells = cell_len(cluster)
+        if cells > room:
+            if taken:
+                yield taken
+            yield "\n"
+            taken, room = "", width
+        taken += cluster
+        room -= cells
+    if taken:
+        yield taken

@@ -1,0 +1,162 @@
+"""A text as tokens, shaded by surprisal, with what the model thought of one of them.
+
+Owns the two lines below the text and the running sums. Knows no engine and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from lmtui.text import visible_token
+from lmtui.tui.widgets.cells import NONE, clip, number, pack_best, percent
+from lmtui.tui.widgets.surprise import bits
+from lmtui.tui.widgets.token_layout import Piece, Token
+from lmtui.tui.widgets.token_text import TokenText
+
+Forms = Sequence[Sequence[str]]
+"""The same sentence, ever shorter, in parts."""
+
+
+class TokenDetail(Widget):
+    """Two lines about the token under the cursor, each as long as fits."""
+
+    DEFAULT_CSS = """
+    TokenDetail {
+        height: 2;
+        color: $quiet;
+        text-wrap: nowrap;
+        text-overflow: clip;
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: tuple[Forms, ...] = ()
+
+    def show(self, *lines: Forms) -> None:
+        """Say this."""
+        self._lines = lines
+        self.refresh()
+
+    def render(self) -> Content:
+        """The lines."""
+        width = self.content_size.width
+        return Content("\n".join(pack_best(forms, width)[0] for forms in self._lines))
+
+
+class TokenView(Widget):
+    """A text as tokens, and below it what the model thought of one of them."""
+
+    HELP = """\
+Arrows and the mouse walk the tokens; n and N jump to the next and the previous
+surprise. Plain text was expected; the more colour, underline and reverse, the less
+the model expected it. Below: log p of the token in nats and bits, its rank, and the
+running sum, which ends in the Σ log P of the whole text.
+"""
+
+    DEFAULT_CSS = """
+    TokenView { height: 1fr; layout: vertical; }
+    """
+
+    @dataclass
+    class TokenSelected(Message):
+        """The cursor stands on this token."""
+
+        index: int
+
+    def __init__(self, *, id: str | None = None, classes: str = "") -> None:
+        super().__init__(id=id, classes=classes)
+        self._text = TokenText()
+        self._detail = TokenDetail()
+        self._tokens: tuple[Token, ...] = ()
+        self._sums: list[float | None] = []
+
+    def compose(self) -> ComposeResult:
+        """The text above, the detail below."""
+        yield self._text
+        yield self._detail
+
+    def focus(self, scroll_visible: bool = True) -> TokenView:
+        """The text takes the keys."""
+        self._text.focus(scroll_visible)
+        return self
+
+    @property
+    def index(self) -> int:
+        """The token under the cursor."""
+        return self._text.index
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """What is shown."""
+        return self._tokens
+
+    def show(self, tokens: Sequence[Token], *, index: int = 0) -> None:
+        """Show these tokens, with the cursor on one of them."""
+        self._tokens = tuple(tokens)
+        self._sums = running_sums([token.logprob for token in tokens])
+        self._text.show(self._tokens, max(0, min(index, len(self._tokens) - 1)))
+        self._tell()
+
+    def select(self, index: int) -> None:
+        """Walk to a token; posts `TokenSelected` where that is another one."""
+        self._text.move(index)
+
+    def on_token_text_moved(self, event: TokenText.Moved) -> None:
+        """Say it below, and tell the screen."""
+        event.stop()
+        self._tell()
+        self.post_message(self.TokenSelected(event.index))
+
+    def _tell(self) -> None:
+        piece = self._text.piece
+        if piece is None:
+            self._detail.show()
+            return
+        index, count = self._text.index, len(self._tokens)
+        token, total = self._tokens[index], self._sums[index]
+        self._detail.show(*detail_lines(token, index, count, total, piece))
+
+
+def running_sums(logprobs: Sequence[float | None]) -> list[float | None]:
+    """Σ log P up to and with each token; None until the first that has one."""
+    sums: list[float | None] = []
+    total: float | None = None
+    for logprob in logprobs:
+        if logprob is not None:
+            total = (total or 0.0) + logprob
+        sums.append(total)
+    return sums
+
+
+def detail_lines(
+    token: Token, index: int, count: int, total: float | None, piece: Piece
+) -> tuple[Forms, Forms]:
+    """What is said about a token, on two lines, each ever shorter."""
+    place, name = f"{index + 1}/{count}", visible_token(token.text)
+    part = ""
+    if piece.count > 1:
+        part = f" part {index - piece.first + 1} of {piece.count}"
+    logprob = f"log p {number(token.logprob)}"
+    surprisal = number(None if token.logprob is None else bits(token.logprob), ".1f")
+    prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
+    rank = NONE if token.rank is None else f"{token.rank:,}"
+    above = (
+        (f"{place} “{clip(name, 20)}”{part}", f"{logprob} ({surprisal} bits)"),
+        (f"{place} “{clip(name, 8)}”", logprob),
+        (place, logprob),
+    )
+    likely, running = (f"p {percent(prob)}", f"rank {rank}"), number(total)
+    below = (
+        (*likely, f"Σ log P {running} nats"),
+        (*likely, f"Σ {running}"),
+        (f"Σ {running}",),
+    )
+    return above, below

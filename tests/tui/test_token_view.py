@@ -1,0 +1,209 @@
+"""The token view: layout by cells, a cursor that walks, sums that end in Σ log P."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui.engine.types import ScoredToken
+from lmtui.text import bytes_text
+from lmtui.tui.widgets.token_layout import pieces_of, wrap
+from lmtui.tui.widgets.token_view import TokenView, running_sums
+from tests.tui.hosts import HOSTILE, Host, safe
+
+
+def tokens(*texts: str | bytes, logprob: float | None = -1.0) -> list[ScoredToken]:
+    data = [t if isinstance(t, bytes) else t.encode(errors="replace") for t in texts]
+    return [
+        ScoredToken(index, index, bytes_text(b), b, logprob, 3, 1.0)
+        for index, b in enumerate(data)
+    ]
+
+
+PIECES = st.lists(st.text(max_size=12) | st.binary(max_size=4), max_size=30)
+
+
+@given(PIECES, st.integers(2, 40))
+def test_layout_loses_nothing_and_keeps_to_the_width(
+    texts: list[str | bytes], width: int
+) -> None:
+    pieces = pieces_of(tokens(*texts))
+    assert sum(piece.count for piece in pieces) == len(texts)
+    assert [p.first for p in pieces] == sorted({p.first for p in pieces})
+    lines = wrap(pieces, width)
+    drawn = ["" for _ in pieces]
+    for line in lines:
+        assert sum(run.width for run in line) <= width
+        for run in line:
+            assert "\n" not in run.text and run.width == cell_len(run.text)
+            drawn[run.piece] += run.text
+    assert drawn == [piece.text.replace("\n", "") for piece in pieces]
+    assert all(map(safe, drawn))
+    assert all(drawn)
+
+
+def test_parts_of_a_character_are_drawn_together() -> None:
+    cat = "🐈".encode()
+    pieces = pieces_of(tokens("a", cat[:1], cat[1:3], cat[3:], "b"))
+    assert [(p.first, p.count, p.text) for p in pieces] == [
+        (0, 1, "a"), (1, 3, "🐈"), (4, 1, "b"),
+    ]  # fmt: skip
+    assert pieces[1].logprob == -3
+
+
+def test_a_character_that_never_ends() -> None:
+    pieces = pieces_of(tokens("a", b"\xe3"))
+    assert [p.text for p in pieces] == ["a", "⟨E3⟩"]
+
+
+def test_newlines_are_drawn_and_break() -> None:
+    lines = wrap(pieces_of(tokens("a\n\nb")), 10)
+    assert [[run.text for run in line] for line in lines] == [["a⏎"], ["⏎"], ["b"]]
+
+
+def test_wide_characters_never_straddle_the_edge() -> None:
+    lines = wrap(pieces_of(tokens("漢字漢字")), 5)
+    assert [[run.text for run in line] for line in lines] == [["漢字"], ["漢字"]]
+
+
+@given(st.lists(st.none() | st.floats(-20, 0)))
+def test_running_sums_end_in_the_sum(logprobs: list[float | None]) -> None:
+    sums = running_sums(logprobs)
+    known = [logprob for logprob in logprobs if logprob is not None]
+    if known:
+        assert sums[-1] == pytest.approx(math.fsum(known))
+    else:
+        assert sums == [None] * len(logprobs)
+
+
+def selected(app: Host) -> list[int]:
+    return [m.index for m in app.posted if isinstance(m, TokenView.TokenSelected)]
+
+
+async def test_keys_walk_the_tokens() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = tokens("one", " two", "\n", "three", " four")
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        await pilot.press("left", "right", "down", "up", "end", "right", "home")
+        assert app.lines()[:2] == ["one two⏎", "three four"]
+    assert selected(app) == [1, 3, 0, 4, 0]
+
+
+async def test_what_is_said_below() -> None:
+    view = TokenView()
+    app = Host(view)
+    first = ScoredToken(0, 0, "one", b"one", None, None, None)
+    shown = [first, *tokens(" two", " three", logprob=math.log(0.25))]
+    async with app.run_test(size=(80, 8)) as pilot:
+        view.show(shown)
+        await pilot.pause()
+        assert "1/3 “one” · log p – (– bits)" in app.text()
+        view.select(2)
+        await pilot.pause()
+        assert "3/3 “·three” · log p −1.39 (2.0 bits)" in app.text()
+        assert "p 25.0% · rank 3 · Σ log P −2.77 nats" in app.text()
+
+
+async def test_parts_are_told_apart_below() -> None:
+    view = TokenView()
+    app = Host(view)
+    cat = "🐈".encode()
+    async with app.run_test(size=(60, 8)) as pilot:
+        view.show(tokens(cat[:2], cat[2:]), index=1)
+        await pilot.pause()
+        assert "2/2" in app.text() and "part 2 of 2" in app.text()
+        assert app.lines()[0] == "🐈"
+
+
+async def test_surprises_can_be_jumped_to() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = [
+        *tokens("a", "b", logprob=-0.1),
+        *tokens("c", logprob=-5.0),
+        *tokens("d", logprob=-0.1),
+        *tokens("e", logprob=-9.0),
+    ]
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        await pilot.press("n", "n", "n", "N", "N")
+    assert selected(app) == [2, 4, 2]
+
+
+async def test_the_mouse_selects() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(tokens("one", " two", "\n", "three"))
+        await pilot.pause()
+        await pilot.click(TokenView, offset=(4, 0))
+        await pilot.click(TokenView, offset=(1, 1))
+        await pilot.click(TokenView, offset=(30, 1))
+    assert selected(app) == [1, 3]
+
+
+async def test_surprise_has_a_channel_without_colour() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = [*tokens("c", "plain", logprob=-0.1), *tokens("odd", logprob=-3.5),
+             *tokens("never", logprob=-20.0)]  # fmt: skip
+    async with app.run_test(size=(40, 8)) as pilot:
+        view.show(shown)
+        await pilot.pause()
+        line = next(iter(app.screen._compositor.render_strips()))
+        styles = {segment.text: segment.style for segment in line}
+    plain, odd, never = (styles[text] for text in ("plain", "odd", "never"))
+    assert plain and not (plain.underline or plain.bold or plain.reverse)
+    assert odd and odd.underline and odd.bold
+    assert never and never.reverse
+
+
+async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(30, 8)) as pilot:
+        view.show(tokens(*(f"word{index} " for index in range(500))))
+        view.focus()
+        await pilot.press("end")
+        await pilot.pause()
+        assert "word499" in app.text()
+        await pilot.resize_terminal(50, 10)
+        await pilot.pause()
+        assert "word499" in app.text()
+        await pilot.press("home")
+        await pilot.pause()
+        assert "word0 " in app.text()
+
+
+async def test_nothing_to_show() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.focus()
+        await pilot.press("left", "right", "up", "down", "home", "end", "n", "N")
+        assert "No tokens to show." in app.text()
+        view.show([])
+        await pilot.click(TokenView, offset=(1, 0))
+    assert selected(app) == []
+
+
+async def test_hostile_tokens() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = tokens(*HOSTILE.values())
+    async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        for _ in shown:
+            assert safe(app.text())
+            assert max(map(cell_len, app.lines())) <= 40
+            await pilot.press("right")
+    assert selected(app) == list(range(1, len(shown)))
