@@ -189,6 +189,7 @@ async def test_keys_walk_scroll_and_ask_for_pages() -> None:
         panel.focus()
         await pilot.press("down", "down", "down", "enter")
         assert app.text().count(" a ") == 0  # scrolled out
+        assert app.lines()[0].startswith("Next token from 12")
         await pilot.press("down", "down")
         await pilot.press("pageup", "pageup", "up")
         await pilot.press("home")

@@ -37,6 +37,8 @@ def clusters(text: str) -> Iterator[str]:
 def tame(text: str) -> str:
     """`text` without heaps of marks: what is left out becomes `…`, and a mark that
     stands alone gets something to stand on."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_tame(cluster) for cluster in clusters(text))
 
 

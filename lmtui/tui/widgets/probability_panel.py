@@ -260,13 +260,20 @@ of the vocabulary.
         if width <= 0 or height <= 0:
             return Content("")
         shown = self._distribution is not None
-        lines = [title_line(self._title, width, legend=shown, paused=self.paused)]
+        title = self._title_with_rank()
+        lines = [title_line(title, width, legend=shown, paused=self.paused)]
         if self._distribution is None:
             lines += message_lines(self._message, width)
         else:
             lines += self._rows(self._distribution, width)
             lines += self._summary(self._distribution, width, height)
         return self._content(lines[:height])
+
+    def _title_with_rank(self) -> str:
+        """The title, and where the rows begin once they are not the first."""
+        start = self._distribution.start if self._distribution else 0
+        rank = start + self._first + 1
+        return self._title if rank == 1 else f"{self._title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[list[Part]]:
         columns = Columns.of(width)

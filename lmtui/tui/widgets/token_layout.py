@@ -97,6 +97,9 @@ def wrap(pieces: Sequence[Piece], width: int) -> list[list[Run]]:
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
     """The stretches between line breaks, and each break as a newline."""
     taken, room = "", max(0, width - used)
+    if len(text) <= room and text.isascii() and text.isprintable():
+        yield text
+        return
     for cluster in clusters(text):
         if cluster == "\n":
             if taken:
