@@ -24,7 +24,7 @@ def look(text: str = "the cat", *, top: int = 20) -> Distribution:
 
 
 def distribution(
-    texts: list[str], *, start: int = 0, cut: Cut | None = None
+    texts: list[str], *, start: int = 0, cut: Cut | None = None, handle: int = 7
 ) -> Distribution:
     prob = 0.9 / max(1, len(texts))
     rows = tuple(
@@ -40,7 +40,7 @@ def distribution(
         kept=12,
         kept_prob=0.931,
         entropy=2.7 * math.log(2),
-        handle=7,
+        handle=handle,
     )
 
 
@@ -172,13 +172,24 @@ async def test_a_pause_keeps_the_newest_for_later() -> None:
     async with app.run_test(size=(60, 8)) as pilot:
         panel.show(distribution(["first"]))
         panel.paused = True
-        panel.show(distribution(["second"]))
-        panel.show(distribution(["third"]))
+        panel.show(distribution(["second"], handle=8))
+        panel.show(distribution(["third"], handle=9))
         await pilot.pause()
         assert "‖ paused" in app.text() and "first" in app.text()
         panel.paused = False
         await pilot.pause()
         assert "third" in app.text() and "paused" not in app.text()
+
+
+async def test_a_pause_lets_the_same_position_change() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, 8)) as pilot:
+        panel.show(distribution(["first"]), chosen=0)
+        panel.paused = True
+        panel.show(distribution(["first"], cut="m"), chosen=panel.chosen)
+        await pilot.pause()
+        assert app.lines()[1].startswith("●first") and app.lines()[1].endswith("0% m")
 
 
 async def test_keys_walk_scroll_and_ask_for_pages() -> None:

@@ -139,11 +139,13 @@ of the vocabulary.
         self.refresh()
 
     def show(self, distribution: Distribution, *, chosen: int | None = None) -> None:
-        """Draw this distribution; `chosen` is the id of the token that was drawn."""
-        if self.paused:
+        """Draw this distribution; `chosen` is the id of the token that was drawn. A
+        pause holds back other positions, not other settings or pages of this one."""
+        before = self._distribution
+        held = before is not None and before.handle != distribution.handle
+        if self.paused and held:
             self._pending = (distribution, chosen)
             return
-        before = self._distribution
         place = (distribution.handle, distribution.start)
         if before is None or place != (before.handle, before.start):
             self._first = self._cursor = 0
