@@ -21,6 +21,7 @@ from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
+from lmtui.cli.screen import is_interactive, open_chat
 from lmtui.engine.port import Engine
 from lmtui.engine.types import (
     Finish,
@@ -94,21 +95,26 @@ def chat(
     seed: options.Seed = None,
     max_tokens: options.MaxTokens = None,
 ) -> None:
-    """Ask the model something and watch its answer come.
+    """Talk to the model and watch every word being chosen.
 
-    The answer is written as it is made, and ends with a newline. On a terminal its
-    control characters are drawn instead of obeyed; a pipe gets them as they are.
-    The prompt is --once TEXT, or stdin when that is a pipe (without its last
-    newline). Ctrl-C stops the answer; a second one does not wait.
+    On a terminal this opens a screen (F1 there shows the keys). With --once TEXT, or
+    with the prompt on stdin (without its last newline), the answer is written as it is
+    made, and ends with a newline. On a terminal its control characters are drawn
+    instead of obeyed; a pipe gets them as they are. Ctrl-C stops the answer; a second
+    one does not wait.
 
     \b
     Examples:
+      lmtui chat
       lmtui chat --once "What is the capital of France?"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
       lmtui chat --system @pirate.txt --once - < question.txt
     """
     settings = options.settings(ctx)
+    if once is None and not json and not prefill and is_interactive():
+        open_chat(settings, system=read_system(system), open_engine=ctx.obj)
+        return
     request = read_request(once, system=system, prefill=prefill)
     engine = engine_for(ctx, settings)
     output = Output()
@@ -128,16 +134,19 @@ def read_request(once: str | None, *, system: str, prefill: str) -> Request:
         raise LmtuiError(
             "there is no prompt", "", "Give it with --once TEXT, or pipe it in."
         )
-    if system.startswith("@"):
-        system = read_document(system[1:]).text
     text = (
         _from_stdin() if once in (None, STDIN) else require_text(once or "", "--once")
     )
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
-    return Request(
-        text, require_text(system, "--system"), require_text(prefill, "--prefill")
-    )
+    return Request(text, read_system(system), require_text(prefill, "--prefill"))
+
+
+def read_system(system: str) -> str:
+    """The system prompt, read from its file where it names one."""
+    if system.startswith("@"):
+        return read_document(system[1:]).text
+    return require_text(system, "--system")
 
 
 def _from_stdin() -> str:

@@ -1,0 +1,101 @@
+"""From a verb to a screen, and back to the shell.
+
+Owns the terminal while a screen has it: what libraries write to stdout and stderr goes
+to the log instead, and a crash leaves the terminal as it was. Textual is imported here,
+late.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lmtui import paths
+from lmtui.cli.loading import OpenEngine
+from lmtui.config import Settings
+
+if TYPE_CHECKING:
+    from lmtui.engine.port import Engine
+    from lmtui.models.progress import OnProgress
+
+
+def is_interactive() -> bool:
+    """Whether there is a person at a terminal on both sides."""
+    streams = (sys.stdin, sys.stdout)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def open_chat(
+    settings: Settings, *, system: str = "", open_engine: OpenEngine | None = None
+) -> None:
+    """Run the chat until the user leaves it.
+
+    Raises:
+        Exception: what the screen broke off with; the terminal is restored.
+    """
+    from lmtui import log
+    from lmtui.tui.app import LmtuiApp
+
+    def load(on_progress: OnProgress) -> Engine:
+        if open_engine is not None:
+            return open_engine(settings)
+        # Imported on the engine's thread, after the first frame: it takes seconds.
+        from lmtui.engine.local import LocalEngine
+
+        return LocalEngine.open(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            context=settings.context,
+            on_progress=on_progress,
+        )
+
+    log.start()
+    app = LmtuiApp(
+        load,
+        sampling=settings.sampling,
+        system=system,
+        theme_folder=paths.config_file().parent / "themes",
+    )
+    with _terminal_to_itself():
+        app.run()
+    if app.broke_off_with is not None:
+        raise app.broke_off_with
+
+
+@contextmanager
+def _terminal_to_itself() -> Iterator[None]:
+    """Give the screen the terminal that stdout is on; everybody else's output to
+    stdout and stderr, C libraries' included, goes to the log."""
+    terminal = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    before = sys.__stdout__, sys.__stderr__
+    log = _log_descriptor()
+    for descriptor in kept:
+        os.dup2(log, descriptor)
+    # Where Textual asks for the size of the terminal, and where it draws.
+    sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
+        terminal.close()
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(log)
+
+
+def _log_descriptor() -> int:
+    """An open descriptor of the log file, or of nothing where it can't be written."""
+    folder = paths.log_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return os.open(folder / "lmtui.log", flags, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)

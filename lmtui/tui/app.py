@@ -1,0 +1,97 @@
+"""The program on a screen: which screens there are, themes, and the way out.
+
+The only place that knows all screens. Owns what belongs to every one of them; what
+happens on a screen is the screen's. Knows no torch: the engine comes as a factory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.text import visible
+from lmtui.tui import themes
+from lmtui.tui.questions import OpenEngine
+from lmtui.tui.runner import EngineRunner
+from lmtui.tui.screens.chat import ChatScreen
+
+
+class LmtuiApp(App[None]):
+    """See a language model think."""
+
+    TITLE = "lmtui"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Help", id="app.help", tooltip="Show or hide the keys."),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
+                tooltip="Leave the program."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        open_engine: OpenEngine,
+        *,
+        sampling: SamplingSettings,
+        system: str = "",
+        theme_folder: Path | None = None,
+    ) -> None:
+        self._themes = themes.load_themes(theme_folder)
+        super().__init__()
+        self._chat = ChatScreen(
+            EngineRunner, open_engine, sampling=sampling, system=system
+        )
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Every domain slot, so that the sheets parse under any theme."""
+        return themes.variable_defaults(self._themes)
+
+    def on_mount(self) -> None:
+        """Register the themes, tell which could not be read, and open the chat."""
+        for theme in self._themes.themes:
+            self.register_theme(theme)
+        self.theme = themes.DEFAULT
+        for notice in self._themes.notices:
+            self.notify(
+                visible(f"{notice.path}: {notice.reason}"),
+                title="A theme was skipped",
+                severity="warning",
+                markup=False,
+            )
+        self.push_screen(self._chat)
+
+    @property
+    def broke_off_with(self) -> Exception | None:
+        """What ended the program, if the user did not."""
+        return self._exception
+
+    def action_help(self) -> None:
+        """Show what each key does where the focus is, or hide it."""
+        self.screen.toggle_class("-help")
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: Textual's own commands, and every key of this screen."""
+        yield from super().get_system_commands(screen)
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.node is screen and binding.description and active.enabled:
+                yield SystemCommand(
+                    binding.description,
+                    active.tooltip or binding.description,
+                    lambda action=binding.action: self.call_later(
+                        screen.run_action, action
+                    ),
+                )
+
+    async def action_quit(self) -> None:
+        """Leave; whatever the engine does is stopped and not waited for."""
+        self._chat.runner.close()
+        self.exit()

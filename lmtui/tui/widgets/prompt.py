@@ -1,0 +1,128 @@
+"""The prompt: where the user writes.
+
+Owns the keys of writing and sending, and the prompts sent before. Knows nothing of
+what becomes of a prompt; it posts facts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+
+class Prompt(TextArea):
+    """A text field of one to ten lines that sends on Enter."""
+
+    HELP = """\
+Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
+the first and last line go through what you sent before.
+"""
+    DEFAULT_CSS = """
+    Prompt {
+        height: auto;
+        min-height: 3;
+        max-height: 12;
+        border: round $border-blurred;
+        padding: 0 1;
+        background: $background;
+        &:focus { border: round $border; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "ctrl+j,shift+enter,alt+enter",
+            "newline",
+            "New line",
+            id="prompt.newline",
+            tooltip="Begin a new line without sending.",
+            show=False,
+        ),
+        Binding(
+            "up", "earlier", "Earlier", id="prompt.earlier", show=False,
+            tooltip="Up a line; at the first, the prompt sent before.",
+        ),
+        Binding(
+            "down", "later", "Later", id="prompt.later", show=False,
+            tooltip="Down a line; at the last, the prompt sent after.",
+        ),
+    ]  # fmt: skip
+
+    class Submitted(Message):
+        """The user sent a prompt."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+            super().__init__()
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=False,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            placeholder="Write a message; Enter sends it",
+        )
+        self._sent: list[str] = []
+        self._place = 0
+        self._unsent = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self._enter()
+            return
+        await super()._on_key(event)
+
+    def _enter(self) -> None:
+        row, column = self.cursor_location
+        if column and self.document[row][column - 1] == "\\":
+            self.replace("\n", (row, column - 1), (row, column))
+        elif self.text.strip():
+            self._send()
+
+    def _send(self) -> None:
+        text = self.text
+        self._sent.append(text)
+        self._place = len(self._sent)
+        self.clear()
+        self.post_message(self.Submitted(text))
+
+    def give_back(self, text: str) -> None:
+        """Put a prompt that could not be answered back, before what was written."""
+        after = f"\n{self.text}" if self.text else ""
+        self.text = text + after
+        self.move_cursor(self.document.end)
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_earlier(self) -> None:
+        """Go up, or to the prompt sent before."""
+        if not self.cursor_at_first_line:
+            self.action_cursor_up()
+            return
+        if self._place == 0:
+            return
+        if self._place == len(self._sent):
+            self._unsent = self.text
+        self._show(self._place - 1)
+
+    def action_later(self) -> None:
+        """Go down, or to the prompt sent after."""
+        if not self.cursor_at_last_line:
+            self.action_cursor_down()
+        elif self._place < len(self._sent):
+            self._show(self._place + 1)
+
+    def _show(self, place: int) -> None:
+        self._place = place
+        at_end = place == len(self._sent)
+        self.text = self._unsent if at_end else self._sent[place]
+        self.move_cursor(self.document.end)

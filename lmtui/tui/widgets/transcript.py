@@ -1,0 +1,138 @@
+"""The conversation as it reads.
+
+Owns how a message looks and how it grows. A message's text is foreign: it is made
+visible first, and only then read as Markdown. Knows no engine and no conversation.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Markdown, Static
+
+from lmtui.text import visible
+
+_PAUSE = 1 / 12  # seconds between two drawings of a message that grows
+_NAMES = {"user": "You", "assistant": "Model", "system": "System"}
+
+
+class MessageView(Vertical, can_focus=True):
+    """One message: who wrote it, what, and beside the text how it ended."""
+
+    DEFAULT_CSS = """
+    MessageView {
+        height: auto;
+        padding: 0 1;
+        margin: 0 0 1 0;
+        border-left: thick $surface;
+        &.-user { border-left: thick $primary; }
+        &:focus { border-left: thick $accent; background: $surface; }
+        & > .head { color: $text-muted; height: 1; }
+        & > Markdown { margin: 0; padding: 0; background: transparent; }
+        & > .words { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "c", "copy", "Copy", id="message.copy", tooltip="Copy the message's text."
+        )
+    ]
+
+    def __init__(self, key: str, role: str, text: str = "", note: str = "") -> None:
+        super().__init__(classes=f"-{role}")
+        self.key = key
+        """Names the message in the conversation."""
+        self.role = role
+        self.text = text
+        self._note = note
+        self._drawn = text
+        self._last = 0.0
+
+    def compose(self) -> ComposeResult:
+        """Head and body; only the model's words are Markdown."""
+        yield Static(self._head(), classes="head")
+        shown = visible(self.text)
+        if self.role == "assistant":
+            yield Markdown(shown, open_links=False)
+        else:
+            yield Static(Content(shown), classes="words")
+
+    def _head(self) -> Content:
+        name = _NAMES.get(self.role, self.role)
+        return Content(f"{name}  {self._note}" if self._note else name)
+
+    def set_note(self, note: str) -> None:
+        """Say beside the text how it ended."""
+        self._note = note
+        self.query_one(".head", Static).update(self._head())
+
+    async def grow(self, piece: str) -> None:
+        """Add to the text; it is drawn at most twelve times a second."""
+        self.text += piece
+        now = time.monotonic()
+        if now - self._last >= _PAUSE:
+            self._last = now
+            await self._draw_new()
+
+    async def _draw_new(self) -> None:
+        new = self.text[len(self._drawn) :]
+        self._drawn = self.text
+        if new:
+            await self.query_one(Markdown).append(visible(new))
+
+    async def complete(self) -> None:
+        """Draw the whole text once more, so that every block is closed."""
+        self._drawn = self.text
+        await self.query_one(Markdown).update(visible(self.text))
+
+    def action_copy(self) -> None:
+        """Copy the text, as the model wrote it."""
+        self.app.copy_to_clipboard(self.text)
+        self.app.notify("Copied the message.")
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """All messages, following the end only while the reader is there."""
+
+    DEFAULT_CSS = """
+    Transcript {
+        padding: 1 1 0 1;
+        scrollbar-size-vertical: 1;
+        & > .empty { color: $text-muted; padding: 1 2; height: auto; }
+    }
+    """
+
+    class LinkChosen(Message):
+        """The reader chose a link in a message."""
+
+        def __init__(self, address: str) -> None:
+            self.address = address
+            super().__init__()
+
+    def on_mount(self) -> None:
+        """Follow what is written."""
+        self.anchor()
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Nothing is opened here: the address is passed on."""
+        event.stop()
+        self.post_message(self.LinkChosen(event.href))
+
+    async def show(self, views: list[MessageView]) -> None:
+        """Replace everything by these messages."""
+        await self.remove_children()
+        await self.mount_all(views)
+        self.anchor()
+
+    async def add(self, view: MessageView) -> None:
+        """Add a message at the end."""
+        for hint in self.query(".empty"):
+            await hint.remove()
+        await self.mount(view)
+        self.anchor()
