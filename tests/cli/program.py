@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,12 @@ def run_in_terminal(
     script: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     size: tuple[int, int] = (24, 80),
+    typed: Sequence[tuple[bytes, bytes]] = (),
 ) -> tuple[int, bytes]:
-    """Run the program on a pseudo-terminal: its exit code and the raw bytes."""
+    """Run the program on a pseudo-terminal: its exit code and the raw bytes.
+
+    `typed`: what to type once such bytes have been written, in this order.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
@@ -85,9 +89,20 @@ def run_in_terminal(
         start_new_session=True,
     ) as child:
         os.close(theirs)
-        written = b"".join(iter(lambda: _read(ours), b""))
+        written = b"".join(_answering(ours, list(typed)))
         os.close(ours)
         return child.wait(timeout=60), written
+
+
+def _answering(handle: int, typed: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """What is written on a terminal, while the next keys are typed at each cue."""
+    heard = b""
+    while part := _read(handle):
+        heard += part
+        if typed and typed[0][0] in heard:
+            heard = b""
+            os.write(handle, typed.pop(0)[1])
+        yield part
 
 
 def _read(handle: int) -> bytes:

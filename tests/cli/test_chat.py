@@ -170,7 +170,7 @@ def test_a_prompt_of_a_megabyte_does_not_fit() -> None:
 
 
 def test_a_terminal_without_a_prompt_gets_a_hint() -> None:
-    code, written = run_in_terminal("chat")
+    code, written = run_in_terminal("chat", "--json")
     assert code == 2
     assert b"hint: Give it with --once TEXT, or pipe it in." in written
 

@@ -8,25 +8,23 @@ answer to an older question is dropped. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
-from lmtui.engine.types import EngineInfo, FinishReason, Prompt, SamplingSettings
-from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_line
+from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
+from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.questions import OpenEngine, TextAfter
 from lmtui.tui.runner import Runner
+from lmtui.tui.screens.live import LiveScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -54,33 +52,19 @@ _NOTES = {
 }
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(LiveScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "chat.tcss"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
-        (0, "-narrow"),
-        (100, "-wide"),
-        (160, "-very-wide"),
-    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop",
                 tooltip="Stop the answer; else back to the prompt."),
-        Binding("ctrl+c", "interrupt", "Copy or stop", id="chat.interrupt",
-                tooltip="Copy the selection, or stop the answer.",
-                priority=True, show=False),
         Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
                 tooltip="Let the last answer go on from exactly where it stands."),
-        Binding("f2", "panel", "Panel", id="chat.panel",
-                tooltip="Show or hide the panel."),
         Binding("f3", "tokens", "Tokens", id="chat.tokens",
                 tooltip="Show the message in focus, or the last one, as tokens."),
-        Binding("f4", "sampler", "Sampler", id="chat.sampler",
-                tooltip="To the slider and the other sampler settings."),
-        Binding("f6", "pause", "Pause panel", id="chat.pause", show=False,
-                tooltip="Hold the panel still while the answer goes on."),
     ]  # fmt: skip
 
     def __init__(
@@ -91,18 +75,12 @@ class ChatScreen(Screen[None]):
         sampling: SamplingSettings,
         system: str = "",
     ) -> None:
-        super().__init__()
-        self.runner = make_runner(self.post_message)
-        self._open_engine = open_engine
-        self._settings = sampling
+        super().__init__(make_runner, open_engine, sampling=sampling)
         self._conversation = Conversation(system)
-        self._info: EngineInfo | None = None
-        self._numbers = count(1)
         self._job = 0  # of the answer that is being made, 0 for none
         self._scoring = 0
         self._reply: Node | None = None
         self._revision = 0
-        self._previewed = 0
         self._inspected = self._conversation.root
         self._waiting = ""  # sent before there was a model
 
@@ -121,65 +99,25 @@ class ChatScreen(Screen[None]):
         yield Status(id="status")
 
     def on_mount(self) -> None:
-        """Begin to load; the prompt can be used meanwhile."""
-        self._panel.clear("The model is loading.")
-        self._status.state = "loading the model"
-        self.query_one(PromptField).focus()
-        self.runner.load(self._open_engine)
+        """The user can write at once."""
+        self.to_text()
 
-    @property
-    def _panel(self) -> ProbabilityPanel:
-        return self.query_one(ProbabilityPanel)
-
-    @property
-    def _strip(self) -> LikelihoodStrip:
-        return self.query_one(LikelihoodStrip)
-
-    @property
-    def _status(self) -> Status:
-        return self.query_one(Status)
-
-    def _view(self, node: Node) -> MessageView | None:
-        views = self.query(MessageView)
-        return next((view for view in views if view.key == str(node.id)), None)
-
-    # The model.
-
-    @on(facts.ModelLoadProgressed)
-    def show_loading(self, event: facts.ModelLoadProgressed) -> None:
-        """Say what is being loaded and how far it is."""
-        part = f" {event.done / event.total:.0%}" if event.done and event.total else ""
-        self._status.state = f"{visible_line(event.what)}{part}"
-
-    @on(facts.ModelLoadWarned)
-    def show_warning(self, event: facts.ModelLoadWarned) -> None:
-        """Pass a warning on."""
-        self.notify(visible(event.what), severity="warning", markup=False)
-
-    @on(facts.ModelLoaded)
-    def begin(self, event: facts.ModelLoaded) -> None:
-        """A model is there: look at the draft, answer what waited."""
-        self._info = event.info
-        self._status.show_info(event.info)
-        self._strip.reset(info=event.info)
+    def model_ready(self) -> None:
+        """Look at the draft, or answer what waited for the model."""
         waiting, self._waiting = self._waiting, ""
-        self._status.state = "" if waiting else "ready"
         if waiting:
+            self._status.state = ""
             self.call_later(self._say, waiting)
         else:
             self._look()
 
-    @on(facts.ModelFailed)
-    def show_no_model(self, event: facts.ModelFailed) -> None:
-        """There is no model: say why and what to do."""
-        self._status.state = "no model"
-        self._panel.clear(f"{event.error}. {event.error.hint}")
-        self._show_error(event.error)
+    def to_text(self) -> None:
+        """Focus the prompt."""
+        self.query_one(PromptField).focus()
 
-    def _show_error(self, error: LmtuiError) -> None:
-        text = visible("\n".join(part for part in (error.detail, error.hint) if part))
-        title = visible_line(error.title)
-        self.notify(text, title=title, severity="error", markup=False, timeout=12)
+    def _view(self, node: Node) -> MessageView | None:
+        views = self.query(MessageView)
+        return next((view for view in views if view.key == str(node.id)), None)
 
     # The draft.
 
@@ -214,33 +152,6 @@ class ChatScreen(Screen[None]):
         if event.revision == self._revision:
             self._panel.clear(str(event.error))
 
-    # The sampler.
-
-    @on(SamplerControls.SettingsChanged)
-    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
-        """Redraw what is shown; the next answer uses them."""
-        self._settings = event.settings
-        shown = self._panel.distribution
-        if shown is not None:
-            self._preview(shown.handle, shown.start, len(shown.candidates))
-
-    @on(ProbabilityPanel.PageRequested)
-    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        """Fetch other rows of the ranking."""
-        self._preview(event.handle, event.start, event.count)
-
-    def _preview(self, handle: int, start: int, rows: int) -> None:
-        self._previewed = next(self._numbers)
-        self.runner.preview(self._previewed, handle, self._settings, start, rows)
-
-    @on(facts.PreviewReady)
-    def show_preview(self, event: facts.PreviewReady) -> None:
-        """Draw the same position anew, unless another one is shown by now."""
-        shown = self._panel.distribution
-        same = shown is not None and shown.handle == event.distribution.handle
-        if event.revision == self._previewed and same:
-            self._panel.show(event.distribution, chosen=self._panel.chosen)
-
     # An answer.
 
     @on(PromptField.Submitted)
@@ -256,17 +167,15 @@ class ChatScreen(Screen[None]):
             await self._say(event.text)
 
     async def _say(self, text: str) -> None:
-        asked = self._conversation.say(text)
-        await self.query_one(Transcript).add(MessageView(str(asked.id), "user", text))
-        await self._reply_to(asked)
-
-    async def _reply_to(self, asked: Node) -> None:
         assert self._info is not None
+        asked = self._conversation.say(text)
         self._reply = self._conversation.reply(
             asked.id, model=self._info.model, settings=self._settings
         )
+        transcript = self.query_one(Transcript)
+        await transcript.add(MessageView(str(asked.id), "user", text))
         view = MessageView(str(self._reply.id), "assistant", note=_GROWING)
-        await self.query_one(Transcript).add(view)
+        await transcript.add(view)
         self._start(self._conversation.messages(asked.id))
 
     def _start(self, begin: tuple[object, ...] | Prompt) -> None:
@@ -282,7 +191,7 @@ class ChatScreen(Screen[None]):
         if event.job != self._job or self._reply is None:
             return
         self._reply = self._conversation.lay_out(self._reply.id, event.prompt)
-        self._strip.reset(info=self._info, prompt_tokens=len(event.prompt.ids))
+        self._strip.read(len(event.prompt.ids))
 
     @on(facts.PromptProgressed)
     def show_reading(self, event: facts.PromptProgressed) -> None:
@@ -341,21 +250,15 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop the answer, close the tokens, or go back to the prompt."""
+        if not self.stop_work() and self.has_class("-tokens"):
+            self.remove_class("-tokens")
+        self.to_text()
+
+    def stop_work(self) -> bool:
+        """Stop the answer, if one is being made."""
         if self._job:
             self.runner.stop(self._job)
-        elif self.has_class("-tokens"):
-            self.remove_class("-tokens")
-        self.query_one(PromptField).focus()
-
-    def action_interrupt(self) -> None:
-        """Copy what is selected, or stop, or say how to leave."""
-        selected = self.get_selected_text() or self.query_one(PromptField).selected_text
-        if selected:
-            self.app.copy_to_clipboard(selected)
-        elif self._job:
-            self.runner.stop(self._job)
-        else:
-            self.notify("Ctrl+Q quits.")
+        return bool(self._job)
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one."""
@@ -395,25 +298,6 @@ class ChatScreen(Screen[None]):
         ]
         await self.query_one(Transcript).show(views)
 
-    def action_panel(self) -> None:
-        """Show or hide the panel."""
-        self.toggle_class("-no-panel")
-
-    def action_sampler(self) -> None:
-        """Go to the sampler's settings, or back."""
-        self.remove_class("-no-panel")
-        sampler = self.query_one(SamplerControls)
-        if sampler.has_focus:
-            self.remove_class("-sampler")
-            self.query_one(PromptField).focus()
-        else:
-            self.add_class("-sampler")
-            sampler.focus()
-
-    def action_pause(self) -> None:
-        """Hold the panel still, or let it go on."""
-        self._panel.paused = not self._panel.paused
-
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
         if self.has_class("-tokens"):
@@ -449,6 +333,7 @@ class ChatScreen(Screen[None]):
         tokens = self.query_one(TokenView)
         tokens.show(node.tokens)
         tokens.focus()
+        self.show_token(TokenView.TokenSelected(0))
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:

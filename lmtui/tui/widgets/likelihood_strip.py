@@ -84,6 +84,11 @@ token; perplexity is the exponential of the mean in nats.
         self._first_at, self._first_batch = None, 0
         self.refresh()
 
+    def read(self, prompt_tokens: int) -> None:
+        """The prompt turned out to have so many tokens."""
+        self._prompt_tokens = prompt_tokens
+        self.refresh()
+
     def extend(self, steps: Iterable[Step | ScoredToken]) -> None:
         """Add tokens as they come."""
         before = self._history.tokens

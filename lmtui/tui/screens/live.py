@@ -1,0 +1,187 @@
+"""A screen with a model behind it and the panel beside it.
+
+Owns what every such screen does alike: loading the model, the sampler's settings, the
+panel's pages and previews, errors. What the screen is for is its subclass's. The engine
+is asked through the runner and answers by messages. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import TextArea
+
+from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui import messages as facts
+from lmtui.tui.batches import Post
+from lmtui.tui.questions import OpenEngine
+from lmtui.tui.runner import Runner
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.status import Status
+
+
+class LiveScreen(Screen[None]):
+    """Has a `ProbabilityPanel`, a `LikelihoodStrip`, `SamplerControls`, a `Status`."""
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+        (160, "-very-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
+                tooltip="Copy the selection, or stop what the model does.",
+                priority=True, show=False),
+        Binding("f2", "panel", "Panel", id="live.panel",
+                tooltip="Show or hide the panel."),
+        Binding("f4", "sampler", "Sampler", id="live.sampler",
+                tooltip="To the slider and the other sampler settings, and back."),
+        Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
+                tooltip="Hold the panel still while the model goes on."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], Runner],
+        open_engine: OpenEngine,
+        *,
+        sampling: SamplingSettings,
+    ) -> None:
+        super().__init__()
+        self.runner = make_runner(self.post_message)
+        """The bridge to the engine; whoever ends the program closes it."""
+        self._open_engine = open_engine
+        self._settings = sampling
+        self._info: EngineInfo | None = None
+        self._numbers = count(1)
+        self._previewed = 0
+
+    def on_mount(self) -> None:
+        """Begin to load; everything else can be used meanwhile."""
+        self._panel.clear("The model is loading.")
+        self._status.state = "loading the model"
+        self.runner.load(self._open_engine)
+
+    def model_ready(self) -> None:
+        """There is a model now."""
+        raise NotImplementedError
+
+    def stop_work(self) -> bool:
+        """Stop what the model does for the user; whether there was anything."""
+        raise NotImplementedError
+
+    def to_text(self) -> None:
+        """Give the focus back to where the user writes."""
+        raise NotImplementedError
+
+    @property
+    def _panel(self) -> ProbabilityPanel:
+        return self.query_one(ProbabilityPanel)
+
+    @property
+    def _strip(self) -> LikelihoodStrip:
+        return self.query_one(LikelihoodStrip)
+
+    @property
+    def _status(self) -> Status:
+        return self.query_one(Status)
+
+    # The model.
+
+    @on(facts.ModelLoadProgressed)
+    def show_loading(self, event: facts.ModelLoadProgressed) -> None:
+        """Say what is being loaded and how far it is."""
+        part = f" {event.done / event.total:.0%}" if event.done and event.total else ""
+        self._status.state = f"{visible_line(event.what)}{part}"
+
+    @on(facts.ModelLoadWarned)
+    def show_warning(self, event: facts.ModelLoadWarned) -> None:
+        """Pass a warning on."""
+        self.notify(visible(event.what), severity="warning", markup=False)
+
+    @on(facts.ModelLoaded)
+    def begin(self, event: facts.ModelLoaded) -> None:
+        """A model is there."""
+        self._info = event.info
+        self._status.show_info(event.info)
+        self._status.state = "ready"
+        self._strip.reset(info=event.info)
+        self.model_ready()
+
+    @on(facts.ModelFailed)
+    def show_no_model(self, event: facts.ModelFailed) -> None:
+        """There is no model: say why and what to do."""
+        self._status.state = "no model"
+        self._panel.clear(f"{event.error}. {event.error.hint}")
+        self._show_error(event.error)
+
+    def _show_error(self, error: LmtuiError) -> None:
+        text = visible("\n".join(part for part in (error.detail, error.hint) if part))
+        title = visible_line(error.title)
+        self.notify(text, title=title, severity="error", markup=False, timeout=12)
+
+    # The sampler.
+
+    @on(SamplerControls.SettingsChanged)
+    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
+        """Redraw what is shown; the next answer uses them."""
+        self._settings = event.settings
+        shown = self._panel.distribution
+        if shown is not None:
+            self._preview(shown.handle, shown.start, len(shown.candidates))
+
+    @on(ProbabilityPanel.PageRequested)
+    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        """Fetch other rows of the ranking."""
+        self._preview(event.handle, event.start, event.count)
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        self._previewed = next(self._numbers)
+        self.runner.preview(self._previewed, handle, self._settings, start, rows)
+
+    @on(facts.PreviewReady)
+    def show_preview(self, event: facts.PreviewReady) -> None:
+        """Draw the same position anew, unless another one is shown by now."""
+        shown = self._panel.distribution
+        same = shown is not None and shown.handle == event.distribution.handle
+        if event.revision == self._previewed and same:
+            self._panel.show(event.distribution, chosen=self._panel.chosen)
+
+    # Keys.
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected, or stop, or say how to leave."""
+        focused = self.focused
+        inside = focused.selected_text if isinstance(focused, TextArea) else ""
+        if selected := self.get_selected_text() or inside:
+            self.app.copy_to_clipboard(selected)
+        elif not self.stop_work():
+            self.notify("Ctrl+Q quits.")
+
+    def action_panel(self) -> None:
+        """Show or hide the panel."""
+        self.toggle_class("-no-panel")
+
+    def action_sampler(self) -> None:
+        """Go to the sampler's settings, or back."""
+        self.remove_class("-no-panel")
+        sampler = self.query_one(SamplerControls)
+        if sampler.has_focus:
+            self.remove_class("-sampler")
+            self.to_text()
+        else:
+            self.add_class("-sampler")
+            sampler.focus()
+
+    def action_pause(self) -> None:
+        """Hold the panel still, or let it go on."""
+        self._panel.paused = not self._panel.paused

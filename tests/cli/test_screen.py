@@ -1,0 +1,48 @@
+"""The chat's screen on a real pseudo-terminal: opened, used and left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.program import run_in_terminal
+
+QUIT = b"\x11"
+HOSTILE = "\x1b]52;c;QUFB\x07 \x1b[2J \x9b31m \u202eabc [bold]x[/x] \x00 HELLO"
+
+
+def test_it_opens_answers_and_leaves() -> None:
+    code, written = run_in_terminal(
+        "chat",
+        script={"engine": {"answers": ["HELLO"]}},
+        size=(40, 120),
+        typed=[(b"ready", b"hi\r"), (b"HELLO", QUIT)],
+    )
+    assert code == 0
+    # The alternate screen is left and the cursor is back.
+    assert written.rindex(b"\x1b[?1049l") > written.rindex(b"\x1b[?1049h")
+    assert written.rindex(b"\x1b[?25h") > written.rindex(b"\x1b[?25l")
+
+
+def test_nothing_hostile_reaches_the_terminal() -> None:
+    code, written = run_in_terminal(
+        "chat",
+        script={"engine": {"answers": [HOSTILE], "name": "m\x1b]0;owned\x07"}},
+        size=(40, 120),
+        typed=[(b"ready", b"hi\r"), (b"HELLO", QUIT)],
+    )
+    assert code == 0
+    assert b"\x1b]52" not in written
+    assert b"\x1b]0;owned" not in written
+    assert "\x9b".encode() not in written
+    assert "\u202e".encode() not in written
+    assert b"[bold]x[/x]" in written
+
+
+def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:
+    # A model without a name is a bug that no screen is prepared for.
+    code, written = run_in_terminal("chat", script={"engine": {"name": None}})
+    assert code == 1
+    after = written[written.rindex(b"\x1b[?1049l") :]
+    assert b"error: this is a bug in lmtui" in after
+    assert b"Traceback" not in after
+    assert "Traceback" in (home / "logs" / "lmtui.log").read_text("utf-8")
