@@ -27,12 +27,14 @@ find_python() {
 }
 
 ensure() {
-    local wanted=${1:-run} stamp=$venv/.ready-${1:-run}
-    # The stamp is a copy of what was installed from, written last: an interrupted
-    # setup is done again, a changed pyproject.toml too.
-    if [ -x "$python" ] && cmp -s "$root/pyproject.toml" "$stamp"; then
-        return
-    fi
+    local wanted=${1:-run} stamp=$venv/.ready-${1:-run} ready
+    # A stamp is a copy of what was installed from, written last: an interrupted setup
+    # is done again, a changed pyproject.toml too. The tests need all that a run needs.
+    for ready in "$stamp" "$venv/.ready-test"; do
+        if [ -x "$python" ] && cmp -s "$root/pyproject.toml" "$ready"; then
+            return
+        fi
+    done
     echo "setting up ${venv/#$PWD\//} (once; this can take minutes) …" >&2
     local base
     base=$(find_python)
