@@ -62,6 +62,17 @@ def test_the_wheel_runs(installed: Path, tmp_path: Path) -> None:
     assert str(installed.parent.parent) in where.stdout
 
 
+def test_the_wheel_brings_its_themes(installed: Path, tmp_path: Path) -> None:
+    code = "from lmtui.tui.themes import load_themes; print(len(load_themes().themes))"
+    done = subprocess.run(
+        [installed.parent / "python", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert int(done.stdout) >= 4
+
+
 @pytest.mark.real
 def test_the_wheel_answers(installed: Path, default_home: Path) -> None:
     question = (
