@@ -14,6 +14,7 @@ from typing import Protocol
 
 from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.tui.batches import Clock, Post
+from lmtui.tui.engine_thread import EngineWork
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import JobDropped
 from lmtui.tui.questions import (
@@ -28,7 +29,6 @@ from lmtui.tui.questions import (
     TextAfter,
     TokensAfter,
 )
-from lmtui.tui.work import EngineWork
 
 
 class Runner(Protocol):
