@@ -168,7 +168,7 @@ def test_a_stop_is_obeyed_while_the_prompt_is_read() -> None:
     assert finish.perplexity is finish.tokens_per_second is None
 
 
-def test_the_next_turn_reuses_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_turn_reuses_the_last() -> None:
     engine = tiny.engine()
     steps, finish = run(engine, wanted=plain(max_tokens=8))
     assert (finish.prompt_tokens, finish.reused_tokens) == (4, 0)
