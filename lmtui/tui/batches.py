@@ -15,7 +15,9 @@ from lmtui.engine.types import Step
 from lmtui.models.progress import Progress
 from lmtui.tui.messages import ModelLoadProgressed, ModelLoadWarned, StepsArrived
 
-INTERVAL = 0.033  # seconds between two reports of the same work: 30 a second
+INTERVAL = 1 / 12
+"""Seconds between two reports of the same work. Each is drawn whole, text and panel and
+strip together: more of them would take the time that the model computes in."""
 
 Post = Callable[[Message], object]
 Clock = Callable[[], float]

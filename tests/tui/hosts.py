@@ -7,6 +7,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from lmtui.tui.themes import load_themes, variable_defaults
+from lmtui.tui.widgets.styled_lines import StyledLines
 
 THEMES = load_themes()
 
@@ -56,6 +57,12 @@ class Host(App[None]):
     def text(self) -> str:
         """The same as one text."""
         return "\n".join(self.lines())
+
+
+def written(widget: StyledLines) -> list[str]:
+    """The lines of a widget before they are fitted into its width."""
+    lines = widget.lines(*widget.content_size)
+    return ["".join(text for text, _ in line) for line in lines]
 
 
 def safe(text: str) -> bool:

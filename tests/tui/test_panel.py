@@ -14,7 +14,7 @@ from lmtui.tui.widgets.cells import clip, fit, pack_best, percent
 from lmtui.tui.widgets.panel_rows import bar, fit_rows, summary_forms
 from lmtui.tui.widgets.probability_panel import EMPTY, ProbabilityPanel
 from tests.fakes import FakeEngine
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, safe, written
 
 ENGINE = FakeEngine()
 
@@ -128,8 +128,9 @@ async def test_it_fits_everywhere(width: int, height: int) -> None:
         assert lines[0].startswith("Next token")
         assert any("rest" in line or "everything else" in line for line in lines)
         assert "bits" in "".join(lines[-2:])
-        assert max(map(cell_len, str(panel.render()).split("\n"))) <= width
-        assert len(str(panel.render()).split("\n")) <= height
+        drawn = written(panel)
+        assert max(map(cell_len, drawn)) <= width
+        assert len(drawn) <= height
 
 
 async def test_rows_marks_and_numbers() -> None:

@@ -14,7 +14,7 @@ from lmtui.tui.widgets.history import CAPACITY, History, block, squeeze
 from lmtui.tui.widgets.likelihood_strip import EMPTY, LikelihoodStrip
 from lmtui.tui.widgets.surprise import BOUNDS, STEPS, bits, step_of
 from tests.fakes import FakeEngine
-from tests.tui.hosts import Host
+from tests.tui.hosts import Host, written
 
 LOGPROBS = st.lists(st.one_of(st.none(), st.floats(-30, 0)), max_size=1500)
 
@@ -141,7 +141,7 @@ async def test_it_fits(width: int) -> None:
         strip.reset(info=engine.info)
         strip.extend([scored(None), *steps, *(scored(-1e5) for _ in range(900))])
         await pilot.pause()
-        drawn = str(strip.render()).split("\n")
+        drawn = written(strip)
         assert max(map(cell_len, drawn)) <= width
         assert len(drawn) <= strip.size.height
 

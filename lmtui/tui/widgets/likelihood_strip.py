@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar
 
-from textual.content import Content
 from textual.geometry import Size
-from textual.widget import Widget
 
 from lmtui.engine.types import EngineInfo, Finish, ScoredToken, Step
 from lmtui.tui.widgets.cells import LN2, NONE, clip, number, pack_best
 from lmtui.tui.widgets.history import History, block
+from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprise import CLASSES, sheet, step_of
 
 EMPTY = "The surprise of every token will be drawn here."
@@ -28,7 +29,7 @@ Forms = Sequence[Sequence[str]]
 """The same sentence, ever shorter, in parts."""
 
 
-class LikelihoodStrip(Widget):
+class LikelihoodStrip(StyledLines):
     """Surprisal over the whole history, Σ log P, speed and context use."""
 
     HELP = """\
@@ -47,8 +48,6 @@ token; perplexity is the exponential of the mean in nats.
     LikelihoodStrip {{
         height: auto;
         color: $foreground;
-        text-wrap: nowrap;
-        text-overflow: clip;
     }}
     LikelihoodStrip > .strip--number {{ color: $foreground; }}
     LikelihoodStrip > .strip--quiet {{ color: $quiet; }}
@@ -173,33 +172,23 @@ token; perplexity is the exponential of the mean in nats.
         pairs = (_paired(sum_, mean), _paired(speed, room))
         return [pack_best(forms, width)[0] for forms in pairs]
 
-    def render(self) -> Content:
+    def lines(self, width: int, height: int) -> list[Line]:
         """Bars above, numbers below."""
-        width, height = self.content_size
-        if width <= 0 or height <= 0:
-            return Content("")
         sentences = self._numbers(width)
         bars = max(1, min(self._bars, height - len(sentences)))
         columns = self._history.columns(width)
-        lines = [self._bar_line(columns, row) for row in reversed(range(bars))]
-        lines += [self._styled(line, "strip--quiet") for line in sentences]
-        return Content("\n").join(lines[:height])
-
-    def _bar_line(self, columns: list[float], row: int) -> Content:
-        parts = [
-            (
-                block(value, row, per_row=_BITS_PER_ROW),
-                f"surprise--{step_of(-value * LN2)}",
-            )
-            for value in columns
+        styles = [f"surprise--{step_of(-value * LN2)}" for value in columns]
+        lines: list[Line] = [
+            _bar_line(columns, styles, row) for row in reversed(range(bars))
         ]
-        styles = {
-            name: self.get_visual_style(name) for name in {name for _, name in parts}
-        }
-        return Content.assemble(*((text, styles[name]) for text, name in parts))
+        return [*lines, *([(line, "strip--quiet")] for line in sentences)]
 
-    def _styled(self, text: str, name: str) -> Content:
-        return Content.styled(text, self.get_visual_style(name))
+
+def _bar_line(columns: list[float], styles: list[str], row: int) -> list[Part]:
+    """One row of the bars; neighbours of one style are one part."""
+    blocks = [block(value, row, per_row=_BITS_PER_ROW) for value in columns]
+    runs = groupby(zip(styles, blocks, strict=True), key=itemgetter(0))
+    return [("".join(text for _, text in run), style) for style, run in runs]
 
 
 def _lines(width: int) -> int:

@@ -14,13 +14,11 @@ from lmtui.engine.types import Candidate
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, fit, percent
 from lmtui.tui.widgets.panel_rows import PanelRows, bar
+from lmtui.tui.widgets.styled_lines import Part
 
 _REST = ("everything else", "the rest", "rest")
 _LEGEND = "  ▀raw ▄drawn  "  # stands exactly above the numbers
 _NARROW_LEGEND = "▀raw ▄drawn"
-
-Part = tuple[str, str]
-"""A piece of a line, and the name of its component class without the prefix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,29 +12,26 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.style import Style
-from textual.widget import Widget
 
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import pack_best
 from lmtui.tui.widgets.panel_lines import (
     Columns,
-    Part,
     message_lines,
     rest_line,
     row_line,
     title_line,
 )
 from lmtui.tui.widgets.panel_rows import fit_rows, summary_forms
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
 
 
-class ProbabilityPanel(Widget, can_focus=True):
+class ProbabilityPanel(StyledLines, can_focus=True):
     """The next token's distribution: raw and sampled, cut and chosen."""
 
     HELP = """\
@@ -60,6 +57,7 @@ of the vocabulary.
                 tooltip="Take this token"),
     ]  # fmt: skip
 
+    PREFIX = "panel--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"panel--{name}"
         for name in ("title", "quiet", "token", "raw", "sampled", "chosen", "cut",
@@ -71,8 +69,6 @@ of the vocabulary.
         height: 1fr;
         min-height: 4;
         color: $foreground;
-        text-wrap: nowrap;
-        text-overflow: clip;
     }
     ProbabilityPanel > .panel--title { color: $foreground; text-style: bold; }
     ProbabilityPanel > .panel--quiet { color: $quiet; }
@@ -256,20 +252,17 @@ of the vocabulary.
     def _summary_room(height: int) -> int:
         return 1 if height < 9 else 2
 
-    def render(self) -> Content:
+    def lines(self, width: int, height: int) -> list[Line]:
         """Title, rows, everything else, summary."""
-        width, height = self.content_size
-        if width <= 0 or height <= 0:
-            return Content("")
         shown = self._distribution is not None
         title = self._title_with_rank()
-        lines = [title_line(title, width, legend=shown, paused=self.paused)]
+        lines: list[Line] = [title_line(title, width, legend=shown, paused=self.paused)]
         if self._distribution is None:
             lines += message_lines(self._message, width)
         else:
             lines += self._rows(self._distribution, width)
             lines += self._summary(self._distribution, width, height)
-        return self._content(lines[:height])
+        return lines
 
     def _title_with_rank(self) -> str:
         """The title, and where the rows begin once they are not the first."""
@@ -277,7 +270,7 @@ of the vocabulary.
         rank = start + self._first + 1
         return self._title if rank == 1 else f"{self._title} from {rank:,}"
 
-    def _rows(self, distribution: Distribution, width: int) -> list[list[Part]]:
+    def _rows(self, distribution: Distribution, width: int) -> list[Line]:
         columns = Columns.of(width)
         rows = fit_rows(distribution, self._height(), first=self._first)
         cursor = self._cursor - self._first if self.has_focus else -1
@@ -293,18 +286,7 @@ of the vocabulary.
 
     def _summary(
         self, distribution: Distribution, width: int, height: int
-    ) -> list[list[Part]]:
+    ) -> list[Line]:
         room = self._summary_room(height)
         forms = summary_forms(distribution)
         return [[(line, "quiet")] for line in pack_best(forms, width, lines=room)]
-
-    def _content(self, lines: list[list[Part]]) -> Content:
-        styles = {
-            name: self.get_visual_style(f"panel--{name}")
-            for name in {name for line in lines for _, name in line}
-        }
-        return Content("\n").join(_line(line, styles) for line in lines)
-
-
-def _line(parts: list[Part], styles: dict[str, Style]) -> Content:
-    return Content.assemble(*((text, styles[name]) for text, name in parts))

@@ -13,10 +13,8 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.geometry import Offset, Size
 from textual.message import Message
-from textual.widget import Widget
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -24,8 +22,7 @@ from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.confidence import cell_of, temperature_in
 from lmtui.tui.widgets.sampler_fields import FIELDS, TEMPERATURE, Field
-
-Part = tuple[str, str]
+from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 ROWS: tuple[Field, ...] = (TEMPERATURE, *FIELDS)
 _TWO_COLUMNS = 44  # cells from which the rows stand side by side
@@ -33,7 +30,7 @@ _GAP = 4
 _TYPED = 24  # characters that can be typed
 
 
-class SamplerControls(Widget, can_focus=True):
+class SamplerControls(StyledLines, can_focus=True):
     """Confidence, and everything else that decides how a token is drawn."""
 
     HELP = """\
@@ -57,6 +54,7 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
                 tooltip="Bring back the default"),
     ]  # fmt: skip
 
+    PREFIX = "sampler--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"sampler--{name}"
         for name in ("label", "value", "changed", "track", "filled", "knob", "cursor",
@@ -67,8 +65,6 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
     SamplerControls {
         height: auto;
         color: $foreground;
-        text-wrap: nowrap;
-        text-overflow: clip;
     }
     SamplerControls > .sampler--label { color: $quiet; }
     SamplerControls > .sampler--value { color: $foreground; }
@@ -258,14 +254,10 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
         """Two lines of slider, the settings, a line of help."""
         return 3 + -(-len(FIELDS) // _columns(width))
 
-    def render(self) -> Content:
+    def lines(self, width: int, height: int) -> list[Line]:
         """The slider, the settings below it, and a sentence about the chosen one."""
-        width = self.content_size.width
-        if width <= 0:
-            return Content("")
-        lines = [self._heading(width), self._slider(width), *self._grid(width)]
-        lines.append(self._foot(width))
-        return Content("\n").join(self._content(line) for line in lines)
+        lines: list[Line] = [self._heading(width), self._slider(width)]
+        return [*lines, *self._grid(width), self._foot(width)]
 
     def _heading(self, width: int) -> list[Part]:
         return self._field(TEMPERATURE, width)
@@ -304,7 +296,7 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
         # Only the words are marked, not the space behind them.
         label = clip(label, room)
         return [
-            (label, self._style(field, "label")),
+            (label, self._label_style(field)),
             (" " * (room - cell_len(label)) + arrows[0], "quiet"),
             (value, style),
             (arrows[1], "quiet"),
@@ -320,8 +312,8 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
             shown = "0 greedy"
         return shown, style
 
-    def _style(self, field: Field, otherwise: str) -> str:
-        return "cursor" if self._is_current(field) else otherwise
+    def _label_style(self, field: Field) -> str:
+        return "cursor" if self._is_current(field) else "label"
 
     def _is_current(self, field: Field) -> bool:
         return self.has_focus and field is ROWS[self._row]
@@ -332,11 +324,6 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
         if not self.has_focus:
             return [("", "quiet")]
         return [(clip(ROWS[self._row].meaning, width), "quiet")]
-
-    def _content(self, line: list[Part]) -> Content:
-        return Content.assemble(
-            *((text, self.get_visual_style(f"sampler--{name}")) for text, name in line)
-        )
 
 
 def _columns(width: int) -> int:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import NONE, clip, number, pack_best, percent
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
 from lmtui.tui.widgets.surprise import bits
 from lmtui.tui.widgets.token_layout import Piece, Token
 from lmtui.tui.widgets.token_text import TokenText
@@ -24,31 +24,28 @@ Forms = Sequence[Sequence[str]]
 """The same sentence, ever shorter, in parts."""
 
 
-class TokenDetail(Widget):
+class TokenDetail(StyledLines):
     """Two lines about the token under the cursor, each as long as fits."""
 
     DEFAULT_CSS = """
     TokenDetail {
         height: 2;
         color: $quiet;
-        text-wrap: nowrap;
-        text-overflow: clip;
     }
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: tuple[Forms, ...] = ()
+        self._sentences: tuple[Forms, ...] = ()
 
     def show(self, *lines: Forms) -> None:
         """Say this."""
-        self._lines = lines
+        self._sentences = lines
         self.refresh()
 
-    def render(self) -> Content:
-        """The lines."""
-        width = self.content_size.width
-        return Content("\n".join(pack_best(forms, width)[0] for forms in self._lines))
+    def lines(self, width: int, height: int) -> list[Line]:
+        """Each sentence in the longest form that fits."""
+        return [[(pack_best(forms, width)[0], "")] for forms in self._sentences]
 
 
 class TokenView(Widget):

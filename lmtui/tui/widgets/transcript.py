@@ -6,7 +6,6 @@ visible first, and only then read as Markdown. Knows no engine and no conversati
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,7 +17,6 @@ from textual.widgets import Markdown, Static
 
 from lmtui.text import visible
 
-_PAUSE = 1 / 12  # seconds between two drawings of a message that grows
 _NAMES = {"user": "You", "assistant": "Model", "system": "System"}
 
 
@@ -51,8 +49,6 @@ class MessageView(Vertical, can_focus=True):
         self.role = role
         self.text = text
         self._note = note
-        self._drawn = text
-        self._last = 0.0
 
     def compose(self) -> ComposeResult:
         """Head and body; only the model's words are Markdown."""
@@ -73,22 +69,13 @@ class MessageView(Vertical, can_focus=True):
         self.query_one(".head", Static).update(self._head())
 
     async def grow(self, piece: str) -> None:
-        """Add to the text; it is drawn at most twelve times a second."""
+        """Add to the text, at the pace of whoever calls."""
         self.text += piece
-        now = time.monotonic()
-        if now - self._last >= _PAUSE:
-            self._last = now
-            await self._draw_new()
-
-    async def _draw_new(self) -> None:
-        new = self.text[len(self._drawn) :]
-        self._drawn = self.text
-        if new:
-            await self.query_one(Markdown).append(visible(new))
+        if piece:
+            await self.query_one(Markdown).append(visible(piece))
 
     async def complete(self) -> None:
         """Draw the whole text once more, so that every block is closed."""
-        self._drawn = self.text
         await self.query_one(Markdown).update(visible(self.text))
 
     def action_copy(self) -> None:

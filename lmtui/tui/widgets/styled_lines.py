@@ -1,0 +1,96 @@
+"""Widgets that are a few lines of styled parts, drawn anew many times a second.
+
+Owns the way from parts to the screen, which is as short as it can be: text and style go
+into strips directly, without markup or wrapping. What the lines say is the
+subclass's. Knows nothing of what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+Part = tuple[str, str]
+"""A piece of a line, and its component class without the widget's `PREFIX`."""
+
+Line = Sequence[Part]
+
+
+class StyledLines(Widget):
+    """Draws what `lines` says; whoever changes that calls `refresh`."""
+
+    PREFIX: ClassVar[str] = ""
+    """What the names of the component classes begin with, and the parts' do not."""
+
+    def __init__(
+        self, *, id: str | None = None, classes: str = "", disabled: bool = False
+    ) -> None:
+        super().__init__(id=id, classes=classes, disabled=disabled)
+        self._strips: list[Strip] | None = None
+        self._drawn_at = Size(0, 0)
+        self._part_styles: dict[str, Style] = {}
+        self._behind: tuple[Color, Color] | None = None
+
+    def lines(self, width: int, height: int) -> Sequence[Line]:
+        """What is to be drawn in so many cells, from the top."""
+        raise NotImplementedError
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> StyledLines:
+        """Ask for the lines again before the next drawing."""
+        self._strips = None
+        super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        return self
+
+    def notify_style_update(self) -> None:
+        """Another theme, or another state: forget the styles."""
+        super().notify_style_update()
+        self._part_styles.clear()
+        self._strips = None
+
+    def render_line(self, y: int) -> Strip:
+        """One line, as Textual asks for it."""
+        if self._strips is None or self._drawn_at != self.content_size:
+            self._drawn_at = self.content_size
+            self._strips = self._draw(*self.content_size)
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.content_size.width, self._style_of(""))
+
+    def _draw(self, width: int, height: int) -> list[Strip]:
+        if width <= 0 or height <= 0:
+            return []
+        if self._behind != self.background_colors:
+            self._behind = self.background_colors
+            self._part_styles.clear()
+        base = self._style_of("")
+        return [
+            Strip(
+                Segment(text, self._style_of(name)) for text, name in line if text
+            ).adjust_cell_length(width, base)
+            for line in self.lines(width, height)[:height]
+        ]
+
+    def _style_of(self, name: str) -> Style:
+        """The style of a part; of the widget itself for an empty name."""
+        style = self._part_styles.get(name)
+        if style is None:
+            style = (
+                self.get_component_rich_style(self.PREFIX + name)
+                if name
+                else self.rich_style
+            )
+            self._part_styles[name] = style
+        return style
