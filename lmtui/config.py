@@ -9,15 +9,13 @@ whether a device or a model exists is for those to say who open it.
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from lmtui import paths
+from lmtui import config_file, paths
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
@@ -27,6 +25,7 @@ Value = str | int | float | None
 PREFIX = "LMTUI_"
 _NOT_SETTINGS = {"LMTUI_HOME"}
 _SAMPLING = "sampling"
+_KEYS = "keys"
 _DEFAULT = SamplingSettings()
 
 
@@ -82,6 +81,11 @@ class Settings:
         "limit.",
         kind=int,
     )
+    theme: str = _setting(
+        "dark",
+        "The colours of the screens: a name from `lmtui themes`.",
+        kind=str,
+    )
     temperature: float = _sampling(
         "temperature",
         "Divides the logits before drawing; 0 always takes the most probable token.",
@@ -113,6 +117,9 @@ class Settings:
     max_tokens: int = _sampling(
         "max_tokens", "Stop an answer after this many tokens.", kind=int
     )
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The table `[keys]` of the file: keys in place of the built-in ones, by what
+    they do; which of them can be used is for the screens to say."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Where each value that is not a default came from."""
 
@@ -164,14 +171,27 @@ def load(
     Raises:
         LmtuiError: a value can't be used, a key is unknown, the file is broken.
     """
+    file = file or paths.config_file()
+    table = config_file.read(file)
+    keys = _keys(table.pop(_KEYS, {}), file)
     found: dict[str, tuple[Value, Origin]] = {}
-    found.update(_from_file(file or paths.config_file()))
+    found.update(_from_file(table, file))
     found.update(_from_environment(os.environ if environment is None else environment))
     found.update(_from_flags(flags or {}))
     for name, (value, origin) in found.items():
         _check(name, value, origin)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
-    return Settings(**values, origins={name: found[name][1] for name in found})
+    origins = {name: found[name][1] for name in found}
+    return Settings(**values, keys=keys, origins=origins)
+
+
+def remember(name: str, value: str, *, file: Path | None = None) -> None:
+    """Write a setting outside every section into `config.toml`; all else stays.
+
+    Raises:
+        LmtuiError: the file is broken, or can't be written.
+    """
+    config_file.set_value(file or paths.config_file(), name, value)
 
 
 def _items(section: str | None = None) -> Iterable[Field[Any]]:
@@ -218,8 +238,33 @@ def _parse(name: str, text: str, place: str) -> Value:
         raise _not_a(kind, name, repr(text), place) from None
 
 
-def _from_file(file: Path) -> Iterable[tuple[str, Any]]:
-    table = _read_toml(file)
+def _keys(table: object, file: Path) -> Mapping[str, str]:
+    """The table of keys; `chat.stop` may stand there with or without quotes."""
+    if not isinstance(table, dict):
+        raise _not_text(_KEYS, table, file)
+    keys: dict[str, str] = {}
+    for name, value in _leaves(table):
+        if not isinstance(value, str):
+            raise _not_text(f"{_KEYS}.{name}", value, file)
+        keys[name] = value
+    return keys
+
+
+def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(value))
+        else:
+            yield name, value
+
+
+def _not_text(name: str, value: object, file: Path) -> LmtuiError:
+    kind = "a table" if name == _KEYS else "text in quotes"
+    hint = 'Write under [keys], for example, "chat.regenerate" = "f5,ctrl+r".'
+    return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
+
+
+def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
     in_sections = {key(name): name for name in names()}
     for written, value in _flatten(table):
         if written not in in_sections:
@@ -265,38 +310,6 @@ def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiErr
     return LmtuiError("unknown key in the settings", f"{written} in {file}", where)
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    """The table in `file`; empty when there is none."""
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except UnicodeDecodeError as error:
-        detail = f"{file}, byte {error.start}"
-        raise _broken("the settings file is not UTF-8", detail) from error
-    except OSError as error:
-        detail = f"{file} ({error.strerror})"
-        raise _broken("the settings file can't be read", detail) from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        title = "the settings file is not valid TOML"
-        raise _broken(title, _toml_detail(file, text, str(error))) from error
-
-
-def _broken(title: str, detail: str) -> LmtuiError:
-    return LmtuiError(title, detail, "Correct the file, or move it away.")
-
-
-def _toml_detail(file: Path, text: str, reason: str) -> str:
-    """The parser's words with the line that they are about."""
-    lines = text.splitlines() or [""]
-    found = re.search(r"at line (\d+)", reason)
-    number = int(found[1]) if found else len(lines)
-    line = lines[min(number, len(lines)) - 1]
-    return f"{file}: {reason}\n{number} | {line}"
-
-
 def _check(name: str, value: Value, origin: Origin) -> None:
     """Refuse a value that can't be used, and say where it stands."""
     try:
@@ -328,6 +341,7 @@ _CHECKS: Mapping[str, Callable[[str, Value], None]] = {
     "model": _not_empty,
     "device": _not_empty,
     "dtype": _not_empty,
+    "theme": _not_empty,
     "threads": _at_least_one,
     "context": _at_least_one,
 }

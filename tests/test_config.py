@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lmtui import config
-from lmtui.config import Origin, Settings, load
+from lmtui.config import Origin, Settings, load, remember
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.tui import themes
 
 
 @pytest.fixture
@@ -89,6 +90,11 @@ def test_an_unknown_key_is_named_with_the_closest(
         ("threads = true", "threads is not a whole number"),
         ("threads = 0", "threads is out of range"),
         ('model = ""', "model is empty"),
+        ('theme = ""', "theme is empty"),
+        ("keys = 3", "keys is not a table"),
+        ('[keys]\n"chat.stop" = 3', "keys.chat.stop is not text in quotes"),
+        ("[keys]\nchat.stop = []", "keys.chat.stop is not text in quotes"),
+        ("[keys]\nchat = {}", "keys.chat is not text in quotes"),
         ("[sampling]\ntemperature = true", "sampling.temperature is not a number"),
         ("[sampling]\ntemperature = -1", "temperature is out of range"),
         ("[sampling]\ntop_p = 2", "top-p is out of range"),
@@ -136,3 +142,77 @@ def test_a_bad_variable_is_named(
 
 def test_someone_elses_variables_are_left_alone(file: Path) -> None:
     load(environment={"LMTUI_HOME": "/x", "LMTUI_PACKAGING_FLAGS": "1"}, file=file)
+
+
+def test_keys_are_read_with_and_without_quotes(file: Path) -> None:
+    file.write_text('[keys]\n"chat.stop" = "f5"\nchat.tokens = "f7,f8"\n')
+    keys = load(environment={}, file=file).keys
+    assert keys == {"chat.stop": "f5", "chat.tokens": "f7,f8"}
+
+
+def test_the_default_theme_is_the_screens_own() -> None:
+    assert Settings().theme == themes.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, 'theme = "light"\n'),
+        ("", 'theme = "light"\n'),
+        ("# mine\n", '# mine\ntheme = "light"\n'),
+        ('model = "m"', 'model = "m"\ntheme = "light"\n'),
+        (
+            "theme = 'dark'  # at night\r\nmodel = 'm'\r\n",
+            "theme = \"light\"  # at night\r\nmodel = 'm'\r\n",
+        ),
+        (
+            'model = "m"  # small\n\n# drawing\n[sampling]\ntop_k = 3\n',
+            'model = "m"  # small\ntheme = "light"\n\n'
+            "# drawing\n[sampling]\ntop_k = 3\n",
+        ),
+        (
+            "# mine\n\n# drawing\n[sampling]\ntop_k = 3\n",
+            '# mine\n\ntheme = "light"\n\n# drawing\n[sampling]\ntop_k = 3\n',
+        ),
+        ("[sampling]\ntop_k = 3", 'theme = "light"\n\n[sampling]\ntop_k = 3'),
+        (
+            '[keys]\n"chat.stop" = "f5"\n',
+            'theme = "light"\n\n[keys]\n"chat.stop" = "f5"\n',
+        ),
+    ],
+)
+def test_remembering_changes_one_line(
+    file: Path, before: str | None, after: str
+) -> None:
+    if before is not None:
+        file.write_bytes(before.encode())
+    remember("theme", "light", file=file)
+    assert file.read_bytes().decode() == after
+    assert load(environment={}, file=file).theme == "light"
+
+
+def test_remembering_keeps_permissions_and_links(tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles.toml"
+    target.write_text('theme = "dark"\n')
+    target.chmod(0o644)
+    link = tmp_path / "home" / "config.toml"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    remember("theme", "light", file=link)
+    assert link.is_symlink()
+    assert target.read_text() == 'theme = "light"\n'
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in link.parent.iterdir()] == ["config.toml"]
+
+
+def test_a_broken_file_is_not_overwritten(file: Path) -> None:
+    file.write_text("theme = = 3\n")
+    with pytest.raises(LmtuiError, match="not valid TOML"):
+        remember("theme", "light", file=file)
+    assert file.read_text() == "theme = = 3\n"
+
+
+def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LmtuiError, match="can't be written"):
+        remember("theme", "light", file=tmp_path / "file" / "config.toml")
