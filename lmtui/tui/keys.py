@@ -1,0 +1,215 @@
+"""Keys as data: every binding of the screens, and the user's own keys in their place.
+
+Owns when a key can be used: there is such a key, what it should do is known, and
+nothing else of the same screen or widget has it. What can't be used becomes a notice,
+never an exception. Knows no screen by name and no settings file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from textual.app import App
+from textual.binding import Binding, BindingsMap
+from textual.dom import DOMNode
+from textual.keys import Keys, key_to_character
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+
+import lmtui.tui
+from lmtui.text import visible_line
+
+_MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
+_NAMES = sorted({key.value.rpartition("+")[2] for key in Keys} | {"plus", "minus"})
+_ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What can be done by keys, and by which."""
+
+    id: str
+    keys: tuple[str, ...]
+    """As Textual names them."""
+    name: str
+    what: str
+    """One sentence."""
+    owner: type[DOMNode]
+    """The screen or widget that it works in."""
+    priority: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserKeys:
+    """The user's keys that can be used."""
+
+    keymap: Mapping[str, str]
+    """For `App.set_keymap`."""
+    notices: tuple[str, ...]
+    """What can't be used and why, a line each."""
+
+
+def all_bound() -> tuple[Bound, ...]:
+    """Everything that any of our screens and widgets does by a key."""
+    return tuple(
+        _bound(binding, owner)
+        for owner in _owners()
+        for binding in _own_bindings(owner)
+    )
+
+
+def user_keys(
+    wanted: Mapping[str, str], *, bound: Iterable[Bound] | None = None
+) -> UserKeys:
+    """What of the wanted keys, by id, can be used; of two that clash the first."""
+    known = {item.id: item for item in (all_bound() if bound is None else bound)}
+    usable: dict[str, tuple[str, ...]] = {}
+    notices: list[str] = []
+    for id, text in wanted.items():
+        try:
+            usable[id] = _keys_of(id, text, known)
+        except _Unusable as unusable:
+            notices.append(f"{visible_line(id)}: {unusable}")
+    while clash := _clash(usable, known):
+        id, reason = clash
+        del usable[id]
+        notices.append(f"{id}: {reason}")
+    return UserKeys({id: ",".join(keys) for id, keys in usable.items()}, tuple(notices))
+
+
+class _Unusable(ValueError):
+    """Why a wanted key can't be used, in one clause."""
+
+
+def _owners() -> Iterator[type[DOMNode]]:
+    """Every class of ours that binds keys, in the order of the modules."""
+    prefix = f"{lmtui.tui.__name__}."
+    for module in pkgutil.walk_packages(lmtui.tui.__path__, prefix):
+        for thing in vars(importlib.import_module(module.name)).values():
+            if (
+                inspect.isclass(thing)
+                and issubclass(thing, DOMNode)
+                and thing.__module__ == module.name
+                and "BINDINGS" in vars(thing)
+            ):
+                yield thing
+
+
+def _own_bindings(owner: type[DOMNode]) -> Iterator[Binding]:
+    for binding in vars(owner).get("BINDINGS", ()):
+        yield binding if isinstance(binding, Binding) else Binding(*binding)
+
+
+def _bound(binding: Binding, owner: type[DOMNode]) -> Bound:
+    return Bound(
+        id=binding.id or "",
+        keys=_normal(binding.key),
+        name=binding.description,
+        what=binding.tooltip,
+        owner=owner,
+        priority=binding.priority,
+    )
+
+
+def _normal(keys: str) -> tuple[str, ...]:
+    """A list of keys as Textual names them: `?` is `question_mark`."""
+    return tuple(BindingsMap([Binding(keys, "")]).key_to_bindings)
+
+
+def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
+    """The keys in a text, where each can be used for `id`."""
+    if id not in known:
+        raise _Unusable(f"nothing is called so{_did_you_mean(id, known)}")
+    written = [_key(part.strip()) for part in text.split(",")]
+    keys = _normal(",".join(written))
+    if _takes_text(known[id]):
+        for key in keys:
+            character = key_to_character(key)
+            if character and character.isprintable():
+                raise _Unusable(f"{key} is needed for writing")
+    return keys
+
+
+def _key(written: str) -> str:
+    """One key as it arrives from a terminal."""
+    *modifiers, name = written.split("+")
+    modifiers = sorted(modifier.strip().lower() for modifier in modifiers)
+    name = name.strip()
+    name = name if len(name) == 1 and not modifiers else name.lower()
+    key = "+".join((*modifiers, name))
+    if not set(modifiers) <= set(_MODIFIERS) or not _is_key(name):
+        shown = visible_line(written)
+        raise _Unusable(f"“{shown}” is no key{_did_you_mean(key, _NAMES)}")
+    if modifiers == ["shift"] and len(name) == 1:
+        return name.upper()
+    return _ARRIVES_AS.get(key, key)
+
+
+def _is_key(name: str) -> bool:
+    character = key_to_character(name) if name else None
+    return name in _NAMES or bool(character and character.isprintable())
+
+
+def _did_you_mean(written: str, known: Iterable[str]) -> str:
+    close = get_close_matches(written, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _takes_text(item: Bound) -> bool:
+    """Whether a character bound to it could not be written any more, or never
+    arrives because it is written."""
+    return item.priority or issubclass(item.owner, TextArea | Input)
+
+
+def _clash(
+    usable: dict[str, tuple[str, ...]], known: Mapping[str, Bound]
+) -> tuple[str, str] | None:
+    """The last of the wanted ids whose key something else has, and what that is."""
+    for id in reversed(usable):
+        for other in known.values():
+            keys = usable.get(other.id, other.keys)
+            if other.id != id and _meet(known[id].owner, other.owner):
+                for key in set(usable[id]) & set(keys):
+                    return id, f"{key} is taken by {other.id} ({other.name})"
+        for key in usable[id]:
+            if taken := _inherited(known[id].owner).get(key):
+                return id, f"{key} is taken by Textual ({taken})"
+    return None
+
+
+def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
+    """Whether both listen at the same time: a class and its bases, a screen and the
+    app. Between a screen and the widget in focus the widget wins, as everywhere."""
+    if issubclass(first, second) or issubclass(second, first):
+        return True
+    return any(
+        issubclass(one, App) and issubclass(other, Screen)
+        for one, other in ((first, second), (second, first))
+    )
+
+
+def _inherited(owner: type[DOMNode]) -> dict[str, str]:
+    """What Textual's own classes under `owner` do by keys that ours leave to them."""
+    bases = [base for base in owner.__mro__ if issubclass(base, DOMNode)]
+    foreign = [base for base in bases if not base.__module__.startswith("lmtui.")]
+    if issubclass(owner, Screen):
+        foreign.append(App)
+    ours = [base for base in bases if base not in foreign]
+    replaced = _keys_in(ours)
+    return {key: name for key, name in _keys_in(foreign).items()
+            if name and key not in replaced}  # fmt: skip
+
+
+def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:
+    """What these classes do by keys, in words."""
+    return {
+        key: binding.description
+        for each in classes
+        for binding in _own_bindings(each)
+        for key in _normal(binding.key)
+    }

@@ -1,0 +1,158 @@
+"""Keys: each is named and explained, and the user's own take their place."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widgets import TextArea
+
+from lmtui.tui.keys import Bound, all_bound, user_keys
+
+
+class Base(Screen[None]):
+    """What two screens share."""
+
+
+class First(Base):
+    """A screen."""
+
+
+class Second(Base):
+    """Another screen."""
+
+
+class Field(TextArea):
+    """Where one writes."""
+
+
+class Program(App[None]):
+    """What holds them."""
+
+
+def bound(
+    id: str, *keys: str, owner: type[DOMNode] = First, priority: bool = False
+) -> Bound:
+    """Something that a key does."""
+    return Bound(id, keys, id.title(), "It does.", owner, priority)
+
+
+BOUND = (
+    bound("app.help", "f1", owner=Program),
+    bound("app.quit", "ctrl+q", owner=Program, priority=True),
+    bound("base.panel", "f2", owner=Base),
+    bound("first.more", "ctrl+r"),
+    bound("first.less", "ctrl+g", "ctrl+e"),
+    bound("second.more", "ctrl+r", owner=Second),
+    bound("field.line", "ctrl+j", owner=Field),
+)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"first.more": "f5,ctrl+y"},
+        {"first.more": "ctrl+g", "first.less": "ctrl+r"},
+        {"first.more": "f2", "base.panel": "f5"},
+        {"first.more": "f9", "second.more": "f9"},
+        {"second.more": "ctrl+g"},
+        {"first.more": "x"},
+        {"field.line": "ctrl+r"},
+        {"first.less": "ctrl+e,ctrl+g"},
+    ],
+)
+def test_what_can_be_used_is_used(wanted: dict[str, str]) -> None:
+    assert user_keys(wanted, bound=BOUND) == user_keys(wanted, bound=reversed(BOUND))
+    found = user_keys(wanted, bound=BOUND)
+    assert found.keymap == wanted
+    assert found.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("Ctrl+R", "ctrl+r"),
+        ("Shift + F5", "shift+f5"),
+        ("shift+ctrl+left", "ctrl+shift+left"),
+        ("?", "question_mark"),
+        ("question_mark", "question_mark"),
+        ("N", "N"),
+        ("shift+n", "N"),
+        ("ctrl+space", "ctrl+@"),
+        ("plus", "plus"),
+        ("F5, f9", "f5,f9"),
+    ],
+)
+def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
+    assert user_keys({"first.more": written}, bound=BOUND).keymap == {
+        "first.more": means
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "notice"),
+    [
+        ({"first.mor": "f5"}, "first.mor: nothing is called so; did you mean first."),
+        ({"\x1b[2J": "f5"}, "␛[2J: nothing is called so"),
+        ({"first.more": "esc"}, "first.more: “esc” is no key; did you mean escape?"),
+        ({"first.more": "cntrl+x"}, "first.more: “cntrl+x” is no key"),
+        ({"first.more": "\x1b"}, "first.more: “␛” is no key"),
+        ({"first.more": ""}, "first.more: “” is no key"),
+        ({"first.more": "f5,,f6"}, "first.more: “” is no key"),
+        ({"first.more": "ctrl+"}, "first.more: “ctrl+” is no key"),
+        ({"first.more": "ctrl+e"}, "first.more: ctrl+e is taken by first.less (First"),
+        ({"first.more": "f2"}, "first.more: f2 is taken by base.panel (Base.Panel)"),
+        ({"base.panel": "ctrl+g"}, "base.panel: ctrl+g is taken by first.less"),
+        ({"first.more": "f1"}, "first.more: f1 is taken by app.help"),
+        ({"app.help": "ctrl+r"}, "app.help: ctrl+r is taken by first.more"),
+        ({"first.more": "tab"}, "first.more: tab is taken by Textual (Focus Next)"),
+        ({"first.more": "ctrl+i"}, "first.more: tab is taken by Textual"),
+        ({"field.line": "ctrl+k"}, "field.line: ctrl+k is taken by Textual"),
+        ({"field.line": "x"}, "field.line: x is needed for writing"),
+        ({"app.quit": "q"}, "app.quit: q is needed for writing"),
+    ],
+)
+def test_what_can_not_be_used_is_one_notice(
+    wanted: dict[str, str], notice: str
+) -> None:
+    found = user_keys(wanted | {"second.more": "f12"}, bound=BOUND)
+    assert found.keymap == {"second.more": "f12"}
+    (told,) = found.notices
+    assert told.startswith(notice)
+
+
+def test_of_two_that_want_a_key_the_first_has_it() -> None:
+    wanted = {"first.more": "f9", "first.less": "f9"}
+    found = user_keys(wanted, bound=BOUND)
+    assert found.keymap == {"first.more": "f9"}
+    assert found.notices == ("first.less: f9 is taken by first.more (First.More)",)
+
+
+def test_a_key_that_was_not_freed_after_all() -> None:
+    # The panel can't move, so what wanted its key can't have it.
+    wanted = {"first.more": "f2", "base.panel": "tab"}
+    found = user_keys(wanted, bound=BOUND)
+    assert found.keymap == {}
+    assert len(found.notices) == 2
+
+
+def test_every_binding_is_named_and_explained() -> None:
+    everything = all_bound()
+    assert len(everything) > 30
+    for item in everything:
+        assert item.id and item.name and item.what, (item.owner, item.keys)
+
+
+def test_every_name_of_a_binding_is_its_own() -> None:
+    times = Counter(item.id for item in all_bound())
+    assert [id for id, count in times.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("item", all_bound(), ids=lambda item: item.id)
+def test_every_built_in_key_could_be_written_into_the_settings(item: Bound) -> None:
+    found = user_keys({item.id: ",".join(item.keys)})
+    assert found.keymap == {item.id: ",".join(item.keys)}
