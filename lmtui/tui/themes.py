@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 
 DEFAULT = "dark"
@@ -80,10 +82,24 @@ class Themes:
 
     themes: tuple[Theme, ...]
     notices: tuple[ThemeNotice, ...]
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    """The file that each theme was read from."""
 
     def get(self, name: str) -> Theme | None:
         """The theme of that name."""
         return next((theme for theme in self.themes if theme.name == name), None)
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether a theme came with the program."""
+        return self.paths[name].parent == shipped_folder()
+
+    def unknown(self, name: str) -> LmtuiError:
+        """The error for a name that no theme has."""
+        names = [theme.name for theme in self.themes]
+        close = get_close_matches(name, names, n=1)
+        question = f"Did you mean {close[0]}? " if close else ""
+        listed = f"There are {', '.join(names[:-1])} and {names[-1]}."
+        return LmtuiError("unknown theme", visible_line(name), question + listed)
 
 
 class _Broken(ValueError):
@@ -100,6 +116,7 @@ def shipped_folder() -> Path:
 def load_themes(user_folder: Path | None = None) -> Themes:
     """The shipped themes, then the user's; a later one of the same name wins."""
     found: dict[str, Theme] = {}
+    paths: dict[str, Path] = {}
     notices: list[ThemeNotice] = []
     for folder in (shipped_folder(), user_folder):
         for path in _files(folder):
@@ -108,9 +125,9 @@ def load_themes(user_folder: Path | None = None) -> Themes:
             except (OSError, ValueError) as error:
                 notices.append(ThemeNotice(path, _reason(error)))
             else:
-                found[theme.name] = theme
+                found[theme.name], paths[theme.name] = theme, path
     ordered = sorted(found.values(), key=lambda theme: theme.name != DEFAULT)
-    return Themes(tuple(ordered), tuple(notices))
+    return Themes(tuple(ordered), tuple(notices), paths)
 
 
 def variable_defaults(themes: Themes) -> dict[str, str]:

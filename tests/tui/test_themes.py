@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,9 @@ def test_what_is_shipped() -> None:
     names = [theme.name for theme in SHIPPED.themes]
     assert names[0] == themes.DEFAULT
     assert {"dark", "light", "high-contrast", "colour-blind-safe"} <= set(names)
+    assert {theme.dark for theme in SHIPPED.themes} == {True, False}
     assert SHIPPED.notices == ()
+    assert all(SHIPPED.is_shipped(name) for name in names)
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
@@ -57,11 +61,40 @@ def test_every_slot_is_present(theme: Theme) -> None:
     assert theme.variables.keys() == SLOTS.keys()
 
 
+def oklab(colour: str) -> tuple[float, float, float]:
+    """Lightness and two hues, evenly spaced to the eye:
+    https://bottosson.github.io/posts/oklab/"""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+               for c in channels)  # fmt: skip
+    l = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)  # noqa: E741
+    m = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) ** (1 / 3)
+    s = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b) ** (1 / 3)
+    return (
+        0.2104542553 * l + 0.7936177850 * m - 0.0040720468 * s,
+        1.9779984951 * l - 2.4285922050 * m + 0.4505937099 * s,
+        0.0259040371 * l + 0.7827717662 * m - 0.8086757660 * s,
+    )
+
+
+def distance(first: str, second: str) -> float:
+    """How different two colours look; about 0.02 can just be seen."""
+    return math.dist(oklab(first), oklab(second))
+
+
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
 def test_the_ramp_leaves_the_plain_text_step_by_step(theme: Theme) -> None:
     ramp = [theme.variables[f"surprise-{step}"] for step in range(6)]
     assert ramp[0] == theme.foreground
-    assert len(set(ramp)) == 6
+    for one, other in combinations(ramp, 2):
+        assert distance(one, other) >= 0.05, f"{one} and {other}"
+
+
+@pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
+def test_the_two_bars_can_be_told_apart(theme: Theme) -> None:
+    bars = [theme.variables[f"prob-{which}"] for which in ("raw", "sampled", "chosen")]
+    for one, other in combinations(bars, 2):
+        assert distance(one, other) >= 0.05, f"{one} and {other}"
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:
@@ -134,6 +167,18 @@ def test_a_user_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
     assert len(found.themes) == len(SHIPPED.themes)
     theme = found.get("dark")
     assert theme is not None and theme.primary == "#112233"
+    assert found.paths["dark"] == tmp_path / "mine.toml"
+    assert not found.is_shipped("dark")
+    assert found.is_shipped("light")
+
+
+def test_an_unknown_name_is_told_with_close_ones() -> None:
+    error = SHIPPED.unknown("solar\x1b")
+    assert error.title == "unknown theme"
+    assert error.detail == "solar␛"
+    assert error.hint.startswith("Did you mean solar-dark? There are dark, ")
+    assert SHIPPED.unknown("xyzzy").hint.startswith("There are dark, ")
+    assert error.hint.endswith(f" and {SHIPPED.themes[-1].name}.")
 
 
 def test_packed_themes_come_first(
