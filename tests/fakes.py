@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count as numbers
 
 from lmtui.engine.port import Progress, Stop
 from lmtui.engine.types import (
@@ -44,6 +45,7 @@ from tests.fake_numbers import (
 )
 
 END, BOS, FIRST_WORD = 256, 257, 258
+_HANDLES = numbers()  # of all engines, as the real one's
 
 
 def no_stop() -> bool:
@@ -79,7 +81,7 @@ class FakeEngine:
         self._bytes += [b"<end>", b"<bos>", *words]
         self._ids = {word: FIRST_WORD + i for i, word in enumerate(words)}
         self._scripted: dict[int, int] = {}  # state of a context → token made likely
-        self._positions: list[Position] = []
+        self._positions: dict[int, Position] = {}
         self._turn = 0
 
     @property
@@ -161,8 +163,6 @@ class FakeEngine:
         count: int = 20,
     ) -> Distribution:
         """The same position under other settings."""
-        if not 0 <= handle < len(self._positions):
-            raise KeyError(handle)
         return self._distribution(handle, settings, start, count)
 
     def generate(
@@ -313,8 +313,9 @@ class FakeEngine:
             state = state_after((token,), state)
 
     def _remember(self, state: int) -> int:
-        self._positions.append(self._position(state))
-        return len(self._positions) - 1
+        handle = next(_HANDLES)
+        self._positions[handle] = self._position(state)
+        return handle
 
     def _position(self, state: int) -> Position:
         """The model: pseudo-random logits of the context, the script's token likely."""

@@ -170,6 +170,10 @@ class Conversation:
         """End a reply."""
         return self._put(self._require_reply(id_).finished(finish))
 
+    def stop(self, id_: int) -> Node:
+        """End a reply that the user gave up before the engine began with it."""
+        return self._put(replace(self._require_reply(id_), state="stopped"))
+
     def fail(self, id_: int) -> Node:
         """Mark a reply as broken off by an error; what came before it stays."""
         return self._put(replace(self._require_reply(id_), state="failed"))

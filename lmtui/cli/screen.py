@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lmtui import paths
@@ -39,24 +41,13 @@ def open_chat(
     from lmtui import log
     from lmtui.tui.app import LmtuiApp
 
-    def load(on_progress: OnProgress) -> Engine:
-        if open_engine is not None:
-            return open_engine(settings)
-        # Imported on the engine's thread, after the first frame: it takes seconds.
-        from lmtui.engine.local import LocalEngine
-
-        return LocalEngine.open(
-            settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            threads=settings.threads,
-            context=settings.context,
-            on_progress=on_progress,
-        )
+    def open_model(name: str) -> Callable[[OnProgress], Engine]:
+        return partial(_open, replace(settings, model=name), open_engine)
 
     log.start()
     app = LmtuiApp(
-        load,
+        open_model,
+        model=settings.model,
         sampling=settings.sampling,
         system=system,
         theme_folder=paths.config_file().parent / "themes",
@@ -65,6 +56,25 @@ def open_chat(
         app.run()
     if app.broke_off_with is not None:
         raise app.broke_off_with
+
+
+def _open(
+    settings: Settings, open_engine: OpenEngine | None, on_progress: OnProgress
+) -> Engine:
+    """The engine for these settings; runs on the thread that will own it."""
+    if open_engine is not None:
+        return open_engine(settings)
+    # Imported here, after the first frame: it takes seconds.
+    from lmtui.engine.local import LocalEngine
+
+    return LocalEngine.open(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+        context=settings.context,
+        on_progress=on_progress,
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count as numbers
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
+_HANDLES = numbers()
+# One row of numbers for all engines: a handle of a model that is gone means nothing
+# to the next one.
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,10 @@ class Positions:
         self._recompute = recompute
         self._recent: OrderedDict[int, Position] = OrderedDict()
         self._contexts: OrderedDict[int, Context] = OrderedDict()
-        self._next = 0
 
     def add(self, logits: Tensor, context: Context) -> Position:
         """Keep a new position under the next handle."""
-        handle, self._next = self._next, self._next + 1
+        handle = next(_HANDLES)
         self._contexts[handle] = context
         if len(self._contexts) > _WITH_CONTEXT:
             self._contexts.popitem(last=False)

@@ -1,22 +1,27 @@
-"""The program on a screen: which screens there are, themes, and the way out.
+"""The program on a screen: which screens there are, the model, and the way out.
 
-The only place that knows all screens. Owns what belongs to every one of them; what
-happens on a screen is the screen's. Knows no torch: the engine comes as a factory.
+The only place that knows all screens. Owns what belongs to every one of them: the
+engine's thread, which model is in use, themes. What happens on a screen is the
+screen's. Knows no torch: an engine comes from a factory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.reactive import var
 from textual.screen import Screen
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.text import visible
+from lmtui.tui import messages as facts
 from lmtui.tui import themes
+from lmtui.tui.model_state import DEFAULT, ModelState
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.chat import ChatScreen
@@ -32,19 +37,27 @@ class LmtuiApp(App[None]):
                 tooltip="Leave the program."),
     ]  # fmt: skip
 
+    model: var[ModelState] = var(ModelState())
+    """Which model there is; every screen that shows it watches this."""
+
     def __init__(
         self,
-        open_engine: OpenEngine,
+        open_model: Callable[[str], OpenEngine],
         *,
+        model: str | None = None,
         sampling: SamplingSettings,
         system: str = "",
         theme_folder: Path | None = None,
     ) -> None:
         self._themes = themes.load_themes(theme_folder)
         super().__init__()
+        self._open_model = open_model
+        self._load = 0
+        self._engine = EngineRunner(self.post_message)
         self._chat = ChatScreen(
-            EngineRunner, open_engine, sampling=sampling, system=system
+            self._engine.for_screen, sampling=sampling, system=system
         )
+        self.set_reactive(LmtuiApp.model, ModelState(model or DEFAULT))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Every domain slot, so that the sheets parse under any theme."""
@@ -63,6 +76,40 @@ class LmtuiApp(App[None]):
                 markup=False,
             )
         self.push_screen(self._chat)
+        self.call_after_refresh(self.load_model, self.model.wanted)
+
+    # The model.
+
+    def load_model(self, wanted: str) -> None:
+        """Load a model in place of the one there is."""
+        self.model = self.model.switched(wanted)
+        self._load = self._engine.load(self._open_model(wanted))
+
+    @on(facts.ModelLoadProgressed)
+    def keep_progress(self, event: facts.ModelLoadProgressed) -> None:
+        """The model is on its way."""
+        if event.load == self._load:
+            self.model = self.model.progressed(event)
+
+    @on(facts.ModelLoadWarned)
+    def show_warning(self, event: facts.ModelLoadWarned) -> None:
+        """Pass a warning on."""
+        if event.load == self._load:
+            self.notify(visible(event.what), severity="warning", markup=False)
+
+    @on(facts.ModelLoaded)
+    def keep_model(self, event: facts.ModelLoaded) -> None:
+        """The model is there."""
+        if event.load == self._load:
+            self.model = self.model.loaded(event.info)
+
+    @on(facts.ModelFailed)
+    def keep_failure(self, event: facts.ModelFailed) -> None:
+        """There is no model."""
+        if event.load == self._load:
+            self.model = self.model.failed(event.error)
+
+    # The way out.
 
     @property
     def broke_off_with(self) -> Exception | None:
@@ -93,5 +140,5 @@ class LmtuiApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; whatever the engine does is stopped and not waited for."""
-        self._chat.runner.close()
+        self._engine.close()
         self.exit()

@@ -2,7 +2,7 @@
 
 Owns the engine: opens it, makes every call and lets go of it before another one is
 opened. A failure ends one question, never the thread. Knows no screen and never
-waits for one: it only posts.
+waits for one: it only posts, each answer to whoever asked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 from textual.message import Message
 
@@ -18,13 +20,14 @@ from lmtui.engine.port import Engine
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.tui.batches import Clock, LoadReports, Post, StepBatch
+from lmtui.tui.batches import Clock, LoadReports, StepBatch
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import (
     DraftLooked,
     GenerationFinished,
     GenerationStarted,
     JobDropped,
+    ModelFact,
     ModelLoaded,
     PreviewReady,
     PromptProgressed,
@@ -45,9 +48,8 @@ from lmtui.tui.questions import (
 class EngineWork:
     """Answers what waits in a mailbox, one after the other, until it is closed."""
 
-    def __init__(self, mailbox: Mailbox, post: Post, clock: Clock) -> None:
+    def __init__(self, mailbox: Mailbox, clock: Clock) -> None:
         self._mailbox = mailbox
-        self._deliver = post
         self._clock = clock
         self._engine: Engine | None = None
 
@@ -56,11 +58,11 @@ class EngineWork:
         while question := self._mailbox.take():
             self._answer(question)
 
-    def _post(self, report: Message) -> None:
+    def _reply(self, question: Question, report: Message) -> None:
         if self._mailbox.closed:
             return  # nobody listens any more
         try:
-            self._deliver(report)
+            question.reply(report)
         except Exception as error:  # a screen that went away is no reason to end
             log.record_bug(error)
 
@@ -91,7 +93,8 @@ class EngineWork:
         if isinstance(question, Load) and question.flag.is_set():
             return  # another model is wanted by now: this one's fate is no news
         # A copy: the error's traceback would keep the engine and its model alive.
-        self._post(question.failed(LmtuiError(error.title, error.detail, error.hint)))
+        copy = LmtuiError(error.title, error.detail, error.hint)
+        self._reply(question, question.failed(copy))
 
     def _give_up(self, question: Question) -> None:
         if isinstance(question, Load | Generate) or not self._mailbox.put_back(
@@ -101,7 +104,7 @@ class EngineWork:
 
     def _drop(self, question: Question) -> None:
         if isinstance(question, Job):
-            self._post(JobDropped(question.job))
+            self._reply(question, JobDropped(question.job))
 
     def _loaded(self) -> Engine:
         if self._engine is None:
@@ -114,7 +117,12 @@ class EngineWork:
         if self._engine is not None:
             self._engine = None
             gc.collect()  # a model is full of cycles, and two may not fit
-        reports = LoadReports(self._post, self._clock)
+
+        def post(fact: Message) -> None:
+            assert isinstance(fact, ModelFact)
+            self._reply(load, replace(fact, load=load.load))
+
+        reports = LoadReports(post, self._clock)
 
         def report(progress: Progress) -> None:
             if load.flag.is_set():
@@ -126,7 +134,7 @@ class EngineWork:
         finally:
             self._mailbox.done()  # from here on, ids and handles are of this engine
         if not load.flag.is_set():
-            self._post(ModelLoaded(engine.info, engine.capabilities))
+            post(ModelLoaded(engine.info, engine.capabilities))
 
     def _preview(self, preview: Preview) -> None:
         engine = self._loaded()
@@ -143,7 +151,7 @@ class EngineWork:
                 "it was looked at too long ago",
                 "Generate or type on to see a new one.",
             ) from error
-        self._post(PreviewReady(preview.revision, distribution))
+        self._reply(preview, PreviewReady(preview.revision, distribution))
 
     def _serve_previews(self) -> None:
         while preview := self._mailbox.take_preview():
@@ -158,8 +166,8 @@ class EngineWork:
             stop=lambda: self._unwanted(look),
         )
         logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
-        self._post(
-            DraftLooked(look.revision, trace.distribution, trace.tokens, logprob)
+        self._reply(
+            look, DraftLooked(look.revision, trace.distribution, trace.tokens, logprob)
         )
 
     def _unwanted(self, question: Question) -> bool:
@@ -172,10 +180,10 @@ class EngineWork:
             prompt = start
         else:
             prompt = engine.prompt(start, prefill=question.prefill)
-        self._post(GenerationStarted(question.job, prompt))
+        self._reply(question, GenerationStarted(question.job, prompt))
 
         def progress(done: int, total: int) -> None:
-            self._post(PromptProgressed(question.job, done, total))
+            self._reply(question, PromptProgressed(question.job, done, total))
             self._serve_previews()
 
         items = engine.generate(
@@ -185,11 +193,11 @@ class EngineWork:
             stop=question.flag.is_set,
             progress=progress,
         )
-        finish = self._stream(question.job, items)
-        self._post(GenerationFinished(question.job, finish))
+        finish = self._stream(question, items)
+        self._reply(question, GenerationFinished(question.job, finish))
 
-    def _stream(self, job: int, items: Iterator[Step | Finish]) -> Finish:
-        batch = StepBatch(job, self._post, self._clock)
+    def _stream(self, question: Generate, items: Iterator[Step | Finish]) -> Finish:
+        batch = StepBatch(question.job, partial(self._reply, question), self._clock)
         finish: Finish | None = None
         try:
             for item in items:
@@ -205,7 +213,7 @@ class EngineWork:
 
     def _score(self, score: Score) -> None:
         tokens = tuple(self._scored(score))
-        self._post(TokensScored(score.job, tokens))
+        self._reply(score, TokensScored(score.job, tokens))
 
     def _scored(self, score: Score) -> Iterator[ScoredToken]:
         engine, passage = self._loaded(), score.passage

@@ -24,7 +24,15 @@ from lmtui.errors import LmtuiError
 
 
 @dataclass
-class ModelLoadProgressed(Message):
+class ModelFact(Message):
+    """Something came up on the way to a model."""
+
+    load: int = field(default=0, kw_only=True)
+    """Which of the loads of this program it belongs to."""
+
+
+@dataclass
+class ModelLoadProgressed(ModelFact):
     """The loading of a model went on; `done` is None where nothing can be counted."""
 
     what: str
@@ -34,14 +42,14 @@ class ModelLoadProgressed(Message):
 
 
 @dataclass
-class ModelLoadWarned(Message):
+class ModelLoadWarned(ModelFact):
     """Something came up while a model was loaded that the user should know."""
 
     what: str
 
 
 @dataclass
-class ModelLoaded(Message):
+class ModelLoaded(ModelFact):
     """A model is ready; handles and ids of the one before mean nothing any more."""
 
     info: EngineInfo
@@ -49,7 +57,7 @@ class ModelLoaded(Message):
 
 
 @dataclass
-class ModelFailed(Message):
+class ModelFailed(ModelFact):
     """A model could not be loaded, and there is none now."""
 
     error: LmtuiError

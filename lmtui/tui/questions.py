@@ -19,6 +19,7 @@ from lmtui.engine.port import Engine
 from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress
+from lmtui.tui.batches import Post
 from lmtui.tui.messages import (
     GenerationFailed,
     LookFailed,
@@ -64,6 +65,8 @@ class Question(ABC):
     """Something to be done, and the flag that ends it early."""
 
     kind: ClassVar[Kind]
+    reply: Post
+    """Takes the answer: that of whoever asked. Called on the engine thread."""
     flag: Event = field(default_factory=Event, repr=False)
     """Raised when the answer is not wanted any more."""
 
@@ -90,11 +93,13 @@ class Load(Question):
     """Open an engine in place of the one there is."""
 
     kind = Kind.LOAD
+    load: int
+    """The asker's name for it."""
     open_engine: OpenEngine
 
     def failed(self, error: LmtuiError) -> Report:
         """As `ModelFailed`."""
-        return ModelFailed(error)
+        return ModelFailed(error, load=self.load)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

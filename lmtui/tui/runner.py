@@ -1,14 +1,15 @@
 """The only bridge between the screens and the engine thread.
 
-Owns the thread. Screens ask through the `Runner` and never wait; answers come as
-messages, each with the revision or the job it belongs to. Knows no widget; the
-engine comes from whoever calls `load`.
+Owns the thread, which all screens share. Each asks through a `Runner` of its own and
+never waits; the answers come to it alone, as messages, each with the revision or the
+job it belongs to. Knows no widget; the engine comes from whoever calls `load`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from threading import Thread
 from typing import Protocol
 
@@ -34,19 +35,14 @@ from lmtui.tui.questions import (
 class Runner(Protocol):
     """What a screen can ask of the engine; nothing here waits for an answer.
 
-    Of each kind of question one waits, the newest. The most urgent goes first:
-    preview, look, generate, score. Every job ends with exactly one message:
-    finished, scored, failed or dropped. Of looks and previews only the last is sure
-    to be answered. Job ids are the caller's and never used twice.
+    Of each kind of question one waits, the newest of the whole program. The most
+    urgent goes first: preview, look, generate, score. Every job ends with exactly one
+    message: finished, scored, failed or dropped. Of looks and previews only the last
+    is sure to be answered.
     """
 
-    def load(self, open_engine: OpenEngine) -> None:
-        """Open an engine in place of the one there is, which is let go of first.
-
-        Whatever runs is stopped and whatever waits is dropped. What is asked while
-        the engine opens waits for it, except what speaks in ids or handles, which
-        were the old one's. Ends with `ModelLoaded` or `ModelFailed`.
-        """
+    def number(self) -> int:
+        """A number for a revision or a job, which no screen ever had before."""
 
     def look(
         self,
@@ -97,27 +93,57 @@ class Runner(Protocol):
     def stop(self, job: int) -> None:
         """End a job within one token; a job that has ended stays as it is."""
 
-    def close(self, timeout: float = 0.8) -> bool:
-        """Stop everything and post nothing more; whether the thread has ended after
-        at most `timeout` seconds."""
-
 
 class EngineRunner:
-    """A `Runner` on one daemon thread, which makes every call to the engine.
+    """One daemon thread, which makes every call to the engine.
 
-    `post` is called from that thread and from the caller's, and must not block.
+    `post` takes what becomes known of the model. It and every screen's own are called
+    from that thread and from the asker's, and must not block.
     """
 
     def __init__(self, post: Post, clock: Clock = time.monotonic) -> None:
         self._mailbox = Mailbox()
         self._post = post
-        work = EngineWork(self._mailbox, post, clock)
+        self._numbers = count(1)
+        work = EngineWork(self._mailbox, clock)
         self._thread = Thread(target=work.run, name="engine", daemon=True)
         self._thread.start()
 
-    def load(self, open_engine: OpenEngine) -> None:
-        """Open an engine in place of the one there is."""
-        self._ask(Load(open_engine=open_engine))
+    def load(self, open_engine: OpenEngine) -> int:
+        """Open an engine in place of the one there is, which is let go of first;
+        returns the number that every fact about this load carries.
+
+        Whatever runs is stopped and whatever waits is dropped. What is asked while
+        the engine opens waits for it, except what speaks in ids or handles, which
+        were the old one's. Ends with `ModelLoaded` or `ModelFailed`, or silently when
+        another load has taken its place.
+        """
+        load = next(self._numbers)
+        question = Load(reply=self._post, load=load, open_engine=open_engine)
+        put(self._mailbox, question)
+        return load
+
+    def for_screen(self, post: Post) -> Runner:
+        """A runner whose answers all go to `post`."""
+        return ScreenRunner(self._mailbox, post, self._numbers)
+
+    def close(self, timeout: float = 0.8) -> bool:
+        """Stop everything and post nothing more; whether the thread has ended after
+        at most `timeout` seconds."""
+        self._mailbox.close()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+class ScreenRunner:
+    """A `Runner` for one screen."""
+
+    def __init__(self, mailbox: Mailbox, post: Post, numbers: Iterator[int]) -> None:
+        self._mailbox, self._post, self._numbers = mailbox, post, numbers
+
+    def number(self) -> int:
+        """A number that was never used before."""
+        return next(self._numbers)
 
     def look(
         self,
@@ -129,14 +155,16 @@ class EngineRunner:
         top: int = 20,
     ) -> None:
         """Read a message that is being written."""
-        self._ask(
+        put(
+            self._mailbox,
             Look(
+                reply=self._post,
                 revision=revision,
                 messages=tuple(messages),
                 draft=draft,
                 settings=settings,
                 top=top,
-            )
+            ),
         )
 
     def preview(
@@ -148,14 +176,16 @@ class EngineRunner:
         count: int = 20,
     ) -> None:
         """Draw an earlier distribution again."""
-        self._ask(
+        put(
+            self._mailbox,
             Preview(
+                reply=self._post,
                 revision=revision,
                 handle=handle,
                 settings=settings,
                 start=start,
                 count=count,
-            )
+            ),
         )
 
     def generate(
@@ -169,29 +199,35 @@ class EngineRunner:
     ) -> None:
         """Answer a conversation, or go on after the ids of a prompt."""
         begin = start if isinstance(start, Prompt) else tuple(start)
-        self._ask(
-            Generate(job=job, start=begin, settings=settings, prefill=prefill, top=top)
+        put(
+            self._mailbox,
+            Generate(
+                reply=self._post,
+                job=job,
+                start=begin,
+                settings=settings,
+                prefill=prefill,
+                top=top,
+            ),
         )
 
     def score(self, job: int, passage: TextAfter | TokensAfter) -> None:
         """Say what the model thinks of a text."""
-        self._ask(Score(job=job, passage=passage))
+        put(self._mailbox, Score(reply=self._post, job=job, passage=passage))
 
     def stop(self, job: int) -> None:
         """End a job within one token."""
         if dropped := self._mailbox.stop(job):
-            self._drop(dropped)
+            drop(self._mailbox, dropped)
 
-    def close(self, timeout: float = 0.8) -> bool:
-        """Stop everything; whether the thread has ended."""
-        self._mailbox.close()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
 
-    def _ask(self, question: Question) -> None:
-        for displaced in self._mailbox.put(question):
-            self._drop(displaced)
+def put(mailbox: Mailbox, question: Question) -> None:
+    """Let a question wait; whose it displaces is told."""
+    for displaced in mailbox.put(question):
+        drop(mailbox, displaced)
 
-    def _drop(self, question: Question) -> None:
-        if isinstance(question, Job) and not self._mailbox.closed:
-            self._post(JobDropped(question.job))
+
+def drop(mailbox: Mailbox, question: Question) -> None:
+    """Tell the asker that a job ends without a result."""
+    if isinstance(question, Job) and not mailbox.closed:
+        question.reply(JobDropped(question.job))

@@ -92,7 +92,7 @@ async def chat(
     def open_engine(_: Any) -> Any:
         return engine or FakeEngine(answers=["one two three"])
 
-    app = LmtuiApp(opened or open_engine, sampling=SETTINGS)
+    app = LmtuiApp(lambda _: opened or open_engine, sampling=SETTINGS)
     async with app.run_test(size=size) as pilot:
         running = Chat(app, pilot)
         if ready:

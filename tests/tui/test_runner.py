@@ -13,6 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Condition, Event
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.tui.batches import Post
 from lmtui.tui.messages import (
     DraftLooked,
     GenerationFailed,
@@ -50,7 +52,7 @@ from lmtui.tui.messages import (
     TokensScored,
 )
 from lmtui.tui.questions import TextAfter, TokensAfter
-from lmtui.tui.runner import EngineRunner, Runner
+from lmtui.tui.runner import EngineRunner
 from tests.fakes import FakeEngine
 from tests.test_imports import loaded_by
 
@@ -130,13 +132,28 @@ def running_clock() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
+class Bridge:
+    """The engine's runner and one screen's, in one; all answers go to the screen."""
+
+    def __init__(self, post: Post, clock: Callable[[], float]) -> None:
+        self.engine = EngineRunner(post, clock)
+        self.load, self.close = self.engine.load, self.engine.close
+        asked = self.engine.for_screen(post)
+        self.look, self.preview, self.generate = (
+            asked.look,
+            asked.preview,
+            asked.generate,
+        )
+        self.score, self.stop = asked.score, asked.stop
+
+
 @contextmanager
 def running(
     engine: FakeEngine | None = None, clock: Callable[[], float] | None = None
-) -> Iterator[tuple[Screen, Runner]]:
+) -> Iterator[tuple[Screen, Bridge]]:
     """A runner with its screen, and with a model where one is given."""
     screen = Screen()
-    runner = EngineRunner(screen.post, clock or running_clock())
+    runner = Bridge(screen.post, clock or running_clock())
     try:
         if engine:
             runner.load(lambda _: engine)
@@ -144,6 +161,14 @@ def running(
         yield screen, runner
     finally:
         assert runner.close(SECONDS)
+
+
+def without_handles(steps: list[Step]) -> list[Step]:
+    """The steps as any engine would make them: a handle is never given out twice."""
+    return [
+        replace(step, distribution=replace(step.distribution, handle=0))
+        for step in steps
+    ]
 
 
 def verbs(engine: FakeEngine) -> list[str]:
@@ -163,7 +188,7 @@ async def test_a_running_program_gets_its_messages_in_order() -> None:
 
     program = Program()
     async with program.run_test():
-        runner = EngineRunner(program.post_message, running_clock())
+        runner = Bridge(program.post_message, running_clock())
         runner.load(lambda _: FakeEngine([ANSWER]))
         runner.generate(1, HELLO, PLAIN)
         await asyncio.wait_for(ended.wait(), SECONDS)
@@ -383,7 +408,7 @@ def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None
     assert screen.kinds().index("PreviewReady") == screen.kinds().index(
         "StepsArrived"
     ) + len(screen.steps(1)[:3])
-    assert screen.steps(1) == undisturbed.steps(1)
+    assert without_handles(screen.steps(1)) == without_handles(undisturbed.steps(1))
 
 
 def test_a_preview_of_an_unknown_position_fails_alone() -> None:
@@ -467,7 +492,7 @@ def test_a_stop_for_a_job_that_ended_changes_nothing() -> None:
 
 def test_quitting_while_an_answer_streams() -> None:
     gate, screen = Gate(at=3), Screen()
-    runner = EngineRunner(screen.post, running_clock())
+    runner = Bridge(screen.post, running_clock())
     runner.load(lambda _: FakeEngine([ANSWER], on_token=gate))
     runner.generate(1, HELLO, PLAIN)
     gate.wait()
@@ -482,7 +507,7 @@ def test_quitting_while_an_answer_streams() -> None:
 
 
 def test_closing_an_idle_runner_ends_its_thread() -> None:
-    runner = EngineRunner(Screen().post)
+    runner = Bridge(Screen().post, running_clock())
     assert runner.close()
     assert runner.close()
 
@@ -550,7 +575,7 @@ def test_a_screen_that_went_away_does_not_end_the_thread(
             raise RuntimeError("the event loop is closed")
         screen.post(report)
 
-    runner = EngineRunner(post, running_clock())
+    runner = Bridge(post, running_clock())
     runner.load(lambda _: FakeEngine(["a"]))
     runner.generate(1, HELLO, PLAIN)
     screen.wait(GenerationFinished)
@@ -586,10 +611,10 @@ def test_progress_of_a_load_is_forwarded() -> None:
         loaded = screen.wait(ModelLoaded)
     # On a standing clock the one in the middle is one too many.
     assert screen.reports == [
-        ModelLoadProgressed("fetching", 0, 9),
-        ModelLoadWarned("it is large"),
-        ModelLoadProgressed("fetching", 9, 9),
-        ModelLoadProgressed("loading", None, None, "layers"),
+        ModelLoadProgressed("fetching", 0, 9, load=1),
+        ModelLoadWarned("it is large", load=1),
+        ModelLoadProgressed("fetching", 9, 9, load=1),
+        ModelLoadProgressed("loading", None, None, "layers", load=1),
         loaded,
     ]
     assert loaded.info.model == "tiny"
@@ -672,6 +697,42 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
     assert [loaded.info.model for loaded in screen.all(ModelLoaded)] == ["second"]
     assert screen.kinds() == ["ModelLoaded"]
     assert not outlived
+
+
+def test_each_screen_gets_its_own_answers() -> None:
+    gate, first, second = Gate(at=2), Screen(), Screen()
+    with running(FakeEngine([ANSWER, "another"], on_token=gate)) as (app, runner):
+        one = runner.engine.for_screen(first.post)
+        other = runner.engine.for_screen(second.post)
+        jobs = one.number(), other.number(), one.number()
+        one.generate(jobs[0], HELLO, PLAIN)
+        gate.wait()
+        one.generate(jobs[2], HELLO, PLAIN)
+        other.generate(jobs[1], HELLO, PLAIN)  # takes the place of the one before
+        other.score(other.number(), TextAfter(HELLO, "h"))
+        gate.open()
+        second.wait(TokensScored)
+    assert len({*jobs}) == 3
+    assert app.kinds() == ["ModelLoaded"]
+    assert set(first.ended()) == {jobs[0], jobs[2]}
+    assert first.all(JobDropped) == [JobDropped(jobs[2])]
+    assert second.ended()[0] == jobs[1]
+    assert "".join(step.piece for step in first.steps(jobs[0])) == ANSWER
+    assert "".join(step.piece for step in second.steps(jobs[1])) == "another"
+
+
+def test_a_handle_of_a_model_that_is_gone_draws_nothing() -> None:
+    with running(FakeEngine(name="old")) as (screen, runner):
+        runner.look(1, HELLO, "h", PLAIN)
+        handle = screen.wait(DraftLooked).distribution.handle
+        runner.load(lambda _: FakeEngine(name="new"))
+        screen.wait(ModelLoaded, 2)
+        runner.look(2, HELLO, "h", PLAIN)
+        other = screen.wait(DraftLooked, 2).distribution.handle
+        runner.preview(3, handle, PLAIN)
+        assert screen.wait(PreviewFailed).revision == 3
+    assert handle != other
+    assert not screen.all(PreviewReady)
 
 
 JOBS = st.lists(

@@ -1,13 +1,13 @@
 """The chat: talk, and watch every distribution beside the words.
 
-Owns the conversation on screen and what each key does to it. The engine is asked
+Owns what is said in the conversation and what each key does to it. The engine is asked
 through the runner and answers by messages; a handler here makes every change, and an
 answer to an older question is dropped. Knows no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -17,14 +17,12 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
-from lmtui.chat.tree import Conversation
-from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
+from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
 from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
-from lmtui.tui.questions import OpenEngine, TextAfter
 from lmtui.tui.runner import Runner
-from lmtui.tui.screens.live import LiveScreen
+from lmtui.tui.screens.tokens import TokensScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -52,7 +50,7 @@ _NOTES = {
 }
 
 
-class ChatScreen(LiveScreen):
+class ChatScreen(TokensScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "chat.tcss"
@@ -63,25 +61,18 @@ class ChatScreen(LiveScreen):
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
                 tooltip="Let the last answer go on from exactly where it stands."),
-        Binding("f3", "tokens", "Tokens", id="chat.tokens",
-                tooltip="Show the message in focus, or the last one, as tokens."),
     ]  # fmt: skip
 
     def __init__(
         self,
         make_runner: Callable[[Post], Runner],
-        open_engine: OpenEngine,
         *,
         sampling: SamplingSettings,
         system: str = "",
     ) -> None:
-        super().__init__(make_runner, open_engine, sampling=sampling)
-        self._conversation = Conversation(system)
-        self._job = 0  # of the answer that is being made, 0 for none
-        self._scoring = 0
+        super().__init__(make_runner, sampling=sampling, system=system)
         self._reply: Node | None = None
         self._revision = 0
-        self._inspected = self._conversation.root
         self._waiting = ""  # sent before there was a model
 
     def compose(self) -> ComposeResult:
@@ -111,6 +102,16 @@ class ChatScreen(LiveScreen):
         else:
             self._look()
 
+    def model_missing(self) -> None:
+        """What waited for the model goes back to the prompt."""
+        self._take_back()
+
+    def _take_back(self) -> bool:
+        waiting, self._waiting = self._waiting, ""
+        if waiting:
+            self.query_one(PromptField).give_back(waiting)
+        return bool(waiting)
+
     def to_text(self) -> None:
         """Focus the prompt."""
         self.query_one(PromptField).focus()
@@ -129,7 +130,7 @@ class ChatScreen(LiveScreen):
     def _look(self) -> None:
         if self._info is None or self._job:
             return
-        self._revision = next(self._numbers)
+        self._revision = self.runner.number()
         draft = self.query_one(PromptField).text
         self.runner.look(
             self._revision, self._conversation.messages(), draft, self._settings
@@ -157,12 +158,12 @@ class ChatScreen(LiveScreen):
     @on(PromptField.Submitted)
     async def answer(self, event: PromptField.Submitted) -> None:
         """The user sent a prompt."""
-        if self._info is None:
+        if self._job or self._waiting:
+            self.query_one(PromptField).give_back(event.text)
+            self.notify("An answer is on its way; Esc stops it.")
+        elif self._info is None:
             self._waiting = event.text
             self._status.state = "your message is sent once the model is there"
-        elif self._job:
-            self.query_one(PromptField).give_back(event.text)
-            self.notify("An answer is being made; Esc stops it.")
         else:
             await self._say(event.text)
 
@@ -178,12 +179,12 @@ class ChatScreen(LiveScreen):
         await transcript.add(view)
         self._start(self._conversation.messages(asked.id))
 
-    def _start(self, begin: tuple[object, ...] | Prompt) -> None:
-        self._job = next(self._numbers)
+    def _start(self, begin: Sequence[Message] | Prompt, prefill: str = "") -> None:
+        self._job = self.runner.number()
         self._panel.title = "Next token"
         self._status.state = "reading the prompt"
         self._strip.reset(info=self._info)
-        self.runner.generate(self._job, begin, self._settings)  # type: ignore[arg-type]
+        self.runner.generate(self._job, begin, self._settings, prefill=prefill)
 
     @on(facts.GenerationStarted)
     def keep_prompt(self, event: facts.GenerationStarted) -> None:
@@ -220,7 +221,8 @@ class ChatScreen(LiveScreen):
         self._job = 0
         self._reply = self._conversation.finish(self._reply.id, event.finish)
         self._strip.finish(event.finish)
-        self._status.state = "ready"
+        if self._info is not None:
+            self._status.state = "ready"
         if view := self._view(self._reply):
             await view.grow(event.finish.piece)
             await view.complete()
@@ -229,19 +231,27 @@ class ChatScreen(LiveScreen):
     @on(facts.GenerationFailed)
     async def return_prompt(self, event: facts.GenerationFailed) -> None:
         """Nothing is lost: what was written goes back to the prompt."""
-        if event.job != self._job or self._reply is None:
-            return
-        self._job = 0
-        self._reply = self._conversation.fail(self._reply.id)
-        self._status.state = "ready"
-        self._show_error(event.error)
-        if self._reply.content:
-            if view := self._view(self._reply):
+        if event.job == self._job and self._reply is not None:
+            self._show_error(event.error)
+            await self._break_off(self._conversation.fail(self._reply.id), "broke off")
+
+    @on(facts.JobDropped)
+    async def end_dropped(self, event: facts.JobDropped) -> None:
+        """Another model was wanted before the answer began."""
+        if event.job == self._job and self._reply is not None:
+            await self._break_off(self._conversation.stop(self._reply.id), "stopped")
+
+    async def _break_off(self, reply: Node, note: str) -> None:
+        self._job, self._reply = 0, reply
+        if self._info is not None:
+            self._status.state = "ready"
+        if reply.content:
+            if view := self._view(reply):
                 await view.complete()
-                view.set_note("broke off")
+                view.set_note(note)
             return
-        asked = self._conversation.node(self._reply.parent or 0)
-        for node in (self._reply, asked):
+        asked = self._conversation.node(reply.parent or 0)
+        for node in (reply, asked):
             if view := self._view(node):
                 await view.remove()
         self.query_one(PromptField).give_back(asked.content)
@@ -250,15 +260,15 @@ class ChatScreen(LiveScreen):
 
     def action_stop(self) -> None:
         """Stop the answer, close the tokens, or go back to the prompt."""
-        if not self.stop_work() and self.has_class("-tokens"):
-            self.remove_class("-tokens")
+        if not self.stop_work():
+            self.close_tokens()
         self.to_text()
 
     def stop_work(self) -> bool:
-        """Stop the answer, if one is being made."""
+        """Stop the answer, or take back what was sent before there was a model."""
         if self._job:
             self.runner.stop(self._job)
-        return bool(self._job)
+        return bool(self._job) or self._take_back()
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one."""
@@ -275,12 +285,26 @@ class ChatScreen(LiveScreen):
     async def action_go_on(self) -> None:
         """Let the last answer go on from exactly where it stands."""
         leaf = self._conversation.leaf
-        prompt = leaf.continuation
-        if self._job or self._info is None or prompt is None:
+        if self._job or self._info is None or leaf.parent is None:
             return
-        self._reply = self._conversation.resume(leaf.id, settings=self._settings)
+        if leaf.role != "assistant":
+            return
+        prompt = leaf.continuation
+        if prompt is not None and self.written_here(leaf.model):
+            self._reply = self._conversation.resume(leaf.id, settings=self._settings)
+            await self._redraw()
+            self._start(prompt)
+            return
+        # Another model's ids mean nothing to this one; its words do.
+        self._reply = self._conversation.reply(
+            leaf.parent,
+            model=self._info.model,
+            settings=self._settings,
+            prefill=leaf.content,
+        )
         await self._redraw()
-        self._start(prompt)
+        before = self._conversation.messages(leaf.parent)
+        self._start(before, prefill=leaf.content)
 
     async def _redraw(self) -> None:
         """Draw the active branch, of which the last message grows."""
@@ -297,51 +321,6 @@ class ChatScreen(LiveScreen):
             for node in nodes
         ]
         await self.query_one(Transcript).show(views)
-
-    def action_tokens(self) -> None:
-        """Show a message as tokens, or the conversation again."""
-        if self.has_class("-tokens"):
-            self.remove_class("-tokens")
-            self.query_one(PromptField).focus()
-            return
-        focused = self.focused
-        wanted = focused.key if isinstance(focused, MessageView) else None
-        path = [n for n in self._conversation.path[1:] if n.content]
-        node = next(
-            (n for n in path if str(n.id) == wanted), path[-1] if path else None
-        )
-        if node is None or self._job:
-            return
-        self._inspected = node
-        if node.tokens:
-            self._open_tokens(node)
-            return
-        self._scoring = next(self._numbers)
-        before = self._conversation.messages(node.parent)
-        self.runner.score(self._scoring, TextAfter(before, node.content))
-
-    @on(facts.TokensScored)
-    def keep_scores(self, event: facts.TokensScored) -> None:
-        """A written message was scored: show its tokens."""
-        if event.job == self._scoring:
-            node = self._conversation.score(self._inspected.id, event.tokens)
-            self._open_tokens(node)
-
-    def _open_tokens(self, node: Node) -> None:
-        self._inspected = node
-        self.add_class("-tokens")
-        tokens = self.query_one(TokenView)
-        tokens.show(node.tokens)
-        tokens.focus()
-        self.show_token(TokenView.TokenSelected(0))
-
-    @on(TokenView.TokenSelected)
-    def show_token(self, event: TokenView.TokenSelected) -> None:
-        """The panel shows the step that the cursor is on."""
-        if self._inspected.steps and event.index < len(self._inspected.steps):
-            step = self._inspected.steps[event.index]
-            self._panel.title = f"Token {event.index + 1}"
-            self._panel.show(step.distribution, chosen=step.id)
 
     @on(Transcript.LinkChosen)
     def show_link(self, event: Transcript.LinkChosen) -> None:

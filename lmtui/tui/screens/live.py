@@ -1,14 +1,14 @@
-"""A screen with a model behind it and the panel beside it.
+"""A screen that shows what the model does, with the panel beside it.
 
-Owns what every such screen does alike: loading the model, the sampler's settings, the
-panel's pages and previews, errors. What the screen is for is its subclass's. The engine
-is asked through the runner and answers by messages. Knows no torch.
+Owns what every such screen does alike: following what becomes of the model, the
+sampler's settings, the panel's pages and previews, errors. What the screen is for is
+its subclass's. The engine is asked through the runner and answers by messages. Knows
+no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import ClassVar
 
 from textual import on
@@ -21,7 +21,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
-from lmtui.tui.questions import OpenEngine
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.runner import Runner
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -50,29 +50,25 @@ class LiveScreen(Screen[None]):
     ]  # fmt: skip
 
     def __init__(
-        self,
-        make_runner: Callable[[Post], Runner],
-        open_engine: OpenEngine,
-        *,
-        sampling: SamplingSettings,
+        self, make_runner: Callable[[Post], Runner], *, sampling: SamplingSettings
     ) -> None:
         super().__init__()
         self.runner = make_runner(self.post_message)
-        """The bridge to the engine; whoever ends the program closes it."""
-        self._open_engine = open_engine
+        """The bridge to the engine, whose answers come to this screen."""
         self._settings = sampling
         self._info: EngineInfo | None = None
-        self._numbers = count(1)
         self._previewed = 0
 
     def on_mount(self) -> None:
-        """Begin to load; everything else can be used meanwhile."""
-        self._panel.clear("The model is loading.")
-        self._status.state = "loading the model"
-        self.runner.load(self._open_engine)
+        """Follow the model from what it is now."""
+        self.watch(self.app, "model", self.follow_model)
 
     def model_ready(self) -> None:
         """There is a model now."""
+        raise NotImplementedError
+
+    def model_missing(self) -> None:
+        """There is none, and none will come of itself."""
         raise NotImplementedError
 
     def stop_work(self) -> bool:
@@ -97,32 +93,21 @@ class LiveScreen(Screen[None]):
 
     # The model.
 
-    @on(facts.ModelLoadProgressed)
-    def show_loading(self, event: facts.ModelLoadProgressed) -> None:
-        """Say what is being loaded and how far it is."""
-        part = f" {event.done / event.total:.0%}" if event.done and event.total else ""
-        self._status.state = f"{visible_line(event.what)}{part}"
-
-    @on(facts.ModelLoadWarned)
-    def show_warning(self, event: facts.ModelLoadWarned) -> None:
-        """Pass a warning on."""
-        self.notify(visible(event.what), severity="warning", markup=False)
-
-    @on(facts.ModelLoaded)
-    def begin(self, event: facts.ModelLoaded) -> None:
-        """A model is there."""
-        self._info = event.info
-        self._status.show_info(event.info)
-        self._status.state = "ready"
-        self._strip.reset(info=event.info)
-        self.model_ready()
-
-    @on(facts.ModelFailed)
-    def show_no_model(self, event: facts.ModelFailed) -> None:
-        """There is no model: say why and what to do."""
-        self._status.state = "no model"
-        self._panel.clear(f"{event.error}. {event.error.hint}")
-        self._show_error(event.error)
+    def follow_model(self, state: ModelState) -> None:
+        """Show what became of the model; everything can be used meanwhile."""
+        self._info = state.info
+        self._status.show_info(state.info)
+        if state.info is not None:
+            self._status.state = "ready"
+            self._strip.reset(info=state.info)
+            self.model_ready()
+        elif state.error is not None:
+            self._status.state = "no model"
+            self._panel.clear(f"{state.error}. {state.error.hint}")
+            self.model_missing()
+        else:
+            self._status.state = state.words
+            self._panel.clear("The model is loading.")
 
     def _show_error(self, error: LmtuiError) -> None:
         text = visible("\n".join(part for part in (error.detail, error.hint) if part))
@@ -145,7 +130,7 @@ class LiveScreen(Screen[None]):
         self._preview(event.handle, event.start, event.count)
 
     def _preview(self, handle: int, start: int, rows: int) -> None:
-        self._previewed = next(self._numbers)
+        self._previewed = self.runner.number()
         self.runner.preview(self._previewed, handle, self._settings, start, rows)
 
     @on(facts.PreviewReady)
@@ -155,6 +140,12 @@ class LiveScreen(Screen[None]):
         same = shown is not None and shown.handle == event.distribution.handle
         if event.revision == self._previewed and same:
             self._panel.show(event.distribution, chosen=self._panel.chosen)
+
+    @on(facts.PreviewFailed)
+    def show_preview_failed(self, event: facts.PreviewFailed) -> None:
+        """What is drawn stays as it is; say why."""
+        if event.revision == self._previewed:
+            self._status.state = visible_line(event.error.title)
 
     # Keys.
 

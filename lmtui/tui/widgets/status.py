@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible_line
+from lmtui.tui.model_state import described
 
 
 class Status(Static):
@@ -36,7 +37,6 @@ class Status(Static):
         line = Content(" · ".join(parts))
         return line.truncate(max(1, self.size.width - 2), ellipsis=True)
 
-    def show_info(self, info: EngineInfo) -> None:
-        """Name the model."""
-        name = visible_line(info.model)
-        self.model = f"{name} · {info.precision} {info.dtype} · {info.device}"
+    def show_info(self, info: EngineInfo | None) -> None:
+        """Name the model, if there is one."""
+        self.model = f"{visible_line(info.model)} · {described(info)}" if info else ""

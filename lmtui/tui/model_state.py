@@ -1,0 +1,86 @@
+"""Which model the program has, or is on the way to.
+
+Owns the one value that every screen shows, and the words for it. Knows no screen and
+no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lmtui.engine.types import EngineInfo
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+from lmtui.text import visible_line
+from lmtui.tui.messages import ModelLoadProgressed
+
+DEFAULT = "default"
+LOADING = "loading the model"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """The model that is wanted, and how far it is."""
+
+    wanted: str = DEFAULT
+    """What `--model` would take."""
+    info: EngineInfo | None = None
+    """What is loaded; None while it loads and when it can't be."""
+    doing: str = ""
+    """What is being done to get it, and how much of it."""
+    share: float | None = None
+    """How much of that is done, from 0 to 1, where it can be counted."""
+    error: LmtuiError | None = None
+    """Why there is none."""
+    before: str = ""
+    """What `--model` would take for the model in use before this one, if any."""
+
+    @property
+    def name(self) -> str:
+        """The wanted model's name, safe to draw."""
+        return shown_name(self.wanted)
+
+    @property
+    def loading(self) -> bool:
+        """Whether it is on its way."""
+        return self.info is None and self.error is None
+
+    @property
+    def words(self) -> str:
+        """How it is with the model, in a line."""
+        if self.error:
+            return visible_line(self.error.title)
+        if self.info is None:
+            return self.doing or LOADING
+        return f"ready · {described(self.info)} · context {self.info.context:,}"
+
+    def switched(self, wanted: str) -> ModelState:
+        """Another model is wanted, or this one once more."""
+        if self.info is None:
+            return replace(self, wanted=wanted, doing="", share=None, error=None)
+        return ModelState(wanted, before=self.wanted)
+
+    def progressed(self, event: ModelLoadProgressed) -> ModelState:
+        """It is further."""
+        share = event.done / event.total if event.done and event.total else None
+        part = "" if share is None else f" {share:.0%}"
+        doing = f"{visible_line(event.what)}{part}"
+        return replace(self, info=None, error=None, doing=doing, share=share)
+
+    def loaded(self, info: EngineInfo) -> ModelState:
+        """It is there."""
+        return replace(self, info=info, doing="", share=None, error=None)
+
+    def failed(self, error: LmtuiError) -> ModelState:
+        """It can't be had."""
+        return replace(self, info=None, doing="", share=None, error=error)
+
+
+def shown_name(wanted: str) -> str:
+    """The name of a model, safe to draw."""
+    return catalogue.DEFAULT if wanted == DEFAULT else visible_line(wanted)
+
+
+def described(info: EngineInfo) -> str:
+    """How a model is computed."""
+    return f"{info.precision} {info.dtype} · {info.device}"
