@@ -18,7 +18,6 @@ from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.table import table
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
-from lmtui.models.catalogue import Entry
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -85,12 +84,12 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
       lmtui models show qwen3-0.6b
       lmtui models show ./model.gguf --json
     """
-    from lmtui.models import describe, hardware, source
+    from lmtui.models import describe, fit, hardware, source
 
     facts = describe.facts_of(source.resolve(name))
     weights = facts.get("parameters")
     if isinstance(weights, int):
-        facts["fits"] = _fits(weights, hardware.available_ram())
+        facts["fits"] = fit.fits(weights, hardware.available_ram())
     output = Output()
     if json:
         output.event({"event": "model", **facts})
@@ -155,15 +154,6 @@ def _size(count: int) -> str:
     return disk.size(count)
 
 
-def _count(parameters: int) -> str:
-    """A number of weights as people say it: `135M`, `1.7B`."""
-    if parameters < 1_000_000:
-        return f"{parameters:,}"
-    if parameters < 1_000_000_000:
-        return f"{parameters / 1e6:.0f}M"
-    return f"{parameters / 1e9:.1f}B"
-
-
 def _say(key: str, value: Fact) -> str:
     """A fact in words."""
     if isinstance(value, bool):
@@ -178,48 +168,24 @@ def _what(item: Item) -> str:
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
 
 
-def _fits(parameters: int, have: int) -> str:
-    from lmtui.models import fit
-
-    for dtype, word in (("float32", "yes"), ("bfloat16", "bfloat16")):
-        if fit.bytes_needed(parameters, dtype) <= have:
-            return word
-    return "no"
-
-
-def _is_here(entry: Entry, here: set[str]) -> bool:
-    return (entry.name if entry.is_default else entry.hub_id.lower()) in here
-
-
 def _catalogue_table(here: set[str], *, terminal: bool) -> str:
-    from lmtui.models import hardware
+    from lmtui.models import hardware, listing
 
-    have = hardware.available_ram()
-    rows = [
-        [
-            entry.name,
-            _count(entry.parameters),
-            ("" if entry.is_default else "≈ ") + _size(entry.download),
-            _fits(entry.parameters, have),
-            "yes" if _is_here(entry, here) else "",
-            entry.note,
-        ]
-        for entry in catalogue.CATALOGUE
-    ]
-    headings = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
-    return table(headings, rows, right=(1, 2), terminal=terminal)
+    found = listing.catalogue_rows(here, hardware.available_ram())
+    rows = [row.cells for row in found]
+    return table(listing.HEADINGS, rows, right=(1, 2), terminal=terminal)
 
 
 def _list_events(items: list[Item], here: set[str]) -> Iterator[Event]:
-    from lmtui.models import describe, hardware
+    from lmtui.models import describe, fit, hardware, listing
 
     have = hardware.available_ram()
     for entry in catalogue.CATALOGUE:
         yield {
             "event": "entry",
             **describe.entry_facts(entry),
-            "fits": _fits(entry.parameters, have),
-            "here": _is_here(entry, here),
+            "fits": fit.fits(entry.parameters, have),
+            "here": listing.is_here(entry, here),
         }
     for item in items:
         fact = {"name": item.name, "kind": item.kind, "path": str(item.path)}

@@ -26,6 +26,15 @@ def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int
     return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
 
 
+def fits(parameters: int, have: int) -> str:
+    """Whether a model of so many weights fits into `have` bytes: yes, only in
+    bfloat16, or no."""
+    for dtype, word in (("float32", "yes"), ("bfloat16", "bfloat16")):
+        if bytes_needed(parameters, dtype) <= have:
+            return word
+    return "no"
+
+
 def require_memory(
     parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
 ) -> None:

@@ -14,7 +14,17 @@ from typing import Literal
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, digests, fetch, gguf_cache, local_hub, source
+from lmtui.models import (
+    catalogue,
+    digests,
+    disk,
+    fetch,
+    gguf_cache,
+    hardware,
+    listing,
+    local_hub,
+    source,
+)
 
 Kind = Literal["default", "hub", "copy"]
 
@@ -42,6 +52,25 @@ def inventory() -> Iterator[Item]:
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
     for folder, name, size in gguf_cache.copies():
         yield Item(name, "copy", folder, size)
+
+
+def rows() -> list[listing.Row]:
+    """The catalogue, and after it the other models that are here and can be used."""
+    items = [item for item in inventory() if item.complete]
+    here = {item.name.lower() for item in items}
+    others = [
+        listing.Row(
+            name=item.name,
+            weights="",
+            download="",
+            fits="",
+            here="yes",
+            note=f"on this machine, {disk.size(item.bytes)}",
+        )
+        for item in items
+        if item.kind == "hub" and catalogue.find(item.name) is None
+    ]
+    return [*listing.catalogue_rows(here, hardware.available_ram()), *others]
 
 
 def items_of(found: source.Source) -> list[Item]:
