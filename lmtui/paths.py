@@ -38,6 +38,11 @@ def config_file() -> Path:
     return (root or platformdirs.user_config_path(APP)) / "config.toml"
 
 
+def themes_folder() -> Path:
+    """The user's own themes, which need not exist."""
+    return config_file().parent / "themes"
+
+
 def models_folder() -> Path:
     """Fetched models: too large to lose to a cache cleaner."""
     return _folder("models", lambda app: platformdirs.user_data_path(app) / "models")

@@ -1,31 +1,49 @@
-"""`lmtui config`: every setting, its value, where it came from, what it means."""
+"""`lmtui config`: every setting and every key, where it came from, what it means."""
 
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from lmtui import config as settings_of
 from lmtui import paths
 from lmtui.cli import options
+from lmtui.cli.edge import note
 from lmtui.cli.output import Output
+from lmtui.cli.table import table
 from lmtui.config import Settings
 from lmtui.text import visible_line
 
+if TYPE_CHECKING:
+    from lmtui.tui.keys import Bound
 
-def config(json: options.Json = False) -> None:
+Keys = Annotated[
+    bool, typer.Option("--keys", help="Show the keys of the screens instead.")
+]
+
+
+def config(keys: Keys = False, json: options.Json = False) -> None:
     """Show each setting, its value and where it came from.
 
     A flag wins over the environment (LMTUI_TEMPERATURE=0.5), that over the settings
     file (temperature = 0.5 under [sampling]), and that over the default.
 
+    Keys are set in the file alone, by the names that --keys shows: under [keys],
+    "chat.regenerate" = "f5,ctrl+r" gives Regenerate these two in place of its own.
+
     \b
     Examples:
       lmtui config
+      lmtui config --keys
       LMTUI_SEED=7 lmtui config --json
     """
     settings = settings_of.load()
     output = Output()
-    if json:
+    if keys:
+        _show_keys(settings, output, json=json)
+    elif json:
         _write_json(settings, output)
     else:
         _write_manual(settings, output)
@@ -48,16 +66,53 @@ def _write_json(settings: Settings, output: Output) -> None:
                 "meaning": settings_of.meaning(name),
             }
         )
+    for name, keys in settings.keys.items():
+        output.event({"event": "own_key", "id": name, "keys": keys})
+
+
+def _show_keys(settings: Settings, output: Output, *, json: bool) -> None:
+    from lmtui.tui import keys
+
+    bound = keys.all_bound()
+    user = keys.user_keys(settings.keys, bound=bound)
+    for notice in user.notices:
+        note(f"note: [keys] {notice}\n")
+    if json:
+        for item in bound:
+            output.event(
+                {
+                    "event": "key",
+                    "id": item.id,
+                    "keys": user.keymap.get(item.id, ",".join(item.keys)).split(","),
+                    "default": list(item.keys),
+                    "source": "file" if item.id in user.keymap else "default",
+                    "name": item.name,
+                    "meaning": item.what,
+                }
+            )
+        return
+    rows = [_key_row(item, user.keymap.get(item.id)) for item in bound]
+    headings = ("ID", "KEYS", "WHAT IT DOES")
+    output.text(table(headings, rows, terminal=output.is_terminal))
+
+
+def _key_row(item: Bound, users: str | None) -> tuple[str, str, str]:
+    shown = users or ",".join(item.keys)
+    mark = " (yours)" if users else ""
+    return item.id, shown.replace(",", ", ") + mark, item.what.rstrip(".")
 
 
 def _write_manual(settings: Settings, output: Output) -> None:
     file = paths.config_file()
     state = "" if file.exists() else " (not there)"
-    output.text(f"settings file: {visible_line(str(file))}{state}\n")
+    place = visible_line(str(file))
+    output.text(f"settings file: {place}{state}\n")
     for name in settings_of.names():
         output.text(f"\n{_headline(settings, name)}\n")
         meaning = textwrap.fill(settings_of.meaning(name), 76)
         output.text(textwrap.indent(meaning, "    ") + "\n")
+    for name, keys in settings.keys.items():
+        output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({place})\n")
 
 
 def _headline(settings: Settings, name: str) -> str:

@@ -39,6 +39,8 @@ Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
 Threads = Annotated[int | None, _model("threads", "N")]
 Context = Annotated[int | None, _model("context", "N")]
 
+Theme = Annotated[str | None, _option("theme", "NAME", "Screen")]
+
 Temperature = Annotated[float | None, _drawing("temperature", "T")]
 TopK = Annotated[int | None, _drawing("top_k", "K")]
 TopP = Annotated[float | None, _drawing("top_p", "P")]

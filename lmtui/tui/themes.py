@@ -89,6 +89,10 @@ class Themes:
         """The theme of that name."""
         return next((theme for theme in self.themes if theme.name == name), None)
 
+    def or_default(self, name: str) -> Theme:
+        """The theme of that name, or the default one where there is none."""
+        return self.get(name) or self.get(DEFAULT) or self.themes[0]
+
     def is_shipped(self, name: str) -> bool:
         """Whether a theme came with the program."""
         return self.paths[name].parent == shipped_folder()
@@ -133,7 +137,7 @@ def load_themes(user_folder: Path | None = None) -> Themes:
 def variable_defaults(themes: Themes) -> dict[str, str]:
     """For `App.get_theme_variable_defaults`: every slot, so that the sheets parse
     under any theme, also one of Textual's own."""
-    theme = themes.get(DEFAULT) or themes.themes[0]
+    theme = themes.or_default(DEFAULT)
     return {slot: theme.variables[slot] for slot in SLOTS}
 
 

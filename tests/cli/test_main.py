@@ -164,3 +164,30 @@ def test_config_shows_values_origins_and_meanings(empty_home: Path) -> None:
     assert f"settings file: {file}\n" in text
     assert f"model = m    ({file})" in text
     assert max(len(line) for line in text.splitlines() if str(file) not in line) <= 80
+
+
+def test_config_shows_the_keys_of_the_file_as_they_stand(empty_home: Path) -> None:
+    file = empty_home / "config.toml"
+    file.write_text('[keys]\n"chat.stop" = "f5"\nno.such = "x"\n', encoding="utf-8")
+    text = run("config").out
+    assert f"keys.chat.stop = f5    ({file})" in text
+    assert f"keys.no.such = x    ({file})" in text
+    events = run("config", "--json").events
+    assert {"event": "own_key", "id": "chat.stop", "keys": "f5"} in events
+
+
+def test_config_lists_the_keys_in_force(empty_home: Path) -> None:
+    file = empty_home / "config.toml"
+    file.write_text('[keys]\nchat.regenerate = "F5, f9"\nno.such = "x"\n', "utf-8")
+    done = run("config", "--keys")
+    assert done.code == 0
+    assert done.err == "note: [keys] no.such: nothing is called so\n"
+    (line,) = (x for x in done.out.splitlines() if x.startswith("chat.regenerate"))
+    assert line.split()[1:4] == ["f5,", "f9", "(yours)"]
+    by_id = {event["id"]: event for event in run("config", "--keys", "--json").events}
+    assert by_id["chat.regenerate"]["keys"] == ["f5", "f9"]
+    assert by_id["chat.regenerate"]["default"] == ["ctrl+r"]
+    assert by_id["chat.regenerate"]["source"] == "file"
+    assert by_id["app.quit"]["keys"] == ["ctrl+q"]
+    assert by_id["app.quit"]["source"] == "default"
+    assert all(event["meaning"] for event in by_id.values())

@@ -1,0 +1,164 @@
+"""`lmtui themes`: every theme with a sample of its colours, and how to make one.
+
+Owns the words and the sample. Which colours there are and what a theme file may say
+is known in `lmtui.tui.themes`, which is imported when the verb runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui import config, paths
+from lmtui.cli import options
+from lmtui.cli.edge import note
+from lmtui.cli.jsonl import Event
+from lmtui.cli.output import Output
+from lmtui.cli.table import table
+from lmtui.config import Settings
+from lmtui.text import visible, visible_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from textual.theme import Theme
+
+    from lmtui.tui.themes import Themes
+
+Show = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Print the file of this theme.", show_default=False
+    ),
+]
+
+_SENTENCE = (" The", " sky", " is", " made", " of", " marmalade ")
+"""A word for each step of surprise."""
+
+_PROB, _SAMPLED_PROB, _CELLS = 0.75, 0.5, 8  # of the bar
+
+
+def themes(
+    *, show: Show = None, json: options.Json = False, no_color: options.NoColor = False
+) -> None:
+    """List the themes, with a sample of each where there are colours.
+
+    A theme of your own is a TOML file in the folder that stands below the list; it
+    need not exist yet. Start from a shipped one, and give it a name of its own: one
+    that is called like a shipped theme takes its place.
+
+    \b
+    Examples:
+      lmtui themes
+      lmtui themes --json
+      lmtui themes --show ember > mine.toml
+      lmtui chat --theme paper
+    """
+    from lmtui.cli.shading import terminal_console
+    from lmtui.tui.themes import load_themes
+
+    settings = config.load()
+    found = load_themes(paths.themes_folder())
+    output = Output()
+    if show is not None:
+        output.text(_file_of(show, found))
+        return
+    _tell_what_is_wrong(settings, found)
+    console = terminal_console(no_color=no_color)
+    if json:
+        for theme in found.themes:
+            output.event(_event(theme, found, settings))
+        return
+    if console.is_terminal and console.color_system and not console.no_color:
+        _print_samples(found, settings, console)
+    else:
+        _write_table(found, settings, output)
+    output.text(f"\nyour own themes: {paths.themes_folder()}\n")
+
+
+def _file_of(name: str, found: Themes) -> str:
+    """The text of a theme's file."""
+    if name not in found.paths:
+        raise found.unknown(name)
+    return found.paths[name].read_text(encoding="utf-8")
+
+
+def _tell_what_is_wrong(settings: Settings, found: Themes) -> None:
+    for skipped in found.notices:
+        where = visible_line(str(skipped.path))
+        note(f"note: {where} was skipped: {skipped.reason}\n")
+    if found.get(settings.theme) is None:
+        error = found.unknown(settings.theme)
+        place = settings.origin("theme").place
+        note(f"note: {visible(str(error))} in {visible_line(place)}; {error.hint}\n")
+
+
+def _is_used(theme: Theme, found: Themes, settings: Settings) -> bool:
+    return theme == found.or_default(settings.theme)
+
+
+def _origin(theme: Theme, found: Themes) -> str:
+    return "shipped" if found.is_shipped(theme.name) else "yours"
+
+
+def _kind(theme: Theme) -> str:
+    return "dark" if theme.dark else "light"
+
+
+def _event(theme: Theme, found: Themes, settings: Settings) -> Event:
+    from lmtui.tui.themes import BASE
+
+    return {
+        "event": "theme",
+        "name": theme.name,
+        "kind": _kind(theme),
+        "from": _origin(theme, found),
+        "file": str(found.paths[theme.name]),
+        "in_use": _is_used(theme, found, settings),
+        "colours": {name: getattr(theme, name) for name in BASE} | theme.variables,
+    }
+
+
+def _write_table(found: Themes, settings: Settings, output: Output) -> None:
+    rows = [
+        [
+            theme.name,
+            _kind(theme),
+            _origin(theme, found),
+            "yes" if _is_used(theme, found, settings) else "",
+        ]
+        for theme in found.themes
+    ]
+    headings = ("NAME", "KIND", "FROM", "IN USE")
+    output.text(table(headings, rows, terminal=output.is_terminal))
+
+
+def _print_samples(found: Themes, settings: Settings, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("", "NAME", "KIND", "FROM", "SAMPLE"):
+        grid.add_column(heading, no_wrap=True)
+    for theme in found.themes:
+        mark = "●" if _is_used(theme, found, settings) else ""
+        words = (mark, theme.name, _kind(theme), _origin(theme, found))
+        grid.add_row(*map(Text, words), sample(theme))
+    console.print(grid)
+
+
+def sample(theme: Theme) -> Text:
+    """Ever more surprising words, and a bar of the panel, on the theme's own ground."""
+    from rich.text import Text
+
+    from lmtui.tui.widgets.panel_rows import bar
+
+    line = Text(style=f"on {theme.background}")
+    for step, word in enumerate(_SENTENCE):
+        line.append(word, theme.variables[f"surprise-{step}"])
+    drawn = bar(_PROB, _SAMPLED_PROB, _CELLS)
+    over = round(_SAMPLED_PROB * _CELLS)
+    line.append(drawn[:over], theme.variables["prob-sampled"])
+    line.append(f"{drawn[over:]} ", theme.variables["prob-raw"])
+    return line
