@@ -45,8 +45,10 @@ class LiveScreen(Screen[None]):
                 tooltip="Show or hide the panel."),
         Binding("f4", "sampler", "Sampler", id="live.sampler",
                 tooltip="To the slider and the other sampler settings, and back."),
+        # Before the text field, which would select a line.
         Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
-                tooltip="Hold the panel still while the model goes on."),
+                tooltip="Hold the panel still while the model goes on.",
+                priority=True),
     ]  # fmt: skip
 
     def __init__(
