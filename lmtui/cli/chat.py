@@ -87,6 +87,8 @@ def chat(
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     context: options.Context = None,
+    theme: options.Theme = None,
+    no_color: options.NoColor = False,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
@@ -113,7 +115,8 @@ def chat(
     """
     settings = options.settings(ctx)
     if once is None and not json and not prefill and is_interactive():
-        open_chat(settings, system=read_system(system), open_engine=ctx.obj)
+        system = read_system(system)
+        open_chat(settings, system=system, no_color=no_color, open_engine=ctx.obj)
         return
     request = read_request(once, system=system, prefill=prefill)
     engine = engine_for(ctx, settings)

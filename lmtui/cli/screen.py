@@ -15,13 +15,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lmtui import paths
+from lmtui import config, paths
 from lmtui.cli.loading import OpenEngine
 from lmtui.config import Settings
 
 if TYPE_CHECKING:
     from lmtui.engine.port import Engine
     from lmtui.models.progress import OnProgress
+    from lmtui.tui.preferences import Preferences
 
 
 def is_interactive() -> bool:
@@ -31,11 +32,16 @@ def is_interactive() -> bool:
 
 
 def open_chat(
-    settings: Settings, *, system: str = "", open_engine: OpenEngine | None = None
+    settings: Settings,
+    *,
+    system: str = "",
+    no_color: bool = False,
+    open_engine: OpenEngine | None = None,
 ) -> None:
     """Run the chat until the user leaves it.
 
     Raises:
+        LmtuiError: there is no theme of the name that was asked for.
         Exception: what the screen broke off with; the terminal is restored.
     """
     from lmtui import log
@@ -44,18 +50,49 @@ def open_chat(
     def open_model(name: str) -> Callable[[OnProgress], Engine]:
         return partial(_open, replace(settings, model=name), open_engine)
 
+    preferences = _preferences(settings)
+    _choose_colours(no_color=no_color)
     log.start()
     app = LmtuiApp(
         open_model,
         model=settings.model,
         sampling=settings.sampling,
         system=system,
-        theme_folder=paths.config_file().parent / "themes",
+        preferences=preferences,
     )
     with _terminal_to_itself():
         app.run()
     if app.broke_off_with is not None:
         raise app.broke_off_with
+
+
+def _preferences(settings: Settings) -> Preferences:
+    """The preferences for the screens; only a theme asked for by a flag must exist,
+    since whoever typed it is there to correct it."""
+    from lmtui.tui.preferences import Preferences
+    from lmtui.tui.themes import load_themes
+
+    folder, origin = paths.themes_folder(), settings.origin("theme")
+    if origin.source == "flag":
+        found = load_themes(folder)
+        if found.get(settings.theme) is None:
+            raise found.unknown(settings.theme)
+
+    def keep_theme(name: str) -> str:
+        config.remember("theme", name)
+        if origin.source in ("flag", "environment"):
+            return f"Where {origin.place} is given, it still wins."
+        return ""
+
+    return Preferences(settings.theme, folder, settings.keys, keep_theme)
+
+
+def _choose_colours(*, no_color: bool) -> None:
+    """Tell Textual, which knows no other way, and takes an empty NO_COLOR for a yes."""
+    if no_color or os.environ.get("NO_COLOR"):
+        os.environ["NO_COLOR"] = "1"
+    else:
+        os.environ.pop("NO_COLOR", None)
 
 
 def _open(

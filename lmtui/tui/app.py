@@ -1,18 +1,19 @@
 """The program on a screen: which screens there are, the model, and the way out.
 
 The only place that knows all screens. Owns what belongs to every one of them: the
-engine's thread, which model is in use, themes. What happens on a screen is the
-screen's. Knows no torch: an engine comes from a factory.
+engine's thread, which model is in use. What happens on a screen is the screen's; the
+user's colours and keys are followed by `preferences`. Knows no torch: an engine comes
+from a factory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from functools import partial
 from typing import ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
@@ -20,14 +21,15 @@ from textual.screen import Screen
 from lmtui.engine.types import SamplingSettings
 from lmtui.text import visible
 from lmtui.tui import messages as facts
-from lmtui.tui import themes
+from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import DEFAULT, ModelState
+from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.chat import ChatScreen
 
 
-class LmtuiApp(App[None]):
+class LmtuiApp(PreferencesApp):
     """See a language model think."""
 
     TITLE = "lmtui"
@@ -35,6 +37,8 @@ class LmtuiApp(App[None]):
         Binding("f1", "help", "Help", id="app.help", tooltip="Show or hide the keys."),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
+        Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
+                priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
 
     model: var[ModelState] = var(ModelState())
@@ -47,10 +51,9 @@ class LmtuiApp(App[None]):
         model: str | None = None,
         sampling: SamplingSettings,
         system: str = "",
-        theme_folder: Path | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
-        self._themes = themes.load_themes(theme_folder)
-        super().__init__()
+        super().__init__(preferences or Preferences())
         self._open_model = open_model
         self._load = 0
         self._engine = EngineRunner(self.post_message)
@@ -59,22 +62,9 @@ class LmtuiApp(App[None]):
         )
         self.set_reactive(LmtuiApp.model, ModelState(model or DEFAULT))
 
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Every domain slot, so that the sheets parse under any theme."""
-        return themes.variable_defaults(self._themes)
-
     def on_mount(self) -> None:
-        """Register the themes, tell which could not be read, and open the chat."""
-        for theme in self._themes.themes:
-            self.register_theme(theme)
-        self.theme = themes.DEFAULT
-        for notice in self._themes.notices:
-            self.notify(
-                visible(f"{notice.path}: {notice.reason}"),
-                title="A theme was skipped",
-                severity="warning",
-                markup=False,
-            )
+        """Follow the preferences, open the chat, and then load the model."""
+        self.follow_preferences()
         self.push_screen(self._chat)
         self.call_after_refresh(self.load_model, self.model.wanted)
 
@@ -127,16 +117,12 @@ class LmtuiApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's own commands, and every key of this screen."""
         yield from super().get_system_commands(screen)
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.node is screen and binding.description and active.enabled:
-                yield SystemCommand(
-                    binding.description,
-                    active.tooltip or binding.description,
-                    lambda action=binding.action: self.call_later(
-                        screen.run_action, action
-                    ),
-                )
+        for binding, keys in shown_actions(screen):
+            yield SystemCommand(
+                f"{binding.description}  ({keys})",
+                binding.tooltip,
+                partial(self.call_later, screen.run_action, binding.action),
+            )
 
     async def action_quit(self) -> None:
         """Leave; whatever the engine does is stopped and not waited for."""

@@ -67,6 +67,8 @@ def user_keys(
     wanted: Mapping[str, str], *, bound: Iterable[Bound] | None = None
 ) -> UserKeys:
     """What of the wanted keys, by id, can be used; of two that clash the first."""
+    if not wanted:
+        return UserKeys({}, ())
     known = {item.id: item for item in (all_bound() if bound is None else bound)}
     usable: dict[str, tuple[str, ...]] = {}
     notices: list[str] = []
@@ -80,6 +82,18 @@ def user_keys(
         del usable[id]
         notices.append(f"{id}: {reason}")
     return UserKeys({id: ",".join(keys) for id, keys in usable.items()}, tuple(notices))
+
+
+def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
+    """What a screen itself does by keys now, each once, with all its keys as text."""
+    found: dict[str, tuple[Binding, list[str]]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if active.node is screen and binding.description and active.enabled:
+            _, keys = found.setdefault(binding.action, (binding, []))
+            keys.append(screen.app.get_key_display(binding))
+    for binding, keys in found.values():
+        yield binding, ", ".join(keys)
 
 
 class _Unusable(ValueError):

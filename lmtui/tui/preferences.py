@@ -1,0 +1,152 @@
+"""What the user prefers, and an app that follows it: a theme, keys.
+
+Owns which theme is shown, how another is chosen, and that a preference which can't be
+followed is one notice and no more. Knows no screen of ours and no settings file: the
+preferences come in as values, and a choice goes out through a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from textual import on
+from textual.app import App
+from textual.command import (
+    Command,
+    CommandPalette,
+    DiscoveryHit,
+    Hit,
+    Hits,
+    Provider,
+)
+from textual.message import Message
+from textual.widgets import OptionList
+
+from lmtui.errors import LmtuiError
+from lmtui.text import visible
+from lmtui.tui import themes
+from lmtui.tui.keys import user_keys
+
+
+def _keep_nothing(theme: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the settings say about the looks and the keys of the screens."""
+
+    theme: str = themes.DEFAULT
+    theme_folder: Path | None = None
+    """Where the user's own themes are."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The user's keys by the id of what they do."""
+    keep_theme: Callable[[str], str] = _keep_nothing
+    """Writes a chosen theme down, and returns what the user should know about that;
+    raises LmtuiError where it can't be written."""
+
+
+class ThemePalette(CommandPalette):
+    """The list of themes; each is shown while the cursor is on it."""
+
+    class Chosen(Message):
+        """A theme was chosen."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+            super().__init__()
+
+    def __init__(self) -> None:
+        super().__init__([_ThemeNames], placeholder="Search for themes…")
+
+    @on(OptionList.OptionHighlighted)
+    def preview(self, event: OptionList.OptionHighlighted) -> None:
+        """The cursor is on a theme."""
+        if isinstance(event.option, Command) and event.option.hit.text:
+            self.app.theme = event.option.hit.text
+
+
+class _ThemeNames(Provider):
+    """The names of the themes."""
+
+    async def discover(self) -> Hits:
+        """All names; the one in use first, where the cursor is when the list opens."""
+        for name in sorted(self._names(), key=lambda name: name != self.app.theme):
+            yield DiscoveryHit(name, self._choose(name), name)
+
+    async def search(self, query: str) -> Hits:
+        """The names that match."""
+        matcher = self.matcher(query)
+        for name in self._names():
+            if (score := matcher.match(name)) > 0:
+                yield Hit(score, matcher.highlight(name), self._choose(name), name)
+
+    def _names(self) -> Iterator[str]:
+        yield from self.app.available_themes
+
+    def _choose(self, name: str) -> Callable[[], object]:
+        return partial(self.app.post_message, ThemePalette.Chosen(name))
+
+
+class PreferencesApp(App[None]):
+    """An app in the user's colours, with the user's keys."""
+
+    def __init__(self, preferences: Preferences) -> None:
+        # Before the base class, which asks for the colours.
+        self._themes = themes.load_themes(preferences.theme_folder)
+        self._preferences = preferences
+        self._kept_theme = self._themes.or_default(preferences.theme).name
+        super().__init__()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Every domain slot, so that the sheets parse under any theme."""
+        return themes.variable_defaults(self._themes)
+
+    def follow_preferences(self) -> None:
+        """Put theme and keys in force, and tell what of them can't be."""
+        foreign = set(self.available_themes)
+        for theme in self._themes.themes:
+            self.register_theme(theme)
+        self.theme = self._kept_theme
+        # Textual's own give no colours to what is drawn here.
+        for name in foreign - {theme.name for theme in self._themes.themes}:
+            self.unregister_theme(name)
+        for skipped in self._themes.notices:
+            self._warn("A theme was skipped", f"{skipped.path}: {skipped.reason}")
+        if self._themes.get(self._preferences.theme) is None:
+            error = self._themes.unknown(self._preferences.theme)
+            self._warn(f"Unknown theme {error.detail}", error.hint)
+        keys = user_keys(self._preferences.keys)
+        self.set_keymap(keys.keymap)
+        for notice in keys.notices:
+            self._warn("A key in the settings can't be used", notice)
+
+    def search_themes(self) -> None:
+        """Open the list of themes."""
+        self.push_screen(ThemePalette())
+
+    @on(CommandPalette.Closed)
+    def end_preview(self, event: CommandPalette.Closed) -> None:
+        """Back to the theme that was there, unless another was chosen."""
+        if not event.option_selected:
+            self.theme = self._kept_theme
+
+    @on(ThemePalette.Chosen)
+    def keep_theme(self, event: ThemePalette.Chosen) -> None:
+        """Show the chosen theme, and remember it."""
+        self.theme = self._kept_theme = event.name
+        try:
+            remark = self._preferences.keep_theme(event.name)
+        except LmtuiError as error:
+            self._warn("The theme was not saved", f"{error}\n{error.hint}")
+        else:
+            if remark:
+                self.notify(visible(remark), title="Theme saved", markup=False)
+
+    def _warn(self, title: str, text: str) -> None:
+        self.notify(
+            visible(text), title=title, severity="warning", markup=False, timeout=12
+        )
