@@ -21,7 +21,7 @@ from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
-from lmtui.cli.screen import is_interactive, open_chat
+from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.engine.port import Engine
 from lmtui.engine.types import (
     Finish,
@@ -116,7 +116,13 @@ def chat(
     settings = options.settings(ctx)
     if once is None and not json and not prefill and is_interactive():
         system = read_system(system)
-        open_chat(settings, system=system, no_color=no_color, open_engine=ctx.obj)
+        open_screen(
+            settings,
+            first="chat",
+            system=system,
+            no_color=no_color,
+            open_engine=ctx.obj,
+        )
         return
     request = read_request(once, system=system, prefill=prefill)
     engine = engine_for(ctx, settings)

@@ -17,6 +17,8 @@ from lmtui.cli import chat, config, doctor, inspect, models, themes
 from lmtui.cli.edge import guarded
 from lmtui.cli.loading import OpenEngine, open_local
 from lmtui.cli.output import prepare_streams
+from lmtui.cli.screen import is_interactive, open_screen
+from lmtui.config import load
 
 app = typer.Typer(
     name="lmtui",
@@ -51,13 +53,20 @@ def lmtui(
 ) -> None:
     """See a local language model think, in a terminal.
 
+    Alone, on a terminal, it opens the start screen.
+
     \b
     Examples:
+      lmtui
       lmtui chat --once "What is the capital of France?"
       lmtui inspect README.md
       lmtui models list
     """
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is not None:
+        return
+    if is_interactive():
+        open_screen(load(), first="start", open_engine=ctx.obj)
+    else:
         typer.echo(ctx.get_help())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lmtui import config, paths
 from lmtui.cli.loading import OpenEngine
@@ -21,6 +21,7 @@ from lmtui.config import Settings
 
 if TYPE_CHECKING:
     from lmtui.engine.port import Engine
+    from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.tui.preferences import Preferences
 
@@ -31,14 +32,15 @@ def is_interactive() -> bool:
     return all(stream is not None and stream.isatty() for stream in streams)
 
 
-def open_chat(
+def open_screen(
     settings: Settings,
     *,
+    first: Literal["start", "chat"],
     system: str = "",
     no_color: bool = False,
     open_engine: OpenEngine | None = None,
 ) -> None:
-    """Run the chat until the user leaves it.
+    """Run the program on a screen until the user leaves it.
 
     Raises:
         LmtuiError: there is no theme of the name that was asked for.
@@ -57,7 +59,9 @@ def open_chat(
         open_model,
         model=settings.model,
         sampling=settings.sampling,
+        list_models=_list_models,
         system=system,
+        first=first,
         preferences=preferences,
     )
     with _terminal_to_itself():
@@ -93,6 +97,13 @@ def _choose_colours(*, no_color: bool) -> None:
         os.environ["NO_COLOR"] = "1"
     else:
         os.environ.pop("NO_COLOR", None)
+
+
+def _list_models() -> list[Row]:
+    """Everything that can be chosen; waits for the disk."""
+    from lmtui.models import inventory
+
+    return inventory.rows()
 
 
 def _open(

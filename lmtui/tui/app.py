@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import on
 from textual.app import SystemCommand
@@ -27,6 +27,9 @@ from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.models import ListModels, ModelsScreen
+from lmtui.tui.screens.start import StartScreen
 
 
 class LmtuiApp(PreferencesApp):
@@ -34,7 +37,12 @@ class LmtuiApp(PreferencesApp):
 
     TITLE = "lmtui"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "help", "Help", id="app.help", tooltip="Show or hide the keys."),
+        Binding("f1", "help", "Help", id="app.help", priority=True,
+                tooltip="Show or hide the keys."),
+        Binding("f5", "models", "Model", id="app.models",
+                tooltip="Choose another model; it is loaded without a restart."),
+        Binding("f9", "start", "Start screen", id="app.start",
+                tooltip="To the first screen; everything stays as it is."),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
@@ -50,22 +58,26 @@ class LmtuiApp(PreferencesApp):
         *,
         model: str | None = None,
         sampling: SamplingSettings,
+        list_models: ListModels = tuple,
         system: str = "",
+        first: Literal["start", "chat"] = "start",
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
         self._open_model = open_model
         self._load = 0
         self._engine = EngineRunner(self.post_message)
-        self._chat = ChatScreen(
-            self._engine.for_screen, sampling=sampling, system=system
-        )
+        chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
+        self.install_screen(StartScreen(), "start")
+        self.install_screen(chat, "chat")  # it is kept while another one is shown
+        self._first = first
+        self._list_models = list_models
         self.set_reactive(LmtuiApp.model, ModelState(model or DEFAULT))
 
     def on_mount(self) -> None:
-        """Follow the preferences, open the chat, and then load the model."""
+        """Follow the preferences, open a screen, and then load the model."""
         self.follow_preferences()
-        self.push_screen(self._chat)
+        self.push_screen(self._first)
         self.call_after_refresh(self.load_model, self.model.wanted)
 
     # The model.
@@ -74,6 +86,11 @@ class LmtuiApp(PreferencesApp):
         """Load a model in place of the one there is."""
         self.model = self.model.switched(wanted)
         self._load = self._engine.load(self._open_model(wanted))
+
+    @on(facts.ModelChosen)
+    def load_chosen(self, event: facts.ModelChosen) -> None:
+        """The user chose a model."""
+        self.load_model(event.wanted)
 
     @on(facts.ModelLoadProgressed)
     def keep_progress(self, event: facts.ModelLoadProgressed) -> None:
@@ -95,9 +112,43 @@ class LmtuiApp(PreferencesApp):
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:
-        """There is no model."""
-        if event.load == self._load:
-            self.model = self.model.failed(event.error)
+        """There is no model: the user is asked what to do."""
+        if event.load != self._load:
+            return
+        self.model = state = self.model.failed(event.error)
+        if isinstance(self.screen, ErrorScreen):
+            self.pop_screen()
+        asked = ErrorScreen(event.error, wanted=state.wanted, before=state.before)
+        self.push_screen(asked, self._answer_error)
+
+    def _answer_error(self, answer: str | None) -> None:
+        if answer == "again":
+            self.load_model(self.model.wanted)
+        elif answer == "before":
+            self.load_model(self.model.before)
+        elif answer == "models":
+            self.action_models()
+
+    # From screen to screen.
+
+    def action_start(self) -> None:
+        """Show the first screen."""
+        self._go("start")
+
+    def action_chat(self) -> None:
+        """Show the chat."""
+        self._go("chat")
+
+    def _go(self, name: str) -> None:
+        # Below lies Textual's own empty screen, then one of ours that is kept.
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        self.switch_screen(name)
+
+    def action_models(self) -> None:
+        """Show the models, over what is shown now."""
+        if not isinstance(self.screen, ModelsScreen):
+            self.push_screen(ModelsScreen(self._list_models))
 
     # The way out.
 
@@ -117,7 +168,12 @@ class LmtuiApp(PreferencesApp):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's own commands, and every key of this screen."""
         yield from super().get_system_commands(screen)
+        yield SystemCommand("Chat", "Show the chat.", self.action_chat)
+        yield SystemCommand("Model", "Choose another model.", self.action_models)
+        yield SystemCommand("Start screen", "Show the first one.", self.action_start)
         for binding, keys in shown_actions(screen):
+            if binding.action.startswith("app."):
+                continue  # it is among those above
             yield SystemCommand(
                 f"{binding.description}  ({keys})",
                 binding.tooltip,

@@ -1,4 +1,4 @@
-"""What the engine thread reports to the screens: facts, in the past tense.
+"""What the parts of the program tell each other: facts, in the past tense.
 
 Owns the messages that cross from one part of the program to another, each complete
 in itself. An answer names the question it answers: `revision` for what is shown
@@ -61,6 +61,14 @@ class ModelFailed(ModelFact):
     """A model could not be loaded, and there is none now."""
 
     error: LmtuiError
+
+
+@dataclass
+class ModelChosen(Message):
+    """The user wants another model, or the same one again."""
+
+    wanted: str
+    """What `--model` would take."""
 
 
 @dataclass

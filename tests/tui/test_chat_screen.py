@@ -15,6 +15,7 @@ from lmtui.engine.types import Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt
@@ -92,7 +93,7 @@ async def chat(
     def open_engine(_: Any) -> Any:
         return engine or FakeEngine(answers=["one two three"])
 
-    app = LmtuiApp(lambda _: opened or open_engine, sampling=SETTINGS)
+    app = LmtuiApp(lambda _: opened or open_engine, sampling=SETTINGS, first="chat")
     async with app.run_test(size=size) as pilot:
         running = Chat(app, pilot)
         if ready:
@@ -135,7 +136,9 @@ async def test_a_model_that_cannot_be_had_is_explained() -> None:
         raise LmtuiError("no such model", "[bold]x[/nope]", "Name another.")
 
     async with chat(opened=refuse, ready=False) as running:
-        await running.until(lambda: running.state == "no model")
+        await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
+        await running.pilot.press("escape")
+        assert running.state == "no model"
         await running.type("still writing")
         assert running.prompt.text == "still writing"
 

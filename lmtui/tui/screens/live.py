@@ -105,7 +105,8 @@ class LiveScreen(Screen[None]):
             self.model_ready()
         elif state.error is not None:
             self._status.state = "no model"
-            self._panel.clear(f"{state.error}. {state.error.hint}")
+            hint = state.error.hint
+            self._panel.clear(f"{state.error}. {hint} F5 leads to the models.")
             self.model_missing()
         else:
             self._status.state = state.words

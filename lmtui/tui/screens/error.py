@@ -1,0 +1,74 @@
+"""An error that has to be answered: what happened, and what can be done about it.
+
+Owns how it is told. What is chosen is the answer of the screen; doing it is the
+program's. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui.model_state import shown_name
+from lmtui.tui.widgets.choices import Choices
+
+
+class ErrorScreen(ModalScreen[str]):
+    """A model that can't be had. Answers `again`, `before`, `models` or `close`."""
+
+    HELP = """\
+The model could not be loaded, and the one before it was let go of to make room.
+"""
+    CSS_PATH = "error.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "answer('again')", "Try again", id="error.again",
+                tooltip="Load the same model once more."),
+        Binding("b", "answer('before')", "Go back", id="error.before",
+                tooltip="Load the model before it again."),
+        Binding("m", "answer('models')", "Models", id="error.models",
+                tooltip="Choose another model."),
+        Binding("escape", "answer('close')", "Close", id="error.close",
+                tooltip="Go on without a model."),
+    ]  # fmt: skip
+
+    def __init__(self, error: LmtuiError, *, wanted: str, before: str = "") -> None:
+        super().__init__()
+        self._error = error
+        self._wanted, self._before = shown_name(wanted), before
+
+    def compose(self) -> ComposeResult:
+        """What happened, the facts, a hint, and the ways out."""
+        error = self._error
+        with Vertical(id="dialog"):
+            title = Content.styled(visible_line(error.title), "bold $error")
+            yield Static(title, id="title")
+            with VerticalScroll(id="facts", can_focus=False):
+                if self._wanted != error.detail:
+                    yield Static(Content(self._wanted), classes="quiet")
+                for part in (error.detail, error.hint):
+                    if part:
+                        yield Static(Content(visible(part)))
+            yield Choices(id="choices")
+
+    def on_mount(self) -> None:
+        """Offer what can be done."""
+        back = {"answer('before')": f"Load {shown_name(self._before)} again."}
+        choices = self.query_one(Choices)
+        choices.offer(details=back)
+        choices.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing to go back to without a model before."""
+        return bool(self._before) or parameters != ("before",)
+
+    def action_answer(self, answer: str) -> None:
+        """Close, and say what was chosen."""
+        self.dismiss(answer)

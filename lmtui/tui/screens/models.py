@@ -1,0 +1,223 @@
+"""The models: the catalogue, what is on this machine, and a field for any other.
+
+Owns the choice and what is said before it. Loading is the program's: the screen can
+be left meanwhile. Knows no torch; the list comes from a function that may wait for a
+disk and is called aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+
+from lmtui.errors import LmtuiError
+from lmtui.models import source
+from lmtui.models.listing import Row
+from lmtui.text import visible_line
+from lmtui.tui.aside import aside
+from lmtui.tui.messages import ModelChosen
+from lmtui.tui.model_state import ModelState, shown_name
+from lmtui.tui.widgets.model_line import ModelLine
+from lmtui.tui.widgets.model_list import ModelList
+
+ListModels = Callable[[], Sequence[Row]]
+"""Everything that can be chosen; may wait for a disk."""
+
+NOTHING = "No list could be made; name a model below."
+
+
+class ModelsScreen(Screen[None]):
+    """A list, what Enter would do, and a field."""
+
+    HELP = """\
+Enter loads the model under the cursor; below the list stands what that fetches first.
+Fits says whether it fits into the memory that is free: yes, only in bfloat16, or no. ●
+is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub id.
+"""
+    CSS_PATH = "models.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="models.close",
+                tooltip="Close the list; a model goes on loading."),
+        Binding("r", "again", "Load again", id="models.again",
+                tooltip="Load the model that is named above once more."),
+        Binding("b", "back", "Go back", id="models.back",
+                tooltip="Load the model that was in use before."),
+    ]  # fmt: skip
+
+    class Listed(Message):
+        """The models were listed."""
+
+        def __init__(self, rows: Sequence[Row]) -> None:
+            self.rows = tuple(rows)
+            super().__init__()
+
+    @dataclass
+    class Recognised(Message):
+        """What was written was found to name something, or nothing."""
+
+        text: str
+        words: str
+        """What it names and what Enter does, or why it names nothing."""
+        names_one: bool = False
+        chosen: bool = False
+        """Whether Enter was pressed on it."""
+
+    def __init__(self, list_models: ListModels) -> None:
+        super().__init__()
+        self._list_models = list_models
+        self._state = ModelState()
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield ModelLine(id="model")
+        yield ModelList(id="list")
+        yield Static("", id="detail", markup=False)
+        yield Input(
+            id="name",
+            placeholder="or a folder, a .gguf file, a Hub id: Tab leads here",
+        )
+
+    def on_mount(self) -> None:
+        """Follow the model, and look at what there is."""
+        self.watch(self.app, "model", self.show_model)
+        self.query_one(ModelList).focus()
+
+    def show_model(self, state: ModelState) -> None:
+        """Say what became of the model; after a load more may be here."""
+        if self._state.info != state.info or not self.query_one(ModelList).row:
+            empty = self.Listed(())
+            aside(self._listed, self.post_message, otherwise=empty)
+        self._state = state
+        self.query_one(ModelLine).show(state)
+        self.query_one(ModelList).mark(state.info.model if state.info else "")
+        self._tell()
+
+    def _listed(self) -> Message:
+        return self.Listed(self._list_models())
+
+    @on(Listed)
+    def show_list(self, event: Listed) -> None:
+        """Show what there is."""
+        self.query_one(ModelList).show(event.rows)
+        if not event.rows:
+            self._say(NOTHING)
+
+    # What would happen.
+
+    @on(OptionList.OptionHighlighted)
+    def tell_of_row(self) -> None:
+        """Another model is under the cursor."""
+        self._tell()
+
+    def _tell(self) -> None:
+        row = self.query_one(ModelList).row
+        if row is not None and not self.query_one(Input).has_focus:
+            first = f"{what_enter_does(row)}{self._ways_back()}"
+            self._say(f"{first}\n{visible_line(row.name)}: {visible_line(row.note)}")
+
+    def _ways_back(self) -> str:
+        if self._state.error is None:
+            return ""
+        back = self._state.before
+        return " · r tries again" + (f" · b: {shown_name(back)}" if back else "")
+
+    def _say(self, words: str) -> None:
+        self.query_one("#detail", Static).update(Content(words))
+
+    @on(Input.Changed)
+    def recognise(self, event: Input.Changed) -> None:
+        """Find out what is being named."""
+        self._recognise(event.value)
+
+    def _recognise(self, text: str, *, chosen: bool = False) -> None:
+        def work() -> Message:
+            words, names_one = what_it_names(text)
+            return self.Recognised(text, words, names_one, chosen)
+
+        aside(work, self.post_message, otherwise=self.Recognised(text, ""))
+
+    @on(Recognised)
+    def tell_of_name(self, event: Recognised) -> None:
+        """Say what is named, unless more was written since, and load it on Enter. A
+        name of nothing costs nobody the model in use."""
+        field = self.query_one(Input)
+        if event.chosen and event.names_one:
+            self.post_message(ModelChosen(event.text.strip()))
+        if field.has_focus and event.text == field.value:
+            self._say(event.words)
+
+    # Choosing.
+
+    @on(OptionList.OptionSelected)
+    def choose_row(self) -> None:
+        """Load the model under the cursor."""
+        if row := self.query_one(ModelList).row:
+            self.post_message(ModelChosen(row.name))
+
+    @on(Input.Submitted)
+    def choose_name(self, event: Input.Submitted) -> None:
+        """Load what was named, if it is anything."""
+        if event.value.strip():
+            self._recognise(event.value, chosen=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is not always a model to go back to."""
+        return action != "back" or bool(self._state.before)
+
+    def action_again(self) -> None:
+        """Load the model once more."""
+        self.post_message(ModelChosen(self._state.wanted))
+
+    def action_back(self) -> None:
+        """Load the model before."""
+        self.post_message(ModelChosen(self._state.before))
+
+    def action_close(self) -> None:
+        """Back to where it was opened."""
+        self.app.pop_screen()
+
+
+def what_enter_does(row: Row) -> str:
+    """What choosing a row does, before it is done."""
+    if row.here:
+        does = "Enter loads it; it is on this machine."
+    else:
+        does = f"Enter fetches {row.download} and loads it."
+    if row.fits == "no":
+        does += " It does not fit into the memory that is free."
+    elif row.fits not in ("", "yes"):
+        does += f" It fits in {row.fits} (--dtype {row.fits})."
+    return does
+
+
+def what_it_names(text: str) -> tuple[str, bool]:
+    """What the user's words name and what Enter would do, or why they name nothing;
+    and whether they name a model. Looks at the disk."""
+    if not text.strip():
+        return "", False
+    try:
+        found = source.resolve(text)
+    except LmtuiError as error:
+        return visible_line(f"{error.title}. {error.hint}"), False
+    match found:
+        case source.FolderModel():
+            words = "A folder on this machine: Enter loads it."
+        case source.GgufModel():
+            words = "A GGUF file on this machine: Enter loads it."
+        case source.HubModel():
+            name = visible_line(found.hub_id)
+            words = f"{name} on the Hub: Enter fetches what is not here and loads it."
+        case source.DefaultModel():
+            words = (
+                "The default model: Enter fetches it if it is not here and loads it."
+            )
+    return words, True
