@@ -27,6 +27,12 @@ from lmtui.text import visible_line
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted({key.value.rpartition("+")[2] for key in Keys} | {"plus", "minus"})
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
+_LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
+    App,
+    Screen,
+    (TextArea, Input),
+)
+"""Who listens at the same time: what one takes, another never gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +203,18 @@ def _clash(
 
 
 def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
-    """Whether both listen at the same time: a class and its bases, a screen and the
-    app. Between a screen and the widget in focus the widget wins, as everywhere."""
+    """Whether both listen at the same time: a class and its bases; a screen, the app,
+    and a text field, which has the focus most of the time. What any other widget does
+    while it has the focus is its own affair."""
     if issubclass(first, second) or issubclass(second, first):
         return True
-    return any(
-        issubclass(one, App) and issubclass(other, Screen)
-        for one, other in ((first, second), (second, first))
-    )
+    kinds = {
+        kind
+        for each in (first, second)
+        for kind in _LISTENERS
+        if issubclass(each, kind)
+    }
+    return len(kinds) == 2
 
 
 def _inherited(owner: type[DOMNode]) -> dict[str, str]:
@@ -213,6 +223,8 @@ def _inherited(owner: type[DOMNode]) -> dict[str, str]:
     foreign = [base for base in bases if not base.__module__.startswith("lmtui.")]
     if issubclass(owner, Screen):
         foreign.append(App)
+    if issubclass(owner, App | Screen):
+        foreign.append(TextArea)
     ours = [base for base in bases if base not in foreign]
     replaced = _keys_in(ours)
     return {key: name for key, name in _keys_in(foreign).items()

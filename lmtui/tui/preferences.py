@@ -23,6 +23,7 @@ from textual.command import (
     Provider,
 )
 from textual.message import Message
+from textual.theme import Theme
 from textual.widgets import OptionList
 
 from lmtui.errors import LmtuiError
@@ -52,6 +53,9 @@ class Preferences:
 class ThemePalette(CommandPalette):
     """The list of themes; each is shown while the cursor is on it."""
 
+    # Not dimmed: what is behind the list is what one looks at.
+    DEFAULT_CSS = "ThemePalette { background: transparent; }"
+
     class Chosen(Message):
         """A theme was chosen."""
 
@@ -62,11 +66,20 @@ class ThemePalette(CommandPalette):
     def __init__(self) -> None:
         super().__init__([_ThemeNames], placeholder="Search for themes…")
 
+    def on_mount(self) -> None:
+        """Follow the theme."""
+        self.app.theme_changed_signal.subscribe(self, self.wear)
+
     @on(OptionList.OptionHighlighted)
     def preview(self, event: OptionList.OptionHighlighted) -> None:
         """The cursor is on a theme."""
         if isinstance(event.option, Command) and event.option.hit.text:
             self.app.theme = event.option.hit.text
+
+    def wear(self, theme: Theme) -> None:
+        """Take on another theme, which Textual gives to the screens below alone."""
+        self.app.stylesheet.update(self)
+        self.refresh()
 
 
 class _ThemeNames(Provider):

@@ -8,6 +8,7 @@ import pytest
 from textual.app import App
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import TextArea
 
 from lmtui.tui.keys import Bound, all_bound, user_keys
@@ -29,6 +30,10 @@ class Field(TextArea):
     """Where one writes."""
 
 
+class Choice(Widget):
+    """Where one chooses."""
+
+
 class Program(App[None]):
     """What holds them."""
 
@@ -45,9 +50,10 @@ BOUND = (
     bound("app.quit", "ctrl+q", owner=Program, priority=True),
     bound("base.panel", "f2", owner=Base),
     bound("first.more", "ctrl+r"),
-    bound("first.less", "ctrl+g", "ctrl+e"),
+    bound("first.less", "ctrl+g", "ctrl+o"),
     bound("second.more", "ctrl+r", owner=Second),
     bound("field.line", "ctrl+j", owner=Field),
+    bound("list.open", "enter", owner=Choice),
 )
 
 
@@ -55,14 +61,15 @@ BOUND = (
     "wanted",
     [
         {},
-        {"first.more": "f5,ctrl+y"},
+        {"first.more": "f5,ctrl+b"},
         {"first.more": "ctrl+g", "first.less": "ctrl+r"},
         {"first.more": "f2", "base.panel": "f5"},
         {"first.more": "f9", "second.more": "f9"},
         {"second.more": "ctrl+g"},
         {"first.more": "x"},
-        {"field.line": "ctrl+r"},
-        {"first.less": "ctrl+e,ctrl+g"},
+        {"list.open": "ctrl+r"},
+        {"first.more": "enter"},
+        {"first.less": "ctrl+o,ctrl+g"},
     ],
 )
 def test_what_can_be_used_is_used(wanted: dict[str, str]) -> None:
@@ -77,7 +84,7 @@ def test_what_can_be_used_is_used(wanted: dict[str, str]) -> None:
     [
         ("Ctrl+R", "ctrl+r"),
         ("Shift + F5", "shift+f5"),
-        ("shift+ctrl+left", "ctrl+shift+left"),
+        ("shift+ctrl+f7", "ctrl+shift+f7"),
         ("?", "question_mark"),
         ("question_mark", "question_mark"),
         ("N", "N"),
@@ -104,13 +111,17 @@ def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
         ({"first.more": ""}, "first.more: “” is no key"),
         ({"first.more": "f5,,f6"}, "first.more: “” is no key"),
         ({"first.more": "ctrl+"}, "first.more: “ctrl+” is no key"),
-        ({"first.more": "ctrl+e"}, "first.more: ctrl+e is taken by first.less (First"),
+        ({"first.more": "ctrl+o"}, "first.more: ctrl+o is taken by first.less (First"),
         ({"first.more": "f2"}, "first.more: f2 is taken by base.panel (Base.Panel)"),
         ({"base.panel": "ctrl+g"}, "base.panel: ctrl+g is taken by first.less"),
         ({"first.more": "f1"}, "first.more: f1 is taken by app.help"),
         ({"app.help": "ctrl+r"}, "app.help: ctrl+r is taken by first.more"),
         ({"first.more": "tab"}, "first.more: tab is taken by Textual (Focus Next)"),
         ({"first.more": "ctrl+i"}, "first.more: tab is taken by Textual"),
+        ({"first.more": "ctrl+y"}, "first.more: ctrl+y is taken by Textual (Redo)"),
+        ({"app.help": "ctrl+y"}, "app.help: ctrl+y is taken by Textual (Redo)"),
+        ({"first.more": "ctrl+j"}, "first.more: ctrl+j is taken by field.line"),
+        ({"field.line": "ctrl+r"}, "field.line: ctrl+r is taken by first.more"),
         ({"field.line": "ctrl+k"}, "field.line: ctrl+k is taken by Textual"),
         ({"field.line": "x"}, "field.line: x is needed for writing"),
         ({"app.quit": "q"}, "app.quit: q is needed for writing"),
