@@ -32,6 +32,9 @@ _UNSEEN = (*range(0xD800, 0xE000), 0xFEFF, *range(0xE0000, 0xE0080))
 _ALL = _C0_PICTURES | _DELETE | {c: f"⟨U+{c:04X}⟩" for c in (*_NAMED, *_UNSEEN)}
 _TEXT = {code: picture for code, picture in _ALL.items() if code not in (0x09, 0x0A)}
 _TOKEN = _ALL | {0x20: "·", 0x09: "→", 0x0A: "⏎"}
+_IN_PLACE = {
+    code: picture if len(picture) == 1 else "\ufffd" for code, picture in _TEXT.items()
+}
 _RAW_IN_JSON = (*range(0x7F, 0xA0), *_NAMED, *range(0xD800, 0xE000))
 _JSON = {code: f"\\u{code:04x}" for code in _RAW_IN_JSON}
 
@@ -49,6 +52,12 @@ def visible_line(text: str) -> str:
 def visible_token(text: str) -> str:
     """A token's text with its spaces, tabs and newlines drawn as well."""
     return text.translate(_TOKEN)
+
+
+def visible_in_place(text: str) -> str:
+    """A line in which each such character is drawn as exactly one, so that places in
+    it are those of `text`; tabs stay."""
+    return text.translate(_IN_PLACE)
 
 
 def safe_json(line: str) -> str:

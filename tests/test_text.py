@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.text import bytes_text, safe_json, visible, visible_line, visible_token
+from lmtui.text import (
+    bytes_text,
+    safe_json,
+    visible,
+    visible_in_place,
+    visible_line,
+    visible_token,
+)
 
 ANYTHING = st.text(st.characters(codec=None))
 CONTROLS = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -30,6 +37,15 @@ def test_only_newlines_and_tabs_are_left_to_obey(text: str) -> None:
     assert obeyed(visible(text)) <= {"\n", "\t"}
     assert not obeyed(visible_line(text))
     assert not obeyed(visible_token(text))
+
+
+@given(ANYTHING)
+def test_drawn_in_place_nothing_moves(text: str) -> None:
+    drawn = visible_in_place(text)
+    assert len(drawn) == len(text)
+    assert obeyed(drawn) <= {"\n", "\t"}
+    assert drawn.encode("utf-8") or not text
+    assert all(a == b for a, b in zip(text, drawn, strict=True) if b.isalnum())
 
 
 @given(ANYTHING)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
+
+from lmtui.text import visible_in_place
 
 
 class Prompt(TextArea):
@@ -92,6 +95,11 @@ the first and last line go through what you sent before.
         self._place = len(self._sent)
         self.clear()
         self.post_message(self.Submitted(text))
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn: what was pasted may hold control characters."""
+        line = self.document.get_line(line_index)
+        return Text(visible_in_place(line), end="", no_wrap=True)
 
     def give_back(self, text: str) -> None:
         """Put a prompt that could not be answered back, before what was written."""
