@@ -260,7 +260,7 @@ def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def _not_text(name: str, value: object, file: Path) -> LmtuiError:
     kind = "a table" if name == _KEYS else "text in quotes"
-    hint = 'Write under [keys], for example, "chat.regenerate" = "f5,ctrl+r".'
+    hint = 'Write under [keys], for example, "chat.regenerate" = "f8,ctrl+r".'
     return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
 
 

@@ -31,7 +31,7 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
     file (temperature = 0.5 under [sampling]), and that over the default.
 
     Keys are set in the file alone, by the names that --keys shows: under [keys],
-    "chat.regenerate" = "f5,ctrl+r" gives Regenerate these two in place of its own.
+    "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two in place of its own.
 
     \b
     Examples:

@@ -197,7 +197,7 @@ def _clash(
                 for key in set(usable[id]) & set(keys):
                     return id, f"{key} is taken by {other.id} ({other.name})"
         for key in usable[id]:
-            if taken := _inherited(known[id].owner).get(key):
+            if taken := _inherited(known[id]).get(key):
                 return id, f"{key} is taken by Textual ({taken})"
     return None
 
@@ -217,18 +217,19 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
     return len(kinds) == 2
 
 
-def _inherited(owner: type[DOMNode]) -> dict[str, str]:
-    """What Textual's own classes under `owner` do by keys that ours leave to them."""
-    bases = [base for base in owner.__mro__ if issubclass(base, DOMNode)]
-    foreign = [base for base in bases if not base.__module__.startswith("lmtui.")]
-    if issubclass(owner, Screen):
+def _inherited(item: Bound) -> dict[str, str]:
+    """What Textual's own classes do by keys where `item` listens."""
+    bases = [base for base in item.owner.__mro__ if issubclass(base, DOMNode)]
+    ours = [base for base in bases if base.__module__.startswith("lmtui.")]
+    foreign = [base for base in bases if base not in ours]
+    if issubclass(item.owner, Screen):
         foreign.append(App)
-    if issubclass(owner, App | Screen):
-        foreign.append(TextArea)
-    ours = [base for base in bases if base not in foreign]
     replaced = _keys_in(ours)
-    return {key: name for key, name in _keys_in(foreign).items()
-            if name and key not in replaced}  # fmt: skip
+    taken = {key: name for key, name in _keys_in(foreign).items()
+             if name and key not in replaced}  # fmt: skip
+    if issubclass(item.owner, App | Screen) and not item.priority:
+        taken |= _keys_in([TextArea])
+    return taken
 
 
 def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:

@@ -1,0 +1,190 @@
+"""The user's theme and keys: followed, remembered, and never a reason to crash."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.app import ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import HelpPanel, Static
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.tui import themes
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.keys import all_bound, shown_actions
+from lmtui.tui.preferences import Preferences, PreferencesApp, ThemePalette
+from tests.fakes import FakeEngine
+
+SHIPPED = {theme.name: theme for theme in themes.load_themes().themes}
+
+
+class Host(PreferencesApp):
+    """An app that shows one text on the ground of its theme."""
+
+    CSS = "Screen { background: $background; } Static { background: $panel; }"
+
+    def compose(self) -> ComposeResult:
+        yield Static("text " * 20)
+
+    def on_mount(self) -> None:
+        self.follow_preferences()
+
+    @property
+    def ground(self) -> str:
+        """What the text is drawn on now."""
+        first = next(iter(self.screen._compositor.render_strips()[0]))
+        assert first.style and first.style.bgcolor and first.style.bgcolor.triplet
+        return first.style.bgcolor.triplet.hex
+
+    @property
+    def notices(self) -> list[str]:
+        """What was told, title and text."""
+        return [f"{n.title}: {n.message}" for n in self._notifications]
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    """Let the program run until something is seen."""
+    for _ in range(3000):
+        if condition():
+            return
+        await pilot.pause(0.005)
+    raise AssertionError("it was waited for in vain")
+
+
+@asynccontextmanager
+async def host(
+    preferences: Preferences | None = None,
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    """A running host."""
+    app = Host(preferences or Preferences())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.pause()
+        yield app, pilot
+
+
+async def open_list(app: Host, pilot: Pilot[None]) -> None:
+    """Open the list of themes and wait until it is there."""
+    app.search_themes()
+    await until(pilot, lambda: isinstance(app.screen, ThemePalette))
+    await until(pilot, lambda: app.screen.has_class("-ready"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+async def test_the_theme_is_in_force_from_the_first(name: str) -> None:
+    async with host(Preferences(name)) as (app, _):
+        assert app.theme == name
+        assert app.ground == SHIPPED[name].panel
+        assert app.notices == []
+
+
+async def test_only_readable_themes_can_be_chosen() -> None:
+    async with host() as (app, _):
+        assert set(app.available_themes) == set(SHIPPED)
+
+
+async def test_an_unknown_theme_is_one_notice(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("primary = 3")
+    preferences = Preferences("papr\x1b[bold]", tmp_path)
+    async with host(preferences) as (app, _):
+        assert app.theme == themes.DEFAULT
+        skipped, unknown = app.notices
+        assert skipped.startswith("A theme was skipped: ")
+        assert unknown.startswith("Unknown theme papr␛[bold]: ")
+        assert "paper" in unknown
+
+
+async def test_a_theme_is_shown_under_the_cursor_and_kept_where_chosen() -> None:
+    kept: list[str] = []
+
+    def keep(name: str) -> str:
+        kept.append(name)
+        return "Where --theme is given, it still wins."
+
+    async with host(Preferences("paper", keep_theme=keep)) as (app, pilot):
+        await open_list(app, pilot)
+        assert app.theme == "paper"
+        await pilot.press("down")
+        await until(pilot, lambda: app.ground == SHIPPED["dark"].panel)
+        assert kept == []
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: kept)
+        assert kept == [app.theme] == ["colour-blind-safe"]
+        assert app.ground == SHIPPED["colour-blind-safe"].panel
+        await until(pilot, lambda: app.notices)
+        assert app.notices == ["Theme saved: Where --theme is given, it still wins."]
+
+
+async def test_leaving_the_list_brings_back_the_theme() -> None:
+    kept: list[str] = []
+    preferences = Preferences("paper", keep_theme=lambda name: kept.append(name) or "")
+    async with host(preferences) as (app, pilot):
+        await open_list(app, pilot)
+        await pilot.press(*"solar", "down")
+        await until(pilot, lambda: app.theme.startswith("solar"))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.ground == SHIPPED["paper"].panel)
+        assert kept == []
+        assert app.notices == []
+
+
+async def test_a_theme_that_can_not_be_kept_is_shown_all_the_same() -> None:
+    def keep(name: str) -> str:
+        raise LmtuiError("the file can't be written", "/x\x1b", "Make it writable.")
+
+    async with host(Preferences(keep_theme=keep)) as (app, pilot):
+        await open_list(app, pilot)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.notices)
+        assert app.theme == "colour-blind-safe"
+        (notice,) = app.notices
+        assert notice.startswith("The theme was not saved: the file can't be written")
+        assert "\x1b" not in notice
+
+
+def program(keys: dict[str, str]) -> LmtuiApp:
+    """The whole program over a scripted engine."""
+    return LmtuiApp(
+        lambda _: lambda _: FakeEngine(["answer"]),
+        sampling=SamplingSettings(temperature=0),
+        first="chat",
+        preferences=Preferences(keys=keys),
+    )
+
+
+async def test_the_users_keys_work_and_are_what_is_shown() -> None:
+    app = program({"live.panel": "f8", "app.help": "f12", "no.such": "f6"})
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: app.screen.id != "_default")
+        chat = app.screen
+        was = chat.classes
+        await pilot.press("f2")
+        assert chat.classes == was
+        await pilot.press("f8")
+        await until(pilot, lambda: chat.classes != was)
+        named = {binding.id: keys for binding, keys in shown_actions(chat)}
+        assert named["live.panel"] == "f8"
+        titles = [command.title for command in app.get_system_commands(chat)]
+        assert "Panel  (f8)" in titles
+        await pilot.press("f12")
+        await until(pilot, lambda: chat.query(HelpPanel))
+        shown = {a.binding.id: key for key, a in chat.active_bindings.items()}
+        assert shown["live.panel"] == "f8"
+        assert shown["app.help"] == "f12"
+        (notice,) = list(app._notifications)
+        assert notice.message.startswith("no.such: nothing is called so")
+
+
+async def test_every_key_of_the_program_has_a_name() -> None:
+    """Also those of Textual that are in force everywhere."""
+    known = {item.id for item in all_bound()}
+    app = program({})
+    # Every screen with a model takes Ctrl+C, under a name of its own.
+    assert {key for key, b in app._bindings if b.id not in known} == {"ctrl+c"}
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.screen.id != "_default")
+        ours = {b.id for b, _ in shown_actions(app.screen) if b.id}
+        assert ours <= known
