@@ -1,0 +1,92 @@
+"""Without colours nothing is lost: attributes, shapes and letters say the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from rich.segment import Segment
+from textual.widget import Widget
+
+from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.surprise import BOUNDS
+from lmtui.tui.widgets.token_view import TokenView
+from tests.fakes import FakeEngine
+from tests.tui.hosts import THEMES, Host
+
+WORDS = ("zero", "one", "two", "three", "four", "five")
+BITS = (0.0, *(bound + 0.01 for bound in BOUNDS))
+# The first is for the cursor, which has a look of its own.
+TOKENS = [
+    ScoredToken(n, n, word, word.encode(), -bits * math.log(2), 3, 1.0)
+    for n, (word, bits) in enumerate(zip(("here", *WORDS), (0.0, *BITS), strict=True))
+]
+
+
+@pytest.fixture(autouse=True, params=[theme.name for theme in THEMES.themes])
+def theme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of our themes, under NO_COLOR."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    return str(request.param)
+
+
+@asynccontextmanager
+async def drawn(widget: Widget, theme: str) -> AsyncIterator[list[Segment]]:
+    """What goes to the terminal for a widget; what is to be shown, it shows."""
+    app = Host(widget)
+    for each in THEMES.themes:
+        app.register_theme(each)
+    app.theme = theme
+    async with app.run_test(size=(60, 20)) as pilot:
+        if isinstance(widget, TokenView):
+            widget.show(TOKENS)
+        elif isinstance(widget, ProbabilityPanel):
+            widget.show(FakeEngine().look((97,), SamplingSettings()), chosen=32)
+        elif isinstance(widget, LikelihoodStrip):
+            widget.extend(TOKENS)
+        await pilot.pause()
+        strips = app.screen._compositor.render_strips()
+        yield [segment for strip in strips for segment in strip]
+
+
+@pytest.mark.parametrize("kind", [TokenView, ProbabilityPanel, LikelihoodStrip])
+async def test_there_is_no_colour(kind: type[Widget], theme: str) -> None:
+    async with drawn(kind(), theme) as segments:
+        styles = [segment.style for segment in segments if segment.style]
+        colours = [c for style in styles for c in (style.color, style.bgcolor) if c]
+        assert colours
+        for colour in colours:
+            assert colour.triplet is not None
+            assert len(set(colour.triplet)) == 1, colour
+
+
+async def test_each_step_of_surprise_has_its_attributes(theme: str) -> None:
+    async with drawn(TokenView(), theme) as segments:
+        looks = {}
+        for text, style, _ in segments:
+            if text.strip() in WORDS and style:
+                attributes = (style.bold, style.underline, style.reverse)
+                looks.setdefault(text.strip(), tuple(map(bool, attributes)))
+        bold, line, back = True, True, True
+        assert looks == {
+            "zero": (not bold, not line, not back),
+            "one": (not bold, not line, not back),
+            "two": (not bold, line, not back),
+            "three": (bold, line, not back),
+            "four": (not bold, not line, back),
+            "five": (bold, line, back),
+        }
+
+
+async def test_bars_and_marks_are_shapes_and_letters(theme: str) -> None:
+    async with drawn(ProbabilityPanel(), theme) as segments:
+        text = "".join(segment.text for segment in segments)
+        assert {"▀", "▄", "●"} <= set(text)
+        assert " m" in text or " p" in text
+    async with drawn(LikelihoodStrip(), theme) as segments:
+        text = "".join(segment.text for segment in segments)
+        assert len(set(text) & set("▁▂▃▄▅▆▇█")) >= 3
