@@ -2,7 +2,7 @@
 
 SCRIPT is JSON: `engine` holds FakeEngine's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
-engine fail in an unforeseen way.
+engine fail in an unforeseen way, `missing` is why there is no model at all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from lmtui.cli.main import main
 from lmtui.config import Settings
+from lmtui.errors import LmtuiError
 from tests.fakes import FakeEngine
 
 
@@ -26,6 +27,8 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeEngine:
             for _ in range(script.get("interrupt", 0)):
                 os.kill(os.getpid(), signal.SIGINT)
 
+    if missing := script.get("missing"):
+        raise LmtuiError("there is no such model", missing, "Name another.")
     engine = FakeEngine(**script.get("engine", {}), on_token=press)
     if flood := script.get("flood"):
         engine = FakeEngine([["x" * 8000] * flood])

@@ -46,3 +46,33 @@ def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:
     assert b"error: this is a bug in lmtui" in after
     assert b"Traceback" not in after
     assert "Traceback" in (home / "logs" / "lmtui.log").read_text("utf-8")
+
+
+F5, F9, ESC = b"\x1b[15~", b"\x1b[20~", b"\x1b"
+
+
+def test_alone_it_opens_the_start_screen_and_leads_to_the_others() -> None:
+    code, written = run_in_terminal(
+        script={"engine": {"answers": ["HELLO"]}},
+        typed=[
+            (b"ready", b"c"),
+            (b"Three things", b"hi\r"),
+            (b"HELLO", F9),
+            (b"see a language model think", b"m"),
+            (b"NAME", ESC),
+            (b"Chat", b"c"),
+            (b"HELLO", F5),
+            (b"NAME", QUIT),
+        ],
+    )
+    assert code == 0
+    assert b"\x1b[?1049h" in written
+
+
+def test_a_model_that_cannot_be_had_is_explained() -> None:
+    code, written = run_in_terminal(
+        script={"missing": "a file"},
+        typed=[(b"Try again", b"r"), (b"Try again", ESC), (b"see a", QUIT)],
+    )
+    assert code == 0
+    assert b"a file" in written

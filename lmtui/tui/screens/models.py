@@ -44,6 +44,7 @@ Fits says whether it fits into the memory that is free: yes, only in bfloat16, o
 is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub id.
 """
     CSS_PATH = "models.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="models.close",
                 tooltip="Close the list; a model goes on loading."),

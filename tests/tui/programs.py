@@ -1,0 +1,150 @@
+"""The whole program over scripted engines, and what a person sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from threading import Event
+from typing import Any, Literal, TypeVar
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widget import Widget
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.models.listing import Row
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.widgets.transcript import MessageView
+from tests.fakes import FakeEngine
+
+SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
+ROWS = (
+    Row("default", "135M", "92.9 MB", "yes", "yes", "the default"),
+    Row("second", "1.7B", "≈ 3.4 GB", "yes", "", "another one"),
+    Row("third", "9.0B", "≈ 18.0 GB", "no", "", "[bold]too \x1b[31m big[/nope]"),
+)
+
+S = TypeVar("S", bound=Screen[Any])
+
+
+class Program:
+    """A running program."""
+
+    def __init__(self, app: LmtuiApp, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let it run until something is seen."""
+        for _ in range(3000):
+            if condition():
+                return
+            await self.pilot.pause(0.005)
+        raise AssertionError(f"waited for in vain:\n{self.seen}")
+
+    async def on(self, kind: type[S]) -> S:
+        """Wait for a screen."""
+        await self.until(lambda: isinstance(self.app.screen, kind))
+        screen = self.app.screen
+        assert isinstance(screen, kind)
+        await self.until(lambda: screen.is_mounted and screen.size)
+        return screen
+
+    async def press(self, *keys: str) -> None:
+        """Press keys and let them be answered."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def ready(self, model: str = "") -> None:
+        """Wait for a model."""
+        await self.until(
+            lambda: (
+                self.app.model.info
+                and (not model or self.app.model.info.model == model)
+            )
+        )
+
+    async def ask(self, text: str) -> None:
+        """Write and send, in the chat."""
+        self.app.screen.query_one(Prompt).insert(text)
+        await self.press("enter")
+
+    @property
+    def chat(self) -> ChatScreen:
+        """The chat, also where another screen is shown."""
+        screen = self.app.get_screen("chat")
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    @property
+    def views(self) -> list[MessageView]:
+        """The messages in the chat."""
+        return list(self.chat.query(MessageView))
+
+    @property
+    def seen(self) -> str:
+        """What stands on the screen."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+@asynccontextmanager
+async def program(
+    engines: Mapping[str, FakeEngine | Exception] | None = None,
+    *,
+    open_model: Callable[[str], Any] | None = None,
+    rows: Sequence[Row] = ROWS,
+    size: tuple[int, int] = (120, 40),
+    first: Literal["start", "chat"] = "start",
+    **options: Any,
+) -> AsyncIterator[Program]:
+    """The program with a model for each name; an exception is what loading raises."""
+    known = engines or {"default": FakeEngine(["one two three"], name="default")}
+
+    def opened(name: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            found = known[name]
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return load
+
+    app = LmtuiApp(
+        open_model or opened,
+        sampling=SETTINGS,
+        list_models=lambda: rows,
+        first=first,
+        **options,
+    )
+    async with app.run_test(size=size) as pilot:
+        yield Program(app, pilot)
+        await app.action_quit()
+
+
+def holding(answer: str, *, at: int, name: str) -> tuple[FakeEngine, Event]:
+    """An engine that waits for the event before this token of its answers."""
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "generate" and index == at:
+            assert go_on.wait(20)
+
+    engine = FakeEngine([answer, answer], on_token=hold, name=name)
+    return engine, go_on
+
+
+def assert_laid_out(screen: Screen[Any]) -> None:
+    """No two neighbours lie on each other, and nothing lies outside."""
+    for parent in (screen, *screen.query("Vertical, Horizontal")):
+        shown = [child for child in parent.children if _is_laid_out(child)]
+        for place, child in enumerate(shown):
+            assert screen.region.contains_region(child.region), (child, child.region)
+            for other in shown[:place]:
+                assert not child.region.overlaps(other.region), (child, other)
+
+
+def _is_laid_out(widget: Widget) -> bool:
+    floats = widget.styles.overlay == "screen" or widget.styles.dock != "none"
+    return bool(widget.display and widget.region and not floats)

@@ -1,0 +1,289 @@
+"""Several screens, one engine thread, one model."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any, Literal
+
+import pytest
+from textual.widgets import HelpPanel
+
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import Progress
+from lmtui.tui.messages import JobDropped, ModelFailed, ModelLoaded
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.models import ModelsScreen
+from lmtui.tui.screens.start import StartScreen
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.fakes import FakeEngine
+from tests.tui.programs import holding, program
+
+DEFAULT_NAME = "smollm2-135m-instruct"
+BROKEN = LmtuiError("it is damaged", "[bold]\x1b[31mx[/nope]", "Fetch it again.")
+
+
+@pytest.mark.parametrize("first", ["start", "chat"])
+async def test_a_model_is_asked_for_after_the_first_frame(
+    first: Literal["start", "chat"],
+) -> None:
+    seen: list[str] = []
+
+    def open_model(name: str) -> Any:
+        seen.append(running.seen)
+        return lambda _: FakeEngine(name=name)
+
+    async with program(open_model=open_model, first=first) as running:
+        await running.ready("default")
+    (frame,) = seen
+    assert ("Three things to try" if first == "chat" else "Chat") in frame
+
+
+async def test_the_conversation_stays_while_other_screens_are_shown() -> None:
+    async with program() as running:
+        await running.on(StartScreen)
+        await running.ready()
+        await running.press("c")
+        await running.on(ChatScreen)
+        await running.ask("hello")
+        await running.until(lambda: len(running.views) == 2)
+        await running.press("f9")
+        await running.on(StartScreen)
+        await running.until(lambda: running.views[-1].text == "one two three")
+        await running.press("c")
+        await running.on(ChatScreen)
+        assert [view.text for view in running.views] == ["hello", "one two three"]
+        assert running.app.focused is not None
+        await running.press("f9", "c", "f9")
+        await running.on(StartScreen)
+        assert len(running.app.screen_stack) == 2
+
+
+async def test_from_every_screen_to_the_first_one() -> None:
+    async with program() as running:
+        await running.press("c", "f5")
+        await running.on(ModelsScreen)
+        await running.press("f9")
+        await running.on(StartScreen)
+        await running.press("m", "escape")
+        await running.on(StartScreen)
+
+
+async def test_a_switch_stops_the_answer_and_keeps_it() -> None:
+    old, go_on = holding("one two three four", at=2, name="default")
+    engines = {"default": old, "second": FakeEngine([" five six"], name="second")}
+    async with program(engines, first="chat") as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: len(running.views) == 2 and running.views[1].text)
+        await running.press("f5")
+        models = await running.on(ModelsScreen)
+        await running.until(lambda: "second" in running.seen)
+        await running.press("down", "enter")
+        go_on.set()
+        await running.ready("second")
+        assert models is running.app.screen
+        await running.press("escape")
+        await running.until(lambda: running.views[1]._note == "stopped")
+        leaf = running.chat._conversation.leaf
+        assert (leaf.model, leaf.state) == ("default", "stopped")
+        assert "one two three four".startswith(leaf.content)
+        assert running.chat.query_one(Status).state == "ready"
+
+
+async def test_another_model_goes_on_after_the_words_not_the_ids() -> None:
+    second = FakeEngine([" four five"], name="second")
+    engines = {"default": FakeEngine(["one two"], name="default"), "second": second}
+    async with program(engines, first="chat") as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        before = running.chat._conversation.leaf
+        running.app.load_model("second")
+        await running.ready("second")
+        await running.press("ctrl+g")
+        await running.until(
+            lambda: (
+                running.chat._conversation.leaf.content == "one two four five"
+                and running.chat._conversation.leaf.state == "whole"
+            )
+        )
+        node = running.chat._conversation.leaf
+        assert node.model == "second"
+        assert running.chat._conversation.node(before.id) == before
+        versions = running.chat._conversation.siblings(node.id)
+        assert [version.id for version in versions] == [before.id, node.id]
+        (asked,) = [question for verb, question in second.calls if verb == "prompt"]
+        assert asked[1] == "one two"  # type: ignore[index]
+        await running.until(lambda: running.views[-1].text == "one two four five")
+
+
+async def test_numbers_of_a_model_that_is_gone_are_not_mixed_with_new_ones() -> None:
+    engines = {
+        "default": FakeEngine(["one"], name="default"),
+        "second": FakeEngine(name="second"),
+    }
+    async with program(engines, first="chat") as running:
+        await running.ready()
+        await running.ask("hi")
+        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        running.views[0].focus()
+        await running.press("f3")
+        tokens = running.chat.query_one(TokenView)
+        await running.until(lambda: len(tokens.tokens) == len("hi"))
+        await running.press("f3")
+        running.app.load_model("second")
+        await running.ready("second")
+        # The user's words are scored anew; the model's keep what they were drawn with.
+        running.views[0].focus()
+        await running.press("f3")
+        await running.until(lambda: "hi" in _traced(engines["second"]))
+        await running.until(lambda: running.chat.has_class("-tokens"))
+        await running.press("f3")
+        running.views[1].focus()
+        await running.press("f3")
+        panel = running.chat.query_one(ProbabilityPanel)
+        step = running.chat._conversation.leaf.steps[0]
+        assert panel.distribution == step.distribution
+        running.chat.query_one(SamplerControls).focus()
+        await running.press("left")
+        status = running.chat.query_one(Status)
+        await running.until(lambda: "can't be drawn again" in status.state)
+        assert panel.distribution == step.distribution
+
+
+def _traced(engine: FakeEngine) -> list[str]:
+    return [question[1] for verb, question in engine.calls if verb == "trace"]  # type: ignore[index]
+
+
+async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
+    engines: dict[str, FakeEngine | Exception] = {
+        "default": FakeEngine(name="default"),
+        "second": BROKEN,
+    }
+    async with program(engines) as running:
+        await running.ready()
+        running.app.load_model("second")
+        await running.on(ErrorScreen)
+        await running.until(lambda: "Fetch it again." in running.seen)
+        for words in ("it is damaged", "[bold]␛[31mx[/nope]", "second", DEFAULT_NAME):
+            assert words in running.seen
+        assert running.app.model.info is None
+        await running.press("m")
+        await running.on(ModelsScreen)
+        assert "it is damaged" in running.seen
+        engines["second"] = FakeEngine(name="second")
+        await running.press("r")
+        await running.ready("second")
+        engines["second"] = BROKEN
+        await running.press("r")
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(ModelsScreen)
+        engines["default"] = BROKEN
+        running.app.load_model("default")
+        await running.on(ErrorScreen)
+        engines["second"] = FakeEngine(name="second")
+        await running.press("b")
+        await running.ready("second")
+
+
+async def test_a_first_model_that_fails_can_only_be_tried_again() -> None:
+    engines: dict[str, FakeEngine | Exception] = {"default": BROKEN}
+    async with program(engines) as running:
+        await running.on(ErrorScreen)
+        await running.until(lambda: "Try again" in running.seen)
+        assert "Go back" not in running.seen
+        await running.press("b", "r")
+        await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
+        engines["default"] = FakeEngine(name="default")
+        await running.press("r")
+        await running.ready("default")
+        await running.on(StartScreen)
+
+
+async def test_what_another_load_said_is_not_believed() -> None:
+    async with program() as running:
+        await running.ready("default")
+        stale = running.app._load - 1
+        other = FakeEngine(name="other")
+        running.app.post_message(ModelLoaded(other.info, load=stale))
+        running.app.post_message(ModelFailed(BROKEN, load=stale))
+        await running.pilot.pause()
+        assert running.app.model.info
+        assert running.app.model.info.model == "default"
+
+
+async def test_an_answer_that_is_dropped_ends() -> None:
+    engine, go_on = holding("one two", at=0, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("never answered")
+        await running.until(lambda: running.chat._job and len(running.views) == 2)
+        running.chat.post_message(JobDropped(running.chat._job))
+        await running.until(lambda: not running.chat._job)
+        await running.until(lambda: running.views == [])
+        assert running.chat.query_one("#prompt").text == "never answered"  # type: ignore[attr-defined]
+        assert running.chat.query_one(Status).state == "ready"
+        go_on.set()
+
+
+async def test_what_waits_for_a_model_comes_back_when_there_is_none() -> None:
+    release = Event()
+
+    def open_model(name: str) -> Any:
+        def load(report: Any) -> FakeEngine:
+            report(Progress("fetching", 1, 4))
+            assert release.wait(20)
+            raise BROKEN
+
+        return load
+
+    async with program(open_model=open_model, first="chat") as running:
+        await running.ask("keep me")
+        await running.until(lambda: running.chat._waiting == "keep me")
+        release.set()
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        assert running.chat.query_one("#prompt").text == "keep me"  # type: ignore[attr-defined]
+        assert running.chat.query_one(Status).state == "no model"
+
+
+async def test_help_on_every_screen() -> None:
+    engines: dict[str, FakeEngine | Exception] = {
+        "default": FakeEngine(name="default"),
+        "second": BROKEN,
+    }
+
+    async def helped() -> None:
+        screen = running.app.screen
+        await running.press("f1")
+        await running.until(lambda: screen.query(HelpPanel))
+        await running.press("f1")
+        await running.until(lambda: not screen.query(HelpPanel))
+
+    async with program(engines) as running:
+        await running.ready()
+        await helped()
+        await running.press("m")
+        await running.on(ModelsScreen)
+        await helped()
+        await running.press("escape", "c")
+        await running.on(ChatScreen)
+        await helped()
+        running.app.load_model("second")
+        await running.on(ErrorScreen)
+        await helped()
+
+
+async def test_the_palette_leads_everywhere() -> None:
+    async with program(first="chat") as running:
+        titles = [
+            command.title for command in running.app.get_system_commands(running.chat)
+        ]
+        assert {"Chat", "Model", "Start screen"} <= set(titles)
+        assert len(titles) == len(set(titles))

@@ -1,0 +1,97 @@
+"""The first screen: the model's state, and choices by letter, arrow and mouse."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.command import CommandPalette
+
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import Progress
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.models import ModelsScreen
+from lmtui.tui.screens.start import StartScreen
+from lmtui.tui.widgets.choices import Choices
+from tests.fakes import FakeEngine
+from tests.tui.programs import assert_laid_out, program
+
+SIZES = [(80, 24), (120, 40), (200, 60), (60, 18), (40, 12)]
+
+
+async def test_it_shows_how_far_the_model_is() -> None:
+    steps = [Event(), Event()]
+
+    def open_model(name: str) -> Any:
+        def load(report: Any) -> FakeEngine:
+            report(Progress("fetching [red]x\x1b[0m", 1, 4))
+            assert steps[0].wait(20)
+            report(Progress("loading x"))
+            assert steps[1].wait(20)
+            return FakeEngine(name="x", context=1234)
+
+        return load
+
+    async with program(open_model=open_model, model="x") as running:
+        await running.until(lambda: "fetching [red]x␛[0m 25%" in running.seen)
+        assert "━" in running.seen
+        steps[0].set()
+        await running.until(lambda: "loading x" in running.seen)
+        assert "━" not in running.seen
+        steps[1].set()
+        await running.until(lambda: "ready · exact float32 · cpu" in running.seen)
+        assert "context 1,234" in running.seen
+
+
+async def test_it_shows_an_error_with_its_hint() -> None:
+    broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
+    async with program({"default": broken}) as running:
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(StartScreen)
+        for words in ("it is damaged", "at byte 7", "Fetch it again."):
+            assert words in running.seen
+
+
+@pytest.mark.parametrize(
+    ("keys", "letter", "kind"),
+    [
+        ([], "c", ChatScreen),
+        (["down"], "m", ModelsScreen),
+        (["down", "down"], "t", CommandPalette),
+    ],
+)
+async def test_choices_by_arrow_and_by_letter(
+    keys: list[str], letter: str, kind: Any
+) -> None:
+    for pressed in ([*keys, "enter"], [letter]):
+        async with program() as running:
+            await running.on(StartScreen)
+            await running.press(*pressed)
+            await running.on(kind)
+
+
+async def test_choices_by_mouse() -> None:
+    async with program() as running:
+        await running.on(StartScreen)
+        await running.pilot.click(Choices, offset=(12, 1))
+        await running.on(ModelsScreen)
+
+
+async def test_quitting() -> None:
+    async with program() as running:
+        await running.press("q")
+        await running.until(lambda: running.app.return_code == 0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_nothing_overlaps(size: tuple[int, int]) -> None:
+    async with program(size=size) as running:
+        await running.ready()
+        start = await running.on(StartScreen)
+        assert_laid_out(start)
+        assert "lmtui" in running.seen
+        for letter in "cmthq":
+            assert f" {letter}  " in running.seen
