@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -95,3 +96,87 @@ def test_the_file_of_no_theme() -> None:
     error, hint = done.err.splitlines()
     assert error == "error: unknown theme: papr"
     assert hint.startswith("hint: Did you mean paper? There are dark, ")
+
+
+ENGINE = {"engine": {"answers": ["HELLO"]}}
+QUIT = b"\x11"
+COLOUR = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
+TRUECOLOR = {"COLORTERM": "truecolor"}
+
+
+def colours(written: bytes) -> set[tuple[bytes, ...]]:
+    """Every colour that was drawn with, but greys."""
+    return {found for found in COLOUR.findall(written) if len(set(found)) > 1}
+
+
+def test_an_unknown_theme_by_flag_opens_no_screen() -> None:
+    code, written = run_in_terminal("chat", "--theme", "nope", script=ENGINE)
+    assert code == 2
+    assert written.startswith(b"error: unknown theme: nope\r\nhint: There are dark, ")
+    assert b"\x1b[?1049h" not in written
+
+
+def test_a_theme_by_flag_is_drawn_with() -> None:
+    code, written = run_in_terminal(
+        "chat", "--theme", "paper", script=ENGINE, env=TRUECOLOR,
+        size=(40, 120), typed=[(b"ready", QUIT)],
+    )  # fmt: skip
+    assert code == 0
+    assert b"48;2;247;241;227" in written  # the background of paper.toml
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [("LMTUI_THEME", b"Unknown theme nope"), ("TEXTUAL_THEME", b"ready")],
+)
+def test_an_unknown_theme_by_variable_is_no_reason_to_stop(
+    variable: str, told: bytes
+) -> None:
+    code, written = run_in_terminal(
+        "chat", script=ENGINE, env={variable: "nope"} | TRUECOLOR,
+        size=(40, 120), typed=[(told, QUIT)],
+    )  # fmt: skip
+    assert code == 0
+    assert b"48;2;20;22;27" in written  # the background of dark.toml
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "colourless"),
+    [
+        ((), {"NO_COLOR": "1"}, True),
+        (("--no-color",), {}, True),
+        ((), {"NO_COLOR": ""}, False),
+    ],
+)
+def test_a_screen_without_colours(
+    arguments: tuple[str, ...], env: dict[str, str], colourless: bool
+) -> None:
+    code, written = run_in_terminal(
+        "chat", *arguments, script=ENGINE, env=TRUECOLOR | env,
+        size=(40, 120), typed=[(b"ready", b"hi\r"), (b"HELLO", QUIT)],
+    )  # fmt: skip
+    assert code == 0
+    assert (colours(written) == set()) == colourless
+
+
+def test_a_theme_chosen_on_the_screen_is_there_the_next_time(empty_home: Path) -> None:
+    file = empty_home / "config.toml"
+    file.write_text("# mine\nthreads = 1  # one\n")
+    code, written = run_in_terminal(
+        "chat", script=ENGINE, env={"LMTUI_THEME": "dark"}, size=(40, 120),
+        typed=[
+            (b"ready", b"\x10"),
+            (b"Search for commands", b"theme"),
+            (b"Change the current theme", b"\r"),
+            (b"colour-blind-safe", b"\x1b[B\r"),
+            (b"Theme saved", QUIT),
+        ],
+    )  # fmt: skip
+    assert code == 0
+    assert b"Where LMTUI_THEME is given" in written
+    assert file.read_text() == (
+        '# mine\nthreads = 1  # one\ntheme = "colour-blind-safe"\n'
+    )
+    in_use = [event["name"] for event in run("themes", "--json").events
+              if event["in_use"]]  # fmt: skip
+    assert in_use == ["colour-blind-safe"]
