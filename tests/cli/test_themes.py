@@ -127,7 +127,7 @@ def test_a_theme_by_flag_is_drawn_with() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "told"),
-    [("LMTUI_THEME", b"Unknown theme nope"), ("TEXTUAL_THEME", b"ready")],
+    [("LMTUI_THEME", b"Unknown theme"), ("TEXTUAL_THEME", b"ready")],
 )
 def test_an_unknown_theme_by_variable_is_no_reason_to_stop(
     variable: str, told: bytes
