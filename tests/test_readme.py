@@ -37,4 +37,18 @@ def test_every_verb_of_the_table_exists() -> None:
     there = {c.name for c in app.registered_commands}
     there |= {g.name for g in app.registered_groups}
     assert told <= there
-    assert len(told) == 5
+    assert len(told) == 6
+
+
+def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
+    from lmtui.config import load
+    from lmtui.tui.keys import user_keys
+    from lmtui.tui.themes import load_themes
+
+    (text,) = re.findall(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    file = tmp_path / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    settings = load(environment={}, file=file)
+    assert load_themes().get(settings.theme)
+    assert len(settings.keys) == 2
+    assert user_keys(settings.keys).notices == ()
