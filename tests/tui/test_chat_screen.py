@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Markdown
 
 from lmtui.engine.types import Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
@@ -23,6 +22,7 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.widgets.words import Words
 from tests.fakes import FakeEngine
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
@@ -162,7 +162,7 @@ async def test_an_answer_is_written_and_its_numbers_shown() -> None:
         asked, reply = running.views
         assert (asked.role, asked.text) == ("user", "count")
         assert (reply.role, reply.text) == ("assistant", "one two three")
-        assert reply.query_one(Markdown).source == "one two three"
+        assert reply.query_one(Words).text == "one two three"
         node = running.screen._conversation.leaf
         assert node.content == "one two three"
         assert node.logprob == pytest.approx(node.finish.logprob if node.finish else 0)

@@ -18,7 +18,6 @@ from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
 from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
-from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.runner import Runner
@@ -211,7 +210,7 @@ class ChatScreen(TokensScreen):
         last = event.steps[-1]
         self._panel.show(last.distribution, chosen=last.id)
         if view := self._view(self._reply):
-            await view.grow("".join(step.piece for step in event.steps))
+            view.grow("".join(step.piece for step in event.steps))
 
     @on(facts.GenerationFinished)
     async def end_answer(self, event: facts.GenerationFinished) -> None:
@@ -224,8 +223,8 @@ class ChatScreen(TokensScreen):
         if self._info is not None:
             self._status.state = "ready"
         if view := self._view(self._reply):
-            await view.grow(event.finish.piece)
-            await view.complete()
+            view.grow(event.finish.piece)
+            view.complete()
             view.set_note(_NOTES.get(event.finish.reason, ""))
 
     @on(facts.GenerationFailed)
@@ -247,7 +246,7 @@ class ChatScreen(TokensScreen):
             self._status.state = "ready"
         if reply.content:
             if view := self._view(reply):
-                await view.complete()
+                view.complete()
                 view.set_note(note)
             return
         asked = self._conversation.node(reply.parent or 0)
@@ -321,9 +320,3 @@ class ChatScreen(TokensScreen):
             for node in nodes
         ]
         await self.query_one(Transcript).show(views)
-
-    @on(Transcript.LinkChosen)
-    def show_link(self, event: Transcript.LinkChosen) -> None:
-        """A link is shown and copied, never opened."""
-        self.app.copy_to_clipboard(event.address)
-        self.notify(visible(event.address), title="Link copied", markup=False)

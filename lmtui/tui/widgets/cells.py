@@ -7,6 +7,7 @@ from its marks, and never lets a heap of marks through. Knows no widget.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -17,6 +18,10 @@ NONE = "–"
 
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINERS = ("\u200d",)
+_HEAP = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
+    f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
+)
 
 
 def clusters(text: str) -> Iterator[str]:
@@ -40,6 +45,11 @@ def tame(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_tame(cluster) for cluster in clusters(text))
+
+
+def tame_heaps(text: str) -> str:
+    """`text`, tamed only where there is a heap: cheap for texts that have none."""
+    return tame(text) if _HEAP.search(text) else text
 
 
 def _tame(cluster: str) -> str:

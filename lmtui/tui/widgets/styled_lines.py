@@ -1,7 +1,7 @@
-"""Widgets that are a few lines of styled parts, drawn anew many times a second.
+"""Widgets that are drawn anew many times a second: lines of styled parts.
 
-Owns the way from parts to the screen, which is as short as it can be: text and style go
-into strips directly, without markup or wrapping. What the lines say is the
+Owns the way from a line to the screen, which is as short as it can be: text and style
+go into strips directly, without markup or wrapping. What the lines say is the
 subclass's. Knows nothing of what is shown.
 """
 
@@ -23,7 +23,27 @@ Part = tuple[str, str]
 Line = Sequence[Part]
 
 
-class StyledLines(Widget):
+class DirectLines(Widget):
+    """A widget without border or padding that draws every line to its full width.
+
+    The lines go to the screen as they are: what Textual does to the lines of other
+    widgets on the way costs more than these lines do.
+    """
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in a part of the widget, as Textual asks for them."""
+        if any(self.gutter):
+            return super().render_lines(crop)
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = [self.render_line(y) for y in crop.line_range]
+        for line_filter in filters:
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+
+class StyledLines(DirectLines):
     """Draws what `lines` says; whoever changes that calls `refresh`."""
 
     PREFIX: ClassVar[str] = ""

@@ -12,10 +12,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from lmtui.text import visible
+from lmtui.tui.widgets.words import Words
 
 _NAMES = {"user": "You", "assistant": "Model", "system": "System"}
 
@@ -32,7 +32,6 @@ class MessageView(Vertical, can_focus=True):
         &.-user { border-left: thick $primary; }
         &:focus { border-left: thick $accent; background: $surface; }
         & > .head { color: $text-muted; height: 1; }
-        & > Markdown { margin: 0; padding: 0; background: transparent; }
         & > .words { height: auto; }
     }
     """
@@ -53,11 +52,10 @@ class MessageView(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         """Head and body; only the model's words are Markdown."""
         yield Static(self._head(), classes="head")
-        shown = visible(self.text)
         if self.role == "assistant":
-            yield Markdown(shown, open_links=False)
+            yield Words(self.text)
         else:
-            yield Static(Content(shown), classes="words")
+            yield Static(Content(visible(self.text)), classes="words")
 
     def _head(self) -> Content:
         name = _NAMES.get(self.role, self.role)
@@ -68,15 +66,15 @@ class MessageView(Vertical, can_focus=True):
         self._note = note
         self.query_one(".head", Static).update(self._head())
 
-    async def grow(self, piece: str) -> None:
+    def grow(self, piece: str) -> None:
         """Add to the text, at the pace of whoever calls."""
         self.text += piece
         if piece:
-            await self.query_one(Markdown).append(visible(piece))
+            self.query_one(Words).grow(piece)
 
-    async def complete(self) -> None:
+    def complete(self) -> None:
         """Draw the whole text once more, so that every block is closed."""
-        await self.query_one(Markdown).update(visible(self.text))
+        self.query_one(Words).update(self.text)
 
     def action_copy(self) -> None:
         """Copy the text, as the model wrote it."""
@@ -95,21 +93,9 @@ class Transcript(VerticalScroll, can_focus=False):
     }
     """
 
-    class LinkChosen(Message):
-        """The reader chose a link in a message."""
-
-        def __init__(self, address: str) -> None:
-            self.address = address
-            super().__init__()
-
     def on_mount(self) -> None:
         """Follow what is written."""
         self.anchor()
-
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """Nothing is opened here: the address is passed on."""
-        event.stop()
-        self.post_message(self.LinkChosen(event.href))
 
     async def show(self, views: list[MessageView]) -> None:
         """Replace everything by these messages."""
