@@ -53,6 +53,11 @@ def cache_folder() -> Path:
     return _folder("cache", platformdirs.user_cache_path)
 
 
+def state_folder() -> Path:
+    """What is remembered of the last runs."""
+    return _folder("state", platformdirs.user_state_path)
+
+
 def log_folder() -> Path:
     """The log files."""
     return _folder("logs", platformdirs.user_log_path)

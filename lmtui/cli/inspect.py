@@ -12,18 +12,21 @@ from typing import Annotated, Protocol
 
 import typer
 
+from lmtui import recent
 from lmtui.cli import options
 from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.jsonl import scored_rows
 from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import Meter, meter
 from lmtui.cli.output import Output
-from lmtui.cli.reading import Document, read_document
+from lmtui.cli.reading import STDIN, read_document
+from lmtui.cli.screen import is_interactive
 from lmtui.cli.totals import Span, Totals, scored_bytes
 from lmtui.engine.port import Engine, Stop
 from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
+from lmtui.reading import Document
 
 _WORST = 10
 
@@ -131,7 +134,10 @@ def inspect(
     if json and plain:
         raise LmtuiError("--json and --plain exclude each other", "", "Give one.")
     settings = options.settings(ctx)
+    watched = is_interactive()  # asked before stdin is read to its end
     documents = [read_document(name) for name in files]
+    if watched:
+        recent.remember(name for name in files if name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
     engine = engine_for(ctx, settings)
     view = JsonView(Output()) if json else _plain_view(no_color, many=len(files) > 1)

@@ -1,30 +1,16 @@
-"""Reading the user's text: files, stdin and arguments.
+"""The user's text as the command line gives it: a file or stdin, and arguments.
 
-Owns the refusals (missing, a folder, binary, not UTF-8), each with what to do.
-A byte-order mark, line endings and everything else stay as they are: what is
-scored is the file, not an edited copy.
+Owns what `-` means and that an argument is text. Files are read by `lmtui.reading`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from lmtui.errors import LmtuiError
+from lmtui.reading import Document, not_utf8, read_file, read_text
 
 STDIN = "-"
-_FIRST_PART = 1 << 16  # bytes that show whether a file is text at all
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text and where it came from."""
-
-    name: str
-    text: str
 
 
 def read_document(name: str) -> Document:
@@ -35,7 +21,7 @@ def read_document(name: str) -> Document:
     """
     if name == STDIN:
         return Document(name, read_stdin())
-    return Document(name, _read(name, lambda: Path(name).open("rb")))
+    return read_file(name)
 
 
 def read_stdin() -> str:
@@ -46,7 +32,7 @@ def read_stdin() -> str:
     """
     if sys.stdin is None:
         raise LmtuiError("stdin is closed", "", "Give a file, or pipe a text.")
-    return _read("stdin", lambda: sys.stdin.buffer)
+    return read_text("stdin", lambda: sys.stdin.buffer)
 
 
 def require_text(text: str, what: str) -> str:
@@ -58,45 +44,5 @@ def require_text(text: str, what: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise _not_utf8(what, len(text[: error.start].encode("utf-8"))) from None
+        raise not_utf8(what, len(text[: error.start].encode("utf-8"))) from None
     return text
-
-
-def _read(name: str, open_file: Callable[[], BinaryIO]) -> str:
-    try:
-        with open_file() as file:
-            data = _read_text_bytes(name, file)
-    except IsADirectoryError:
-        hint = "Name the files in it, for example with a pattern."
-        raise LmtuiError("this is a folder, not a text", name, hint) from None
-    except FileNotFoundError:
-        hint = "Check the path; - reads stdin."
-        raise LmtuiError("there is no such file", name, hint) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        hint = "Check the path and its permissions."
-        raise LmtuiError("can't read the file", f"{name} ({reason})", hint) from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(name, error.start) from None
-
-
-def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
-    """All bytes of `file`; a file that is no text is refused by its beginning."""
-    data = file.read(_FIRST_PART)
-    if b"\0" not in data:
-        data += file.read()
-    if b"\0" in data:
-        hint = "Give a text file in UTF-8."
-        place = f"{name}, NUL at byte {data.index(0)}"
-        raise LmtuiError("this is a binary file, not a text", place, hint)
-    return data
-
-
-def _not_utf8(name: str, position: int) -> LmtuiError:
-    return LmtuiError(
-        "the text is not valid UTF-8",
-        f"{name}, byte {position}",
-        "Convert it, for example with: iconv -f LATIN1 -t UTF-8",
-    )

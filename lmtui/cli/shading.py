@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lmtui.cli.inspect import Summary
-from lmtui.cli.reading import Document
 from lmtui.cli.totals import LN2, Span, bits
 from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.reading import Document
 from lmtui.text import visible, visible_line, visible_token
 
 RAMP: tuple[tuple[float, str, str], ...] = (

@@ -13,8 +13,8 @@ from rich.console import Console
 from lmtui.cli.inspect import JsonView, Rules, score
 from lmtui.cli.meter import Meter
 from lmtui.cli.output import Output
-from lmtui.cli.reading import Document
 from lmtui.cli.shading import RAMP, PlainView, position, style_of
+from lmtui.reading import Document
 from tests.cli.program import SGR, run, run_in_terminal
 from tests.fakes import FakeEngine
 
