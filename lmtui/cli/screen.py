@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from lmtui import config, paths
+from lmtui import config, paths, recent
 from lmtui.cli.loading import OpenEngine
 from lmtui.config import Settings
 
@@ -60,6 +60,7 @@ def open_screen(
         model=settings.model,
         sampling=settings.sampling,
         list_models=_list_models,
+        recent_files=recent.recent_files,
         system=system,
         first=first,
         preferences=preferences,

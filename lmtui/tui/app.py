@@ -29,7 +29,8 @@ from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
-from lmtui.tui.screens.start import StartScreen
+from lmtui.tui.screens.start import RecentFiles, StartScreen
+from lmtui.tui.screens.text import TextScreen
 
 
 class LmtuiApp(PreferencesApp):
@@ -59,6 +60,7 @@ class LmtuiApp(PreferencesApp):
         model: str | None = None,
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
+        recent_files: RecentFiles = tuple,
         system: str = "",
         first: Literal["start", "chat"] = "start",
         preferences: Preferences | None = None,
@@ -68,7 +70,7 @@ class LmtuiApp(PreferencesApp):
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
-        self.install_screen(StartScreen(), "start")
+        self.install_screen(StartScreen(recent_files), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._first = first
         self._list_models = list_models
@@ -144,6 +146,11 @@ class LmtuiApp(PreferencesApp):
         while len(self.screen_stack) > 2:
             self.pop_screen()
         self.switch_screen(name)
+
+    @on(facts.FileChosen)
+    def show_file(self, event: facts.FileChosen) -> None:
+        """Show a file as tokens, over what is shown now."""
+        self.push_screen(TextScreen(self._engine.for_screen, event.path))
 
     def action_models(self) -> None:
         """Show the models, over what is shown now."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from textual.message import Message
 
-from lmtui.engine.types import Step
 from lmtui.models.progress import Progress
-from lmtui.tui.messages import ModelLoadProgressed, ModelLoadWarned, StepsArrived
+from lmtui.tui.messages import ModelLoadProgressed, ModelLoadWarned
 
 INTERVAL = 1 / 12
 """Seconds between two reports of the same work. Each is drawn whole, text and panel and
@@ -24,26 +24,31 @@ Clock = Callable[[], float]
 """Seconds since some moment, never going back."""
 
 
-class StepBatch:
-    """The steps of one job: the first is passed on at once, later ones together."""
+T = TypeVar("T")
 
-    def __init__(self, job: int, post: Post, clock: Clock) -> None:
-        self._job, self._post, self._clock = job, post, clock
-        self._steps: list[Step] = []
+
+class Batch(Generic[T]):
+    """The tokens of one job: the first is passed on at once, later ones together."""
+
+    def __init__(
+        self, report: Callable[[tuple[T, ...]], Message], post: Post, clock: Clock
+    ) -> None:
+        self._report, self._post, self._clock = report, post, clock
+        self._tokens: list[T] = []
         self._due = -math.inf
 
-    def add(self, step: Step) -> None:
-        """Keep a step, and report all that were kept if it is time."""
-        self._steps.append(step)
+    def add(self, token: T) -> None:
+        """Keep a token, and report all that were kept if it is time."""
+        self._tokens.append(token)
         if self._clock() >= self._due:
             self.flush()
 
     def flush(self) -> None:
         """Report what was kept, if anything."""
-        if not self._steps:
+        if not self._tokens:
             return
-        self._post(StepsArrived(self._job, tuple(self._steps)))
-        self._steps.clear()
+        self._post(self._report(tuple(self._tokens)))
+        self._tokens.clear()
         self._due = self._clock() + INTERVAL
 
 

@@ -20,7 +20,7 @@ from lmtui.engine.port import Engine
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.tui.batches import Clock, LoadReports, StepBatch
+from lmtui.tui.batches import Batch, Clock, LoadReports
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import (
     DraftLooked,
@@ -31,9 +31,13 @@ from lmtui.tui.messages import (
     ModelLoaded,
     PreviewReady,
     PromptProgressed,
+    ScoresArrived,
+    ScoringStarted,
+    StepsArrived,
     TokensScored,
 )
 from lmtui.tui.questions import (
+    DocumentAlone,
     Generate,
     Job,
     Load,
@@ -42,6 +46,7 @@ from lmtui.tui.questions import (
     Question,
     Score,
     TextAfter,
+    TokensAfter,
 )
 
 
@@ -197,7 +202,11 @@ class EngineWork:
         self._reply(question, GenerationFinished(question.job, finish))
 
     def _stream(self, question: Generate, items: Iterator[Step | Finish]) -> Finish:
-        batch = StepBatch(question.job, partial(self._reply, question), self._clock)
+        batch: Batch[Step] = Batch(
+            partial(StepsArrived, question.job),
+            partial(self._reply, question),
+            self._clock,
+        )
         finish: Finish | None = None
         try:
             for item in items:
@@ -212,11 +221,37 @@ class EngineWork:
         return finish
 
     def _score(self, score: Score) -> None:
-        tokens = tuple(self._scored(score))
+        if isinstance(score.passage, DocumentAlone):
+            tokens = self._score_document(score, score.passage)
+        else:
+            tokens = tuple(self._scored(score, score.passage))
         self._reply(score, TokensScored(score.job, tokens))
 
-    def _scored(self, score: Score) -> Iterator[ScoredToken]:
-        engine, passage = self._loaded(), score.passage
+    def _score_document(
+        self, score: Score, document: DocumentAlone
+    ) -> tuple[ScoredToken, ...]:
+        engine = self._loaded()
+        encoding = engine.encode(document.text)
+        self._reply(score, ScoringStarted(score.job, len(encoding.ids)))
+        batch: Batch[ScoredToken] = Batch(
+            partial(ScoresArrived, score.job), partial(self._reply, score), self._clock
+        )
+        kept: list[ScoredToken] = []
+        for token in engine.score(
+            encoding.ids,
+            prefix=encoding.prefix,
+            top=document.top,
+            stop=lambda: self._unwanted(score),
+        ):
+            kept.append(token)
+            batch.add(token)
+        batch.flush()
+        return tuple(kept)
+
+    def _scored(
+        self, score: Score, passage: TextAfter | TokensAfter
+    ) -> Iterator[ScoredToken]:
+        engine = self._loaded()
 
         def stop() -> bool:
             return self._unwanted(score)

@@ -8,6 +8,7 @@ live, `job` for work that is followed to its end. Knows no widget and no engine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from textual.message import Message
 
@@ -69,6 +70,13 @@ class ModelChosen(Message):
 
     wanted: str
     """What `--model` would take."""
+
+
+@dataclass
+class FileChosen(Message):
+    """The user wants to see a file as tokens."""
+
+    path: Path
 
 
 @dataclass
@@ -145,6 +153,23 @@ class GenerationFailed(Message):
 
     job: int
     error: LmtuiError
+
+
+@dataclass
+class ScoringStarted(Message):
+    """A document was cut into `total` tokens, which are now scored; also when it had
+    to be begun anew."""
+
+    job: int
+    total: int
+
+
+@dataclass
+class ScoresArrived(Message):
+    """Some tokens of a document were scored since the last report."""
+
+    job: int
+    tokens: tuple[ScoredToken, ...]
 
 
 @dataclass

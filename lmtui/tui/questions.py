@@ -60,6 +60,18 @@ class TokensAfter:
     """How many of the most probable tokens to report at each."""
 
 
+@dataclass(frozen=True)
+class DocumentAlone:
+    """A document to score, as it stands and piece by piece."""
+
+    text: str
+    top: int = 20
+    """How many of the most probable tokens to report at each."""
+
+
+Passage = TextAfter | TokensAfter | DocumentAlone
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Question(ABC):
     """Something to be done, and the flag that ends it early."""
@@ -164,7 +176,7 @@ class Score(Job):
     """Say what the model thinks of a given text."""
 
     kind = Kind.SCORE
-    passage: TextAfter | TokensAfter
+    passage: Passage
 
     @property
     def bound(self) -> bool:

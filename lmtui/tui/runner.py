@@ -24,11 +24,10 @@ from lmtui.tui.questions import (
     Load,
     Look,
     OpenEngine,
+    Passage,
     Preview,
     Question,
     Score,
-    TextAfter,
-    TokensAfter,
 )
 
 
@@ -87,8 +86,9 @@ class Runner(Protocol):
         `GenerationFinished` (also when stopped) or `GenerationFailed`.
         """
 
-    def score(self, job: int, passage: TextAfter | TokensAfter) -> None:
-        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`."""
+    def score(self, job: int, passage: Passage) -> None:
+        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a
+        document first `ScoringStarted` and `ScoresArrived`."""
 
     def stop(self, job: int) -> None:
         """End a job within one token; a job that has ended stays as it is."""
@@ -211,7 +211,7 @@ class ScreenRunner:
             ),
         )
 
-    def score(self, job: int, passage: TextAfter | TokensAfter) -> None:
+    def score(self, job: int, passage: Passage) -> None:
         """Say what the model thinks of a text."""
         put(self._mailbox, Score(reply=self._post, job=job, passage=passage))
 

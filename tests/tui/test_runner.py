@@ -48,10 +48,12 @@ from lmtui.tui.messages import (
     PreviewReady,
     PromptProgressed,
     ScoreFailed,
+    ScoresArrived,
+    ScoringStarted,
     StepsArrived,
     TokensScored,
 )
-from lmtui.tui.questions import TextAfter, TokensAfter
+from lmtui.tui.questions import DocumentAlone, TextAfter, TokensAfter
 from lmtui.tui.runner import EngineRunner
 from tests.fakes import FakeEngine
 from tests.test_imports import loaded_by
@@ -452,6 +454,34 @@ def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
         scored = screen.wait(TokensScored)
     assert screen.kinds() == ["ModelLoaded", "DraftLooked", "TokensScored"]
     assert [token.id for token in scored.tokens] == list(range(9))
+
+
+def test_a_document_is_scored_piece_by_piece() -> None:
+    engine = FakeEngine(adds_bos=True)
+    with running(engine, standing_clock) as (screen, runner):
+        runner.score(1, DocumentAlone("naïve", top=3))
+        scored = screen.wait(TokensScored)
+    assert screen.all(ScoringStarted) == [ScoringStarted(1, 6)]
+    batches = screen.all(ScoresArrived)
+    assert [len(batch.tokens) for batch in batches] == [1, 5]
+    assert tuple(t for batch in batches for t in batch.tokens) == scored.tokens
+    assert {len(token.top) for token in scored.tokens} == {3}
+    assert scored.tokens[0].logprob is not None  # BOS is its context
+
+
+def test_a_document_that_is_broken_off_is_begun_anew() -> None:
+    gate = Gate(at=3)
+    with running(FakeEngine(on_token=gate)) as (screen, runner):
+        runner.score(1, DocumentAlone("a document"))
+        gate.wait()
+        runner.look(1, HELLO, "h", PLAIN)
+        gate.open()
+        screen.wait(TokensScored)
+    kinds = screen.kinds()
+    assert kinds.count("ScoringStarted") == 2
+    again = len(kinds) - kinds[::-1].index("ScoringStarted")
+    assert kinds[again - 2] == "DraftLooked"
+    assert kinds[again:] == ["ScoresArrived"] * len("a document") + ["TokensScored"]
 
 
 def test_a_stopped_score_is_dropped() -> None:

@@ -1,9 +1,8 @@
 """A screen that shows what the model does, with the panel beside it.
 
-Owns what every such screen does alike: following what becomes of the model, the
-sampler's settings, the panel's pages and previews, errors. What the screen is for is
-its subclass's. The engine is asked through the runner and answers by messages. Knows
-no torch.
+Owns what every such screen does alike: following what becomes of the model, errors,
+the panel's place. What the screen is for is its subclass's. The engine is asked through
+the runner and answers by messages. Knows no torch.
 """
 
 from __future__ import annotations
@@ -11,26 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import TextArea
 
-from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.runner import Runner
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 
 
 class LiveScreen(Screen[None]):
-    """Has a `ProbabilityPanel`, a `LikelihoodStrip`, `SamplerControls`, a `Status`."""
+    """Has a `ProbabilityPanel`, a `LikelihoodStrip` and a `Status`."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
         (0, "-narrow"),
@@ -43,23 +39,17 @@ class LiveScreen(Screen[None]):
                 priority=True, show=False),
         Binding("f2", "panel", "Panel", id="live.panel",
                 tooltip="Show or hide the panel."),
-        Binding("f4", "sampler", "Sampler", id="live.sampler",
-                tooltip="To the slider and the other sampler settings, and back."),
         # Before the text field, which would select a line.
         Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
                 tooltip="Hold the panel still while the model goes on.",
                 priority=True),
     ]  # fmt: skip
 
-    def __init__(
-        self, make_runner: Callable[[Post], Runner], *, sampling: SamplingSettings
-    ) -> None:
+    def __init__(self, make_runner: Callable[[Post], Runner]) -> None:
         super().__init__()
         self.runner = make_runner(self.post_message)
         """The bridge to the engine, whose answers come to this screen."""
-        self._settings = sampling
         self._info: EngineInfo | None = None
-        self._previewed = 0
 
     def on_mount(self) -> None:
         """Follow the model from what it is now."""
@@ -117,39 +107,6 @@ class LiveScreen(Screen[None]):
         title = visible_line(error.title)
         self.notify(text, title=title, severity="error", markup=False, timeout=12)
 
-    # The sampler.
-
-    @on(SamplerControls.SettingsChanged)
-    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
-        """Redraw what is shown; the next answer uses them."""
-        self._settings = event.settings
-        shown = self._panel.distribution
-        if shown is not None:
-            self._preview(shown.handle, shown.start, len(shown.candidates))
-
-    @on(ProbabilityPanel.PageRequested)
-    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        """Fetch other rows of the ranking."""
-        self._preview(event.handle, event.start, event.count)
-
-    def _preview(self, handle: int, start: int, rows: int) -> None:
-        self._previewed = self.runner.number()
-        self.runner.preview(self._previewed, handle, self._settings, start, rows)
-
-    @on(facts.PreviewReady)
-    def show_preview(self, event: facts.PreviewReady) -> None:
-        """Draw the same position anew, unless another one is shown by now."""
-        shown = self._panel.distribution
-        same = shown is not None and shown.handle == event.distribution.handle
-        if event.revision == self._previewed and same:
-            self._panel.show(event.distribution, chosen=self._panel.chosen)
-
-    @on(facts.PreviewFailed)
-    def show_preview_failed(self, event: facts.PreviewFailed) -> None:
-        """What is drawn stays as it is; say why."""
-        if event.revision == self._previewed:
-            self._status.state = visible_line(event.error.title)
-
     # Keys.
 
     def action_interrupt(self) -> None:
@@ -164,17 +121,6 @@ class LiveScreen(Screen[None]):
     def action_panel(self) -> None:
         """Show or hide the panel."""
         self.toggle_class("-no-panel")
-
-    def action_sampler(self) -> None:
-        """Go to the sampler's settings, or back."""
-        self.remove_class("-no-panel")
-        sampler = self.query_one(SamplerControls)
-        if sampler.has_focus:
-            self.remove_class("-sampler")
-            self.to_text()
-        else:
-            self.add_class("-sampler")
-            sampler.focus()
 
     def action_pause(self) -> None:
         """Hold the panel still, or let it go on."""

@@ -1,22 +1,33 @@
 """The first screen: which model there is, and what can be done.
 
-Owns nothing but what it shows; every choice is a key of the program. Knows no engine.
+Owns nothing but what it shows: every choice is a key of the program, or a file that
+was looked at of late. Knows no engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from lmtui.tui.aside import aside
+from lmtui.tui.messages import FileChosen
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.widgets.choices import Choices
+from lmtui.tui.widgets.choices import Choice, Choices
 from lmtui.tui.widgets.model_line import ModelLine
+
+RecentFiles = Callable[[], Sequence[Path]]
+"""The files that were looked at of late; may wait for a disk."""
 
 
 class StartScreen(Screen[None]):
@@ -45,6 +56,18 @@ model loads meanwhile: nothing has to wait for it.
                 tooltip="Leave the program."),
     ]  # fmt: skip
 
+    class Recalled(Message):
+        """It was found out which files were looked at of late."""
+
+        def __init__(self, paths: Sequence[Path]) -> None:
+            self.paths = tuple(paths)
+            super().__init__()
+
+    def __init__(self, recent_files: RecentFiles) -> None:
+        super().__init__()
+        self._recent_files = recent_files
+        self._paths: tuple[Path, ...] = ()
+
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
         title = Content.assemble(
@@ -62,8 +85,39 @@ model loads meanwhile: nothing has to wait for it.
 
     def on_screen_resume(self) -> None:
         """What can be done may have changed meanwhile."""
-        self.query_one(Choices).offer()
+        self._offer()
+        nothing = self.Recalled(())
+        aside(self._recall, self.post_message, otherwise=nothing)
+
+    def _recall(self) -> Message:
+        return self.Recalled(self._recent_files())
+
+    @on(Recalled)
+    def show_recent(self, event: Recalled) -> None:
+        """List the files."""
+        if event.paths != self._paths:
+            self._paths = event.paths
+            self._offer()
+
+    def _offer(self) -> None:
+        files = [
+            Choice(shown_path(path), f"open({number})")
+            for number, path in enumerate(self._paths)
+        ]
+        self.query_one(Choices).offer(heading="Recent files, as tokens", more=files)
+
+    def action_open(self, number: int) -> None:
+        """Show a file as tokens."""
+        self.post_message(FileChosen(self._paths[number]))
 
     def show_model(self, state: ModelState) -> None:
         """Say what became of the model."""
         self.query_one(ModelLine).show(state)
+
+
+def shown_path(path: Path) -> str:
+    """A file's name, and where it is."""
+    folder = path.parent
+    with suppress(ValueError, RuntimeError):  # not at home, or without one
+        folder = Path("~") / folder.relative_to(Path.home())
+    return f"{path.name}  {folder}"

@@ -19,12 +19,12 @@ from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.questions import TextAfter
 from lmtui.tui.runner import Runner
-from lmtui.tui.screens.live import LiveScreen
+from lmtui.tui.screens.sampling import SamplingScreen
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import MessageView
 
 
-class TokensScreen(LiveScreen):
+class TokensScreen(SamplingScreen):
     """A conversation, and a `TokenView` for one of its messages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

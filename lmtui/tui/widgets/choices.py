@@ -69,7 +69,7 @@ class Choices(OptionList):
             )
             self.add_option(Option(line, id=binding.action))
         if more:
-            self.add_options([None, Option(Content(heading), disabled=True)])
+            self.add_options([None, Option(Content(f"      {heading}"), disabled=True)])
         for choice in more:
             label = Content(f"      {visible_line(choice.label)}")
             self.add_option(Option(label, id=choice.action))

@@ -1,0 +1,80 @@
+"""A live screen with a sampler to set: every setting is seen in the panel at once.
+
+Owns the settings in use, and the panel's pages and previews, which are made under
+them. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.text import visible_line
+from lmtui.tui import messages as facts
+from lmtui.tui.batches import Post
+from lmtui.tui.runner import Runner
+from lmtui.tui.screens.live import LiveScreen
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+
+
+class SamplingScreen(LiveScreen):
+    """Has `SamplerControls` besides."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f4", "sampler", "Sampler", id="live.sampler",
+                tooltip="To the slider and the other sampler settings, and back."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, make_runner: Callable[[Post], Runner], *, sampling: SamplingSettings
+    ) -> None:
+        super().__init__(make_runner)
+        self._settings = sampling
+        self._previewed = 0
+
+    @on(SamplerControls.SettingsChanged)
+    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
+        """Redraw what is shown; the next answer uses them."""
+        self._settings = event.settings
+        shown = self._panel.distribution
+        if shown is not None:
+            self._preview(shown.handle, shown.start, len(shown.candidates))
+
+    @on(ProbabilityPanel.PageRequested)
+    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        """Fetch other rows of the ranking."""
+        self._preview(event.handle, event.start, event.count)
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        self._previewed = self.runner.number()
+        self.runner.preview(self._previewed, handle, self._settings, start, rows)
+
+    @on(facts.PreviewReady)
+    def show_preview(self, event: facts.PreviewReady) -> None:
+        """Draw the same position anew, unless another one is shown by now."""
+        shown = self._panel.distribution
+        same = shown is not None and shown.handle == event.distribution.handle
+        if event.revision == self._previewed and same:
+            self._panel.show(event.distribution, chosen=self._panel.chosen)
+
+    @on(facts.PreviewFailed)
+    def show_preview_failed(self, event: facts.PreviewFailed) -> None:
+        """What is drawn stays as it is; say why."""
+        if event.revision == self._previewed:
+            self._status.state = visible_line(event.error.title)
+
+    def action_sampler(self) -> None:
+        """Go to the sampler's settings, or back."""
+        self.remove_class("-no-panel")
+        sampler = self.query_one(SamplerControls)
+        if sampler.has_focus:
+            self.remove_class("-sampler")
+            self.to_text()
+        else:
+            self.add_class("-sampler")
+            sampler.focus()

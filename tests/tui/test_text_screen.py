@@ -1,0 +1,206 @@
+"""A file as tokens: how it fills, what stands beside it, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.start import StartScreen, shown_path
+from lmtui.tui.screens.text import TextScreen, expected
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, assert_laid_out, program
+
+TEXT = "naïve [b]x\x1b[0m\n"
+
+
+class Reading:
+    """A program with one recent file, which is open."""
+
+    def __init__(self, running: Program, screen: TextScreen) -> None:
+        self.running, self.screen = running, screen
+        self.until, self.press = running.until, running.press
+
+    @property
+    def state(self) -> str:
+        return self.screen.query_one(Status).state
+
+    @property
+    def tokens(self) -> TokenView:
+        return self.screen.query_one(TokenView)
+
+    @property
+    def panel(self) -> ProbabilityPanel:
+        return self.screen.query_one(ProbabilityPanel)
+
+
+@asynccontextmanager
+async def reading(
+    path: Path, engine: FakeEngine | None = None, **options: Any
+) -> AsyncIterator[Reading]:
+    engines = {"default": engine or FakeEngine(name="default")}
+    async with program(engines, recent_files=lambda: [path], **options) as running:
+        await running.ready()
+        start = await running.on(StartScreen)
+        await running.until(lambda: start._paths)
+        await running.press("up", "enter")
+        yield Reading(running, await running.on(TextScreen))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
+    engine = FakeEngine(name="default")
+    async with reading(file, engine) as page:
+        await page.until(lambda: page.state.startswith("ready"))
+        data = TEXT.encode()
+        scored = list(engine.score(data, top=20))
+        assert page.tokens.tokens == tuple(scored)
+        assert "notes.txt" in page.running.seen
+        strip = page.screen.query_one(LikelihoodStrip)
+        total = sum(token.logprob or 0.0 for token in scored)
+        assert strip._history.logprob == pytest.approx(total)
+        assert "first token without context" in page.running.seen
+        await page.press("right", "right")
+        await page.until(lambda: page.panel.title == "Expected at token 3")
+        shown = page.panel.distribution
+        assert shown is not None
+        assert shown.candidates == scored[2].top
+        assert page.panel.chosen == data[2]
+        assert "\x1b" not in page.running.seen
+
+
+async def test_it_fills_while_it_is_scored_and_can_be_stopped(file: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if index == 5:
+            assert go_on.wait(20)
+
+    async with reading(file, FakeEngine(name="default", on_token=hold)) as page:
+        whole = len(TEXT.encode())
+        await page.until(lambda: "scoring " in page.state and page.tokens.tokens)
+        assert f"/{whole} tokens" in page.state
+        assert len(page.tokens.tokens) < 6
+        await page.press("escape")
+        go_on.set()
+        await page.until(lambda: page.state.startswith("stopped at"))
+        assert 0 < len(page.tokens.tokens) <= 5
+        assert page.running.app.screen is page.screen
+        await page.press("escape")
+        await page.running.on(StartScreen)
+
+
+async def test_leaving_ends_the_scoring(file: Path) -> None:
+    go_on = Event()
+    begun = Event()
+
+    def hold(index: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    engine = FakeEngine(["hello"], name="default", on_token=hold)
+    async with reading(file, engine) as page:
+        await page.until(begun.is_set)
+        await page.press("f9")
+        await page.running.on(StartScreen)
+        await page.until(lambda: not page.screen.is_running)
+        go_on.set()
+        await page.press("c")
+        await page.running.ask("hi")
+        await page.until(lambda: page.running.views[-1].text == "hello")
+
+
+async def test_another_model_scores_it_anew(file: Path) -> None:
+    async with reading(file) as page:
+        await page.until(lambda: page.state.startswith("ready"))
+        other = FakeEngine(name="other")
+        page.running.app._open_model = lambda name: lambda _: other
+        page.running.app.load_model("other")
+        await page.running.ready("other")
+        await page.until(lambda: "score" in [verb for verb, _ in other.calls])
+        await page.until(lambda: page.state.startswith("ready"))
+        assert len(page.tokens.tokens) == len(TEXT.encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a\0b", "this is a binary file, not a text"),
+        (b"\xff", "not valid UTF-8"),
+        (b"x" * 100_001, "the text is too long"),
+        (None, "there is no such file"),
+    ],
+)
+async def test_what_cannot_be_shown_is_explained(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    async with reading(path) as page:
+        await page.until(lambda: words in page.state)
+        page.running.app.load_model("default")
+        await page.until(lambda: page.running.app.model.loading)
+        await page.running.ready()
+        await page.until(lambda: words in page.state)
+        await page.press("escape")
+        await page.running.on(StartScreen)
+
+
+async def test_an_empty_file_and_a_failing_engine(tmp_path: Path, file: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    async with reading(empty) as page:
+        await page.until(lambda: page.state.startswith("the file is empty"))
+    engine = FakeEngine(name="default", error=RuntimeError("boom"))
+    async with reading(file, engine) as page:
+        await page.until(lambda: "this is a bug" in page.state)
+        assert not isinstance(page.running.app.screen, ErrorScreen)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 12)])
+async def test_nothing_overlaps(file: Path, size: tuple[int, int]) -> None:
+    async with reading(file, size=size) as page:
+        await page.until(lambda: page.state.startswith("ready"))
+        for key in ("f2", "f2", "f6", "f1", "f1"):
+            await page.press(key)
+        assert_laid_out(page.screen)
+
+
+async def test_recent_files_stay_inside_the_screen(tmp_path: Path) -> None:
+    paths = [tmp_path / f"[b]file {number}\x1b.txt" for number in range(20)]
+    async with program(recent_files=lambda: paths, size=(80, 24)) as running:
+        start = await running.on(StartScreen)
+        await running.until(lambda: "[b]file 0␛.txt" in running.seen)
+        assert_laid_out(start)
+        await running.press("up")
+        await running.until(lambda: "[b]file 19␛.txt" in running.seen)
+
+
+def test_a_path_as_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert shown_path(Path("/home/me/notes/a.txt")) == "a.txt  ~/notes"
+    assert shown_path(Path("/tmp/a.txt")) == "a.txt  /tmp"
+
+
+def test_what_was_expected_sums_to_one() -> None:
+    token = list(FakeEngine().score(b"abc", top=5))[2]
+    assert token.entropy is not None
+    shown = expected(token, token.entropy, vocabulary=258)
+    listed = sum(candidate.prob for candidate in shown.candidates)
+    assert listed + shown.rest_prob == pytest.approx(1)
