@@ -1,0 +1,105 @@
+"""The program on a pseudo-terminal, typed into step by step; every byte it writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tests.cli.program import REPOSITORY, command
+
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What a terminal obeys: moves, colours, modes."""
+QUIT = b"\x11"
+
+
+class Terminal:
+    """A running program and what it has written so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], handle: int) -> None:
+        self._process, self._handle = process, handle
+        self.written = b""
+
+    def type(self, keys: bytes) -> None:
+        """Type, or paste, these bytes."""
+        os.write(self._handle, keys)
+
+    def paste(self, text: str) -> None:
+        """Paste, in the brackets that the program asks for."""
+        self.type(b"\x1b[200~" + text.encode() + b"\x1b[201~")
+
+    def until(self, seen: str | Callable[[str], object], *, since: int = 0) -> str:
+        """Read until this is drawn, without regard to colours; the text since then."""
+        found = (lambda text: seen in text) if isinstance(seen, str) else seen
+        deadline = time.monotonic() + 30
+        while not found(text := self.text(since)):
+            assert self._read(deadline - time.monotonic()), text[-2000:]
+        return text
+
+    def ask(self, keys: bytes, seen: str | Callable[[str], object]) -> str:
+        """Type, then wait for something that is drawn after it."""
+        since = len(self.written)
+        self.type(keys)
+        return self.until(seen, since=since)
+
+    def text(self, since: int = 0) -> str:
+        """What was drawn, without colours and moves."""
+        return CONTROL.sub("", self.written[since:].decode(errors="replace"))
+
+    def leave(self) -> int:
+        """Quit by key; the exit code, after the last byte."""
+        self.type(QUIT)
+        deadline = time.monotonic() + 20
+        while self._read(deadline - time.monotonic()):
+            pass
+        return self._process.wait(timeout=20)
+
+    def _read(self, seconds: float) -> bool:
+        """Take in what comes next; False at the end or after so long."""
+        if not select.select([self._handle], [], [], max(0.0, seconds))[0]:
+            return False
+        try:
+            part = os.read(self._handle, 65536)
+        except OSError:  # the terminal is gone with its last user
+            return False
+        self.written += part
+        return bool(part)
+
+
+@contextmanager
+def running(
+    *arguments: str,
+    engine: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    size: tuple[int, int] = (40, 120),
+) -> Iterator[Terminal]:
+    """The program over a scripted engine with these fields, on rows and columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    process = subprocess.Popen(
+        command(arguments, {"engine": engine or {}}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=REPOSITORY,
+        env={**kept, **terminal, **(env or {})},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait(timeout=20)
+        os.close(ours)
