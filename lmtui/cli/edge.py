@@ -7,10 +7,11 @@ Owns how an error looks on stderr; knows no verb.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -39,6 +40,15 @@ def guarded(work: Callable[[], None]) -> int:
         return USER
     except Exception as error:
         return _flushed(_foreign(error))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, with everything written. Taking the interpreter and a model
+    apart first would keep the user waiting for a second or two."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        silence_unless_open(stream)
+    os._exit(code)
 
 
 def _flushed(code: int) -> int:

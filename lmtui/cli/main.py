@@ -14,7 +14,7 @@ import typer
 
 from lmtui import __version__
 from lmtui.cli import chat, config, doctor, inspect, models, themes
-from lmtui.cli.edge import guarded
+from lmtui.cli.edge import guarded, leave
 from lmtui.cli.loading import OpenEngine, open_local
 from lmtui.cli.output import prepare_streams
 from lmtui.cli.screen import is_interactive, open_screen
@@ -89,4 +89,4 @@ def main(
 
 def run() -> NoReturn:
     """Run the program and leave the process."""
-    sys.exit(main())
+    leave(main())

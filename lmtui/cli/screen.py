@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -142,7 +142,8 @@ def _terminal_to_itself() -> Iterator[None]:
         yield
     finally:
         sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
-        terminal.close()
+        with suppress(OSError):  # it may be gone
+            terminal.close()
         for descriptor, copy in kept.items():
             os.dup2(copy, descriptor)
             os.close(copy)

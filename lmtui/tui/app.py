@@ -21,6 +21,7 @@ from textual.screen import Screen
 from lmtui.engine.types import SamplingSettings
 from lmtui.text import visible
 from lmtui.tui import messages as facts
+from lmtui.tui.hangup import leave_when_gone
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import DEFAULT, ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
@@ -78,6 +79,7 @@ class LmtuiApp(PreferencesApp):
 
     def on_mount(self) -> None:
         """Follow the preferences, open a screen, and then load the model."""
+        leave_when_gone(self, self.leave)
         self.follow_preferences()
         self.push_screen(self._first)
         self.call_after_refresh(self.load_model, self.model.wanted)
@@ -188,6 +190,10 @@ class LmtuiApp(PreferencesApp):
             )
 
     async def action_quit(self) -> None:
-        """Leave; whatever the engine does is stopped and not waited for."""
+        """Leave."""
+        self.leave()
+
+    def leave(self) -> None:
+        """End the program; what the engine does is stopped, and waited for shortly."""
         self._engine.close()
         self.exit()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def run_in_terminal(
 
     `typed`: what to type once such bytes have been written, in this order.
     """
+    with started(*arguments, script=script, env=env, size=size) as (child, ours):
+        written = b"".join(_answering(ours, list(typed)))
+        return child.wait(timeout=60), written
+
+
+@contextmanager
+def started(
+    *arguments: str,
+    script: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    size: tuple[int, int] = (24, 80),
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The program running on a pseudo-terminal, and our end of that."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
@@ -89,9 +103,21 @@ def run_in_terminal(
         start_new_session=True,
     ) as child:
         os.close(theirs)
-        written = b"".join(_answering(ours, list(typed)))
-        os.close(ours)
-        return child.wait(timeout=60), written
+        try:
+            yield child, ours
+        finally:
+            if child.poll() is None:
+                child.kill()
+            with suppress(OSError):  # where the test has closed it
+                os.close(ours)
+
+
+def read_until(handle: int, cue: bytes) -> bytes:
+    """What is written on a terminal up to where the cue appears, or the end."""
+    written = b""
+    while cue not in written and (part := _read(handle)):
+        written += part
+    return written
 
 
 def _answering(handle: int, typed: list[tuple[bytes, bytes]]) -> Iterator[bytes]:

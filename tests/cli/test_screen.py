@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from tests.cli.program import run_in_terminal
+from tests.cli.program import read_until, run_in_terminal, started
 
 QUIT = b"\x11"
 HOSTILE = "\x1b]52;c;QUFB\x07 \x1b[2J \x9b31m \u202eabc [bold]x[/x] \x00 HELLO"
@@ -46,6 +47,22 @@ def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:
     assert b"error: this is a bug in lmtui" in after
     assert b"Traceback" not in after
     assert "Traceback" in (home / "logs" / "lmtui.log").read_text("utf-8")
+
+
+def test_it_leaves_when_its_terminal_went_away(home: Path) -> None:
+    with started("chat") as (child, terminal):
+        read_until(terminal, b"ready")
+        os.close(terminal)
+        assert child.wait(timeout=20) == 0
+    assert "unexpected error" not in (home / "logs" / "lmtui.log").read_text("utf-8")
+
+
+def test_it_restores_the_terminal_when_it_is_told_to_end() -> None:
+    with started("chat") as (child, terminal):
+        read_until(terminal, b"ready")
+        child.terminate()
+        assert b"\x1b[?1049l" in read_until(terminal, b"\x1b[?1049l")
+        assert child.wait(timeout=20) == 0
 
 
 F5, F9, ESC = b"\x1b[15~", b"\x1b[20~", b"\x1b"

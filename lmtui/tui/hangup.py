@@ -1,0 +1,45 @@
+"""The terminal went away, or somebody asked the process to end.
+
+Owns how the program notices, and that it then leaves the way Ctrl+Q does. Knows no
+screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import termios
+from collections.abc import Callable
+
+from textual.app import App
+
+_EVERY = 1.0  # seconds between two looks at the terminal
+
+
+def leave_when_gone(app: App[None], leave: Callable[[], None]) -> None:
+    """Call `leave` once the terminal is gone or the process is told to end.
+
+    A shell tells its programs that the terminal is gone; whoever runs one without a
+    shell may not, and then it would read nothing for ever.
+    """
+    if app.is_headless:
+        return
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGHUP, signal.SIGTERM):
+        loop.add_signal_handler(name, leave)
+
+    def look() -> None:
+        if not terminal_is_there():
+            leave()
+
+    app.set_interval(_EVERY, look)
+
+
+def terminal_is_there() -> bool:
+    """Whether there is somebody at the other end of the terminal on stdin."""
+    try:
+        termios.tcgetattr(sys.__stdin__ or 0)
+    except (termios.error, ValueError):
+        return False
+    return True
