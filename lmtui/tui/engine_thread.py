@@ -121,6 +121,7 @@ class EngineWork:
     def _load(self, load: Load) -> None:
         if self._engine is not None:
             self._engine = None
+            gc.unfreeze()
             gc.collect()  # a model is full of cycles, and two may not fit
 
         def post(fact: Message) -> None:
@@ -138,6 +139,10 @@ class EngineWork:
             self._engine = engine = load.open_engine(report)
         finally:
             self._mailbox.done()  # from here on, ids and handles are of this engine
+        # What is here now stays: looking through it for garbage, again and again,
+        # would stop the screen and the model for a tenth of a second each time.
+        gc.collect()
+        gc.freeze()
         if not load.flag.is_set():
             post(ModelLoaded(engine.info, engine.capabilities))
 
