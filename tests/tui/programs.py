@@ -15,6 +15,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.listing import Row
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.transcript import MessageView
 from tests.fakes import FakeEngine
@@ -49,6 +50,8 @@ class Program:
         screen = self.app.screen
         assert isinstance(screen, kind)
         await self.until(lambda: screen.is_mounted and screen.size)
+        if isinstance(screen, ErrorScreen):
+            await self.until(lambda: "Close" in self.seen)
         return screen
 
     async def press(self, *keys: str) -> None:

@@ -191,6 +191,35 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
         await running.ready("second")
 
 
+async def test_keys_meant_for_a_text_are_not_taken_for_choices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.tui.screens.error._PAUSE", 3600.0)
+    release, asked = Event(), []
+
+    def open_model(name: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            asked.append(name)
+            assert release.wait(20)
+            raise BROKEN
+
+        return load
+
+    async with program(open_model=open_model, first="chat") as running:
+        await running.until(lambda: asked)
+        release.set()
+        await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
+        error = running.app.screen
+        assert isinstance(error, ErrorScreen)
+        await running.press("r", "m", "escape", "enter")
+        assert running.app.screen is error
+        assert asked == ["default"]
+        error._offer()
+        await running.on(ErrorScreen)
+        await running.press("r")
+        await running.until(lambda: len(asked) == 2)
+
+
 async def test_a_first_model_that_fails_can_only_be_tried_again() -> None:
     engines: dict[str, FakeEngine | Exception] = {"default": BROKEN}
     async with program(engines) as running:
@@ -198,7 +227,7 @@ async def test_a_first_model_that_fails_can_only_be_tried_again() -> None:
         await running.until(lambda: "Try again" in running.seen)
         assert "Go back" not in running.seen
         await running.press("b", "r")
-        await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
+        await running.on(ErrorScreen)
         engines["default"] = FakeEngine(name="default")
         await running.press("r")
         await running.ready("default")

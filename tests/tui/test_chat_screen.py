@@ -15,6 +15,7 @@ from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.widgets.choices import Choices
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt
@@ -137,8 +138,10 @@ async def test_a_model_that_cannot_be_had_is_explained() -> None:
 
     async with chat(opened=refuse, ready=False) as running:
         await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
+        error = running.app.screen
+        await running.until(lambda: error.query_one(Choices).option_count)
         await running.pilot.press("escape")
-        assert running.state == "no model"
+        await running.until(lambda: running.state == "no model")
         await running.type("still writing")
         assert running.prompt.text == "still writing"
 

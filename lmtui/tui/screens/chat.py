@@ -93,7 +93,10 @@ class ChatScreen(TokensScreen):
         self.to_text()
 
     def model_ready(self) -> None:
-        """Look at the draft, or answer what waited for the model."""
+        """Look at the draft, or answer what waited for the model. Tokens that another
+        model saw make way: beside the panel of this one they would be taken for its."""
+        if self.close_tokens():
+            self.to_text()
         waiting, self._waiting = self._waiting, ""
         if waiting:
             self._status.state = ""

@@ -1,7 +1,8 @@
 """An error that has to be answered: what happened, and what can be done about it.
 
 Owns how it is told. What is chosen is the answer of the screen; doing it is the
-program's. Knows no engine.
+program's. It can come while somebody writes: a key that was meant for the text must not
+be taken for a choice, so these are offered a moment later. Knows no engine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.model_state import shown_name
 from lmtui.tui.widgets.choices import Choices
+
+_PAUSE = 0.6  # seconds in which a person notices and stops writing
 
 
 class ErrorScreen(ModalScreen[str]):
@@ -43,6 +46,7 @@ The model could not be loaded, and the one before it was let go of to make room.
         super().__init__()
         self._error = error
         self._wanted, self._before = shown_name(wanted), before
+        self._offered = False
 
     def compose(self) -> ComposeResult:
         """What happened, the facts, a hint, and the ways out."""
@@ -59,15 +63,22 @@ The model could not be loaded, and the one before it was let go of to make room.
             yield Choices(id="choices")
 
     def on_mount(self) -> None:
-        """Offer what can be done."""
+        """Wait for a moment."""
+        self.set_timer(_PAUSE, self._offer)
+
+    def _offer(self) -> None:
+        self._offered = True
         back = {"answer('before')": f"Load {shown_name(self._before)} again."}
         choices = self.query_one(Choices)
         choices.offer(details=back)
         choices.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing to go back to without a model before."""
-        return bool(self._before) or parameters != ("before",)
+        """Nothing is done before it was offered, and there is not always a model to go
+        back to."""
+        if action != "answer":
+            return super().check_action(action, parameters)
+        return self._offered and (bool(self._before) or parameters != ("before",))
 
     def action_answer(self, answer: str) -> None:
         """Close, and say what was chosen."""

@@ -172,7 +172,9 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There is not always a model to go back to."""
-        return action != "back" or bool(self._state.before)
+        if action != "back":
+            return super().check_action(action, parameters)
+        return bool(self._state.before)
 
     def action_again(self) -> None:
         """Load the model once more."""
