@@ -15,6 +15,8 @@ from typing import ClassVar, Literal
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.dom import DOMNode
 from textual.reactive import var
 from textual.screen import Screen
 
@@ -32,6 +34,9 @@ from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.screens.text import TextScreen
+
+_PLACES = ("models", "start")
+"""Actions that lead somewhere from everywhere."""
 
 
 class LmtuiApp(PreferencesApp):
@@ -168,6 +173,8 @@ class LmtuiApp(PreferencesApp):
 
     def action_help(self) -> None:
         """Show what each key does where the focus is, or hide it."""
+        if isinstance(self.screen, CommandPalette):
+            return  # it explains each line itself
         self.screen.toggle_class("-help")
         if self.screen.query("HelpPanel"):
             self.action_hide_help_panel()
@@ -178,16 +185,20 @@ class LmtuiApp(PreferencesApp):
         """The palette: Textual's own commands, and every key of this screen."""
         yield from super().get_system_commands(screen)
         yield SystemCommand("Chat", "Show the chat.", self.action_chat)
-        yield SystemCommand("Model", "Choose another model.", self.action_models)
-        yield SystemCommand("Start screen", "Show the first one.", self.action_start)
+        for active in screen.active_bindings.values():
+            if active.node is self and active.binding.action in _PLACES:
+                keys = self.get_key_display(active.binding)
+                yield self._command(self, active.binding, keys)
         for binding, keys in shown_actions(screen):
-            if binding.action.startswith("app."):
-                continue  # it is among those above
-            yield SystemCommand(
-                f"{binding.description}  ({keys})",
-                binding.tooltip,
-                partial(self.call_later, screen.run_action, binding.action),
-            )
+            if not binding.action.startswith("app."):  # those are among the above
+                yield self._command(screen, binding, keys)
+
+    def _command(self, node: DOMNode, binding: Binding, keys: str) -> SystemCommand:
+        return SystemCommand(
+            f"{binding.description}  ({keys})",
+            binding.tooltip,
+            partial(self.call_later, node.run_action, binding.action),
+        )
 
     async def action_quit(self) -> None:
         """Leave."""

@@ -6,6 +6,7 @@ from threading import Event
 from typing import Any, Literal
 
 import pytest
+from textual.command import CommandPalette
 from textual.widgets import HelpPanel
 
 from lmtui.errors import LmtuiError
@@ -314,5 +315,8 @@ async def test_the_palette_leads_everywhere() -> None:
         titles = [
             command.title for command in running.app.get_system_commands(running.chat)
         ]
-        assert {"Chat", "Model", "Start screen"} <= set(titles)
+        assert {"Chat", "Model  (f5)", "Start screen  (f9)"} <= set(titles)
         assert len(titles) == len(set(titles))
+        await running.press("ctrl+p", "f1")
+        await running.on(CommandPalette)
+        assert not running.app.screen.query(HelpPanel)
