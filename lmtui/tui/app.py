@@ -16,7 +16,6 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
-from textual.dom import DOMNode
 from textual.reactive import var
 from textual.screen import Screen
 
@@ -193,7 +192,9 @@ class LmtuiApp(PreferencesApp):
             if not binding.action.startswith("app."):  # those are among the above
                 yield self._command(screen, binding, keys)
 
-    def _command(self, node: DOMNode, binding: Binding, keys: str) -> SystemCommand:
+    def _command(
+        self, node: LmtuiApp | Screen[object], binding: Binding, keys: str
+    ) -> SystemCommand:
         return SystemCommand(
             f"{binding.description}  ({keys})",
             binding.tooltip,

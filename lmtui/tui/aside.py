@@ -8,6 +8,7 @@ for anything that computes with the model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from textual.message import Message
@@ -25,6 +26,7 @@ def aside(work: Callable[[], Message], post: Post, *, otherwise: Message) -> Non
             report = work()
         except Exception as error:
             log.record_bug(error)
-        post(report)
+        with suppress(RuntimeError):  # the program was left meanwhile
+            post(report)
 
     Thread(target=run, name="aside", daemon=True).start()

@@ -89,6 +89,15 @@ def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
     assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
 
 
+def test_a_reply_that_was_given_up_before_it_began() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
+    stopped = chat.stop(begun.id)
+    assert (stopped.state, stopped.content) == ("stopped", "a")
+    assert chat.say("two").parent == begun.id
+
+
 def test_a_reply_that_broke_off_with_words_is_a_turn() -> None:
     chat = Conversation()
     asked = chat.say("one")
@@ -195,6 +204,11 @@ class RandomConversation(RuleBasedStateMachine):
     def fail(self, data: st.DataObject) -> None:
         if node := self.pick(data, "assistant"):
             self.chat.fail(node.id)
+
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.stop(node.id)
 
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:

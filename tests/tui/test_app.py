@@ -261,6 +261,24 @@ async def test_an_answer_that_is_dropped_ends() -> None:
         go_on.set()
 
 
+async def test_words_stay_when_what_should_follow_them_is_dropped() -> None:
+    second, go_on = holding("never seen", at=0, name="second")
+    engines = {"default": FakeEngine(["one"], name="default"), "second": second}
+    async with program(engines, first="chat") as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        running.app.load_model("second")
+        await running.ready("second")
+        await running.press("ctrl+g")
+        await running.until(lambda: running.chat._job)
+        running.chat.post_message(JobDropped(running.chat._job))
+        await running.until(lambda: running.views[-1]._note == "stopped")
+        assert running.views[-1].text == "one"
+        assert running.chat._conversation.leaf.state == "stopped"
+        go_on.set()
+
+
 async def test_what_waits_for_a_model_comes_back_when_there_is_none() -> None:
     release = Event()
 
