@@ -28,7 +28,7 @@ class ErrorScreen(ModalScreen[str]):
     """A model that can't be had. Answers `again`, `before`, `models` or `close`."""
 
     HELP = """\
-The model could not be loaded, and the one before it was let go of to make room.
+The model could not be loaded; one that was there before was let go of to make room.
 """
     CSS_PATH = "error.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
