@@ -7,13 +7,22 @@ shows medians of the ratios, because the speed of a machine drifts.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
 import subprocess
 import sys
+import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from transformers import TextIteratorStreamer
@@ -155,6 +164,89 @@ def slowest_preview(engine: LocalEngine, prompt: Prompt) -> float:
     return max(medians)
 
 
+PEER_SCREEN = """
+from textual.app import App
+from textual.widgets import Footer, Header, Static, TextArea
+class Small(App):
+    def compose(self):
+        yield from (Header(), Static("ready"), TextArea(), Footer())
+Small().run()
+"""
+
+
+def in_terminal(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """A process on a pseudo-terminal of 40 lines and 120 columns, and our end of it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    child = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    return child, ours
+
+
+def until_first_frame(command: list[str]) -> float:
+    """1 / seconds from the start of a process to its first full screen."""
+    start = time.perf_counter()
+    child, terminal = in_terminal(command)
+    written = 0
+    while written < 2_000 and (part := os.read(terminal, 65_536)):
+        written += len(part)
+    taken = time.perf_counter() - start
+    child.kill()
+    child.wait()
+    os.close(terminal)
+    return 1 / taken
+
+
+def on_the_screen(model: str | None, rounds: int, tokens: int) -> dict[str, Any]:
+    """What `bench_screen.py` measures, in a process and a terminal of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "measured.json")
+        script = str(Path(__file__).with_name("bench_screen.py"))
+        given = [str(out), model or "", str(rounds), str(tokens)]
+        child, terminal = in_terminal([sys.executable, script, *given])
+        with contextlib.suppress(OSError):  # the terminal goes with the process
+            while os.read(terminal, 65_536):
+                pass
+        child.wait()
+        os.close(terminal)
+        measured: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return measured
+
+
+def print_screen(model: str | None, rounds: int, tokens: int) -> None:
+    """The table of what the screen costs."""
+    ours = [sys.executable, "-m", "lmtui", "chat"]
+    ours += ["--model", model] if model else []
+    peer = [sys.executable, "-c", PEER_SCREEN]
+    frames = compare(
+        lambda: until_first_frame(ours), lambda: until_first_frame(peer), rounds
+    )
+    measured = on_the_screen(model, rounds, tokens)
+    on, off, nothing = zip(*measured["rates"], strict=True)
+    print("\n| on the screen | lmtui | peer | ratio |\n|---|---|---|---|")
+    row("process start → first frame / a small Textual program", frames, "s")
+    for what, mine, theirs in (
+        ("decode, panel shown / hidden", on, off),
+        ("decode, drawn / not drawn at all", on, nothing),
+    ):
+        ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
+        row(what, (median(mine), median(theirs), ratio), "tokens/s")
+    print(
+        f"\np95 of the event loop's lag while an answer streams: "
+        f"{measured['lag_ms']:.1f} ms; from the slider to the bars: "
+        f"{measured['slider_ms']:.0f} ms; from a key in the prompt to the panel, after "
+        f"500 tokens: {measured['draft_ms']:.0f} ms; drawing a batch at the end of "
+        f"4,000 tokens: {measured['long_ms']:.1f} ms."
+    )
+
+
 def row(what: str, result: tuple[float, float, float], unit: str) -> None:
     """One line of the table."""
     ours, peer, ratio = result
@@ -219,6 +311,7 @@ def main() -> None:
     )
     preview = slowest_preview(engine, prompt)
     print(f"Slowest preview of a position under new settings: {preview * 1e3:.1f} ms.")
+    print_screen(options.model, options.rounds, options.tokens)
 
 
 main()
