@@ -1,0 +1,275 @@
+"""What the screens look like: pictures that are compared with those kept.
+
+After a change that is meant, look at the new ones and keep them:
+`scripts/test tests/tui/test_pictures.py --snapshot-update`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TextArea
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.batches import INTERVAL
+from lmtui.tui.preferences import Preferences
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from tests.fakes import FakeEngine
+from tests.tui.programs import ROWS, Program
+
+QUESTION = "What is rain?"
+ANSWER = """\
+**Rain** is water that falls from clouds:
+
+- it begins as vapour,
+- it *condenses* around dust,
+- and it falls once a drop is heavy enough.
+
+```python
+def falls(drop: float) -> bool:
+    return drop > 0.5  # millimetres
+```
+
+Most of it never reaches the ground you stand on.
+"""
+ENDED = "100.0 tok"
+Show = Callable[[Program], Awaitable[None]]
+Compare = Callable[..., bool]
+
+
+def app_of(load: Callable[[], FakeEngine], *, first: str, theme: str) -> LmtuiApp:
+    """The program over what this loads."""
+    return LmtuiApp(
+        lambda _: lambda _: load(),
+        sampling=SamplingSettings(seed=1, max_tokens=200),
+        list_models=lambda: ROWS,
+        recent_files=tuple,
+        first=first,  # type: ignore[arg-type]
+        preferences=Preferences(theme=theme),
+    )
+
+
+@pytest.fixture
+def picture(snap_compare: Compare) -> Callable[..., bool]:
+    """Whether the program, once it was brought somewhere, looks as it did."""
+
+    def compare(
+        show: Show,
+        *,
+        load: Callable[[], FakeEngine] = lambda: FakeEngine([ANSWER]),
+        size: tuple[int, int] = (120, 40),
+        first: str = "chat",
+        theme: str = "dark",
+    ) -> bool:
+        async def prepare(pilot: Pilot[Any]) -> None:
+            app = pilot.app
+            assert isinstance(app, LmtuiApp)
+            running = Program(app, pilot)
+            await show(running)
+            await still(running)
+
+        app = app_of(load, first=first, theme=theme)
+        return snap_compare(app, terminal_size=size, run_before=prepare)
+
+    return compare
+
+
+async def still(running: Program) -> None:
+    """Take away what depends on the time, and wait until nothing changes."""
+    for field in running.app.screen.query(TextArea):
+        field.cursor_blink = False
+    seen: list[str] = []
+    while len(seen) < 5 or len(set(seen[-5:])) > 1:
+        await running.pilot.pause(0.02)
+        seen.append(running.seen)
+
+
+async def opened(running: Program) -> None:
+    """The chat with its model, and a clock that stands."""
+    await running.until(lambda: running.app.screen.query(LikelihoodStrip))
+    running.app.screen.query_one(LikelihoodStrip)._clock = lambda: 0.0
+    await running.until(lambda: "kept " in running.seen)
+
+
+async def answered(running: Program) -> None:
+    """One answer, to its end."""
+    await opened(running)
+    await running.ask(QUESTION)
+    await running.until(lambda: ENDED in running.seen)
+
+
+class Held:
+    """An answer that has come as far as a word, and is shown as far."""
+
+    def __init__(self, word: str) -> None:
+        before, _, _ = ANSWER.partition(word)
+        self._last = len(before.split())
+        self._word = word
+        self._before, self.on = Event(), Event()
+        self.engine = FakeEngine([ANSWER], on_token=self._hold)
+
+    def _hold(self, index: int) -> None:
+        if self.engine.calls[-1][0] == "generate":
+            gates = {self._last: self._before, self._last + 1: self.on}
+            assert index not in gates or gates[index].wait(20)
+
+    async def shown(self, running: Program) -> None:
+        """Ask, and wait for that word."""
+        await opened(running)
+        await running.ask(QUESTION)
+        # What comes after a while without news is shown at once, with all before it.
+        await running.until(lambda: "Esc stops" in running.seen)
+        await running.pilot.pause(2 * INTERVAL)
+        self._before.set()
+        await running.until(lambda: self._word in running.seen)
+
+
+def test_start(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await running.ready()
+
+    assert picture(show, first="start")
+
+
+def test_empty(picture: Compare) -> None:
+    assert picture(opened)
+
+
+def test_draft(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        await running.pilot.press(*"the cat sat")
+        await running.until(lambda: "context 11 /" in running.seen)
+
+    assert picture(show)
+
+
+def test_loading(picture: Compare) -> None:
+    go_on = Event()
+
+    def load() -> FakeEngine:
+        assert go_on.wait(20)
+        return FakeEngine()
+
+    async def show(running: Program) -> None:
+        await running.until(lambda: "loading" in running.seen)
+
+    assert picture(show, load=load)
+    go_on.set()
+
+
+def test_streaming(picture: Compare) -> None:
+    answer = Held("enough")
+
+    async def show(running: Program) -> None:
+        await answer.shown(running)
+
+    assert picture(show, load=lambda: answer.engine)
+    answer.on.set()
+
+
+def test_stopped(picture: Compare) -> None:
+    answer = Held("vapour")
+
+    async def show(running: Program) -> None:
+        await answer.shown(running)
+        await running.pilot.press("escape")
+        await running.pilot.pause()
+        answer.on.set()
+        await running.until(lambda: "stopped" in running.seen)
+
+    assert picture(show, load=lambda: answer.engine)
+
+
+def test_answered(picture: Compare) -> None:
+    assert picture(answered)
+
+
+def test_tokens(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await answered(running)
+        await running.pilot.press("f3")
+        await running.until(lambda: "Token 1" in running.seen)
+        await running.pilot.press("right", "right", "right")
+        await running.until(lambda: "Token 4" in running.seen)
+
+    assert picture(show)
+
+
+def test_own_words_as_tokens(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await answered(running)
+        running.views[0].focus()
+        await running.pilot.press("f3")
+        await running.until(lambda: f"1/{len(QUESTION)}" in running.seen)
+
+    assert picture(show)
+
+
+@pytest.mark.parametrize("key", ["left", "right"])
+def test_slider(picture: Compare, key: str) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        await running.pilot.press("f4")
+        await running.pilot.press(*[key] * 30)
+        await running.until(lambda: "‹ T " in running.seen)
+
+    assert picture(show)
+
+
+@pytest.mark.parametrize("show", [opened, answered])
+def test_small(picture: Compare, show: Show) -> None:
+    assert picture(show, size=(80, 24))
+
+
+def test_small_sampler(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        await running.pilot.press("f4")
+        await running.until(lambda: "‹ T " in running.seen)
+
+    assert picture(show, size=(80, 24))
+
+
+@pytest.mark.parametrize("theme", ["light", "high-contrast", "colour-blind-safe"])
+def test_theme(picture: Compare, theme: str) -> None:
+    assert picture(answered, theme=theme)
+
+
+def test_error(picture: Compare) -> None:
+    def refuse() -> FakeEngine:
+        raise LmtuiError(
+            "no such model: pomelo",
+            "neither a folder, a file nor a name in the catalogue",
+            "Look at what there is: lmtui models list.",
+        )
+
+    async def show(running: Program) -> None:
+        await running.until(lambda: "Close" in running.seen)
+
+    assert picture(show, load=refuse)
+
+
+def test_models(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        await running.pilot.press("f5")
+        await running.until(lambda: "135M" in running.seen)
+
+    assert picture(show)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_help(picture: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        await running.pilot.press("f1")
+        await running.until(lambda: "backslash" in running.seen)
+
+    assert picture(show, size=size)
