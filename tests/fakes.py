@@ -139,6 +139,7 @@ class FakeEngine:
         draft: str,
         settings: SamplingSettings,
         *,
+        upto: int | None = None,
         top: int = 20,
         stop: Stop = no_stop,
     ) -> Trace:
@@ -151,7 +152,7 @@ class FakeEngine:
         tokens = tuple(self._scores(ids, context, 0, stop))
         if stop():
             raise Cancelled
-        handle = self._remember(state_after((*context, *ids)))
+        handle = self._remember(state_after((*context, *ids[:upto])))
         return Trace(self._distribution(handle, settings, 0, top), tokens)
 
     def preview(

@@ -119,6 +119,7 @@ class LocalEngine:
         draft: str,
         settings: SamplingSettings,
         *,
+        upto: int | None = None,
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Trace:
@@ -128,7 +129,7 @@ class LocalEngine:
         rows = self._tracer.rows(context, ids, stop=stop)
         pairs = enumerate(zip(ids, rows, strict=True))
         tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
-        shown = self.look([*context, *ids], settings, top=top, stop=stop)
+        shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
         return Trace(shown, tokens)
 
     def preview(

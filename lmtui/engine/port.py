@@ -81,11 +81,15 @@ class Engine(Protocol):
         draft: str,
         settings: SamplingSettings,
         *,
+        upto: int | None = None,
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Trace:
         """What the model expects next in a message that the user is writing, and what
         it thought of the words so far. Only what changed since the last call is run.
+
+        The distribution is that after the whole draft, or after its first `upto`
+        tokens.
 
         Raises:
             LmtuiError: it does not fit the context.

@@ -29,7 +29,7 @@ class Tracer:
         self, context: Sequence[int], ids: Sequence[int], *, stop: Stop
     ) -> list[Row]:
         """One row for each of `ids`, given `context` (at least one token) and the ones
-        before it. Afterwards the cache holds both.
+        before it.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -37,6 +37,8 @@ class Tracer:
         known = self._known(context, ids)
         self._context, self._ids = list(context), list(ids[:known])
         del self._rows[known:]
+        if known == len(ids):
+            return list(self._rows)
         self._cache.read([*context, *ids[:known]], stop=stop)
         while (done := len(self._ids)) < len(ids):
             part = ids[done : done + _PART]

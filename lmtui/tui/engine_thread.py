@@ -172,6 +172,7 @@ class EngineWork:
             look.messages,
             look.draft,
             look.settings,
+            upto=look.upto,
             top=look.top,
             stop=lambda: self._unwanted(look),
         )

@@ -145,6 +145,8 @@ class Look(Question):
     draft: str
     settings: SamplingSettings
     top: int
+    upto: int | None = None
+    """After how many of its tokens; None for all."""
 
     def failed(self, error: LmtuiError) -> Report:
         """As `LookFailed`."""

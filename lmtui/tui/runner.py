@@ -50,10 +50,12 @@ class Runner(Protocol):
         draft: str,
         settings: SamplingSettings,
         *,
+        upto: int | None = None,
         top: int = 20,
     ) -> None:
         """Read a message that is being written: `DraftLooked`, `LookFailed`.
 
+        With `upto`, what comes after so many of its tokens is told, not after all.
         Waits while an answer is generated.
         """
 
@@ -152,6 +154,7 @@ class ScreenRunner:
         draft: str,
         settings: SamplingSettings,
         *,
+        upto: int | None = None,
         top: int = 20,
     ) -> None:
         """Read a message that is being written."""
@@ -163,6 +166,7 @@ class ScreenRunner:
                 messages=tuple(messages),
                 draft=draft,
                 settings=settings,
+                upto=upto,
                 top=top,
             ),
         )

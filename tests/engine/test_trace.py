@@ -73,3 +73,31 @@ def test_other_work_in_between_changes_nothing() -> None:
 def test_a_draft_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LmtuiError, match="does not fit"):
         tiny.engine(context=30).trace(BEFORE, "the cat " * 30, PLAIN)
+
+
+def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
+    engine, draft = tiny.engine(), "the quick brown fox 日 jumps"
+    context, ids = engine._writer.draft(BEFORE, draft)
+    for upto in (len(ids), 3, 0, 4):
+        trace = engine.trace(BEFORE, draft, PLAIN, upto=upto)
+        assert [token.id for token in trace.tokens] == ids
+        expected = tiny.engine().look([*context, *ids[:upto]], PLAIN)
+        assert [c.logprob for c in trace.distribution.candidates] == pytest.approx(
+            [c.logprob for c in expected.candidates], abs=1e-4
+        )
+        if upto < len(ids):
+            chosen = [c for c in engine.preview(
+                trace.distribution.handle, PLAIN, count=tiny.engine().info.vocabulary
+            ).candidates if c.id == ids[upto]]  # fmt: skip
+            assert chosen[0].logprob == pytest.approx(
+                trace.tokens[upto].logprob, abs=1e-4
+            )
+
+
+def test_walking_back_through_a_draft_does_not_run_all_of_it() -> None:
+    engine, draft = tiny.engine(), "the quick brown fox jumps over the lazy dog"
+    count = len(engine.trace(BEFORE, draft, PLAIN).tokens)
+    for upto in range(count - 1, count - 4, -1):
+        with counted(tiny.model()) as lengths:
+            engine.trace(BEFORE, draft, PLAIN, upto=upto)
+        assert sum(lengths) <= 2
