@@ -79,7 +79,7 @@ class Chat:
     async def answered(self, count: int = 2) -> None:
         """Wait for the end of an answer."""
         await self.until(
-            lambda: len(self.views) == count and self.views[-1]._note != "…"
+            lambda: len(self.views) == count and not self.views[-1]._note.endswith("…")
         )
 
 
@@ -223,6 +223,72 @@ async def test_an_answer_goes_on_from_exactly_where_it_stands() -> None:
         assert node.id == before.id
         assert node.content == "one two"
         assert before.continuation is not None
+        strip = running.screen.query_one(LikelihoodStrip)
+        assert strip._history.logprob == pytest.approx(node.logprob)
+        assert strip._history.tokens == len(node.steps)
+        assert node.prompt is not None
+        used = len(node.prompt.ids) + len(node.steps)
+        assert f"context {used} / " in strip.sentences()[3][0][0] + " / "
+
+
+async def test_versions_of_an_answer_are_a_key_apart() -> None:
+    engine = FakeEngine(answers=["first", "second", "after"])
+    async with chat(engine) as running:
+        await running.ask("go")
+        await running.answered()
+        running.views[1].focus()
+        await running.pilot.press("left_square_bracket")
+        await running.pilot.pause()
+        assert [view.text for view in running.views] == ["go", "first"]
+        await running.pilot.press("ctrl+r")
+        await running.until(lambda: running.views[-1].text == "second")
+        await running.answered()
+        assert running.views[1]._note == "2/2"
+        await running.ask("more")
+        await running.answered(4)
+        running.views[1].focus()
+        await running.pilot.press("left_square_bracket")
+        await running.until(lambda: len(running.views) == 2)
+        assert running.views[1].text == "first"
+        assert running.views[1]._note == "1/2"
+        assert running.views[1].has_focus
+        # What followed the other version is there again with it.
+        await running.pilot.press("right_square_bracket")
+        await running.until(lambda: len(running.views) == 4)
+        assert [v.text for v in running.views] == ["go", "second", "more", "after"]
+        running.prompt.focus()
+        await running.pilot.press("left_square_bracket")
+        assert running.prompt.text == "["
+
+
+async def test_versions_can_be_changed_among_the_tokens() -> None:
+    async with chat(FakeEngine(answers=["first", "other"])) as running:
+        await running.ask("go")
+        await running.answered()
+        await running.pilot.press("ctrl+r")
+        await running.until(lambda: running.views[-1].text == "other")
+        await running.answered()
+        await running.pilot.press("f3", "left_square_bracket")
+        tokens = running.screen.query_one(TokenView)
+        await running.until(
+            lambda: "".join(t.text for t in tokens.tokens).startswith("first")
+        )
+        assert running.screen.has_class("-tokens")
+
+
+async def test_how_an_answer_ended_stays_beside_it() -> None:
+    engine, go_on = held("one two three four five", at=2)
+    async with chat(engine) as running:
+        await running.ask("count")
+        await running.until(lambda: len(running.views) == 2 and running.views[1].text)
+        await running.pilot.press("escape")
+        go_on.set()
+        await running.answered()
+        await running.ask("again")
+        await running.answered(4)
+        await running.pilot.press("ctrl+r")
+        await running.answered(4)
+        assert running.views[1]._note == "stopped"
 
 
 async def test_the_slider_redraws_without_the_model() -> None:
@@ -260,6 +326,18 @@ async def test_tokens_of_an_answer_and_of_the_users_own_words() -> None:
         running.views[0].focus()
         await running.pilot.press("f3")
         await running.until(lambda: len(tokens.tokens) == len("count"))
+        # The panel shows what was expected where each of them stands.
+        for index, token in enumerate(tokens.tokens):
+            await running.until(lambda token=token: running.panel.chosen == token.id)
+            shown = running.panel.distribution
+            assert shown is not None
+            found = [row for row in shown.candidates if row.id == token.id]
+            assert all(row.logprob == pytest.approx(token.logprob) for row in found)
+            assert running.panel.title == f"Token {index + 1}"
+            await running.pilot.press("right")
+        strip = running.screen.query_one(LikelihoodStrip)
+        total = running.screen._inspected.logprob
+        assert strip._history.logprob == pytest.approx(total)
 
 
 HOSTILE = (

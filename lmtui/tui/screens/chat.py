@@ -17,10 +17,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
-from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
+from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.runner import Runner
+from lmtui.tui.screens.drawing import note_of, view_of, views_of
 from lmtui.tui.screens.tokens import TokensScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -41,12 +42,6 @@ and watch the panel follow every key.
 Press F4 and move the slider
 between flat and sharp.
 """
-_GROWING = "…"
-_NOTES = {
-    FinishReason.CANCELLED: "stopped",
-    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
-    FinishReason.CONTEXT: "the context is full",
-}
 
 
 class ChatScreen(TokensScreen):
@@ -118,6 +113,20 @@ class ChatScreen(TokensScreen):
         """Focus the prompt."""
         self.query_one(PromptField).focus()
 
+    def close_tokens(self) -> bool:
+        """Show the conversation again, and the panel the draft."""
+        closed = super().close_tokens()
+        if closed:
+            self._look()
+        return closed
+
+    async def show_version(self, node: Node) -> None:
+        """Another version of a message was chosen: draw it and what follows it."""
+        await self._redraw()
+        if view := self._view(node):
+            view.focus()
+        self._look()
+
     def _view(self, node: Node) -> MessageView | None:
         views = self.query(MessageView)
         return next((view for view in views if view.key == str(node.id)), None)
@@ -141,7 +150,8 @@ class ChatScreen(TokensScreen):
     @on(facts.DraftLooked)
     def show_draft(self, event: facts.DraftLooked) -> None:
         """Show what the model expects after the draft."""
-        if event.revision != self._revision or self._job:
+        stale = event.revision != self._revision or self._job
+        if stale or self.has_class("-tokens"):
             return
         self._panel.title = "Next in your message"
         self._panel.show(event.distribution)
@@ -176,16 +186,16 @@ class ChatScreen(TokensScreen):
             asked.id, model=self._info.model, settings=self._settings
         )
         transcript = self.query_one(Transcript)
-        await transcript.add(MessageView(str(asked.id), "user", text))
-        view = MessageView(str(self._reply.id), "assistant", note=_GROWING)
-        await transcript.add(view)
+        for node in (asked, self._reply):
+            await transcript.add(view_of(self._conversation, node))
         self._start(self._conversation.messages(asked.id))
 
     def _start(self, begin: Sequence[Message] | Prompt, prefill: str = "") -> None:
         self._job = self.runner.number()
         self._panel.title = "Next token"
         self._status.state = "reading the prompt"
-        self._strip.reset(info=self._info)
+        before = self._reply.steps if self._reply else ()
+        self._strip.reset(info=self._info, before=before)
         self.runner.generate(self._job, begin, self._settings, prefill=prefill)
 
     @on(facts.GenerationStarted)
@@ -228,29 +238,29 @@ class ChatScreen(TokensScreen):
         if view := self._view(self._reply):
             view.grow(event.finish.piece)
             view.complete()
-            view.set_note(_NOTES.get(event.finish.reason, ""))
+            view.set_note(note_of(self._conversation, self._reply))
 
     @on(facts.GenerationFailed)
     async def return_prompt(self, event: facts.GenerationFailed) -> None:
         """Nothing is lost: what was written goes back to the prompt."""
         if event.job == self._job and self._reply is not None:
             self._show_error(event.error)
-            await self._break_off(self._conversation.fail(self._reply.id), "broke off")
+            await self._break_off(self._conversation.fail(self._reply.id))
 
     @on(facts.JobDropped)
     async def end_dropped(self, event: facts.JobDropped) -> None:
         """Another model was wanted before the answer began."""
         if event.job == self._job and self._reply is not None:
-            await self._break_off(self._conversation.stop(self._reply.id), "stopped")
+            await self._break_off(self._conversation.stop(self._reply.id))
 
-    async def _break_off(self, reply: Node, note: str) -> None:
+    async def _break_off(self, reply: Node) -> None:
         self._job, self._reply = 0, reply
         if self._info is not None:
             self._status.state = "ready"
         if reply.content:
             if view := self._view(reply):
                 view.complete()
-                view.set_note(note)
+                view.set_note(note_of(self._conversation, reply))
             return
         asked = self._conversation.node(reply.parent or 0)
         for node in (reply, asked):
@@ -309,17 +319,5 @@ class ChatScreen(TokensScreen):
         self._start(before, prefill=leaf.content)
 
     async def _redraw(self) -> None:
-        """Draw the active branch, of which the last message grows."""
-        nodes = [
-            n for n in self._conversation.path[1:] if n.content or n == self._reply
-        ]
-        views = [
-            MessageView(
-                str(node.id),
-                node.role,
-                node.content,
-                note=_GROWING if node == self._reply else "",
-            )
-            for node in nodes
-        ]
-        await self.query_one(Transcript).show(views)
+        """Draw the active branch anew."""
+        await self.query_one(Transcript).show(views_of(self._conversation))

@@ -30,6 +30,12 @@ class TokensScreen(SamplingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f3", "tokens", "Tokens", id="chat.tokens",
                 tooltip="Show the message in focus, or the last one, as tokens."),
+        Binding("left_square_bracket", "version(-1)", "Version before",
+                id="chat.version-before", show=False,
+                tooltip="The version before of the message in focus, or the last."),
+        Binding("right_square_bracket", "version(1)", "Version after",
+                id="chat.version-after", show=False,
+                tooltip="The version after of the message in focus, or the last."),
     ]  # fmt: skip
 
     def __init__(
@@ -42,7 +48,7 @@ class TokensScreen(SamplingScreen):
         super().__init__(make_runner, sampling=sampling)
         self._conversation = Conversation(system)
         self._job = 0  # of the answer that is being made, 0 for none
-        self._scoring = 0
+        self._scoring = self._looking = 0
         self._inspected = self._conversation.root
         self._scored_by: dict[int, str] = {}  # of each message, the model
 
@@ -57,8 +63,11 @@ class TokensScreen(SamplingScreen):
             self.to_text()
             return
         node = self._message_in_focus()
-        if node is None or self._job:
-            return
+        if node is not None and not self._job:
+            self._read(node)
+
+    def _read(self, node: Node) -> None:
+        """Show a message as tokens, scored before if need be."""
         self._inspected = node
         if node.steps or self._scores_hold(node):
             self._open_tokens(node)
@@ -72,6 +81,24 @@ class TokensScreen(SamplingScreen):
         shown = self.has_class("-tokens")
         self.remove_class("-tokens")
         return shown
+
+    async def show_version(self, node: Node) -> None:
+        """Another version of a message was chosen."""
+        raise NotImplementedError
+
+    async def action_version(self, by: int) -> None:
+        """Go to another version of a message, and to what follows that one."""
+        shown = self.has_class("-tokens")
+        node = self._inspected if shown else self._message_in_focus()
+        if node is None or self._job:
+            return
+        if len(self._conversation.siblings(node.id)) == 1:
+            self.notify("There is no other version; Ctrl+R makes one.")
+            return
+        there = self._conversation.move(node.id, by)
+        await self.show_version(there)
+        if shown and there.content:
+            self._read(there)
 
     def _message_in_focus(self) -> Node | None:
         focused = self.focused
@@ -101,6 +128,11 @@ class TokensScreen(SamplingScreen):
     def _open_tokens(self, node: Node) -> None:
         self._inspected = node
         self.add_class("-tokens")
+        self._strip.reset(info=self._info, before=node.tokens)
+        if node.finish is not None:
+            self._strip.finish(node.finish)
+        prompt = len(node.prompt.ids) if node.prompt else 0
+        self._strip.read(prompt + len(node.tokens))
         tokens = self.query_one(TokenView)
         tokens.show(node.tokens)
         tokens.focus()
@@ -109,7 +141,30 @@ class TokensScreen(SamplingScreen):
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
         """The panel shows the step that the cursor is on."""
-        if self._inspected.steps and event.index < len(self._inspected.steps):
-            step = self._inspected.steps[event.index]
-            self._panel.title = f"Token {event.index + 1}"
+        node = self._inspected
+        if event.index >= len(node.tokens):
+            return
+        self._panel.title = f"Token {event.index + 1}"
+        self._looking = self.runner.number()
+        if node.steps:
+            step = node.steps[event.index]
             self._panel.show(step.distribution, chosen=step.id)
+            return
+        before = self._conversation.messages(node.parent)
+        self.runner.look(
+            self._looking, before, node.content, self._settings, upto=event.index
+        )
+
+    @on(facts.DraftLooked)
+    def show_written(self, event: facts.DraftLooked) -> None:
+        """What the model expected where a token of a written message stands."""
+        tokens = self._inspected.scored
+        index = self.query_one(TokenView).index
+        if event.revision == self._looking and index < len(tokens):
+            self._panel.show(event.distribution, chosen=tokens[index].id)
+
+    @on(facts.LookFailed)
+    def show_nothing_expected(self, event: facts.LookFailed) -> None:
+        """A first token that nothing stands before has no distribution."""
+        if event.revision == self._looking:
+            self._panel.clear(str(event.error))

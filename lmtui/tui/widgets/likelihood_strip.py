@@ -67,16 +67,26 @@ token; perplexity is the exponential of the mean in nats.
         self._clock = clock
         self._history = History()
         self._info: EngineInfo | None = None
-        self._prompt_tokens = 0
+        self._prompt_tokens = self._before = 0
         self._finish: Finish | None = None
         self._timed = False
         self._started_at = self._last_at = clock()
         self._first_at: float | None = None
         self._first_batch = 0
 
-    def reset(self, *, info: EngineInfo | None = None, prompt_tokens: int = 0) -> None:
-        """Forget the history; the clock of a new reply starts now."""
+    def reset(
+        self,
+        *,
+        info: EngineInfo | None = None,
+        prompt_tokens: int = 0,
+        before: Iterable[Step | ScoredToken] = (),
+    ) -> None:
+        """Forget the history; the clock of a new reply starts now. `before` are its
+        tokens of earlier, if it goes on: the prompt ends with them."""
         self._history = History()
+        for step in before:
+            self._history.add(step.logprob)
+        self._before = self._history.tokens
         self._info, self._prompt_tokens = info, prompt_tokens
         self._finish, self._timed = None, False
         self._started_at = self._last_at = self._clock()
@@ -151,7 +161,7 @@ token; perplexity is the exponential of the mean in nats.
 
     def _room(self) -> tuple[str, str]:
         """Context use and precision."""
-        used = self._prompt_tokens + self._history.tokens
+        used = self._prompt_tokens + self._history.tokens - self._before
         if self._info is None:
             return f"{used} / {NONE}", NONE
         return f"{used} / {self._info.context}", self._info.precision

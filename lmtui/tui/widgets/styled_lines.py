@@ -32,6 +32,8 @@ class DirectLines(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines in a part of the widget, as Textual asks for them."""
+        if not self.is_attached:  # removed, but drawn once again
+            return [Strip.blank(crop.width)] * crop.height
         if any(self.gutter):
             return super().render_lines(crop)
         filters, background = self.get_line_filters(), self.background_colors[1]

@@ -14,10 +14,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from lmtui.text import visible
+from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.words import Words
-
-_NAMES = {"user": "You", "assistant": "Model", "system": "System"}
 
 
 class MessageView(Vertical, can_focus=True):
@@ -41,12 +39,15 @@ class MessageView(Vertical, can_focus=True):
         )
     ]
 
-    def __init__(self, key: str, role: str, text: str = "", note: str = "") -> None:
+    def __init__(
+        self, key: str, role: str, text: str = "", *, writer: str = "", note: str = ""
+    ) -> None:
         super().__init__(classes=f"-{role}")
         self.key = key
         """Names the message in the conversation."""
         self.role = role
         self.text = text
+        self._writer = visible_line(writer)
         self._note = note
 
     def compose(self) -> ComposeResult:
@@ -58,8 +59,13 @@ class MessageView(Vertical, can_focus=True):
             yield Static(Content(visible(self.text)), classes="words")
 
     def _head(self) -> Content:
-        name = _NAMES.get(self.role, self.role)
-        return Content(f"{name}  {self._note}" if self._note else name)
+        parts = (self._writer, self._note)
+        line = Content(" · ".join(part for part in parts if part))
+        return line.truncate(max(1, self.content_size.width or 80), ellipsis=True)
+
+    def on_resize(self) -> None:
+        """Fit the head into another width."""
+        self.query_one(".head", Static).update(self._head())
 
     def set_note(self, note: str) -> None:
         """Say beside the text how it ended."""

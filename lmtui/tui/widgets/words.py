@@ -109,7 +109,8 @@ class Words(DirectLines):
         if width != self._width:
             self._width = width
             self._forget()
-        if not width or len(self._starts) == len(self._blocks):
+        drawn = len(self._starts) == len(self._blocks)
+        if drawn or not width or not self.is_mounted:  # without styles before that
             return
         base = self.rich_style
         for block in self._blocks[len(self._starts) :]:
@@ -135,6 +136,10 @@ class Words(DirectLines):
         return self.get_component_rich_style(f"words--{name}", partial=True)
 
     # As Textual asks for it.
+
+    def on_mount(self) -> None:
+        """Now there are styles to draw with."""
+        self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as the text has at this width."""

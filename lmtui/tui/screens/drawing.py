@@ -1,0 +1,55 @@
+"""From a message of a conversation to its view in the transcript.
+
+Owns the words beside a message: who wrote it, which version it is, how it ended. Knows
+neither engine nor screen.
+"""
+
+from __future__ import annotations
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import FinishReason
+from lmtui.tui.widgets.transcript import MessageView
+
+_ENDS = {
+    FinishReason.CANCELLED: "stopped",
+    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
+    FinishReason.CONTEXT: "the context is full",
+}
+_WRITERS = {"user": "You", "system": "System"}
+
+
+def views_of(conversation: Conversation) -> list[MessageView]:
+    """The active branch; what ended without a word has nothing to show."""
+    nodes = conversation.path[1:]
+    return [view_of(conversation, node) for node in nodes if not node.is_empty]
+
+
+def view_of(conversation: Conversation, node: Node) -> MessageView:
+    """One message."""
+    return MessageView(
+        str(node.id),
+        node.role,
+        node.content,
+        writer=_WRITERS.get(node.role) or node.model or "Model",
+        note=note_of(conversation, node),
+    )
+
+
+def note_of(conversation: Conversation, node: Node) -> str:
+    """Which version a message is, if there are several, and how it ended."""
+    versions = [sibling.id for sibling in conversation.siblings(node.id)]
+    place = f"{versions.index(node.id) + 1}/{len(versions)}"
+    return " · ".join(
+        part for part in (place if len(versions) > 1 else "", _end(node)) if part
+    )
+
+
+def _end(node: Node) -> str:
+    if node.state == "growing":
+        return "…"
+    if node.state == "failed":
+        return "broke off"
+    if node.state == "stopped":
+        return "stopped"
+    return _ENDS.get(node.finish.reason, "") if node.finish else ""
