@@ -40,6 +40,12 @@ class Choices(OptionList):
         &:focus { border: none; background-tint: transparent; }
         & > .option-list--option { padding: 0 1; }
         & > .option-list--option-disabled { color: $quiet; }
+        & > .option-list--option-highlighted,
+        &:focus > .option-list--option-highlighted {
+            color: $foreground;
+            background: $panel;
+            text-style: bold;
+        }
     }
     """
 
