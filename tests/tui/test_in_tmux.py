@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,8 +30,8 @@ ENDLESS = "la " * 20_000
 class Tmux:
     """A server of its own with one window, in which a shell runs."""
 
-    def __init__(self, name: str) -> None:
-        self._server = [TMUX or "tmux", "-L", name, "-f", os.devnull]
+    def __init__(self, socket: Path) -> None:
+        self._server = [TMUX or "tmux", "-S", str(socket), "-f", os.devnull]
         self.run("new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' sh")
 
     def run(self, *arguments: str) -> str:
@@ -93,7 +94,8 @@ Start = Callable[..., Tmux]
 @pytest.fixture
 def start(tmp_path: Path, home: Path) -> Iterator[Start]:
     """Starts the chat over an engine with these fields; ready to be typed into."""
-    tmux = Tmux(f"lmtui-test-{os.getpid()}")
+    folder = tempfile.TemporaryDirectory(prefix="lmtui-")  # a socket's path is short
+    tmux = Tmux(Path(folder.name) / "tmux")
 
     def chat(*arguments: str, **engine: Any) -> Tmux:
         run = tmp_path / "run.sh"
@@ -104,6 +106,7 @@ def start(tmp_path: Path, home: Path) -> Iterator[Start]:
 
     yield chat
     tmux.close()
+    folder.cleanup()
 
 
 def _script(arguments: tuple[str, ...], script: Mapping[str, Any], home: Path) -> str:
