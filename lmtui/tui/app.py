@@ -30,6 +30,7 @@ from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.screens.text import TextScreen
@@ -171,14 +172,11 @@ class LmtuiApp(PreferencesApp):
         return self._exception
 
     def action_help(self) -> None:
-        """Show what each key does where the focus is, or hide it."""
-        if isinstance(self.screen, CommandPalette):
-            return  # it explains each line itself
-        self.screen.toggle_class("-help")
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        """Show what each key does here, or close that."""
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        elif not isinstance(self.screen, CommandPalette):
+            self.push_screen(HelpScreen(self.screen, self.own_keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's own commands, and every key of this screen."""

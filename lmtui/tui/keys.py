@@ -27,6 +27,8 @@ from lmtui.text import visible_line
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted({key.value.rpartition("+")[2] for key in Keys} | {"plus", "minus"})
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
+_SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
+          "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
     App,
     Screen,
@@ -100,6 +102,17 @@ def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
             keys.append(screen.app.get_key_display(binding))
     for binding, keys in found.values():
         yield binding, ", ".join(keys)
+
+
+def key_display(key: str) -> str:
+    """A key as people write it: `Ctrl+R`, `Esc`, `[`."""
+    *modifiers, name = key.split("+")
+    character = key_to_character(name)
+    if character is None or not character.isprintable() or character == " ":
+        shown = _SHOWN.get(name, name.capitalize())
+    else:
+        shown = character.upper() if modifiers else character
+    return "+".join((*(modifier.capitalize() for modifier in modifiers), shown))
 
 
 class _Unusable(ValueError):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from textual import on
 from textual.app import App
+from textual.binding import Binding
 from textual.command import (
     Command,
     CommandPalette,
@@ -29,7 +30,7 @@ from textual.widgets import OptionList
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
-from lmtui.tui.keys import user_keys
+from lmtui.tui.keys import key_display, user_keys
 
 
 def _keep_nothing(theme: str) -> str:
@@ -111,6 +112,8 @@ class PreferencesApp(App[None]):
         # Before the base class, which asks for the colours.
         self._themes = themes.load_themes(preferences.theme_folder)
         self._preferences = preferences
+        self.own_keys: Mapping[str, str] = {}
+        """The keys of the user that are in force, by the id of what they do."""
         self._kept_theme = self._themes.or_default(preferences.theme).name
         super().__init__()
 
@@ -133,9 +136,14 @@ class PreferencesApp(App[None]):
             error = self._themes.unknown(self._preferences.theme)
             self._warn(f"Unknown theme {error.detail}", error.hint)
         keys = user_keys(self._preferences.keys)
+        self.own_keys = keys.keymap
         self.set_keymap(keys.keymap)
         for notice in keys.notices:
             self._warn("A key in the settings can't be used", notice)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key as people write it."""
+        return key_display(binding.key)
 
     def search_themes(self) -> None:
         """Open the list of themes."""

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import pytest
 from textual.command import CommandPalette
-from textual.widgets import HelpPanel
 
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.tui.messages import JobDropped, ModelFailed, ModelLoaded
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.models import ModelsScreen
 from lmtui.tui.screens.start import StartScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -310,9 +310,11 @@ async def test_help_on_every_screen() -> None:
     async def helped() -> None:
         screen = running.app.screen
         await running.press("f1")
-        await running.until(lambda: screen.query(HelpPanel))
+        await running.on(HelpScreen)
+        titles = [str(title.render()) for title in running.app.screen.query(".title")]
+        assert "Here" in titles
         await running.press("f1")
-        await running.until(lambda: not screen.query(HelpPanel))
+        await running.until(lambda: running.app.screen is screen)
 
     async with program(engines) as running:
         await running.ready()
@@ -333,8 +335,8 @@ async def test_the_palette_leads_everywhere() -> None:
         titles = [
             command.title for command in running.app.get_system_commands(running.chat)
         ]
-        assert {"Chat", "Model  (f5)", "Start screen  (f9)"} <= set(titles)
+        assert {"Chat", "Model  (F5)", "Start screen  (F9)"} <= set(titles)
         assert len(titles) == len(set(titles))
         await running.press("ctrl+p", "f1")
         await running.on(CommandPalette)
-        assert not running.app.screen.query(HelpPanel)
+        assert isinstance(running.app.screen, CommandPalette)

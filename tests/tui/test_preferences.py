@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.app import ComposeResult
 from textual.pilot import Pilot
-from textual.widgets import HelpPanel, Static
+from textual.widgets import Static
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -17,6 +17,7 @@ from lmtui.tui import themes
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.keys import all_bound, shown_actions
 from lmtui.tui.preferences import Preferences, PreferencesApp, ThemePalette
+from lmtui.tui.screens.help import HelpScreen
 from tests.fakes import FakeEngine
 
 SHIPPED = {theme.name: theme for theme in themes.load_themes().themes}
@@ -166,11 +167,21 @@ async def test_the_users_keys_work_and_are_what_is_shown() -> None:
         await pilot.press("f8")
         await until(pilot, lambda: chat.classes != was)
         named = {binding.id: keys for binding, keys in shown_actions(chat)}
-        assert named["live.panel"] == "f8"
+        assert named["live.panel"] == "F8"
         titles = [command.title for command in app.get_system_commands(chat)]
-        assert "Panel  (f8)" in titles
+        assert "Panel  (F8)" in titles
         await pilot.press("f12")
-        await until(pilot, lambda: chat.query(HelpPanel))
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        help_ = app.screen
+        assert isinstance(help_, HelpScreen)
+        keys = {
+            item.id: help_._keys(item)
+            for section in help_._sections
+            for item in section.bound
+        }
+        assert (keys["live.panel"], keys["app.help"]) == ("F8", "F12")
+        await pilot.press("f12")
+        await until(pilot, lambda: app.screen is chat)
         shown = {a.binding.id: key for key, a in chat.active_bindings.items()}
         assert shown["live.panel"] == "f8"
         assert shown["app.help"] == "f12"

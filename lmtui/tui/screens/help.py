@@ -1,0 +1,140 @@
+"""What every key does here, generated from the bindings.
+
+Owns how help is laid out. What there is to say stands with the bindings and in the
+`HELP` of each screen and widget. Knows no screen by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
+
+from lmtui.tui.keys import Bound, all_bound
+
+
+@dataclass
+class Section:
+    """One part of the help: a screen, or a widget on it."""
+
+    title: str
+    text: str = ""
+    bound: list[Bound] = field(default_factory=list)
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys of the screen below, a section for each of its widgets."""
+
+    CSS_PATH = "help.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "Close", id="help.close",
+                tooltip="Back to where you were."),
+    ]  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"help--key", "help--name", "help--what"}
+
+    def __init__(self, about: Screen[object], keymap: Mapping[str, str]) -> None:
+        super().__init__()
+        self._sections = sections(about)
+        self._keymap = keymap
+
+    def compose(self) -> ComposeResult:
+        """All sections below each other."""
+        with Vertical(id="dialog"):
+            with VerticalScroll(id="sections"):
+                for section in self._sections:
+                    yield Static(Content(section.title), classes="title")
+                    if section.text:
+                        yield Static(Content(section.text), classes="text")
+                    yield Static(classes="keys")
+            yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
+
+    def on_mount(self) -> None:
+        """Fill in the keys, now that there are styles for them."""
+        with_keys = zip(self._sections, self.query(".keys"), strict=True)
+        for section, place in with_keys:
+            place.display = bool(section.bound)
+            assert isinstance(place, Static)
+            place.update(self._table(section.bound))
+        self.query_one("#sections").focus()
+
+    def _table(self, bound: list[Bound]) -> Table:
+        key, name, what = (
+            self.get_component_rich_style(f"help--{part}", partial=True)
+            for part in ("key", "name", "what")
+        )
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(width=16)
+        table.add_column(width=16)
+        table.add_column(ratio=1)
+        for item in bound:
+            parts = ((self._keys(item), key), (item.name, name), (item.what, what))
+            table.add_row(*(Text(text, style) for text, style in parts))
+        return table
+
+    def _keys(self, item: Bound) -> str:
+        """The keys in force for something, as people write them."""
+        keys = self._keymap.get(item.id, ",".join(item.keys)).split(",")
+        shown = (self.app.get_key_display(Binding(key, "")) for key in keys)
+        return " or ".join(dict.fromkeys(shown))
+
+
+def sections(screen: Screen[object]) -> list[Section]:
+    """What there is to know about a screen and what is on it, beginning with what
+    has the focus."""
+    bound = all_bound()
+    everywhere = Section("Here", _help(screen), _of(type(screen), bound))
+    everywhere.bound += _of(type(screen.app), bound)
+    found: dict[type[DOMNode], Section] = {}
+    for widget in screen.walk_children(with_self=False):
+        keys = _of(type(widget), bound)
+        home = type(_explained(widget))
+        if (keys or _help(widget)) and home not in found:
+            found[home] = Section(_title(home), _help(_explained(widget)))
+        if keys and keys[0] not in found[home].bound:
+            found[home].bound += keys
+    focused = screen.focused
+    first = found.pop(type(_explained(focused)), None) if focused else None
+    return [*([first] if first else []), everywhere, *found.values()]
+
+
+def _explained(widget: DOMNode) -> DOMNode:
+    """The nearest widget around one, itself included, that says what it is."""
+    for node in widget.ancestors_with_self:
+        if isinstance(node, App | Screen):
+            break
+        if _help(node):
+            return node
+    return widget
+
+
+def _help(node: DOMNode) -> str:
+    """What a screen or widget of ours says of itself, without its line breaks."""
+    if not type(node).__module__.startswith("lmtui."):
+        return ""
+    return " ".join((node.HELP or "").split())
+
+
+def _of(owner: type[DOMNode], bound: tuple[Bound, ...]) -> list[Bound]:
+    """The keys of a class and of those of ours that it is made from, each once."""
+    return list(_own(owner, bound))
+
+
+def _own(owner: type[DOMNode], bound: tuple[Bound, ...]) -> Iterator[Bound]:
+    for base in owner.__mro__:
+        yield from (item for item in bound if item.owner is base)
+
+
+def _title(owner: type[DOMNode]) -> str:
+    """The name of a class as words: `Probability panel`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", owner.__name__).capitalize()
