@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from lmtui.engine.types import Distribution, SamplingSettings
@@ -406,3 +407,18 @@ async def test_any_size_can_be_lived_in(size: tuple[int, int]) -> None:
         await running.pilot.resize_terminal(90, 30)
         assert running.prompt.region.height >= 3
         assert running.views[1].text == "one two three"
+
+
+async def test_keys_act_in_the_order_they_were_typed() -> None:
+    async with chat() as running:
+        for key in ("o", "n", "e", "ctrl+j", "t", "w", "o"):
+            running.app.post_message(Key(key, key if len(key) == 1 else None))
+        await running.until(lambda: running.prompt.text == "one\ntwo")
+
+
+async def test_keys_without_a_meaning_say_so() -> None:
+    async with chat(FakeEngine(answers=["x"])) as running:
+        await running.pilot.press("f3")
+        await running.until(lambda: list(running.app._notifications))
+        (notice,) = list(running.app._notifications)
+        assert "no message yet" in notice.message

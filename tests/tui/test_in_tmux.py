@@ -172,7 +172,7 @@ def test_stopping_regenerating_and_going_on(start: Start) -> None:
     tmux.press("Enter")
     tmux.shows("la la", "Esc stops")
     tmux.press("Escape")
-    tmux.shows("ready")
+    tmux.shows("stopped · Ctrl+G")
     tmux.press("C-r")
     tmux.until(lambda screen: "second" in screen and "la la" not in screen)
     tmux.shows("ready")
@@ -181,7 +181,7 @@ def test_stopping_regenerating_and_going_on(start: Start) -> None:
     tmux.press("C-r")
     tmux.shows("la la", "Esc stops")
     tmux.press("C-c")
-    tmux.shows("ready")
+    tmux.shows("stopped · Ctrl+G")
     # The prompt has the keys all the time.
     tmux.type("still here")
     tmux.shows("still here")

@@ -203,7 +203,7 @@ async def test_room_ahead_is_given_back() -> None:
     async with app.run_test(size=(40, 20)) as pilot:
         words.grow("one line")
         await pilot.pause()
-        assert words.size.height == 4
+        assert words.size.height == 6
         words.update(words.text)
         await pilot.pause()
         assert words.size.height == 1

@@ -17,7 +17,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
-from lmtui.engine.types import Message, Prompt, SamplingSettings
+from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.runner import Runner
@@ -42,6 +42,8 @@ and watch the panel follow every key.
 Press F4 and move the slider
 between flat and sharp.
 """
+
+_STOPPED = "stopped · Ctrl+G goes on, Ctrl+R makes another"
 
 
 class ChatScreen(TokensScreen):
@@ -234,7 +236,8 @@ class ChatScreen(TokensScreen):
         self._reply = self._conversation.finish(self._reply.id, event.finish)
         self._strip.finish(event.finish)
         if self._info is not None:
-            self._status.state = "ready"
+            stopped = event.finish.reason is FinishReason.CANCELLED
+            self._status.state = _STOPPED if stopped else "ready"
         if view := self._view(self._reply):
             view.grow(event.finish.piece)
             view.complete()
@@ -284,6 +287,8 @@ class ChatScreen(TokensScreen):
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one."""
+        if self.close_tokens():
+            self.to_text()
         leaf = self._conversation.leaf
         if self._job or self._info is None or leaf.role != "assistant":
             return
@@ -296,6 +301,8 @@ class ChatScreen(TokensScreen):
 
     async def action_go_on(self) -> None:
         """Let the last answer go on from exactly where it stands."""
+        if self.close_tokens():
+            self.to_text()
         leaf = self._conversation.leaf
         if self._job or self._info is None or leaf.parent is None:
             return

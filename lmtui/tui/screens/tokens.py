@@ -63,7 +63,11 @@ class TokensScreen(SamplingScreen):
             self.to_text()
             return
         node = self._message_in_focus()
-        if node is not None and not self._job:
+        if self._job:
+            self.notify("An answer is being made; Esc stops it.")
+        elif node is None:
+            self.notify("There is no message yet whose tokens could be shown.")
+        else:
             self._read(node)
 
     def _read(self, node: Node) -> None:

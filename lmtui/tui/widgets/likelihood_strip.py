@@ -21,7 +21,7 @@ from lmtui.tui.widgets.history import History, block
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprise import CLASSES, sheet, step_of
 
-EMPTY = "The surprise of every token will be drawn here."
+EMPTY = "The surprise of each token appears here."
 _BITS_PER_ROW = 8.0  # an eighth block a bit
 _WIDE = 72  # cells from which two sentences share a line
 

@@ -80,7 +80,19 @@ the first and last line go through what you sent before.
             event.prevent_default()
             self._enter()
             return
+        if not event.is_printable and (active := self._bound_here(event.key)):
+            # Left to Textual, it would act after the letters typed behind it.
+            event.stop()
+            event.prevent_default()
+            await self.run_action(active.action)
+            return
         await super()._on_key(event)
+
+    def _bound_here(self, key: str) -> Binding | None:
+        """What a key does in this field, of what is bound here or by the user."""
+        active = self.screen.active_bindings.get(key)
+        ours = active is not None and active.node is self
+        return active.binding if active and ours and active.binding.id else None
 
     def _enter(self) -> None:
         row, column = self.cursor_location

@@ -94,7 +94,7 @@ def _next_seed(seed: Value, by: int) -> int | None:
 
 
 TEMPERATURE = Field(
-    "temperature", "temperature", "Divides the logits; 0 takes the likeliest.", ()
+    "temperature", "temperature", "0 takes the likeliest; more is flatter.", ()
 )
 
 FIELDS = (

@@ -20,7 +20,7 @@ from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.markdown_lines import STYLES, Block, Look, blocks_of, cut, draw
 from lmtui.tui.widgets.styled_lines import DirectLines
 
-_AHEAD = 4
+_AHEAD = 6
 
 
 class Words(DirectLines):
