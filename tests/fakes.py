@@ -153,7 +153,8 @@ class FakeEngine:
         if stop():
             raise Cancelled
         handle = self._remember(state_after((*context, *ids[:upto])))
-        return Trace(self._distribution(handle, settings, 0, top), tokens)
+        shown = self._distribution(handle, settings, 0, top)
+        return Trace(shown, tokens, len(context))
 
     def preview(
         self,

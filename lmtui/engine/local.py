@@ -130,7 +130,7 @@ class LocalEngine:
         pairs = enumerate(zip(ids, rows, strict=True))
         tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
         shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
-        return Trace(shown, tokens)
+        return Trace(shown, tokens, len(context))
 
     def preview(
         self,

@@ -177,9 +177,9 @@ class EngineWork:
             stop=lambda: self._unwanted(look),
         )
         logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
-        self._reply(
-            look, DraftLooked(look.revision, trace.distribution, trace.tokens, logprob)
-        )
+        shown, tokens, before = trace.distribution, trace.tokens, trace.before
+        looked = DraftLooked(look.revision, shown, tokens, logprob, before)
+        self._reply(look, looked)
 
     def _unwanted(self, question: Question) -> bool:
         """Whether to break off: for good, or until something more urgent is done."""

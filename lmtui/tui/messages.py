@@ -81,13 +81,14 @@ class FileChosen(Message):
 
 @dataclass
 class DraftLooked(Message):
-    """What the model expects after a draft became known, with the draft's own tokens
-    and the sum of their log-probabilities in nats."""
+    """What the model expects after a draft became known, with the draft's own tokens,
+    the sum of their log-probabilities in nats, and how many tokens stand before."""
 
     revision: int
     distribution: Distribution
     tokens: tuple[ScoredToken, ...]
     logprob: float
+    before: int
 
 
 @dataclass

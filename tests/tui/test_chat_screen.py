@@ -422,3 +422,26 @@ async def test_keys_without_a_meaning_say_so() -> None:
         await running.until(lambda: list(running.app._notifications))
         (notice,) = list(running.app._notifications)
         assert "no message yet" in notice.message
+
+
+async def test_the_context_is_counted_with_what_stands_before() -> None:
+    engine = FakeEngine(answers=["x"])
+    async with chat(engine) as running:
+        await running.ask("first")
+        await running.answered()
+        await running.type("more")
+        strip = running.screen.query_one(LikelihoodStrip)
+        before = engine.trace(
+            running.screen._conversation.messages(), "more", SETTINGS
+        ).before
+        await running.until(
+            lambda: (
+                f"context {before + len('more')} / 4096" in strip.sentences()[3][0][0]
+            )
+        )
+        running.views[0].focus()
+        await running.pilot.press("f3")
+        shown = engine.trace((), "first", SETTINGS).before + len("first")
+        await running.until(
+            lambda: f"context {shown} / 4096" in strip.sentences()[3][0][0]
+        )

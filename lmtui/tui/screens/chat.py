@@ -157,7 +157,7 @@ class ChatScreen(TokensScreen):
             return
         self._panel.title = "Next in your message"
         self._panel.show(event.distribution)
-        self._strip.reset(info=self._info)
+        self._strip.reset(info=self._info, prompt_tokens=event.before)
         self._strip.extend(event.tokens)
         self._status.state = "ready"
 

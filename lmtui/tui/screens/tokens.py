@@ -166,6 +166,7 @@ class TokensScreen(SamplingScreen):
         index = self.query_one(TokenView).index
         if event.revision == self._looking and index < len(tokens):
             self._panel.show(event.distribution, chosen=tokens[index].id)
+            self._strip.read(event.before + len(tokens))
 
     @on(facts.LookFailed)
     def show_nothing_expected(self, event: facts.LookFailed) -> None:
