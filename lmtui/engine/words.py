@@ -1,0 +1,80 @@
+"""Where a text can be cut without cutting a word.
+
+Owns what a word is here: letters and digits with what holds them together, one
+character of a script that writes no spaces, or one picture with its parts. Works on
+plain strings; knows no tokens.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_HOLDS = "_'’"  # inside a word, as in don't
+_IN_NUMBERS = ".,"
+_JOINER = "\u200d"
+# Scripts that write no spaces: there each character can be the end of a word.
+_SPACELESS = (
+    (0x3040, 0x30FF),  # kana
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+_PARTS = ((0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF), (0xE0020, 0xE007F))
+"""Skin tones, flag letters and tags: parts of one picture."""
+
+
+def in_word(character: str) -> bool:
+    """Whether this one character belongs to the word beside it."""
+    return (character.isalnum() or character in _HOLDS) and not _spaceless(character)
+
+
+def word_end(text: str, most: int) -> int:
+    """The last place, at most `most`, at which `text` can be cut; 0 if there is none.
+
+    What comes after `most` is looked at. The end of `text` counts only where a word
+    can't go on, whatever follows.
+    """
+    return next((i for i in range(most, 0, -1) if can_cut(text, i)), 0)
+
+
+def can_cut(text: str, place: int) -> bool:
+    """Whether no word of `text` reaches over `place`."""
+    if place == 0:
+        return True
+    before, after = text[place - 1], text[place : place + 1]
+    if not after:
+        return _closes(before) and not _number(text + "0", place)
+    if not _closes(before) and (_extends(after) or before == _JOINER):
+        return False
+    return not (in_word(before) and in_word(after)) and not _number(text, place)
+
+
+def _number(text: str, place: int) -> bool:
+    """Whether one number reaches over `place`, at its point or comma, or may do so."""
+    if text[place] in _IN_NUMBERS:
+        after = text[place + 1 : place + 2]
+        return text[place - 1].isdigit() and (not after or after.isdigit())
+    before = text[place - 2 : place - 1]
+    return text[place - 1] in _IN_NUMBERS and before.isdigit() and text[place].isdigit()
+
+
+def _closes(character: str) -> bool:
+    """Whether it ends with itself, whatever follows."""
+    if character in _HOLDS:
+        return False
+    return character.isspace() or unicodedata.category(character)[0] == "P"
+
+
+def _extends(character: str) -> bool:
+    """Whether it is no character of its own, but changes the one before it."""
+    marks = unicodedata.category(character)[0] == "M"
+    return marks or character == _JOINER or _among(character, _PARTS)
+
+
+def _spaceless(character: str) -> bool:
+    return _among(character, _SPACELESS)
+
+
+def _among(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(low <= ord(character) <= high for low, high in ranges)
