@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,12 +76,10 @@ def _write(file: Path, data: bytes) -> None:
     try:
         paths.ensure_folder(file.parent)
         target = file.resolve()
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        if mode is not None and not os.access(target, os.W_OK):
+        old = target if target.exists() else None
+        if old and not os.access(old, os.W_OK):
             raise PermissionError(None, "it is read-only")
-        paths.write_atomically(target, data)
-        if mode is not None:
-            target.chmod(mode)
+        paths.write_atomically(target, data, like=old)
     except OSError as error:
         raise LmtuiError(
             "the settings file can't be written",

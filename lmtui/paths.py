@@ -7,10 +7,12 @@ file. Nothing is created by importing this module or by asking for a folder.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -46,6 +48,11 @@ def themes_folder() -> Path:
 def models_folder() -> Path:
     """Fetched models: too large to lose to a cache cleaner."""
     return _folder("models", lambda app: platformdirs.user_data_path(app) / "models")
+
+
+def data_folder() -> Path:
+    """What the user told the program to remember."""
+    return _folder("data", platformdirs.user_data_path)
 
 
 def cache_folder() -> Path:
@@ -88,18 +95,59 @@ def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
     )
 
 
-def write_atomically(target: Path, data: bytes) -> None:
-    """Replace `target` by `data`, whole or not at all, through a synced temporary."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+def write_atomically(
+    target: Path, data: bytes, *, like: Path | None = None, private: bool = True
+) -> None:
+    """Replace `target` by `data`, whole or not at all, through a synced temporary.
+
+    The new file is the user's alone; with `private=False` it is as open as the umask
+    lets it be. With `like` it takes owner, permissions and attributes of that file,
+    as far as the system allows.
+    """
+    # Short, because a long name has no room for more.
+    temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o600 if private or like else 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
+            if like:
+                _take_after(like, temporary)
             file.write(data)
             file.flush()
+            os.utime(file.fileno())
             os.fsync(file.fileno())
-        os.replace(name, target)
+        os.replace(temporary, target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(target.parent)
+
+
+def _take_after(model: Path, file: Path) -> None:
+    """Give `file` what `model` has beside its bytes; what isn't allowed is left out."""
+    wanted = model.stat()
+    for owner in ((wanted.st_uid, wanted.st_gid), (-1, wanted.st_gid)):
+        with suppress(OSError):
+            os.chown(file, *owner)
+            break
+    with suppress(OSError):
+        shutil.copystat(model, file)
+        mode, given = stat.S_IMODE(wanted.st_mode), file.stat()
+        if given.st_gid != wanted.st_gid:
+            # What one group was allowed, another is only where everybody is.
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+        if (given.st_uid, given.st_gid) != (wanted.st_uid, wanted.st_gid):
+            file.chmod(mode & 0o777)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a rename reach the disk; not every file system can be asked to."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
