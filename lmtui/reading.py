@@ -40,23 +40,45 @@ def read_text(name: str, open_file: Callable[[], BinaryIO]) -> str:
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
     """
+    return decode(name, read_bytes(name, open_file))
+
+
+def read_bytes(name: str, open_file: Callable[[], BinaryIO]) -> bytes:
+    """The bytes of a text, not yet decoded.
+
+    Raises:
+        LmtuiError: it can't be read, or is binary.
+    """
     try:
         with open_file() as file:
-            data = _read_text_bytes(name, file)
-    except IsADirectoryError:
-        hint = "Name the files in it, for example with a pattern."
-        raise LmtuiError("this is a folder, not a text", name, hint) from None
-    except FileNotFoundError:
-        hint = "Check the path; - reads stdin."
-        raise LmtuiError("there is no such file", name, hint) from None
+            return _read_text_bytes(name, file)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        hint = "Check the path and its permissions."
-        raise LmtuiError("can't read the file", f"{name} ({reason})", hint) from error
+        raise unreadable(name, error) from error
+
+
+def decode(name: str, data: bytes) -> str:
+    """`data` as text, nothing of it changed.
+
+    Raises:
+        LmtuiError: it is not UTF-8.
+    """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise not_utf8(name, error.start) from None
+
+
+def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
+    """The error for a path that can't be read."""
+    if isinstance(error, IsADirectoryError):
+        hint = "Name the files in it, for example with a pattern."
+        return LmtuiError("this is a folder, not a text", name, hint)
+    if isinstance(error, FileNotFoundError):
+        hint = "Check the path; - reads stdin."
+        return LmtuiError("there is no such file", name, hint)
+    reason = getattr(error, "strerror", None) or error
+    hint = "Check the path and its permissions."
+    return LmtuiError("can't read the file", f"{name} ({reason})", hint)
 
 
 def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
