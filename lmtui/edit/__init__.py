@@ -1,0 +1,1 @@
+"""Text files being edited: nothing of them lost; never torch, never Textual."""
