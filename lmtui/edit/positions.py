@@ -1,0 +1,59 @@
+"""LINE:COL and offsets: two ways to name a place between the characters of a text.
+
+Lines and columns count from 1, columns in code points; only `\\n` ends a line. Owns
+the refusal of places that a text does not have.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lmtui.errors import LmtuiError
+
+_PLACE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
+
+
+def parsed(place: str) -> tuple[int, int]:
+    """The line and the column that `place` names, as in `12:5`.
+
+    Raises:
+        LmtuiError: it is none.
+    """
+    if not (match := _PLACE.fullmatch(place.strip())):
+        hint = "Give a line and a column that count from 1, for example 12:5."
+        raise LmtuiError("this is not a LINE:COL", place, hint)
+    return int(match[1]), int(match[2])
+
+
+def offset_of(text: str, line: int, column: int) -> int:
+    """How many characters are before a place; the end of a line is a place too.
+
+    Raises:
+        LmtuiError: the text has no such place.
+    """
+    lines = text.count("\n") + 1
+    if not 1 <= line <= lines:
+        detail = f"line {line}; the text has {_counted(lines, 'line')}"
+        raise LmtuiError("there is no such line", detail, _HINT)
+    start = 0
+    for _ in range(line - 1):
+        start = text.index("\n", start) + 1
+    end = text.find("\n", start)
+    length = (len(text) if end < 0 else end) - start
+    if not 1 <= column <= length + 1:
+        detail = f"column {column}; line {line} has {_counted(length, 'character')}"
+        raise LmtuiError("there is no such column", detail, _HINT)
+    return start + column - 1
+
+
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """The line and the column of a place, given the number of characters before it."""
+    line = text.count("\n", 0, offset) + 1
+    return line, offset - text.rfind("\n", 0, offset)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+_HINT = "Lines and columns count from 1; columns are characters."
