@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
@@ -27,6 +28,7 @@ from lmtui.engine.types import (
     Trace,
 )
 from lmtui.engine.windows import Windows
+from lmtui.engine.writing import Expectation, Replacement, Stretch
 
 Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
@@ -157,5 +159,93 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: window or stride can't be used.
+            Cancelled: `stop` answered True.
+        """
+
+
+class WritingEngine(Engine, Protocol):
+    """An engine that follows a text while it is edited.
+
+    It remembers the last text it was asked about: of the next one, only what differs
+    is tokenised and run. The text is a document, never a chat; its windows are those
+    of `score` without a prefix but BOS, so that the numbers are the same.
+    """
+
+    def expect(
+        self,
+        text: str,
+        cursor: int,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Expectation:
+        """What the model expects at a cursor, half-typed words healed.
+
+        A cursor at a place whose neighbourhood was scored before costs no forward.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+
+    def heat(
+        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+    ) -> Iterator[Stretch]:
+        """What the model thought of the tokens from `start` to `end` of a text, in
+        order; what is known already is not run again.
+
+        Raises:
+            Cancelled: `stop` answered True; what was yielded stays known.
+        """
+
+    def go_on(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: Progress | None = None,
+    ) -> Iterator[Step | Finish]:
+        """Continue a text at a cursor, half-typed words healed; last comes the
+        `Finish`.
+
+        The first step may be several tokens, whose bytes are those beyond the cursor.
+        Where `capabilities.infill` says so, the model reads what follows as well.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+        """
+
+    def alternatives(
+        self,
+        text: str,
+        cursor: int,
+        rules: GhostRules,
+        *,
+        count: int = 5,
+        stop: Stop = lambda: False,
+    ) -> list[Ghost]:
+        """Suggestions that begin with the first rows of `expect`, in their order, and
+        go on greedily.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+
+    def replacements(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int = 8,
+        stop: Stop = lambda: False,
+    ) -> list[Replacement]:
+        """What could stand from `start` to `end` instead, the most probable first;
+        what stands there now is among them.
+
+        Raises:
             Cancelled: `stop` answered True.
         """

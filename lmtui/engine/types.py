@@ -261,6 +261,8 @@ class Capabilities:
     """It can redraw a distribution under other settings without the model."""
     whole_vocabulary: bool = True
     """Its distributions can be paged through to the last token."""
+    infill: bool = False
+    """It reads what follows a cursor when it goes on with a text."""
 
 
 BosRule = Literal["auto", "yes", "no"]
