@@ -112,7 +112,7 @@ async def draft(drawing: Drawing) -> None:
     """A message being written, and what the model expects next in it."""
     await drawing.shows("kept ")
     await drawing.type(DRAFT)
-    await drawing.shows("context 5 /")
+    await drawing.until(lambda: "mean –" not in drawing.seen)
 
 
 async def flat(drawing: Drawing) -> None:
