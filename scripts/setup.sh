@@ -26,12 +26,20 @@ find_python() {
         "install it, or set PYTHON to its path"
 }
 
+# What an installation is made from, for the stamp that is given.
+sources() {
+    cat "$root/pyproject.toml"
+    if [ "$1" = "$venv/.ready-test" ]; then
+        cat "$root/tests/constraints.txt"
+    fi
+}
+
 ensure() {
     local wanted=${1:-run} stamp=$venv/.ready-${1:-run} ready
     # A stamp is a copy of what was installed from, written last: an interrupted setup
-    # is done again, a changed pyproject.toml too. The tests need all that a run needs.
+    # is done again, one whose sources changed too. The tests need all that a run needs.
     for ready in "$stamp" "$venv/.ready-test"; do
-        if [ -x "$python" ] && cmp -s "$root/pyproject.toml" "$ready"; then
+        if [ -x "$python" ] && sources "$ready" | cmp -s - "$ready"; then
             return
         fi
     done
@@ -49,5 +57,6 @@ ensure() {
         ${constraints[@]+"${constraints[@]}"} -e "${what[@]}" >&2 ||
         fail "the packages can't be installed" \
             "look at pip's words above; with the network back, run this again"
-    cp "$root/pyproject.toml" "$stamp"
+    sources "$stamp" >"$stamp.new"
+    mv "$stamp.new" "$stamp"
 }
