@@ -8,6 +8,7 @@ and `logits` belongs to the last of them. Knows no text and no sampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from enum import Enum, auto
 
 from torch import Tensor
@@ -106,6 +107,27 @@ class PrefixCache:
             Cancelled: `stop` answered True; nothing was added.
         """
         return self._run(part, stop, keep=len(part))
+
+    def fork(self, rows: int) -> DynamicCache | None:
+        """A cache of `rows` rows, each holding what this one holds; None where a
+        model's state can't be repeated. What is run on it does not change this one.
+        """
+        if self._reuse is not Reuse.ANY_PREFIX:
+            return None
+        forked = DynamicCache()
+        # Only views: the first token that is run on them makes the copies.
+        for layer in self._cache.layers:
+            repeated = copy(layer)
+            repeated.keys = layer.keys.expand(rows, -1, -1, -1)
+            repeated.values = layer.values.expand(rows, -1, -1, -1)
+            forked.layers.append(repeated)
+        return forked
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that what it holds takes."""
+        layers = self._cache.layers
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
 
     def _shared(self, ids: Sequence[int]) -> int:
         """How many of the first tokens of `ids` need not be run again."""

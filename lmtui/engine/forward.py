@@ -89,6 +89,21 @@ class Forward:
             )
             return _checked(output.logits[0, -keep:].float().cpu())
 
+    def next_logits(
+        self, tokens: Sequence[int], cache: Any, *, stop: Stop | None = None
+    ) -> Tensor:
+        """Logits [n, V] after one more token for each of the n rows that `cache` holds.
+
+        Raises:
+            Cancelled: `stop` answered True between two layers; `cache` is then of no
+                more use.
+            LmtuiError: the logits are no distribution.
+        """
+        inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
+        with self._stoppable(stop):
+            output = self.model(input_ids=inputs, cache=cache, use_cache=True)
+            return _checked(output.logits[:, -1].float().cpu())
+
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:

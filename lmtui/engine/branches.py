@@ -1,0 +1,139 @@
+"""Several continuations of one context, grown side by side.
+
+Owns how they are grown: all rows of a batch share the context that is already in the
+KV cache, and each step runs one token of every row. Where a model's state can't be
+repeated they are grown one after the other, with the same numbers. Knows ids only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lmtui.engine.cache import PrefixCache
+from lmtui.engine.forward import Forward
+from lmtui.engine.port import Stop
+from lmtui.engine.score import Row, rows_of
+from lmtui.errors import Cancelled
+
+MOST = 16
+"""Rows that can be grown side by side."""
+
+_BATCH_BYTES = 1 << 30  # of KV cache for all rows together
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One continuation: what it had to begin with, then the most probable tokens."""
+
+    ids: tuple[int, ...]
+    rows: tuple[Row, ...]
+    """The numbers of each of them."""
+
+
+def grow(
+    forward: Forward,
+    cache: PrefixCache,
+    begins: Sequence[Sequence[int]],
+    *,
+    more: int,
+    end_ids: frozenset[int] = frozenset(),
+    stop: Stop = lambda: False,
+) -> list[Branch]:
+    """Continue what `cache` holds, a token or more, in several ways.
+
+    Each branch begins with one of `begins` (a token or more) and goes on with `more`
+    greedy tokens, or up to the first of `end_ids`. The cache stays as it is, but for
+    a model whose state can't be repeated: it then holds the last branch, or nothing.
+
+    Raises:
+        Cancelled: `stop` answered True; asked before every token and within it.
+    """
+    if len(begins) > MOST:
+        raise ValueError(f"{len(begins)} branches")
+    growing = [_Growing(begin, more, end_ids) for begin in begins]
+    if cache.fork(1) is None:
+        _one_by_one(cache, growing, stop)
+    else:
+        for some in _batches(growing, cache):
+            _side_by_side(forward, cache, some, stop)
+    return [Branch(tuple(g.ids), tuple(g.rows)) for g in growing]
+
+
+class _Growing:
+    """A branch that is not done yet."""
+
+    def __init__(
+        self, begin: Sequence[int], more: int, end_ids: frozenset[int]
+    ) -> None:
+        self._begin = begin
+        self._length = len(begin) + more
+        self._end_ids = end_ids
+        self.ids: list[int] = []
+        self.rows: list[Row] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether it needs no more tokens."""
+        size = len(self.ids)
+        ended = size >= len(self._begin) and self.ids[-1] in self._end_ids
+        return ended or size >= self._length
+
+    def choose(self, logits: Tensor) -> int:
+        """The next token, given the logits [V] of all."""
+        if len(self.ids) < len(self._begin):
+            return self._begin[len(self.ids)]
+        return int(logits.argmax())
+
+    def add(self, token: int, row: Row) -> None:
+        """Take a token; one that comes after the end is not wanted."""
+        if not self.done:
+            self.ids.append(token)
+            self.rows.append(row)
+
+
+def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Growing]]:
+    """As many at once as have room in memory."""
+    most = max(1, _BATCH_BYTES // max(1, cache.size))
+    return (growing[i : i + most] for i in range(0, len(growing), most))
+
+
+def _side_by_side(
+    forward: Forward, cache: PrefixCache, growing: list[_Growing], stop: Stop
+) -> None:
+    forked = cache.fork(len(growing))
+    assert cache.logits is not None
+    logits = cache.logits.expand(len(growing), -1)  # [n, V]
+    while True:
+        tokens = _step(growing, logits)
+        if all(branch.done for branch in growing):
+            return
+        if stop():
+            raise Cancelled
+        logits = forward.next_logits(tokens, forked, stop=stop)
+
+
+def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None:
+    context = list(cache.ids)
+    for branch in growing:
+        cache.read(context, stop=stop)
+        assert cache.logits is not None
+        logits = cache.logits.unsqueeze(0)  # [1, V]
+        while True:
+            tokens = _step([branch], logits)
+            if branch.done:
+                break
+            if stop():
+                raise Cancelled
+            logits = cache.extend(tokens, stop=stop)
+
+
+def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
+    """Choose a token for each branch from its row of logits [n, V]."""
+    tokens = [g.choose(row) for g, row in zip(growing, logits, strict=True)]
+    rows = rows_of(logits, tokens)
+    for branch, token, row in zip(growing, tokens, rows, strict=True):
+        branch.add(token, row)
+    return tokens
