@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lmtui.cli.inspect import Summary
-from lmtui.cli.totals import LN2, Span, bits
+from lmtui.cli.totals import Span
+from lmtui.engine.sums import LN2, bits
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.reading import Document
 from lmtui.text import visible, visible_line, visible_token

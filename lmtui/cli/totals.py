@@ -1,19 +1,18 @@
 """The totals of a scored text.
 
-Owns the arithmetic of DESIGN's numbers: the sum, the mean, the perplexity, the
-bits per byte, each None where it is undefined. Pure; knows no engine, no output.
+Owns the running sums, and which tokens surprised the most. Pure; knows no engine, no
+output.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lmtui.engine import sums
 from lmtui.engine.types import ScoredToken
 
-LN2 = math.log(2)
 Span = tuple[int, int]
 
 
@@ -55,30 +54,20 @@ class Totals:
     @property
     def mean_nll(self) -> float | None:
         """Mean negative log-probability of a scored token, in nats."""
-        return -self._sum / self.scored if self.scored else None
+        return sums.mean_nll(self._sum, self.scored)
 
     @property
     def perplexity(self) -> float | None:
         """exp of the mean; None also where it is too large for a float."""
-        try:
-            return None if self.mean_nll is None else math.exp(self.mean_nll)
-        except OverflowError:
-            return None
+        return sums.perplexity(self.mean_nll)
 
     def bits_per_byte(self, scored_bytes: int) -> float | None:
         """The sum in bits over the UTF-8 bytes of the text that was scored."""
-        if not self.scored or not scored_bytes:
-            return None
-        return -self._sum / LN2 / scored_bytes
+        return sums.bits_per(self.logprob, scored_bytes)
 
     def worst(self) -> list[tuple[ScoredToken, Span]]:
         """The most surprising tokens, the most surprising first."""
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
-
-
-def bits(logprob: float) -> float:
-    """A log-probability in nats as surprisal in bits."""
-    return max(0.0, -logprob) / LN2
 
 
 def scored_bytes(

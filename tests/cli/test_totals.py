@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.cli.totals import Totals, bits, scored_bytes
+from lmtui.cli.totals import Totals, scored_bytes
+from lmtui.engine.sums import bits
 from lmtui.engine.types import ScoredToken
 from tests.fakes import FakeEngine
 
