@@ -5,11 +5,20 @@ Owns the lines of both; knows neither where a request came from nor the engine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from lmtui.cli.edge import STOPPED
 from lmtui.cli.jsonl import drawn_rows, sampling_fields
 from lmtui.cli.output import Output
-from lmtui.engine.types import EngineInfo, Finish, Prompt, SamplingSettings, Step
+from lmtui.engine.types import (
+    EngineInfo,
+    Finish,
+    FinishReason,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
 
 
 class View(Protocol):
@@ -32,6 +41,16 @@ class View(Protocol):
 
     def end(self, finish: Finish) -> None:
         """It is done."""
+
+
+def write(first: Step | Finish, rest: Iterator[Step | Finish], view: View) -> int:
+    """Write a generation, whose first item is there already; the exit code."""
+    item = first
+    while isinstance(item, Step):
+        view.token(item)
+        item = next(rest)
+    view.end(item)
+    return STOPPED if item.reason is FinishReason.CANCELLED else 0
 
 
 class TextView:
@@ -77,17 +96,8 @@ class JsonView:
         sampling: SamplingSettings,
     ) -> None:
         """Write what was asked of which model."""
-        event = {
-            "event": "start",
-            "model": info.model,
-            "precision": info.precision,
-            "dtype": info.dtype,
-            "device": info.device,
-            "prompt_ids": list(prompt.ids),
-            "prefill": prefill,
-            "sampling": sampling_fields(sampling),
-        }
-        self._output.event(event)
+        begun = {"prefill": prefill}
+        self._output.event(start_event(info, prompt.ids, begun, sampling))
 
     def token(self, step: Step) -> None:
         """Write one generated token."""
@@ -110,6 +120,25 @@ class JsonView:
     def end(self, finish: Finish) -> None:
         """Write why it ended, and the totals."""
         self._output.event(end_event(finish))
+
+
+def start_event(
+    info: EngineInfo,
+    prompt_ids: Sequence[int],
+    begun: Mapping[str, str],
+    sampling: SamplingSettings,
+) -> dict[str, Any]:
+    """The first line of a generation; `begun` is what of its text was given."""
+    return {
+        "event": "start",
+        "model": info.model,
+        "precision": info.precision,
+        "dtype": info.dtype,
+        "device": info.device,
+        "prompt_ids": list(prompt_ids),
+        **begun,
+        "sampling": sampling_fields(sampling),
+    }
 
 
 def end_event(finish: Finish) -> dict[str, Any]:

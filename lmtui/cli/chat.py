@@ -7,15 +7,14 @@ port; how an answer is written is its view's affair.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
 from lmtui.cli import options
-from lmtui.cli.answers import JsonView, TextView, View
-from lmtui.cli.edge import STOPPED, note
+from lmtui.cli.answers import JsonView, TextView, View, write
+from lmtui.cli.edge import note
 from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
@@ -23,13 +22,7 @@ from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.engine.port import Engine
-from lmtui.engine.types import (
-    Finish,
-    FinishReason,
-    Message,
-    SamplingSettings,
-    Step,
-)
+from lmtui.engine.types import Message, SamplingSettings
 from lmtui.errors import LmtuiError
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
@@ -188,13 +181,4 @@ def answer(
         first = next(items)
         progress.clear()
         view.start(engine.info, prompt, request.prefill, sampling)
-        return _write(first, items, view)
-
-
-def _write(first: Step | Finish, rest: Iterator[Step | Finish], view: View) -> int:
-    item = first
-    while isinstance(item, Step):
-        view.token(item)
-        item = next(rest)
-    view.end(item)
-    return STOPPED if item.reason is FinishReason.CANCELLED else 0
+        return write(first, items, view)
