@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lmtui import config
-from lmtui.config import Origin, Settings, load, remember
+from lmtui import settings as fields
+from lmtui.config import load, remember
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.settings import Origin, Settings
 from lmtui.tui import themes
 
 
@@ -55,12 +56,12 @@ def test_a_whole_number_will_do_for_a_float(file: Path) -> None:
 
 
 def test_every_setting_has_a_sentence_and_a_default_in_the_sampler() -> None:
-    for name in config.names():
-        assert config.meaning(name).endswith(".")
+    for name in fields.names():
+        assert fields.meaning(name).endswith(".")
     defaults = SamplingSettings()
     for name in SamplingSettings.__slots__:
         assert getattr(Settings(), name) == getattr(defaults, name)
-        assert config.key(name) == f"sampling.{name}"
+        assert fields.key(name) == f"sampling.{name}"
 
 
 @pytest.mark.parametrize(
@@ -216,3 +217,28 @@ def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LmtuiError, match="can't be written"):
         remember("theme", "light", file=tmp_path / "file" / "config.toml")
+
+
+def test_the_suggestions_of_the_editor_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[complete]\nghost_delay = 0\nghost_tokens = 9\nghost_prob = 0.1\n")
+    settings = load(environment={}, file=file)
+    assert settings.ghost_delay == 0
+    assert (settings.ghost_rules.max_tokens, settings.ghost_rules.min_prob) == (9, 0.1)
+    assert settings.ghost_rules.seconds == 0.6
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ghost_delay = -1",
+        "ghost_tokens = 0",
+        "ghost_mean_prob = 1.5",
+        "ghost_prob = -1",
+    ],
+)
+def test_a_suggestion_keeps_within_bounds(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[complete]\n{line}\n")
+    with pytest.raises(LmtuiError, match="out of range"):
+        load(environment={}, file=file)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import config as settings_of
 from lmtui import paths
+from lmtui import settings as fields
 from lmtui.cli import options
 from lmtui.cli.edge import note
 from lmtui.cli.output import Output
 from lmtui.cli.table import table
-from lmtui.config import Settings
+from lmtui.config import load
+from lmtui.settings import Settings
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
       lmtui config --keys
       LMTUI_SEED=7 lmtui config --json
     """
-    settings = settings_of.load()
+    settings = load()
     output = Output()
     if keys:
         _show_keys(settings, output, json=json)
@@ -52,18 +53,18 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
 def _write_json(settings: Settings, output: Output) -> None:
     file = paths.config_file()
     output.event({"event": "file", "path": str(file), "exists": file.exists()})
-    for name in settings_of.names():
+    for name in fields.names():
         origin = settings.origin(name)
         output.event(
             {
                 "event": "setting",
-                "key": settings_of.key(name),
+                "key": fields.key(name),
                 "value": getattr(settings, name),
                 "source": origin.source,
                 "place": origin.place,
-                "flag": settings_of.flag(name),
-                "variable": settings_of.variable(name),
-                "meaning": settings_of.meaning(name),
+                "flag": fields.flag(name) if fields.has_flag(name) else None,
+                "variable": fields.variable(name),
+                "meaning": fields.meaning(name),
             }
         )
     for name, keys in settings.keys.items():
@@ -107,9 +108,9 @@ def _write_manual(settings: Settings, output: Output) -> None:
     state = "" if file.exists() else " (not there)"
     place = visible_line(str(file))
     output.text(f"settings file: {place}{state}\n")
-    for name in settings_of.names():
+    for name in fields.names():
         output.text(f"\n{_headline(settings, name)}\n")
-        meaning = textwrap.fill(settings_of.meaning(name), 76)
+        meaning = textwrap.fill(fields.meaning(name), 76)
         output.text(textwrap.indent(meaning, "    ") + "\n")
     for name, keys in settings.keys.items():
         output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({place})\n")
@@ -119,4 +120,4 @@ def _headline(settings: Settings, name: str) -> str:
     value = getattr(settings, name)
     shown = "unset" if value is None else visible_line(str(value))
     origin = settings.origin(name)
-    return f"{settings_of.key(name)} = {shown}    ({visible_line(origin.place)})"
+    return f"{fields.key(name)} = {shown}    ({visible_line(origin.place)})"

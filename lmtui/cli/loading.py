@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import typer
 
-from lmtui.config import Settings
 from lmtui.engine.port import Engine
+from lmtui.settings import Settings
 
 OpenEngine = Callable[[Settings], Engine]
 

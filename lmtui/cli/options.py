@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from lmtui import config
-from lmtui.config import Settings
+from lmtui.settings import Settings, flag, meaning, names
 
 
 def _option(name: str, metavar: str, panel: str) -> Any:
     return typer.Option(
-        config.flag(name),
+        flag(name),
         metavar=metavar,
-        help=config.meaning(name),
+        help=meaning(name),
         show_default=False,
         rich_help_panel=panel,
     )
@@ -65,4 +65,4 @@ def settings(context: typer.Context) -> Settings:
         LmtuiError: one of them can't be used.
     """
     given = context.params
-    return config.load({name: given.get(name) for name in config.names()})
+    return config.load({name: given.get(name) for name in names()})

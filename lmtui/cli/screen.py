@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lmtui import config, paths, recent
 from lmtui.cli.loading import OpenEngine
-from lmtui.config import Settings
+from lmtui.settings import Settings
 
 if TYPE_CHECKING:
     from lmtui.engine.port import Engine

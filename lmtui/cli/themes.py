@@ -16,7 +16,7 @@ from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output
 from lmtui.cli.table import table
-from lmtui.config import Settings
+from lmtui.settings import Settings
 from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:

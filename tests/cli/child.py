@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 from lmtui.cli.main import main
-from lmtui.config import Settings
 from lmtui.errors import LmtuiError
+from lmtui.settings import Settings
 from tests.fakes import FakeEngine
 
 
