@@ -7,8 +7,9 @@ repeated they are grown one after the other, with the same numbers. Knows ids on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -22,6 +23,10 @@ MOST = 16
 """Rows that can be grown side by side."""
 
 _BATCH_BYTES = 1 << 30  # of KV cache for all rows together
+
+
+GoesOn = Callable[[int, int, Row], bool]
+"""Whether a branch, the first being 0, goes on after this greedy token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,25 @@ def grow(
     *,
     more: int,
     end_ids: frozenset[int] = frozenset(),
+    goes_on: GoesOn = lambda branch, token, row: True,
     stop: Stop = lambda: False,
 ) -> list[Branch]:
     """Continue what `cache` holds, a token or more, in several ways.
 
     Each branch begins with one of `begins` (a token or more) and goes on with `more`
-    greedy tokens, or up to the first of `end_ids`. The cache stays as it is, but for
-    a model whose state can't be repeated: it then holds the last branch, or nothing.
+    greedy tokens, or up to the first of `end_ids`, or to where `goes_on` answers False.
+    The cache stays as it is, but for a model whose state can't be repeated: it then
+    holds the last branch, or nothing.
 
     Raises:
         Cancelled: `stop` answered True; asked before every token and within it.
     """
     if len(begins) > MOST:
         raise ValueError(f"{len(begins)} branches")
-    growing = [_Growing(begin, more, end_ids) for begin in begins]
+    growing = [
+        _Growing(begin, more, end_ids, partial(goes_on, index))
+        for index, begin in enumerate(begins)
+    ]
     if cache.fork(1) is None:
         _one_by_one(cache, growing, stop)
     else:
@@ -66,20 +76,24 @@ class _Growing:
     """A branch that is not done yet."""
 
     def __init__(
-        self, begin: Sequence[int], more: int, end_ids: frozenset[int]
+        self,
+        begin: Sequence[int],
+        more: int,
+        end_ids: frozenset[int],
+        goes_on: Callable[[int, Row], bool],
     ) -> None:
         self._begin = begin
         self._length = len(begin) + more
         self._end_ids = end_ids
+        self._goes_on = goes_on
+        self._ended = False
         self.ids: list[int] = []
         self.rows: list[Row] = []
 
     @property
     def done(self) -> bool:
         """Whether it needs no more tokens."""
-        size = len(self.ids)
-        ended = size >= len(self._begin) and self.ids[-1] in self._end_ids
-        return ended or size >= self._length
+        return self._ended or len(self.ids) >= self._length
 
     def choose(self, logits: Tensor) -> int:
         """The next token, given the logits [V] of all."""
@@ -89,9 +103,15 @@ class _Growing:
 
     def add(self, token: int, row: Row) -> None:
         """Take a token; one that comes after the end is not wanted."""
-        if not self.done:
-            self.ids.append(token)
-            self.rows.append(row)
+        if self.done:
+            return
+        self.ids.append(token)
+        self.rows.append(row)
+        more = len(self.ids) - len(self._begin)
+        if more >= 0 and token in self._end_ids:
+            self._ended = True
+        elif more > 0:
+            self._ended = not self._goes_on(token, row)
 
 
 def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Growing]]:

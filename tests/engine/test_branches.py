@@ -12,6 +12,7 @@ from lmtui.engine import branches
 from lmtui.engine.branches import MOST, Branch, grow
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
+from lmtui.engine.score import Row
 from lmtui.errors import Cancelled
 from tests.engine import test_families, tiny
 from tests.engine.test_cache import counted
@@ -111,6 +112,25 @@ def test_a_branch_ends_at_an_end_token() -> None:
     assert second.ids == free[1].ids or second.ids[-1] == end
     only = grow(forward, cache, [[end]], more=8, end_ids=frozenset([end]))
     assert only[0].ids == (end,)
+
+
+def test_a_branch_ends_where_it_is_told_to() -> None:
+    forward, cache = opened(tiny.model("llama"))
+    free = grow(forward, cache, BEGINS, more=8)
+    seen: list[list[int]] = [[] for _ in BEGINS]
+
+    def goes_on(branch: int, token: int, row: Row) -> bool:
+        assert row.rank == 1
+        seen[branch].append(token)
+        return len(seen[branch]) < branch + 2
+
+    with counted(tiny.model("llama")) as lengths:
+        some = grow(forward, cache, BEGINS, more=8, goes_on=goes_on)
+    for index, (branch, whole) in enumerate(zip(some, free, strict=True)):
+        size = len(BEGINS[index]) + index + 2
+        assert branch.ids == whole.ids[:size]
+        assert seen[index] == list(whole.ids[len(BEGINS[index]) : size])
+    assert len(lengths) == max(len(branch.ids) for branch in some) - 1
 
 
 def test_no_more_tokens_than_asked_for() -> None:
