@@ -1,0 +1,339 @@
+"""A half-typed word: every way in which tokens can begin with what is typed.
+
+Owns the sum over those ways. Let r be the bytes that were typed since the last
+boundary. A cover is a minimal sequence of tokens whose bytes begin with r; P(r) is
+the sum over all covers, and a row is what they add to r, whichever tokens add it. A
+cover that adds nothing is extended by a token. Knows ids, bytes and logprobs; no
+text, no model and no cache. V is the size of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+WIDTH = 16
+"""Most paths that one run is asked for."""
+
+_GUESSED = 48  # bytes of which the tokens are guessed; no word is longer
+_KEPT = 64  # beginnings whose continuations are numbered only once
+
+Run = Callable[[list[tuple[int, ...]]], list[Tensor]]
+"""The logprobs [V], float32, after the context and each of some paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """One way to write the typed bytes and what comes next."""
+
+    ids: tuple[int, ...]
+    beyond: bytes
+    """What its bytes add to the typed ones."""
+    logprob: float
+    """Natural log of P(ids | context)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """All covers that go on with the same bytes."""
+
+    beyond: bytes
+    special: int | None
+    """The id of a token without bytes, which is a row of its own."""
+    logprob: float
+    """Natural log of the share of P(r) that goes on so."""
+    cover: Cover
+    """The most probable of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """How typed bytes may go on."""
+
+    rows: tuple[Continuation, ...]
+    """The most probable first; equals by their bytes, then their id."""
+    logprob: float
+    """Natural log of P(r), as far as its covers were found; -inf for none."""
+    unexplored: float
+    """At most this share of P(r) is missing from the rows."""
+    entropy: float
+    """Of all rows, in nats."""
+    _tokens: TokenBytes = field(repr=False, compare=False)
+    _logprobs: Tensor = field(repr=False, compare=False)  # float64, by key
+
+    def lookup(self, beyond: bytes) -> tuple[float, int] | None:
+        """Logprob and rank (1 + the rows strictly more probable) of the row that goes
+        on with `beyond`, also of one that is not among `rows`."""
+        key = self._tokens.key(beyond)
+        if key is None or key >= len(self._logprobs):
+            return None
+        logprob = float(self._logprobs[key])
+        if logprob == -math.inf:
+            return None
+        return logprob, 1 + int((self._logprobs > logprob).sum())
+
+
+class TokenBytes:
+    """The bytes of every token, in order; and a number, the key, for all that may
+    come after typed bytes: a token without bytes, or bytes."""
+
+    def __init__(self, tokens: Sequence[bytes], specials: Collection[int]) -> None:
+        """`tokens` are the bytes of the ids from 0 to V - 1; those of `specials` are
+        no text, whatever they are called."""
+        bare = [i for i, data in enumerate(tokens) if not data or i in specials]
+        spelled = sorted(set(range(len(tokens))).difference(bare))
+        self._ids = sorted(spelled, key=tokens.__getitem__)
+        self._sorted = [tokens[i] for i in self._ids]
+        self._longest = max(map(len, self._sorted), default=0)
+        self._bare = bare
+        self._beyond: list[bytes] = []
+        self._keys: dict[bytes, int] = {}
+        self._after = lru_cache(_KEPT)(self._number)
+
+    @property
+    def size(self) -> int:
+        """How many keys there are; it grows."""
+        return len(self._bare) + len(self._beyond)
+
+    def key(self, beyond: bytes) -> int | None:
+        """The key of these bytes, if they were ever met."""
+        return self._keys.get(beyond)
+
+    def meaning(self, key: int) -> tuple[bytes, int | None]:
+        """The bytes of a key, or the id of a token without bytes."""
+        bare = len(self._bare)
+        return (
+            (b"", self._bare[key]) if key < bare else (self._beyond[key - bare], None)
+        )
+
+    def exactly(self, data: bytes) -> list[int]:
+        """The tokens with these bytes."""
+        place = bisect_left(self._sorted, data)
+        end = place
+        while end < len(self._sorted) and self._sorted[end] == data:
+            end += 1
+        return self._ids[place:end]
+
+    def beginnings(self, data: bytes) -> list[tuple[int, int]]:
+        """The tokens that `data` begins with, or is, with their sizes."""
+        sizes = range(1, min(len(data), self._longest) + 1)
+        return [(i, size) for size in sizes for i in self.exactly(data[:size])]
+
+    def beyond(self, data: bytes) -> tuple[Tensor, Tensor]:
+        """The tokens that begin with `data` and add to it: their ids, and the keys of
+        what they add. After nothing, that is all tokens."""
+        return self._after(data)
+
+    def _number(self, data: bytes) -> tuple[Tensor, Tensor]:
+        start = bisect_left(self._sorted, data) + len(self.exactly(data))
+        end = start
+        while end < len(self._sorted) and self._sorted[end].startswith(data):
+            end += 1
+        ids, size = self._ids[start:end], len(data)
+        keys = [self._new_key(spelled[size:]) for spelled in self._sorted[start:end]]
+        if not data:
+            ids = [*self._bare, *ids]
+            keys = [*range(len(self._bare)), *keys]
+        return torch.tensor(ids, dtype=torch.long), torch.tensor(keys, dtype=torch.long)
+
+    def _new_key(self, beyond: bytes) -> int:
+        key = self._keys.get(beyond)
+        if key is None:
+            key = self._keys[beyond] = self.size
+            self._beyond.append(beyond)
+        return key
+
+    def guess(self, data: bytes) -> tuple[int, ...]:
+        """How a tokenizer would probably cut `data`; empty for bytes without tokens.
+
+        Byte-pair vocabularies number their tokens in the order in which they merge.
+        """
+        parts = [data[i : i + 1] for i in range(len(data))]
+        while pairs := self._merges(parts):
+            place = min(pairs)[1]
+            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        ids = [self.exactly(part)[:1] for part in parts]
+        return tuple(i for some in ids for i in some) if all(ids) else ()
+
+    def _merges(self, parts: list[bytes]) -> list[tuple[int, int]]:
+        """The token that each two neighbours would make, and the place of the two."""
+        pairs = enumerate(pairwise(parts))
+        return [(i, n) for n, (a, b) in pairs for i in self.exactly(a + b)[:1]]
+
+
+def search(
+    tokens: TokenBytes,
+    first: Tensor,
+    typed: bytes,
+    run: Run,
+    *,
+    top: int = 20,
+    least: float = 1e-3,
+    most_runs: int = 4,
+) -> Continuations:
+    """Find the covers of `typed`, the most probable paths first.
+
+    `first` are the logprobs [V], float32, after the context. The search ends when at
+    most the share `least` of P(r) is unexplored, or after `most_runs` runs.
+    """
+    covers = _Covers(tokens, _Path((), typed, 0.0), first)
+    for turn in range(most_runs):
+        if covers.unexplored(covers.open) <= least:
+            break
+        wanted = [path.ids for path in covers.needed(least)]
+        if turn == 0:
+            guess = tokens.guess(typed[:_GUESSED])
+            chain = [guess[:size] for size in range(1, len(guess) + 1)]
+            wanted = list(dict.fromkeys([*wanted, *chain]))[:WIDTH]
+        covers.learn(wanted, run(wanted))
+    return covers.continuations(top)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """Tokens that the typed bytes begin with, or are."""
+
+    ids: tuple[int, ...]
+    rest: bytes
+    """The typed bytes that are still to come."""
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A path with the tokens that cover the rest after it."""
+
+    path: _Path
+    logprobs: Tensor  # float32 [V], after the path
+    keys: Tensor  # of what they add
+    masses: Tensor  # float64 logprobs of the whole covers
+
+    def covers(self, beyond: bytes, ids: Iterable[int]) -> list[Cover]:
+        """The covers that end with one of `ids`."""
+        path = self.path
+        return [
+            Cover((*path.ids, i), beyond, path.logprob + float(self.logprobs[i]))
+            for i in ids
+        ]
+
+
+class _Covers:
+    """The covers found so far, and the paths that may lead to more."""
+
+    def __init__(self, tokens: TokenBytes, root: _Path, first: Tensor) -> None:
+        self._tokens = tokens
+        self._steps: list[_Step] = []
+        self._found = -math.inf  # logprob of all covers in the steps
+        self.open: list[_Path] = []
+        """What was not looked behind, the most probable first. A path to come to all
+        typed bytes is a cover; any other one leads to covers as probable at most."""
+        self._known: dict[tuple[int, ...], Tensor] = {root.ids: first}
+        self.open.append(root)
+        self._expand()
+
+    def learn(self, paths: Sequence[tuple[int, ...]], logprobs: list[Tensor]) -> None:
+        """Look behind paths, also ones that were not come to yet."""
+        self._known.update(zip(paths, logprobs, strict=True))
+        self._expand()
+
+    def _expand(self) -> None:
+        while ready := [path for path in self.open if path.ids in self._known]:
+            self.open = [path for path in self.open if path.ids not in self._known]
+            for path in ready:
+                self._step(path, self._known.pop(path.ids))
+        self.open.sort(key=lambda path: (-path.logprob, path.ids))
+
+    def _step(self, path: _Path, logprobs: Tensor) -> None:
+        ids, keys = self._tokens.beyond(path.rest)
+        masses = logprobs[ids].double() + path.logprob
+        self._steps.append(_Step(path, logprobs, keys, masses))
+        if len(masses):
+            self._found = _sum([self._found, float(masses.logsumexp(0))])
+        for i, size in self._tokens.beginnings(path.rest):
+            logprob = path.logprob + float(logprobs[i])
+            if logprob > -math.inf:
+                self.open.append(_Path((*path.ids, i), path.rest[size:], logprob))
+
+    @property
+    def logprob(self) -> float:
+        """Of the typed bytes: all covers, also those still to be extended."""
+        return _sum([self._found, *(p.logprob for p in self.open if not p.rest)])
+
+    def unexplored(self, left: Sequence[_Path]) -> float:
+        """The share of P(r) that is behind the paths `left`, at most, if nothing were
+        behind the other open ones."""
+        missing = _sum([path.logprob for path in left])
+        if missing == -math.inf:
+            return 0.0
+        doubtful = _sum([path.logprob for path in left if path.rest])
+        return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
+
+    def needed(self, least: float) -> list[_Path]:
+        """The fewest paths without which less than `least` is unexplored."""
+        counts = range(1, min(WIDTH, len(self.open)))
+        enough = (n for n in counts if self.unexplored(self.open[n:]) <= least)
+        return self.open[: next(enough, WIDTH)]
+
+    def continuations(self, top: int) -> Continuations:
+        """What was found, by what it adds."""
+        logprobs = self._by_key()
+        known = logprobs[logprobs > -math.inf]
+        total = known.logsumexp(0)
+        shares = known - total
+        return Continuations(
+            rows=self._rows(logprobs, top),
+            logprob=self.logprob,
+            unexplored=self.unexplored(self.open),
+            entropy=max(0.0, -float((shares.exp() * shares).sum())),
+            _tokens=self._tokens,
+            _logprobs=logprobs,
+        )
+
+    def _by_key(self) -> Tensor:
+        """Logprob of each row, given the typed bytes. [keys]"""
+        logprobs = torch.full((self._tokens.size,), -math.inf, dtype=torch.float64)
+        masses = torch.cat([step.masses for step in self._steps])
+        if len(masses) == 0 or (most := float(masses.max())) == -math.inf:
+            return logprobs
+        keys = torch.cat([step.keys for step in self._steps])
+        sums = torch.zeros_like(logprobs).index_add_(0, keys, (masses - most).exp())
+        return sums.log() + (most - self.logprob)
+
+    def _rows(self, logprobs: Tensor, top: int) -> tuple[Continuation, ...]:
+        count = min(top, int((logprobs > -math.inf).sum()))
+        if count == 0:
+            return ()
+        least = logprobs.topk(count).values[-1]
+        keys = (logprobs >= least).nonzero().flatten().tolist()
+        named = [(*self._tokens.meaning(key), float(logprobs[key])) for key in keys]
+        named.sort(key=lambda row: (-row[2], row[0], row[1] or 0))
+        return tuple(
+            Continuation(beyond, special, logprob, self._best(beyond, special))
+            for beyond, special, logprob in named[:count]
+        )
+
+    def _best(self, beyond: bytes, special: int | None) -> Cover:
+        """The most probable cover of a row; of equals the one with the lower ids."""
+        covers: list[Cover] = []
+        for step in self._steps:
+            if special is None:
+                ids = self._tokens.exactly(step.path.rest + beyond)
+                covers += step.covers(beyond, ids)
+            elif not step.path.rest:
+                covers += step.covers(beyond, [special])
+        return min(covers, key=lambda cover: (-cover.logprob, cover.ids))
+
+
+def _sum(logprobs: Sequence[float]) -> float:
+    """The logarithm of the sum of some probabilities."""
+    most = max(logprobs, default=-math.inf)
+    if most == -math.inf:
+        return most
+    return most + math.log(math.fsum(math.exp(logprob - most) for logprob in logprobs))
