@@ -53,3 +53,8 @@ class Windows:
             end = min(start + self.window, length)
             yield start, end, scored
             start, scored = start + self.stride, end
+
+    def start_of(self, index: int) -> int:
+        """Where the window starts in which token `index` is scored."""
+        beyond = index - self.window + 1
+        return self.stride * max(0, -(-beyond // self.stride))

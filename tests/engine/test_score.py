@@ -66,6 +66,10 @@ def test_every_token_is_scored_once(length: int, window: int, stride: int) -> No
         assert start % stride == 0
         assert end - start <= window
         assert first == 0 or first - start >= window - stride
+        starts = {
+            Windows(window, stride).start_of(index) for index in range(first, end)
+        }
+        assert starts <= {start}
         scored += range(first, end)
     assert scored == list(range(length))
 

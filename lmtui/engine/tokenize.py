@@ -1,0 +1,123 @@
+"""From a text to its tokens, and where a text can be cut without changing them.
+
+Owns which boundaries between tokens are safe: the tokens of the two halves, read
+apart, are those of the whole. Follows from the tokenizer's own parts: its
+pre-tokenizer, whose pieces no token crosses, or, where it has none that cuts, its
+vocabulary, since a boundary whose two characters stand together in no token is one
+of every text. Knows no model and keeps no text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise
+from typing import Any
+
+_WORDS_LOOKED_AHEAD = 2
+# A pre-tokenizer's pattern looks at what follows a piece: at the rest of the word, at
+# the spaces after it and at the character behind them; not farther.
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a text."""
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+    """Start and end of each in code points."""
+    opens: list[bool]
+    """Whether a new piece of the pre-tokenizer begins with the token."""
+
+
+class TextTokenizer:
+    """Reads plain text: special-token strings stay ordinary text, nothing is added."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        added = tokenizer.added_tokens_decoder.values()
+        matched = (len(token.content) for token in added if not token.special)
+        self.reach = max(matched, default=0)
+        """Length of the longest string that is a token wherever it stands."""
+
+    def read(self, text: str) -> Tokens:
+        """Tokenise `text`."""
+        backend = self._backend
+        kept = backend.encode_special_tokens, backend.post_processor
+        # Some tokenizers' last step cuts the spaces off the spans.
+        backend.encode_special_tokens, backend.post_processor = True, None
+        try:
+            read = backend.encode(text, add_special_tokens=False)
+        finally:
+            backend.encode_special_tokens, backend.post_processor = kept
+        words = read.word_ids
+        opens = [a != b for a, b in zip(words, [None, *words], strict=False)]
+        return Tokens(read.ids, read.offsets, opens)
+
+    @cached_property
+    def cuts(self) -> bool:
+        """Whether the pre-tokenizer cuts between words."""
+        return len(self._pieces("a b")) > 1
+
+    @property
+    def margin(self) -> int:
+        """How many more safe boundaries must lie between one and a changed place."""
+        return _WORDS_LOOKED_AHEAD if self.cuts else 0
+
+    def safe(self, text: str, place: int, *, opens: bool) -> bool:
+        """Whether the boundary of tokens at `place` is safe, 0 < place < len(text);
+        `opens` tells whether a piece begins with the token there."""
+        before, after = text[place - 1], text[place]
+        word = after == " " and not before.isspace()
+        line = before == "\n" and after.isalnum()
+        if not (word or line):
+            return False
+        if self.cuts:
+            return opens
+        # Composed by the normalizer, the characters may be others than in the text.
+        last = self._seen(text[max(0, place - 8) : place])[-1:]
+        return self._never_joined(last, word)
+
+    def _never_joined(self, last: str, word: bool) -> bool:
+        if word:
+            return bool(self._space) and last not in self._before_space
+        return last == "\n" and not self._newline_joins
+
+    def _pieces(self, text: str) -> list[str]:
+        """`text` as the model of the tokenizer gets it."""
+        if self._backend.normalizer:
+            text = self._backend.normalizer.normalize_str(text)
+        if not self._backend.pre_tokenizer:
+            return [text]
+        return [
+            piece for piece, _ in self._backend.pre_tokenizer.pre_tokenize_str(text)
+        ]
+
+    def _seen(self, text: str) -> str:
+        return "".join(self._pieces(text))
+
+    @cached_property
+    def _space(self) -> str:
+        """What stands for a space; nothing where that is not one character."""
+        between = self._seen("a b").rpartition("a")[2].partition("b")[0]
+        return between if len(between) == 1 else ""
+
+    @cached_property
+    def _before_space(self) -> frozenset[str]:
+        """The characters that some token has before a space."""
+        mark = self._space
+        vocabulary = self._backend.get_vocab()
+        return frozenset(
+            token[place - 1]
+            for token in vocabulary
+            for place in range(1, len(token))
+            if mark in token and token[place] == mark
+        )
+
+    @cached_property
+    def _newline_joins(self) -> bool:
+        """Whether some token goes on after a newline with a letter or digit."""
+        tokens = (token for token in self._backend.get_vocab() if "\n" in token)
+        pairs = chain.from_iterable(map(pairwise, tokens))
+        return any(a == "\n" and b.isalnum() for a, b in pairs)
