@@ -1,0 +1,234 @@
+"""The bar to find words in the text, and to put others in their place.
+
+Owns what is looked for, which match is the present one and how many there are. The text
+is given to it, and what is to be done with that is posted: it changes nothing itself.
+How words match is `finding`'s. Knows no editor and no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from lmtui.edit.finding import Matches, Span, find
+from lmtui.tui.widgets.text_field import TextField
+
+NOTHING = "nothing found"
+_KEYS = "↓ next ↑ back"
+_REPLACE_KEYS = "Enter one · Alt+A all"
+
+
+class FindBar(Vertical):
+    """Two fields, and where the present match stands among all."""
+
+    HELP = """\
+Matches are found while you type; a capital letter makes case count. Enter goes to the
+next match; in the field below, it replaces this one and goes on. Replacing all is one
+step to undo.
+"""
+    DEFAULT_CSS = """
+    FindBar {
+        height: 2;
+        padding: 0 1;
+        background: $panel;
+        display: none;
+        &.-open { display: block; }
+        & > Horizontal { height: 1; }
+        .label { width: 9; color: $quiet; }
+        .told { width: 24; padding: 0 0 0 2; color: $quiet; text-align: right; }
+        #count { color: $foreground; }
+        &.-nothing #count { color: $error; text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "go(1)", "Next", id="find.next",
+                tooltip="To the next match."),
+        Binding("up", "go(-1)", "Previous", id="find.previous",
+                tooltip="To the previous match."),
+        Binding("alt+a", "replace_all", "Replace all", id="find.all",
+                tooltip="Replace every match; one step to undo."),
+        Binding("tab,shift+tab", "other", "Other field", id="find.other", show=False,
+                tooltip="To the words to put in their place, and back."),
+        Binding("escape", "close", "Close", id="find.close",
+                tooltip="Close the bar; the match stays selected."),
+    ]  # fmt: skip
+
+    class Moved(Message):
+        """Another match is the present one."""
+
+        def __init__(self, start: int, end: int) -> None:
+            self.start, self.end = start, end
+            super().__init__()
+
+    class Replaced(Message):
+        """The present match is to be replaced."""
+
+        def __init__(self, start: int, end: int, text: str) -> None:
+            self.start, self.end, self.text = start, end, text
+            super().__init__()
+
+    class ReplacedAll(Message):
+        """Every match is to be replaced, in one step."""
+
+        def __init__(self, spans: Sequence[Span], text: str) -> None:
+            self.spans, self.text = tuple(spans), text
+            super().__init__()
+
+    class Closed(Message):
+        """The user is done with the bar."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._text = ""
+        self._matches = Matches()
+        self._present: int | None = None
+        self._from = 0  # where a search begins that finds other words
+        self._go_on_from: int | None = None  # once what was replaced is in the text
+        self._note = ""
+
+    def compose(self) -> ComposeResult:
+        """What to find above, what to put there below."""
+        with Horizontal():
+            yield Static(Content("Find"), classes="label")
+            yield TextField(id="words", placeholder=_KEYS)
+            yield Static(id="count", classes="told", markup=False)
+        with Horizontal():
+            yield Static(Content("Replace"), classes="label")
+            yield TextField(id="by")
+            yield Static(Content(_REPLACE_KEYS), classes="told")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there to be written in."""
+        return self.has_class("-open")
+
+    def open(self, text: str, cursor: int, words: str = "") -> None:
+        """Show it for a text; `words` are looked for at once, else those of before."""
+        self.add_class("-open")
+        field = self._words
+        if words:
+            with field.prevent(Input.Changed):
+                field.value = words
+        self._text, self._go_on_from, self._note = text, None, ""
+        self._search()
+        self._stand_at(cursor)
+        if words and self._present is None:
+            self._to(self._matches.from_place(cursor))
+        field.focus()
+        field.action_select_all()
+
+    def update(self, text: str, cursor: int) -> None:
+        """The text or the cursor is another one now."""
+        if text != self._text:
+            self._text = text
+            self._search()
+            if self._go_on_from is not None:
+                self._from, self._go_on_from = self._go_on_from, None
+                self._to(self._matches.from_place(self._from))
+                return
+        self._stand_at(cursor)
+
+    @property
+    def _words(self) -> Input:
+        return self.query_one("#words", Input)
+
+    @property
+    def _by(self) -> Input:
+        return self.query_one("#by", Input)
+
+    # Finding.
+
+    @on(Input.Changed, "#words")
+    def search_again(self) -> None:
+        """Other words: the first match from where the search began."""
+        self._note, self._go_on_from = "", None
+        self._search()
+        self._to(self._matches.from_place(self._from))
+
+    def _search(self) -> None:
+        self._matches, self._present = find(self._text, self._words.value), None
+
+    def _stand_at(self, cursor: int) -> None:
+        """The cursor is here: at a match, which is the present one then, or not."""
+        matches, present = self._matches, self._present
+        if present is None or cursor not in matches.span(present):
+            number = matches.from_place(cursor - matches.length)
+            at_one = number is not None and cursor in matches.span(number)
+            self._present = number if at_one else None
+            self._from = cursor
+        self._tell()
+
+    def _to(self, number: int | None) -> None:
+        self._present = number
+        if number is not None:
+            self.post_message(self.Moved(*self._matches.span(number)))
+        self._tell()
+
+    def action_go(self, by: int) -> None:
+        """To the next match or the previous one; around at the ends."""
+        matches, present = self._matches, self._present
+        at = self._from if present is None else matches.starts[present]
+        self._note, self._go_on_from = "", None
+        if by < 0:
+            number = matches.before_place(at)
+        else:
+            number = matches.from_place(at if present is None else at + 1)
+        if number is not None:
+            self._from = matches.starts[number]
+            if (self._from - at) * by < 0:
+                self._note = "from the top" if by > 0 else "from the end"
+        self._to(number)
+
+    def _tell(self) -> None:
+        count, present = len(self._matches), self._present
+        written = bool(self._words.value)
+        self.set_class(written and not count, "-nothing")
+        if self._note.endswith("replaced"):
+            words = ""
+        elif not count:
+            words = NOTHING if written else ""
+        elif present is None:
+            words = f"{count:,} found"
+        else:
+            words = f"{present + 1:,} of {count:,}"
+        parts = (part for part in (words, self._note) if part)
+        self.query_one("#count", Static).update(Content(" ".join(parts)))
+
+    # Replacing.
+
+    @on(Input.Submitted)
+    def take_enter(self, event: Input.Submitted) -> None:
+        """Enter: the next match, or replace this one and go on."""
+        event.stop()
+        if event.input is self._words or self._present is None:
+            self.action_go(1)
+        elif self._go_on_from is None:
+            start, end = self._matches.span(self._present)
+            self._go_on_from = start + len(event.value)
+            self.post_message(self.Replaced(start, end, event.value))
+
+    def action_replace_all(self) -> None:
+        """Replace every match."""
+        if spans := self._matches.spans():
+            self._note = f"{len(spans):,} replaced"
+            self.post_message(self.ReplacedAll(spans, self._by.value))
+            self._tell()
+
+    # The bar.
+
+    def action_other(self) -> None:
+        """To the other field."""
+        (self._by if self._words.has_focus else self._words).focus()
+
+    def action_close(self) -> None:
+        """Hide it and say so."""
+        self.remove_class("-open")
+        self.post_message(self.Closed())

@@ -1,0 +1,38 @@
+"""A line to write in, a row high.
+
+Owns how foreign text in it is drawn: what was pasted or selected may hold control
+characters. Knows nothing of what is written.
+"""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Input
+
+from lmtui.text import visible_in_place
+
+_ONE_LINE = {0x09: "→", 0x0A: "⏎"}
+
+
+class TextField(Input):
+    """An input without a border."""
+
+    DEFAULT_CSS = """
+    TextField {
+        width: 1fr;
+        height: 1;
+        padding: 0;
+        border: none;
+        background: $surface;
+        &:focus { border: none; background: $surface; background-tint: $panel 60%; }
+    }
+    """
+
+    def __init__(self, *, id: str, placeholder: str = "") -> None:
+        super().__init__(id=id, placeholder=placeholder, compact=True)
+
+    @property
+    def _value(self) -> Text:
+        """The value as it is drawn, a character for each of its own."""
+        shown = visible_in_place(self.value).translate(_ONE_LINE)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
