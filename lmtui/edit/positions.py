@@ -11,6 +11,7 @@ import re
 from lmtui.errors import LmtuiError
 
 _PLACE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
+_LINE = re.compile(r"[0-9]{1,15}")
 
 
 def parsed(place: str) -> tuple[int, int]:
@@ -44,6 +45,17 @@ def offset_of(text: str, line: int, column: int) -> int:
         detail = f"column {column}; line {line} has {_counted(length, 'character')}"
         raise LmtuiError("there is no such column", detail, _HINT)
     return start + column - 1
+
+
+def offset_named(text: str, place: str) -> int:
+    """How many characters are before the place that `place` names: LINE:COL, or LINE
+    for the beginning of a line.
+
+    Raises:
+        LmtuiError: it names none, or the text has no such place.
+    """
+    place = place.strip()
+    return offset_of(text, *parsed(f"{place}:1" if _LINE.fullmatch(place) else place))
 
 
 def place_of(text: str, offset: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.edit.positions import offset_of, parsed, place_of
+from lmtui.edit.positions import offset_named, offset_of, parsed, place_of
 from lmtui.errors import LmtuiError
 
 TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
@@ -59,3 +59,14 @@ def test_a_place_is_read() -> None:
 def test_what_is_no_place_is_refused(place: str) -> None:
     with pytest.raises(LmtuiError, match="this is not a LINE:COL"):
         parsed(place)
+
+
+def test_a_line_alone_is_its_beginning() -> None:
+    assert offset_named("a\nbcd", " 2 ") == offset_named("a\nbcd", "2:1") == 2
+    assert offset_named("a\nbcd", "2:3") == 4
+
+
+@pytest.mark.parametrize("place", ["", "x", "0", "3", "2:9", "1:", "1 2"])
+def test_what_names_no_place_of_the_text_is_refused(place: str) -> None:
+    with pytest.raises(LmtuiError):
+        offset_named("a\nbcd", place)

@@ -1,0 +1,210 @@
+"""A bar that asks for one line: a place to go to, a name to save under.
+
+Owns the field, and what stands beside it when an answer can't be used. What can be
+used, and how an answer goes on, is told by functions that are given; they may wait for
+a disk and are called aside. Knows no screen and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from lmtui.edit import naming, positions
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.aside import aside
+from lmtui.tui.widgets.text_field import TextField
+
+Words = Callable[[str], str]
+"""From what is written to other words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that is asked for in one line."""
+
+    id: str
+    label: str
+    hint: str
+    """What can be written; stands in the empty field."""
+    why_not: Words
+    """Why an answer can't be used; nothing where it can."""
+    completed: Words | None = None
+    """An answer with more of what can only follow."""
+
+
+def go_to_line(text: str) -> Question:
+    """Ask for a place of a text; the answer is one for `positions.offset_named`."""
+
+    def why_not(place: str) -> str:
+        try:
+            positions.offset_named(text, place)
+        except LmtuiError as error:
+            return error.title
+        return ""
+
+    lines = text.count("\n") + 1
+    return Question("go-to", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not)
+
+
+def save_as() -> Question:
+    """Ask for a file; the answer is one for `naming.path_named`."""
+    hint = "a file; Tab completes"
+    return Question("save-as", "Save as", hint, naming.why_not, naming.completed)
+
+
+class LinePrompt(Horizontal):
+    """One question at a time; hidden without one."""
+
+    DEFAULT_CSS = """
+    LinePrompt {
+        height: 1;
+        padding: 0 1;
+        background: $panel;
+        display: none;
+        &.-open { display: block; }
+        #label { width: auto; padding: 0 2 0 0; color: $quiet; }
+        #wrong { width: auto; max-width: 60%; color: $error; text-style: bold; }
+        #wrong.-told { padding: 0 0 0 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete", id="ask-line.complete", show=False,
+                tooltip="Write the rest of a name, as far as there is only one."),
+        Binding("escape", "close", "Close", id="ask-line.close",
+                tooltip="Close the bar; nothing is done."),
+    ]  # fmt: skip
+
+    class Answered(Message):
+        """The user gave an answer that can be used."""
+
+        def __init__(self, question: str, text: str) -> None:
+            self.question = question
+            """The id of what was asked."""
+            self.text = text
+            super().__init__()
+
+    class Closed(Message):
+        """The user gave no answer."""
+
+    class Checked(Message):
+        """It was found out whether an answer can be used."""
+
+        def __init__(self, question: Question, text: str, reason: str) -> None:
+            self.question, self.text, self.reason = question, text, reason
+            super().__init__()
+
+    class Completed(Message):
+        """It was found out how an answer goes on."""
+
+        def __init__(self, question: Question, text: str, whole: str) -> None:
+            self.question, self.text, self.whole = question, text, whole
+            super().__init__()
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._question: Question | None = None
+
+    def compose(self) -> ComposeResult:
+        """The question, the field, and what is wrong."""
+        yield Static(id="label", markup=False)
+        yield TextField(id="line")
+        yield Static(id="wrong", markup=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is asked for."""
+        return self._question is not None
+
+    def ask(self, question: Question, value: str = "") -> None:
+        """Ask for a line; `value` is there to be changed."""
+        self._question = question
+        self.add_class("-open")
+        self.query_one("#label", Static).update(Content(question.label))
+        field = self._field
+        field.placeholder, field.value = question.hint, value
+        field.cursor_position = len(value)
+        field.focus()
+        self._tell("")
+
+    @property
+    def _field(self) -> Input:
+        return self.query_one("#line", Input)
+
+    def _tell(self, reason: str) -> None:
+        wrong = self.query_one("#wrong", Static)
+        wrong.update(Content(visible_line(reason)))
+        wrong.set_class(bool(reason), "-told")
+
+    @on(Input.Changed)
+    def forget_reason(self, event: Input.Changed) -> None:
+        """Another answer is written."""
+        event.stop()
+        self._tell("")
+
+    @on(Input.Submitted)
+    def check(self, event: Input.Submitted) -> None:
+        """Find out whether the answer can be used."""
+        event.stop()
+        question, text = self._question, event.value
+        if question is None:
+            return
+
+        def work() -> Message:
+            return self.Checked(question, text, question.why_not(text))
+
+        bug = self.Checked(question, text, "this can't be used")
+        aside(work, self.post_message, otherwise=bug)
+
+    @on(Checked)
+    def answer(self, event: Checked) -> None:
+        """Say what is wrong with it, or pass it on."""
+        event.stop()
+        if event.question is not self._question or event.text != self._field.value:
+            return
+        if event.reason:
+            self._tell(event.reason)
+        else:
+            self._hide()
+            self.post_message(self.Answered(event.question.id, event.text))
+
+    def action_complete(self) -> None:
+        """Find out how the answer goes on."""
+        question, text = self._question, self._field.value
+        if question is None or question.completed is None:
+            return
+        completed = question.completed
+
+        def work() -> Message:
+            return self.Completed(question, text, completed(text))
+
+        same = self.Completed(question, text, text)
+        aside(work, self.post_message, otherwise=same)
+
+    @on(Completed)
+    def write_rest(self, event: Completed) -> None:
+        """Write it, unless something else was written meanwhile."""
+        event.stop()
+        field = self._field
+        if event.question is self._question and event.text == field.value:
+            field.value = event.whole
+            field.cursor_position = len(event.whole)
+
+    def _hide(self) -> None:
+        self._question = None
+        self.remove_class("-open")
+
+    def action_close(self) -> None:
+        """Hide it and say so."""
+        self._hide()
+        self.post_message(self.Closed())
