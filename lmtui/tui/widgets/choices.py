@@ -68,11 +68,7 @@ class Choices(OptionList):
             if not binding.show:
                 continue
             words = said.get(binding.action, binding.tooltip)
-            line = Content.assemble(
-                (f"{key:>4}  ", "$accent"),
-                f"{binding.description:<12} ",
-                (words, "$quiet"),
-            )
+            line = choice_line(key, binding.description, words)
             self.add_option(Option(line, id=binding.action))
         if more:
             self.add_options([None, Option(Content(f"      {heading}"), disabled=True)])
@@ -87,3 +83,10 @@ class Choices(OptionList):
         event.stop()
         if event.option_id:
             await self.screen.run_action(event.option_id)
+
+
+def choice_line(key: str, name: str, words: str) -> Content:
+    """A choice that has a key, as it is drawn."""
+    return Content.assemble(
+        (f"{key:>4}  ", "$accent"), f"{name:<12} ", (words, "$quiet")
+    )

@@ -1,0 +1,95 @@
+"""A question that has to be answered before anything is done.
+
+Owns how it is asked: every choice has a letter and can be walked to, and Esc, like
+Enter on what is chosen first, takes the one that changes nothing. What is chosen is the
+answer of the screen; doing it is not its own. Asked only in reply to a key, so that no
+letter of a text is taken for a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+from textual.widgets.option_list import Option
+
+from lmtui.text import visible_line
+from lmtui.tui.widgets.choices import Choices, choice_line
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to answer."""
+
+    key: str
+    """The letter that takes it, which is the answer too."""
+    label: str
+    what: str
+    """What it does, in a clause."""
+
+
+class Ask(ModalScreen[str]):
+    """A question, the facts, and the ways out. Answers with the key of a choice."""
+
+    HELP = """\
+The letter before a choice takes it, as Enter does on the one that is marked.
+"""
+    CSS_PATH = "ask.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", id="ask.leave",
+                tooltip="Change nothing."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        title: str,
+        details: Sequence[str],
+        choices: Sequence[Choice],
+        *,
+        harmless: str,
+    ) -> None:
+        super().__init__()
+        self._asked = visible_line(title)
+        self._details = "\n".join(map(visible_line, details))
+        self._choices = {choice.key: choice for choice in choices}
+        self._harmless = harmless
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content(self._asked), id="title")
+            with VerticalScroll(id="details", can_focus=False):
+                yield Static(Content(self._details))
+            yield Choices(id="choices")
+
+    def on_mount(self) -> None:
+        """The choices can be walked at once, from the harmless one on."""
+        choices = self.query_one(Choices)
+        for key, choice in self._choices.items():
+            shown = "Esc" if key == self._harmless else key
+            line = choice_line(shown, choice.label, choice.what)
+            choices.add_option(Option(line, id=f"answer({key!r})"))
+        choices.highlighted = list(self._choices).index(self._harmless)
+        choices.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter takes its choice."""
+        if event.character in self._choices:
+            event.stop()
+            self.dismiss(event.character)
+
+    def action_answer(self, answer: str) -> None:
+        """Close, and say what was chosen."""
+        self.dismiss(answer)
+
+    def action_leave(self) -> None:
+        """Close, and say that nothing is to be done."""
+        self.dismiss(self._harmless)

@@ -1,0 +1,72 @@
+"""Questions: every way out by letter and by list, and none taken by accident."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Static
+
+from lmtui.tui.screens.ask import Ask, Choice
+from tests.tui.hosts import HOSTILE, Host, safe
+
+CHOICES = (
+    Choice("o", "Overwrite", "put your text in its place"),
+    Choice("r", "Reload", "take the file's text"),
+    Choice("c", "Cancel", "go on writing"),
+)
+TIMES = ("as opened    2026-03-01 12:00:00", "on disk now  2026-03-01 12:00:05")
+
+
+class Asker(Host):
+    """Asks, and keeps the answer."""
+
+    def __init__(self, *details: str) -> None:
+        super().__init__(Static())
+        self._question = Ask("The file has changed", details, CHOICES, harmless="c")
+        self.answers: list[str | None] = []
+
+    def on_mount(self) -> None:
+        self.push_screen(self._question, self.answers.append)
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        ("o", "o"),
+        ("r", "r"),
+        ("c", "c"),
+        ("escape", "c"),
+        ("enter", "c"),
+        ("up enter", "r"),
+        ("up up enter", "o"),
+        ("x S tab r", "r"),
+    ],
+)
+async def test_keys_answer(keys: str, answer: str) -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        *before, last = keys.split()
+        await pilot.press(*before)
+        assert app.answers == []
+        await pilot.press(last)
+        assert app.answers == [answer]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 14)])
+async def test_the_facts_and_all_choices_are_seen(size: tuple[int, int]) -> None:
+    app = Asker("/home/a/note.md", *TIMES)
+    async with app.run_test(size=size):
+        seen = app.text()
+        for words in ("The file has changed", "/home/a/note.md", *TIMES):
+            assert words in seen
+        for choice in CHOICES:
+            assert choice.label in seen
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+async def test_foreign_names_are_drawn_safely(words: str) -> None:
+    app = Asker(words)
+    async with app.run_test(size=(40, 16)) as pilot:
+        assert safe(app.text())
+        assert "Reload" in app.text()
+        await pilot.press("escape")
+        assert app.answers == ["c"]
