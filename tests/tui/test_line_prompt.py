@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from lmtui.tui.widgets.line_prompt import LinePrompt, Question, go_to_line, save_as
+from lmtui.tui.widgets.line_prompt import LinePrompt, Question
 from tests.tui.hosts import HOSTILE, Host, safe
 
 
 class Asking(Host):
     """Asks one question."""
 
-    def __init__(self, question: Question, value: str = "") -> None:
+    def __init__(self, ask: Callable[[LinePrompt], None]) -> None:
         super().__init__(LinePrompt())
-        self._asked = question, value
+        self._ask = ask
 
     @property
     def prompt(self) -> LinePrompt:
@@ -26,7 +26,7 @@ class Asking(Host):
         return self.widget
 
     def on_mount(self) -> None:
-        self.prompt.ask(*self._asked)
+        self._ask(self.prompt)
 
     @property
     def answers(self) -> list[tuple[str, str]]:
@@ -45,17 +45,17 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 
 async def test_a_line_is_gone_to() -> None:
-    app = Asking(go_to_line("a\nb\nc"))
+    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         assert "LINE or LINE:COL, 1 to 3" in app.text()
         await pilot.press("3", "enter")
         await until(pilot, lambda: app.answers)
-        assert app.answers == [("go-to", "3")]
+        assert app.answers == [("place", "3")]
         assert not app.prompt.is_open and app.text().strip() == ""
 
 
 async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
-    app = Asking(go_to_line("a\nb\nc"))
+    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("9", "enter")
         await until(pilot, lambda: "there is no such line" in app.text())
@@ -63,11 +63,11 @@ async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
         assert "there is no such line" not in app.text()
         await pilot.press("enter")
         await until(pilot, lambda: app.answers)
-        assert app.answers == [("go-to", "2:2")]
+        assert app.answers == [("place", "2:2")]
 
 
 async def test_escape_answers_nothing() -> None:
-    app = Asking(go_to_line("a"))
+    app = Asking(lambda prompt: prompt.ask_place("a"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("1", "escape")
         assert isinstance(app.posted[-1], LinePrompt.Closed)
@@ -76,7 +76,7 @@ async def test_escape_answers_nothing() -> None:
 
 async def test_a_name_is_completed_and_a_folder_refused(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    app = Asking(save_as(), f"{tmp_path}/no")
+    app = Asking(lambda prompt: prompt.ask_path(f"{tmp_path}/no"))
     async with app.run_test(size=(120, 24), message_hook=app.hook) as pilot:
         await pilot.press("tab")
         await until(pilot, lambda: "notes/" in app.text())
@@ -84,14 +84,14 @@ async def test_a_name_is_completed_and_a_folder_refused(tmp_path: Path) -> None:
         await until(pilot, lambda: "this is a folder" in app.text())
         await pilot.press("a", "enter")
         await until(pilot, lambda: app.answers)
-        assert app.answers == [("save-as", f"{tmp_path}/notes/a")]
+        assert app.answers == [("path", f"{tmp_path}/notes/a")]
 
 
 async def test_a_broken_check_is_no_answer(home: Path) -> None:
     def broken(_: str) -> str:
         raise RuntimeError
 
-    app = Asking(Question("x", "X", "", broken))
+    app = Asking(lambda prompt: prompt.ask(Question("x", "X", "", broken)))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("a", "enter")
         await until(pilot, lambda: "this can't be used" in app.text())
@@ -100,7 +100,8 @@ async def test_a_broken_check_is_no_answer(home: Path) -> None:
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
 async def test_foreign_names_are_drawn_safely(words: str) -> None:
-    app = Asking(Question("x", "X", "", lambda text: text), words)
+    foreign = Question("x", "X", words, lambda text: text)
+    app = Asking(lambda prompt: prompt.ask(foreign, words))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
         await pilot.pause()

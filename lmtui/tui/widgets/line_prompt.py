@@ -43,9 +43,7 @@ class Question:
     """An answer with more of what can only follow."""
 
 
-def go_to_line(text: str) -> Question:
-    """Ask for a place of a text; the answer is one for `positions.offset_named`."""
-
+def _place_in(text: str) -> Question:
     def why_not(place: str) -> str:
         try:
             positions.offset_named(text, place)
@@ -54,13 +52,12 @@ def go_to_line(text: str) -> Question:
         return ""
 
     lines = text.count("\n") + 1
-    return Question("go-to", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not)
+    return Question("place", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not)
 
 
-def save_as() -> Question:
-    """Ask for a file; the answer is one for `naming.path_named`."""
-    hint = "a file; Tab completes"
-    return Question("save-as", "Save as", hint, naming.why_not, naming.completed)
+_PATH = Question(
+    "path", "Save as", "a file; Tab completes", naming.why_not, naming.completed
+)
 
 
 class LinePrompt(Horizontal):
@@ -90,7 +87,7 @@ class LinePrompt(Horizontal):
 
         def __init__(self, question: str, text: str) -> None:
             self.question = question
-            """The id of what was asked."""
+            """The id of what was asked: `place` or `path`."""
             self.text = text
             super().__init__()
 
@@ -125,6 +122,14 @@ class LinePrompt(Horizontal):
     def is_open(self) -> bool:
         """Whether something is asked for."""
         return self._question is not None
+
+    def ask_place(self, text: str) -> None:
+        """Ask for a place of a text; the answer names it for `positions`."""
+        self.ask(_place_in(text))
+
+    def ask_path(self, path: str) -> None:
+        """Ask for a file, beginning with one; the answer names it for `naming`."""
+        self.ask(_PATH, path)
 
     def ask(self, question: Question, value: str = "") -> None:
         """Ask for a line; `value` is there to be changed."""
