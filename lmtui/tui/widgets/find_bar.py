@@ -22,7 +22,7 @@ from lmtui.edit.finding import Matches, Span, find
 from lmtui.tui.widgets.text_field import TextField
 
 NOTHING = "nothing found"
-_KEYS = "↓ next ↑ back"
+_KEYS = "Enter or ↓ next, ↑ previous"
 _REPLACE_KEYS = "Enter one · Alt+A all"
 
 

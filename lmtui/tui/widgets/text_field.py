@@ -25,6 +25,7 @@ class TextField(Input):
         border: none;
         background: $surface;
         &:focus { border: none; background: $surface; background-tint: $panel 60%; }
+        & > .input--placeholder { color: $quiet; }
     }
     """
 
