@@ -192,7 +192,7 @@ class GhostText:
         kept = text[:place]
         if not after or after[0].isspace():
             kept = kept.rstrip()
-        if not kept.strip():
+        if not kept.strip() or _repeats(kept, after):
             return ""
         free = place < len(text) or not _begins_with_word(after)
         return kept if free or self._may_touch(kept, done) else ""

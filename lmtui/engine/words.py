@@ -47,7 +47,25 @@ def can_cut(text: str, place: int) -> bool:
         return _closes(before) and not _number(text + "0", place)
     if not _closes(before) and (_extends(after) or before == _JOINER):
         return False
-    return not (in_word(before) and in_word(after)) and not _number(text, place)
+    # A mark belongs to the letter before it, and with it to the word.
+    inside = (in_word(before) or _is_mark(before)) and in_word(after)
+    return not inside and not _number(text, place)
+
+
+def word_at(text: str, place: int) -> tuple[int, int]:
+    """Where the word begins and ends that a place is in, or at either end of; twice
+    the place where it is at none."""
+    start = end = place
+    if not in_word(text[place : place + 1] or " ") and place:
+        start -= 1
+    while start > 0 and not can_cut(text, start):
+        start -= 1
+    if not in_word(text[start : start + 1] or " "):
+        return place, place
+    end = start + 1
+    while end < len(text) and not can_cut(text, end):
+        end += 1
+    return start, end
 
 
 def _number(text: str, place: int) -> bool:
@@ -68,8 +86,12 @@ def _closes(character: str) -> bool:
 
 def _extends(character: str) -> bool:
     """Whether it is no character of its own, but changes the one before it."""
-    marks = unicodedata.category(character)[0] == "M"
-    return marks or character == _JOINER or _among(character, _PARTS)
+    joins = character == _JOINER or _among(character, _PARTS)
+    return joins or _is_mark(character)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def _spaceless(character: str) -> bool:

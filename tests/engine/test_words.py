@@ -1,0 +1,43 @@
+"""The word at a place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.words import can_cut, in_word, word_at
+
+
+@pytest.mark.parametrize(
+    ("marked", "word"),
+    [
+        ("|the cat", "the"),
+        ("t|he cat", "the"),
+        ("the| cat", "the"),
+        ("the |cat", "cat"),
+        ("the cat|", "cat"),
+        ("the  |  cat", ""),
+        ("|", ""),
+        ("don|'t.", "don't"),
+        ("don't|.", "don't"),
+        ("don't.|", ""),
+        ("3.1|4 m", "3.14"),
+        ("e\u0301te\u0301|!", "e\u0301te\u0301"),
+    ],
+)
+def test_the_word_at_a_place(marked: str, word: str) -> None:
+    text, place = marked.replace("|", ""), marked.index("|")
+    start, end = word_at(text, place)
+    assert text[start:end] == word
+    assert word or start == end == place
+
+
+@given(st.text(alphabet="ab '.3é漢\n👩\u200d", max_size=12), st.data())
+def test_it_is_cut_where_words_can_be(text: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(text)))
+    start, end = word_at(text, place)
+    assert 0 <= start <= place <= end <= len(text)
+    if start < end:
+        assert can_cut(text, start) and (end == len(text) or can_cut(text, end))
+        assert in_word(text[start])
