@@ -28,18 +28,21 @@ class Columns:
     token: int
     bar: int
     number: int
+    drawn: bool = True
+    """Whether there is a second number: of what the sampler draws from."""
 
     @classmethod
-    def of(cls, width: int) -> Columns:
+    def of(cls, width: int, *, drawn: bool = True) -> Columns:
         """Narrow: numbers without their sign, and a bar of what is left."""
-        number = 6 if width >= 32 else 4
-        room = max(0, width - 2 * number - 6)  # two marks, four spaces
+        number = 6 if width >= 32 or not drawn else 4
+        # A mark at either end and four spaces; a mark and two spaces without a sampler.
+        room = max(0, width - (2 * number + 6 if drawn else number + 3))
         token = min(room, max(7, min(22, room * 2 // 5)))
-        return cls(token, room - token, number)
+        return cls(token, room - token, number, drawn)
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
-    """The title, whether it is paused, and what the two bars are."""
+    """The title, whether it is paused, and, with a legend, what the two bars are."""
     wide = Columns.of(width).number >= 6
     explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
     forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
@@ -61,7 +64,7 @@ def row_line(
         (fit(visible_token(row.text), columns.token), "cursor" if cursor else style),
         (" ", "token"),
         *_bar_parts(row.prob, row.sampled_prob, columns),
-        (f" {row.cut}" if row.cut else "  ", "cut"),
+        (f" {row.cut}" if row.cut else "", "cut"),
     ]
 
 
@@ -93,11 +96,12 @@ def _bar_parts(prob: float, sampled: float | None, columns: Columns) -> list[Par
     over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
     sign = "%" if columns.number >= 6 else ""
     raw, drawn_from = percent(prob, sign=sign), percent(sampled, sign=sign)
+    second = " " + drawn_from.rjust(columns.number) if columns.drawn else ""
     return [
         (drawn[:over], "sampled"),
         (drawn[over:] + " ", "raw"),
-        (raw.rjust(columns.number) + " ", "raw"),
-        (drawn_from.rjust(columns.number), "sampled"),
+        (raw.rjust(columns.number), "raw"),
+        (second, "sampled"),
     ]
 
 

@@ -30,7 +30,6 @@ def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> Panel
     shown = rows[first : first + max(0, count)]
     hidden = (*rows[:first], *rows[first + len(shown) :])
     sampled = [row.sampled_prob for row in hidden]
-    drawn_from = all(row.sampled_prob is not None for row in rows)
     rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
     rest_sampled = math.fsum(
         [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
@@ -38,8 +37,15 @@ def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> Panel
     return PanelRows(
         candidates=shown,
         rest_prob=max(0.0, rest),
-        rest_sampled_prob=max(0.0, rest_sampled) if drawn_from else None,
+        rest_sampled_prob=max(0.0, rest_sampled)
+        if is_drawn_from(distribution)
+        else None,
     )
+
+
+def is_drawn_from(distribution: Distribution) -> bool:
+    """Whether a sampler draws from it; not where a text is only read."""
+    return all(row.sampled_prob is not None for row in distribution.candidates)
 
 
 def bar(prob: float, sampled_prob: float | None, width: int) -> str:
@@ -76,6 +82,8 @@ _QUARTERS = {
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """The sentence about the whole distribution, ever shorter, never different."""
+    if not is_drawn_from(distribution):
+        return _unsampled_forms(distribution)
     kept, vocabulary = f"{distribution.kept:,}", f"{distribution.vocabulary:,}"
     mass = percent(distribution.kept_prob, sign=" %")
     entropy = number(distribution.entropy / LN2, ",.1f")
@@ -96,6 +104,17 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
         (f"kept {kept}, {mass}", f"{entropy} bits", f"≈ {choices} choices"),
         (f"kept {kept}, {mass}", f"{entropy} bits"),
         (f"kept {kept}", f"{entropy} bits"),
+        (f"{entropy} bits",),
+    )
+
+
+def _unsampled_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
+    entropy = number(distribution.entropy / LN2, ",.1f")
+    choices = number(_choices(distribution.entropy), ",.1f")
+    return (
+        (f"entropy {entropy} bits", f"effective choices {choices}"),
+        (f"entropy {entropy} bits", f"≈ {choices} choices"),
+        (f"{entropy} bits", f"≈ {choices} choices"),
         (f"{entropy} bits",),
     )
 

@@ -25,7 +25,7 @@ from lmtui.tui.widgets.panel_lines import (
     row_line,
     title_line,
 )
-from lmtui.tui.widgets.panel_rows import fit_rows, summary_forms
+from lmtui.tui.widgets.panel_rows import fit_rows, is_drawn_from, summary_forms
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
@@ -254,9 +254,12 @@ of the vocabulary.
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Title, rows, everything else, summary."""
-        shown = self._distribution is not None
+        shown = self._distribution
+        legend = shown is not None and is_drawn_from(shown)
         title = self._title_with_rank()
-        lines: list[Line] = [title_line(title, width, legend=shown, paused=self.paused)]
+        lines: list[Line] = [
+            title_line(title, width, legend=legend, paused=self.paused)
+        ]
         if self._distribution is None:
             lines += message_lines(self._message, width)
         else:
@@ -271,7 +274,7 @@ of the vocabulary.
         return self._title if rank == 1 else f"{self._title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        columns = Columns.of(width)
+        columns = Columns.of(width, drawn=is_drawn_from(distribution))
         rows = fit_rows(distribution, self._height(), first=self._first)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [
