@@ -67,11 +67,11 @@ class ScoredText:
         self._starts = _starts(text)
         self.forget()
 
-    def update(self, text: str) -> None:
-        """Take the text after an edit."""
+    def update(self, text: str) -> int:
+        """Take the text after an edit; from where on its numbers are stale now."""
         first, old_end, new_end = changed(self.text, text)
         if first == old_end == new_end:
-            return
+            return len(text)
         top, bottom = self.line_of(first), self.line_of(old_end)
         column = first - self._starts[top]
         joins = text[first : first + 1]
@@ -93,6 +93,7 @@ class ScoredText:
         later = len(self._fresh) - bottom - 1
         self._fresh[top:] = [fresh] + [0] * (added + later)
         self.text, self._starts = text, _starts(text)
+        return first
 
     def put(self, stretch: Stretch) -> None:
         """Take the numbers of consecutive tokens, in place of what was there."""
@@ -154,10 +155,6 @@ class ScoredText:
         """Whether all of a line's numbers can be trusted."""
         return self._fresh[line] >= self._length(line)
 
-    def fresh_to(self, line: int) -> int:
-        """The column up to which a line's numbers can be trusted."""
-        return self._fresh[line]
-
     def stale(self, start: int = 0, end: int | None = None) -> bool:
         """Whether some number of a part is missing or no longer true."""
         end = len(self.text) if end is None else end
@@ -167,11 +164,21 @@ class ScoredText:
                 return True
         return False
 
-    def wanted(self, first: int, last: int, *, most: int) -> tuple[int, int] | None:
+    def stale_parts(self) -> Iterator[tuple[int, int]]:
+        """The parts whose numbers can't be trusted, one a line."""
+        for line, start in enumerate(self._starts):
+            if not self.is_fresh(line):
+                yield start + self._fresh[line], start + self._length(line)
+
+    def wanted(
+        self, first: int, last: int, *, most: int, whole: bool = True
+    ) -> tuple[int, int] | None:
         """The part to score next, of at most about `most` code points: what is stale
-        in the lines from `first` to `last`, then in all; None when nothing is."""
+        in the lines from `first` to `last`, then, if `whole`, in all; None when
+        nothing is."""
         last = min(last, len(self._lines) - 1)
-        for lines in (range(first, last + 1), range(len(self._lines))):
+        seen, everything = range(first, last + 1), range(len(self._lines))
+        for lines in (seen, everything) if whole else (seen,):
             line = next((i for i in lines if not self.is_fresh(i)), None)
             if line is not None:
                 start = self._starts[line] + self._fresh[line]
