@@ -8,11 +8,19 @@ Knows no widget.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
+from lmtui.engine.types import ScoredToken
 from lmtui.tui.widgets.cells import LN2
+
+Measure = Literal["surprisal", "rank", "entropy"]
+"""What of a token its step can tell."""
 
 BOUNDS = (-math.log2(0.8), 1.0, 3.0, 6.0, 10.0)
 """Upper bound of each step but the last, in bits."""
+
+RANKS = (1, 3, 10, 100, 1000)
+"""The last rank of each step but the last."""
 
 STEPS = len(BOUNDS) + 1
 
@@ -35,6 +43,15 @@ def step_of(logprob: float | None) -> int:
         return 0
     surprisal = bits(logprob)
     return sum(surprisal >= bound for bound in BOUNDS)
+
+
+def level_of(token: ScoredToken, measure: Measure) -> int:
+    """The step of a token by one of its numbers; a token without it is plain."""
+    if measure == "surprisal":
+        return step_of(token.logprob)
+    if measure == "rank":
+        return sum((token.rank or 1) > last for last in RANKS)
+    return sum((token.entropy or 0.0) / LN2 >= bound for bound in BOUNDS)
 
 
 def sheet(widget: str, *, attributes: bool = True) -> str:
