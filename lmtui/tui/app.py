@@ -117,7 +117,7 @@ class LmtuiApp(PreferencesApp):
     def keep_model(self, event: facts.ModelLoaded) -> None:
         """The model is there."""
         if event.load == self._load:
-            self.model = self.model.loaded(event.info)
+            self.model = self.model.loaded(event.info, event.capabilities)
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:

@@ -6,9 +6,9 @@ no engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from lmtui.engine.types import EngineInfo
+from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.text import visible_line
@@ -26,6 +26,8 @@ class ModelState:
     """What `--model` would take."""
     info: EngineInfo | None = None
     """What is loaded; None while it loads and when it can't be."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    """What it can tell."""
     doing: str = ""
     """What is being done to get it, and how much of it."""
     share: float | None = None
@@ -67,9 +69,16 @@ class ModelState:
         doing = f"{visible_line(event.what)}{part}"
         return replace(self, info=None, error=None, doing=doing, share=share)
 
-    def loaded(self, info: EngineInfo) -> ModelState:
+    def loaded(self, info: EngineInfo, capabilities: Capabilities) -> ModelState:
         """It is there."""
-        return replace(self, info=info, doing="", share=None, error=None)
+        return replace(
+            self,
+            info=info,
+            capabilities=capabilities,
+            doing="",
+            share=None,
+            error=None,
+        )
 
     def failed(self, error: LmtuiError) -> ModelState:
         """It can't be had."""

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import TextArea
 
-from lmtui.engine.types import EngineInfo
+from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.batches import Post
@@ -26,7 +26,7 @@ from lmtui.tui.widgets.status import Status
 
 
 class LiveScreen(Screen[None]):
-    """Has a `ProbabilityPanel`, a `LikelihoodStrip` and a `Status`."""
+    """Has a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
         (0, "-narrow"),
@@ -50,6 +50,7 @@ class LiveScreen(Screen[None]):
         self.runner = make_runner(self.post_message)
         """The bridge to the engine, whose answers come to this screen."""
         self._info: EngineInfo | None = None
+        self._capabilities = Capabilities()
 
     def on_mount(self) -> None:
         """Follow the model from what it is now."""
@@ -87,11 +88,12 @@ class LiveScreen(Screen[None]):
 
     def follow_model(self, state: ModelState) -> None:
         """Show what became of the model; everything can be used meanwhile."""
-        self._info = state.info
+        self._info, self._capabilities = state.info, state.capabilities
         self._status.show_info(state.info)
         if state.info is not None:
             self._status.state = "ready"
-            self._strip.reset(info=state.info)
+            for strip in self.query(LikelihoodStrip):
+                strip.reset(info=state.info)
             self.model_ready()
         elif state.error is not None:
             self._status.state = "no model"
