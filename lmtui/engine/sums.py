@@ -32,7 +32,7 @@ def perplexity(mean: float | None) -> float | None:
 
 def bits_per(logprob: float | None, units: int) -> float | None:
     """A sum in nats as bits over so many bytes or characters."""
-    return None if logprob is None or not units else -logprob / LN2 / units
+    return None if logprob is None or not units else bits(logprob) / units
 
 
 @dataclass(frozen=True, slots=True)
