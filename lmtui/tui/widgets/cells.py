@@ -16,12 +16,14 @@ LN2 = math.log(2)
 NONE = "–"
 """What stands where there is no number."""
 
+_ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINERS = ("\u200d",)
 _HEAP = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
     f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
 )
+_LOOSE = re.compile(r"(?<![^\x00-\x7f\s])\u200d|\u200d(?![^\x00-\x7f\s])")
 
 
 def clusters(text: str) -> Iterator[str]:
@@ -50,6 +52,18 @@ def tame(text: str) -> str:
 def tame_heaps(text: str) -> str:
     """`text`, tamed only where there is a heap: cheap for texts that have none."""
     return tame(text) if _HEAP.search(text) else text
+
+
+def tame_in_place(text: str) -> str:
+    """A line of the same length: marks that are too many, or that have nothing to
+    stand on, become `\ufffd`; a joiner that joins nothing could swallow the cell
+    behind it, and becomes one that does not join."""
+    if text.isascii():
+        return text
+    text = _LOOSE.sub("\u200c", text)
+    if cell_len(text[:1]) == 0:
+        text = _ODD + text[1:]
+    return _HEAP.sub(lambda heap: heap[0][:_MARKS].ljust(len(heap[0]), _ODD), text)
 
 
 def _tame(cluster: str) -> str:

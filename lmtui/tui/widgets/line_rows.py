@@ -1,0 +1,258 @@
+"""Lines of a text area on rows of cells.
+
+A line is measured as it is drawn: control characters as their pictures, tabs up to
+the next stop of their row, characters with their marks as one. What wraps, where the
+cursor stands and what the mouse hits follow from the same measure. Knows no widget.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
+from rich.cells import cell_len
+from textual.document._document import Location
+from textual.document._wrapped_document import WrappedDocument
+from textual.geometry import Offset
+
+from lmtui.text import visible_in_place
+from lmtui.tui.widgets.cells import clusters, tame_in_place
+from lmtui.tui.widgets.line_document import Change, LineDocument
+
+_CHUNK = re.compile(r"\S+\s*|\s+")
+
+
+@lru_cache(maxsize=256)
+def drawn(line: str) -> str:
+    """A line as it is drawn, character by character; tabs stay."""
+    return tame_in_place(line if line.isprintable() else visible_in_place(line))
+
+
+def is_plain(text: str) -> bool:
+    """Whether each character of a drawn text takes one cell."""
+    return text.isascii() and "\t" not in text
+
+
+def cells_of(text: str, tab: int, *, at: int = 0) -> int:
+    """How many cells a drawn text takes that begins at cell `at` of its row."""
+    if is_plain(text):
+        return len(text)
+    first, *others = text.split("\t")
+    used = at + cell_len(first)
+    for part in others:
+        used += tab - used % tab + cell_len(part)
+    return used - at
+
+
+def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:
+    """The characters of a drawn text with their marks, and the cells of each."""
+    used = at
+    for index, part in enumerate(text.split("\t")):
+        if index:
+            cells = tab - used % tab
+            used += cells
+            yield "\t", cells
+        for cluster in clusters(part):
+            cells = cell_len(cluster)
+            used += cells
+            yield cluster, cells
+
+
+def column_at(text: str, cell: int, tab: int) -> int:
+    """The index of the character that is drawn at a cell; the end beyond it."""
+    if is_plain(text):
+        return max(0, min(cell, len(text)))
+    column = used = 0
+    for piece, cells in pieces_of(text, tab):
+        used += cells
+        if used > cell:
+            return column
+        column += len(piece)
+    return len(text)
+
+
+def breaks(line: str, width: int, tab: int) -> list[int]:
+    """Where a drawn line is broken so that each row takes at most `width` cells; not
+    at all for a width of 0."""
+    if not width or (len(line) <= width and is_plain(line)):
+        return []
+    tab = min(tab, width)
+    found: list[int] = []
+    used = 0
+    for match in _CHUNK.finditer(line):
+        chunk = match[0]
+        cells = cells_of(chunk, tab, at=used)
+        if used + cells <= width:
+            used += cells
+            continue
+        if used:
+            found.append(match.start())
+        cells = cells_of(chunk, tab)
+        if cells <= width:
+            used = cells
+        else:
+            used = _fold(chunk, match.start(), found, width=width, tab=tab)
+    return found
+
+
+def _fold(chunk: str, start: int, found: list[int], *, width: int, tab: int) -> int:
+    """Break a chunk that no row has room for; the cells it takes on its last row."""
+    if is_plain(chunk):
+        found.extend(range(start + width, start + len(chunk), width))
+        return len(chunk) % width or width
+    used, column = 0, start
+    for piece, taken in pieces_of(chunk, tab):
+        cells = tab - used % tab if piece == "\t" else taken
+        if used and used + cells > width:
+            found.append(column)
+            used, cells = 0, tab if piece == "\t" else cells
+        used += cells
+        column += len(piece)
+    return used
+
+
+class Rows(WrappedDocument):
+    """A document's lines on rows, as wide as its text area allows.
+
+    It follows the document by itself: a line is laid out anew when somebody asks
+    after it has changed.
+    """
+
+    document: LineDocument
+
+    def __init__(self, document: LineDocument, *, tab_width: int = 4) -> None:
+        self._breaks: list[list[int] | None] = []
+        self._cells: list[int] = []
+        """Of each line, where lines are not wrapped."""
+        self._tops: list[int] | None = None
+        self._changed: set[int] = set()
+        super().__init__(document, tab_width=tab_width)
+
+    def wrap(self, width: int, tab_width: int | None = None) -> None:
+        """Lay all lines out for another width."""
+        tab_width = tab_width or self._tab_width
+        if self._breaks and (width, tab_width) == (self._width, self._tab_width):
+            return
+        self._width, self._tab_width = width, tab_width
+        self._breaks = [None] * self.document.line_count
+        self._cells = [0] * len(self._breaks)
+        self._changed = set(range(len(self._breaks)))
+        self._tops = None
+
+    def wrap_range(self, start: Location, old_end: Location, new_end: Location) -> None:
+        """Nothing to do: `follow` has been told."""
+
+    def follow(self, change: Change) -> None:
+        """A stretch of the text was replaced."""
+        top, bottom, last = change.top[0], change.bottom[0], change.end[0]
+        if change.lines:
+            self._changed = {
+                line + change.lines if line > bottom else line
+                for line in self._changed
+                if not top <= line <= bottom
+            }
+            self._tops = None
+        self._breaks[top : bottom + 1] = [None] * (last - top + 1)
+        self._cells[top : bottom + 1] = [0] * (last - top + 1)
+        self._changed.update(range(top, last + 1))
+
+    def _lay_out(self) -> list[int]:
+        """The first row of each line, and one beyond, once all is laid out."""
+        for line in self._changed:
+            text = drawn(self.document[line])
+            offsets = breaks(text, self._width, self._tab_width)
+            self._breaks[line] = offsets
+            self._cells[line] = 0 if self._width else cells_of(text, self.tab)
+            if self._tops is not None and len(offsets) != self._count(line) - 1:
+                self._tops = None
+        self._changed.clear()
+        if self._tops is None:
+            counts = (len(offsets or ()) + 1 for offsets in self._breaks)
+            self._tops = list(accumulate(counts, initial=0))
+        return self._tops
+
+    def _count(self, line: int) -> int:
+        assert self._tops is not None
+        return self._tops[line + 1] - self._tops[line]
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return self._lay_out()[-1]
+
+    @property
+    def width(self) -> int:
+        """How many cells a row may take; 0 where lines are not wrapped."""
+        return self._width
+
+    @property
+    def widest(self) -> int:
+        """The cells of the longest line, where lines are not wrapped."""
+        self._lay_out()
+        return max(self._cells)
+
+    @property
+    def tab(self) -> int:
+        """How many cells apart the tab stops are."""
+        return min(self._tab_width, self._width or self._tab_width)
+
+    def top_of(self, line: int) -> int:
+        """The first row of a line; of one beyond the last, how many rows there are."""
+        return self._lay_out()[line]
+
+    def line_at(self, row: int) -> tuple[int, int]:
+        """The line that a row shows, and which of its rows it is."""
+        tops = self._lay_out()
+        line = bisect_right(tops, row) - 1
+        return line, row - tops[line]
+
+    def bounds(self, line: int, section: int) -> tuple[int, int]:
+        """From which character to which a row of a line reaches."""
+        offsets = self.get_offsets(line)
+        start = offsets[section - 1] if section else 0
+        if section < len(offsets):
+            return start, offsets[section]
+        return start, len(self.document[line])
+
+    def get_offsets(self, line_index: int) -> list[int]:
+        """Where a line is broken."""
+        self._lay_out()
+        return self._breaks[line_index] or []
+
+    def get_sections(self, line_index: int) -> list[str]:
+        """A line's text, row by row."""
+        line = self.document[line_index]
+        edges = [0, *self.get_offsets(line_index), len(line)]
+        return [line[a:b] for a, b in pairwise(edges)]
+
+    def get_tab_widths(self, line_index: int) -> list[int]:
+        """Not kept: a tab's width follows from the row that it is on."""
+        raise NotImplementedError
+
+    def location_to_offset(self, location: Location) -> Offset:
+        """The cell and the row of a location."""
+        line, column = location
+        section = bisect_right(self.get_offsets(line), column)
+        start, _ = self.bounds(line, section)
+        text = drawn(self.document[line])[start:column]
+        return Offset(cells_of(text, self.tab), self.top_of(line) + section)
+
+    def offset_to_location(self, offset: Offset) -> Location:
+        """The location that is drawn at a cell of a row."""
+        row = max(0, min(offset.y, self.height - 1))
+        line, section = self.line_at(row)
+        return line, self.get_target_document_column(line, offset.x, section)
+
+    def get_target_document_column(
+        self, line_index: int, x_offset: int, y_offset: int
+    ) -> int:
+        """The character that is drawn at a cell of one of a line's rows."""
+        last = len(self.get_offsets(line_index))
+        section = y_offset + last + 1 if y_offset < 0 else y_offset
+        start, end = self.bounds(line_index, section)
+        text = drawn(self.document[line_index])[start:end]
+        column = start + column_at(text, max(0, x_offset), self.tab)
+        return min(column, end if section == last else end - 1)
