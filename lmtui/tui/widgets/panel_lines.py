@@ -64,7 +64,7 @@ def row_line(
         (fit(visible_token(row.text), columns.token), "cursor" if cursor else style),
         (" ", "token"),
         *_bar_parts(row.prob, row.sampled_prob, columns),
-        (f" {row.cut}" if row.cut else "", "cut"),
+        (f" {row.cut or ' '}" if columns.drawn else "", "cut"),
     ]
 
 
@@ -96,12 +96,11 @@ def _bar_parts(prob: float, sampled: float | None, columns: Columns) -> list[Par
     over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
     sign = "%" if columns.number >= 6 else ""
     raw, drawn_from = percent(prob, sign=sign), percent(sampled, sign=sign)
-    second = " " + drawn_from.rjust(columns.number) if columns.drawn else ""
     return [
         (drawn[:over], "sampled"),
         (drawn[over:] + " ", "raw"),
-        (raw.rjust(columns.number), "raw"),
-        (second, "sampled"),
+        (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
+        (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
     ]
 
 
