@@ -34,6 +34,9 @@ def layout(rows: Rows) -> list[list[str]]:
 def test_a_drawn_line_is_as_long_and_safe(line: str) -> None:
     assert len(drawn(line)) == len(line)
     assert safe(drawn(line).replace("\t", ""))
+    assert [n for n, c in enumerate(line) if c == "\t"] == [
+        n for n, c in enumerate(drawn(line)) if c == "\t"
+    ]
 
 
 def test_no_heap_of_marks_is_drawn() -> None:

@@ -57,11 +57,11 @@ def tame_heaps(text: str) -> str:
 def tame_in_place(text: str) -> str:
     """A line of the same length: marks that are too many, or that have nothing to
     stand on, become `\ufffd`; a joiner that joins nothing could swallow the cell
-    behind it, and becomes one that does not join."""
+    behind it, and becomes one that does not join. Tabs stay."""
     if text.isascii():
         return text
     text = _LOOSE.sub("\u200c", text)
-    if cell_len(text[:1]) == 0:
+    if cell_len(text[:1]) == 0 and not text.startswith("\t"):
         text = _ODD + text[1:]
     return _HEAP.sub(lambda heap: heap[0][:_MARKS].ljust(len(heap[0]), _ODD), text)
 
