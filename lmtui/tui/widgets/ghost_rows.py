@@ -136,7 +136,7 @@ class GhostRows:
         start, end = self._edges[within]
         x = max(0, offset.x)
         place = start + column_at(self._text[start:end], x, self._rows.tab)
-        if place == end and end in self._starts:
+        if place == end and self._starts[within + 1 : within + 2] == [end]:
             place -= 1  # the end of a row is the beginning of the next one
         if place <= self._column:
             return self._line, place
