@@ -1,0 +1,141 @@
+"""What could stand in place of a word, to choose from.
+
+Owns the list and how its numbers are told apart. The list comes later than the screen:
+the model is asked meanwhile. Putting the choice into the text is not its own. Knows no
+engine and no editor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.engine.writing import Replacement
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line, visible_token
+from lmtui.tui.widgets.cells import NONE, clip, fit, number, percent
+from lmtui.tui.widgets.dialog_list import DialogList
+
+ASKING = "Asking the model…"
+NOTHING = "The model has nothing to put there."
+LEGEND = """\
+Change: by how many bits what follows gets less (+) or more (−) likely.
+Rare and about 0 or −: it fits, and may be right. Far in the +: it does not."""
+_FOOT = "Enter puts it there · Esc leaves the text as it is"
+_WIDEST = 24  # cells of a word
+_AHEAD = 80
+_PROBABILITY, _CHANGE = "probability", "  change"
+
+
+class ReplacementsScreen(ModalScreen[Replacement | None]):
+    """A word to a line, the most probable first. Answers what was chosen."""
+
+    HELP = """\
+Each word stands with its probability given the text before it, and with how the model
+would go on after it. ● marks what is in the text now.
+"""
+    CSS_PATH = "replacements.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="replacements.close",
+                tooltip="Leave the text as it is."),
+    ]  # fmt: skip
+
+    def __init__(self, present: str) -> None:
+        super().__init__()
+        self._present = present
+        self._listed: tuple[Replacement, ...] = ()
+        self._state = ASKING
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        word = clip(visible_line(self._present), _WIDEST)
+        with Vertical(id="dialog"):
+            yield Static(Content(f"In place of “{word}”"), id="title")
+            yield Static(id="heads", markup=False)
+            yield DialogList(id="list")
+            yield Static(id="legend", markup=False)
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """Say that the model is asked, unless it has answered by now."""
+        self._draw()
+        self.query_one(DialogList).focus()
+
+    def show(self, replacements: Sequence[Replacement]) -> None:
+        """The model has answered."""
+        self._listed, self._state = tuple(replacements), NOTHING
+        self._draw()
+
+    def show_error(self, error: LmtuiError) -> None:
+        """The model can't answer."""
+        parts = (f"{error}.", error.hint)
+        self._listed, self._state = (), visible(" ".join(filter(None, parts)))
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.query(DialogList):
+            return  # the answer was quicker than the screen
+        heads, lines = rows_of(self._listed, self._present)
+        rows = self.query_one(DialogList)
+        rows.clear_options()
+        rows.add_options([Option(line) for line in lines])
+        rows.display = self.query_one("#heads").display = bool(lines)
+        self._tell("#heads", heads)
+        self._tell("#legend", LEGEND if lines else self._state)
+        self._tell("#foot", _FOOT if lines else "Esc closes")
+        if lines:
+            rows.highlighted = 0
+
+    def _tell(self, where: str, words: str) -> None:
+        self.query_one(where, Static).update(Content(words))
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        """Put it there."""
+        self.dismiss(self._listed[event.option_index])
+
+    def action_close(self) -> None:
+        """Leave the text as it is."""
+        self.dismiss(None)
+
+
+def rows_of(
+    replacements: Sequence[Replacement], present: str
+) -> tuple[str, list[Content]]:
+    """The headings, and a line for each; a dot before what is there now."""
+    words = [clip(visible_token(each.text), _WIDEST) for each in replacements]
+    width = max(map(cell_len, words), default=0)
+    heads = f"  {'':<{width}}  {_PROBABILITY}  {_CHANGE}  goes on"
+    lines = []
+    for each, word in zip(replacements, words, strict=True):
+        is_there = each.text == present
+        prob = percent(math.exp(each.logprob))
+        lines.append(
+            Content.assemble(
+                ("● " if is_there else "  ", "$accent"),
+                (fit(word, width), "bold"),
+                f"  {prob:>{len(_PROBABILITY)}}  ",
+                f"{change_words(each.change):>{len(_CHANGE)}}  ",
+                (clip(visible_line(each.ahead), _AHEAD), "$quiet"),
+            )
+        )
+    return heads, lines
+
+
+def change_words(change: float | None) -> str:
+    """A change in bits, always with its sign; 0 has none."""
+    if change is None or not math.isfinite(change):
+        return NONE
+    told = number(change, "+,.1f")
+    return "0.0" if told in ("+0.0", "−0.0") else told
