@@ -98,6 +98,15 @@ async def test_it_replaces_one_and_goes_on() -> None:
         assert editor.steps == 4
 
 
+@pytest.mark.parametrize("by", ["b", "", "aa", "xa"])
+async def test_neighbours_are_replaced_one_after_the_other(by: str) -> None:
+    editor = Editor("aaab")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "a")
+        await pilot.press("tab", *by, "enter", "enter", "enter")
+        assert editor.content == by * 3 + "b"
+
+
 async def test_it_replaces_all_in_one_step() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:

@@ -111,7 +111,8 @@ step to undo.
         return self.has_class("-open")
 
     def open(self, text: str, cursor: int, words: str = "") -> None:
-        """Show it for a text; `words` are looked for at once, else those of before."""
+        """Show it for a text; `words` are looked for at once, else those of before.
+        The cursor is where a selection begins or ends, here and in `update`."""
         self.add_class("-open")
         field = self._words
         if words:
@@ -158,13 +159,20 @@ step to undo.
 
     def _stand_at(self, cursor: int) -> None:
         """The cursor is here: at a match, which is the present one then, or not."""
-        matches, present = self._matches, self._present
-        if present is None or cursor not in matches.span(present):
-            number = matches.from_place(cursor - matches.length)
-            at_one = number is not None and cursor in matches.span(number)
-            self._present = number if at_one else None
-            self._from = cursor
+        present = self._present
+        if present is None or cursor not in self._matches.span(present):
+            self._present, self._from = self._match_at(cursor), cursor
         self._tell()
+
+    def _match_at(self, cursor: int) -> int | None:
+        """The match that begins, else the one that ends here."""
+        matches = self._matches
+        here = matches.from_place(cursor)
+        if here is None or matches.starts[here] == cursor:
+            return here
+        number = matches.from_place(cursor - matches.length)
+        assert number is not None
+        return number if cursor in matches.span(number) else None
 
     def _to(self, number: int | None) -> None:
         self._present = number
