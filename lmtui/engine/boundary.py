@@ -10,11 +10,11 @@ text, no model and no cache. V is the size of the vocabulary.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -87,15 +87,15 @@ class TokenBytes:
     def __init__(self, tokens: Sequence[bytes], specials: Collection[int]) -> None:
         """`tokens` are the bytes of the ids from 0 to V - 1; those of `specials` are
         no text, whatever they are called."""
-        bare = [i for i, data in enumerate(tokens) if not data or i in specials]
-        spelled = sorted(set(range(len(tokens))).difference(bare))
+        spelled = [i for i, data in enumerate(tokens) if data and i not in specials]
+        self._bare = sorted(set(range(len(tokens))).difference(spelled))
         self._ids = sorted(spelled, key=tokens.__getitem__)
         self._sorted = [tokens[i] for i in self._ids]
         self._longest = max(map(len, self._sorted), default=0)
-        self._bare = bare
         self._beyond: list[bytes] = []
         self._keys: dict[bytes, int] = {}
         self._after = lru_cache(_KEPT)(self._number)
+        self.beyond(b"")  # the longest work, needed after most words
 
     @property
     def size(self) -> int:
@@ -109,9 +109,9 @@ class TokenBytes:
     def meaning(self, key: int) -> tuple[bytes, int | None]:
         """The bytes of a key, or the id of a token without bytes."""
         bare = len(self._bare)
-        return (
-            (b"", self._bare[key]) if key < bare else (self._beyond[key - bare], None)
-        )
+        if key < bare:
+            return b"", self._bare[key]
+        return self._beyond[key - bare], None
 
     def exactly(self, data: bytes) -> list[int]:
         """The tokens with these bytes."""
@@ -132,23 +132,18 @@ class TokenBytes:
         return self._after(data)
 
     def _number(self, data: bytes) -> tuple[Tensor, Tensor]:
-        start = bisect_left(self._sorted, data) + len(self.exactly(data))
-        end = start
-        while end < len(self._sorted) and self._sorted[end].startswith(data):
-            end += 1
-        ids, size = self._ids[start:end], len(data)
-        keys = [self._new_key(spelled[size:]) for spelled in self._sorted[start:end]]
+        start = bisect_right(self._sorted, data)
+        end = bisect_right(self._sorted, data + b"\xff" * self._longest)
+        ids, bare, keys = self._ids[start:end], len(self._bare), self._keys
+        met, size = len(keys), len(data)
+        added = [
+            keys.setdefault(token[size:], bare + len(keys))
+            for token in self._sorted[start:end]
+        ]
+        self._beyond += islice(keys, met, None)
         if not data:
-            ids = [*self._bare, *ids]
-            keys = [*range(len(self._bare)), *keys]
-        return torch.tensor(ids, dtype=torch.long), torch.tensor(keys, dtype=torch.long)
-
-    def _new_key(self, beyond: bytes) -> int:
-        key = self._keys.get(beyond)
-        if key is None:
-            key = self._keys[beyond] = self.size
-            self._beyond.append(beyond)
-        return key
+            ids, added = [*self._bare, *ids], [*range(bare), *added]
+        return torch.tensor(ids).long(), torch.tensor(added).long()
 
     def guess(self, data: bytes) -> tuple[int, ...]:
         """How a tokenizer would probably cut `data`; empty for bytes without tokens.
@@ -189,11 +184,20 @@ def search(
             break
         wanted = [path.ids for path in covers.needed(least)]
         if turn == 0:
-            guess = tokens.guess(typed[:_GUESSED])
-            chain = [guess[:size] for size in range(1, len(guess) + 1)]
-            wanted = list(dict.fromkeys([*wanted, *chain]))[:WIDTH]
+            wanted = _ahead(tokens.guess(typed[:_GUESSED]), wanted)
         covers.learn(wanted, run(wanted))
     return covers.continuations(top)
+
+
+def _ahead(
+    guess: tuple[int, ...], wanted: list[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """The paths of a first run: if one leads to the way that the bytes are probably
+    cut, all of that way, as if it had been searched."""
+    if guess[:1] not in wanted:
+        return wanted
+    chain = [guess[:size] for size in range(1, WIDTH // 2 + 1)]
+    return list(dict.fromkeys([*chain, *wanted]))[:WIDTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,18 +236,16 @@ class _Covers:
         self._steps: list[_Step] = []
         self._found = -math.inf  # logprob of all covers in the steps
         self.open: list[_Path] = []
-        """What was not looked behind, the most probable first. A path to come to all
-        typed bytes is a cover; any other one leads to covers as probable at most."""
-        self._known: dict[tuple[int, ...], Tensor] = {root.ids: first}
+        """What was not looked behind yet, the most probable first. A path without a
+        rest is a cover; the covers behind any other are together at most as probable
+        as the path."""
+        self._known: dict[tuple[int, ...], Tensor] = {}
         self.open.append(root)
-        self._expand()
+        self.learn([root.ids], [first])
 
     def learn(self, paths: Sequence[tuple[int, ...]], logprobs: list[Tensor]) -> None:
         """Look behind paths, also ones that were not come to yet."""
         self._known.update(zip(paths, logprobs, strict=True))
-        self._expand()
-
-    def _expand(self) -> None:
         while ready := [path for path in self.open if path.ids in self._known]:
             self.open = [path for path in self.open if path.ids not in self._known]
             for path in ready:
@@ -254,12 +256,10 @@ class _Covers:
         ids, keys = self._tokens.beyond(path.rest)
         masses = logprobs[ids].double() + path.logprob
         self._steps.append(_Step(path, logprobs, keys, masses))
-        if len(masses):
-            self._found = _sum([self._found, float(masses.logsumexp(0))])
+        self._found = _sum([self._found, float(masses.logsumexp(0))])
         for i, size in self._tokens.beginnings(path.rest):
             logprob = path.logprob + float(logprobs[i])
-            if logprob > -math.inf:
-                self.open.append(_Path((*path.ids, i), path.rest[size:], logprob))
+            self.open.append(_Path((*path.ids, i), path.rest[size:], logprob))
 
     @property
     def logprob(self) -> float:
@@ -289,7 +289,7 @@ class _Covers:
         shares = known - total
         return Continuations(
             rows=self._rows(logprobs, top),
-            logprob=self.logprob,
+            logprob=min(0.0, self.logprob),  # float32 sums can pass 1
             unexplored=self.unexplored(self.open),
             entropy=max(0.0, -float((shares.exp() * shares).sum())),
             _tokens=self._tokens,
