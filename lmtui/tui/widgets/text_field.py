@@ -7,6 +7,7 @@ characters. Knows nothing of what is written.
 from __future__ import annotations
 
 from rich.text import Text
+from textual import events
 from textual.widgets import Input
 
 from lmtui.text import visible_in_place
@@ -37,3 +38,8 @@ class TextField(Input):
         """The value as it is drawn, a character for each of its own."""
         shown = visible_in_place(self.value).translate(_ONE_LINE)
         return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+    async def _on_key(self, event: events.Key) -> None:
+        """A letter with Alt arrives with the letter, but is not to be written."""
+        if event.key.startswith("alt+"):
+            event.prevent_default()
