@@ -115,7 +115,7 @@ class LinePrompt(Horizontal):
     def compose(self) -> ComposeResult:
         """The question, the field, and what is wrong."""
         yield Static(id="label", markup=False)
-        yield TextField(id="line")
+        yield TextField(id="answer")
         yield Static(id="wrong", markup=False)
 
     @property
@@ -144,7 +144,7 @@ class LinePrompt(Horizontal):
 
     @property
     def _field(self) -> Input:
-        return self.query_one("#line", Input)
+        return self.query_one("#answer", Input)
 
     def _tell(self, reason: str) -> None:
         wrong = self.query_one("#wrong", Static)
