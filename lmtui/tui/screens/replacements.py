@@ -31,7 +31,7 @@ ASKING = "Asking the model…"
 NOTHING = "The model has nothing to put there."
 LEGEND = """\
 Change: by how many bits what follows gets less (+) or more (−) likely.
-Rare and about 0 or −: it fits, and may be right. Far in the +: it does not."""
+Rare, yet about 0 or −: it may be right. Far in the +: it does not fit."""
 _FOOT = "Enter puts it there · Esc leaves the text as it is"
 _WIDEST = 24  # cells of a word
 _AHEAD = 80
