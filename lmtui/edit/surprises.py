@@ -7,11 +7,14 @@ points from the beginning of the text. Knows no tokens beyond their spans, no sc
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lmtui.engine.words import can_cut
+
+_WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 
 MOST = 20
 """How many places a list of the most surprising ones has."""
@@ -53,15 +56,21 @@ def places_of(
     `tokens` are in order and within the text.
     """
     found: list[Surprise] = []
+    taken = 0  # where the last of them ends
     for token in tokens:
         if token.bits < threshold or token.start >= token.end:
             continue
-        taken = found[-1].end if found else 0
-        here = token if token.end <= taken else _grown(text, token, least=taken)
-        if here.start < taken:
-            found[-1] = _joined(found[-1], here)
+        start, end = token.start, token.end
+        if end > taken:
+            start, end = _grown(text, start, end, least=taken)
+        if start < taken:
+            last = found[-1]
+            worse = token if token.bits > last.bits else last
+            start, end = last.start, max(taken, end)
+            found[-1] = Surprise(start, end, worse.bits, worse.rank)
         else:
-            found.append(here)
+            found.append(Surprise(start, end, token.bits, token.rank))
+        taken = end
     named = (_named(text, each) for each in found)
     return [place for place in named if place.word not in ignored]
 
@@ -86,34 +95,24 @@ def most_surprising(places: Iterable[Place], count: int = MOST) -> list[Place]:
     return sorted(places, key=lambda place: (-place.bits, place.start))[:count]
 
 
-def _grown(text: str, token: Surprise, *, least: int) -> Surprise:
+def _grown(text: str, start: int, end: int, *, least: int) -> tuple[int, int]:
     """A token with the rest of the words that it is a part of, but for what is before
     `least`; without the white space around them."""
-    inner = text[token.start : token.end]
-    if not inner.strip():
-        return token
-    start = token.start + len(inner) - len(inner.lstrip())
-    end = token.start + len(inner.rstrip())
+    inner = text[start:end]
+    if not (word := inner.strip()):
+        return start, end
+    start += inner.index(word)
+    end = start + len(word)
     while start > least and not can_cut(text, start):
         start -= 1
     while end < len(text) and not can_cut(text, end):
         end += 1
-    return replace(token, start=start, end=end)
+    return start, end
 
 
-def _joined(first: Surprise, second: Surprise) -> Surprise:
-    worse = max(first, second, key=lambda each: each.bits)
-    return replace(worse, start=first.start, end=max(first.end, second.end))
-
-
-def _named(text: str, token: Surprise) -> Place:
+def _named(text: str, found: Surprise) -> Place:
     """The words alone, without the signs around them, if there are any words."""
-    start, end = token.start, token.end
-    inside = [i for i in range(start, end) if _is_letter(text[i])]
-    if inside:
-        start, end = inside[0], inside[-1] + 1
-    return Place(start, end, text[start:end], token.bits, token.rank)
-
-
-def _is_letter(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    start, end = found.start, found.end
+    if words := _WORDS.search(text, start, end):
+        start, end = words.span()
+    return Place(start, end, text[start:end], found.bits, found.rank)
