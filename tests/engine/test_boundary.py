@@ -279,6 +279,13 @@ def test_what_was_not_looked_at_is_a_share_of_all() -> None:
     assert found.entropy == pytest.approx(entropy)
 
 
+def test_equal_rows_are_ordered_by_their_bytes() -> None:
+    model = Table((b"c", b"ac", b"ab", b"a\xff\xff"), _=[0.25] * 4)
+    found = model.search(b"a")
+    assert [row.beyond for row in found.rows] == [b"b", b"c", b"\xff\xff"]
+    assert found.lookup(b"\xff\xff") == (found.rows[0].logprob, 1)
+
+
 def test_no_more_is_run_than_is_needed() -> None:
     tokens = (b"a", b"ab", b"abc", b"abcd", b"x")
     model = Table(
