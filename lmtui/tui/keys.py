@@ -50,6 +50,8 @@ class Bound:
     owner: type[DOMNode]
     """The screen or widget that it works in."""
     priority: bool = False
+    passed_on: bool = False
+    """Where there is nothing to do, whoever listens next gets the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _bound(binding: Binding, owner: type[DOMNode]) -> Bound:
         what=binding.tooltip,
         owner=owner,
         priority=binding.priority,
+        passed_on=binding.id in getattr(owner, "PASSED_ON", ()),
     )
 
 
@@ -206,7 +209,8 @@ def _clash(
     for id in reversed(usable):
         for other in known.values():
             keys = usable.get(other.id, other.keys)
-            if other.id != id and _meet(known[id].owner, other.owner):
+            shared = known[id].passed_on or other.passed_on
+            if other.id != id and not shared and _meet(known[id].owner, other.owner):
                 for key in set(usable[id]) & set(keys):
                     return id, f"{key} is taken by {other.id} ({other.name})"
         for key in usable[id]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from textual.app import App
@@ -149,6 +150,14 @@ def test_a_key_that_was_not_freed_after_all() -> None:
     found = user_keys(wanted, bound=BOUND)
     assert found.keymap == {}
     assert len(found.notices) == 2
+
+
+def test_a_key_that_is_passed_on_can_be_shared() -> None:
+    field = bound("field.drop", "f9", owner=Field)
+    passing = replace(field, passed_on=True)
+    for wanted in ({"first.more": "f9"}, {"field.drop": "ctrl+r"}):
+        assert not user_keys(wanted, bound=(*BOUND, field)).keymap
+        assert user_keys(wanted, bound=(*BOUND, passing)).keymap == wanted
 
 
 def test_every_binding_is_named_and_explained() -> None:
