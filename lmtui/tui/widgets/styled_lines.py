@@ -23,6 +23,19 @@ Part = tuple[str, str]
 Line = Sequence[Part]
 
 
+def rendered(widget: Widget, crop: Region) -> list[Strip]:
+    """The lines in a part of a widget that has neither border nor padding."""
+    if not widget.is_attached:  # removed, but drawn once again
+        return [Strip.blank(crop.width)] * crop.height
+    filters, background = widget.get_line_filters(), widget.background_colors[1]
+    strips = [widget.render_line(y) for y in crop.line_range]
+    for line_filter in filters:
+        strips = [strip.apply_filter(line_filter, background) for strip in strips]
+    if crop.column_span != (0, widget.size.width):
+        strips = [strip.crop(*crop.column_span) for strip in strips]
+    return strips
+
+
 class DirectLines(Widget):
     """A widget without border or padding that draws every line to its full width.
 
@@ -32,17 +45,9 @@ class DirectLines(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines in a part of the widget, as Textual asks for them."""
-        if not self.is_attached:  # removed, but drawn once again
-            return [Strip.blank(crop.width)] * crop.height
-        if any(self.gutter):
+        if self.is_attached and any(self.gutter):
             return super().render_lines(crop)
-        filters, background = self.get_line_filters(), self.background_colors[1]
-        strips = [self.render_line(y) for y in crop.line_range]
-        for line_filter in filters:
-            strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.column_span != (0, self.size.width):
-            strips = [strip.crop(*crop.column_span) for strip in strips]
-        return strips
+        return rendered(self, crop)
 
 
 class StyledLines(DirectLines):
