@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -36,6 +36,21 @@ class StopRules:
     stop_texts: tuple[str, ...] = ()
     single_line: bool = False
     """End at the first newline, which is no part of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A first step that was chosen elsewhere and may take several tokens."""
+
+    ids: tuple[int, ...]
+    step: Step
+    """Its bytes are what it adds, its piece is empty."""
+    reused: int
+    """Prompt tokens that were not run again for it."""
+
+
+Open = Callable[[torch.Generator], Opening]
+"""Chooses an opening, at random where something is drawn. May raise `Cancelled`."""
 
 
 class Decoder:
@@ -73,14 +88,37 @@ class Decoder:
         self, prompt: Sequence[int], stop: Stop, progress: Progress | None
     ) -> Iterator[Step | Finish]:
         """Generate after `prompt` (at least one id, shorter than the context)."""
-        self._ids = list(prompt)
-        self._prompt_tokens = len(prompt)
+        self._begin(prompt)
         try:
             self._reused = self._cache.read(self._ids, stop=stop, progress=progress)
         except Cancelled:
             yield self._finish(FinishReason.CANCELLED)
             return
         self._prompt_read = time.perf_counter()
+        yield from self._go_on(stop)
+
+    def run_from(
+        self, prompt: Sequence[int], open_with: Open, stop: Stop
+    ) -> Iterator[Step | Finish]:
+        """Generate after `prompt` and an opening."""
+        self._begin(prompt)
+        try:
+            step = self._opened(open_with(self._random))
+            yield step
+            if reason := self._reason(step.id):
+                yield self._finish(reason)
+                return
+            self._cache.read(self._ids, stop=stop)
+        except Cancelled:
+            yield self._finish(FinishReason.CANCELLED)
+            return
+        yield from self._go_on(stop)
+
+    def _begin(self, prompt: Sequence[int]) -> None:
+        self._ids = list(prompt)
+        self._prompt_tokens = len(prompt)
+
+    def _go_on(self, stop: Stop) -> Iterator[Step | Finish]:
         while True:
             if stop():
                 yield self._finish(FinishReason.CANCELLED)
@@ -91,6 +129,15 @@ class Decoder:
                 yield self._finish(reason)
                 return
             self._cache.append(step.id)
+
+    def _opened(self, opening: Opening) -> Step:
+        self._prompt_read = time.perf_counter()
+        self._reused = opening.reused
+        self._ids += opening.ids
+        step = opening.step
+        self._logprobs.append(step.logprob)
+        ends = step.id in self._rules.end_ids
+        return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
     def _step(self) -> Step:
         logits = self._cache.logits

@@ -28,7 +28,7 @@ from lmtui.engine.types import (
     Trace,
 )
 from lmtui.engine.windows import Windows
-from lmtui.engine.writing import Expectation, Replacement, Stretch
+from lmtui.engine.writing import Beginning, Expectation, Replacement, Stretch
 
 Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
@@ -197,6 +197,15 @@ class WritingEngine(Engine, Protocol):
             Cancelled: `stop` answered True; what was yielded stays known.
         """
 
+    def beginning(
+        self, text: str, cursor: int, settings: SamplingSettings
+    ) -> Beginning:
+        """What `go_on` would read, without running it.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+        """
+
     def go_on(
         self,
         text: str,
@@ -211,7 +220,9 @@ class WritingEngine(Engine, Protocol):
         """Continue a text at a cursor, half-typed words healed; last comes the
         `Finish`.
 
-        The first step may be several tokens, whose bytes are those beyond the cursor.
+        The first step may be several tokens, whose bytes are those beyond the cursor;
+        it is drawn from the rows of `expect` as any other, but for the repetition
+        penalty. Control tokens are end tokens here.
         Where `capabilities.infill` says so, the model reads what follows as well.
 
         Raises:

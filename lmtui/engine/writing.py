@@ -57,6 +57,19 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a model reads before it goes on with a text."""
+
+    ids: tuple[int, ...]
+    """All tokens up to the piece that the cursor is in or behind, with what follows
+    the cursor among them where `infilled`."""
+    typed: bytes
+    """The beginning of that piece: the continuation begins with it, too."""
+    infilled: bool = False
+    """Whether what follows the cursor is read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replacement:
     """Something that could stand in place of a part of a text."""
 
