@@ -1,0 +1,216 @@
+"""What could stand in place of a part of a text, and what that does to the rest.
+
+Owns which candidates there are (the model's most probable ones, each up to the end of
+its word, and what stands there now) and their numbers: each is written into the text,
+which is tokenised anew from the piece before it on, and scored. Knows no screen; the
+text itself never changes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from lmtui.engine.branches import MOST, grow
+from lmtui.engine.going_on import ROWS, Model, Reader
+from lmtui.engine.places import Layout
+from lmtui.engine.port import Stop
+from lmtui.engine.score import Row, rows_of
+from lmtui.engine.tokenize import Tokens
+from lmtui.engine.words import can_cut
+from lmtui.engine.writing import Replacement
+from lmtui.errors import Cancelled, LmtuiError
+
+_FOLLOWING = 128  # tokens behind it that are scored
+_CHARACTERS = 8  # that a token has at most, on average
+_LONGEST = 8  # tokens of a word
+_AHEAD = 6  # tokens of how it would go on
+_SPARE = 4  # candidates that may turn out to be none, or the same as another
+
+
+class Replacing:
+    """Finds replacements and scores them."""
+
+    def __init__(
+        self, model: Model, reader: Reader, layout: Layout, end_ids: frozenset[int]
+    ) -> None:
+        self._model = model
+        self._reader = reader
+        # What follows is to be scored, so it must not be read before.
+        self._layout = replace(layout, infill=None)
+        self._end_ids = end_ids | model.vocabulary.specials
+
+    def find(
+        self, text: str, start: int, end: int, *, count: int, stop: Stop
+    ) -> list[Replacement]:
+        """What could stand from `start` to `end`, the most probable first; nothing
+        where there is no context to judge by.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        place = self._reader.place(text, start)
+        try:
+            read = self._layout.beginning(place, lambda _: (), _FOLLOWING + _LONGEST)
+        except LmtuiError:
+            return []
+        found = self._reader.continuations(read.ids, read.typed, top=ROWS, stop=stop)
+        self._model.cache.read(read.ids, stop=stop)
+        before, begun = text[: place.start], text[place.start : start]
+        now = _Word.given(text[start:end])
+        words = [now]
+        begins = [tuple(self._part(before, begun + now.text).ids)]
+        for row in found.rows[: min(count + _SPARE, MOST - 1)]:
+            if row.special is None:
+                words.append(_Word(row.beyond, whole=can_cut(text, end)))
+                begins.append(row.cover.ids)
+        self._grow(words, begins, stop)
+        aheads: dict[str, str] = {}
+        for word in words:
+            if word.end:
+                aheads.setdefault(word.text, word.ahead)
+        following = self._following(text, end, len(read.ids))
+        self._model.cache.read(read.ids, stop=stop)
+        chosen = dict(list(aheads.items())[:count])
+        scores = [self._score(before, begun + w, following, stop) for w in chosen]
+        rest = scores[0].following
+        replacements = [
+            Replacement(
+                text=word,
+                logprob=score.own - found.logprob,
+                ahead=ahead,
+                change=(rest - score.following) / math.log(2) if following else None,
+            )
+            for (word, ahead), score in zip(chosen.items(), scores, strict=True)
+        ]
+        return sorted(replacements, key=lambda some: (-some.logprob, some.text))
+
+    def _grow(
+        self, words: list[_Word], begins: list[tuple[int, ...]], stop: Stop
+    ) -> None:
+        """Let the model write on after what the words begin with."""
+        model = self._model
+
+        def goes_on(branch: int, token: int, _: Row) -> bool:
+            return words[branch].feed(model.vocabulary.bytes(token))
+
+        room = model.context - len(model.cache.ids) - max(map(len, begins))
+        grown = grow(
+            model.forward,
+            model.cache,
+            begins,
+            more=max(0, min(_LONGEST + _AHEAD, room)),
+            end_ids=self._end_ids,
+            goes_on=goes_on,
+            stop=stop,
+        )
+        for word, branch in zip(words, grown, strict=True):
+            if branch.ids[-1] in self._end_ids:
+                word.finish()
+
+    def _part(self, before: str, written: str) -> Tokens:
+        """The tokens of what is written behind a piece; places count from `before`'s
+        last character."""
+        lead = before[-1:]
+        return self._reader.part(lead + written, len(lead), len(lead + written))
+
+    def _following(self, text: str, end: int, read: int) -> str:
+        """The text behind the place that is scored with each candidate."""
+        room = self._model.context - read - _LONGEST * _CHARACTERS
+        most = min(_FOLLOWING, room)
+        last = min(len(text), end + _FOLLOWING * _CHARACTERS)
+        spans = self._reader.part(text, end, last).spans[: max(0, most)]
+        return text[end : spans[-1][1]] if spans else ""
+
+    def _score(self, before: str, written: str, following: str, stop: Stop) -> _Score:
+        """Score `written` and `following` after what the cache holds."""
+        if stop():
+            raise Cancelled
+        part = self._part(before, written + following)
+        rows = self._rows(part.ids, stop)
+        behind = len(before[-1:] + written)
+        own = sum(start < behind for start, _ in part.spans)
+        logprobs = [row.logprob or 0.0 for row in rows]
+        return _Score(math.fsum(logprobs[:own]), math.fsum(logprobs[own:]))
+
+    def _rows(self, ids: Sequence[int], stop: Stop) -> list[Row]:
+        model = self._model
+        assert model.cache.logits is not None
+        first = model.cache.logits.unsqueeze(0)  # [1, V]
+        rows = list(rows_of(first, ids[:1]))
+        if len(ids) > 1:
+            rows += rows_of(self._after(ids[:-1], stop), ids[1:])
+        return rows
+
+    def _after(self, ids: Sequence[int], stop: Stop) -> Tensor:
+        """Logits [n, V] after each of `ids`, which come after what the cache holds."""
+        model = self._model
+        forked = model.cache.fork(1)
+        before = [] if forked else model.cache.ids
+        return model.forward.logits([*before, *ids], forked, keep=len(ids), stop=stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Sums of logprobs."""
+
+    own: float
+    """Of what was written, with the typed beginning of its piece."""
+    following: float
+
+
+class _Word:
+    """A candidate while it is written, up to a few tokens behind its end."""
+
+    def __init__(self, beyond: bytes, *, whole: bool) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._written = ""
+        self._behind = 0
+        self.end = 0
+        """Where the word ends in what is written; 0 while it goes on."""
+        self.feed(beyond)
+        if not whole and not self._decoder.getstate()[0]:
+            self.end = len(self._written)
+
+    @classmethod
+    def given(cls, text: str) -> _Word:
+        """One that is there already."""
+        word = cls(text.encode(), whole=True)
+        word.end = len(text)
+        return word
+
+    @property
+    def text(self) -> str:
+        """The word."""
+        return self._written[: self.end]
+
+    @property
+    def ahead(self) -> str:
+        """What comes after it."""
+        return self._written[self.end :]
+
+    def feed(self, data: bytes) -> bool:
+        """Add a token; False once no more is wanted."""
+        try:
+            self._written += self._decoder.decode(data)
+        except UnicodeDecodeError:
+            return False
+        if self.end:
+            self._behind += 1
+        else:
+            self.end = _end_of_word(self._written)
+        return self._behind < _AHEAD
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self.end = self.end or len(self._written)
+
+
+def _end_of_word(text: str) -> int:
+    """Where the first word of `text`, white space before it included, surely ends."""
+    begin = len(text) - len(text.lstrip())
+    return next((i for i in range(begin + 1, len(text) + 1) if can_cut(text, i)), 0)

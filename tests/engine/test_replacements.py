@@ -1,0 +1,138 @@
+"""Replacements: every number is that of the whole text with the word in it."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import Any
+
+import pytest
+
+from lmtui.engine.places import Layout
+from lmtui.engine.replacing import Replacing
+from lmtui.engine.words import can_cut
+from lmtui.engine.writing import Replacement
+from lmtui.errors import Cancelled
+from tests.engine import test_families, test_infill, tiny
+from tests.engine.naive_writing import CONTEXT, NaiveReader, parts
+
+TEXT = "The quick brown fox jumps over the lazy dog. The quick brown fox sat on it."
+LAYOUT = Layout(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
+WORDS = [(10, 15), (16, 19), (15, 19), (40, 43), (70, 72)]
+
+
+def reader(family: str = "llama") -> NaiveReader:
+    return NaiveReader(tiny.model(family), tiny.tokenizer())
+
+
+def replacing(family: str = "llama", layout: Layout = LAYOUT) -> Replacing:
+    model = parts(tiny.model(family), tiny.tokenizer())
+    return Replacing(model, reader(family), layout, frozenset())
+
+
+def find(text: str, start: int, end: int, **how: Any) -> list[Replacement]:
+    options = {"count": 6, "stop": lambda: False}
+    return replacing().find(text, start, end, **(options | how))
+
+
+def naive_scores(
+    naive: NaiveReader, start: int, word: str, behind: str
+) -> tuple[float, float]:
+    """Logprobs of a word, given what is typed before it, and of what follows it."""
+    place = naive.place(TEXT, start)
+    text = TEXT[:start] + word + behind
+    read = naive.part(text, 0, len(text))
+    own = following = 0.0
+    assert tuple(read.ids[: len(place.before)]) == place.before
+    for index in range(len(place.before), len(read.ids)):
+        logprob = float(naive.logprobs(read.ids[:index])[read.ids[index]])
+        if read.spans[index][0] < start + len(word):
+            own += logprob
+        else:
+            following += logprob
+    typed = naive.continuations(place.before, place.typed, top=1).logprob
+    return own - typed, following
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("place", WORDS)
+def test_the_numbers_are_those_of_the_text_read_anew(
+    family: str, place: tuple[int, int]
+) -> None:
+    start, end = place
+    naive, behind = reader(family), TEXT[end:]
+    found = replacing(family).find(TEXT, start, end, count=6, stop=lambda: False)
+    _, now = naive_scores(naive, start, TEXT[start:end], behind)
+    for one in found:
+        own, following = naive_scores(naive, start, one.text, behind)
+        assert one.logprob == pytest.approx(own, abs=1e-3)
+        assert one.change == pytest.approx((now - following) / math.log(2), abs=2e-3)
+    assert 2 < len(found) <= 6
+    assert len({one.text for one in found}) == len(found)
+    assert [one.logprob for one in found] == sorted(
+        (one.logprob for one in found), reverse=True
+    )
+    (same,) = [one for one in found if one.text == TEXT[start:end]]
+    assert same.change == 0
+
+
+@pytest.mark.parametrize("place", WORDS)
+def test_words_are_whole_and_go_on_as_the_model_would(place: tuple[int, int]) -> None:
+    start, end = place
+    found = find(TEXT, start, end)
+    for one in found:
+        assert one.text.strip()
+        assert not one.ahead or can_cut(one.text + one.ahead, len(one.text))
+    assert any(one.ahead for one in found)
+
+
+def test_a_part_of_a_word_is_replaced_by_a_row() -> None:
+    naive = reader()
+    place = naive.place(TEXT, 12)
+    rows = naive.continuations(place.before, place.typed, top=10).rows
+    expected = {row.beyond for row in rows if row.special is None}
+    found = [one.text for one in find(TEXT, 12, 14) if one.text != TEXT[12:14]]
+    assert found
+    assert {text.encode() for text in found} <= expected
+
+
+def test_at_the_end_nothing_changes_behind_it() -> None:
+    assert {one.change for one in find(TEXT, 72, len(TEXT))} == {None}
+
+
+def test_without_context_there_is_nothing_to_judge_by() -> None:
+    assert find(TEXT, 0, 3) == []
+
+
+def test_only_so_many_are_looked_for() -> None:
+    assert [one.text for one in find(TEXT, 10, 15, count=1)] == ["brown"]
+
+
+def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
+    text = TEXT + " " + TEXT * 12
+    start = text.rindex("lazy")
+    small = replacing(layout=Layout(context=CONTEXT, window=300, stride=150))
+    found = small.find(text, start, start + 4, count=3, stop=lambda: False)
+    assert len(found) >= 2
+    assert all(one.change is not None for one in found)
+
+
+@pytest.mark.parametrize("patience", range(0, 40, 5))
+def test_it_can_be_stopped(patience: int) -> None:
+    asked = count()
+    with pytest.raises(Cancelled):
+        find(TEXT, 10, 15, stop=lambda: next(asked) >= patience)
+
+
+def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
+    model, tokenizer = test_families.model("lfm2"), test_infill.tokenizer("qwen")
+    naive = NaiveReader(model, tokenizer)
+    one = Replacing(parts(model, tokenizer), naive, LAYOUT, frozenset())
+    text = "a b a b a b"
+    first = one.find(text, 4, 5, count=4, stop=lambda: False)
+    assert len(first) == 4
+    again = one.find(text, 4, 5, count=4, stop=lambda: False)
+    assert [found.text for found in again] == [found.text for found in first]
+    for before, after in zip(first, again, strict=True):
+        assert after.logprob == pytest.approx(before.logprob, abs=1e-3)
+        assert after.change == pytest.approx(before.change, abs=1e-3)
