@@ -36,7 +36,7 @@ _STEPS = 10_000
 _CLUSTER = 64
 """Characters that are looked at to find where the one beside the cursor begins."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
-_PLAIN = Style(bold=False, reverse=False, underline=False, italic=False)
+_PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
 class ExactArea(TextArea):
