@@ -7,7 +7,7 @@ and `logits` belongs to the last of them. Knows no text and no sampling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from enum import Enum, auto
 
@@ -40,8 +40,8 @@ class PrefixCache:
         self._forward = forward
         self._cache: DynamicCache
         self.ids: list[int]
-        self.logits: Tensor | None
-        """float32 [V] on the CPU, of the token after `ids`."""
+        self._logits: Tensor | None
+        self._state: Tensor | None  # [1, width], where the logits are not yet made
         config = forward.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         self._reuse = Reuse.ANY_PREFIX if kinds <= _ATTENTION else Reuse.WHOLE
@@ -57,7 +57,14 @@ class PrefixCache:
         config = {} if attention else {"config": self._forward.model.config}
         self._cache = DynamicCache(**config)
         self.ids = []
-        self.logits = None
+        self._logits = self._state = None
+
+    @property
+    def logits(self) -> Tensor | None:
+        """float32 [V] on the CPU, of the token after `ids`."""
+        if self._logits is None and self._state is not None:
+            self._logits = self._forward.head(self._state)[0]
+        return self._logits
 
     def _goes_on(self) -> bool:
         """Whether a recurrent model answers the same in two parts as in one."""
@@ -91,14 +98,13 @@ class PrefixCache:
             if progress:
                 progress(done, len(ids))
             in_parts = self._reuse is not Reuse.NOTHING
-            self._run(
-                ids[done : done + self._forward.chunk if in_parts else None], stop
-            )
+            part = ids[done : done + self._forward.chunk if in_parts else None]
+            self._last(self._run(self._forward.logits, part, stop))
         return reused
 
     def append(self, token: int) -> None:
         """Run one more token."""
-        self._run([token])
+        self._last(self._run(self._forward.logits, [token]))
 
     def extend(self, part: Sequence[int], *, stop: Stop | None = None) -> Tensor:
         """Run a few more tokens at once; the logits [n, V] after each of them.
@@ -106,11 +112,33 @@ class PrefixCache:
         Raises:
             Cancelled: `stop` answered True; nothing was added.
         """
-        return self._run(part, stop, keep=len(part))
+        logits = self._run(self._forward.logits, part, stop, keep=len(part))
+        return self._last(logits)
 
-    def fork(self, rows: int) -> DynamicCache | None:
-        """A cache of `rows` rows, each holding what this one holds; None where a
-        model's state can't be repeated. What is run on it does not change this one.
+    def states(
+        self, ids: Sequence[int], since: int, *, stop: Stop
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Make the cache hold exactly `ids`, like `read`, and give the states (see
+        `Forward.states`) after them: part by part, where the part begins and the
+        states [n, width] after its tokens. The first part begins at `since` or before.
+
+        Raises:
+            Cancelled: `stop` answered True; what was run so far stays usable.
+        """
+        self._keep(min(self.common(ids), since))
+        while (done := len(self.ids)) < len(ids):
+            if stop():
+                raise Cancelled
+            in_parts = self._reuse is not Reuse.NOTHING
+            part = ids[done : done + self._forward.chunk if in_parts else None]
+            states = self._run(self._forward.states, part, stop, keep=len(part))
+            self._state = states[-1:]
+            yield done, states
+
+    def fork(self, rows: int, length: int | None = None) -> DynamicCache | None:
+        """A cache of `rows` rows, each holding what this one holds, or the first
+        `length` tokens of it; None where a model's state can't be repeated. What is run
+        on it does not change this one.
         """
         if self._reuse is not Reuse.ANY_PREFIX:
             return None
@@ -118,8 +146,8 @@ class PrefixCache:
         # Only views: the first token that is run on them makes the copies.
         for layer in self._cache.layers:
             repeated = copy(layer)
-            repeated.keys = layer.keys.expand(rows, -1, -1, -1)
-            repeated.values = layer.values.expand(rows, -1, -1, -1)
+            repeated.keys = layer.keys[:, :, :length].expand(rows, -1, -1, -1)
+            repeated.values = layer.values[:, :, :length].expand(rows, -1, -1, -1)
             forked.layers.append(repeated)
         return forked
 
@@ -129,10 +157,15 @@ class PrefixCache:
         layers = self._cache.layers
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
 
+    def common(self, ids: Sequence[int]) -> int:
+        """How many of the first tokens of `ids` are the first ones it holds."""
+        pairs = enumerate(zip(self.ids, ids, strict=False))
+        shorter = min(len(self.ids), len(ids))
+        return next((i for i, (a, b) in pairs if a != b), shorter)
+
     def _shared(self, ids: Sequence[int]) -> int:
         """How many of the first tokens of `ids` need not be run again."""
-        pairs = enumerate(zip(self.ids, ids, strict=False))
-        same = next((i for i, (a, b) in pairs if a != b), min(len(self.ids), len(ids)))
+        same = self.common(ids)
         if list(ids) == self.ids and self.logits is not None:
             return same
         if self._reuse is Reuse.NOTHING:
@@ -154,14 +187,24 @@ class PrefixCache:
         for layer in self._cache.layers:
             layer.crop(min(0, count - layer.get_seq_length()))
         del self.ids[count:]
-        self.logits = None
+        self._logits = self._state = None
+
+    def _last(self, logits: Tensor) -> Tensor:
+        self._logits = logits[-1]
+        return logits
 
     def _run(
-        self, part: Sequence[int], stop: Stop | None = None, *, keep: int = 1
+        self,
+        run: Callable[..., Tensor],
+        part: Sequence[int],
+        stop: Stop | None = None,
+        *,
+        keep: int = 1,
     ) -> Tensor:
+        """What `run`, of the forward pass, gives for the last `keep` of `part`."""
         held = len(self.ids)
         try:
-            logits = self._logits_after(part, keep, stop)
+            results = self._results_of(run, part, stop, keep)
         except Cancelled:
             # Layers that ran hold the part, the others do not: even them out.
             self.ids += part
@@ -171,19 +214,22 @@ class PrefixCache:
             self.reset()
             raise
         self.ids += part
-        self.logits = logits[-1]
-        return logits
+        self._logits = self._state = None
+        return results
 
-    def _logits_after(
-        self, part: Sequence[int], keep: int, stop: Stop | None
+    def _results_of(
+        self,
+        run: Callable[..., Tensor],
+        part: Sequence[int],
+        stop: Stop | None,
+        keep: int,
     ) -> Tensor:
-        run = self._forward.logits
         if self._reuse is Reuse.NOTHING:
             return run([*self.ids, *part], keep=keep, stop=stop)
-        logits = run(part, self._cache, keep=keep, stop=stop)
+        results = run(part, self._cache, keep=keep, stop=stop)
         attention = self._reuse is Reuse.ANY_PREFIX
         if attention and self._cache.get_seq_length() != len(self.ids) + len(part):
             # The model keeps its state in some other place, or nowhere; so far it
             # has read one part, which it was given whole.
             self._reuse = Reuse.NOTHING
-        return logits
+        return results

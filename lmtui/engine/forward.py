@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled, LmtuiError
 
@@ -103,6 +105,113 @@ class Forward:
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, cache=cache, use_cache=True)
             return _checked(output.logits[:, -1].float().cpu())
+
+    def states(
+        self,
+        ids: Sequence[int],
+        cache: Any = None,
+        *,
+        keep: int = 1,
+        stop: Stop | None = None,
+    ) -> Tensor:
+        """What `head` makes the logits of, after the last `keep` of `ids`, which
+        continue what `cache` holds. [keep, width], on the model's device
+
+        That is the output of the last layer; the logits themselves where the layers
+        can't be told apart from the head.
+
+        Raises:
+            Cancelled, LmtuiError: as in `logits`.
+        """
+        if not self._apart:
+            return self.logits(ids, cache, keep=keep, stop=stop)
+        assert self._decoder is not None
+        with self._stoppable(stop):
+            output = self._decoder(
+                input_ids=self._inputs(ids), cache=cache, use_cache=cache is not None
+            )
+        states: Tensor = output.last_hidden_state[0, -keep:]
+        return states.clone()  # the others need not stay in memory
+
+    def states_after(
+        self, paths: Sequence[Sequence[int]], cache: Any, *, stop: Stop | None = None
+    ) -> Tensor:
+        """States [n, width] after each of n paths of a token or more, for each of
+        which `cache` holds a row.
+
+        Raises:
+            Cancelled: `stop` answered True; `cache` is then of no more use.
+            LmtuiError: as in `logits`.
+        """
+        longest = max(map(len, paths))
+        # No token sees those after it: what a path is filled up with is of no effect.
+        filled = [[*path, *[0] * (longest - len(path))] for path in paths]
+        inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
+        last = [len(path) - 1 for path in paths]
+        return self._batch(inputs, cache, stop)[range(len(paths)), last]
+
+    def states_in(self, tree: Tree, cache: Any, *, stop: Stop | None = None) -> Tensor:
+        """States [n, width] after each token of a tree that continues the one row that
+        `cache` holds: a token sees what is held, and its own ancestors.
+
+        Raises:
+            Cancelled, LmtuiError: as in `states_after`.
+        """
+        device, held = self.model.device, cache.get_seq_length()
+        seen = torch.cat([torch.ones(len(tree.ids), held), tree.seen], 1)  # [n, held+n]
+        mask = (1 - seen).to(device, self.model.dtype)
+        inputs = torch.tensor([tree.ids], device=device)
+        states = self._batch(
+            inputs,
+            cache,
+            stop,
+            attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
+            position_ids=torch.tensor([tree.depths], device=device) + held,
+        )
+        return states[0]
+
+    def _batch(
+        self, inputs: Tensor, cache: Any, stop: Stop | None, **masked: Tensor
+    ) -> Tensor:
+        """States [n, length, width] after every token of inputs [n, length]."""
+        asked = {"input_ids": inputs, "cache": cache, "use_cache": True, **masked}
+        with self._stoppable(stop):
+            if self._apart and self._decoder is not None:
+                states: Tensor = self._decoder(**asked).last_hidden_state
+                return states
+            return _checked(self.model(**asked).logits.float().cpu())
+
+    @cached_property
+    def sees_all(self) -> bool:
+        """Whether every layer looks at all tokens, however far back, so that one mask
+        is that of all layers."""
+        config = self.model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        return kinds == {"full_attention"} and not getattr(config, "sliding_window", 0)
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [n, V], float32 on the CPU, of n states."""
+        if not self._apart:
+            return states
+        hidden = states.unsqueeze(0)
+        inputs = self._inputs([0] * len(states))
+        output = self._apart(last_hidden_state=hidden)
+        with self._stoppable(None), self._replaced(output, hidden):
+            block = self.model(input_ids=inputs, use_cache=False)
+        return _checked(block.logits[0].float().cpu())
+
+    @cached_property
+    def _apart(self) -> type[Any] | None:
+        """The kind of answer that the layers give to the head; None where they are
+        not called as one part."""
+        if self._decoder is None:
+            return None
+        inputs = self._inputs([0])
+        with self._stoppable(None):
+            output = self._decoder(input_ids=inputs, use_cache=False)
+            with self._replaced(output, output.last_hidden_state) as used:
+                self.model(input_ids=inputs, use_cache=False)
+        return type(output) if used else None
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None

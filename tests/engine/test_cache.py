@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
+from lmtui.engine.paths import Tree
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 
@@ -129,3 +130,84 @@ def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
         list(range(3, 43)), progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(0, 40), (16, 40), (32, 40)]
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@given(history=contexts(), since=st.integers(0, 40))
+@settings(deadline=None, max_examples=15)
+def test_the_head_makes_the_logits_of_the_states(
+    family: str, device: str, history: list[list[int]], since: int
+) -> None:
+    forward = Forward(tiny.model(family, device))
+    forward.chunk = 16
+    cache = PrefixCache(forward)
+    for ids in history:
+        first = min(since, len(ids) - 1)
+        parts = list(cache.states(ids, first, stop=lambda: False))
+        start = parts[0][0]
+        assert start <= first
+        assert cache.ids == ids
+        made = torch.cat([forward.head(states) for _, states in parts]).log_softmax(-1)
+        expected = tiny.reference_logprobs(family, ids, device)[start:]
+        torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+        assert cache.logits is not None
+        last = cache.logits.log_softmax(-1)
+        torch.testing.assert_close(last, expected[-1], atol=1e-4, rtol=0)
+        with counted(forward.model) as lengths:
+            assert cache.read(ids) == len(ids)
+        assert lengths == []
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_states_that_are_the_logits(family: str) -> None:
+    forward = Forward(tiny.model(family))
+    forward._decoder = None  # as for a model whose layers can't be told apart
+    cache = PrefixCache(forward)
+    ((_, states),) = cache.states([5, 6, 7], 0, stop=lambda: False)
+    expected = tiny.reference_logprobs(family, [5, 6, 7])
+    made = forward.head(states).log_softmax(-1)
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@given(
+    held=st.integers(1, 30),
+    paths=st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=4), min_size=1),
+)
+@settings(deadline=None, max_examples=15)
+def test_paths_read_side_by_side(
+    family: str, device: str, held: int, paths: list[list[int]]
+) -> None:
+    forward = Forward(tiny.model(family, device))
+    cache = PrefixCache(forward)
+    ids = [3 + i % 50 for i in range(32)]
+    cache.read(ids)
+    expected = torch.stack(
+        [
+            tiny.reference_logprobs(family, [*ids[:held], *path], device)[-1]
+            for path in paths
+        ]
+    )
+    found = [forward.states_after(paths, cache.fork(len(paths), held))]
+    if forward.sees_all:
+        tree = Tree.of(paths)
+        found.append(forward.states_in(tree, cache.fork(1, held))[tree.places])
+    for states in found:
+        made = forward.head(states).log_softmax(-1)
+        torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+    assert cache.ids == ids
+    again = tiny.reference_logprobs(family, [*ids, 9], device)[-1]
+    cache.append(9)
+    assert cache.logits is not None
+    torch.testing.assert_close(cache.logits.log_softmax(-1), again, atol=1e-4, rtol=0)
+
+
+def test_a_tree_has_shared_beginnings_once() -> None:
+    tree = Tree.of([[5, 6], [5], [5, 7], [5, 6]])
+    assert (tree.ids, tree.depths) == ([5, 6, 7], [0, 1, 1])
+    assert tree.places == [1, 0, 2, 1]
+    assert tree.seen.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
+    families = {f: Forward(tiny.model(f)).sees_all for f in tiny.FAMILIES}
+    assert families == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
