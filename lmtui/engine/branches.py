@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
+from transformers import DynamicCache
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
@@ -124,15 +125,25 @@ def _side_by_side(
     forward: Forward, cache: PrefixCache, growing: list[_Growing], stop: Stop
 ) -> None:
     forked = cache.fork(len(growing))
+    assert forked is not None
     assert cache.logits is not None
     logits = cache.logits.expand(len(growing), -1)  # [n, V]
     while True:
         tokens = _step(growing, logits)
-        if all(branch.done for branch in growing):
+        going = [row for row, branch in enumerate(growing) if not branch.done]
+        if not going:
             return
         if stop():
             raise Cancelled
+        if len(going) <= len(growing) // 2:  # copying them is less work than the rest
+            growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
+            _keep_rows(forked, going)
         logits = forward.next_logits(tokens, forked, stop=stop)
+
+
+def _keep_rows(forked: DynamicCache, rows: list[int]) -> None:
+    for layer in forked.layers:
+        layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
 
 def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None:

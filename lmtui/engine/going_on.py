@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Protocol
 
 import torch
@@ -130,7 +129,7 @@ class GoingOn:
         )
 
         def open_with(random: torch.Generator) -> Opening:
-            reused = _same(model.cache.ids, read.ids)
+            reused = model.cache.common(read.ids)
             if progress:
                 model.cache.read(read.ids, stop=stop, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
@@ -244,9 +243,3 @@ def _drawn(shown: Distribution, kept: sampling.Kept) -> Distribution:
         kept=kept.ids.numel(),
         kept_prob=float(kept.logits[kept.ids].double().exp().sum()),
     )
-
-
-def _same(some: Sequence[int], others: Sequence[int]) -> int:
-    """How many ids two sequences begin with alike."""
-    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False))
-    return sum(1 for _ in pairs)

@@ -57,7 +57,11 @@ class Layout:
             return Beginning(ids, place.typed, infilled=True)
         ids = (*place.prefix, *self._kept(place, least, more))
         if not ids:
-            raise LmtuiError("there is nothing to continue", "the text is empty")
+            raise LmtuiError(
+                "there is nothing to continue",
+                "no text is before the place",
+                "Begin with a word, or go on behind it.",
+            )
         return Beginning(ids, place.typed)
 
     def _kept(self, place: Place, least: int, more: int) -> Sequence[int]:

@@ -83,12 +83,8 @@ def test_the_context_is_not_run_again_before_or_after() -> None:
     torch.testing.assert_close(cache.logits, before, atol=1e-4, rtol=0)
 
 
-def test_all_rows_are_one_batch_unless_memory_is_short(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    forward, cache = opened(tiny.model("llama"))
-    together = grow(forward, cache, BEGINS, more=3)
-    monkeypatch.setattr(branches, "_BATCH_BYTES", 2 * cache.size)
+def _batches(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each step, as they come."""
     sizes: list[int] = []
     run = forward.next_logits
 
@@ -97,6 +93,16 @@ def test_all_rows_are_one_batch_unless_memory_is_short(
         return run(tokens, *rest, **how)
 
     monkeypatch.setattr(forward, "next_logits", note)
+    return sizes
+
+
+def test_all_rows_are_one_batch_unless_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward, cache = opened(tiny.model("llama"))
+    together = grow(forward, cache, BEGINS, more=3)
+    monkeypatch.setattr(branches, "_BATCH_BYTES", 2 * cache.size)
+    sizes = _batches(forward, monkeypatch)
     apart = grow(forward, cache, BEGINS, more=3)
     assert set(sizes) == {1, 2}
     assert [branch.ids for branch in apart] == [branch.ids for branch in together]
@@ -114,7 +120,7 @@ def test_a_branch_ends_at_an_end_token() -> None:
     assert only[0].ids == (end,)
 
 
-def test_a_branch_ends_where_it_is_told_to() -> None:
+def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, cache = opened(tiny.model("llama"))
     free = grow(forward, cache, BEGINS, more=8)
     seen: list[list[int]] = [[] for _ in BEGINS]
@@ -124,13 +130,14 @@ def test_a_branch_ends_where_it_is_told_to() -> None:
         seen[branch].append(token)
         return len(seen[branch]) < branch + 2
 
-    with counted(tiny.model("llama")) as lengths:
-        some = grow(forward, cache, BEGINS, more=8, goes_on=goes_on)
+    sizes = _batches(forward, monkeypatch)
+    some = grow(forward, cache, BEGINS, more=8, goes_on=goes_on)
     for index, (branch, whole) in enumerate(zip(some, free, strict=True)):
         size = len(BEGINS[index]) + index + 2
         assert branch.ids == whole.ids[:size]
         assert seen[index] == list(whole.ids[len(BEGINS[index]) : size])
-    assert len(lengths) == max(len(branch.ids) for branch in some) - 1
+    assert [len(branch.ids) for branch in some] == [3, 4, 7, 6, 8]
+    assert sizes == [5, 5, 5, 5, 5, 2, 1]  # half of them or more are left out
 
 
 def test_no_more_tokens_than_asked_for() -> None:
