@@ -7,7 +7,7 @@ change to where the old tokens and the new ones meet again. Knows the tokenizer 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +73,11 @@ class Document:
         there is none."""
         return int(torch.searchsorted(self._ends, place, right=True))
 
+    def between(self, start: int, end: int) -> tuple[int, int]:
+        """The tokens that overlap [`start`, `end`): the first, and the first behind."""
+        first = self.index_at(start)
+        return first, max(first, int(torch.searchsorted(self._starts, end)))
+
     def update(self, text: str) -> Splice:
         """Take the text after an edit."""
         first, old_end, new_end = _changed(self.text, text)
@@ -82,20 +87,23 @@ class Document:
         kept, start = self._safe_before(first)
         end = min(len(text), new_end + _AFTER)
         while True:
-            read = self._read(text, start, end)
+            read = self.read(text, start, end)
             meeting = self._meeting(text, read, grown, new_end, end)
             if meeting or end == len(text):
                 break
             end = min(len(text), new_end + (end - new_end) * _WIDENING)
         count, again = meeting or (len(read.ids), len(self))
+        old, new = self.ids(kept, again), read.ids[:count]
         self._splice(kept, again, read, count, grown)
         self.text = text
-        return Splice(kept, again - kept, count)
+        same = _alike(old, new)
+        tail = _alike(old[same:][::-1], new[same:][::-1])
+        return Splice(kept + same, len(old) - same - tail, len(new) - same - tail)
 
     def before(self, cursor: int) -> Before:
         """The tokens of the text before `cursor` alone, whatever follows it."""
         shared, start = self._safe_before(cursor)
-        read = self._read(self.text[:cursor], start, cursor)
+        read = self.read(self.text[:cursor], start, cursor)
         typed = self._typed(read, cursor)
         return Before(
             ids=tuple(read.ids[:typed]),
@@ -162,7 +170,7 @@ class Document:
             for (start, _), opens in zip(read.spans, read.opens, strict=True)
         )
 
-    def _read(self, text: str, start: int, end: int) -> Tokens:
+    def read(self, text: str, start: int, end: int) -> Tokens:
         """The tokens of `text` from the safe boundary `start`.
 
         One character before it is read with them: to some tokenizers, the beginning
@@ -224,6 +232,12 @@ class Document:
         self._starts = spliced(self._starts, starts, grown)
         self._ends = spliced(self._ends, ends, grown)
         self._opens = spliced(self._opens, opens)
+
+
+def _alike(old: Sequence[int], new: Sequence[int]) -> int:
+    """With how many equal tokens both begin."""
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
 
 
 def _changed(old: str, new: str) -> tuple[int, int, int]:

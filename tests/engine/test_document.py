@@ -142,6 +142,9 @@ def test_any_edit_gives_the_tokens_of_the_whole(
         kept = before[: splice.first], before[end:]
         middle = document.ids(splice.first, splice.first + splice.added)
         assert [*kept[0], *middle, *kept[1]] == document.ids()
+        changed = before[splice.first : end]
+        assert not changed or not middle or changed[0] != middle[0]
+        assert not changed or not middle or changed[-1] != middle[-1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
