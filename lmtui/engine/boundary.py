@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -169,16 +169,20 @@ def search(
     typed: bytes,
     run: Run,
     *,
+    known: Mapping[tuple[int, ...], Tensor] | None = None,
     top: int = 20,
     least: float = 1e-3,
     most_runs: int = 4,
 ) -> Continuations:
     """Find the covers of `typed`, the most probable paths first.
 
-    `first` are the logprobs [V], float32, after the context. The search ends when at
-    most the share `least` of P(r) is unexplored, or after `most_runs` runs.
+    `first` are the logprobs [V], float32, after the context; `known` are those after
+    some paths, which need no run. The search ends when at most the share `least` of
+    P(r) is unexplored, or after `most_runs` runs.
     """
     covers = _Covers(tokens, _Path((), typed, 0.0), first)
+    if known:
+        covers.learn(list(known), list(known.values()))
     for turn in range(most_runs):
         if covers.unexplored(covers.open) <= least:
             break

@@ -136,6 +136,19 @@ def test_a_whole_search_is_brute_force(case: Case) -> None:
         assert math.fsum(shares(found).values()) == pytest.approx(1, abs=1e-9)
 
 
+@given(cases(), st.randoms())
+def test_what_is_known_is_not_asked_for(case: Case, chance: random.Random) -> None:
+    whole, model = searched(case), case[0]
+    asked = [path for paths in model.runs for path in paths]
+    known = {path: model.logprobs(path) for path in asked if chance.random() < 0.5}
+    model.runs.clear()
+    again = searched(case, known=known)
+    assert shares(again) == pytest.approx(shares(whole))
+    assert again.unexplored == whole.unexplored
+    if len(known) == len(asked):
+        assert model.runs == []
+
+
 @given(cases(), st.sampled_from([0.3, 0.03, 0.001]), st.integers(0, 3))
 def test_what_an_early_end_leaves_out_is_stated(
     case: Case, least: float, most_runs: int
