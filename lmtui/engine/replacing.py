@@ -20,7 +20,6 @@ from lmtui.engine.going_on import ROWS, Model, Reader
 from lmtui.engine.places import Layout
 from lmtui.engine.port import Stop
 from lmtui.engine.score import Row, rows_of
-from lmtui.engine.tokenize import Tokens
 from lmtui.engine.words import can_cut
 from lmtui.engine.writing import Replacement
 from lmtui.errors import Cancelled, LmtuiError
@@ -29,6 +28,7 @@ _FOLLOWING = 128  # tokens behind it that are scored
 _CHARACTERS = 8  # that a token has at most, on average
 _LONGEST = 8  # tokens of a word
 _AHEAD = 6  # tokens of how it would go on
+_LEAD = 64  # code points before a piece that are read with it at most
 _SPARE = 4  # candidates that may turn out to be none, or the same as another
 
 
@@ -59,38 +59,32 @@ class Replacing:
         except LmtuiError:
             return []
         found = self._reader.continuations(read.ids, read.typed, top=ROWS, stop=stop)
+        begun = _Begun.at(text, place.start, start)
+        rows = [row for row in found.rows if row.special is None]
+        rows = rows[: min(count + _SPARE, MOST - 1)]
+        words = [_Word.given(text[start:end])]
+        words += [_Word(row.beyond, whole=can_cut(text, end)) for row in rows]
         self._model.cache.read(read.ids, stop=stop)
-        before, begun = text[: place.start], text[place.start : start]
-        now = _Word.given(text[start:end])
-        words = [now]
-        begins = [tuple(self._part(before, begun + now.text).ids)]
-        for row in found.rows[: min(count + _SPARE, MOST - 1)]:
-            if row.special is None:
-                words.append(_Word(row.beyond, whole=can_cut(text, end)))
-                begins.append(row.cover.ids)
-        self._grow(words, begins, stop)
-        aheads: dict[str, str] = {}
-        for word in words:
-            if word.end:
-                aheads.setdefault(word.text, word.ahead)
+        now, _ = self._tokens(begun, words[0].text)
+        self._grow(words, [now, *(row.cover.ids for row in rows)], stop)
+        self._model.cache.read(read.ids, stop=stop)
+        chosen = _different(words)[:count]
         following = self._following(text, end, len(read.ids))
-        self._model.cache.read(read.ids, stop=stop)
-        chosen = dict(list(aheads.items())[:count])
-        scores = [self._score(before, begun + w, following, stop) for w in chosen]
+        scores = [self._score(begun, w.text, following, stop) for w in chosen]
         rest = scores[0].following
         replacements = [
             Replacement(
-                text=word,
+                text=word.text,
                 logprob=score.own - found.logprob,
-                ahead=ahead,
+                ahead=word.ahead,
                 change=(rest - score.following) / math.log(2) if following else None,
             )
-            for (word, ahead), score in zip(chosen.items(), scores, strict=True)
+            for word, score in zip(chosen, scores, strict=True)
         ]
         return sorted(replacements, key=lambda some: (-some.logprob, some.text))
 
     def _grow(
-        self, words: list[_Word], begins: list[tuple[int, ...]], stop: Stop
+        self, words: list[_Word], begins: Sequence[Sequence[int]], stop: Stop
     ) -> None:
         """Let the model write on after what the words begin with."""
         model = self._model
@@ -112,11 +106,15 @@ class Replacing:
             if branch.ids[-1] in self._end_ids:
                 word.finish()
 
-    def _part(self, before: str, written: str) -> Tokens:
-        """The tokens of what is written behind a piece; places count from `before`'s
-        last character."""
-        lead = before[-1:]
-        return self._reader.part(lead + written, len(lead), len(lead + written))
+    def _tokens(self, begun: _Begun, written: str) -> tuple[list[int], list[int]]:
+        """The tokens of a piece and what is written on there, and where each begins:
+        at 0 what is written, before it the piece."""
+        text = begun.lead + begun.typed + written
+        read = self._reader.part(text, 0, len(text))
+        size = len(begun.lead + begun.typed)
+        starts = [start - size for start, _ in read.spans]
+        first = sum(start < -len(begun.typed) for start in starts)
+        return read.ids[first:], starts[first:]
 
     def _following(self, text: str, end: int, read: int) -> str:
         """The text behind the place that is scored with each candidate."""
@@ -126,15 +124,13 @@ class Replacing:
         spans = self._reader.part(text, end, last).spans[: max(0, most)]
         return text[end : spans[-1][1]] if spans else ""
 
-    def _score(self, before: str, written: str, following: str, stop: Stop) -> _Score:
-        """Score `written` and `following` after what the cache holds."""
+    def _score(self, begun: _Begun, word: str, following: str, stop: Stop) -> _Score:
+        """Score a word and what follows it, after what the cache holds."""
         if stop():
             raise Cancelled
-        part = self._part(before, written + following)
-        rows = self._rows(part.ids, stop)
-        behind = len(before[-1:] + written)
-        own = sum(start < behind for start, _ in part.spans)
-        logprobs = [row.logprob or 0.0 for row in rows]
+        ids, starts = self._tokens(begun, word + following)
+        logprobs = [row.logprob or 0.0 for row in self._rows(ids, stop)]
+        own = sum(start < len(word) for start in starts)
         return _Score(math.fsum(logprobs[:own]), math.fsum(logprobs[own:]))
 
     def _rows(self, ids: Sequence[int], stop: Stop) -> list[Row]:
@@ -161,6 +157,23 @@ class _Score:
     own: float
     """Of what was written, with the typed beginning of its piece."""
     following: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The piece that a place is in or behind."""
+
+    lead: str
+    """What is before it, as much as tells the tokenizer where pieces begin."""
+    typed: str
+    """Its beginning, up to the place."""
+
+    @classmethod
+    def at(cls, text: str, start: int, place: int) -> _Begun:
+        """The piece that begins at `start`."""
+        least = max(0, start - _LEAD)
+        space = text.rfind(" ", least, start)
+        return cls(text[max(least, space) : start], text[start:place])
 
 
 class _Word:
@@ -214,3 +227,12 @@ def _end_of_word(text: str) -> int:
     """Where the first word of `text`, white space before it included, surely ends."""
     begin = len(text) - len(text.lstrip())
     return next((i for i in range(begin + 1, len(text) + 1) if can_cut(text, i)), 0)
+
+
+def _different(words: Sequence[_Word]) -> list[_Word]:
+    """The words that are complete, of equal ones the first."""
+    found: dict[str, _Word] = {}
+    for word in words:
+        if word.end:
+            found.setdefault(word.text, word)
+    return list(found.values())
