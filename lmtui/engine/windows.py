@@ -58,3 +58,12 @@ class Windows:
         """Where the window starts in which token `index` is scored."""
         beyond = index - self.window + 1
         return self.stride * max(0, -(-beyond // self.stride))
+
+    def last_of(self, start: int) -> int:
+        """The last token that is scored in the window that starts at `start`."""
+        return start + self.window - 1
+
+    def first_from(self, place: int) -> int:
+        """The first token that is scored in a window that starts at `place`, at least
+        1, or later."""
+        return self.window + self.stride * (-(-place // self.stride) - 1)

@@ -74,6 +74,18 @@ def test_every_token_is_scored_once(length: int, window: int, stride: int) -> No
     assert scored == list(range(length))
 
 
+@given(place=st.integers(1, 200), window=st.integers(2, 60), stride=st.integers(1, 59))
+def test_where_the_windows_begin_and_end(place: int, window: int, stride: int) -> None:
+    if stride >= window:
+        return
+    windows = Windows(window, stride)
+    first = windows.first_from(place)
+    assert windows.start_of(first) >= place > windows.start_of(first - 1)
+    start = windows.start_of(place)
+    last = windows.last_of(start)
+    assert windows.start_of(last) == start < windows.start_of(last + 1)
+
+
 @pytest.mark.parametrize(
     ("window", "stride"), [(1, None), (513, None), (32, 32), (32, 0), (None, 4096)]
 )
