@@ -7,17 +7,27 @@ engine. Everything it does is done by the modules it puts together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.decode import Decoder, StopRules
 from lmtui.engine.detokenize import Vocabulary
+from lmtui.engine.expecting import Expecting
 from lmtui.engine.forward import Forward
+from lmtui.engine.ghost import Ghost, GhostRules
+from lmtui.engine.going_on import GoingOn, Model
+from lmtui.engine.infill import Infill
+from lmtui.engine.info import describe
+from lmtui.engine.places import Layout
 from lmtui.engine.port import Progress, Stop
 from lmtui.engine.positions import Context, Positions, distribution
 from lmtui.engine.prompt import PromptWriter
+from lmtui.engine.reader import Reader
+from lmtui.engine.replacing import Replacing
 from lmtui.engine.score import Row, score_rows
+from lmtui.engine.tokenize import TextTokenizer
 from lmtui.engine.trace import Tracer
 from lmtui.engine.types import (
     BosRule,
@@ -35,17 +45,14 @@ from lmtui.engine.types import (
     Trace,
 )
 from lmtui.engine.windows import Windows
+from lmtui.engine.writing import Beginning, Expectation, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.load import Loaded, load
 from lmtui.models.progress import OnProgress, ignore
 
-_SAMPLING_DEFAULTS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-
 
 class LocalEngine:
     """A model on this machine; see `port.Engine` for what each verb promises."""
-
-    capabilities = Capabilities()
 
     def __init__(self, loaded: Loaded, *, context: int | None = None) -> None:
         model, tokenizer = loaded.model, loaded.tokenizer
@@ -56,9 +63,33 @@ class LocalEngine:
         self._writer = PromptWriter(tokenizer)
         self._end_ids = self._writer.end_ids(model)
         self._positions = Positions(self._logits_after)
-        self._info = _describe(
+        self._info = describe(
             loaded, context=context, has_template=self._writer.has_template
         )
+        self._prepare_writing(tokenizer)
+
+    def _prepare_writing(self, tokenizer: Any) -> None:
+        prefix = self._writer.document("", "auto").prefix
+        context, windows = self._info.context, self.windows(len(prefix))
+        reader = Reader(
+            self._forward,
+            self._cache,
+            TextTokenizer(tokenizer),
+            prefix=prefix,
+            windows=windows,
+            context=context,
+        )
+        self._expecting = Expecting(
+            self._forward, reader, self._vocabulary, size=self._info.vocabulary
+        )
+        infill = Infill.of(tokenizer, bos=prefix)
+        layout = Layout(context, windows.window, windows.stride, infill)
+        model = Model(
+            self._forward, self._cache, self._positions, self._vocabulary, context
+        )
+        self._going_on = GoingOn(model, self._expecting, layout, self._end_ids)
+        self._replacing = Replacing(model, self._expecting, layout, self._end_ids)
+        self.capabilities = Capabilities(infill=infill is not None)
 
     @classmethod
     def open(
@@ -192,6 +223,74 @@ class LocalEngine:
         pairs = enumerate(zip(ids, rows, strict=True))
         return (self._scored(index, token, row) for index, (token, row) in pairs)
 
+    def expect(
+        self,
+        text: str,
+        cursor: int,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Expectation:
+        """What the model expects at a cursor."""
+        return self._expecting.expect(text, cursor, top=top, stop=stop)
+
+    def heat(
+        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+    ) -> Iterator[Stretch]:
+        """What the model thought of a part of a text."""
+        return self._expecting.heat(text, start, end, stop=stop)
+
+    def beginning(
+        self, text: str, cursor: int, settings: SamplingSettings
+    ) -> Beginning:
+        """What `go_on` would read."""
+        return self._going_on.beginning(text, cursor, settings.max_tokens)
+
+    def go_on(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: Progress | None = None,
+    ) -> Iterator[Step | Finish]:
+        """Continue a text at a cursor."""
+        return self._going_on.steps(
+            self.beginning(text, cursor, settings),
+            settings,
+            top=top,
+            single_line=single_line,
+            stop=stop,
+            progress=progress,
+        )
+
+    def alternatives(
+        self,
+        text: str,
+        cursor: int,
+        rules: GhostRules,
+        *,
+        count: int = 5,
+        stop: Stop = lambda: False,
+    ) -> list[Ghost]:
+        """Suggestions that begin in different ways."""
+        return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
+
+    def replacements(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int = 8,
+        stop: Stop = lambda: False,
+    ) -> list[Replacement]:
+        """What could stand in place of a part of a text."""
+        return self._replacing.find(text, start, end, count=count, stop=stop)
+
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
@@ -231,36 +330,3 @@ class LocalEngine:
                 f"{tokens:,} tokens, the context holds {room:,}",
                 "Shorten the prompt, or raise --context where the model allows it.",
             )
-
-
-def _describe(loaded: Loaded, *, context: int | None, has_template: bool) -> EngineInfo:
-    model = loaded.model
-    config = model.config.get_text_config()
-    most = getattr(config, "max_position_embeddings", None) or 2048
-    if context is not None and not 2 <= context <= most:
-        raise LmtuiError(
-            "the context can't be used",
-            f"{context} tokens",
-            f"Give a --context from 2 to {most}, what this model was made for.",
-        )
-    defaults = {
-        name: getattr(model.generation_config, name, None)
-        for name in _SAMPLING_DEFAULTS
-    }
-    return EngineInfo(
-        model=loaded.name,
-        architecture=type(model).__name__,
-        parameters=model.num_parameters(),
-        vocabulary=config.vocab_size,
-        context=context or most,
-        device=str(loaded.device),
-        dtype=str(loaded.dtype).removeprefix("torch."),
-        precision=loaded.precision,
-        threads=loaded.threads,
-        has_template=has_template,
-        generation_defaults=tuple(
-            (name, float(value))
-            for name, value in defaults.items()
-            if value is not None
-        ),
-    )
