@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import typer
 
-from lmtui.engine.port import Engine
+from lmtui.engine.port import WritingEngine
 from lmtui.settings import Settings
 
-OpenEngine = Callable[[Settings], Engine]
+OpenEngine = Callable[[Settings], WritingEngine]
 
 
-def open_local(settings: Settings) -> Engine:
+def open_local(settings: Settings) -> WritingEngine:
     """Load the model that `settings` name, with progress on stderr.
 
     Raises:
@@ -39,7 +39,7 @@ def open_local(settings: Settings) -> Engine:
         )
 
 
-def engine_for(context: typer.Context, settings: Settings) -> Engine:
+def engine_for(context: typer.Context, settings: Settings) -> WritingEngine:
     """The engine for this run of a verb."""
     open_engine: OpenEngine = context.obj or open_local
     return open_engine(settings)

@@ -147,6 +147,11 @@ class Step:
     sampled_prob: float
     distribution: Distribution
 
+    @property
+    def prob(self) -> float:
+        """The model's own probability."""
+        return math.exp(self.logprob)
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:

@@ -16,7 +16,7 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
-from lmtui.engine.port import Engine
+from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
@@ -48,6 +48,8 @@ from lmtui.tui.questions import (
     TextAfter,
     TokensAfter,
 )
+from lmtui.tui.writing_questions import Expect, WritingJob
+from lmtui.tui.writing_work import answer
 
 
 class EngineWork:
@@ -56,7 +58,7 @@ class EngineWork:
     def __init__(self, mailbox: Mailbox, clock: Clock) -> None:
         self._mailbox = mailbox
         self._clock = clock
-        self._engine: Engine | None = None
+        self._engine: WritingEngine | None = None
 
     def run(self) -> None:
         """The whole life of the engine thread."""
@@ -93,6 +95,13 @@ class EngineWork:
                 self._generate(question)
             case Score():
                 self._score(question)
+            case Expect() | WritingJob():
+                answer(
+                    self._loaded(),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=lambda: self._unwanted(question),
+                )
 
     def _fail(self, question: Question, error: LmtuiError) -> None:
         if isinstance(question, Load) and question.flag.is_set():
@@ -111,7 +120,7 @@ class EngineWork:
         if isinstance(question, Job):
             self._reply(question, JobDropped(question.job))
 
-    def _loaded(self) -> Engine:
+    def _loaded(self) -> WritingEngine:
         if self._engine is None:
             raise LmtuiError(
                 "no model is loaded", "", "Choose one on the model screen."

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from textual.message import Message as Report
 
-from lmtui.engine.port import Engine
+from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress
@@ -28,7 +28,7 @@ from lmtui.tui.messages import (
     ScoreFailed,
 )
 
-OpenEngine = Callable[[OnProgress], Engine]
+OpenEngine = Callable[[OnProgress], WritingEngine]
 """Opens an engine, on the thread that will own it, and says how far it is."""
 
 
@@ -39,7 +39,10 @@ class Kind(IntEnum):
     PREVIEW = 1
     LOOK = 2
     GENERATE = 3
-    SCORE = 4
+    REPLACE = 4
+    GHOST = 5
+    HEAT = 6
+    SCORE = 7
 
 
 @dataclass(frozen=True)

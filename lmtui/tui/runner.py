@@ -8,7 +8,7 @@ job it belongs to. Knows no widget; the engine comes from whoever calls `load`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from threading import Thread
 from typing import Protocol
@@ -17,18 +17,9 @@ from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.tui.batches import Clock, Post
 from lmtui.tui.engine_thread import EngineWork
 from lmtui.tui.mailbox import Mailbox
-from lmtui.tui.messages import JobDropped
-from lmtui.tui.questions import (
-    Generate,
-    Job,
-    Load,
-    Look,
-    OpenEngine,
-    Passage,
-    Preview,
-    Question,
-    Score,
-)
+from lmtui.tui.questions import Load, OpenEngine, Passage
+from lmtui.tui.screen_runner import ScreenRunner, put
+from lmtui.tui.writing_runner import WritingRunner
 
 
 class Runner(Protocol):
@@ -129,109 +120,13 @@ class EngineRunner:
         """A runner whose answers all go to `post`."""
         return ScreenRunner(self._mailbox, post, self._numbers)
 
+    def for_writing(self, post: Post) -> WritingRunner:
+        """The same for a screen on which a text is written."""
+        return WritingRunner(self._mailbox, post, self._numbers)
+
     def close(self, timeout: float = 0.8) -> bool:
         """Stop everything and post nothing more; whether the thread has ended after
         at most `timeout` seconds."""
         self._mailbox.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-
-class ScreenRunner:
-    """A `Runner` for one screen."""
-
-    def __init__(self, mailbox: Mailbox, post: Post, numbers: Iterator[int]) -> None:
-        self._mailbox, self._post, self._numbers = mailbox, post, numbers
-
-    def number(self) -> int:
-        """A number that was never used before."""
-        return next(self._numbers)
-
-    def look(
-        self,
-        revision: int,
-        messages: Sequence[Message],
-        draft: str,
-        settings: SamplingSettings,
-        *,
-        upto: int | None = None,
-        top: int = 20,
-    ) -> None:
-        """Read a message that is being written."""
-        put(
-            self._mailbox,
-            Look(
-                reply=self._post,
-                revision=revision,
-                messages=tuple(messages),
-                draft=draft,
-                settings=settings,
-                upto=upto,
-                top=top,
-            ),
-        )
-
-    def preview(
-        self,
-        revision: int,
-        handle: int,
-        settings: SamplingSettings,
-        start: int = 0,
-        count: int = 20,
-    ) -> None:
-        """Draw an earlier distribution again."""
-        put(
-            self._mailbox,
-            Preview(
-                reply=self._post,
-                revision=revision,
-                handle=handle,
-                settings=settings,
-                start=start,
-                count=count,
-            ),
-        )
-
-    def generate(
-        self,
-        job: int,
-        start: Sequence[Message] | Prompt,
-        settings: SamplingSettings,
-        *,
-        prefill: str = "",
-        top: int = 20,
-    ) -> None:
-        """Answer a conversation, or go on after the ids of a prompt."""
-        begin = start if isinstance(start, Prompt) else tuple(start)
-        put(
-            self._mailbox,
-            Generate(
-                reply=self._post,
-                job=job,
-                start=begin,
-                settings=settings,
-                prefill=prefill,
-                top=top,
-            ),
-        )
-
-    def score(self, job: int, passage: Passage) -> None:
-        """Say what the model thinks of a text."""
-        put(self._mailbox, Score(reply=self._post, job=job, passage=passage))
-
-    def stop(self, job: int) -> None:
-        """End a job within one token."""
-        if dropped := self._mailbox.stop(job):
-            drop(self._mailbox, dropped)
-
-
-def put(mailbox: Mailbox, question: Question) -> None:
-    """Let a question wait; whose it displaces is told."""
-    for displaced in mailbox.put(question):
-        drop(mailbox, displaced)
-
-
-def drop(mailbox: Mailbox, question: Question) -> None:
-    """Tell the asker that a job ends without a result."""
-    if isinstance(question, Job) and not mailbox.closed:
-        question.reply(JobDropped(question.job))

@@ -1,0 +1,139 @@
+"""The scripted engine, for screens on which a text is written.
+
+A token is a byte and nothing is half typed; suggestions come from the script. The
+numbers are those of `FakeEngine`, so they are consistent with what it scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lmtui.engine.ghost import Ghost, GhostRules
+from lmtui.engine.port import Progress, Stop
+from lmtui.engine.types import (
+    Candidate,
+    Capabilities,
+    Distribution,
+    Finish,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.engine.writing import Expectation, Following, Replacement, Stretch
+from lmtui.errors import Cancelled
+from tests.fake_numbers import state_after
+from tests.fakes import FakeEngine, no_stop
+
+_PART = 8  # tokens of a stretch
+
+
+@dataclass
+class FakeWriter(FakeEngine):
+    """A scripted `port.WritingEngine`; `answers` are its suggestions, in turn."""
+
+    others: Sequence[Ghost] = ()
+    """The alternatives at any cursor."""
+    words: Sequence[Replacement] = ()
+    """The replacements of any word."""
+
+    capabilities = Capabilities()
+
+    def expect(
+        self, text: str, cursor: int, *, top: int = 20, stop: Stop = no_stop
+    ) -> Expectation:
+        """The distribution after the bytes before the cursor."""
+        self._begin("expect", (text, cursor))
+        if stop():
+            raise Cancelled
+        before, after = text[:cursor].encode(), text[cursor:].encode()
+        shown = self._after(before, top) if before else None
+        return Expectation(
+            distribution=shown,
+            typed="",
+            typed_logprob=None if shown is None else 0.0,
+            unexplored=0.0,
+            following=self._following(before, after) if before and after else None,
+            read=None,
+            tokens=len(text.encode()),
+            window=(0, len(before)),
+        )
+
+    def heat(
+        self, text: str, start: int, end: int, *, stop: Stop = no_stop
+    ) -> Iterator[Stretch]:
+        """The scores of the bytes of a part."""
+        self._begin("heat", (text, start, end))
+        spans = self.encode(text).spans
+        tokens = list(self._scores(tuple(text.encode()), (), 0, stop))
+        wanted = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
+        for first in range(0, len(wanted), _PART):
+            part = wanted[first : first + _PART]
+            yield Stretch(tuple(tokens[i] for i in part), tuple(spans[i] for i in part))
+
+    def go_on(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = no_stop,
+        progress: Progress | None = None,
+    ) -> Iterator[Step | Finish]:
+        """The next scripted answer and an end token."""
+        self.calls.append(("go_on", (text, cursor)))
+        before = text[:cursor]
+        prompt = Prompt(tuple(before.encode()), before)
+        return self.generate(
+            prompt,
+            settings,
+            top=top,
+            single_line=single_line,
+            stop=stop,
+            progress=progress,
+        )
+
+    def alternatives(
+        self,
+        text: str,
+        cursor: int,
+        rules: GhostRules,
+        *,
+        count: int = 5,
+        stop: Stop = no_stop,
+    ) -> list[Ghost]:
+        """As scripted."""
+        self._begin("alternatives", (text, cursor))
+        if stop():
+            raise Cancelled
+        return list(self.others[:count])
+
+    def replacements(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int = 8,
+        stop: Stop = no_stop,
+    ) -> list[Replacement]:
+        """As scripted."""
+        self._begin("replacements", (text, start, end))
+        if stop():
+            raise Cancelled
+        return list(self.words[:count])
+
+    def _after(self, before: bytes, top: int) -> Distribution:
+        handle = self._remember(state_after(before))
+        shown = self._distribution(handle, SamplingSettings(), 0, top)
+        rows = tuple(
+            replace(row, sampled_prob=None, cut=None) for row in shown.candidates
+        )
+        return replace(shown, candidates=rows, kept=shown.vocabulary, kept_prob=1.0)
+
+    def _following(self, before: bytes, after: bytes) -> Following:
+        position = self._position(state_after(before))
+        row: Candidate = self._candidate(after[0], position.logprob(after[0]))
+        return Following(row, position.rank(after[0]))
