@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Static
 
+from lmtui.tui.screens import ask
 from lmtui.tui.screens.ask import Ask, Choice
 from tests.tui.hosts import HOSTILE, Host, safe
 
@@ -28,6 +29,23 @@ class Asker(Host):
         self.push_screen(self._question, self.answers.append)
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "PAUSE", 0.001)
+
+
+async def test_a_letter_that_was_meant_for_the_text_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ask, "PAUSE", 3600.0)
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("o", "r", "c")
+        assert app.answers == []
+        await pilot.press("escape")
+        assert app.answers == ["c"]
+
+
 @pytest.mark.parametrize(
     ("keys", "answer"),
     [
@@ -45,6 +63,8 @@ async def test_keys_answer(keys: str, answer: str) -> None:
     app = Asker(*TIMES)
     async with app.run_test(size=(80, 24)) as pilot:
         *before, last = keys.split()
+        while not app.screen._offered:
+            await pilot.pause(0.001)
         await pilot.press(*before)
         assert app.answers == []
         await pilot.press(last)

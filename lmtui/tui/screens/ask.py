@@ -2,8 +2,8 @@
 
 Owns how it is asked: every choice has a letter and can be walked to, and Esc, like
 Enter on what is chosen first, takes the one that changes nothing. What is chosen is the
-answer of the screen; doing it is not its own. Asked only in reply to a key, so that no
-letter of a text is taken for a choice.
+answer of the screen; doing it is not its own. It can come while somebody writes: a key
+that was meant for the text must not be taken for a choice, so for a moment none is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from textual.widgets.option_list import Option
 
 from lmtui.text import visible_line
 from lmtui.tui.widgets.choices import Choices, choice_line
+
+PAUSE = 0.5
+"""Seconds in which a person notices and stops writing; until then no letter counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
         self._harmless = harmless
+        self._offered = False
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
@@ -72,6 +76,7 @@ The letter before a choice takes it, as Enter does on the one that is marked.
 
     def on_mount(self) -> None:
         """The choices can be walked at once, from the harmless one on."""
+        self.set_timer(PAUSE, self._offer)
         choices = self.query_one(Choices)
         for key, choice in self._choices.items():
             shown = "Esc" if key == self._harmless else key
@@ -80,9 +85,12 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         choices.highlighted = list(self._choices).index(self._harmless)
         choices.focus()
 
+    def _offer(self) -> None:
+        self._offered = True
+
     def on_key(self, event: events.Key) -> None:
         """A letter takes its choice."""
-        if event.character in self._choices:
+        if event.character in self._choices and self._offered:
             event.stop()
             self.dismiss(event.character)
 

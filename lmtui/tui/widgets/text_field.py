@@ -31,7 +31,9 @@ class TextField(Input):
     """
 
     def __init__(self, *, id: str, placeholder: str = "") -> None:
-        super().__init__(id=id, placeholder=placeholder, compact=True)
+        super().__init__(
+            id=id, placeholder=placeholder, compact=True, select_on_focus=False
+        )
 
     @property
     def _value(self) -> Text:
