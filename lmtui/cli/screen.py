@@ -20,10 +20,11 @@ from lmtui.cli.loading import OpenEngine
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
-    from lmtui.engine.port import Engine
+    from lmtui.engine.port import WritingEngine
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.tui.preferences import Preferences
+    from lmtui.tui.writing_options import Writing
 
 
 def is_interactive() -> bool:
@@ -35,8 +36,9 @@ def is_interactive() -> bool:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat"],
+    first: Literal["start", "chat", "complete"],
     system: str = "",
+    writing: Writing | None = None,
     no_color: bool = False,
     open_engine: OpenEngine | None = None,
 ) -> None:
@@ -49,7 +51,7 @@ def open_screen(
     from lmtui import log
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(name: str) -> Callable[[OnProgress], Engine]:
+    def open_model(name: str) -> Callable[[OnProgress], WritingEngine]:
         return partial(_open, replace(settings, model=name), open_engine)
 
     preferences = _preferences(settings)
@@ -63,6 +65,7 @@ def open_screen(
         recent_files=recent.recent_files,
         system=system,
         first=first,
+        writing=writing,
         preferences=preferences,
     )
     with _terminal_to_itself():
@@ -109,7 +112,7 @@ def _list_models() -> list[Row]:
 
 def _open(
     settings: Settings, open_engine: OpenEngine | None, on_progress: OnProgress
-) -> Engine:
+) -> WritingEngine:
     """The engine for these settings; runs on the thread that will own it."""
     if open_engine is not None:
         return open_engine(settings)

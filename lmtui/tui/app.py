@@ -28,12 +28,15 @@ from lmtui.tui.model_state import DEFAULT, ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
+from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.screens.text import TextScreen
+from lmtui.tui.writing_options import Writing
 
 _PLACES = ("models", "start")
 """Actions that lead somewhere from everywhere."""
@@ -68,7 +71,8 @@ class LmtuiApp(PreferencesApp):
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
         system: str = "",
-        first: Literal["start", "chat"] = "start",
+        first: Literal["start", "chat", "complete"] = "start",
+        writing: Writing | None = None,
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
@@ -76,8 +80,14 @@ class LmtuiApp(PreferencesApp):
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
-        self.install_screen(StartScreen(recent_files), "start")
+        self.install_screen(
+            StartScreen(recent_files), "start"
+        )
         self.install_screen(chat, "chat")  # it is kept while another one is shown
+        self._complete: CompleteScreen | None = None
+        if writing is not None:
+            self._complete = CompleteScreen(self._engine.for_writing, writing)
+            self.install_screen(self._complete, "complete")
         self._first = first
         self._list_models = list_models
         self.set_reactive(LmtuiApp.model, ModelState(model or DEFAULT))
@@ -148,6 +158,17 @@ class LmtuiApp(PreferencesApp):
         """Show the chat."""
         self._go("chat")
 
+    def action_complete(self) -> None:
+        """Show the editor, where a file is being edited."""
+        if self._complete is not None:
+            self._go("complete")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is not always a file that is edited."""
+        if action == "complete":
+            return self._complete is not None
+        return super().check_action(action, parameters)
+
     def _go(self, name: str) -> None:
         # Below lies Textual's own empty screen, then one of ours that is kept.
         while len(self.screen_stack) > 2:
@@ -200,8 +221,14 @@ class LmtuiApp(PreferencesApp):
         )
 
     async def action_quit(self) -> None:
-        """Leave."""
-        self.leave()
+        """Leave; a text that is not saved is asked about first."""
+        if isinstance(self.screen, Ask):
+            return
+        if self._complete is None or not self._complete.unsaved:
+            self.leave()
+            return
+        self._go("complete")
+        self._complete.leave_then(self.leave)
 
     def leave(self) -> None:
         """End the program; what the engine does is stopped, and waited for shortly."""

@@ -99,7 +99,7 @@ async def program(
     open_model: Callable[[str], Any] | None = None,
     rows: Sequence[Row] = ROWS,
     size: tuple[int, int] = (120, 40),
-    first: Literal["start", "chat"] = "start",
+    first: Literal["start", "chat", "complete"] = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
     """The program with a model for each name; an exception is what loading raises."""
@@ -123,7 +123,7 @@ async def program(
     )
     async with app.run_test(size=size) as pilot:
         yield Program(app, pilot)
-        await app.action_quit()
+        app.leave()
 
 
 def holding(answer: str, *, at: int, name: str) -> tuple[FakeEngine, Event]:

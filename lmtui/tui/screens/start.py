@@ -46,6 +46,8 @@ model loads meanwhile: nothing has to wait for it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.chat", "Chat", id="start.chat",
                 tooltip="Talk, and watch every distribution."),
+        Binding("e", "app.complete", "Editor", id="start.editor",
+                tooltip="Back to the file that is being edited."),
         Binding("m", "app.models", "Models", id="start.models",
                 tooltip="Choose, fetch and load another model."),
         Binding("t", "app.change_theme", "Themes", id="start.themes",

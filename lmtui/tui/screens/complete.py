@@ -1,0 +1,216 @@
+"""The editor: write, and see what the model expects, thinks and would go on with.
+
+Owns what is on the screen and the keys that belong to no other part: finding, going
+to a line, replacing a word. Watching the text, its ghost and its file are the classes
+below this one. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+
+from lmtui.edit.finding import replaced
+from lmtui.edit.positions import offset_named
+from lmtui.engine.ghost import Ghost
+from lmtui.engine.windows import DEFAULT_WINDOW
+from lmtui.engine.words import word_at
+from lmtui.engine.writing import Replacement
+from lmtui.text import visible_line
+from lmtui.tui import writing_facts
+from lmtui.tui.batches import Post
+from lmtui.tui.screens.ghosting import GhostingScreen
+from lmtui.tui.screens.replacements import ReplacementsScreen
+from lmtui.tui.widgets.expected_lines import ExpectedLines
+from lmtui.tui.widgets.find_bar import FindBar
+from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.widgets.ghost_status import ghost_words
+from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.place_line import PlaceLine
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.writing_options import Writing
+from lmtui.tui.writing_runner import WritingRunner
+
+
+class CompleteScreen(GhostingScreen):
+    """Editor and panel, the lines about the text, bars and status."""
+
+    CSS_PATH = "complete.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Back", id="complete.stop", show=False,
+                tooltip="Stop what the model does, and back to the text."),
+        Binding("ctrl+f", "find", "Find", id="complete.find", priority=True,
+                tooltip="Find words in the text, and replace them."),
+        Binding("ctrl+g", "go_to_line", "Go to line", id="complete.line",
+                priority=True, tooltip="To a line, or to LINE:COL."),
+        Binding("f7", "replace", "Replace word", id="complete.replace",
+                priority=True,
+                tooltip="What could stand in place of the word under the cursor."),
+        Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
+                tooltip="Break long lines at the edge, or let them run on."),
+        Binding("alt+l", "numbers", "Line numbers", id="complete.numbers", show=False,
+                tooltip="Show or hide the numbers of the lines."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, make_runner: Callable[[Post], WritingRunner], writing: Writing
+    ) -> None:
+        super().__init__(make_runner, writing)
+        self._replacing = 0
+        self._asked_word = (0, 0, 0)
+        self._list = ReplacementsScreen("")
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Horizontal(id="main"):
+            yield self.editor
+            with Vertical(id="side"):
+                yield ProbabilityPanel(id="panel", title="Next at the cursor")
+                yield ExpectedLines(id="expected")
+                yield TextTotals(id="totals")
+        yield FindBar(id="find")
+        yield LinePrompt(id="line")
+        yield PlaceLine(id="place")
+        yield Status(id="status")
+
+    def on_mount(self) -> None:
+        """The user can write at once."""
+        self.to_text()
+
+    def to_text(self) -> None:
+        """Focus the text."""
+        self.editor.focus()
+
+    def action_stop(self) -> None:
+        """Stop what the model does, and back to the text."""
+        self.stop_work()
+        self.to_text()
+
+    # What is said about the ghost.
+
+    def _tell_ghost(self, ghost: Ghost) -> None:
+        seen = self._expectation
+        total = seen.tokens if seen else 0
+        window = seen.window if seen and total > DEFAULT_WINDOW else None
+        self._status.state = ghost_words(
+            ghost.end,
+            shown=bool(ghost.text),
+            multi_line=self._mode == "multi",
+            infill=self._capabilities.infill,
+            window=window,
+            total=total,
+        )
+
+    def _say(self, words: str) -> None:
+        self._status.state = f"ghost: {visible_line(words)}"
+
+    # Finding, and going to a line.
+
+    def action_find(self) -> None:
+        """Open the bar; what is selected is looked for."""
+        editor = self.editor
+        selected = editor.selected_text
+        words = selected if "\n" not in selected else ""
+        self.query_one(FindBar).open(editor.text, editor.cursor_index, words)
+
+    @on(GhostEditor.Edited)
+    @on(GhostEditor.CursorMoved)
+    def tell_find_bar(self) -> None:
+        """What is found may be elsewhere now."""
+        bar = self.query_one(FindBar)
+        if bar.is_open:
+            bar.update(self.editor.text, self.editor.selection_indexes[0])
+
+    @on(FindBar.Moved)
+    def show_match(self, event: FindBar.Moved) -> None:
+        """Select a match."""
+        self.editor.go_to(event.start, event.end)
+
+    @on(FindBar.Replaced)
+    def replace_match(self, event: FindBar.Replaced) -> None:
+        """Put other words in its place."""
+        self.editor.replace_span(event.start, event.end, event.text)
+
+    @on(FindBar.ReplacedAll)
+    def replace_matches(self, event: FindBar.ReplacedAll) -> None:
+        """Put other words in the place of all, in one step."""
+        start, end = event.spans[0][0], event.spans[-1][1]
+        spans = [(a - start, b - start) for a, b in event.spans]
+        part = self.editor.text[start:end]
+        self.editor.replace_span(start, end, replaced(part, spans, event.text))
+
+    def action_go_to_line(self) -> None:
+        """Ask for a place."""
+        self.query_one(LinePrompt).ask_place(self.editor.text)
+
+    @on(LinePrompt.Answered)
+    def take_line(self, event: LinePrompt.Answered) -> None:
+        """A place, or a name for the file."""
+        self.to_text()
+        if event.question == "path":
+            self.take_name(event.text)
+        else:
+            self.editor.go_to(offset_named(self.editor.text, event.text))
+
+    @on(LinePrompt.Closed)
+    @on(FindBar.Closed)
+    def close_bar(self) -> None:
+        """Back to the text."""
+        self.to_text()
+
+    # Replacing a word.
+
+    def action_replace(self) -> None:
+        """Ask the model for other words."""
+        editor = self.editor
+        if self._info is None:
+            self.notify("The model is not there yet.")
+            return
+        start, end = word_at(editor.text, editor.cursor_index)
+        if start == end:
+            self.notify("There is no word under the cursor.")
+            return
+        self.stop_work()
+        self._replacing = self.runner.number()
+        self._asked_word = (editor.revision, start, end)
+        self._list = ReplacementsScreen(editor.text[start:end])
+        self.app.push_screen(self._list, self._answer_replacement)
+        self.runner.replacements(self._replacing, editor.text, start, end)
+
+    @on(writing_facts.ReplacementsReady)
+    def show_replacements(self, event: writing_facts.ReplacementsReady) -> None:
+        """They can be chosen from now."""
+        if event.job == self._replacing:
+            self._list.show(event.replacements)
+
+    @on(writing_facts.WritingFailed)
+    def show_replace_failed(self, event: writing_facts.WritingFailed) -> None:
+        """There are none."""
+        if event.job == self._replacing:
+            self._list.show_error(event.error)
+
+    def _answer_replacement(self, chosen: Replacement | None) -> None:
+        self.runner.stop(self._replacing)
+        self._replacing = 0
+        revision, start, end = self._asked_word
+        if chosen is not None and revision == self.editor.revision:
+            self.editor.replace_span(start, end, chosen.text)
+        self._wait_for_idle()
+
+    # How the text is shown.
+
+    def action_wrap(self) -> None:
+        """Break long lines, or not."""
+        self.editor.soft_wrap = not self.editor.soft_wrap
+
+    def action_numbers(self) -> None:
+        """Show the numbers of the lines, or not."""
+        self.editor.show_line_numbers = not self.editor.show_line_numbers

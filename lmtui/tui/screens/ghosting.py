@@ -1,0 +1,247 @@
+"""The ghost in the editor: when it is asked for, and what is said about it.
+
+Owns the wait after a key, the jobs that write suggestions, and the alternatives. A
+suggestion belongs to one text and one cursor; the editor refuses it elsewhere. Knows
+no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from lmtui.engine.ghost import Ghost, GhostRules
+from lmtui.tui import messages as facts
+from lmtui.tui import writing_facts
+from lmtui.tui.batches import Post
+from lmtui.tui.screens.watching import WatchingScreen
+from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.writing_options import Writing
+from lmtui.tui.writing_runner import WritingRunner
+
+Mode = Literal["single", "multi", "off"]
+"""Whether a suggestion ends with its line, or there is none at all."""
+
+_MODES: tuple[Mode, ...] = ("single", "multi", "off")
+_COUNT = 5  # alternatives
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """What a suggestion was asked for."""
+
+    revision: int
+    cursor: int
+
+
+class GhostingScreen(WatchingScreen):
+    """An editor in which the model writes along."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f4", "mode", "Ghost", id="ghost.mode",
+                tooltip="Suggest to the end of the line, several lines, or nothing."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], WritingRunner],
+        writing: Writing,
+    ) -> None:
+        super().__init__(make_runner, writing)
+        self._rules, self._delay = writing.rules, writing.delay
+        self._mode: Mode = "single" if writing.rules.single_line else "multi"
+        self._pause: Timer | None = None
+        self._ghost_job = self._others_job = 0
+        self._spot = _Spot(-1, -1)
+        self._shown = 0  # how long what the job has written so far was
+        self._others: tuple[Ghost, ...] = ()
+        self._other = 0
+        self._step = 1  # where to go once the alternatives are there
+
+    # When to ask.
+
+    @on(GhostEditor.Edited)
+    def ask_after_edit(self, event: GhostEditor.Edited) -> None:
+        """Another text: another ghost, unless what was typed is what it says."""
+        self._others = ()
+        if event.ghost_kept:
+            return
+        self._drop_job()
+        self._wait()
+
+    @on(GhostEditor.CursorMoved)
+    def ask_after_move(self) -> None:
+        """Another place: whoever walks through the text asks for no suggestion, but
+        one who comes to the end of a line may want to go on there."""
+        self._others = ()
+        self._drop_job()
+        editor = self.editor
+        line, column = editor.cursor_location
+        if not editor.document[line][column:].strip():
+            self._wait()
+
+    @on(GhostEditor.GhostDismissed)
+    def rest(self) -> None:
+        """The user wants none here."""
+        self._drop_job()
+        self._say("dismissed")
+
+    def model_ready(self) -> None:
+        """Another model has other ideas."""
+        super().model_ready()
+        self.editor.forget_ghosts()
+        self._others = ()
+        self._drop_job()
+        self._wait()
+
+    def stop_work(self) -> bool:
+        """Stop suggesting and scoring."""
+        running = bool(self._ghost_job or self._others_job)
+        self._drop_job()
+        return super().stop_work() or running
+
+    def _drop_job(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+        for job in (self._ghost_job, self._others_job):
+            if job:
+                self.runner.stop(job)
+        self._ghost_job = self._others_job = 0
+
+    def _wait(self) -> None:
+        if self._mode == "off" or self._info is None:
+            return
+        self._pause = self.set_timer(max(self._delay, 0.001), self._suggest)
+
+    def _suggest(self) -> None:
+        editor = self.editor
+        if editor.has_focus and not editor.ghost and editor.selection.is_empty:
+            self._ask(self._rules)
+
+    @on(GhostEditor.SuggestionRequested)
+    def force(self) -> None:
+        """The user wants one, however unsure it is."""
+        if self._info is None:
+            self.notify("The model is not there yet.")
+            return
+        self._drop_job()
+        self._ask(replace(self._rules, min_prob=None, min_mean_prob=None))
+
+    def _ask(self, rules: GhostRules) -> None:
+        if self._info is None:
+            return
+        editor = self.editor
+        self._ghost_job = self.runner.number()
+        self._spot = _Spot(editor.revision, editor.cursor_index)
+        self._shown = 0
+        self.runner.suggest(
+            self._ghost_job, editor.text, self._spot.cursor, self._in_mode(rules)
+        )
+
+    def _in_mode(self, rules: GhostRules) -> GhostRules:
+        return replace(rules, single_line=self._mode != "multi")
+
+    # What comes.
+
+    @on(writing_facts.GhostGrew)
+    def grow_ghost(self, event: writing_facts.GhostGrew) -> None:
+        """It goes on."""
+        if event.job == self._ghost_job and len(event.text) > self._shown:
+            self._shown = len(event.text)
+            self._show(event.text)
+
+    @on(writing_facts.GhostEnded)
+    def end_ghost(self, event: writing_facts.GhostEnded) -> None:
+        """It is whole, or there is none."""
+        if event.job != self._ghost_job:
+            return
+        self._ghost_job = 0
+        if event.ghost.text:
+            self._show(event.ghost.text)
+        self._tell_ghost(event.ghost)
+
+    def _show(self, text: str) -> None:
+        spot = self._spot
+        self.editor.show_ghost(text, revision=spot.revision, cursor=spot.cursor)
+
+    def _tell_ghost(self, ghost: Ghost) -> None:
+        raise NotImplementedError
+
+    def _say(self, words: str) -> None:
+        raise NotImplementedError
+
+    @on(facts.JobDropped)
+    def note_ghost_dropped(self, event: facts.JobDropped) -> None:
+        """It was stopped, or another one is wanted."""
+        if event.job == self._ghost_job:
+            self._ghost_job = 0
+        if event.job == self._others_job:
+            self._others_job = 0
+
+    @on(writing_facts.WritingFailed)
+    def show_ghost_failed(self, event: writing_facts.WritingFailed) -> None:
+        """There is none, and the reason."""
+        if event.job in (self._ghost_job, self._others_job):
+            self._ghost_job = self._others_job = 0
+            self._say(event.error.title)
+
+    # Alternatives.
+
+    @on(GhostEditor.AlternativeRequested)
+    def show_other(self, event: GhostEditor.AlternativeRequested) -> None:
+        """Another of the alternatives; the first time they have to be written."""
+        if self._others:
+            self._turn(event.by)
+            return
+        if self._info is None or self._others_job:
+            return
+        editor = self.editor
+        self._drop_job()
+        self._step = event.by
+        self._others_job = self.runner.number()
+        self._spot = _Spot(editor.revision, editor.cursor_index)
+        self._say("writing alternatives")
+        self.runner.alternatives(
+            self._others_job,
+            editor.text,
+            self._spot.cursor,
+            self._in_mode(self._rules),
+            count=_COUNT,
+        )
+
+    @on(writing_facts.AlternativesReady)
+    def keep_others(self, event: writing_facts.AlternativesReady) -> None:
+        """They can be turned over now."""
+        if event.job != self._others_job:
+            return
+        self._others_job = 0
+        self._others = event.ghosts
+        if not self._others:
+            self._say("there is no alternative")
+            return
+        shown = self.editor.ghost
+        first = self._others[0].text
+        self._other = 0 if shown and first.startswith(shown) else -self._step
+        self._turn(self._step)
+
+    def _turn(self, by: int) -> None:
+        self._other = (self._other + by) % len(self._others)
+        self._show(self._others[self._other].text)
+        self._say(f"alternative {self._other + 1} of {len(self._others)}")
+
+    # The mode.
+
+    def action_mode(self) -> None:
+        """The next way of suggesting."""
+        self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
+        self._drop_job()
+        self.editor.forget_ghosts()
+        self._others = ()
+        names = {"single": "to the end of the line", "multi": "several lines"}
+        self._say(names.get(self._mode, "off"))
+        self._wait()

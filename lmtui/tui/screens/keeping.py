@@ -1,0 +1,176 @@
+"""An editor whose text survives: what is not saved is found again.
+
+Owns the recovery copy, and that one is offered. Everything that waits for a disk runs
+beside the screen. Saving is the subclass's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from textual import on
+from textual.message import Message
+
+from lmtui.edit import recovery
+from lmtui.edit.recovery import Keeper, Recovered
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.aside import aside
+from lmtui.tui.batches import Post
+from lmtui.tui.screens.ask import Ask, Choice
+from lmtui.tui.screens.live import LiveScreen
+from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.widgets.syntax_parts import language_for
+from lmtui.tui.writing_options import Writing
+from lmtui.tui.writing_runner import WritingRunner
+
+_KEEP_EVERY = 0.5  # seconds between two looks at whether something is to be kept
+
+
+class KeepingScreen(LiveScreen):
+    """An editor with a file behind it and a recovery copy beside that."""
+
+    @dataclass
+    class Kept(Message):
+        """The unsaved text is in the recovery copy now, or its time has not come."""
+
+        revision: int
+        done: bool
+
+    @dataclass
+    class NotKept(Message):
+        """The recovery copy can't be written."""
+
+        error: LmtuiError
+
+    runner: WritingRunner
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], WritingRunner],
+        writing: Writing,
+    ) -> None:
+        super().__init__(make_runner)
+        self.editor = GhostEditor(id="editor")
+        """Where the text is, also when the screen is being taken down."""
+        self._file = writing.file
+        self._first_cursor = writing.cursor
+        self._recovered = writing.recovered
+        self._keeper = Keeper(writing.file)
+        self._kept_revision: int | None = None
+        self._told_not_kept = False
+        self._opened = self._discarded = False
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is something that is not in the file."""
+        if not self._opened or self._discarded:
+            return False
+        return self.editor.text != self._file.text
+
+    def on_mount(self) -> None:
+        """Open the text, and offer what a killed program has left."""
+        self.editor.load(self._file.text, language_for(self._file.path))
+        self.editor.go_to(self._first_cursor)
+        self._opened = True
+        self.told_of_file()
+        self.set_interval(_KEEP_EVERY, self._keep)
+        if self._recovered is not None:
+            self.call_after_refresh(self._offer_recovered, self._recovered)
+
+    def on_unmount(self) -> None:
+        """However the program ends, unsaved text is found again."""
+        if not self.unsaved:
+            self._keeper.close()
+            return
+        try:
+            recovery.write(self._file.path, self._file.digest, self.editor.text)
+        except LmtuiError:
+            return  # there is nobody left to be told
+
+    def told_of_file(self) -> None:
+        """The file is another one, or in another state."""
+        raise NotImplementedError
+
+    # Recovery.
+
+    def _keep(self) -> None:
+        revision = self.editor.revision
+        if revision == self._kept_revision or self._discarded:
+            return
+        text, keeper = self.editor.text, self._keeper
+
+        def work() -> Message:
+            try:
+                return self.Kept(revision, keeper.note(text, time.monotonic()))
+            except LmtuiError as error:
+                return self.NotKept(error)
+
+        bug = LmtuiError("the recovery copy can't be written", "", "See the log.")
+        aside(work, self.post_message, otherwise=self.NotKept(bug))
+
+    @on(Kept)
+    def note_kept(self, event: Kept) -> None:
+        """Nothing more to do until the next change."""
+        if event.done:
+            self._kept_revision, self._told_not_kept = event.revision, False
+
+    @on(NotKept)
+    def show_not_kept(self, event: NotKept) -> None:
+        """Say it once; it is tried again."""
+        if not self._told_not_kept:
+            self._told_not_kept = True
+            self._show_error(event.error)
+
+    def _offer_recovered(self, recovered: Recovered) -> None:
+        name = visible_line(self._file.path.name)
+        if recovered.open_elsewhere:
+            self.notify(
+                f"{name} is open in another editor (process {recovered.pid}) with "
+                "text that is not saved there.",
+                severity="warning",
+                markup=False,
+            )
+            return
+        stamp = self._file.stamp
+        details = [
+            f"{name} was edited and not saved before the program ended.",
+            f"kept    {told(recovered.time)}",
+            f"file    {told(stamp.modified) if stamp else 'is not on disk'}",
+        ]
+        if recovered.base != self._file.digest:
+            details.append("The file has changed since that text was begun.")
+        choices = [
+            Choice("r", "Recover", "go on with the text that was not saved"),
+            Choice("d", "Discard", "go on with the file; the other text is removed"),
+            Choice("l", "Later", "go on with the file; ask again next time"),
+        ]
+        self.app.push_screen(
+            Ask("There is unsaved text", details, choices, harmless="l"),
+            partial(self._answer_recovered, recovered),
+        )
+
+    def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
+        if answer == "r":
+            self.editor.replace_span(0, self.editor.characters, recovered.text)
+            self.editor.go_to(0)
+        if answer not in ("r", "d"):
+            return
+        revision, text = self.editor.revision, self.editor.text
+
+        def work() -> Message:
+            # What is taken over is in this program's own copy before the other goes.
+            done = self._keeper.note(text, time.monotonic())
+            if done:
+                recovery.discard(recovered)
+            return self.Kept(revision, done)
+
+        aside(work, self.post_message, otherwise=self.Kept(revision, False))
+
+
+def told(seconds: float) -> str:
+    """A time as people of this place write it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

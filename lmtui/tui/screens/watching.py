@@ -1,0 +1,344 @@
+"""Watching a text while it is written: what the model expects at the cursor, and how
+surprising every word is.
+
+Owns when the engine is asked what, and which answer still belongs to the text. The
+most urgent is the panel at the cursor; the rest of the text is scored when nobody
+writes. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import nsmallest
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from lmtui.edit import words
+from lmtui.edit.paragraphs import paragraph_at
+from lmtui.edit.scored_text import Placed, ScoredText
+from lmtui.edit.surprises import Place, Surprise, before_from, next_from, places_of
+from lmtui.engine.sums import Sums
+from lmtui.engine.writing import Expectation, Stretch
+from lmtui.text import visible_line
+from lmtui.tui import messages as facts
+from lmtui.tui import writing_facts
+from lmtui.tui.batches import Post
+from lmtui.tui.screens.file import FileScreen
+from lmtui.tui.screens.surprises import SurprisesScreen
+from lmtui.tui.widgets.expected_lines import ExpectedLines
+from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.widgets.heat_marks import HeatSpan
+from lmtui.tui.widgets.place_line import Place as Shown
+from lmtui.tui.widgets.place_line import PlaceLine
+from lmtui.tui.widgets.surprise import Measure, bits, level_of
+from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.writing_options import Writing
+from lmtui.tui.writing_runner import WritingRunner
+
+_IDLE = 0.3  # seconds without a key before the rest of the text is scored
+_PART = 3000  # code points that are scored at a time
+_WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
+_TELL_EVERY = 0.2  # seconds between two looks at whether the totals have changed
+
+_LISTED = 200  # tokens whose words are looked at for the most surprising ones
+
+_HEATS: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
+
+
+class WatchingScreen(FileScreen):
+    """An editor, a panel, and the numbers of the text."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f3", "heat", "Heat", id="watch.heat", priority=True,
+                tooltip="Shade the text by surprisal, rank or entropy, or not at all."),
+        Binding("f8", "surprise(1)", "Next surprise", id="watch.next",
+                tooltip="To the next word that surprised the model."),
+        Binding("shift+f8", "surprise(-1)", "Previous surprise", id="watch.previous",
+                show=False, tooltip="To the previous word that surprised the model."),
+        Binding("ctrl+l", "surprises", "Surprises", id="watch.list",
+                tooltip="The most surprising words of the text, to go to."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], WritingRunner],
+        writing: Writing,
+    ) -> None:
+        super().__init__(make_runner, writing)
+        self._surprise_bits = writing.surprise_bits
+        self._scored = ScoredText(writing.file.text)
+        self._heat: Measure | None = None
+        self._heat_job = 0
+        self._idle: Timer | None = None
+        self._asked = 0  # the revision of the last question about the cursor
+        self._expectation: Expectation | None = None
+        self._changed = True  # whether the totals are to be told again
+
+    def on_mount(self) -> None:
+        """Tell the numbers a few times a second, where they changed."""
+        self.set_interval(_TELL_EVERY, self._tell)
+
+    def told_of_file(self) -> None:
+        """Its name or its state is another one."""
+        self._changed = True
+
+    # The model.
+
+    def model_ready(self) -> None:
+        """Nothing that another model thought is of use."""
+        self._scored.forget()
+        self.editor.set_heat(())
+        self._heat_job = 0
+        self._look()
+        self._wait_for_idle()
+
+    def model_missing(self) -> None:
+        """The text can be written all the same."""
+        self._expectation = None
+        self.query_one(ExpectedLines).show(None)
+
+    def stop_work(self) -> bool:
+        """Stop scoring; whether there was anything to stop."""
+        running = bool(self._heat_job)
+        self._stop_heat()
+        return running
+
+    # The cursor.
+
+    @on(GhostEditor.Edited)
+    def follow_edit(self) -> None:
+        """The text changed: the numbers behind the change hang in the air."""
+        stale = self._scored.update(self.editor.text)
+        if self._heat is not None:
+            self.editor.make_heat_stale(stale)
+        self._changed = True
+        self._stop_heat()
+        self._wait_for_idle()
+        self._look()
+
+    @on(GhostEditor.CursorMoved)
+    def follow_cursor(self) -> None:
+        """The cursor is somewhere else."""
+        self._changed = True
+        self._look()
+
+    def _look(self) -> None:
+        if self._info is None:
+            return
+        self._asked = self.runner.number()
+        self.runner.expect(self._asked, self.editor.text, self.editor.cursor_index)
+
+    @on(writing_facts.ExpectationReady)
+    def show_expectation(self, event: writing_facts.ExpectationReady) -> None:
+        """What the model expects where the cursor is."""
+        if event.revision != self._asked:
+            return
+        self._expectation = expectation = event.expectation
+        if expectation.read is not None:
+            self._put(expectation.read)
+        self.query_one(ExpectedLines).show(expectation)
+        if expectation.distribution is None:
+            self._panel.clear("Nothing stands before the cursor that could be read.")
+            return
+        following = expectation.following
+        self._panel.title = _title(expectation)
+        self._panel.show(
+            expectation.distribution,
+            chosen=following.candidate.id if following else None,
+        )
+
+    @on(writing_facts.ExpectationFailed)
+    def show_no_expectation(self, event: writing_facts.ExpectationFailed) -> None:
+        """Writing goes on without the panel."""
+        if event.revision == self._asked:
+            self._panel.clear(str(event.error))
+            self.query_one(ExpectedLines).show(None)
+
+    # Heat.
+
+    def _wait_for_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.stop()
+        self._idle = self.set_timer(_IDLE, self._score_on)
+
+    def _stop_heat(self) -> None:
+        if self._heat_job:
+            self.runner.stop(self._heat_job)
+        self._heat_job = 0
+
+    def _score_on(self) -> None:
+        """Score what is seen, and then the rest of a text that is not too long."""
+        if self._info is None or self._heat_job:
+            return
+        first, last = self.editor.visible_lines
+        whole = len(self._scored.text) <= _WHOLE
+        part = self._scored.wanted(first, last, most=_PART, whole=whole)
+        if part is not None:
+            self._heat_job = self.runner.number()
+            self.runner.heat(self._heat_job, self._scored.text, *part)
+
+    @on(writing_facts.HeatArrived)
+    def add_heat(self, event: writing_facts.HeatArrived) -> None:
+        """Some of the text was scored."""
+        if event.job == self._heat_job:
+            self._put(event.stretch)
+
+    @on(writing_facts.HeatFinished)
+    def go_on_scoring(self, event: writing_facts.HeatFinished) -> None:
+        """There may be more."""
+        if event.job == self._heat_job:
+            self._heat_job = 0
+            self._score_on()
+
+    @on(facts.JobDropped)
+    def note_dropped(self, event: facts.JobDropped) -> None:
+        """It was stopped."""
+        if event.job == self._heat_job:
+            self._heat_job = 0
+
+    @on(writing_facts.WritingFailed)
+    def show_writing_failed(self, event: writing_facts.WritingFailed) -> None:
+        """The text can't be scored; it can be written."""
+        if event.job == self._heat_job:
+            self._heat_job = 0
+            self._status.state = visible_line(event.error.title)
+
+    def _put(self, stretch: Stretch) -> None:
+        if not stretch.spans:
+            return
+        self._scored.put(stretch)
+        self._changed = True
+        self._shade(stretch.spans[0][0], stretch.spans[-1][1])
+
+    def _shade(self, start: int, end: int) -> None:
+        if self._heat is None:
+            return
+        spans = [self._span(placed) for placed in self._scored.tokens(start, end)]
+        self.editor.set_heat(spans, start=start, end=end)
+
+    def _span(self, placed: Placed) -> HeatSpan:
+        token = placed.token
+        return HeatSpan(
+            placed.start,
+            placed.end,
+            level_of(token, self._heat or "surprisal"),
+            bits=0.0 if token.logprob is None else bits(token.logprob),
+        )
+
+    def action_heat(self) -> None:
+        """The next way of shading."""
+        at = _HEATS.index(self._heat)
+        self._heat = _HEATS[(at + 1) % len(_HEATS)]
+        self.editor.heat = self._heat is not None
+        if self._heat is None:
+            self._status.state = "heat: off"
+            return
+        self._status.state = f"heat: {self._heat}"
+        self._shade(0, len(self._scored.text))
+        for start, end in self._scored.stale_parts():
+            self.editor.make_heat_stale(start, end)
+
+    # What it adds up to.
+
+    def _tell(self) -> None:
+        if not self._changed:
+            return
+        self._changed = False
+        editor, text = self.editor, self._scored.text
+        if text != editor.text:  # the edit is on its way
+            self._changed = True
+            return
+        cursor = editor.cursor_index
+        low, high = sorted(editor.selection_indexes)
+        document = self._sums("document", 0, len(text))
+        parts = [document, self._sums("paragraph", *paragraph_at(text, cursor))]
+        if low != high:
+            parts.append(self._sums("selection", low, high))
+        self.query_one(TextTotals).show(*parts)
+        line, column = editor.cursor_location
+        self.query_one(PlaceLine).show(
+            Shown(
+                name=self._file.path.name,
+                modified=self.unsaved,
+                read_only=self._file.read_only,
+                line=line + 1,
+                column=column + 1,
+                words=editor.words,
+                characters=editor.characters,
+                selected=high - low,
+                tokens=self._expectation.tokens if self._expectation else None,
+                logprob=document.known,
+                partial=document.stale,
+            )
+        )
+
+    def _sums(self, name: str, start: int, end: int) -> Sums:
+        total = self._scored.sum(start, end)
+        tokens = total.tokens
+        if name == "document" and self._expectation is not None:
+            tokens = max(tokens, self._expectation.tokens)
+        return Sums(
+            name=name,
+            logprob=total.logprob,
+            scored=total.scored,
+            tokens=tokens,
+            characters=total.characters,
+            bytes=total.bytes,
+            stale=self._scored.stale(start, end),
+        )
+
+    # Surprises.
+
+    def _places(self, threshold: float) -> list[Place]:
+        tokens = (
+            Surprise(p.start, p.end, bits(p.token.logprob), p.token.rank)
+            for p in self._scored.tokens()
+            if p.token.logprob is not None
+        )
+        return places_of(
+            self._scored.text,
+            tokens,
+            threshold=threshold,
+            ignored=words.ignored_words(),
+        )
+
+    def action_surprise(self, by: int) -> None:
+        """To another surprising word."""
+        places = self._places(self._surprise_bits)
+        cursor = self.editor.cursor_index
+        place = (next_from if by > 0 else before_from)(places, cursor)
+        if place is None:
+            scored = "" if self._scored.stale() else " in this text"
+            self.notify(
+                f"No word of {self._surprise_bits:g} bits or more{scored} so far."
+            )
+            return
+        self._go_to(place)
+
+    def _go_to(self, place: Place) -> None:
+        self.editor.go_to(place.start)
+        rank = "" if place.rank is None else f", rank {place.rank:,}"
+        self._status.state = f"{visible_line(place.word)}: {place.bits:.1f} bits{rank}"
+
+    def action_surprises(self) -> None:
+        """List the most surprising words."""
+        known = (p.token.logprob for p in self._scored.tokens())
+        worst = nsmallest(
+            _LISTED, (logprob for logprob in known if logprob is not None)
+        )
+        places = self._places(bits(worst[-1])) if worst else []
+        self.app.push_screen(
+            SurprisesScreen(self._scored.text, places), self._answer_place
+        )
+
+    def _answer_place(self, place: Place | None) -> None:
+        if place is not None:
+            self._go_to(place)
+
+
+def _title(expectation: Expectation) -> str:
+    typed = expectation.typed.strip()
+    return f"Next after “{visible_line(typed)}”" if typed else "Next at the cursor"

@@ -1,0 +1,84 @@
+"""The line above the status: which file, where in it, and how long it is.
+
+Owns the words and which of them are left out first. File names are foreign and made
+visible. Knows no file and no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmtui.text import visible_line
+from lmtui.tui.widgets.cells import clip, number, pack_best
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """All that the line says."""
+
+    name: str = ""
+    modified: bool = False
+    read_only: bool = False
+    line: int = 1
+    column: int = 1
+    words: int = 0
+    characters: int = 0
+    selected: int = 0
+    """Selected code points."""
+    tokens: int | None = None
+    """None while nobody has counted them."""
+    logprob: float | None = None
+    """Σ log P of the whole text in nats."""
+    partial: bool = False
+    """Whether the sum is of a part, or of what was there before an edit."""
+
+
+class PlaceLine(StyledLines):
+    """One line about the file and the cursor."""
+
+    DEFAULT_CSS = """
+    PlaceLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._place = Place()
+
+    def show(self, place: Place) -> None:
+        """Say this."""
+        if place != self._place:
+            self._place = place
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The longest form that fits."""
+        return [[(pack_best(forms(self._place), width)[0], "")]]
+
+
+def forms(place: Place) -> Sequence[Sequence[str]]:
+    """The same, ever shorter."""
+    mark = "● " if place.modified else ""
+    name = mark + visible_line(place.name or "new file")
+    where = f"line {place.line:,}, column {place.column:,}"
+    short = f"{place.line}:{place.column}"
+    size = (_counted(place.words, "word"), _counted(place.characters, "character"))
+    about = "≈ " if place.partial else ""
+    tokens = [] if place.tokens is None else [_counted(place.tokens, "token")]
+    total = f"Σ log P {about}{number(place.logprob, ',.1f')} nats"
+    notes = ["read-only"] if place.read_only else []
+    if place.selected:
+        notes.append(f"{place.selected:,} selected")
+    return (
+        (name, *notes, where, *size, *tokens, total),
+        (name, *notes, where, size[0], *tokens, total),
+        (name, *notes, short, size[0], total),
+        (name, *notes, short, total),
+        (name, *notes, short),
+        (clip(name, 24), short),
+    )
+
+
+def _counted(number_: int, what: str) -> str:
+    return f"{number_:,} {what}" if number_ == 1 else f"{number_:,} {what}s"
