@@ -14,22 +14,35 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from lmtui.edit.text_file import TextFile
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.models import inventory
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
 DRAFT = "the cat sat on the"
 FONTS = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace'
+LETTER = """\
+Dear Anna,
+
+we came to Paris by the night train and slept badly. The morning was
+grey, but the bread was warm and the coffee strong. We walked along the
+river to the old bookshop, where the owner kept a parrot that could say
+good morning in nine languages.
+
+Tomorrow we want to see the museum, if it is not too crowded. As you
+know, the capital of Fran
+"""
 PATIENCE = 45
 """Seconds to wait for anything."""
 LARGEST = 300_000
@@ -152,6 +165,28 @@ async def tokens(drawing: Drawing) -> None:
     await drawing.until(lambda: "Token 1 " not in drawing.seen)
 
 
+async def ghost(drawing: Drawing) -> None:
+    """A half-typed word in the editor, and how the model would go on."""
+    await drawing.shows("ghost: ")
+    await drawing.shows("“·Fran” p ")
+    await drawing.until(lambda: "≈" not in drawing.seen)
+
+
+async def heat(drawing: Drawing) -> None:
+    """The words of a text shaded by their surprise, the cursor on one."""
+    await drawing.until(lambda: "≈" not in drawing.seen and "scored" in drawing.seen)
+    await drawing.press("f3", "f8", "f8", "f8", "f8")
+    await drawing.until(lambda: " bits, rank " in drawing.seen)
+    await drawing.shows("follows: ")
+
+
+async def replace(drawing: Drawing) -> None:
+    """Other words for one of the text."""
+    await heat(drawing)
+    await drawing.press("f7")
+    await drawing.shows("goes on")
+
+
 Show = Callable[[Drawing], Awaitable[None]]
 WIDE, SMALL = (120, 40), (80, 24)
 PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
@@ -160,6 +195,9 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
     "chat": (streaming, "dark", WIDE),
     "draft": (draft, "dark", WIDE),
     "tokens": (tokens, "dark", WIDE),
+    "ghost": (ghost, "dark", WIDE),
+    "heat": (heat, "dark", WIDE),
+    "replace": (replace, "dark", WIDE),
     "flat": (flat, "dark", WIDE),
     "sharp": (sharp, "dark", WIDE),
     "light": (answered, "light", WIDE),
@@ -171,18 +209,24 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
 async def draw(name: str) -> str:
     """One picture."""
     show, theme, size = PICTURES[name]
+    editing = show in (ghost, heat, replace)
+    letter = TextFile(Path("letter.md"), LETTER)
+    cursor = LETTER.index("Fran") + len("Fran") if show is ghost else 0
+    first: Literal["start", "chat", "complete"]
+    first = "start" if show is start else "complete" if editing else "chat"
     app = LmtuiApp(
         lambda _: lambda progress: LocalEngine.open(on_progress=progress),
         sampling=SamplingSettings(seed=7, max_tokens=120),
         list_models=inventory.rows,
-        first="start" if show is start else "chat",
+        first=first,
+        writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
         preferences=Preferences(theme=theme),
     )
     async with app.run_test(size=size) as pilot:
         drawing = Drawing(app, pilot)
         await show(drawing)
         picture = await drawing.picture()
-        await app.action_quit()
+        app.leave()
     return self_contained(picture)
 
 
