@@ -1,0 +1,173 @@
+"""`lmtui complete`: go on with a text where a cursor would be.
+
+Owns which text and which place a request means. Knows the engine only through its
+port, and never writes to the file. Places count in the text with `\\n` alone for a
+line ending, and so reads the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.answers import JsonView, TextView, View, start_event, write
+from lmtui.cli.interrupt import stop_on_interrupt
+from lmtui.cli.loading import engine_for
+from lmtui.cli.meter import meter
+from lmtui.cli.output import Output
+from lmtui.cli.reading import STDIN, read_stdin
+from lmtui.edit import endings, positions, text_file
+from lmtui.engine.port import WritingEngine
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+
+MAX_TOKENS = 48
+_BOM = "\ufeff"
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is stdin.")]
+Print = Annotated[
+    bool, typer.Option("--print", help="Write the continuation to stdout and leave.")
+]
+At = Annotated[
+    str,
+    typer.Option(
+        metavar="LINE:COL",
+        help="Where to go on, counted from 1, columns in characters; unset is the "
+        "end of the text.",
+        show_default=False,
+    ),
+]
+SingleLine = Annotated[
+    bool, typer.Option("--single-line", help="End at the first newline.")
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Like --print, one JSON object a line, for programs."),
+]
+Top = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        metavar="N",
+        help=f"Stop after this many tokens; unset is {MAX_TOKENS}.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: more text at a place."""
+
+    text: str
+    cursor: int
+    """Characters before the place."""
+    single_line: bool = False
+
+
+def complete(
+    ctx: typer.Context,
+    *,
+    file: File,
+    print_: Print = False,
+    at: At = "",
+    single_line: SingleLine = False,
+    json: Json = False,
+    top: Top = 10,
+    max_tokens: MaxTokens = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+) -> None:
+    """Go on with a text, at its end or anywhere in it.
+
+    With --print the most probable continuation is written as it is made, without the
+    text itself, and ends with a newline; the file stays as it is. It ends where the
+    model ends, after --max-tokens, where the context is full, or with --single-line
+    at a newline. A word that is half typed is finished. A model that can read both
+    sides of a place does. Line endings are read as \\n, whatever the file has. Ctrl-C
+    stops it; a second one does not wait.
+
+    \b
+    Examples:
+      lmtui complete draft.txt --print
+      lmtui complete main.py --print --at 12:5 --single-line
+      printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
+      lmtui complete notes.md --print --json --top 3
+    """
+    if not (print_ or json):
+        raise LmtuiError("there is no screen to write on", "", "Give --print.")
+    settings = options.settings(ctx)
+    request = read_request(file, at, single_line=single_line)
+    greedy = SamplingSettings(temperature=0, max_tokens=max_tokens or MAX_TOKENS)
+    engine = engine_for(ctx, settings)
+    output = Output()
+    raise typer.Exit(go_on(engine, request, greedy, output, top=top if json else None))
+
+
+def read_request(file: str, at: str = "", *, single_line: bool = False) -> Request:
+    """The text and the place that the command line names.
+
+    Raises:
+        LmtuiError: the text can't be read, or has no such place.
+    """
+    place = positions.parsed(at) if at else None
+    text = _from_stdin() if file == STDIN else _from_file(file)
+    cursor = positions.offset_of(text, *place) if place else len(text)
+    return Request(text, cursor, single_line)
+
+
+def _from_stdin() -> str:
+    return endings.taken_off(read_stdin().removeprefix(_BOM))[0]
+
+
+def _from_file(name: str) -> str:
+    file = text_file.load(name)
+    if file.is_new:
+        hint = "Check the path; - reads stdin."
+        raise LmtuiError("there is no such file", name, hint)
+    return file.text
+
+
+def go_on(
+    engine: WritingEngine,
+    request: Request,
+    settings: SamplingSettings,
+    output: Output,
+    *,
+    top: int | None,
+) -> int:
+    """Write how the text goes on, as JSON with `top` alternatives or, for None, as
+    text; the exit code.
+
+    The first item is waited for before anything is written: where there is nothing to
+    continue, stdout stays empty.
+    """
+    view: View = TextView(output) if top is None else JsonView(output, top)
+    text, cursor = request.text, request.cursor
+    with stop_on_interrupt() as stop, meter("reading the text") as progress:
+        items = engine.go_on(
+            text,
+            cursor,
+            settings,
+            top=max(1, view.top),
+            single_line=request.single_line,
+            stop=stop,
+            progress=progress,
+        )
+        first = next(items)
+        progress.clear()
+        if top is not None:
+            read = engine.beginning(text, cursor, settings)
+            begun = {"typed": read.typed.decode("utf-8", "replace")}
+            output.event(start_event(engine.info, read.ids, begun, settings))
+        return write(first, items, view)

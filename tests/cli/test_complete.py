@@ -1,0 +1,217 @@
+"""`lmtui complete --print`: what comes out, and that the file stays as it is."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.cli.main import main
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Finish, SamplingSettings, Step
+from tests.cli.program import Result
+from tests.engine import tiny
+
+TEXT = "The quick brown fox jumps over the lazy dog.\nThe qui"
+START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "typed"]
+TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
+TOKEN += ["entropy", "sampled_prob", "top"]
+Program = Callable[..., Result]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A text that ends within a word."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+@pytest.fixture
+def program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Program:
+    """The program in this process, with a tiny random model."""
+
+    def run_here(*arguments: str, stdin: bytes = b"", engine: Any = None) -> Result:
+        piped = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdin", piped)
+        code = main(arguments, open_engine=lambda _: engine or tiny.engine())
+        return Result(code, *capsys.readouterr())
+
+    return run_here
+
+
+def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -> str:
+    """What the engine writes there, with a newline at the end."""
+    wanted = SamplingSettings(temperature=0, max_tokens=tokens)
+    place = len(text) if cursor is None else cursor
+    pieces = [item.piece for item in tiny.engine().go_on(text, place, wanted, **how)]
+    return "".join(pieces).removesuffix("\n") + "\n"
+
+
+def test_it_prints_the_continuation_alone_and_a_newline(
+    program: Program, file: Path
+) -> None:
+    done = program("complete", str(file), "--print")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == greedy(TEXT)
+
+
+def test_it_goes_on_where_it_is_told_to(program: Program, file: Path) -> None:
+    asked = ("complete", str(file), "--print", "--max-tokens", "7", "--at")
+    assert program(*asked, "1:13").out == greedy(TEXT, 12, 7)
+    assert program(*asked, "2:5").out == greedy(TEXT, 49, 7)
+    assert program(*asked, "2:8").out == greedy(TEXT, None, 7)
+
+
+def test_stdin_is_read_like_a_file(program: Program, file: Path) -> None:
+    asked = ("--print", "--max-tokens", "5")
+    raw = b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode()
+    file.write_bytes(raw)
+    expected = greedy(TEXT, None, 5)
+    assert program("complete", str(file), *asked).out == expected
+    assert program("complete", "-", *asked, stdin=raw).out == expected
+    at = (*asked, "--at", "2:4")
+    assert program("complete", "-", *at, stdin=raw).out == greedy(TEXT, 48, 5)
+
+
+def test_a_single_line_ends_at_a_newline_that_is_no_part_of_it(
+    program: Program, file: Path
+) -> None:
+    assert "\n" in greedy(TEXT)[:-1]
+    done = program("complete", str(file), "--print", "--single-line", "--json")
+    assert done.events[-1]["finish"] == "newline"
+    text = program("complete", str(file), "--print", "--single-line").out
+    assert text == greedy(TEXT, single_line=True)
+    assert text.count("\n") == 1
+    assert greedy(TEXT).startswith(text[:-1])
+
+
+def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
+    done = program("complete", str(file), "--json", "--top", "3", "--max-tokens", "6")
+    start, *tokens, end = done.events
+    assert list(start) == [*START, "sampling"]
+    assert start["typed"] == " qui"
+    assert start["sampling"]["temperature"] == 0
+    spelled = tiny.tokenizer().decode(start["prompt_ids"])
+    assert spelled + start["typed"] == TEXT
+    assert all(list(token) == TOKEN for token in tokens)
+    assert [token["index"] for token in tokens] == list(range(6))
+    assert {len(token["top"]) for token in tokens} == {3}
+    for token in tokens:
+        assert [row["cut"] for row in token["top"]] == [None, "g", "g"]
+        assert [row["sampled_prob"] for row in token["top"]] == [1, 0, 0]
+    assert (end["finish"], end["tokens"]) == ("length", 6)
+    assert end["logprob"] == pytest.approx(math.fsum(t["logprob"] for t in tokens))
+    assert end["prompt_tokens"] == len(start["prompt_ids"])
+    written = "".join(token["piece"] for token in tokens) + end["piece"]
+    assert written.removesuffix("\n") + "\n" == greedy(TEXT, None, 6)
+
+
+def test_the_file_is_never_changed(program: Program, file: Path) -> None:
+    before, beside = file.stat(), os.listdir(file.parent)
+    program("complete", str(file), "--print")
+    assert file.read_bytes() == TEXT.encode()
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    assert os.listdir(file.parent) == beside
+
+
+def test_a_full_context_ends_it(program: Program, file: Path) -> None:
+    small = tiny.engine(context=24)
+    asked = ("complete", str(file), "--json", "--max-tokens", "500")
+    end = program(*asked, engine=small).events[-1]
+    assert end["finish"] == "context"
+    assert end["tokens"] < 24
+
+
+class Interrupted:
+    """An engine during whose work Ctrl-C is pressed."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def go_on(self, *given: Any, **how: Any) -> Iterator[Step | Finish]:
+        for item in self._engine.go_on(*given, **how):
+            if isinstance(item, Step) and item.index == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+
+def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
+    asked = ("complete", str(file))
+    done = program(*asked, "--json", engine=Interrupted(tiny.engine()))
+    assert (done.code, done.err) == (130, "")
+    assert (done.events[-1]["finish"], done.events[-1]["tokens"]) == ("cancelled", 3)
+    plain = program(*asked, "--print", engine=Interrupted(tiny.engine()))
+    assert (plain.code, plain.out) == (130, greedy(TEXT, None, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "title"),
+    [
+        (b"a", [], "there is no screen to write on"),
+        (b"a", ["--print", "--at", "3"], "this is not a LINE:COL: 3"),
+        (b"a", ["--print", "--at", "0:1"], "there is no such line"),
+        (b"a", ["--print", "--at", "2:1"], "there is no such line"),
+        (b"a\nb", ["--print", "--at", "1:3"], "there is no such column"),
+        (b"a\0b", ["--print"], "this is a binary file"),
+        (b"a\xff", ["--print"], "the text is not valid UTF-8"),
+        (b"", ["--print"], "there is nothing to continue"),
+        (b"a b", ["--print", "--at", "1:1"], "there is nothing to continue"),
+        (b"a", ["--print", "--max-tokens", "0"], "max-tokens is out of range: 0"),
+        (b"a", ["--print", "--top", "-1"], "Invalid value for '--top'"),
+        (b"a", ["--print", "--temperature", "1"], "No such option: --temperature"),
+    ],
+)
+def test_bad_input_is_exit_2(
+    program: Program, file: Path, content: bytes, arguments: list[str], title: str
+) -> None:
+    file.write_bytes(content)
+    names = [str(file)]
+    if b"\xff" not in content and content and b"\0" not in content:
+        names.append("-")
+    for name in names:
+        done = program("complete", name, *arguments, stdin=content)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"error: {title}")
+        assert done.err.splitlines()[1].startswith("hint: ")
+
+
+def test_files_that_are_none_are_refused(program: Program, tmp_path: Path) -> None:
+    for name, title in (("", "this is a folder"), ("none", "there is no such file")):
+        done = program("complete", str(tmp_path / name), "--print")
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"error: {title}")
+
+
+@pytest.mark.real
+def test_the_capital_of_fran(default_home: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "lmtui",
+            "complete",
+            "-",
+            "--print",
+            "--max-tokens",
+            "4",
+        ],
+        input=b"The capital of Fran",
+        capture_output=True,
+        check=True,
+        env=os.environ | {"LMTUI_HOME": str(default_home)},
+    )
+    assert done.stdout == b"ce is Paris.\n"
