@@ -151,9 +151,9 @@ class Expecting:
         self._learn(known, states)
 
         def run(paths: list[Path]) -> list[Tensor]:
-            new = [path for path in paths if path not in known]
-            states = self._reader.states_after(context, new, stop=stop)
-            self._learn(known, dict(zip(new, states, strict=True)))
+            if new := [path for path in paths if path not in known]:
+                states = self._reader.states_after(context, new, stop=stop)
+                self._learn(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
         found = search(
@@ -164,7 +164,7 @@ class Expecting:
             known=known,
             top=top,
             least=least,
-            most_runs=self._effort.runs,
+            most_runs=self._effort.runs if self._reader.branches else 0,
         )
         self._kept[key] = found
         if len(self._kept) > _KEPT:

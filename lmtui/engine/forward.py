@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
@@ -25,6 +26,7 @@ from lmtui.errors import Cancelled, LmtuiError
 _LAYER_WORK = 2.5e10
 _MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
 _GPU_TOKENS = 2048
+_PROBE = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))  # any tokens, with the same first
 _BLOCK_BYTES = 64 * 2**20  # of float32 logits in memory at once while scoring
 
 
@@ -182,12 +184,23 @@ class Forward:
             return _checked(self.model(**asked).logits.float().cpu())
 
     @cached_property
-    def sees_all(self) -> bool:
-        """Whether every layer looks at all tokens, however far back, so that one mask
-        is that of all layers."""
+    def reads_trees(self) -> bool:
+        """Whether the states in a tree are those after its paths: not where a layer
+        looks back a limited way, nor where tokens are placed by their order."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        return kinds == {"full_attention"} and not getattr(config, "sliding_window", 0)
+        if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
+            return False
+        cache = DynamicCache()
+        tree = Tree.of([path[1:] for path in _PROBE])
+        try:
+            self.states(_PROBE[0][:1], cache)
+            found = self.head(self.states_in(tree, cache)[tree.places])
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+            return False
+        single = torch.cat([self.logits(path) for path in _PROBE])
+        difference = found.log_softmax(-1) - single.log_softmax(-1)
+        return float(difference.abs().max()) < 0.01
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32 on the CPU, of n states."""

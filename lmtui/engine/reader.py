@@ -287,22 +287,25 @@ class Reader:
         ids, since = [*context, *more], len(context) - 1
         return self._run(self._cache, ids, since, window=0, own=-1, stop=stop)
 
+    @property
+    def branches(self) -> bool:
+        """Whether several paths can be read after one context."""
+        return self._cache.fork(1) is not None
+
     def states_after(
         self, context: Sequence[int], paths: Sequence[Sequence[int]], *, stop: Stop
     ) -> list[Tensor]:
-        """States after a context (a token or more) and each of some paths. What the
-        cache holds stays.
+        """States after a context (a token or more) and each of some paths, where the
+        model `branches`. What the cache holds stays.
 
         Raises:
             Cancelled: `stop` answered True.
         """
         cache = self._cache
-        if not paths:
-            return []
         if cache.common(context) < len(context):
             cache.read(context, stop=stop)
-        if self._forward.sees_all and (forked := cache.fork(1, len(context))):
-            tree = Tree.of(paths)
+        if self._forward.reads_trees:
+            tree, forked = Tree.of(paths), cache.fork(1, len(context))
             return list(self._forward.states_in(tree, forked, stop=stop)[tree.places])
         found: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.size))

@@ -191,7 +191,7 @@ def test_paths_read_side_by_side(
         ]
     )
     found = [forward.states_after(paths, cache.fork(len(paths), held))]
-    if forward.sees_all:
+    if forward.reads_trees:
         tree = Tree.of(paths)
         found.append(forward.states_in(tree, cache.fork(1, held))[tree.places])
     for states in found:
@@ -209,5 +209,5 @@ def test_a_tree_has_shared_beginnings_once() -> None:
     assert (tree.ids, tree.depths) == ([5, 6, 7], [0, 1, 1])
     assert tree.places == [1, 0, 2, 1]
     assert tree.seen.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
-    families = {f: Forward(tiny.model(f)).sees_all for f in tiny.FAMILIES}
+    families = {f: Forward(tiny.model(f)).reads_trees for f in tiny.FAMILIES}
     assert families == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}

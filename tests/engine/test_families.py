@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
+from lmtui.engine.paths import Tree
 from lmtui.engine.score import score_rows
 from lmtui.engine.windows import Windows
 
@@ -118,3 +119,36 @@ def test_layers_that_are_never_asked_are_noticed() -> None:
     blocks = torch.cat(list(forward.all_logits(IDS)))
     close(blocks.log_softmax(-1), naive("opt", IDS))
     assert forward._decoder is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_head_makes_the_logits_of_the_states(family: str) -> None:
+    forward = Forward(model(family))
+    forward.chunk = 24
+    cache = PrefixCache(forward)
+    for ids in (IDS, IDS[:40], [*IDS[:30], 5]):
+        parts = list(cache.states(ids, len(ids) - 4, stop=lambda: False))
+        made = torch.cat([forward.head(states) for _, states in parts])
+        assert parts[0][0] <= len(ids) - 4
+        close(made.log_softmax(-1), naive(family, ids)[parts[0][0] :])
+
+
+TREES = {"opt", "granite", "mixtral"}
+PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_paths_are_read_side_by_side_where_that_is_possible(family: str) -> None:
+    forward = Forward(model(family))
+    cache = PrefixCache(forward)
+    cache.read(IDS)
+    assert forward.reads_trees == (family in TREES)
+    if cache.fork(1) is None:
+        return
+    single = torch.stack([naive(family, [*IDS[:50], *path])[-1] for path in PATHS])
+    states = forward.states_after(PATHS, cache.fork(len(PATHS), 50))
+    close(forward.head(states).log_softmax(-1), single)
+    if forward.reads_trees:
+        tree = Tree.of(PATHS)
+        states = forward.states_in(tree, cache.fork(1, 50))[tree.places]
+        close(forward.head(states).log_softmax(-1), single)

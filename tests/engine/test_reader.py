@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.boundary import TokenBytes, search
 from lmtui.engine.expecting import Effort
@@ -17,6 +19,7 @@ from lmtui.engine.local import LocalEngine
 from lmtui.engine.writing import Stretch
 from lmtui.errors import Cancelled
 from tests.engine import tiny
+from tests.engine.test_families import FAMILIES, SIZE
 
 SMALL = 48  # tokens of context, so that a short text has several windows
 WORDS = [
@@ -229,6 +232,32 @@ def test_known_numbers_outlive_their_states(monkeypatch: pytest.MonkeyPatch) -> 
         found = tokens(list(engine.heat(text, 0, len(text))))
         assert [t.logprob for t in found[1:]] == pytest.approx(expected[1:], abs=1e-4)
     assert len(engine._expecting._reader._states) <= 70
+
+
+def test_the_context_is_never_exceeded() -> None:
+    most = tiny.model("gpt2").config.max_position_embeddings
+    engine = tiny.engine("gpt2")
+    text = TEXT * 60
+    spans = engine.encode(text).spans
+    for index in range(most - 3, most + 2):
+        typed = text[: spans[index][1]] + "zqzqzqzqzqzq"
+        expectation = engine.expect(typed, len(typed))
+        assert expectation.distribution is not None
+        assert expectation.window[1] - expectation.window[0] <= most
+
+
+def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
+    config = AutoConfig.for_model(
+        "mamba2", **(SIZE | FAMILIES["mamba2"] | {"vocab_size": 400})
+    )
+    made = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    engine = LocalEngine(replace(tiny.loaded(), model=made))
+    text = TEXT + "qu"
+    for cursor in (len(text), len(TEXT), 20):
+        assert engine.expect(text, cursor).distribution is not None
+        heat = tokens(list(engine.heat(text, 0, len(text))))
+        expected = scored(engine, text)
+        assert [t.logprob for t in heat[1:]] == pytest.approx(expected[1:], abs=1e-4)
 
 
 @given(text=texts, place=st.floats(0, 1))
