@@ -242,6 +242,7 @@ class WritingEngine(Engine, Protocol):
         go on greedily.
 
         Raises:
+            LmtuiError: there is nothing to continue.
             Cancelled: `stop` answered True.
         """
 
