@@ -132,6 +132,29 @@ async def test_a_place_and_a_selection_can_be_gone_to() -> None:
         assert on.editor.selection_indexes == (14, 14)
 
 
+async def test_the_edges_of_the_text_are_a_key_away() -> None:
+    async with editing("one\ntwo\nthree") as on:
+        await on.press("down", "ctrl+end")
+        assert on.editor.cursor_index == 13
+        await on.press("ctrl+home")
+        assert on.editor.cursor_index == 0
+        await on.press("right", "ctrl+shift+end")
+        assert on.editor.selection_indexes == (1, 13)
+
+
+async def test_a_letter_with_alt_is_none() -> None:
+    """A terminal sends the letter along, which a test's key press does not."""
+    async with editing("") as on:
+        for key in ("n", "p", "x"):
+            on.editor.post_message(events.Key(f"alt+{key}", key))
+        await on.press("a")
+        assert on.editor.text == "a"
+        assert on.posted(GhostEditor.AlternativeRequested) == [
+            GhostEditor.AlternativeRequested(1),
+            GhostEditor.AlternativeRequested(-1),
+        ]
+
+
 async def test_a_paste_is_one_step_with_newlines_only() -> None:
     async with editing("ab", 1) as on:
         on.editor.post_message(events.Paste("1\r2\r\n3\ud800"))

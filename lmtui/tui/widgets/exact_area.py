@@ -30,6 +30,7 @@ from lmtui.tui.widgets.line_document import Change, LineDocument
 from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, pieces_of
 from lmtui.tui.widgets.styled_lines import rendered
 from lmtui.tui.widgets.syntax_parts import SyntaxParts, syntax_document
+from lmtui.tui.widgets.text_edges import TextEdges
 
 _STEPS = 10_000
 """How many steps can be undone."""
@@ -39,7 +40,7 @@ _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
-class ExactArea(TextArea):
+class ExactArea(TextEdges):
     """A text area for whole files. A subclass says what is laid over the text."""
 
     DEFAULT_CSS = """
@@ -198,7 +199,9 @@ class ExactArea(TextArea):
     async def _on_key(self, event: events.Key) -> None:
         """Do what a key is bound to here at once: left to Textual, it would happen
         after the letters that were typed behind it."""
-        if event.is_printable:
+        if event.key.startswith("alt+"):
+            event.prevent_default()  # it comes with its letter, but is none
+        elif event.is_printable:
             return
         active = self.screen.active_bindings.get(event.key)
         if active is None or active.node is not self:
