@@ -1,4 +1,4 @@
-"""`lmtui complete`: go on with a text where a cursor would be.
+"""`lmtui complete`: the editor; with --print, go on with a text where a cursor is.
 
 Owns which text and which place a request means. Knows the engine only through its
 port, and never writes to the file. Places count in the text with `\\n` alone for a
@@ -7,11 +7,12 @@ line ending, and so reads the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui import recent
 from lmtui.cli import options
 from lmtui.cli.answers import JsonView, TextView, View, start_event, write
 from lmtui.cli.interrupt import stop_on_interrupt
@@ -19,12 +20,18 @@ from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output
 from lmtui.cli.reading import STDIN, read_stdin
+from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.edit import endings, positions, text_file
+from lmtui.engine.ghost import GhostRules
 from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.settings import Settings
 
-MAX_TOKENS = 48
+if TYPE_CHECKING:
+    from lmtui.tui.writing_options import Writing
+
+_TOKENS = GhostRules().max_tokens
 _BOM = "\ufeff"
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is stdin.")]
@@ -35,8 +42,8 @@ At = Annotated[
     str,
     typer.Option(
         metavar="LINE:COL",
-        help="Where to go on, counted from 1, columns in characters; unset is the "
-        "end of the text.",
+        help="Where the cursor is, counted from 1, columns in characters; unset is "
+        "the end of the text for --print, the beginning in the editor.",
         show_default=False,
     ),
 ]
@@ -56,7 +63,8 @@ MaxTokens = Annotated[
     typer.Option(
         "--max-tokens",
         metavar="N",
-        help=f"Stop after this many tokens; unset is {MAX_TOKENS}.",
+        help=f"Stop after this many tokens; unset is {_TOKENS}, or what the settings "
+        "say.",
         show_default=False,
     ),
 ]
@@ -87,8 +95,15 @@ def complete(
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     context: options.Context = None,
+    theme: options.Theme = None,
+    no_color: options.NoColor = False,
 ) -> None:
-    """Go on with a text, at its end or anywhere in it.
+    """Write with the model: an editor that shows what it expects at every key.
+
+    Beside the text stands the distribution at the cursor; behind the cursor, as a
+    ghost, how the model would go on: Tab takes it. F3 shades every word by how
+    surprising it was, F8 goes to the surprises, F7 offers other words; F1 lists all
+    keys. Only Ctrl+S writes the file; unsaved text survives a crash.
 
     With --print the most probable continuation is written as it is made, without the
     text itself, and ends with a newline; the file stays as it is. It ends where the
@@ -99,16 +114,27 @@ def complete(
 
     \b
     Examples:
+      lmtui complete draft.txt
+      lmtui complete draft.txt --at 12:5
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
       lmtui complete notes.md --print --json --top 3
     """
-    if not (print_ or json):
-        raise LmtuiError("there is no screen to write on", "", "Give --print.")
     settings = options.settings(ctx)
+    most = max_tokens or settings.ghost_tokens
+    if not (print_ or json):
+        writing = read_writing(file, at, replace(settings, ghost_tokens=most))
+        open_screen(
+            settings,
+            first="complete",
+            writing=writing,
+            no_color=no_color,
+            open_engine=ctx.obj,
+        )
+        return
     request = read_request(file, at, single_line=single_line)
-    greedy = SamplingSettings(temperature=0, max_tokens=max_tokens or MAX_TOKENS)
+    greedy = SamplingSettings(temperature=0, max_tokens=most)
     engine = engine_for(ctx, settings)
     output = Output()
     raise typer.Exit(go_on(engine, request, greedy, output, top=top if json else None))
@@ -124,6 +150,34 @@ def read_request(file: str, at: str = "", *, single_line: bool = False) -> Reque
     text = _from_stdin() if file == STDIN else _from_file(file)
     cursor = positions.offset_of(text, *place) if place else len(text)
     return Request(text, cursor, single_line)
+
+
+def read_writing(name: str, at: str, settings: Settings) -> Writing:
+    """What the command line names, to be edited; a file that does not exist is new.
+
+    Raises:
+        LmtuiError: there is no screen, or it is no text file, or has no such place.
+    """
+    if not is_interactive():
+        raise LmtuiError("there is no screen to write on", "", "Give --print.")
+    if name == STDIN:
+        raise LmtuiError("the editor needs a file", "", "Give a name, or --print.")
+    from lmtui.edit import recovery
+    from lmtui.tui.writing_options import Writing
+
+    place = positions.parsed(at) if at else (1, 1)
+    file = text_file.load(name)
+    cursor = positions.offset_of(file.text, *place)
+    if not file.is_new:
+        recent.remember([name])
+    return Writing(
+        file,
+        cursor,
+        recovery.find(file.path),
+        rules=settings.ghost_rules,
+        delay=settings.ghost_delay,
+        surprise_bits=settings.surprise_bits,
+    )
 
 
 def _from_stdin() -> str:
