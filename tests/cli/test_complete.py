@@ -111,6 +111,7 @@ def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
         assert [row["cut"] for row in token["top"]] == [None, "g", "g"]
         assert [row["sampled_prob"] for row in token["top"]] == [1, 0, 0]
     assert (end["finish"], end["tokens"]) == ("length", 6)
+    assert start["sampling"]["seed"] == end["seed"]
     assert end["logprob"] == pytest.approx(math.fsum(t["logprob"] for t in tokens))
     assert end["prompt_tokens"] == len(start["prompt_ids"])
     written = "".join(token["piece"] for token in tokens) + end["piece"]
