@@ -134,7 +134,7 @@ def complete(
         )
         return
     request = read_request(file, at, single_line=single_line)
-    greedy = SamplingSettings(temperature=0, max_tokens=most)
+    greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most)
     engine = engine_for(ctx, settings)
     output = Output()
     raise typer.Exit(go_on(engine, request, greedy, output, top=top if json else None))
