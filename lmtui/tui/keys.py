@@ -27,6 +27,7 @@ from lmtui.text import visible_line
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted({key.value.rpartition("+")[2] for key in Keys} | {"plus", "minus"})
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
+_SHOWN_AS = {"ctrl+@": "Ctrl+Space"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
           "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
@@ -108,6 +109,8 @@ def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
 
 def key_display(key: str) -> str:
     """A key as people write it: `Ctrl+R`, `Esc`, `[`."""
+    if key in _SHOWN_AS:
+        return _SHOWN_AS[key]
     *modifiers, name = key.split("+")
     character = key_to_character(name)
     if character is None or not character.isprintable() or character == " ":
