@@ -80,9 +80,7 @@ class LmtuiApp(PreferencesApp):
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
-        self.install_screen(
-            StartScreen(recent_files), "start"
-        )
+        self.install_screen(StartScreen(recent_files), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None
         if writing is not None:
