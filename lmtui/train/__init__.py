@@ -1,0 +1,1 @@
+"""Adapting a model to a user's own notes: reading, training, judging the result."""
