@@ -50,6 +50,18 @@ def models_folder() -> Path:
     return _folder("models", lambda app: platformdirs.user_data_path(app) / "models")
 
 
+def adapters_folder() -> Path:
+    """What was learned: an adapter a folder."""
+    return _folder(
+        "adapters", lambda app: platformdirs.user_data_path(app) / "adapters"
+    )
+
+
+def runs_folder() -> Path:
+    """Training that is not finished; beside the adapters, so that one can be moved."""
+    return _folder("runs", lambda app: platformdirs.user_data_path(app) / "runs")
+
+
 def data_folder() -> Path:
     """What the user told the program to remember."""
     return _folder("data", platformdirs.user_data_path)
