@@ -20,8 +20,14 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.writing import Expectation, Following, Replacement, Stretch
-from lmtui.errors import Cancelled
+from lmtui.engine.writing import (
+    Beginning,
+    Expectation,
+    Following,
+    Replacement,
+    Stretch,
+)
+from lmtui.errors import Cancelled, LmtuiError
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine, no_stop
 
@@ -71,6 +77,14 @@ class FakeWriter(FakeEngine):
             part = wanted[first : first + _PART]
             yield Stretch(tuple(tokens[i] for i in part), tuple(spans[i] for i in part))
 
+    def beginning(
+        self, text: str, cursor: int, settings: SamplingSettings
+    ) -> Beginning:
+        """The bytes before the cursor."""
+        if not cursor:
+            raise LmtuiError("there is nothing to continue", "the text is empty")
+        return Beginning(tuple(text[:cursor].encode()), b"")
+
     def go_on(
         self,
         text: str,
@@ -84,8 +98,7 @@ class FakeWriter(FakeEngine):
     ) -> Iterator[Step | Finish]:
         """The next scripted answer and an end token."""
         self.calls.append(("go_on", (text, cursor)))
-        before = text[:cursor]
-        prompt = Prompt(tuple(before.encode()), before)
+        prompt = Prompt(self.beginning(text, cursor, settings).ids, text[:cursor])
         return self.generate(
             prompt,
             settings,

@@ -1,6 +1,6 @@
 """The program with a scripted engine, as a process: `child.py SCRIPT ARGUMENTS…`.
 
-SCRIPT is JSON: `engine` holds FakeEngine's fields, `interrupt` how often Ctrl-C is
+SCRIPT is JSON: `engine` holds FakeWriter's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
 engine fail in an unforeseen way, `missing` is why there is no model at all.
 """
@@ -14,12 +14,14 @@ import sys
 from typing import Any
 
 from lmtui.cli.main import main
+from lmtui.engine.ghost import Ghost, GhostEnd
+from lmtui.engine.writing import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
-from tests.fakes import FakeEngine
+from tests.fake_writing import FakeWriter
 
 
-def open_fake(settings: Settings, script: dict[str, Any]) -> FakeEngine:
+def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     """The engine that the script describes."""
 
     def press(index: int) -> None:
@@ -29,9 +31,12 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeEngine:
 
     if missing := script.get("missing"):
         raise LmtuiError("there is no such model", missing, "Name another.")
-    engine = FakeEngine(**script.get("engine", {}), on_token=press)
+    fields = dict(script.get("engine", {}))
+    others = [Ghost(text, GhostEnd.STOP) for text in fields.pop("others", ())]
+    words = [Replacement(*each) for each in fields.pop("words", ())]
+    engine = FakeWriter(**fields, others=others, words=words, on_token=press)
     if flood := script.get("flood"):
-        engine = FakeEngine([["x" * 8000] * flood])
+        engine = FakeWriter([["x" * 8000] * flood])
     if script.get("bug"):
         engine.error = RuntimeError(script["bug"])
     return engine
