@@ -15,8 +15,8 @@ from typing import Any
 
 from lmtui import config_file, paths
 from lmtui.errors import LmtuiError
+from lmtui.sections.setting import PREFIX, Kind
 from lmtui.settings import (
-    PREFIX,
     Origin,
     Settings,
     Value,
@@ -31,6 +31,13 @@ from lmtui.settings import (
 
 _NOT_SETTINGS = {"LMTUI_HOME"}
 _KEYS = "keys"
+_KINDS: Mapping[Kind, str] = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+_YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
 def load(
@@ -70,7 +77,7 @@ def remember(name: str, value: str, *, file: Path | None = None) -> None:
 def _from_flags(flags: Mapping[str, Value]) -> Iterable[tuple[str, Any]]:
     for name, value in flags.items():
         if value is not None:
-            yield name, (value, Origin("flag", flag(name)))
+            yield name, (value, Origin("flag", flag(name) or ""))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
@@ -93,10 +100,10 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
 
 
 def _parse(name: str, text: str, place: str) -> Value:
-    kind = item(name).metadata["kind"]
+    kind: Kind = item(name).metadata["kind"]
     try:
-        return kind(text.strip())  # type: ignore[no-any-return]
-    except ValueError:
+        return _YES_OR_NO[text.strip().lower()] if kind is bool else kind(text.strip())
+    except (ValueError, KeyError):
         raise _not_a(kind, name, repr(text), place) from None
 
 
@@ -150,18 +157,14 @@ def _typed(name: str, value: object, file: Path) -> Value:
         return float(value)
     if type(value) is kind:
         return value  # type: ignore[return-value]
-    raise _not_a(kind, key(name), repr(value), str(file))
+    raise _not_a(kind, name, repr(value), str(file), shown=key(name))
 
 
-def _not_a(kind: type, name: str, written: str, place: str) -> LmtuiError:
-    kinds = {str: "text in quotes", int: "a whole number", float: "a number"}
-    return LmtuiError(
-        f"{name} is not {kinds[kind]}", f"{written} in {place}", f"{_manual(name)}"
-    )
-
-
-def _manual(name: str) -> str:
-    return meaning(name.rpartition(".")[2])
+def _not_a(
+    kind: Kind, name: str, written: str, place: str, *, shown: str = ""
+) -> LmtuiError:
+    title = f"{shown or name} is not {_KINDS[kind]}"
+    return LmtuiError(title, f"{written} in {place}", meaning(name))
 
 
 def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:

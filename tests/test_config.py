@@ -11,6 +11,7 @@ from lmtui.config import load, remember
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.settings import Origin, Settings
+from lmtui.train.settings import TrainSettings
 from lmtui.tui import themes
 
 
@@ -100,6 +101,13 @@ def test_an_unknown_key_is_named_with_the_closest(
         ("[sampling]\ntemperature = -1", "temperature is out of range"),
         ("[sampling]\ntop_p = 2", "top-p is out of range"),
         ("[sampling]\ntemperature = nan", "temperature is out of range"),
+        ("[finetune]\nrank = 1.5", "finetune.rank is not a whole number"),
+        ("[finetune]\nrank = 0", "rank is out of range"),
+        ("[finetune]\nlr = 2", "lr is out of range"),
+        ("[finetune]\nstrict = 1", "finetune.strict is not true or false"),
+        ("[finetune]\nmethod = 'dora'", "method is unknown"),
+        ("[finetune]\nfront_matter = 'hide'", "front_matter is unknown"),
+        ("[finetune]\ndtype = 'float16'", "dtype is unknown"),
         ("sampling = 3", "unknown key in the settings"),
         ("[model]\nname = 3", "unknown key in the settings"),
     ],
@@ -129,6 +137,7 @@ def test_a_folder_in_the_place_of_the_file(file: Path) -> None:
         ("LMTUI_TOP_K", "many", "top_k is not a whole number"),
         ("LMTUI_TEMPERATURE", "-1", "temperature is out of range"),
         ("LMTUI_TEMPERATURE", "inf", "temperature is out of range"),
+        ("LMTUI_FINETUNE_STRICT", "maybe", "finetune_strict is not true or false"),
         ("LMTUI_TEMPERTURE", "1", "unknown environment variable"),
     ],
 )
@@ -242,3 +251,22 @@ def test_a_suggestion_keeps_within_bounds(tmp_path: Path, line: str) -> None:
     file.write_text(f"[complete]\n{line}\n")
     with pytest.raises(LmtuiError, match="out of range"):
         load(environment={}, file=file)
+
+
+def test_training_is_set_like_everything_else(file: Path) -> None:
+    file.write_text("[finetune]\nepochs = 1\nseed = 5\nstrict = true\nlr = 0.01\n")
+    environment = {"LMTUI_FINETUNE_SEED": "6", "LMTUI_FINETUNE_STRICT": "False"}
+    settings = load({"finetune_lr": 0.02}, environment=environment, file=file)
+    assert settings.training == TrainSettings(epochs=1.0, seed=6, lr=0.02)
+    assert settings.seed is None
+    assert settings.origin("finetune_lr") == Origin("flag", "--lr")
+
+
+def test_every_setting_of_a_training_can_be_set() -> None:
+    names = [name for name in fields.names() if name.startswith("finetune_")]
+    own = [name.removeprefix("finetune_") for name in names]
+    assert sorted(own) == sorted(TrainSettings.__slots__)
+    assert [fields.key(name) for name in names] == [f"finetune.{name}" for name in own]
+    assert Settings().training == TrainSettings()
+    assert fields.variable("finetune_max_file_mb") == "LMTUI_FINETUNE_MAX_FILE_MB"
+    assert fields.flag("finetune_max_file_mb") == "--max-file-mb"

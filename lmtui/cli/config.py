@@ -62,7 +62,7 @@ def _write_json(settings: Settings, output: Output) -> None:
                 "value": getattr(settings, name),
                 "source": origin.source,
                 "place": origin.place,
-                "flag": fields.flag(name) if fields.has_flag(name) else None,
+                "flag": fields.flag(name),
                 "variable": fields.variable(name),
                 "meaning": fields.meaning(name),
             }
@@ -119,5 +119,7 @@ def _write_manual(settings: Settings, output: Output) -> None:
 def _headline(settings: Settings, name: str) -> str:
     value = getattr(settings, name)
     shown = "unset" if value is None else visible_line(str(value))
+    if isinstance(value, bool):
+        shown = shown.lower()  # as the file has it
     origin = settings.origin(name)
     return f"{fields.key(name)} = {shown}    ({visible_line(origin.place)})"

@@ -17,7 +17,7 @@ from lmtui.settings import Settings, flag, meaning, names
 
 def _option(name: str, metavar: str, panel: str) -> Any:
     return typer.Option(
-        flag(name),
+        flag(name) or "",
         metavar=metavar,
         help=meaning(name),
         show_default=False,

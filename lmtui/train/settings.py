@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from lmtui.errors import LmtuiError
 
@@ -78,6 +78,9 @@ class TrainSettings:
             _require(name, value is None or value >= 1, self, "Give at least 1.")
         for name in ("epochs", "clip", "max_file_mb"):
             _require(name, 0 < getattr(self, name) < 1e9, self, "Give more than 0.")
+        for name, choices in _CHOICES.items():
+            known = getattr(self, name) in choices
+            _require(name, known, self, f"Give {' or '.join(choices)}.", "is unknown")
         _require("block", self.block >= 8, self, "Give at least 8.")
         _require("lr", self.lr is None or 0 < self.lr < 1, self, "Give 0.0002, say.")
         _require("warmup", 0 <= self.warmup <= 1, self, "Give a share from 0 to 1.")
@@ -89,6 +92,19 @@ class TrainSettings:
         return LEARNING_RATES[self.method] if self.lr is None else self.lr
 
 
-def _require(name: str, holds: bool, settings: TrainSettings, hint: str) -> None:
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "method": get_args(Method),
+    "front_matter": get_args(FrontMatter),
+    "dtype": ("auto", "float32", "bfloat16"),
+}
+
+
+def _require(
+    name: str,
+    holds: bool,
+    settings: TrainSettings,
+    hint: str,
+    wrong: str = "is out of range",
+) -> None:
     if not holds:
-        raise LmtuiError(f"{name} is out of range", f"{getattr(settings, name)}", hint)
+        raise LmtuiError(f"{name} {wrong}", f"{getattr(settings, name)}", hint)
