@@ -46,8 +46,10 @@ def assert_harmless(written: bytes) -> str:
 
 
 def assert_alive(terminal: Terminal) -> None:
-    """Keys are still answered, and the way out is open."""
-    terminal.ask(b"zqx", "zqx")
+    """What is pasted arrives, drawn at once, and the way out is open."""
+    since = len(terminal.written)
+    terminal.paste("zqx")
+    terminal.until("zqx", since=since)
     assert terminal.leave() == 0
 
 
@@ -76,7 +78,8 @@ def test_whoever_says_it_it_is_only_drawn(home: Path, tmp_path: Path) -> None:
             terminal.type(key)
         terminal.ask(b"\x1b", MESSAGE)
         terminal.ask(b"\x1b[A", "PASTED")
-        terminal.ask(F1, "backslash")
+        terminal.ask(F1, "Esc closes")
+        terminal.ask(b"\x1b", "PASTED" + " " * 60)  # which the help has lain on
         assert_alive(terminal)
     text = assert_harmless(terminal.written)
     assert "␛]52;c;QUFB␇" in text
