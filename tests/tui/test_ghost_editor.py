@@ -140,6 +140,8 @@ async def test_the_edges_of_the_text_are_a_key_away() -> None:
         assert on.editor.cursor_index == 0
         await on.press("right", "ctrl+shift+end")
         assert on.editor.selection_indexes == (1, 13)
+        await on.press("alt+a")
+        assert on.editor.selection_indexes == (0, 13)
 
 
 async def test_a_letter_with_alt_is_none() -> None:

@@ -43,6 +43,10 @@ class CompleteScreen(GhostingScreen):
     """Editor and panel, the lines about the text, bars and status."""
 
     CSS_PATH = "complete.tcss"
+    HELP = """\
+Ctrl+Z undoes and Ctrl+Y does again; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste;
+Shift selects with every key that moves. Only Ctrl+S writes the file.
+"""
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,

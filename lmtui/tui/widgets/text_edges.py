@@ -1,4 +1,4 @@
-"""The keys to the beginning and the end of a text, which Textual's text area lacks.
+"""The keys to the edges of a text, and for all of it, which the text area lacks.
 
 Owns nothing but the way there.
 """
@@ -26,6 +26,8 @@ class TextEdges(TextArea):
         Binding("ctrl+shift+end", "text_edge('end', True)", "Select to end",
                 show=False, id="editor.select-end",
                 tooltip="Select up to the end of the text"),
+        Binding("alt+a", "select_all", "Select all", show=False,
+                id="editor.select-all", tooltip="Select the whole text"),
     ]  # fmt: skip
 
     def action_text_edge(self, edge: str, select: bool = False) -> None:
