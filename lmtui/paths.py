@@ -132,7 +132,7 @@ def write_atomically(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _take_after(model: Path, file: Path) -> None:
@@ -152,7 +152,7 @@ def _take_after(model: Path, file: Path) -> None:
             file.chmod(mode & 0o777)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Let a rename reach the disk; not every file system can be asked to."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

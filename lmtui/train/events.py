@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from types import GenericAlias
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from lmtui.text import safe_json
+
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
 """All steps done; nothing more was won; stopped on request; broken off; not begun."""
 
@@ -200,7 +202,12 @@ _KINDS: Mapping[str, type[Any]] = {kind.name: kind for kind in get_args(Event)}
 
 def to_json(event: Event) -> str:
     """An event as one line of JSON, without its newline."""
-    return json.dumps({"event": event.name, **_plain(event)}, ensure_ascii=False)
+    return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
+
+
+def to_fields(event: Event) -> dict[str, Any]:
+    """An event as a JSON object."""
+    return {"event": event.name, **_plain(event)}
 
 
 def from_json(line: str) -> Event | None:
@@ -216,7 +223,7 @@ def from_json(line: str) -> Event | None:
 
 def read_events(text: str) -> Iterator[Event]:
     """The events of a whole file; lines that are none are left out."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a text of an event may hold other line ends
         if (event := from_json(line)) is not None:
             yield event
 

@@ -1,0 +1,324 @@
+"""The process that trains, seen from the one that shows it.
+
+Owns how the worker is started, told what to do and listened to, and what is said when
+it dies without a last word. It has a session of its own, so that no key reaches it but
+through here; where this process goes away, its commands end, and it stops by itself.
+Nothing here waits but `wait`. Knows no torch, no terminal and no screen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO, Literal
+
+import lmtui
+from lmtui import busy, paths
+from lmtui.errors import LmtuiError
+from lmtui.train import run_folder
+from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
+from lmtui.train.request import Request, require_safe_name, versions
+from lmtui.train.run_folder import RunFolder
+
+COMMAND = (sys.executable, "-P", "-m", "lmtui.train")
+"""What starts the worker, but for its arguments. Without -P, Python files among the
+notes could take the place of modules where it starts in their folder."""
+
+GRACE = 1.0
+"""Seconds that a worker has to leave at once before it is killed."""
+
+_TAIL = 12  # lines of the log that are quoted
+_MOST = 2000  # characters of them
+
+
+def resume_command(name: str) -> str:
+    """What to type to go on with a training."""
+    return f"lmtui finetune --resume --name {name}"
+
+
+def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
+    """The request as it can be started: that of before where it is resumed.
+
+    Raises:
+        LmtuiError: its name is taken, or can't be one; there is nothing to resume.
+    """
+    name = request.name
+    require_safe_name(name)
+    run = RunFolder.named(name)
+    if run.in_use:
+        raise run_folder.in_use(name)
+    step = run.last_checkpoint
+    if resume:
+        if step is None:
+            raise nothing_to_resume(name)
+        stored = run.read_request()
+        overwrite = overwrite or stored.overwrite
+        request = replace(stored, name=name, force=request.force)
+    elif step is not None and not overwrite:
+        raise LmtuiError(
+            "a training of this name is not finished",
+            f"{name}, at step {step:,}",
+            f"Go on with it: {resume_command(name)}; or give --overwrite, or another "
+            "--name.",
+        )
+    if (paths.adapters_folder() / name).exists() and not overwrite:
+        raise LmtuiError(
+            "there is an adapter of this name",
+            name,
+            "Give another --name, or --overwrite to replace it.",
+        )
+    return replace(request, overwrite=overwrite)
+
+
+def nothing_to_resume(name: str = "") -> LmtuiError:
+    """The error for a training that can't be gone on with, because there is none."""
+    names = ", ".join(run.name for run in run_folder.unfinished())
+    return LmtuiError(
+        "there is nothing to resume",
+        f"{name} has no checkpoint" if name else "",
+        f"Name one of these with --name: {names}" if names else "Begin with the notes.",
+    )
+
+
+def history(folder: Path) -> list[Event]:
+    """What earlier parts of the training in a run folder told, as far as it counts."""
+    return RunFolder(folder).history()
+
+
+class Training:
+    """A worker at work. Any thread may call it; one at a time is answered."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        process: subprocess.Popen[bytes],
+        events: BinaryIO,
+        *,
+        log_from: int,
+        until_over: ExitStack,
+    ) -> None:
+        self._run = run
+        self._process = process
+        self._events = events  # open: at the end its folder goes away
+        self._log_from = log_from  # bytes of the log that others wrote
+        self._until_over = until_over
+        self._half_line = b""
+        self._lock = Lock()
+        self._stops = 0
+        self._leave_by = float("inf")
+        self._step = 0
+        self._failed = False
+        self._ended = False
+
+    @classmethod
+    def start(
+        cls,
+        request: Request,
+        *,
+        resume: bool = False,
+        plan_only: bool = False,
+        go: bool = False,
+        command: Sequence[str] | None = None,
+    ) -> Training:
+        """Start the worker, with a request that was prepared.
+
+        With `go` it does not wait after the plan; with `plan_only` it ends there, and
+        nothing is kept.
+
+        Raises:
+            LmtuiError: its folder can't be written, or it can't be started.
+        """
+        with ExitStack() as stack:
+            folder = RunFolder.named(request.name)
+            if plan_only:
+                runs = paths.ensure_folder(paths.runs_folder())
+                folder = RunFolder(stack.enter_context(paths.scratch_folder(runs)))
+            elif not resume:
+                folder.remove()
+            known = request.versions if resume else versions()
+            folder.write_request(replace(request, versions=known))
+            options = {"--resume": resume, "--plan-only": plan_only, "--go": go}
+            given = [option for option, on in options.items() if on]
+            stack.enter_context(busy.using(f"{busy.TRAINING} {request.name}"))
+            events = stack.enter_context(folder.new_events())
+            log_from = _size(folder.log_file)
+            process = _start([*(command or COMMAND), str(folder.path), *given], folder)
+            until_over = stack.pop_all()
+            return cls(
+                folder, process, events, log_from=log_from, until_over=until_over
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._run.path
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives. What it told last may not be polled yet."""
+        return self._process.poll() is None
+
+    def poll(self) -> list[Event]:
+        """What it told since the last call; its last event is always an `End`.
+
+        A line that is half written waits for its end. A process that died without a
+        last word is told as `Failed`, and one that was made to leave as stopped.
+        """
+        with self._lock:
+            if time.monotonic() > self._leave_by:
+                self._kill()
+            over = not self.running  # asked first: what it told last is read then
+            events = self._read()
+            if over and not self._ended:
+                events += self._last_words()
+                self._ended = True
+            if over:
+                self._clean_up()
+            return events
+
+    def go(self) -> None:
+        """Begin with what was planned."""
+        self._tell("go")
+
+    def pause(self) -> None:
+        """Wait before the next step."""
+        self._tell("pause")
+
+    def resume(self) -> None:
+        """Go on."""
+        self._tell("resume")
+
+    def stop(self) -> None:
+        """Finish the step, save and end; the second time, leave at once."""
+        self._tell("stop")
+        with self._lock:
+            self._stops += 1
+            if self._stops == 2:
+                self._leave_by = time.monotonic() + GRACE
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the process to end; whether it has."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _tell(self, command: Literal["go", "pause", "resume", "stop"]) -> None:
+        assert self._process.stdin is not None
+        try:
+            with self._lock:
+                self._process.stdin.write(f"{command}\n".encode())
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            pass  # it is over: that is told by `poll`
+
+    def _kill(self) -> None:
+        """End the worker and what it may have started."""
+        self._leave_by = float("inf")
+        if self.running:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> list[Event]:
+        if self._events.closed:
+            return []
+        *lines, self._half_line = (self._half_line + self._events.read()).split(b"\n")
+        found = (from_json(line.decode("utf-8", "replace")) for line in lines)
+        events = [event for event in found if event is not None]
+        for event in events:
+            self._note(event)
+        return events
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Start():
+                self._step = event.resumed_from or 0
+            case Step() | Saved():
+                self._step = event.step
+            case Failed():
+                self._failed = True
+            case End():
+                self._ended = True
+
+    def _last_words(self) -> list[Event]:
+        """What a process would have told that ended without doing so."""
+        if self._stops >= 2:
+            return [End("stopped", self._run.last_checkpoint or 0)]
+        end = End("failed", self._step)
+        if self._failed:
+            return [end]
+        self._failed = True
+        detail = "\n".join(filter(None, (self._how_it_ended(), self._log_tail())))
+        hint = f"All that it wrote is in {self._run.log_file}."
+        if self._run.last_checkpoint is not None:
+            hint = f"Go on from the last checkpoint: {resume_command(self._run.name)}"
+        return [Failed("the training broke off", detail, hint), end]
+
+    def _clean_up(self) -> None:
+        """Leave nothing that is of no use: without a checkpoint, only a failure is."""
+        self._until_over.close()
+        if not self._failed and self._run.last_checkpoint is None:
+            self._run.remove()
+
+    def _how_it_ended(self) -> str:
+        code = self._process.returncode
+        if code == -signal.SIGKILL:
+            return "the system killed it, which it does when memory runs out"
+        if code < 0:
+            return f"it was ended by {signal.Signals(-code).name}"
+        return f"it ended with code {code}"
+
+    def _log_tail(self) -> str:
+        try:
+            with self._run.log_file.open("rb") as file:
+                file.seek(max(self._log_from, _size(self._run.log_file) - 4 * _MOST))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        return "\n".join(lines[-_TAIL:])[-_MOST:]
+
+
+def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
+    """The worker's process, whose commands end with this process."""
+    try:
+        with run.log_file.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": _path()},
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise LmtuiError(
+            "the training can't be started",
+            f"{command[0]} ({error.strerror})",
+            "Install the program again, or free some memory.",
+        ) from error
+
+
+def _path() -> str:
+    """Where the worker looks for modules: first where this program is."""
+    ours = str(Path(lmtui.__file__).parents[1])
+    return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

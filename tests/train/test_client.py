@@ -1,0 +1,395 @@
+"""The worker from outside: started, told, listened to, and however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui import busy, paths
+from lmtui.errors import LmtuiError
+from lmtui.train import client
+from lmtui.train.client import Training, history, prepare
+from lmtui.train.events import (
+    End,
+    Eval,
+    Event,
+    Failed,
+    Paused,
+    Plan,
+    Saved,
+    Skip,
+    Start,
+    Step,
+)
+from lmtui.train.request import Request, versions
+from lmtui.train.run_folder import RunFolder, mark_complete
+from lmtui.train.settings import TrainSettings
+from tests.test_imports import loaded_by
+
+WORKER = Path(__file__).with_name("fake_worker.py")
+REQUEST = Request("notes", ("/notes",))
+PATIENCE = 30.0  # seconds after which a test gives up
+
+
+def command(**script: Any) -> tuple[str, ...]:
+    """What starts the scripted worker."""
+    return (sys.executable, str(WORKER), json.dumps(script))
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Callable[..., Training]]:
+    """Start a training with a scripted worker; it is killed where it still runs."""
+    started: list[Training] = []
+
+    def begin(request: Request = REQUEST, **given: Any) -> Training:
+        options = {
+            name: given.pop(name)
+            for name in ("resume", "plan_only", "go")
+            if name in given
+        }
+        training = Training.start(request, command=command(**given), **options)
+        started.append(training)
+        return training
+
+    yield begin
+    for training in started:
+        while training.running:
+            training.stop()
+            training.poll()
+
+
+def heard_until(training: Training, done: Callable[[list[Event]], bool]) -> list[Event]:
+    """What a training tells until that is enough."""
+    heard: list[Event] = []
+    give_up = time.monotonic() + PATIENCE
+    while not done(heard):
+        assert time.monotonic() < give_up, heard
+        heard += training.poll()
+        training.wait(0.01)
+    return heard
+
+
+def over(heard: list[Event]) -> bool:
+    """Whether it told that it is over."""
+    return bool(heard) and isinstance(heard[-1], End)
+
+
+def planned(heard: list[Event]) -> bool:
+    """Whether it told its plan."""
+    return any(isinstance(event, Plan) for event in heard)
+
+
+def at_step(number: int) -> Callable[[list[Event]], bool]:
+    """Whether it made so many steps."""
+    return lambda heard: number in steps(heard)
+
+
+def steps(heard: list[Event]) -> list[int]:
+    """The steps that were made."""
+    return [event.step for event in heard if isinstance(event, Step)]
+
+
+def test_a_training_is_told_from_the_plan_to_the_end(
+    start: Callable[..., Training], home: Path
+) -> None:
+    training = start(skips=["a.bin"])
+    heard = heard_until(training, planned)
+    assert Skip("a.bin", "it is binary") in heard
+    assert training.running
+    training.go()
+    heard = heard_until(training, over)
+    assert heard[0] == Start("notes", 4)
+    assert steps(heard) == [1, 2, 3, 4]
+    assert [event.step for event in heard if isinstance(event, Eval)] == [0, 2, 4]
+    assert heard[-1] == End("done", 4, "notes", 4, "better on your notes")
+    assert training.wait(PATIENCE)
+    assert training.poll() == []
+    assert not training.running
+    # Its last words were heard although its folder is gone.
+    assert not training.folder.exists()
+
+
+def test_it_is_asked_for_what_was_requested(start: Callable[..., Training]) -> None:
+    asked = Request("n", ("/x",), settings=TrainSettings(method="full"), threads=2)
+    training = start(asked, hold=1, go=True)
+    heard_until(training, lambda heard: any(isinstance(e, Start) for e in heard))
+    written = RunFolder(training.folder).read_request()
+    assert written.settings == asked.settings
+    assert written.versions == versions()
+    assert {"lmtui", "torch"} <= set(written.versions)
+
+
+def test_a_plan_alone_leaves_nothing(start: Callable[..., Training]) -> None:
+    training = start(plan_only=True)
+    heard = heard_until(training, over)
+    assert planned(heard)
+    assert heard[-1] == End("declined", 0, best_step=0)
+    assert training.wait(PATIENCE)
+    training.poll()
+    assert list(paths.runs_folder().iterdir()) == []
+
+
+def test_a_plan_that_is_not_wanted_leaves_nothing(
+    start: Callable[..., Training],
+) -> None:
+    training = start()
+    heard_until(training, planned)
+    training.stop()
+    assert isinstance(heard_until(training, over)[-1], End)
+    assert training.wait(PATIENCE)
+    training.poll()
+    assert not training.folder.exists()
+
+
+def test_it_waits_and_goes_on(start: Callable[..., Training]) -> None:
+    training = start(go=True, hold=3)
+    heard_until(training, at_step(2))
+    training.pause()
+    heard_until(training, lambda heard: Paused(True) in heard)
+    training.resume()
+    heard = heard_until(training, over)
+    assert heard[0] == Paused(False)
+    assert steps(heard) == [3, 4]
+
+
+def test_it_stops_and_is_resumed(start: Callable[..., Training]) -> None:
+    training = start(go=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    heard = heard_until(training, over)
+    assert heard == [Saved(3), End("stopped", 3, best_step=3)]
+    assert training.wait(PATIENCE)
+    training.poll()
+    assert steps(history(training.folder)) == [1, 2, 3]
+    request = prepare(REQUEST, overwrite=False, resume=True)
+    training = start(request, resume=True, go=True)
+    heard = heard_until(training, over)
+    assert Start("notes", 4, resumed_from=3) in heard
+    assert steps(heard) == [4]
+
+
+def test_the_second_stop_does_not_wait(start: Callable[..., Training]) -> None:
+    training = start(go=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    training.stop()
+    assert heard_until(training, over)[-1].step in (2, 3)  # type: ignore[union-attr]
+    assert RunFolder(training.folder).last_checkpoint in (2, 3)
+
+
+def test_one_that_hears_nothing_is_killed(
+    start: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "GRACE", 0.0)
+    training = start(go=True, deaf=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    training.stop()
+    assert heard_until(training, over) == [End("stopped", 2)]
+
+
+def test_a_torn_line_waits_for_its_end(start: Callable[..., Training]) -> None:
+    training = start(go=True, hold=3)
+    heard_until(training, at_step(2))
+    line = b'{"event":"warning","text":"caf\xc3\xa9"}\n'
+    file = RunFolder(training.folder).events_file
+    for cut in (20, len(line) - 3, len(line) - 1):  # within a word, a character, a line
+        with file.open("ab") as events:
+            events.write(line[:cut])
+        assert not [e for e in training.poll() if e.name == "warning"]
+        with file.open("ab") as events:
+            events.write(line[cut:])
+        (warned,) = (e for e in training.poll() if e.name == "warning")
+        assert warned.text == "café"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("exit", "it ended with code 3"),
+        ("quiet", "it ended with code 0"),
+        ("kill", "the system killed it, which it does when memory runs out"),
+        ("torn", "the system killed it, which it does when memory runs out"),
+    ],
+)
+def test_one_that_dies_is_told_as_failed(
+    start: Callable[..., Training], how: str, words: str
+) -> None:
+    training = start(go=True, die=how, die_at=3)
+    *_, failed, end = heard_until(training, over)
+    assert isinstance(failed, Failed)
+    assert failed.detail.splitlines()[0] == words
+    assert "RuntimeError: the very last line" in failed.detail or how == "quiet"
+    assert client.resume_command("notes") in failed.hint
+    assert end == End("failed", 3)
+    assert training.poll() == []
+    # It can be resumed, and the torn line does no harm.
+    training = start(prepare(REQUEST, overwrite=False, resume=True), resume=True)
+    training.go()
+    heard = heard_until(training, over)
+    assert Start("notes", 4, resumed_from=2) in heard
+    assert steps(heard) == [3, 4]
+
+
+def test_one_that_dies_at_once_leaves_its_log(start: Callable[..., Training]) -> None:
+    training = Training.start(REQUEST, command=(sys.executable, "-c", "1/0"))
+    failed, end = heard_until(training, over)
+    assert isinstance(failed, Failed)
+    assert failed.detail.endswith("ZeroDivisionError: division by zero")
+    assert end == End("failed", 0)
+    log = RunFolder(training.folder).log_file
+    assert str(log) in failed.hint
+    assert "ZeroDivisionError" in log.read_text()
+    assert prepare(REQUEST, overwrite=False, resume=False) == REQUEST
+
+
+def test_an_error_is_told_once(start: Callable[..., Training]) -> None:
+    training = start(go=True, die="error", die_at=1)
+    *_, failed, end = heard_until(training, over)
+    assert failed == Failed("no memory", "2 GB", "Lower --block.")
+    assert end == End("failed", 1, best_step=1)
+    assert training.wait(PATIENCE)
+    assert training.poll() == []
+
+
+def test_a_worker_that_can_not_be_started(home: Path) -> None:
+    with pytest.raises(LmtuiError, match="can't be started"):
+        Training.start(REQUEST, command=("/no/such/program",))
+    assert busy.others() == ()
+
+
+def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
+    code = (
+        "import sys\n"
+        "from lmtui.train.client import Training\n"
+        "from lmtui.train.request import Request\n"
+        "request = Request('notes', ('/x',))\n"
+        f"kept = Training.start(request, go=True, command={command(hold=3)!r})\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as parent:
+        run = RunFolder.named("notes")
+        wait_for(lambda: run.last_checkpoint == 2)
+        assert [use.what for use in busy.others()] == ["finetune notes"]
+        parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: not run.in_use)
+    assert run.last_checkpoint == 2
+    assert b'"finish": "stopped"' in run.events_file.read_bytes()
+    assert busy.others() == ()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up
+        os.sched_yield()
+
+
+def test_keys_of_the_terminal_do_not_reach_the_worker(
+    start: Callable[..., Training],
+) -> None:
+    training = start()
+    heard_until(training, planned)
+    pid = training._process.pid
+    assert os.getsid(pid) == pid
+
+
+def test_python_files_beside_the_notes_are_not_run(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('ran a note')")
+    monkeypatch.chdir(tmp_path)
+    words = (*client.COMMAND[:-2], "-c", "import json, lmtui; print(json.__file__)")
+    training = Training.start(REQUEST, command=words)
+    heard_until(training, over)
+    log = RunFolder(training.folder).log_file.read_text()
+    assert "ran a note" not in log
+    assert log.endswith("json/__init__.py\n")
+
+
+def test_names_that_are_taken_are_refused_with_ways_out(
+    start: Callable[..., Training],
+) -> None:
+    training = start(go=True, hold=4)
+    heard_until(training, at_step(3))
+    with pytest.raises(LmtuiError, match="running already"):
+        prepare(REQUEST, overwrite=True, resume=False)
+    with pytest.raises(LmtuiError, match="running already"):
+        prepare(REQUEST, overwrite=False, resume=True)
+    training.stop()
+    heard_until(training, over)
+    assert training.wait(PATIENCE)
+    with pytest.raises(LmtuiError, match="not finished") as caught:
+        prepare(REQUEST, overwrite=False, resume=False)
+    for way in (client.resume_command("notes"), "--overwrite", "--name"):
+        assert way in caught.value.hint
+    assert prepare(REQUEST, overwrite=True, resume=False).overwrite
+    (paths.adapters_folder() / "notes").mkdir(parents=True)
+    with pytest.raises(LmtuiError, match="adapter of this name"):
+        prepare(REQUEST, overwrite=False, resume=True)
+    assert prepare(REQUEST, overwrite=True, resume=True).overwrite
+
+
+def test_overwriting_begins_anew(start: Callable[..., Training]) -> None:
+    training = start(go=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    heard_until(training, over)
+    training = start(prepare(REQUEST, overwrite=True, resume=False), go=True)
+    heard = heard_until(training, over)
+    assert Start("notes", 4) in heard
+    assert steps(heard) == [1, 2, 3, 4]
+
+
+def test_nothing_to_resume_names_what_there_is(home: Path) -> None:
+    with pytest.raises(LmtuiError, match="nothing to resume") as caught:
+        prepare(REQUEST, overwrite=False, resume=True)
+    assert caught.value.hint == "Begin with the notes."
+    other = RunFolder.named("other")
+    checkpoint = other.checkpoint(1)
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state").write_text("x")
+    mark_complete(checkpoint)
+    with pytest.raises(LmtuiError, match="nothing to resume") as caught:
+        prepare(REQUEST, overwrite=False, resume=True)
+    assert "other" in caught.value.hint
+
+
+def test_a_name_that_is_no_name_is_refused(home: Path) -> None:
+    with pytest.raises(LmtuiError, match="can't be used") as caught:
+        prepare(Request("../x y", ()), overwrite=False, resume=False)
+    assert caught.value.hint.endswith("--name x-y")
+
+
+def test_a_resumed_training_keeps_its_request(start: Callable[..., Training]) -> None:
+    first = Request("notes", ("/notes",), settings=TrainSettings(rank=3), threads=1)
+    training = start(first, go=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    heard_until(training, over)
+    assert training.wait(PATIENCE)
+    again = prepare(Request("notes", (), force=True), overwrite=False, resume=True)
+    assert (again.places, again.settings, again.threads) == (
+        first.places,
+        first.settings,
+        1,
+    )
+    assert again.force
+
+
+def test_the_client_loads_nothing_heavy() -> None:
+    assert loaded_by("lmtui.train.client") == set()

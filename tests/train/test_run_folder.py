@@ -1,0 +1,234 @@
+"""The folder of a training: which checkpoints count, what its events come to, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from lmtui.errors import LmtuiError
+from lmtui.train import request as requests
+from lmtui.train import run_folder
+from lmtui.train.events import (
+    Doing,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Saved,
+    Skip,
+    Start,
+    Step,
+    from_json,
+    read_events,
+    to_json,
+)
+from lmtui.train.request import Request, absolute_place, default_name, safe_name
+from lmtui.train.run_folder import Manifest, RunFolder
+from lmtui.train.settings import TrainSettings
+
+
+@pytest.fixture
+def run(home: Path) -> RunFolder:
+    """A run folder with a request in it."""
+    folder = RunFolder.named("notes")
+    folder.write_request(Request("notes", ("/notes",)))
+    return folder
+
+
+def checkpoint(run: RunFolder, step: int) -> Path:
+    """A complete checkpoint."""
+    folder = run.checkpoint(step)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "weights").write_bytes(b"w" * 9)
+    (folder / "deep" / "state").write_bytes(b"s")
+    run_folder.mark_complete(folder)
+    return folder
+
+
+def step(number: int) -> Step:
+    """A step of training."""
+    return Step(number, 0.1, 3.0 - number / 10, 1e-4, 0.5, 100, 50.0, 9.0, 7)
+
+
+def tell(run: RunFolder, *events: Event, torn: str = "") -> None:
+    """What a worker told."""
+    lines = "".join(to_json(event) + "\n" for event in events)
+    with run.events_file.open("a", encoding="utf-8") as file:
+        file.write(lines + torn)
+
+
+def test_a_request_is_read_as_it_was_written(run: RunFolder) -> None:
+    request = Request(
+        "notes",
+        ("/notes", "/more\udcff/*.md"),
+        base="tiny",
+        settings=TrainSettings(method="scratch", lr=0.01, layers=2, strict=True),
+        threads=3,
+        force=True,
+        overwrite=True,
+        versions={"torch": "2"},
+    )
+    run.write_request(request)
+    assert run.read_request() == request
+
+
+def test_what_another_version_wrote_is_read_as_far_as_it_goes(run: RunFolder) -> None:
+    text = '{"name": "n", "places": ["/x"], "new": 1, "settings": {"rank": 4, "x": 2}}'
+    request = requests.from_json(text)
+    assert request == Request("n", ("/x",), settings=TrainSettings(rank=4))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "n", "places": 3}', "\x00"])
+def test_a_broken_request_says_what_to_do(run: RunFolder, text: str) -> None:
+    (run.path / "request.json").write_text(text)
+    with pytest.raises(LmtuiError, match="can't be resumed") as caught:
+        run.read_request()
+    assert "--overwrite" in caught.value.hint
+
+
+def test_a_manifest_tells_what_became_of_the_notes(run: RunFolder) -> None:
+    before = Manifest("/notes", {"a": "1", "b": "2", "c": "3"}, 3, ("b",))
+    assert run.read_manifest() is None
+    run.write_manifest(before)
+    assert run.read_manifest() == before
+    after = Manifest("/notes", {"a": "1", "b": "5", "d": "4"}, 3, ("b",))
+    assert before.changes(after) == ("changed: b", "gone: c", "new: d")
+    assert before.changes(before) == ()
+    (run.path / "manifest.json").write_text("{")
+    assert run.read_manifest() is None
+
+
+def test_only_complete_checkpoints_count(run: RunFolder) -> None:
+    assert run.last_checkpoint is None
+    checkpoint(run, 10)
+    checkpoint(run, 9)
+    missing, shorter = checkpoint(run, 11), checkpoint(run, 12)
+    (missing / "deep" / "state").unlink()
+    (shorter / "weights").write_bytes(b"w")
+    (run.checkpoint(13)).mkdir()
+    (run.checkpoint(14)).mkdir()
+    (run.checkpoint(14) / run_folder.COMPLETE).write_text('{"weights"')
+    (run.checkpoint(15)).mkdir()
+    (run.checkpoint(15) / run_folder.COMPLETE).write_text("{}")
+    (run.checkpoints_folder / "checkpoint-x").mkdir()
+    assert run.checkpoints() == (9, 10)
+    assert run.last_checkpoint == 10
+
+
+def test_what_came_after_the_checkpoint_does_not_count(run: RunFolder) -> None:
+    checkpoint(run, 2)
+    first = (Skip("a", "binary"), Start("notes", 9), Eval(0, 3.0, 20.0, 1.0, True))
+    kept = (step(1), step(2), Saved(2))
+    tell(run, *first, Doing("reading"), *kept, step(3), Failed("a", "b", "c"))
+    tell(run, End("failed", 3), torn='{"event": "step"')
+    assert run.history() == [*first, *kept]
+
+
+def test_each_resumption_makes_what_came_later_void(run: RunFolder) -> None:
+    checkpoint(run, 4)
+    tell(run, Start("notes", 9), step(1), step(2), step(3), End("stopped", 3))
+    tell(run, Start("notes", 9, 1), step(2), Eval(2, 1.0, 2.0, 1.0, True), step(3))
+    tell(run, Start("notes", 9, 2), step(3), step(4), step(5))
+    assert [event.step for event in run.history() if isinstance(event, Step)] == [
+        *(1, 2, 3, 4)
+    ]
+    assert len([event for event in run.history() if isinstance(event, Eval)]) == 1
+
+
+def test_half_a_line_at_the_end_is_taken_away(run: RunFolder) -> None:
+    tell(run, step(1), torn='{"event": "st')
+    with run.new_events() as events:
+        assert events.read() == b""
+        tell(run, step(2))
+        assert from_json(events.read().decode()) == step(2)
+    assert list(read_events(run.events_file.read_text())) == [step(1), step(2)]
+
+
+def test_a_training_that_runs_holds_its_folder(run: RunFolder) -> None:
+    assert not run.in_use
+    with run.held():
+        assert run.in_use
+        with pytest.raises(LmtuiError, match="running already"), run.held():
+            pass
+        assert run.in_use
+    assert not run.in_use
+
+
+def test_what_can_be_resumed_is_listed(run: RunFolder) -> None:
+    assert run_folder.unfinished() == ()
+    other = RunFolder.named("other")
+    for each in (run, other, RunFolder.named(".scratch-1-x")):
+        checkpoint(each, 1)
+    assert run_folder.unfinished() == (run, other)
+    with other.held():
+        assert run_folder.unfinished() == (run,)
+    run.remove()
+    run.remove()
+    assert run_folder.unfinished() == (other,)
+
+
+def test_events_hold_whatever_a_text_does(run: RunFolder) -> None:
+    event = Skip("a\u2028b\x85c\udcff\n", "\x9b31m")
+    tell(run, event)
+    text = run.events_file.read_text()
+    assert list(read_events(text)) == [event]
+    assert "\x9b" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("notes", "notes"),
+        ("My Notes (2024)", "My-Notes-2024"),
+        ("日記", "日記"),
+        ("../../etc", "etc"),
+        (".hidden", "hidden"),
+        ("-rf", "rf"),
+        ("a\nb\x1b[2J", "a-b-2J"),
+        ("...", "notes"),
+        ("", "notes"),
+        ("x" * 300, "x" * 80),
+    ],
+)
+def test_a_name_is_made_safe(text: str, name: str) -> None:
+    assert safe_name(text) == name
+
+
+@given(some.text())
+def test_a_safe_name_is_a_folder_of_its_own(text: str) -> None:
+    name = safe_name(text)
+    assert safe_name(name) == name
+    assert Path("/runs", name).parent == Path("/runs")
+    assert name not in ("", ".", "..")
+    assert len(name.encode()) <= 80
+
+
+def test_a_name_comes_from_the_first_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "My Diary.d"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "day.one.md").write_text("x")
+    (folder / "a[1].md").write_text("x")
+    monkeypatch.chdir(folder)
+    assert default_name([str(folder), "other"]) == "My-Diary.d"
+    assert default_name(["."]) == "My-Diary.d"
+    assert default_name(["deep/.."]) == "My-Diary.d"
+    assert default_name(["day.one.md"]) == "day.one"
+    assert default_name(["*.md"]) == "My-Diary.d"
+    assert default_name(["*/more/x.md"]) == "My-Diary.d"
+    assert default_name(["a[1].md"]) == "a-1"
+    assert default_name(["/"]) == "notes"
+
+
+def test_places_are_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert absolute_place("a/*.md") == f"{tmp_path}/a/*.md"
+    assert absolute_place("~/notes") == "/home/me/notes"
+    assert absolute_place("~nobody-of-this-name/x").endswith("/x")
