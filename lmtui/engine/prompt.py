@@ -29,7 +29,7 @@ _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 _REMOVE = "\ufdd0"  # …and taken out again: the tokenizer can be told to read it as text
 _SPLIT = "\ufdd1"  # …and cut at: the tokenizer always matches these strings
 _WRITING = "\ufdd2"  # where the message that is being written will stand
-_MARKS = {ord(_REMOVE): "\ufffd", ord(_SPLIT): "\ufffd"}
+_MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING)), "\ufffd")
 
 
 class PromptWriter:
@@ -85,8 +85,7 @@ class PromptWriter:
             [Message(m.role, self._guard(m.content)) for m in messages]
         ) + self._guard(prefill)
         ids = tuple(self._encode(rendered))
-        text = rendered.replace(_REMOVE, "").replace(_SPLIT, "")
-        return Prompt(ids, text)
+        return Prompt(ids, _unmarked(rendered))
 
     def draft(
         self, messages: Sequence[Message], text: str
@@ -108,10 +107,101 @@ class PromptWriter:
         context = [*prefix, *self._encode(before)]
         ids = [*prefix, *self._encode(before + self._guard(text))]
         # Where the text merges with what is before it, the merged token is the text's.
-        pairs = enumerate(zip(context, ids, strict=False))
-        shorter = min(len(context), len(ids))
-        same = next((i for i, (a, b) in pairs if a != b), shorter)
+        same = _alike(context, ids)
         return ids[:same], ids[same:]
+
+    def answered(
+        self, messages: Sequence[Message]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """A whole conversation as ids, and where in them the model's answers are: of
+        each the first id and the one behind, the token that ends it included.
+
+        An answer that the template changes beyond recognition is not among them.
+
+        Raises:
+            LmtuiError: the model's template refuses the conversation.
+        """
+        turns = [Message(m.role, self._guard(m.content)) for m in messages]
+        rendered = self._whole(turns)
+        # Where a control string was typed, the parts around it are read one by one;
+        # what is compared with them must be read likewise.
+        apart = _is_marked(rendered)
+        ids = self._ids_of(rendered, apart=apart)
+        ranges = []
+        for index, turn in enumerate(turns):
+            if turn.role != "assistant":
+                continue
+            if place := self._answer_in(rendered, turns, index):
+                cuts = (self._ids_of(rendered[:at], apart=apart) for at in place)
+                first, behind = (_alike(ids, cut) for cut in cuts)
+                ranges.append((first, behind))
+        return ids, ranges
+
+    def _whole(self, turns: Sequence[Message]) -> str:
+        if self.has_template:
+            return self._render(turns, open_ended=False)
+        return _plain_turns(turns).removesuffix("\n")
+
+    def _asked(self, turns: Sequence[Message]) -> str:
+        if self.has_template:
+            return self._render(turns)
+        return f"{_plain_turns(turns)}Assistant:"
+
+    def _ids_of(self, rendered: str, *, apart: bool) -> list[int]:
+        if self.has_template:
+            return list(self._encode(rendered, apart=apart))
+        encoding = self.document(_unmarked(rendered), "auto")
+        return [*encoding.prefix, *encoding.ids]
+
+    def _answer_in(
+        self, rendered: str, turns: list[Message], index: int
+    ) -> tuple[int, int] | None:
+        """Where in a rendered conversation an answer begins and ends, in code points;
+        None where that can't be told."""
+        marked = [*turns[:index], Message("assistant", _WRITING), *turns[index + 1 :]]
+        before, found, after = self._whole(marked).partition(_WRITING)
+        start, end = len(before), len(rendered) - len(after)
+        fits = rendered.startswith(before) and rendered.endswith(after)
+        if not (found and fits and start <= end):
+            return None
+        asked = self._asked(turns[:index]) if index else before
+        if before.startswith(asked):  # what comes after the prompt, the model writes
+            start = len(asked)
+        closing = self._closing[0]
+        return start, end + (len(closing) if after.startswith(closing) else 0)
+
+    @cached_property
+    def _closing(self) -> tuple[str, int | None]:
+        """What the model writes behind an answer, and the control token that this ends
+        with, where the template has one there."""
+        if not self.has_template:
+            return "\n", None
+        turns = [Message("user", "question"), Message("assistant", "ANSWER")]
+        try:
+            after = self._whole(turns).rpartition("ANSWER")[2]
+        except LmtuiError:
+            return "", None
+        for pattern in _any_of(self._specials):
+            if match := pattern.search(after):
+                return after[: match.end()], self._specials[match[0]]
+        return "", None
+
+    @property
+    def turn_end(self) -> int | None:
+        """The token that the template puts behind an answer, if it does."""
+        return self._closing[1]
+
+    @property
+    def document_end(self) -> int | None:
+        """The token that ends a document: EOS, or, where that only ends a turn of a
+        conversation, the one that the vocabulary has for documents."""
+        eos: int | None = self._tokenizer.eos_token_id
+        if self._tokenizer.eos_token in _DOCUMENT_ENDS:
+            return eos
+        if eos is not None and eos != self.turn_end:
+            return eos
+        known = (self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials)
+        return next(known, eos)
 
     def _render(self, messages: Sequence[Message], *, open_ended: bool = True) -> str:
         turns = [{"role": m.role, "content": m.content} for m in messages]
@@ -129,12 +219,8 @@ class PromptWriter:
         return rendered
 
     def _plain(self, messages: Sequence[Message], prefill: str) -> Prompt:
-        parts = [
-            f"{_SPEAKERS[m.role]}: {m.content}\n" if m.role in _SPEAKERS
-            else f"{m.content}\n\n"
-            for m in messages
-        ]  # fmt: skip
-        text = "".join(parts) + "Assistant:" + (f" {prefill}" if prefill else "")
+        asked = f"{_plain_turns(messages)}Assistant:"
+        text = asked + (f" {prefill}" if prefill else "")
         encoding = self.document(text, "auto")
         return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
 
@@ -146,8 +232,8 @@ class PromptWriter:
                 text = _marked(text, pattern, mark)
         return text
 
-    def _encode(self, rendered: str) -> Iterator[int]:
-        if _REMOVE not in rendered and _SPLIT not in rendered:
+    def _encode(self, rendered: str, *, apart: bool = False) -> Iterator[int]:
+        if not apart and not _is_marked(rendered):
             yield from self._tokenizer(rendered, add_special_tokens=False).input_ids
             return
         for pattern in _any_of(self._specials):
@@ -170,19 +256,31 @@ class PromptWriter:
         )
         ids = {i for value in declared for i in _as_list(value)}
         ids |= {self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials}
-        return frozenset(ids | self._template_end())
+        return frozenset(ids if self.turn_end is None else ids | {self.turn_end})
 
-    def _template_end(self) -> set[int]:
-        if not self.has_template:
-            return set()
-        turns = [Message("user", "question"), Message("assistant", "ANSWER")]
-        try:
-            rendered = self._render(turns, open_ended=False)
-        except LmtuiError:
-            return set()
-        after = rendered.rpartition("ANSWER")[2]
-        matches = (pattern.search(after) for pattern in _any_of(self._specials))
-        return {self._specials[match[0]] for match in matches if match}
+
+def _plain_turns(messages: Sequence[Message]) -> str:
+    """A conversation in the plain format, up to where the next speaker begins."""
+    return "".join(
+        f"{_SPEAKERS[m.role]}: {m.content}\n" if m.role in _SPEAKERS
+        else f"{m.content}\n\n"
+        for m in messages
+    )  # fmt: skip
+
+
+def _alike(one: list[int], other: list[int]) -> int:
+    """With how many ids both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    shorter = min(len(one), len(other))
+    return next((i for i, (a, b) in pairs if a != b), shorter)
+
+
+def _is_marked(text: str) -> bool:
+    return _REMOVE in text or _SPLIT in text
+
+
+def _unmarked(text: str) -> str:
+    return text.replace(_REMOVE, "").replace(_SPLIT, "")
 
 
 def _marked(text: str, pattern: re.Pattern[str], mark: str) -> str:

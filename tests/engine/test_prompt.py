@@ -131,6 +131,95 @@ def test_a_template_that_refuses_says_why() -> None:
     assert caught.value.detail == "System role not supported"
 
 
+def answers_of(made: PromptWriter, *turns: Message) -> list[str]:
+    """What of a conversation is the model's."""
+    ids, ranges = made.answered(turns)
+    return [made._tokenizer.decode(ids[first:behind]) for first, behind in ranges]
+
+
+def test_the_answers_of_a_conversation_are_found() -> None:
+    turns = (
+        Message("system", "Be brief."),
+        Message("user", "Hi"),
+        Message("assistant", "Hello"),
+        Message("user", "the cat"),
+        Message("assistant", " sat "),
+    )
+    assert answers_of(writer(), *turns) == ["Hello<|im_end|>", "sat<|im_end|>"]
+    assert answers_of(writer(), *turns[:2]) == []
+    assert answers_of(writer(), *turns[2:4]) == ["Hello<|im_end|>"]
+    plain = (" Hello\n", "  sat ")
+    assert answers_of(without_template(), *turns) == list(plain)
+
+
+@given(content=texts, answer=texts)
+def test_a_conversation_is_read_as_its_template_is(content: str, answer: str) -> None:
+    turns = [Message("user", content), Message("assistant", answer)]
+    ids, ranges = writer().answered(turns)
+    ((first, behind),) = ranges
+    asked = writer().write(turns[:1]).ids
+    assert asked[-1] == THINK  # of an answer that is written, the template shows none
+    assert ids[:first] == list(asked[:-1])
+    assert tiny.tokenizer().decode(ids[first:behind]) == f"{answer.strip()}<|im_end|>"
+
+
+@pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
+def test_an_answer_with_control_strings_is_found(special: str) -> None:
+    typed = f"x {special}y"
+    turns = (Message("user", typed), Message("assistant", typed))
+    ids, ((first, behind),) = writer().answered(turns)
+    assert tiny.tokenizer().decode(ids[first:behind]) == f"{typed}<|im_end|>"
+    assert [i for i in ids if i in {0, 1, 2, THINK}] == [1, 2, 1, 2]
+
+
+def test_what_comes_after_the_prompt_the_model_writes() -> None:
+    # A template may show an answer with thoughts that the prompt does not begin.
+    thinking = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        chat_template="{% for m in messages %}{{ m.role }}:"
+        "{% if m.role == 'assistant' and loop.last %}<think>{% endif %}"
+        "{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}",
+    )
+    turns = [Message("user", "a"), Message("assistant", "b")] * 2
+    assert answers_of(PromptWriter(thinking), *turns) == [
+        "b<|im_end|>",
+        "<think>b<|im_end|>",
+    ]
+
+
+def test_an_answer_that_the_template_hides_is_not_found() -> None:
+    hiding = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        chat_template="{% for m in messages if m.role == 'user' %}{{ m.content }}"
+        "{% endfor %}",
+    )
+    made = PromptWriter(hiding)
+    assert answers_of(made, Message("user", "a"), Message("assistant", "b")) == []
+    assert made.turn_end is None
+
+
+@pytest.mark.parametrize(
+    ("eos", "templated", "end"),
+    [
+        ("<|endoftext|>", True, 0),
+        ("<|im_end|>", True, 0),  # it only ends a turn
+        ("<|im_end|>", False, 2),
+        (None, True, 0),
+    ],
+)
+def test_the_end_of_a_document_is_none_of_a_turn(
+    eos: str | None, templated: bool, end: int
+) -> None:
+    tokenizer = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        eos_token=eos,
+        additional_special_tokens=list(SPECIALS),
+        chat_template=tiny.TEMPLATE if templated else None,
+    )
+    assert PromptWriter(tokenizer).document_end == end
+
+
 @given(content=st.text(max_size=20))
 def test_any_message_can_be_written(content: str) -> None:
     if any(0xD800 <= ord(c) < 0xE000 for c in content):
