@@ -47,4 +47,5 @@ def describe(loaded: Loaded, *, context: int | None, has_template: bool) -> Engi
             for name, value in defaults.items()
             if value is not None
         ),
+        adapter=loaded.adapter,
     )

@@ -96,6 +96,7 @@ class LocalEngine:
         cls,
         spec: str | None = None,
         *,
+        adapter: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
@@ -104,13 +105,19 @@ class LocalEngine:
     ) -> LocalEngine:
         """Load a model: the default one, or what `spec` names.
 
-        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id.
+        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id; `adapter` the
+        name or the folder of one that was made for it.
 
         Raises:
             LmtuiError: it can't be found, fetched or loaded here.
         """
         loaded = load(
-            spec, device=device, dtype=dtype, threads=threads, on_progress=on_progress
+            spec,
+            adapter=adapter,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            on_progress=on_progress,
         )
         return cls(loaded, context=context)
 

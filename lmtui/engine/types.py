@@ -254,6 +254,13 @@ class EngineInfo:
     """Whether the model brings a chat template; without one it is a base model."""
     generation_defaults: tuple[tuple[str, float], ...] = ()
     """The model's own sampling settings: shown, never applied silently."""
+    adapter: str | None = None
+    """The adapter that is part of it, by its name."""
+
+    @property
+    def label(self) -> str:
+        """The model and its adapter; numbers of two labels are never mixed."""
+        return f"{self.model} + {self.adapter}" if self.adapter else self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
         ) from error
     remember(path, digest)
     return digest
+
+
+def places_of(digest: str) -> Iterator[Path]:
+    """The files that are remembered to have this digest, and are unchanged."""
+    for name, entry in _load().items():
+        same = isinstance(entry, dict) and entry.get("sha256") == digest
+        if same and entry.get("stamp") == _stamp(Path(name)):
+            yield Path(name)
 
 
 def recall(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from typing import Literal
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import (
+    adapters,
     catalogue,
     digests,
     disk,
@@ -55,7 +56,8 @@ def inventory() -> Iterator[Item]:
 
 
 def rows() -> list[listing.Row]:
-    """The catalogue, and after it the other models that are here and can be used."""
+    """The catalogue, the other models that are here, and the adapters; all that can be
+    used."""
     items = [item for item in inventory() if item.complete]
     here = {item.name.lower() for item in items}
     others = [
@@ -70,7 +72,12 @@ def rows() -> list[listing.Row]:
         for item in items
         if item.kind == "hub" and catalogue.find(item.name) is None
     ]
-    return [*listing.catalogue_rows(here, hardware.available_ram()), *others]
+    learned = [
+        listing.adapter_row(adapter)
+        for adapter in adapters.listed()
+        if not adapter.problem
+    ]
+    return [*listing.catalogue_rows(here, hardware.available_ram()), *others, *learned]
 
 
 def items_of(found: source.Source) -> list[Item]:

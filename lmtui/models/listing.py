@@ -1,4 +1,4 @@
-"""The words of a list of models, the same wherever it is shown.
+"""The words of a list of models and adapters, the same wherever it is shown.
 
 Owns what stands in each column. Told what is here and what is free; looks at no disk
 and imports no torch.
@@ -7,21 +7,23 @@ and imports no torch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from lmtui.models import catalogue, fit
+from lmtui.models.adapters import Adapter
+from lmtui.models.card import Kind
 from lmtui.models.catalogue import Entry
 from lmtui.models.disk import size
+from lmtui.models.wanted import Wanted
 
 HEADINGS = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model of the list, in words."""
+    """One model or adapter of the list, in words."""
 
     name: str
-    """What `--model` takes."""
     weights: str
     download: str
     """How much is fetched where it is not here."""
@@ -29,11 +31,19 @@ class Row:
     """Whether it fits into the memory that is free: yes, only in a dtype, or no."""
     here: str
     note: str
+    chosen: Wanted | None = None
+    """What is wanted where it is chosen; None is the model of this name."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted where it is chosen."""
+        return self.chosen or Wanted(self.name)
 
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands under each of `HEADINGS`."""
-        return astuple(self)
+        known = (self.weights, self.download, self.fits, self.here)
+        return (self.name, *known, self.note)
 
 
 def catalogue_rows(here: Collection[str], have: int) -> Iterator[Row]:
@@ -51,6 +61,44 @@ def catalogue_rows(here: Collection[str], have: int) -> Iterator[Row]:
             here="yes" if is_here(entry, here) else "",
             note=entry.note,
         )
+
+
+def adapter_row(adapter: Adapter) -> Row:
+    """A row for an adapter: what it is made of, when, and what it came to."""
+    return Row(
+        name=f"+ {adapter.name}",
+        weights="",
+        download="",
+        fits="",
+        here="yes",
+        note=", ".join(adapter_facts(adapter)),
+        chosen=Wanted(adapter=adapter.name),
+    )
+
+
+def no_adapter_row(model: str) -> Row:
+    """A row for the model in use without its adapter."""
+    words = f"{model} alone, as it was before it learned anything"
+    return Row("no adapter", "", "", "", "yes", words, chosen=Wanted(model))
+
+
+def adapter_facts(adapter: Adapter) -> Iterator[str]:
+    """What is known of an adapter, a few words each."""
+    card = adapter.card
+    if card is None:
+        yield "made by another program"
+        return
+    yield f"{_MADE_OF[card.kind]} {card.base.name}"
+    yield f"made {card.day}"
+    if card.held_out:
+        yield f"held-out loss {card.held_out}"
+
+
+_MADE_OF: dict[Kind, str] = {
+    "lora": "on",
+    "full": "all weights of",
+    "scratch": "from random weights, in the tokens of",
+}
 
 
 def is_here(entry: Entry, here: Collection[str]) -> bool:

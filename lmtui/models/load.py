@@ -7,12 +7,13 @@ are imported inside the functions: they take seconds, and most errors come befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import fetch, fit, gguf_cache, hardware, hub, source
+from lmtui.models import adapters, fetch, fit, gguf_cache, hardware, hub, source
+from lmtui.models.adapters import Adapter
 from lmtui.models.folder import ModelFolder, has_tokenizer, read_folder
 from lmtui.models.foreign import (
     explained,
@@ -46,6 +47,18 @@ class Loaded:
     precision: Precision
     threads: int
     """Threads that torch computes with."""
+    adapter: str | None = None
+    """The name of the adapter that is part of it."""
+
+
+@dataclass(frozen=True)
+class _How:
+    """What the user wants of the loading."""
+
+    device: str
+    dtype: str
+    threads: int | None
+    on_progress: OnProgress
 
 
 @dataclass(frozen=True)
@@ -66,24 +79,83 @@ class _Plan:
 def load(
     spec: str | None = None,
     *,
+    adapter: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> Loaded:
-    """Load the model that `spec` names; None is the default model.
+    """Load the model that `spec` names, with what the adapter has learned; None is the
+    model that the adapter was made for, or else the default one.
 
     Fetches it first where it has to. No library reaches for the network while
     it loads, prints, or runs code that came with a model.
 
     Raises:
-        LmtuiError: there is no such model, it can't be had, or can't be used here.
+        LmtuiError: there is no such model or adapter, they don't belong together, can't
+            be had, or can't be used here.
     """
+    how = _How(device, dtype, threads, on_progress)
+    if adapter is None:
+        found = source.resolve(spec)
+        return _load(found.name, locate(found, on_progress), how)
+    fitted = adapters.find(adapter)
+    if fitted.is_whole:
+        return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
+    base = _load_base(fitted, spec, how)
+    # Imported here: it needs torch, and most errors come before.
+    from lmtui.models import adapt
+
+    on_progress(Progress(f"adding {fitted.name}"))
+    model = adapt.merged(base.model, fitted)
+    if fitted.card is None:
+        on_progress(Progress(_unproven(fitted, base), warning=True))
+    return replace(base, model=model, adapter=fitted.name)
+
+
+def load_base(
+    adapter: Adapter, spec: str | None = None, *, on_progress: OnProgress = ignore
+) -> Loaded:
+    """Load the model alone that an adapter is made for, in float32 on the CPU; where
+    `spec` names one, it has to be that one.
+
+    Raises:
+        LmtuiError: it is another one, or it can't be had or used here.
+    """
+    return _load_base(adapter, spec, _How("cpu", "float32", None, on_progress))
+
+
+def _load_base(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
+    found = adapters.model_for(adapter) if spec is None else source.resolve(spec)
+    place = locate(found, how.on_progress)
+    adapters.require_base(adapter, found, place, how.on_progress)
+    base = _load(found.name, place, how)
+    if adapter.card is None and (template := adapters.template_of(adapter.path)):
+        base.tokenizer.chat_template = template
+    return base
+
+
+def _load_whole(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
+    """Load an adapter that is a model itself, by the name of the one it came from."""
+    if spec is None:
+        return _load(adapters.name_of_base(adapter), adapter.path, how)
     found = source.resolve(spec)
-    place = locate(found, on_progress)
+    place = locate(found, how.on_progress)
+    adapters.require_base(adapter, found, place, how.on_progress)
+    return _load(found.name, adapter.path, how)
+
+
+def _unproven(adapter: Adapter, base: Loaded) -> str:
+    return (
+        f"nothing in {adapter.path} says that it was made for {base.name}; all that is "
+        "known is that its shapes fit"
+    )
+
+
+def _load(name: str, place: Path, how: _How) -> Loaded:
     looked = read_gguf_header(place) if place.is_file() else read_folder(place)
-    count = _start_torch(threads)
-    plan = _plan(found.name, looked, device, dtype, on_progress)
+    count = _start_torch(how.threads)
+    plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
         model, tokenizer, folder = _load_gguf(looked, plan)
     else:
@@ -124,18 +196,12 @@ def _start_torch(threads: int | None) -> int:
     return count
 
 
-def _plan(
-    name: str,
-    looked: ModelFolder | GgufHeader,
-    device: str,
-    dtype: str,
-    on_progress: OnProgress,
-) -> _Plan:
+def _plan(name: str, looked: ModelFolder | GgufHeader, how: _How) -> _Plan:
     stored = looked.dtype if isinstance(looked, ModelFolder) else _gguf_dtype(looked)
-    chosen = hardware.choose_device(device)
-    computed = hardware.choose_dtype(dtype, chosen, stored)
+    chosen = hardware.choose_device(how.device)
+    computed = hardware.choose_dtype(how.dtype, chosen, stored)
     precision = hardware.precision_of(computed, chosen, stored)
-    return _Plan(name, chosen, computed, precision, on_progress)
+    return _Plan(name, chosen, computed, precision, how.on_progress)
 
 
 def _gguf_dtype(header: GgufHeader) -> str:

@@ -70,9 +70,14 @@ def resolve(spec: str | None) -> Source:
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
-    if _HUB_ID.fullmatch(spec) and not spec.lower().endswith(".gguf"):
+    if is_hub_id(spec):
         return HubModel(spec, spec)
     raise _nothing(spec)
+
+
+def is_hub_id(spec: str) -> bool:
+    """Whether this could be the name of a model on the Hub."""
+    return bool(_HUB_ID.fullmatch(spec)) and not spec.lower().endswith(".gguf")
 
 
 def _exists(path: Path) -> bool:
