@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
 from lmtui.sections import complete, finetune, ranges, sampling
 from lmtui.sections.complete import CompleteSection
 from lmtui.sections.finetune import FinetuneSection
@@ -20,6 +21,8 @@ from lmtui.sections.setting import flag_of, key_of, setting, variable_of
 
 Source = Literal["flag", "environment", "file", "default"]
 Value = str | int | float | None
+
+_NEAREST: tuple[Source, ...] = ("flag", "environment", "file", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
         None,
         "The model: a catalogue name, a folder in Hugging Face format, a .gguf file "
         "or a Hub id; unset is the default model.",
+        kind=str,
+    )
+    adapter: str | None = setting(
+        None,
+        "What was learned from notes: a name from `lmtui adapters list` or an "
+        "adapter's folder; without a model, on the one that it was made for. It wins "
+        "over a model that is set farther away (flag, environment, file), and the "
+        "other way round.",
         kind=str,
     )
     device: str = setting(
@@ -78,6 +89,17 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
     def origin(self, name: str) -> Origin:
         """Where the value of `name` came from."""
         return self.origins.get(name, Origin())
+
+    @property
+    def wanted(self) -> Wanted:
+        """The model and the adapter. One is made for the other: who names one of them
+        does not mean it for the other that was set once and for all."""
+        model = _NEAREST.index(self.origin("model").source)
+        adapter = _NEAREST.index(self.origin("adapter").source)
+        return Wanted(
+            self.model if model <= adapter or self.adapter is None else None,
+            self.adapter if adapter <= model or self.model is None else None,
+        )
 
 
 def names() -> tuple[str, ...]:

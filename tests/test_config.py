@@ -10,6 +10,7 @@ from lmtui import settings as fields
 from lmtui.config import load, remember
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
 from lmtui.settings import Origin, Settings
 from lmtui.train.settings import TrainSettings
 from lmtui.tui import themes
@@ -47,6 +48,25 @@ def test_each_source_wins_over_the_next(file: Path) -> None:
     assert settings.origin("top_k") == Origin("environment", "LMTUI_TOP_K")
     assert settings.origin("seed") == Origin("flag", "--seed")
     assert settings.origin("top_p") == Origin()
+
+
+def test_a_model_and_an_adapter_belong_together(file: Path) -> None:
+    def wanted(written: str = "", env: str = "", **flags: str) -> Wanted:
+        file.write_text(written)
+        names = dict.fromkeys(env.split(), "e")
+        return load(flags, environment=names, file=file).wanted
+
+    both = 'model = "m"\nadapter = "a"'
+    assert wanted() == Wanted()
+    assert wanted(both) == Wanted("m", "a")
+    assert wanted(model="m", adapter="a") == Wanted("m", "a")
+    assert wanted(both, "LMTUI_MODEL", model="x", adapter="b") == Wanted("x", "b")
+    # Whoever names one of them does not mean it for what was set once and for all.
+    assert wanted(both, adapter="b") == Wanted(None, "b")
+    assert wanted(both, model="x") == Wanted("x")
+    assert wanted(both, "LMTUI_ADAPTER") == Wanted(None, "e")
+    assert wanted('model = "m"', "LMTUI_MODEL", adapter="b") == Wanted(None, "b")
+    assert wanted('adapter = "a"', "LMTUI_MODEL") == Wanted("e")
 
 
 def test_a_whole_number_will_do_for_a_float(file: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from lmtui.cli.edge import STOPPED
-from lmtui.cli.jsonl import drawn_rows, sampling_fields
+from lmtui.cli.jsonl import adapter_field, drawn_rows, sampling_fields
 from lmtui.cli.output import Output
 from lmtui.engine.types import (
     EngineInfo,
@@ -132,6 +132,7 @@ def start_event(
     return {
         "event": "start",
         "model": info.model,
+        **adapter_field(info),
         "precision": info.precision,
         "dtype": info.dtype,
         "device": info.device,

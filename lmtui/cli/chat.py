@@ -76,6 +76,7 @@ def chat(
     json: options.Json = False,
     top: Top = 10,
     model: options.Model = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
@@ -104,6 +105,7 @@ def chat(
       lmtui chat --once "What is the capital of France?"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
+      lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
     """
     settings = options.settings(ctx)

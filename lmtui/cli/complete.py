@@ -91,6 +91,7 @@ def complete(
     top: Top = 10,
     max_tokens: MaxTokens = None,
     model: options.Model = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
@@ -116,6 +117,7 @@ def complete(
     Examples:
       lmtui complete draft.txt
       lmtui complete draft.txt --at 12:5
+      lmtui complete draft.txt --adapter notes
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8

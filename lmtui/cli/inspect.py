@@ -15,7 +15,7 @@ import typer
 from lmtui import recent
 from lmtui.cli import options
 from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.jsonl import scored_rows
+from lmtui.cli.jsonl import adapter_field, scored_rows
 from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import Meter, meter
 from lmtui.cli.output import Output
@@ -110,6 +110,7 @@ def inspect(
     stride: Stride = None,
     bos: Bos = "auto",
     model: options.Model = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
@@ -128,6 +129,7 @@ def inspect(
     Examples:
       lmtui inspect README.md
       lmtui inspect draft.txt --top 3
+      lmtui inspect draft.txt --adapter notes
       git log -1 --format=%B | lmtui inspect -
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
@@ -247,6 +249,7 @@ class JsonView:
                 "event": "summary",
                 "file": summary.document.name,
                 "model": summary.info.model,
+                **adapter_field(summary.info),
                 "precision": summary.info.precision,
                 "dtype": summary.info.dtype,
                 "tokens": totals.tokens,

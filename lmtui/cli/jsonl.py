@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmtui.engine.types import Candidate, SamplingSettings
+from lmtui.engine.types import Candidate, EngineInfo, SamplingSettings
 from lmtui.text import safe_json
 
 Event = Mapping[str, Any]
@@ -39,6 +39,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def adapter_field(info: EngineInfo) -> Event:
+    """The adapter beside the model, where there is one."""
+    return {"adapter": info.adapter} if info.adapter else {}
 
 
 def sampling_fields(sampling: SamplingSettings) -> Event:

@@ -29,8 +29,10 @@ def open_local(settings: Settings) -> WritingEngine:
     with loading_progress() as show:
         from lmtui.engine.local import LocalEngine
 
+        wanted = settings.wanted
         return LocalEngine.open(
-            settings.model,
+            wanted.model,
+            adapter=wanted.adapter,
             device=settings.device,
             dtype=settings.dtype,
             threads=settings.threads,

@@ -34,6 +34,7 @@ def _drawing(name: str, metavar: str) -> Any:
 
 
 Model = Annotated[str | None, _model("model", "MODEL")]
+Adapter = Annotated[str | None, _model("adapter", "NAME")]
 Device = Annotated[str | None, _model("device", "DEVICE")]
 Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
 Threads = Annotated[int | None, _model("threads", "N")]

@@ -159,7 +159,7 @@ def _numbers(summary: Summary) -> Text:
         "Σ log P": f"{_shown(totals.logprob)} nats, {_shown(in_bits)} bits",
         "perplexity": _shown(totals.perplexity),
         "bits per byte": _shown(summary.bits_per_byte, ".4f"),
-        "model": f"{visible_line(info.model)} ({info.precision}, {info.dtype})",
+        "model": f"{visible_line(info.label)} ({info.precision}, {info.dtype})",
         "windows": f"{windows.window:,}, stride {windows.stride:,}, {bos} BOS",
     }
     lines = [Text.assemble((f"{name:<15}", "bold"), rows[name]) for name in rows]
