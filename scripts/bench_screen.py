@@ -22,6 +22,7 @@ from textual.pilot import Pilot
 
 from lmtui.engine.types import Finish, SamplingSettings, Step
 from lmtui.tui import messages as facts
+from lmtui.models.wanted import Wanted
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -206,7 +207,7 @@ def main() -> None:
     """Measure, and write what was measured."""
     out, model, rounds, tokens = sys.argv[1:]
 
-    def open_model(name: str) -> Callable[..., Any]:
+    def open_model(_: Wanted) -> Callable[..., Any]:
         def load(on_progress: Any) -> Any:
             from lmtui.engine.local import LocalEngine
 

@@ -66,6 +66,7 @@ class FakeEngine:
     has_template: bool = True
     adds_bos: bool = False
     name: str = "fake"
+    adapter: str | None = None
     on_token: Callable[[int], None] = lambda index: None
     error: Exception | None = None
     likelihood: float = 0.6
@@ -98,6 +99,7 @@ class FakeEngine:
             precision="exact",
             threads=1,
             has_template=self.has_template,
+            adapter=self.adapter,
         )
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lmtui.engine.port import WritingEngine
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
+    from lmtui.models.wanted import Wanted
     from lmtui.tui.preferences import Preferences
     from lmtui.tui.writing_options import Writing
 
@@ -51,15 +52,15 @@ def open_screen(
     from lmtui import log
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(name: str) -> Callable[[OnProgress], WritingEngine]:
-        return partial(_open, replace(settings, model=name), open_engine)
+    def open_model(wanted: Wanted) -> Callable[[OnProgress], WritingEngine]:
+        return partial(_open, settings, wanted, open_engine)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
     log.start()
     app = LmtuiApp(
         open_model,
-        model=settings.model,
+        wanted=settings.wanted,
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=recent.recent_files,
@@ -111,16 +112,21 @@ def _list_models() -> list[Row]:
 
 
 def _open(
-    settings: Settings, open_engine: OpenEngine | None, on_progress: OnProgress
+    settings: Settings,
+    wanted: Wanted,
+    open_engine: OpenEngine | None,
+    on_progress: OnProgress,
 ) -> WritingEngine:
-    """The engine for these settings; runs on the thread that will own it."""
+    """The engine for what is wanted; runs on the thread that will own it."""
     if open_engine is not None:
-        return open_engine(settings)
+        model, adapter = wanted.model, wanted.adapter
+        return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
     # Imported here, after the first frame: it takes seconds.
     from lmtui.engine.local import LocalEngine
 
     return LocalEngine.open(
-        settings.model,
+        wanted.model,
+        adapter=wanted.adapter,
         device=settings.device,
         dtype=settings.dtype,
         threads=settings.threads,

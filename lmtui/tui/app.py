@@ -20,11 +20,12 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from lmtui.engine.types import SamplingSettings
+from lmtui.models.wanted import Wanted
 from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.hangup import leave_when_gone
 from lmtui.tui.keys import shown_actions
-from lmtui.tui.model_state import DEFAULT, ModelState
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
@@ -37,6 +38,9 @@ from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.screens.text import TextScreen
 from lmtui.tui.writing_options import Writing
+
+OpenModel = Callable[[Wanted], OpenEngine]
+"""What opens an engine for a model and an adapter, once it is called."""
 
 _PLACES = ("models", "start")
 """Actions that lead somewhere from everywhere."""
@@ -64,9 +68,9 @@ class LmtuiApp(PreferencesApp):
 
     def __init__(
         self,
-        open_model: Callable[[str], OpenEngine],
+        open_model: OpenModel,
         *,
-        model: str | None = None,
+        wanted: Wanted | None = None,
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
@@ -88,7 +92,7 @@ class LmtuiApp(PreferencesApp):
             self.install_screen(self._complete, "complete")
         self._first = first
         self._list_models = list_models
-        self.set_reactive(LmtuiApp.model, ModelState(model or DEFAULT))
+        self.set_reactive(LmtuiApp.model, ModelState(wanted or Wanted()))
 
     def on_mount(self) -> None:
         """Follow the preferences, open a screen, and then load the model."""
@@ -99,14 +103,14 @@ class LmtuiApp(PreferencesApp):
 
     # The model.
 
-    def load_model(self, wanted: str) -> None:
-        """Load a model in place of the one there is."""
+    def load_model(self, wanted: Wanted) -> None:
+        """Load a model, with its adapter, in place of the one there is."""
         self.model = self.model.switched(wanted)
         self._load = self._engine.load(self._open_model(wanted))
 
     @on(facts.ModelChosen)
     def load_chosen(self, event: facts.ModelChosen) -> None:
-        """The user chose a model."""
+        """The user chose a model or an adapter."""
         self.load_model(event.wanted)
 
     @on(facts.ModelLoadProgressed)
@@ -141,7 +145,7 @@ class LmtuiApp(PreferencesApp):
     def _answer_error(self, answer: str | None) -> None:
         if answer == "again":
             self.load_model(self.model.wanted)
-        elif answer == "before":
+        elif answer == "before" and self.model.before is not None:
             self.load_model(self.model.before)
         elif answer == "models":
             self.action_models()

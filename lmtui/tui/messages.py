@@ -22,6 +22,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
 
 
 @dataclass
@@ -66,10 +67,9 @@ class ModelFailed(ModelFact):
 
 @dataclass
 class ModelChosen(Message):
-    """The user wants another model, or the same one again."""
+    """The user wants another model or adapter, or the same again."""
 
-    wanted: str
-    """What `--model` would take."""
+    wanted: Wanted
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+from lmtui.models.wanted import Wanted
 from lmtui.text import visible_line
 from lmtui.tui.messages import ModelLoadProgressed
 
@@ -22,8 +23,7 @@ LOADING = "loading the model"
 class ModelState:
     """The model that is wanted, and how far it is."""
 
-    wanted: str = DEFAULT
-    """What `--model` would take."""
+    wanted: Wanted = field(default_factory=Wanted)
     info: EngineInfo | None = None
     """What is loaded; None while it loads and when it can't be."""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -34,13 +34,20 @@ class ModelState:
     """How much of that is done, from 0 to 1, where it can be counted."""
     error: LmtuiError | None = None
     """Why there is none."""
-    before: str = ""
-    """What `--model` would take for the model in use before this one, if any."""
+    before: Wanted | None = None
+    """What was in use before this, if anything."""
 
     @property
     def name(self) -> str:
-        """The wanted model's name, safe to draw."""
+        """What is wanted, by name, safe to draw."""
+        if self.info is not None and self.info.adapter:
+            return visible_line(self.info.label)  # now it is known on which model
         return shown_name(self.wanted)
+
+    @property
+    def in_use(self) -> Wanted | None:
+        """What is loaded, by the names under which it was; None while nothing is."""
+        return Wanted(self.info.model, self.info.adapter) if self.info else None
 
     @property
     def loading(self) -> bool:
@@ -56,7 +63,7 @@ class ModelState:
             return self.doing or LOADING
         return f"ready · {described(self.info)} · context {self.info.context:,}"
 
-    def switched(self, wanted: str) -> ModelState:
+    def switched(self, wanted: Wanted) -> ModelState:
         """Another model is wanted, or this one once more."""
         if self.info is None:
             return replace(self, wanted=wanted, doing="", share=None, error=None)
@@ -85,9 +92,14 @@ class ModelState:
         return replace(self, info=None, doing="", share=None, error=error)
 
 
-def shown_name(wanted: str) -> str:
-    """The name of a model, safe to draw."""
-    return catalogue.DEFAULT if wanted == DEFAULT else visible_line(wanted)
+def shown_name(wanted: Wanted) -> str:
+    """The name of a model and its adapter, safe to draw."""
+    model = catalogue.DEFAULT if wanted.model in (None, DEFAULT) else wanted.model
+    if wanted.adapter is None:
+        return visible_line(model or "")
+    if wanted.model is None:
+        return f"adapter {visible_line(wanted.adapter)}"
+    return visible_line(f"{model} + {wanted.adapter}")
 
 
 def described(info: EngineInfo) -> str:

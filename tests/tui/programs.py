@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.listing import Row
+from lmtui.models.wanted import Wanted
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
@@ -102,7 +103,8 @@ async def program(
     first: Literal["start", "chat", "complete"] = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
-    """The program with a model for each name; an exception is what loading raises."""
+    """The program with a model for each name, `model + adapter` for one with an
+    adapter; an exception is what loading raises."""
     known = engines or {"default": FakeEngine(["one two three"], name="default")}
 
     def opened(name: str) -> Any:
@@ -115,7 +117,7 @@ async def program(
         return load
 
     app = LmtuiApp(
-        open_model or opened,
+        lambda wanted: (open_model or opened)(name_of(wanted)),
         sampling=SETTINGS,
         list_models=lambda: rows,
         first=first,
@@ -124,6 +126,12 @@ async def program(
     async with app.run_test(size=size) as pilot:
         yield Program(app, pilot)
         app.leave()
+
+
+def name_of(wanted: Wanted) -> str:
+    """What is wanted as one name."""
+    model = wanted.model or "default"
+    return f"{model} + {wanted.adapter}" if wanted.adapter else model
 
 
 def holding(answer: str, *, at: int, name: str) -> tuple[FakeEngine, Event]:

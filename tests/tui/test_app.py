@@ -10,6 +10,7 @@ from textual.command import CommandPalette
 
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
+from lmtui.models.wanted import Wanted
 from lmtui.tui.messages import JobDropped, ModelFailed, ModelLoaded
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
@@ -103,7 +104,7 @@ async def test_another_model_goes_on_after_the_words_not_the_ids() -> None:
         await running.ask("count")
         await running.until(lambda: running.chat._conversation.leaf.state == "whole")
         before = running.chat._conversation.leaf
-        running.app.load_model("second")
+        running.app.load_model(Wanted("second"))
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(
@@ -136,7 +137,7 @@ async def test_numbers_of_a_model_that_is_gone_are_not_mixed_with_new_ones() -> 
         tokens = running.chat.query_one(TokenView)
         await running.until(lambda: len(tokens.tokens) == len("hi"))
         await running.press("f3")
-        running.app.load_model("second")
+        running.app.load_model(Wanted("second"))
         await running.ready("second")
         # The user's words are scored anew; the model's keep what they were drawn with.
         running.views[0].focus()
@@ -167,7 +168,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
     }
     async with program(engines) as running:
         await running.ready()
-        running.app.load_model("second")
+        running.app.load_model(Wanted("second"))
         await running.on(ErrorScreen)
         await running.until(lambda: "Fetch it again." in running.seen)
         for words in ("it is damaged", "[bold]␛[31mx[/nope]", "second", DEFAULT_NAME):
@@ -185,7 +186,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
         await running.press("escape")
         await running.on(ModelsScreen)
         engines["default"] = BROKEN
-        running.app.load_model("default")
+        running.app.load_model(Wanted("default"))
         await running.on(ErrorScreen)
         engines["second"] = FakeEngine(name="second")
         await running.press("b")
@@ -268,7 +269,7 @@ async def test_words_stay_when_what_should_follow_them_is_dropped() -> None:
         await running.ready()
         await running.ask("count")
         await running.until(lambda: running.chat._conversation.leaf.state == "whole")
-        running.app.load_model("second")
+        running.app.load_model(Wanted("second"))
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(lambda: running.chat._job)
@@ -325,7 +326,7 @@ async def test_help_on_every_screen() -> None:
         await running.press("escape", "c")
         await running.on(ChatScreen)
         await helped()
-        running.app.load_model("second")
+        running.app.load_model(Wanted("second"))
         await running.on(ErrorScreen)
         await helped()
 

@@ -7,11 +7,15 @@ from threading import Event
 from typing import Any
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
-from lmtui.models.listing import Row
+from lmtui.models.adapters import Adapter
+from lmtui.models.card import Base, Card, Data, Metrics
+from lmtui.models.listing import Row, adapter_row
 from lmtui.models.progress import Progress
+from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.models import (
+    ADAPTER,
     NOTHING,
     ModelsScreen,
     what_enter_does,
@@ -43,7 +47,7 @@ async def test_every_row_says_what_enter_does_before_it_is_done() -> None:
         await running.until(lambda: "Enter loads it" in running.seen)
         await running.press("down")
         await running.until(lambda: "Enter fetches ≈ 3.4 GB" in running.seen)
-        assert running.app.model.wanted == "default"
+        assert running.app.model.wanted == Wanted()
         await running.press("down")
         await running.until(lambda: "does not fit" in running.seen)
         assert "[bold]too ␛[31m big[/nope]" in running.seen
@@ -82,6 +86,78 @@ async def test_the_model_in_use_is_marked() -> None:
         await running.press("down", "enter")
         await running.until(lambda: "● second" in running.seen)
         assert "● default" not in running.seen
+
+
+NOTES = Card(
+    name="notes",
+    kind="lora",
+    created="2026-07-14T09:30:00+00:00",
+    base=Base("default", "default", ("0" * 64,)),
+    data=Data((), documents=9, held_out=1, tokens=1000),
+    metrics=Metrics(before={"loss": 3.21}, after={"loss": 2.87}),
+)
+LEARNED = (*ROWS, adapter_row(Adapter("notes", Path("notes"), card=NOTES)))
+
+
+def learned() -> dict[str, FakeEngine | Exception]:
+    """A model, and the same with an adapter."""
+    alone = FakeEngine(["one two"], name="default")
+    more = FakeEngine(["three four"], name="default", adapter="notes")
+    return {"default": alone, "default + notes": more}
+
+
+async def choose(running: Program, words: str) -> None:
+    """Walk to a row and take it."""
+    await running.until(lambda: words in running.seen)
+    place = running.app.screen.query_one(OptionList)
+    await running.until(lambda: place.option_count)
+    names = [str(option.prompt) for option in place.options]
+    place.highlighted = next(n for n, name in enumerate(names) if words in name)
+    await running.press("enter")
+
+
+async def test_an_adapter_is_loaded_and_let_go_of() -> None:
+    async with program(learned(), rows=LEARNED) as running:
+        await running.ready("default")
+        await listed(running)
+        for words in ("+ notes", "on default", "2026-07-14", "3.210 → 2.870"):
+            assert words in running.seen
+        assert "no adapter" not in running.seen
+        await choose(running, "+ notes")
+        await running.until(lambda: "● + notes" in running.seen)
+        assert "● default" not in running.seen
+        assert "default + notes" in running.seen
+        assert running.app.model.wanted == Wanted(adapter="notes")
+        await choose(running, "no adapter")
+        await running.until(lambda: "● default" in running.seen)
+        assert "no adapter" not in running.seen
+        assert running.app.model.wanted == Wanted("default")
+        assert running.app.model.before == Wanted(adapter="notes")
+
+
+async def test_the_conversation_stays_when_an_adapter_is_put_on() -> None:
+    engines = learned()
+    async with program(engines, rows=LEARNED, first="chat") as running:
+        await running.ready("default")
+        await running.ask("count")
+        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        await running.press("f5")
+        await running.on(ModelsScreen)
+        await choose(running, "+ notes")
+        await running.until(lambda: running.app.model.words.startswith("ready"))
+        await running.press("escape")
+        await running.until(lambda: "default + notes · exact" in running.seen)
+        assert [view.text for view in running.views] == ["count", "one two"]
+        await running.press("ctrl+g")
+        await running.until(
+            lambda: running.chat._conversation.leaf.content == "one twothree four"
+        )
+        leaf = running.chat._conversation.leaf
+        assert leaf.model == "default + notes"
+        # The words are laid out anew: no number of the model alone is gone on with.
+        adapted = engines["default + notes"]
+        assert isinstance(adapted, FakeEngine)
+        assert [q[1] for v, q in adapted.calls if v == "prompt"] == ["one two"]
 
 
 async def test_a_name_can_be_written(tmp_path: Path) -> None:
@@ -148,12 +224,12 @@ async def test_nothing_overlaps(size: tuple[int, int]) -> None:
 
 
 def test_columns_are_as_wide_as_they_need() -> None:
-    heading, lines = laid_out(ROWS, "second")
+    heading, lines = laid_out(ROWS, Wanted("second"))
     assert heading.index("NOTE") == lines[0].index("the default")
     assert lines[1].startswith("● second")
     assert heading.index("WEIGHTS") + len("WEIGHTS") == lines[0].index("135M") + 4
     assert "\x1b" not in "".join(lines)
-    assert laid_out((), "")[1] == []
+    assert laid_out((), None)[1] == []
 
 
 def test_two_names_of_one_model() -> None:
@@ -178,8 +254,19 @@ def test_what_a_name_means(tmp_path: Path) -> None:
         ("owner/name", "owner/name on the Hub"),
         ("default", "The default model"),
     ]:
-        assert what_it_names(text) == (what_it_names(text)[0], True)
-        assert what_it_names(text)[0].startswith(words)
-    assert what_it_names("qwen3-0.6")[1] is False
+        said, named = what_it_names(f" {text} ")
+        assert named == Wanted(text)
+        assert said.startswith(words)
+    assert what_it_names("qwen3-0.6")[1] is None
     assert "Did you mean" in what_it_names("qwen3-0.6")[0]
-    assert what_it_names("  ") == ("", False)
+    assert what_it_names("  ") == ("", None)
+
+
+def test_an_adapter_is_named_as_one(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    inside = home / "adapters" / "notes"
+    for place in (folder, inside):
+        place.mkdir(parents=True)
+        (place / "adapter_config.json").write_text("{}")
+    for text in (str(folder), "notes"):
+        assert what_it_names(text) == (ADAPTER, Wanted(adapter=text))

@@ -10,6 +10,7 @@ from textual.command import CommandPalette
 
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
+from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.models import ModelsScreen
@@ -34,7 +35,7 @@ async def test_it_shows_how_far_the_model_is() -> None:
 
         return load
 
-    async with program(open_model=open_model, model="x") as running:
+    async with program(open_model=open_model, wanted=Wanted("x")) as running:
         await running.until(lambda: "fetching [red]x␛[0m 25%" in running.seen)
         assert "━" in running.seen
         steps[0].set()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.start import StartScreen, shown_path
 from lmtui.tui.screens.text import TextScreen, expected
@@ -129,8 +130,8 @@ async def test_another_model_scores_it_anew(file: Path) -> None:
     async with reading(file) as page:
         await page.until(lambda: page.state.startswith("ready"))
         other = FakeEngine(name="other")
-        page.running.app._open_model = lambda name: lambda _: other
-        page.running.app.load_model("other")
+        page.running.app._open_model = lambda wanted: lambda _: other
+        page.running.app.load_model(Wanted("other"))
         await page.running.ready("other")
         await page.until(lambda: "score" in [verb for verb, _ in other.calls])
         await page.until(lambda: page.state.startswith("ready"))
@@ -154,7 +155,7 @@ async def test_what_cannot_be_shown_is_explained(
         path.write_bytes(content)
     async with reading(path) as page:
         await page.until(lambda: words in page.state)
-        page.running.app.load_model("default")
+        page.running.app.load_model(Wanted("default"))
         await page.until(lambda: page.running.app.model.loading)
         await page.running.ready()
         await page.until(lambda: words in page.state)

@@ -185,7 +185,7 @@ class ChatScreen(TokensScreen):
         assert self._info is not None
         asked = self._conversation.say(text)
         self._reply = self._conversation.reply(
-            asked.id, model=self._info.model, settings=self._settings
+            asked.id, model=self._info.label, settings=self._settings
         )
         transcript = self.query_one(Transcript)
         for node in (asked, self._reply):
@@ -293,7 +293,7 @@ class ChatScreen(TokensScreen):
         if self._job or self._info is None or leaf.role != "assistant":
             return
         self._reply = self._conversation.regenerate(
-            leaf.id, model=self._info.model, settings=self._settings
+            leaf.id, model=self._info.label, settings=self._settings
         )
         await self._redraw()
         assert self._reply.parent is not None
@@ -317,7 +317,7 @@ class ChatScreen(TokensScreen):
         # Another model's ids mean nothing to this one; its words do.
         self._reply = self._conversation.reply(
             leaf.parent,
-            model=self._info.model,
+            model=self._info.label,
             settings=self._settings,
             prefill=leaf.content,
         )

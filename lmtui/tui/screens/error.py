@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
 from lmtui.text import visible, visible_line
 from lmtui.tui.model_state import shown_name
 from lmtui.tui.widgets.choices import Choices
@@ -42,7 +43,9 @@ The model could not be loaded; one that was there before was let go of to make r
                 tooltip="Go on without a model."),
     ]  # fmt: skip
 
-    def __init__(self, error: LmtuiError, *, wanted: str, before: str = "") -> None:
+    def __init__(
+        self, error: LmtuiError, *, wanted: Wanted, before: Wanted | None
+    ) -> None:
         super().__init__()
         self._error = error
         self._wanted, self._before = shown_name(wanted), before
@@ -68,9 +71,9 @@ The model could not be loaded; one that was there before was let go of to make r
 
     def _offer(self) -> None:
         self._offered = True
-        back = {"answer('before')": f"Load {shown_name(self._before)} again."}
+        back = shown_name(self._before) if self._before else ""
         choices = self.query_one(Choices)
-        choices.offer(details=back)
+        choices.offer(details={"answer('before')": f"Load {back} again."})
         choices.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -78,7 +81,7 @@ The model could not be loaded; one that was there before was let go of to make r
         back to."""
         if action != "answer":
             return super().check_action(action, parameters)
-        return self._offered and (bool(self._before) or parameters != ("before",))
+        return self._offered and (self._before is not None or parameters != ("before",))
 
     def action_answer(self, answer: str) -> None:
         """Close, and say what was chosen."""

@@ -1,4 +1,5 @@
-"""The models: the catalogue, what is on this machine, and a field for any other.
+"""The models: the catalogue, what is on this machine, the adapters, and a field for any
+other.
 
 Owns the choice and what is said before it. Loading is the program's: the screen can
 be left meanwhile. Knows no torch; the list comes from a function that may wait for a
@@ -7,7 +8,7 @@ disk and is called aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,8 +21,9 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 
 from lmtui.errors import LmtuiError
-from lmtui.models import source
-from lmtui.models.listing import Row
+from lmtui.models import adapters, source
+from lmtui.models.listing import Row, no_adapter_row
+from lmtui.models.wanted import Wanted
 from lmtui.text import visible_line
 from lmtui.tui.aside import aside
 from lmtui.tui.messages import ModelChosen
@@ -33,6 +35,7 @@ ListModels = Callable[[], Sequence[Row]]
 """Everything that can be chosen; may wait for a disk."""
 
 NOTHING = "No list could be made; name a model below."
+ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
 
 
 class ModelsScreen(Screen[None]):
@@ -41,7 +44,9 @@ class ModelsScreen(Screen[None]):
     HELP = """\
 Enter loads the model under the cursor; below the list stands what that fetches first.
 Fits says whether it fits into the memory that is free: yes, only in bfloat16, or no. ●
-is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub id.
+is the model in use. + is an adapter, what was learned from notes: it is loaded with the
+model that it was made for, and `no adapter` is that model alone again. Tab leads to the
+field for a folder, a .gguf file or a Hub id.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
@@ -68,7 +73,7 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
         text: str
         words: str
         """What it names and what Enter does, or why it names nothing."""
-        names_one: bool = False
+        named: Wanted | None = None
         chosen: bool = False
         """Whether Enter was pressed on it."""
 
@@ -99,7 +104,7 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
             aside(self._listed, self.post_message, otherwise=empty)
         self._state = state
         self.query_one(ModelLine).show(state)
-        self.query_one(ModelList).mark(state.info.model if state.info else "")
+        self.query_one(ModelList).mark(state.in_use)
         self._tell()
 
     def _listed(self) -> Message:
@@ -108,9 +113,14 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
     @on(Listed)
     def show_list(self, event: Listed) -> None:
         """Show what there is."""
-        self.query_one(ModelList).show(event.rows)
+        self.query_one(ModelList).show([*event.rows, *self._way_back()])
         if not event.rows:
             self._say(NOTHING)
+
+    def _way_back(self) -> Iterator[Row]:
+        """From the adapter in use to the model alone."""
+        if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
+            yield no_adapter_row(in_use.model)
 
     # What would happen.
 
@@ -141,8 +151,8 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
 
     def _recognise(self, text: str, *, chosen: bool = False) -> None:
         def work() -> Message:
-            words, names_one = what_it_names(text)
-            return self.Recognised(text, words, names_one, chosen)
+            words, named = what_it_names(text)
+            return self.Recognised(text, words, named, chosen)
 
         aside(work, self.post_message, otherwise=self.Recognised(text, ""))
 
@@ -151,8 +161,8 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
         """Say what is named, unless more was written since, and load it on Enter. A
         name of nothing costs nobody the model in use."""
         field = self.query_one(Input)
-        if event.chosen and event.names_one:
-            self.post_message(ModelChosen(event.text.strip()))
+        if event.chosen and event.named is not None:
+            self.post_message(ModelChosen(event.named))
         if field.has_focus and event.text == field.value:
             self._say(event.words)
 
@@ -160,9 +170,9 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
 
     @on(OptionList.OptionSelected)
     def choose_row(self) -> None:
-        """Load the model under the cursor."""
+        """Load what is under the cursor."""
         if row := self.query_one(ModelList).row:
-            self.post_message(ModelChosen(row.name))
+            self.post_message(ModelChosen(row.wanted))
 
     @on(Input.Submitted)
     def choose_name(self, event: Input.Submitted) -> None:
@@ -174,7 +184,7 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
         """There is not always a model to go back to."""
         if action != "back":
             return super().check_action(action, parameters)
-        return bool(self._state.before)
+        return self._state.before is not None
 
     def action_again(self) -> None:
         """Load the model once more."""
@@ -182,7 +192,8 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
 
     def action_back(self) -> None:
         """Load the model before."""
-        self.post_message(ModelChosen(self._state.before))
+        if self._state.before is not None:
+            self.post_message(ModelChosen(self._state.before))
 
     def action_close(self) -> None:
         """Back to where it was opened."""
@@ -191,7 +202,9 @@ is the model in use. Tab leads to the field for a folder, a .gguf file or a Hub 
 
 def what_enter_does(row: Row) -> str:
     """What choosing a row does, before it is done."""
-    if row.here:
+    if row.wanted.adapter:
+        does = "Enter loads it with the model that it was made for."
+    elif row.here:
         does = "Enter loads it; it is on this machine."
     else:
         does = f"Enter fetches {row.download} and loads it."
@@ -202,16 +215,20 @@ def what_enter_does(row: Row) -> str:
     return does
 
 
-def what_it_names(text: str) -> tuple[str, bool]:
+def what_it_names(text: str) -> tuple[str, Wanted | None]:
     """What the user's words name and what Enter would do, or why they name nothing;
-    and whether they name a model. Looks at the disk."""
-    if not text.strip():
-        return "", False
+    and what they name. Looks at the disk."""
+    if not (text := text.strip()):
+        return "", None
+    if text in (adapter.name for adapter in adapters.listed()):
+        return ADAPTER, Wanted(adapter=text)
     try:
         found = source.resolve(text)
     except LmtuiError as error:
-        return visible_line(f"{error.title}. {error.hint}"), False
+        return visible_line(f"{error.title}. {error.hint}"), None
     match found:
+        case source.FolderModel() if adapters.looks_like_one(found.path):
+            return ADAPTER, Wanted(adapter=text)
         case source.FolderModel():
             words = "A folder on this machine: Enter loads it."
         case source.GgufModel():
@@ -223,4 +240,4 @@ def what_it_names(text: str) -> tuple[str, bool]:
             words = (
                 "The default model: Enter fetches it if it is not here and loads it."
             )
-    return words, True
+    return words, Wanted(text)

@@ -55,7 +55,7 @@ class TokensScreen(SamplingScreen):
     def written_here(self, model: str | None) -> bool:
         """Whether that model is the one in use, which alone can go on with its ids
         and whose numbers can be set beside those of today."""
-        return self._info is not None and self._info.model == model
+        return self._info is not None and self._info.label == model
 
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
@@ -120,7 +120,7 @@ class TokensScreen(SamplingScreen):
         """A written message was scored: show its tokens."""
         if event.job == self._scoring and self._info is not None:
             node = self._conversation.score(self._inspected.id, event.tokens)
-            self._scored_by[node.id] = self._info.model
+            self._scored_by[node.id] = self._info.label
             self._open_tokens(node)
 
     @on(facts.ScoreFailed)

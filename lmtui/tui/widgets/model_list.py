@@ -1,4 +1,4 @@
-"""The models that can be chosen, a line each.
+"""The models and adapters that can be chosen, a line each.
 
 Owns the columns and where the cursor stands. Knows neither where a list comes from
 nor what choosing does.
@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from lmtui.models import catalogue
 from lmtui.models.listing import HEADINGS, Row
+from lmtui.models.wanted import Wanted
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import fit
 
@@ -55,7 +56,7 @@ class ModelList(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: tuple[Row, ...] = ()
-        self._in_use = ""
+        self._in_use: Wanted | None = None
 
     def compose(self) -> ComposeResult:
         """The headings, which stay, and the list."""
@@ -69,17 +70,17 @@ class ModelList(Vertical):
 
     @property
     def row(self) -> Row | None:
-        """The model under the cursor."""
+        """What is under the cursor."""
         place = self.query_one(OptionList).highlighted
         return self._rows[place] if self._rows and place is not None else None
 
     def show(self, rows: Sequence[Row]) -> None:
-        """List these models; the cursor stays where it is."""
+        """List these; the cursor stays where it is."""
         self._rows = tuple(rows)
         self._draw()
 
-    def mark(self, in_use: str) -> None:
-        """Mark the model that is in use, by the name it was loaded under."""
+    def mark(self, in_use: Wanted | None) -> None:
+        """Mark what is in use, by the names under which it was loaded."""
         if in_use != self._in_use:
             self._in_use = in_use
             self._draw()
@@ -95,14 +96,14 @@ class ModelList(Vertical):
             options.highlighted = min(place or 0, len(lines) - 1)
 
 
-def laid_out(rows: Sequence[Row], in_use: str) -> tuple[str, list[str]]:
+def laid_out(rows: Sequence[Row], in_use: Wanted | None) -> tuple[str, list[str]]:
     """The headings and the rows, in columns; a dot before the one in use."""
     table = [HEADINGS, *(tuple(map(visible_line, row.cells)) for row in rows)]
     widths = [
         min(_WIDEST, max(cell_len(cells[column]) for cells in table))
         for column in range(len(HEADINGS) - 1)
     ]
-    marks = ["  ", *("● " if same_model(row.name, in_use) else "  " for row in rows)]
+    marks = ["  ", *("● " if _is_in_use(row, in_use) else "  " for row in rows)]
     lines = [
         mark + _line(cells, widths) for mark, cells in zip(marks, table, strict=True)
     ]
@@ -117,6 +118,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
         for column, (cell, width) in enumerate(zip(cells, widths, strict=False))
     ]
     return "  ".join([*parts, cells[-1]])
+
+
+def _is_in_use(row: Row, in_use: Wanted | None) -> bool:
+    wanted = row.wanted
+    if in_use is None or wanted.adapter != in_use.adapter:
+        return False
+    return bool(wanted.adapter) or same_model(wanted.model or "", in_use.model or "")
 
 
 def same_model(name: str, other: str) -> bool:

@@ -39,4 +39,4 @@ class Status(Static):
 
     def show_info(self, info: EngineInfo | None) -> None:
         """Name the model, if there is one."""
-        self.model = f"{visible_line(info.model)} · {described(info)}" if info else ""
+        self.model = f"{visible_line(info.label)} · {described(info)}" if info else ""
