@@ -1,0 +1,114 @@
+"""What is trained on, and what is held out to judge by.
+
+Owns that the two share no document, that the choice follows from each document alone,
+so that it stays when notes are added, and what is done with too little text. Knows no
+tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from lmtui.engine.words import word_end
+from lmtui.train.documents import Document, Notes
+from lmtui.train.rows import Completion, Content
+from lmtui.train.settings import TrainSettings
+
+_LEAST = 64  # bytes to learn that either part needs
+_LONGEST_WORD = 200  # code points
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The documents in two parts, each in the order of the notes."""
+
+    training: tuple[Document, ...]
+    held_out: tuple[Document, ...]
+    note: str = ""
+    """Why there will be no held-out figure."""
+
+
+def split(notes: Notes, settings: TrainSettings) -> Split:
+    """Choose the held-out documents by a seeded hash.
+
+    The hash of a file is that of its path from the notes' root on; that of a row is of
+    its content, since rows move when others are put before them, and equal rows belong
+    on one side. Held out are those whose hash, as a fraction, is below
+    `settings.held_out`; where there are none, the lowest. A single text is cut: its
+    end is held out.
+    """
+    documents = notes.documents
+    if not settings.held_out:
+        return Split(documents, (), "nothing is held out")
+    if len(documents) == 1 and isinstance(documents[0].content, str):
+        training, held_out = _cut(documents[0], documents[0].content, settings.held_out)
+    else:
+        training, held_out = _by_hash(documents, settings)
+    if min(_size(training), _size(held_out)) < _LEAST:
+        return Split(documents, (), "there is too little text to hold any out")
+    return Split(training, held_out)
+
+
+_Parts = tuple[tuple[Document, ...], tuple[Document, ...]]
+
+
+def _by_hash(documents: Sequence[Document], settings: TrainSettings) -> _Parts:
+    fractions = [_fraction(document, settings.seed) for document in documents]
+    lowest = min(fractions)
+    kept = [f < settings.held_out or f == lowest for f in fractions]
+    pairs = list(zip(documents, kept, strict=True))
+    return tuple(d for d, held in pairs if not held), tuple(
+        d for d, held in pairs if held
+    )
+
+
+def _fraction(document: Document, seed: int) -> float:
+    """Where a document is between 0 and 1, the same wherever it is found."""
+    known_by = _words(document.content) if document.is_row else (document.path,)
+    digest = blake2b(f"{seed}:{chr(0).join(known_by)}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def _words(content: Content) -> tuple[str, ...]:
+    if isinstance(content, str):
+        return (content,)
+    if isinstance(content, Completion):
+        return content.prompt, content.completion
+    return tuple(part for m in content for part in (m.role, m.content))
+
+
+def _size(documents: Sequence[Document]) -> int:
+    """Bytes of what is learned from documents, or judged by them."""
+    return sum(len(_learned(d.content).encode()) for d in documents)
+
+
+def _learned(content: Content) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Completion):
+        return content.completion
+    return "".join(m.content for m in content if m.role == "assistant")
+
+
+def _cut(document: Document, text: str, share: float) -> _Parts:
+    place = _boundary(text, share)
+    before, after = text[:place], text[place:]
+    return (replace(document, content=before),), (replace(document, content=after),)
+
+
+def _boundary(text: str, share: float) -> int:
+    """Where the end of a text begins that is about such a share of it, in code points:
+    behind a paragraph, or else a line, or else a word."""
+    target = round(len(text) * (1 - share))
+    reach = round(len(text) * min(share, 1 - share) / 2)
+    for mark in ("\n\n", "\n"):
+        last = text.rfind(mark, max(0, target - reach), target)
+        following = text.find(mark, target, target + reach)
+        found = [at + len(mark) for at in (last, following) if at >= 0]
+        if found:
+            return min(found, key=lambda place: abs(place - target))
+    start = max(0, target - _LONGEST_WORD)
+    word = word_end(text[start : target + _LONGEST_WORD], target - start)
+    return start + word if word else target

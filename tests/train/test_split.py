@@ -1,0 +1,186 @@
+"""The held-out part: never trained on, stable, and honest about too few notes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.types import Message
+from lmtui.train.documents import Completion, Document, Notes, read_notes
+from lmtui.train.rows import Content
+from lmtui.train.settings import TrainSettings
+from lmtui.train.split import Split, split
+from tests.train.notes_tree import write
+
+DEFAULT = TrainSettings()
+LONG = "A sentence of the usual kind, long enough for either side of it. "
+
+names = st.lists(st.text("ab/.é", min_size=1, max_size=6), unique=True, max_size=60)
+shares = st.sampled_from([0.01, 0.1, 0.3, 0.9])
+seeds = st.integers(-3, 3)
+
+
+def notes_of(*documents: Document) -> Notes:
+    return Notes(Path("/notes"), (), documents, ())
+
+
+def files(paths: list[str]) -> Notes:
+    return notes_of(*(Document(path, LONG + path) for path in sorted(paths)))
+
+
+def rows(*texts: str, start: int = 1) -> list[Document]:
+    pairs = enumerate(texts, start)
+    return [Document(f"r.jsonl:{line}", text, is_row=True) for line, text in pairs]
+
+
+def held(parts: Split) -> set[str]:
+    return {document.path for document in parts.held_out}
+
+
+@given(names.filter(lambda paths: len(paths) > 1), shares, seeds)
+def test_every_document_is_on_one_side(
+    paths: list[str], share: float, seed: int
+) -> None:
+    notes = files(paths)
+    parts = split(notes, TrainSettings(held_out=share, seed=seed))
+    together = {*parts.training, *parts.held_out}
+    assert together == set(notes.documents)
+    assert len(parts.training) + len(parts.held_out) == len(notes.documents)
+    assert parts.training == tuple(d for d in notes.documents if d in parts.training)
+    assert bool(parts.held_out) != bool(parts.note)
+    assert parts.training
+
+
+@given(names, st.sampled_from([0.1, 0.3, 0.5]), seeds)
+def test_the_choice_stays_when_files_are_added(
+    more: list[str], share: float, seed: int
+) -> None:
+    settings = TrainSettings(held_out=share, seed=seed)
+    paths = [f"{i}.md" for i in range(30)]
+    before = split(files(paths), settings)
+    after = split(files([*paths, *more]), settings)
+    assert len(before.held_out) > 1  # not the lowest alone, which can change
+    assert held(before) == held(after) & set(paths)
+
+
+def test_about_a_tenth_is_held_out() -> None:
+    paths = [f"{i}.md" for i in range(2000)]
+    assert 150 < len(held(split(files(paths), DEFAULT))) < 250
+    other = split(files(paths), TrainSettings(seed=1))
+    assert held(split(files(paths), DEFAULT)) != held(other)
+    assert held(split(files(paths), DEFAULT)) == held(split(files(paths), DEFAULT))
+
+
+def test_the_choice_of_a_file_is_the_same_everywhere() -> None:
+    # It is the same in every version too: an adapter is judged by it later.
+    paths = [f"{i}.md" for i in range(30)]
+    assert held(split(files(paths), DEFAULT)) == {"17.md", "19.md", "20.md"}
+
+
+def test_of_few_documents_one_is_held_out() -> None:
+    parts = split(files(["a.md", "b.md"]), DEFAULT)
+    assert len(parts.training) == len(parts.held_out) == 1
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=12), seeds)
+def test_equal_rows_are_on_one_side(letters: list[str], seed: int) -> None:
+    documents = rows(*(letter + LONG for letter in letters))
+    parts = split(notes_of(*documents), TrainSettings(seed=seed))
+    trained = {document.content for document in parts.training}
+    assert not trained & {document.content for document in parts.held_out}
+    assert len(parts.training) + len(parts.held_out) == len(letters)
+
+
+def test_a_row_is_held_out_wherever_it_stands() -> None:
+    texts = [f"{i} {LONG}" for i in range(100)]
+    parts = split(notes_of(*rows(*texts)), DEFAULT)
+    moved = split(notes_of(*rows(*texts, start=40)), DEFAULT)
+    assert len(parts.held_out) > 1
+    assert [d.content for d in parts.held_out] == [d.content for d in moved.held_out]
+
+
+def test_rows_of_every_kind_are_split() -> None:
+    kinds: list[Content] = [
+        *(Completion(f"{i}", LONG) for i in range(50)),
+        *((Message("user", f"{i}"), Message("assistant", LONG)) for i in range(50)),
+    ]
+    documents = [
+        Document(f"r.jsonl:{line}", content, is_row=True)
+        for line, content in enumerate(kinds)
+    ]
+    kept = split(notes_of(*documents), DEFAULT).held_out
+    assert {type(document.content) for document in kept} == {Completion, tuple}
+
+
+paragraphs = st.lists(
+    st.lists(st.text("ab 日.", min_size=20, max_size=70), min_size=1, max_size=3).map(
+        "\n".join
+    ),
+    min_size=1,
+    max_size=60,
+).map("\n\n".join)
+
+
+@given(paragraphs, st.sampled_from([0.1, 0.2, 0.5]))
+def test_the_end_of_a_single_text_is_held_out(text: str, share: float) -> None:
+    parts = split(notes_of(Document("a.md", text)), TrainSettings(held_out=share))
+    joined = "".join(str(d.content) for d in (*parts.training, *parts.held_out))
+    assert joined == text
+    assert {d.path for d in (*parts.training, *parts.held_out)} == {"a.md"}
+    if not parts.note:
+        (kept,) = parts.held_out
+        assert share / 2 - 0.01 <= len(str(kept.content)) / len(text) <= share * 1.5 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "training"),
+    [
+        ("p\n" * 440 + "\n" + "l\n" * 60, "p\n" * 440 + "\n"),
+        ("line\n" * 200, "line\n" * 180),
+        ("word " * 300, "word " * 270),
+        ("日" * 1000, "日" * 900),
+        ("x" * 1000, "x" * 900),
+    ],
+)
+def test_it_begins_at_a_paragraph_or_line_or_word(text: str, training: str) -> None:
+    parts = split(notes_of(Document("a.md", text)), DEFAULT)
+    assert parts.training == (Document("a.md", training),)
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [Document("a.md", "twenty bytes of text")],
+        [Document("a.md", "x" * 600)],  # of which a tenth is too little
+        [Document("a.md", "short"), Document("b.md", "also short")],
+        rows(LONG, LONG, LONG),
+        [Document("r.jsonl:1", Completion(LONG, LONG * 30), is_row=True)],
+        [Document(f"{i}", Completion(LONG, "a"), is_row=True) for i in range(3)],
+    ],
+)
+def test_with_too_little_text_all_is_trained_on(documents: list[Document]) -> None:
+    parts = split(notes_of(*documents), DEFAULT)
+    assert parts.training == tuple(documents)
+    assert parts.held_out == ()
+    assert parts.note == "there is too little text to hold any out"
+
+
+def test_nothing_is_held_out_on_request() -> None:
+    notes = files(["a", "b", "c"])
+    parts = split(notes, replace(DEFAULT, held_out=0.0))
+    assert parts == Split(notes.documents, (), "nothing is held out")
+
+
+def test_what_is_read_is_split(tmp_path: Path) -> None:
+    write(tmp_path, {f"{i}/{i}.md": f"{i} {LONG}" for i in range(40)})
+    parts = split(read_notes([tmp_path], DEFAULT), DEFAULT)
+    elsewhere = write(
+        tmp_path / "x" / "y", {f"{i}/{i}.md": LONG * i for i in range(40)}
+    )
+    again = split(read_notes([elsewhere], DEFAULT), DEFAULT)
+    assert held(parts) - {"0/0.md"} == held(again) - {"0/0.md"}
+    assert held(parts)
