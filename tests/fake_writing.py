@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.port import Progress, Stop
@@ -31,7 +32,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine, no_stop
 
-_PART = 8  # tokens of a stretch
+_PART = 8  # characters of a stretch
 
 
 @dataclass
@@ -73,8 +74,9 @@ class FakeWriter(FakeEngine):
         spans = self.encode(text).spans
         tokens = list(self._scores(tuple(text.encode()), (), 0, stop))
         wanted = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
-        for first in range(0, len(wanted), _PART):
-            part = wanted[first : first + _PART]
+        begun = (n for n, i in enumerate(wanted) if not n or spans[i] != spans[i - 1])
+        for first, beyond in pairwise([*list(begun)[::_PART], len(wanted)]):
+            part = wanted[first:beyond]
             yield Stretch(tuple(tokens[i] for i in part), tuple(spans[i] for i in part))
 
     def beginning(

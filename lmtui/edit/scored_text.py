@@ -29,8 +29,8 @@ class Placed:
     """In code points; in the text, or in its line while it is kept."""
     end: int
     token: ScoredToken
-    shared: bool
-    """Whether the token before it is part of the same character."""
+    shared: int
+    """How many of its code points the tokens before it are part of, too."""
 
     def moved(self, by: int) -> Placed:
         """The same so many code points further on."""
@@ -109,13 +109,15 @@ class ScoredText:
                 for p in self._lines[line]
                 if p.end + base <= start or p.start + base >= end
             ]
-        before = (-1, -1)
+        before = 0
         for token, span in zip(stretch.tokens, stretch.spans, strict=True):
             line = self.line_of(span[0])
             base = self._starts[line]
-            placed = Placed(span[0] - base, span[1] - base, token, span == before)
+            placed = Placed(
+                span[0] - base, span[1] - base, token, max(0, before - span[0])
+            )
             self._lines[line].append(placed)
-            before = span
+            before = span[1]
         for line in range(top, bottom + 1):
             self._lines[line].sort(key=lambda p: p.start)  # stable: bytes keep theirs
             self._sums[line] = None
@@ -261,5 +263,5 @@ def _sum(tokens: Iterable[Placed]) -> Sum:
         scored += 1
         logprob += placed.token.logprob
         size += len(placed.token.bytes)
-        characters += 0 if placed.shared else placed.end - placed.start
+        characters += placed.end - placed.start - placed.shared
     return Sum(logprob, scored, count, characters, size)

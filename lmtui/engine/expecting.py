@@ -248,7 +248,8 @@ class Expecting:
         return document.text[cursor:end].encode()
 
     def heat(self, text: str, start: int, end: int, *, stop: Stop) -> Iterator[Stretch]:
-        """The tokens that overlap [`start`, `end`), scored, a part at a time.
+        """The tokens that overlap [`start`, `end`), and those that share a character
+        with them, scored, a part at a time.
 
         Raises:
             Cancelled: `stop` answered True; what was yielded stays known.
@@ -256,13 +257,29 @@ class Expecting:
         reader = self._reader
         reader.update(text)
         first, last = reader.document.between(start, end)
-        for begin, until in reader.rows(first, last, stop=stop):
-            yield self._stretch(begin, until)
+        first, last = self._whole(first, -1), self._whole(last, 1)
+        for _, known in reader.rows(first, last, stop=stop):
+            whole = self._whole(known, -1)
+            if first < whole:
+                yield self._stretch(first, whole)
+                first = whole
 
     def _read_before(self, spot: Spot) -> Stretch | None:
         """The last tokens before a place whose rows come with reading up to it."""
         first = self._reader.score_read(spot.index - PART, spot.index)
-        return None if first is None else self._stretch(first, spot.index)
+        if first is None:
+            return None
+        return self._stretch(self._whole(first, 1), spot.index)
+
+    def _whole(self, index: int, step: int) -> int:
+        """The first token from `index` on, or back, that begins between characters."""
+        document = self._reader.document
+        while 0 < index < len(document):
+            (_, end), (start, _) = document.spans(index - 1, index + 1)
+            if end <= start:
+                break
+            index += step
+        return index
 
     def _stretch(self, first: int, last: int) -> Stretch:
         document = self._reader.document

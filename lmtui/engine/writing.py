@@ -15,7 +15,8 @@ from lmtui.engine.types import Candidate, Distribution, ScoredToken
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Consecutive tokens of a text, with what the model thought of each."""
+    """Consecutive tokens of a text, with what the model thought of each. It begins and
+    ends with whole characters."""
 
     tokens: tuple[ScoredToken, ...]
     """Their `index` counts from the first token of the text."""

@@ -56,7 +56,7 @@ def check(scored: ScoredText) -> None:
     some = [p for p in tokens if p.token.logprob is not None]
     assert (total.tokens, total.scored) == (len(tokens), len(some))
     assert total.bytes == sum(len(p.token.bytes) for p in some)
-    assert total.characters == sum(p.end - p.start for p in some if not p.shared)
+    assert total.characters == sum(p.end - p.start - p.shared for p in some)
     middle = len(text) // 2
     assert scored.sum(0, middle) + scored.sum(middle) == total
 

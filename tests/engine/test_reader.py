@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from lmtui.edit.scored_text import ScoredText
 from lmtui.engine.boundary import TokenBytes, search
 from lmtui.engine.expecting import Effort
 from lmtui.engine.local import LocalEngine
@@ -21,6 +23,7 @@ from lmtui.errors import Cancelled
 from tests.engine import tiny
 from tests.engine.test_families import FAMILIES, SIZE
 
+Spans = Sequence[tuple[int, int]]
 SMALL = 48  # tokens of context, so that a short text has several windows
 WORDS = [
     "the cat",
@@ -89,10 +92,42 @@ def test_the_numbers_are_those_of_a_whole_scoring(
                 assert encoding.spans[token.index] == span
                 assert encoding.ids[token.index] == token.id
                 assert token.logprob == pytest.approx(expected[token.index], abs=1e-4)
-        overlapping = [
-            i for i, (a, b) in enumerate(encoding.spans) if a < end and b > start
-        ]
-        assert [token.index for token in tokens(heat)] == overlapping
+        found = [token.index for token in tokens(heat)]
+        assert found == list(whole_characters(encoding.spans, start, end))
+
+
+def whole_characters(spans: Spans, start: int, end: int) -> range:
+    """The tokens of a part, with those that share a character with one of them."""
+    found = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
+    if not found:
+        return range(0)
+    first, last = found[0], found[-1] + 1
+    while first and spans[first - 1][1] > spans[first][0]:
+        first -= 1
+    while last < len(spans) and spans[last - 1][1] > spans[last][0]:
+        last += 1
+    return range(first, last)
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_no_part_ends_within_a_character(shift: int) -> None:
+    engine = tiny.engine()
+    text = "x" * shift + " 日本🦉" * 40
+    spans = engine.encode(text).spans
+    read = engine.expect(text, len(text)).read
+    assert read is not None and read.tokens
+    first = read.tokens[0].index
+    assert spans[first - 1][1] <= spans[first][0]
+    parts = ScoredText(text)
+    part = parts.wanted(0, 1, most=30)
+    while part is not None:
+        for stretch in tiny.engine().heat(text, *part):
+            parts.put(stretch)
+        part = parts.wanted(0, 1, most=30)
+    total = parts.sum()
+    assert (total.tokens, total.characters) == (len(spans), len(text) - spans[0][1])
+    expected = math.fsum(logprob or 0.0 for logprob in scored(tiny.engine(), text))
+    assert total.logprob == pytest.approx(expected, abs=1e-3)
 
 
 def to_the_end(engine: LocalEngine) -> None:
