@@ -43,6 +43,8 @@ _PART = 3000  # code points that are scored at a time
 _WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
 _TELL_EVERY = 0.2  # seconds between two looks at whether the totals have changed
 
+_EMPTY = "Write, and what the model expects next appears here. F1 shows the keys."
+
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
 
 _HEATS: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
@@ -137,14 +139,16 @@ class WatchingScreen(FileScreen):
         if event.revision != self._asked:
             return
         self._expectation = expectation = event.expectation
+        self._changed = True  # it counts the tokens
         if expectation.read is not None:
             self._put(expectation.read)
-        self.query_one(ExpectedLines).show(expectation)
-        if expectation.distribution is None:
-            self._panel.clear("Nothing stands before the cursor that could be read.")
-            return
-        following = expectation.following
         self._panel.title = _title(expectation)
+        if expectation.distribution is None:
+            self._panel.clear(_EMPTY)
+            self.query_one(ExpectedLines).show(None)
+            return
+        self.query_one(ExpectedLines).show(expectation)
+        following = expectation.following
         self._panel.show(
             expectation.distribution,
             chosen=following.candidate.id if following else None,

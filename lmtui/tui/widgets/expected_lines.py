@@ -48,7 +48,7 @@ def typed_forms(expectation: Expectation) -> Forms:
     """How probable it was that the word begins as it does."""
     logprob = expectation.typed_logprob
     if not expectation.typed or logprob is None:
-        return (("nothing is typed of the next word",),)
+        return (("nothing is typed of the next word",), ("no word is begun",))
     word = clip(visible_token(expectation.typed), _WORD)
     prob = percent(math.exp(min(0.0, logprob)))
     surprise = number(bits(logprob), ".1f")
@@ -64,7 +64,7 @@ def following_forms(expectation: Expectation) -> Forms:
     """What follows the cursor, and how far up in the ranking it stands."""
     following = expectation.following
     if following is None:
-        return (("nothing follows that has a row",),)
+        return (("nothing follows that has a row",), ("nothing with a row follows",))
     word = clip(visible_token(following.candidate.text), _WORD)
     prob, rank = percent(following.candidate.prob), f"rank {following.rank:,}"
     return (
