@@ -153,7 +153,7 @@ def _rank(place: Place) -> str:
 def _surroundings(text: str, place: Place) -> tuple[tuple[str, str], ...]:
     """What is before the word in its line, the word, and what is behind it; the words
     of all places stand below each other."""
-    start = max(place.start - _BEFORE, text.rfind("\n", 0, place.start) + 1)
+    start = max(place.start - 2 * _BEFORE, text.rfind("\n", 0, place.start) + 1)
     end = text.find("\n", place.end)
     end = min(place.end + _AFTER, len(text) if end < 0 else end)
     word = visible_token(text[place.start : place.end][: 16 * _WORD])
@@ -165,12 +165,13 @@ def _surroundings(text: str, place: Place) -> tuple[tuple[str, str], ...]:
 
 
 def _tail(text: str, width: int) -> str:
-    """The end of a text in exactly `width` cells."""
-    taken, left = "", width
-    for cluster in reversed(list(clusters(tame(text)))):
-        left -= cell_len(cluster)
-        if left < 0:
-            left += cell_len(cluster)
+    """The end of a text in exactly `width` cells, after `…` where it is not all."""
+    text = tame(text)
+    if cell_len(text) <= width:
+        return " " * (width - cell_len(text)) + text
+    taken = ""
+    for cluster in reversed(list(clusters(text))):
+        if cell_len(cluster + taken) > width - 1:
             break
         taken = cluster + taken
-    return " " * left + taken
+    return " " * (width - 1 - cell_len(taken)) + "…" + taken
