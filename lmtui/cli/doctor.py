@@ -16,7 +16,7 @@ from lmtui.cli import options
 from lmtui.cli.output import Output
 from lmtui.cli.table import table
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf")
+_PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
 
 Line = tuple[str, str]
 
@@ -36,7 +36,7 @@ def doctor(
       lmtui doctor --device cpu --dtype bfloat16
     """
     settings = options.settings(context)
-    lines = [*_versions(), *_folders(), *_model()]
+    lines = [*_versions(), *_folders(), *_model(), *_adapters()]
     lines += _machine(settings.device, settings.dtype, settings.threads)
     output = Output()
     if json:
@@ -79,6 +79,17 @@ def _model() -> Iterator[Line]:
     else:
         size = disk.size(fetch.WHEEL_BYTES)
         yield "default model", f"{name}, fetched at first use ({size})"
+
+
+def _adapters() -> Iterator[Line]:
+    from lmtui.models import adapters
+
+    words = [
+        f"{adapter.name} ({adapter.problem or adapter.base or 'of another program'})"
+        for adapter in adapters.listed()
+    ]
+    place = paths.adapters_folder()
+    yield "adapters", f"{', '.join(words) or 'none yet'}; in {place}"
 
 
 def _machine(device: str, dtype: str, threads: int | None) -> Iterator[Line]:

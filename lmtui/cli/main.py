@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lmtui import __version__
-from lmtui.cli import chat, complete, config, doctor, inspect, models, themes
+from lmtui.cli import adapters, chat, complete, config, doctor, inspect, models, themes
 from lmtui.cli.edge import guarded, leave
 from lmtui.cli.loading import OpenEngine, open_local
 from lmtui.cli.output import prepare_streams
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("chat")(chat.chat)
 app.command("complete")(complete.complete)
 app.command("inspect")(inspect.inspect)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")
 app.command("themes")(themes.themes)
 app.command("config")(config.config)

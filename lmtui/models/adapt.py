@@ -22,6 +22,7 @@ from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import disk, lora
 from lmtui.models.adapters import Adapter
+from lmtui.models.export import new_place
 from lmtui.models.foreign import explained
 from lmtui.models.load import Loaded
 from lmtui.models.lora import Lora
@@ -83,11 +84,7 @@ def write_merged(
         LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
             merged model computes something else than its parts.
     """
-    out = out.absolute()
-    if os.path.lexists(out):
-        raise LmtuiError(
-            "there is something already", str(out), "Name a folder that is not there."
-        )
+    out = new_place(out)
     parent = paths.ensure_folder(out.parent)
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     disk.require_space(parent, need)

@@ -1,0 +1,294 @@
+"""`lmtui adapters`: what was learned, what it came to, and handing it on.
+
+Owns the words and tables of these verbs; what they do is done in `lmtui.models`. Only
+merging imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.edge import note
+from lmtui.cli.jsonl import Event
+from lmtui.cli.output import Output, stdin_is_terminal
+from lmtui.cli.table import table
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+
+if TYPE_CHECKING:
+    from lmtui.models.adapters import Adapter
+    from lmtui.models.card import Card, Figures
+
+app = typer.Typer(
+    help="List, show, merge, export and remove what was learned from notes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name from `lmtui adapters list`, or an adapter's folder.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", show_default=False)]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="The model that it was made for, where that is not found of itself.",
+        show_default=False,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+WithReport = Annotated[
+    bool,
+    typer.Option(
+        "--with-report", help="Add the report and the log, which quote your notes."
+    ),
+]
+
+_HEADINGS = ("NAME", "KIND", "SIZE", "MADE", "HELD-OUT LOSS", "MODEL")
+_KINDS = {"lora": "LoRA", "full": "all weights", "scratch": "from scratch"}
+_FIGURES = {
+    "loss": "loss, nats a token",
+    "perplexity": "perplexity",
+    "bits_per_byte": "bits per byte",
+}
+
+
+@app.command("list")
+def show_list(json: options.Json = False) -> None:
+    """List what was learned.
+
+    The loss is that of the documents that were kept from training, before → after.
+
+    \b
+    Examples:
+      lmtui adapters list
+      lmtui adapters list --json
+    """
+    # Imported here, as in every verb: `lmtui --help` needs none of it.
+    from lmtui.models import adapters
+
+    output, found = Output(), list(adapters.listed())
+    if json:
+        for adapter in found:
+            output.event(_event(adapter))
+    elif found:
+        rows = [_row(adapter) for adapter in found]
+        output.text(table(_HEADINGS, rows, right=(2,), terminal=output.is_terminal))
+    else:
+        output.text("nothing yet; `lmtui finetune NOTES` makes one\n")
+
+
+@app.command("show")
+def show_one(name: Name, json: options.Json = False) -> None:
+    """Show what is known of one: what it was made of, how, and what changed.
+
+    \b
+    Examples:
+      lmtui adapters show notes
+      lmtui adapters show ./notes --json
+    """
+    from lmtui.models import adapters
+
+    adapter = adapters.find(name)
+    output = Output()
+    if json:
+        output.event(_event(adapter, whole=True))
+        return
+    terminal = output.is_terminal
+    output.text(table(("", ""), list(_facts(adapter)), terminal=terminal).lstrip("\n"))
+    if adapter.card and (rows := list(_figures(adapter.card))):
+        headings = ("", "BEFORE", "AFTER")
+        output.text("\n" + table(headings, rows, right=(1, 2), terminal=terminal))
+
+
+@app.command("merge")
+def merge(name: Name, out: Out, model: Model = None) -> None:
+    """Write the model and what was learned as one model, for any program.
+
+    OUT is a new folder in Hugging Face format, in float32. It is kept only if it says
+    what the two say side by side: no logit differs by more than 0.001.
+
+    \b
+    Examples:
+      lmtui adapters merge notes ./my-model
+      lmtui chat --model ./my-model
+    """
+    from lmtui.cli.progress import loading_progress
+    from lmtui.models import adapters, export, load
+
+    adapter = adapters.find(name)
+    if adapter.is_whole:
+        raise LmtuiError(
+            "this is a whole model already",
+            str(adapter.path),
+            f"Any program can use its folder; here it is --model {adapter.path}",
+        )
+    place = export.new_place(out)
+    with loading_progress() as show:
+        base = load.load_base(adapter, model, on_progress=show)
+        from lmtui.models import adapt
+
+        error = adapt.write_merged(base, adapter, place, show)
+    note(f"note: no logit differs by more than {error:.1e}\n")
+    Output().text(f"{place}\n")
+
+
+@app.command("export")
+def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
+    """Copy an adapter to hand it on: a folder, or packed where OUT ends with .zip.
+
+    The report and the log of the training stay here: they quote your notes.
+
+    \b
+    Examples:
+      lmtui adapters export notes notes.zip
+      lmtui adapters export notes ./for-a-friend --with-report
+    """
+    from lmtui.models import adapters, export
+
+    adapter, place = adapters.find(name), export.new_place(out)
+    files = export.export(adapter, place, with_report=with_report)
+    note(f"note: {export.PRIVACY}\n")
+    if set(files) & set(export.TELLING):
+        note("note: its report quotes them.\n")
+    Output().text(f"{place}\n")
+
+
+@app.command("remove")
+def remove(name: Name, yes: Yes = False) -> None:
+    """Remove an adapter from this machine.
+
+    Only what lies in the program's own folder of adapters is removed.
+
+    \b
+    Examples:
+      lmtui adapters remove notes
+      lmtui adapters remove notes --yes
+    """
+    from lmtui.models import adapters
+
+    adapter = adapters.kept(name)
+    freed = _size(adapter)
+    if not yes:
+        _confirm(adapter)
+    adapters.remove(adapter)
+    Output().text(f"removed {adapter.name}, {freed} freed\n")
+
+
+def _confirm(adapter: Adapter) -> None:
+    if not stdin_is_terminal():
+        raise LmtuiError(
+            "removing needs a yes", "nobody can be asked here", "Add --yes."
+        )
+    note(f"{visible_line(str(adapter.path))}  {_size(adapter)}\n")
+    typer.confirm("Remove this?", abort=True, err=True)
+
+
+def _size(adapter: Adapter) -> str:
+    from lmtui.models import disk
+
+    return disk.size(adapter.bytes)
+
+
+def _row(adapter: Adapter) -> tuple[str, ...]:
+    name, size, card = adapter.name, _size(adapter), adapter.card
+    if adapter.problem:
+        return (name, "damaged", size, "", "", adapter.problem)
+    if card is None:
+        return (name, _KINDS[adapter.kind], size, "", "", "made by another program")
+    kind = _KINDS[card.kind]
+    return (name, kind, size, card.day, card.held_out, card.base.name)
+
+
+def _event(adapter: Adapter, *, whole: bool = False) -> Event:
+    """An adapter as JSON; `whole` with all that its card says."""
+    card = adapter.card
+    event: dict[str, object] = {
+        "event": "adapter",
+        "name": adapter.name,
+        "path": str(adapter.path),
+        "kind": adapter.kind,
+        "bytes": adapter.bytes,
+        "problem": adapter.problem or None,
+        "created": card.created if card else None,
+        "model": card.base.name if card else None,
+        "before": card.metrics.before if card else None,
+        "after": card.metrics.after if card else None,
+    }
+    if whole:
+        event["report"] = _report(adapter)
+        event["card"] = asdict(card) if card else None
+    return event
+
+
+def _report(adapter: Adapter) -> str | None:
+    from lmtui.models.export import REPORT
+
+    file = adapter.path / REPORT
+    return str(file) if file.is_file() else None
+
+
+def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
+    """What stands above the figures, a line each."""
+    yield "name", adapter.name
+    yield "path", f"{adapter.path} ({_size(adapter)})"
+    yield "kind", _KINDS[adapter.kind]
+    if (card := adapter.card) is None:
+        yield "made by", "another program; nothing says on which model"
+        return
+    yield "made", card.created.replace("T", " ")
+    yield "model", _named(card)
+    data = card.data
+    files, documents = len(data.files), data.documents
+    yield "notes", f"{_count(files, 'file')}, {_count(documents, 'document')}"
+    yield "held out", _count(data.held_out, "document")
+    yield "tokens", f"{data.tokens:,} an epoch"
+    steps = card.metrics
+    yield "steps", f"{steps.steps:,}, the best after {steps.best_step:,}"
+    for name, values in (("settings", card.settings), ("made by", card.versions)):
+        if values:
+            yield name, ", ".join(f"{key} {value}" for key, value in values.items())
+    if report := _report(adapter):
+        yield "report", report
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _named(card: Card) -> str:
+    base = card.base
+    named = base.name if base.name == base.spec else f"{base.name} ({base.spec})"
+    first = base.sha256[0][:12] if base.sha256 else "unknown"
+    return f"{named}, SHA-256 {first}…"
+
+
+def _figures(card: Card) -> Iterator[tuple[str, str, str]]:
+    """Before and after, of the notes that were held out and of a neutral text."""
+    metrics = card.metrics
+    for what, before, after in (
+        ("notes", metrics.before, metrics.after),
+        ("neutral text", metrics.neutral_before, metrics.neutral_after),
+    ):
+        for key, name in _FIGURES.items():
+            pair = _number(before, key), _number(after, key)
+            if any(pair):
+                yield (f"{what}: {name}", *pair)
+
+
+def _number(figures: Figures | None, key: str) -> str:
+    value = (figures or {}).get(key)
+    return "" if value is None else f"{value:,.4f}"

@@ -1,0 +1,311 @@
+"""`lmtui adapters …`, and `--adapter` beside every verb, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from lmtui import paths
+from lmtui.cli import adapters, doctor
+from lmtui.cli.main import main
+from lmtui.errors import LmtuiError
+from tests.cli.program import run as run_program
+from tests.cli.program import run_in_terminal
+from tests.models import learned, tiny
+
+app = typer.Typer()
+app.add_typer(adapters.app, name="adapters")
+app.command("doctor")(doctor.doctor)
+
+QUOTED = ("report.md", "report.json", "events.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def no_shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models of whoever runs the tests."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "shared"))
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model; not to be changed."""
+    return tiny.save_llama(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session")
+def lora(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter for it; not to be changed."""
+    return learned.save_lora(tmp_path_factory.mktemp("lora") / "lora", llama)
+
+
+@pytest.fixture
+def notes(empty_home: Path, lora: Path, llama: Path) -> Path:
+    """The adapter as a training leaves it, called `notes`."""
+    folder = learned.keep_lora("notes", lora, llama)
+    for name in QUOTED:
+        (folder / name).write_text("what the notes say")
+    return folder
+
+
+def run(*arguments: str) -> str:
+    """What a command writes on stdout; its LmtuiError is raised."""
+    result = CliRunner().invoke(app, ["adapters", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def told(*arguments: str) -> str:
+    """What a command writes on stderr."""
+    result = CliRunner().invoke(app, ["adapters", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stderr
+
+
+def refused(*arguments: str) -> LmtuiError:
+    with pytest.raises(LmtuiError) as caught:
+        run(*arguments)
+    return caught.value
+
+
+def test_the_list(notes: Path, llama: Path) -> None:
+    (notes.parent / "broken").mkdir()
+    shutil.copytree(notes, notes.parent / "foreign")
+    (notes.parent / "foreign" / "card.json").unlink()
+    lines = {line.split()[0]: line for line in run("list").splitlines()}
+    assert list(lines) == ["NAME", "broken", "foreign", "notes"]
+    for words in ("LoRA", "2026-07-14", "3.210 → 2.870", llama.name):
+        assert words in lines["notes"]
+    assert "this folder holds no adapter" in lines["broken"]
+    assert "made by another program" in lines["foreign"]
+
+
+def test_an_empty_list(home: Path) -> None:
+    assert "lmtui finetune NOTES" in run("list")
+    assert run("list", "--json") == ""
+
+
+def test_the_list_as_json(notes: Path) -> None:
+    (event,) = map(json.loads, run("list", "--json").splitlines())
+    assert (event["name"], event["kind"], event["problem"]) == ("notes", "lora", None)
+    assert event["before"]["loss"] == 3.21 and event["after"]["loss"] == 2.87
+
+
+def test_show_says_what_changed(notes: Path) -> None:
+    text = run("show", "notes")
+    for words in (
+        "SHA-256",
+        "1 file, 9 documents",
+        "rank 4, lr 0.0002",
+        "60, the best after 40",
+        str(notes / "report.md"),
+    ):
+        assert words in text
+    rows = [line.split() for line in text.splitlines() if "nats a token" in line]
+    assert [row[-2:] for row in rows] == [["3.2100", "2.8700"], ["2.9000", "2.9500"]]
+    event = json.loads(run("show", str(notes), "--json"))
+    assert event["card"]["metrics"]["steps"] == 60
+    assert event["report"] == str(notes / "report.md")
+
+
+def test_show_without_a_card(lora: Path) -> None:
+    text = run("show", str(lora))
+    assert "another program" in text and "BEFORE" not in text
+
+
+def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "merged"
+    assert run("merge", "notes", str(out)) == f"{out}\n"
+    found = AutoModelForCausalLM.from_pretrained(out).eval()
+    wanted = learned.unmerged(llama, notes)
+    fast = tiny.tokenizer()
+    assert torch.allclose(
+        tiny.logits(found, fast), tiny.logits(wanted, fast), atol=1e-3
+    )
+    error = refused("merge", "notes", str(out))
+    assert error.title == "there is something already"
+    # Its model can be named, and has to be the right one.
+    again = tmp_path / "again"
+    assert "no logit differs" in told(
+        "merge", "notes", str(again), "--model", str(llama)
+    )
+    other = refused("merge", "notes", str(tmp_path / "x"), "--model", str(out))
+    assert other.title == "this adapter was made for another model"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_whole_model_needs_no_merging(
+    home: Path, llama: Path, tmp_path: Path
+) -> None:
+    folder = learned.keep_whole("all", llama)
+    error = refused("merge", "all", str(tmp_path / "x"))
+    assert error.title == "this is a whole model already"
+    assert f"--model {folder}" in error.hint
+    assert "all weights" in run("show", "all")
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.zip"])
+def test_a_copy_to_hand_on_quotes_nothing(
+    name: str, notes: Path, tmp_path: Path
+) -> None:
+    for left_behind in ("optimizer.pt", "README.md", ".hidden"):
+        (notes / left_behind).write_text("x")
+    (notes / "link.json").symlink_to("/etc/passwd")
+    out = tmp_path / name
+    assert "word for word" in told("export", "notes", str(out))
+    wanted = {"adapter_config.json", "adapter_model.safetensors", "card.json"}
+    if out.suffix == ".zip":
+        with zipfile.ZipFile(out) as archive:
+            assert archive.testzip() is None
+            assert set(archive.namelist()) == {f"notes/{each}" for each in wanted}
+    else:
+        assert {file.name for file in out.iterdir()} == wanted
+        for file in out.iterdir():
+            assert file.read_bytes() == (notes / file.name).read_bytes()
+    assert refused("export", "notes", str(out)).title == "there is something already"
+    assert not list(tmp_path.glob(".scratch*"))
+
+
+def test_a_copy_with_its_report_says_so(notes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    assert "report quotes them" in told("export", "notes", str(out), "--with-report")
+    assert set(QUOTED) <= {file.name for file in out.iterdir()}
+
+
+def test_a_copy_that_is_unpacked_can_be_used(
+    notes: Path, llama: Path, tmp_path: Path
+) -> None:
+    run("export", "notes", str(tmp_path / "notes.zip"))
+    with zipfile.ZipFile(tmp_path / "notes.zip") as archive:
+        archive.extractall(tmp_path)
+    assert "LoRA" in run("show", str(tmp_path / "notes"))
+
+
+def test_weights_that_are_only_linked_to(notes: Path, tmp_path: Path) -> None:
+    file = notes / "adapter_model.safetensors"
+    file.rename(tmp_path / "weights")
+    file.symlink_to(tmp_path / "weights")
+    error = refused("export", "notes", str(tmp_path / "copy"))
+    assert error.title == "the weights of this adapter are only linked to"
+    assert not (tmp_path / "copy").exists()
+
+
+def test_remove_asks_first(notes: Path) -> None:
+    assert refused("remove", "notes").hint == "Add --yes."
+    assert notes.exists()
+    assert "freed" in run("remove", "notes", "--yes")
+    assert not notes.exists()
+    assert refused("remove", "notes", "--yes").title == "there is no such adapter"
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 130), (b"y\n", 0)])
+def test_remove_on_a_terminal(answer: bytes, code: int, notes: Path) -> None:
+    ended, written = run_in_terminal(
+        "adapters", "remove", "notes", typed=[(b"Remove this?", answer)]
+    )
+    assert ended == code
+    assert str(notes).encode() in written.replace(b"\r\n", b"")
+    assert notes.exists() == bool(code)
+
+
+def test_what_is_damaged_can_be_removed(home: Path) -> None:
+    folder = paths.adapters_folder() / "broken"
+    folder.mkdir(parents=True)
+    run("remove", "broken", "--yes")
+    assert not folder.exists()
+
+
+def test_what_lies_elsewhere_is_not_removed(lora: Path) -> None:
+    assert refused("remove", str(lora), "--yes").title == "there is no such adapter"
+    assert lora.exists()
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "merge", "export", "remove"])
+def test_every_verb_has_an_example(verb: str) -> None:
+    assert f"lmtui adapters {verb}" in run(verb, "--help")
+
+
+def test_doctor_names_them(notes: Path, llama: Path) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"], catch_exceptions=False)
+    said = json.loads(result.stdout)["adapters"]
+    assert said == f"notes ({llama.name}); in {notes.parent}"
+
+
+# `--adapter`.
+
+
+def written(*arguments: str, capfd: pytest.CaptureFixture[str]) -> str:
+    """What the program writes on stdout, with real engines."""
+    code = main([*arguments, "--device", "cpu"])
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    return out
+
+
+@pytest.mark.usefixtures("notes")
+def test_every_verb_takes_an_adapter(
+    llama: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "a.txt").write_text("the quick fox")
+    verbs = (
+        ("chat", "--once", "hi", "--max-tokens", "2", "--seed", "1"),
+        ("complete", str(file), "--max-tokens", "2"),
+        ("inspect", str(file)),
+    )
+    for verb in verbs:
+        found = []
+        for flags in (("--model", str(llama)), ("--adapter", "notes")):
+            lines = written(*verb, "--json", *flags, capfd=capfd).splitlines()
+            events = [json.loads(line) for line in lines]
+            (about,) = [event for event in events if "model" in event]
+            found.append((about, [event.get("logprob") for event in events]))
+        (alone, its), (more, others) = found
+        assert "adapter" not in alone
+        assert more["adapter"] == "notes"
+        assert Path(more["model"]) == llama.resolve()
+        assert its != others
+    text = written("inspect", str(file), "--adapter", "notes", capfd=capfd)
+    assert f"{llama.resolve()} + notes" in text
+
+
+def test_an_adapter_that_is_not_there(home: Path) -> None:
+    code = main(["chat", "--once", "hi", "--adapter", "notse"])
+    assert code == 2
+
+
+def test_the_scripted_program_is_handed_the_adapter(home: Path) -> None:
+    done = run_program(
+        "chat",
+        "--once",
+        "hi",
+        "--json",
+        script={"engine": {"answers": ["x"], "adapter": "notes"}},
+    )
+    assert done.events[0]["adapter"] == "notes"
+
+
+LATE = """
+import sys
+from typer.testing import CliRunner
+from lmtui.cli import adapters
+for arguments in (["list"], ["show", sys.argv[1]], ["export", *sys.argv[1:]]):
+    result = CliRunner().invoke(adapters.app, arguments)
+    assert result.exit_code == 0, result.output
+assert not {"torch", "transformers", "peft"} & set(sys.modules)
+"""
+
+
+def test_only_merging_needs_torch(notes: Path, tmp_path: Path) -> None:
+    places = str(notes), str(tmp_path / "copy")
+    subprocess.run([sys.executable, "-c", LATE, *places], check=True)
