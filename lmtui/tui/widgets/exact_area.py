@@ -53,6 +53,8 @@ class ExactArea(TextEdges):
         overflow-y: scroll;
         scrollbar-size: 1 1;
         &:focus { border: none; }
+        & .text-area--gutter { color: $quiet; }
+        & .text-area--cursor-gutter { color: $foreground; background: $background; }
     }
     """
 
@@ -299,6 +301,9 @@ class ExactArea(TextEdges):
             cursor_row, index = layout.place_of(self.cursor_location)
             if cursor_row == number:
                 look = self.get_component_rich_style("text-area--cursor")
+                if row.is_ghost(index):
+                    name = "editor--ghost-cursor"
+                    look += self.get_component_rich_style(name, partial=True)
                 layers.append((index, index + 1, _PLAIN + look))
         strip = draw(
             row.text + (" " if row.ends else ""),

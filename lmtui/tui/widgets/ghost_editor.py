@@ -70,16 +70,17 @@ one.
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "editor--ghost", "editor--bar", *(f"editor--{kind}" for kind in KINDS),
-        *CLASSES,
+        "editor--ghost-cursor", *CLASSES,
     }  # fmt: skip
 
     DEFAULT_CSS = f"""
     GhostEditor > .editor--ghost {{ color: $ghost; text-style: italic; }}
+    .editor--ghost-cursor {{ background: $ghost; text-style: italic underline; }}
     GhostEditor > .editor--bar {{ color: $quiet; }}
     GhostEditor > .editor--keyword {{ color: $accent; text-style: bold; }}
     GhostEditor > .editor--string {{ color: $success; }}
     GhostEditor > .editor--number {{ color: $warning; }}
-    GhostEditor > .editor--comment {{ color: $quiet; text-style: italic; }}
+    GhostEditor > .editor--comment {{ color: $secondary; }}
     GhostEditor > .editor--name {{ color: $primary; }}
     {sheet("GhostEditor")}
     """
@@ -158,8 +159,7 @@ one.
         self._show_change()
 
     def forget_ghosts(self) -> None:
-        """Suggest nothing here, nor what was suggested elsewhere: the model, or what
-        is asked of it, is another one."""
+        """Suggest nothing of what was: the model, or what it is asked, is another."""
         self._ghosts.forget()
         self._show_change()
 

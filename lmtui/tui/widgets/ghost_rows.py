@@ -52,6 +52,10 @@ class Row:
     """Whether its line ends with it."""
     parts: tuple[Part, ...]
 
+    def is_ghost(self, index: int) -> bool:
+        """Whether one of its characters is the ghost's."""
+        return any(p.column is None and p.start <= index < p.end for p in self.parts)
+
 
 class GhostRows:
     """The rows of a text, with a ghost at a place in it."""
