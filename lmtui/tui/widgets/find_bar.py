@@ -41,8 +41,9 @@ step to undo.
         background: $panel;
         display: none;
         &.-open { display: block; }
-        & > Horizontal { height: 1; }
-        .label { width: 9; color: $quiet; }
+        & > Horizontal { height: 1; color: $quiet; }
+        & > Horizontal:focus-within { color: $foreground; }
+        .label { width: 9; }
         .told { width: 24; padding: 0 0 0 2; color: $quiet; text-align: right; }
         #count { color: $foreground; }
         &.-nothing #count { color: $error; text-style: bold; }

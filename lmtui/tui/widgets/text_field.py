@@ -24,8 +24,8 @@ class TextField(Input):
         height: 1;
         padding: 0;
         border: none;
-        background: $surface;
-        &:focus { border: none; background: $surface; background-tint: $panel 60%; }
+        background: $background;
+        &:focus { border: none; background: $background; background-tint: transparent; }
         & > .input--placeholder { color: $quiet; }
     }
     """
