@@ -1,18 +1,16 @@
 """What the screens look like: pictures that are compared with those kept.
 
 After a change that is meant, look at the new ones and keep them:
-`scripts/test tests/tui/test_pictures.py --snapshot-update`.
+`scripts/test tests/tui/test_pictures.py --snapshot-update`. Those of the editor are
+in `test_editor_pictures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from threading import Event
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import TextArea
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -21,6 +19,7 @@ from lmtui.tui.batches import INTERVAL
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from tests.fakes import FakeEngine
+from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program
 
 QUESTION = "What is rain?"
@@ -39,8 +38,6 @@ def falls(drop: float) -> bool:
 Most of it never reaches the ground you stand on.
 """
 ENDED = "100.0 tok"
-Show = Callable[[Program], Awaitable[None]]
-Compare = Callable[..., bool]
 
 
 def app_of(load: Callable[[], FakeEngine], *, first: str, theme: str) -> LmtuiApp:
@@ -67,27 +64,10 @@ def picture(snap_compare: Compare) -> Callable[..., bool]:
         first: str = "chat",
         theme: str = "dark",
     ) -> bool:
-        async def prepare(pilot: Pilot[Any]) -> None:
-            app = pilot.app
-            assert isinstance(app, LmtuiApp)
-            running = Program(app, pilot)
-            await show(running)
-            await still(running)
-
         app = app_of(load, first=first, theme=theme)
-        return snap_compare(app, terminal_size=size, run_before=prepare)
+        return looks_as_kept(snap_compare, app, show, size=size)
 
     return compare
-
-
-async def still(running: Program) -> None:
-    """Take away what depends on the time, and wait until nothing changes."""
-    for field in running.app.screen.query(TextArea):
-        field.cursor_blink = False
-    seen: list[str] = []
-    while len(seen) < 5 or len(set(seen[-5:])) > 1:
-        await running.pilot.pause(0.02)
-        seen.append(running.seen)
 
 
 async def opened(running: Program) -> None:
