@@ -1,0 +1,271 @@
+"""The report of a training: one value, as Markdown, as JSON and as lines of text.
+
+Owns what stands in it and in which order. Knows neither a model nor a screen. Notes
+are quoted in it, so it is as private as they are; it names no place on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lmtui.engine.sums import bits
+from lmtui.text import visible_line, visible_token
+from lmtui.train.events import Continuation
+from lmtui.train.figures import DocumentScore, Figures
+from lmtui.train.judging import (
+    PRIVACY,
+    WORD_FOR_WORD,
+    DocumentChange,
+    Recalled,
+    TokenChange,
+    Verdict,
+)
+
+NAME = "report"
+_SHOWN = 10  # documents, and tokens, on each side
+_PICTURED = 240  # characters of a quotation
+_BACKTICKS = re.compile("`+")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What training did to a model, on the best weights it came to."""
+
+    name: str
+    base: str
+    method: str
+    steps: int
+    best_step: int
+    before: Figures | None
+    """Of the held-out documents; None where nothing was held out."""
+    after: Figures | None
+    neutral_before: Figures | None
+    neutral_after: Figures | None
+    verdict: Verdict
+    samples: tuple[Continuation, ...]
+    documents: tuple[DocumentChange, ...]
+    """Held-out ones, the one that gained most first."""
+    gained: tuple[TokenChange, ...]
+    """Held-out tokens that became more probable, by most bits."""
+    lost: tuple[TokenChange, ...]
+    recalled_before: Recalled | None
+    recalled: Recalled | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its owner has to know, in whole sentences."""
+        found = self.recalled
+        if found is None or found.tokens < WORD_FOR_WORD:
+            return (PRIVACY,)
+        return (
+            f"It repeats at least {found.tokens} tokens of {visible_line(found.path)} "
+            "word for word.",
+            PRIVACY,
+        )
+
+
+def token_changes(
+    before: Sequence[DocumentScore],
+    after: Sequence[DocumentScore],
+    quote: Any,
+    *,
+    count: int = _SHOWN,
+) -> tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]:
+    """The tokens that gained most, and those that lost most.
+
+    `quote(document, place)` gives the text before a place in the ids of the document
+    with that number, and the token's own text.
+    """
+    changes = [
+        (b - a, number, place)
+        for number, pair in enumerate(zip(before, after, strict=True))
+        for place, (a, b) in enumerate(
+            zip(pair[0].logprobs, pair[1].logprobs, strict=True)
+        )
+        if a is not None and b is not None
+    ]
+    changes.sort(key=lambda change: (-change[0], *change[1:]))
+
+    def told(change: tuple[float, int, int]) -> TokenChange:
+        _, number, place = change
+        lead, text = quote(number, place)
+        costs = (bits(s[number].logprobs[place] or 0.0) for s in (before, after))
+        return TokenChange(before[number].path, lead, text, *costs)
+
+    gained = [told(change) for change in changes[:count] if change[0] > 0]
+    lost = [told(change) for change in changes[: -count - 1 : -1] if change[0] < 0]
+    return tuple(gained), tuple(lost)
+
+
+def to_json(report: Report) -> str:
+    """All of it as one JSON object, without NaN or infinity."""
+    return json.dumps(_finite(asdict(report)), indent=1, allow_nan=False)
+
+
+def to_markdown(report: Report) -> str:
+    """All of it as a Markdown document."""
+    return "\n".join(_markdown(report)) + "\n"
+
+
+def to_lines(report: Report) -> list[str]:
+    """The verdict and the figures, for a terminal: nothing that has to be escaped."""
+    lines = [report.verdict.sentence, report.verdict.because, ""]
+    rows = list(_figures(report))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        first, *rest = cells
+        lines.append("  ".join((first.strip().ljust(widths[0]), *rest)))
+    return [*lines, "", *report.warnings]
+
+
+def _figures(report: Report) -> Iterator[tuple[str, str, str, str]]:
+    """The table of all figures, its head first."""
+    yield "", "before", "after", "change"
+    pairs = (
+        ("held out", report.before, report.after),
+        ("neutral", report.neutral_before, report.neutral_after),
+    )
+    for what, before, after in pairs:
+        if before is None or after is None:
+            continue
+        yield _row(f"{what}: loss, nats a token", before.loss, after.loss)
+        if before.perplexity is not None and after.perplexity is not None:
+            yield _row(f"{what}: perplexity", before.perplexity, after.perplexity)
+        values = before.bits_per_byte, after.bits_per_byte
+        yield _row(f"{what}: bits per byte", *values)
+
+
+def _row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
+    share = (after - before) / before if before else 0.0
+    return name, f"{before:,.4f}", f"{after:,.4f}", f"{share:+.1%}"
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"# {_inline(report.name)}"
+    yield ""
+    yield f"**{report.verdict.sentence}** {report.verdict.because}"
+    yield ""
+    yield (
+        f"Base: {_inline(report.base)} · method: {report.method} · steps: "
+        f"{report.steps:,}, kept: those after step {report.best_step:,}"
+    )
+    yield ""
+    yield from _table(list(_figures(report)))
+    yield ""
+    for warning in report.warnings:
+        yield f"> {_inline(warning)}"
+        yield ">"
+    yield ""
+    yield from _samples(report)
+    yield from _documents(report)
+    yield from _tokens("Tokens that gained most", report.gained)
+    yield from _tokens("Tokens that lost most", report.lost)
+    yield from _recalled(report)
+
+
+def _samples(report: Report) -> Iterator[str]:
+    if not report.samples:
+        return
+    yield "## How it goes on"
+    yield ""
+    rows = [("prompt", "before", "after")]
+    for item in report.samples:
+        rows.append((_code(_tail(item.prompt)), _code(item.before), _code(item.now)))
+    yield from _table(rows)
+    yield ""
+
+
+def _documents(report: Report) -> Iterator[str]:
+    if not report.documents:
+        return
+    changes = report.documents
+    shown = changes if len(changes) <= 2 * _SHOWN else (
+        *changes[:_SHOWN], *changes[-_SHOWN:]
+    )  # fmt: skip
+    yield "## Held-out documents, the one that gained most first"
+    yield ""
+    rows = [("document", "tokens", "loss before", "loss after")]
+    for item in shown:
+        losses = f"{item.loss_before:.4f}", f"{item.loss_after:.4f}"
+        rows.append((_code(item.path), f"{item.tokens:,}", *losses))
+    yield from _table(rows)
+    if len(shown) < len(changes):
+        yield ""
+        yield f"The first and the last {_SHOWN} of {len(changes):,}."
+    yield ""
+
+
+def _tokens(title: str, changes: Sequence[TokenChange]) -> Iterator[str]:
+    if not changes:
+        return
+    yield f"## {title}"
+    yield ""
+    rows = [("token", "after", "bits before", "bits after", "document")]
+    for item in changes:
+        token = _code(visible_token(item.text))
+        costs = f"{item.bits_before:.1f}", f"{item.bits_after:.1f}"
+        rows.append((token, _code(_tail(item.before_it)), *costs, _code(item.path)))
+    yield from _table(rows)
+    yield ""
+
+
+def _recalled(report: Report) -> Iterator[str]:
+    found, before = report.recalled, report.recalled_before
+    if found is None:
+        return
+    yield "## Word for word"
+    yield ""
+    yield (
+        "Given the beginnings of documents it was trained on, the longest run of "
+        f"training text that it repeats is {found.tokens} tokens"
+        + (f"; before the training it was {before.tokens}." if before else ".")
+    )
+    yield ""
+    if found.text:
+        yield f"{_code(found.path)}: {_code(found.text)}"
+        yield ""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    head, *body = rows
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in body:
+        yield f"| {' | '.join(row)} |"
+
+
+def _inline(text: str) -> str:
+    """Foreign text between ours, in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", visible_line(text))
+
+
+def _code(text: str) -> str:
+    """Foreign text as code in a cell: any backticks, no newline, no bar."""
+    shown = visible_line(text.replace("\n", "⏎"))
+    if len(shown) > _PICTURED:
+        shown = shown[: _PICTURED - 1] + "…"
+    shown = shown.replace("|", "\\|") or " "
+    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(shown)), default=0))
+    space = " " if shown[0] in "` " or shown[-1] in "` " else ""
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+def _tail(text: str) -> str:
+    """The end of a text that is too long to be shown."""
+    return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
