@@ -1,0 +1,112 @@
+"""A training in words: what happened, how long, how much.
+
+Pure functions over events. Names of files and texts are foreign and made visible. Knows
+no widget.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lmtui.text import visible_line
+from lmtui.train.events import (
+    Doing,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Paused,
+    Plan,
+    Saved,
+    Skip,
+    Start,
+    Warned,
+)
+from lmtui.tui.widgets.cells import NONE, number
+from lmtui.tui.widgets.wrapping import Paragraph
+
+ENDINGS = {
+    "done": "all steps are made",
+    "early": "nothing more was won, so it ended early",
+    "stopped": "stopped, and saved",
+    "failed": "broken off",
+    "declined": "not begun",
+}
+"""Each way to end, in a clause."""
+
+
+def told(event: Event, doing: Doing | None = None) -> Paragraph | None:
+    """An event as a line of the log, while `doing` was going on; None for one that is
+    shown elsewhere."""
+    words, style = _words(event)
+    if not words or (isinstance(event, Doing) and doing and doing.what == event.what):
+        return None
+    return Paragraph(((visible_line(words), style),), indent=2)
+
+
+def _words(event: Event) -> tuple[str, str]:
+    """What an event says, and in which style."""
+    said: tuple[str, str] = "", ""
+    match event:
+        case Skip():
+            said = f"skipped {event.path}: {event.reason}", "quiet"
+        case Plan():
+            said = f"planned: {counted(event.steps, 'step')} at most", ""
+        case Start() if event.resumed_from is not None:
+            said = f"it goes on after step {event.resumed_from:,}", ""
+        case Start():
+            said = "the training begins", ""
+        case Eval():
+            when = f"step {event.step:,}" if event.step else "before"
+            said = f"{when}: {scored_words(event)}", ""
+        case Saved():
+            said = f"step {event.step:,}: saved", "quiet"
+        case Doing():
+            said = event.what, "quiet"
+        case Paused():
+            said = "paused" if event.paused else "it goes on", ""
+        case Warned():
+            said = f"! {event.text}", "warning"
+        case Failed():
+            parts = (event.title, event.detail)
+            said = "✗ " + ": ".join(filter(None, parts)), "error"
+        case End():
+            said = f"step {event.step:,}: {ENDINGS[event.finish]}", "strong"
+    return said
+
+
+def scored_words(scored: Eval) -> str:
+    """What an evaluation found, in a clause."""
+    best = ", the best" if scored.best and scored.step else ""
+    return f"held-out loss {number(scored.loss, ',.3f')}{best}"
+
+
+def perplexity(value: float | None) -> str:
+    """A perplexity: only its order of magnitude where it is huge."""
+    huge = value is not None and value >= 1e5
+    return number(value, ",.1e" if huge else ",.2f")
+
+
+def lasting(seconds: float) -> str:
+    """How long something takes, no more exactly than it is known: `7 min`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return NONE
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something: `1 file`, `2,000 files`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def epochs(value: float) -> str:
+    """Passes over the notes: `3`, `0.5`."""
+    return number(value, ",.2f").rstrip("0").rstrip(".")
