@@ -16,7 +16,15 @@ from pathlib import Path
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, digests, fetch, local_hub, lora, source
+from lmtui.models import (
+    catalogue,
+    describe,
+    digests,
+    fetch,
+    local_hub,
+    lora,
+    source,
+)
 from lmtui.models.card import Base, Card, Kind, read_card
 from lmtui.models.folder import pickles_only, read_folder
 from lmtui.models.progress import OnProgress, ignore
@@ -172,7 +180,7 @@ def model_for(adapter: Adapter) -> source.Source:
     if adapter.card is None:
         return _hinted(adapter)
     base = adapter.card.base
-    if base.sha256 == (fetch.FILE_SHA256,):
+    if _is_default(base):
         return source.DefaultModel()
     if source.is_hub_id(base.spec):
         return source.HubModel(base.spec, base.spec)
@@ -210,14 +218,40 @@ def require_base(
     """
     if adapter.card is None:
         return  # its shapes will have to do
-    base = adapter.card.base
-    if _digests(place, on_progress) == base.sha256:
+    if _digests(place, on_progress) != adapter.card.base.sha256:
+        raise _made_for_another(adapter.card, found)
+
+
+def require_name(adapter: Adapter, found: source.Source) -> None:
+    """Where a model would have to be fetched, make sure by its name that it would not
+    be fetched in vain.
+
+    Raises:
+        LmtuiError: the adapter was made for another one.
+    """
+    if adapter.card is None or describe.place_of(found) is not None:
         return
-    raise LmtuiError(
+    meant = adapter.card.base
+    names = {
+        found.name,
+        *([found.hub_id] if isinstance(found, source.HubModel) else ()),
+    }
+    is_default = isinstance(found, source.DefaultModel)
+    if meant.spec not in names and not (is_default and _is_default(meant)):
+        raise _made_for_another(adapter.card, found)
+
+
+def _made_for_another(card: Card, found: source.Source) -> LmtuiError:
+    base = card.base
+    return LmtuiError(
         "this adapter was made for another model",
-        f"{adapter.name} was made for {base.name}; the weights of {found.name} differ",
+        f"{card.name} was made for {base.name}, not for the weights of {found.name}",
         f"Give --model {base.spec}, or leave --model out.",
     )
+
+
+def _is_default(base: Base) -> bool:
+    return base.sha256 == (fetch.FILE_SHA256,)
 
 
 def _require_lora(folder: Path) -> None:

@@ -127,9 +127,7 @@ def load_base(
 
 def _load_base(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
     found = adapters.model_for(adapter) if spec is None else source.resolve(spec)
-    place = locate(found, how.on_progress)
-    adapters.require_base(adapter, found, place, how.on_progress)
-    base = _load(found.name, place, how)
+    base = _load(found.name, _locate_base(adapter, found, how.on_progress), how)
     if adapter.card is None and (template := adapters.template_of(adapter.path)):
         base.tokenizer.chat_template = template
     return base
@@ -140,9 +138,17 @@ def _load_whole(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
     if spec is None:
         return _load(adapters.name_of_base(adapter), adapter.path, how)
     found = source.resolve(spec)
-    place = locate(found, how.on_progress)
-    adapters.require_base(adapter, found, place, how.on_progress)
+    _locate_base(adapter, found, how.on_progress)
     return _load(found.name, adapter.path, how)
+
+
+def _locate_base(
+    adapter: Adapter, found: source.Source, on_progress: OnProgress
+) -> Path:
+    adapters.require_name(adapter, found)
+    place = locate(found, on_progress)
+    adapters.require_base(adapter, found, place, on_progress)
+    return place
 
 
 def _unproven(adapter: Adapter, base: Loaded) -> str:

@@ -198,6 +198,18 @@ def test_another_model_is_refused(notes: Path, llama_folder: Path, tmp_path: Pat
     assert f"--model {llama_folder.name}" in error.hint
 
 
+def test_nothing_is_fetched_only_to_be_refused(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with no_network(monkeypatch):
+        for spec in ("gpt2", "someone/elses", "default"):
+            error = refused(spec, adapter="notes")
+            assert error.title == "this adapter was made for another model"
+        write_card(notes, learned.card_of("notes", Base("a", "a/b", ("0" * 64,))))
+        assert "Hub can't be reached" in refused("a/b", adapter="notes").title
+        assert "Hub can't be reached" in refused(adapter="notes").title
+
+
 def test_a_model_in_parts_is_known_by_all_of_them(tmp_path: Path, lora: Path):
     parts = tiny.save_llama(tmp_path / "parts", max_shard_size="100kB")
     learned.keep_lora("notes", lora, parts)
