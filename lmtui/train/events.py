@@ -7,13 +7,12 @@ who looks, and imports no torch. Losses are means in nats a token; times in seco
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from types import GenericAlias
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from lmtui.text import safe_json
+from lmtui.train.values import built, plain
 
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
 """All steps done; nothing more was won; stopped on request; broken off; not begun."""
@@ -207,7 +206,7 @@ def to_json(event: Event) -> str:
 
 def to_fields(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
-    return {"event": event.name, **_plain(event)}
+    return {"event": event.name, **plain(event)}
 
 
 def from_json(line: str) -> Event | None:
@@ -215,7 +214,7 @@ def from_json(line: str) -> Event | None:
     try:
         values = json.loads(line)
         kind = _KINDS[values.pop("event")]
-        event: Event = _built(kind, values)
+        event: Event = built(kind, values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return event
@@ -226,28 +225,3 @@ def read_events(text: str) -> Iterator[Event]:
     for line in text.split("\n"):  # a text of an event may hold other line ends
         if (event := from_json(line)) is not None:
             yield event
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; NaN and infinity, which JSON lacks, become None."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _built(kind: Any, value: Any) -> Any:
-    if get_origin(kind) is tuple and isinstance(kind, GenericAlias):
-        return tuple(_built(get_args(kind)[0], item) for item in value)
-    if hasattr(kind, "__dataclass_fields__"):
-        kinds = get_type_hints(kind)
-        known = {item.name for item in fields(kind)}
-        return kind(
-            **{name: _built(kinds[name], value[name]) for name in known & set(value)}
-        )
-    if kind is float:
-        return math.nan if value is None else float(value)
-    return value

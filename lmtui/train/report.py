@@ -7,10 +7,9 @@ are quoted in it, so it is as private as they are; it names no place on this mac
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lmtui.engine.sums import bits
@@ -25,6 +24,7 @@ from lmtui.train.judging import (
     TokenChange,
     Verdict,
 )
+from lmtui.train.values import built, plain
 
 NAME = "report"
 _SHOWN = 10  # documents, and tokens, on each side
@@ -104,7 +104,16 @@ def token_changes(
 
 def to_json(report: Report) -> str:
     """All of it as one JSON object, without NaN or infinity."""
-    return json.dumps(_finite(asdict(report)), indent=1, allow_nan=False)
+    return json.dumps(plain(report), indent=1, allow_nan=False)
+
+
+def from_json(text: str) -> Report | None:
+    """The report that `to_json` wrote; None where it is none, or of another version."""
+    try:
+        report: Report = built(Report, json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return report
 
 
 def to_markdown(report: Report) -> str:
@@ -259,13 +268,3 @@ def _code(text: str) -> str:
 def _tail(text: str) -> str:
     """The end of a text that is too long to be shown."""
     return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

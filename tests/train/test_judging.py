@@ -15,7 +15,7 @@ from lmtui.engine.types import Prompt
 from lmtui.train.answers import Answers, Course, compare
 from lmtui.train.figures import DocumentScore, Figures, together
 from lmtui.train.judging import WORD_FOR_WORD, Recalled, judge
-from lmtui.train.report import Report, to_json, to_lines, to_markdown
+from lmtui.train.report import Report, from_json, to_json, to_lines, to_markdown
 
 HOSTILE = "a|b`c``d\n# e \x1b]0;owned\x07 <b> ‮ [x](y)"
 
@@ -165,6 +165,13 @@ def test_json_holds_numbers_only() -> None:
     assert found["before"] is None
     assert found["verdict"]["notes"] == "unknown"
     assert "Nothing was held out" in to_markdown(made)
+
+
+def test_json_is_read_as_it_was_written() -> None:
+    made = report(many(0), many(-0.3), text=HOSTILE)
+    assert from_json(to_json(made)) == made
+    for broken in ("", "[]", "{}", to_json(made)[:-9], '{"before": {"loss": "x"}}'):
+        assert from_json(broken) is None
 
 
 def test_it_warns_of_what_is_known_by_heart() -> None:

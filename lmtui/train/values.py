@@ -1,0 +1,53 @@
+"""Frozen values and the plain values of JSON, both ways.
+
+Owns only that: which values there are is for others to say. NaN and infinity, which
+JSON lacks, are null there. Fields that are missing keep their defaults, and unknown
+ones are left out, so that versions can read each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def built(kind: Any, value: Any) -> Any:
+    """The value of this kind that `plain` has made plain.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is not of this kind.
+    """
+    if get_origin(kind) in (Union, UnionType):
+        if value is None and NoneType in get_args(kind):
+            return None
+        kind = next(item for item in get_args(kind) if item is not NoneType)
+    if get_origin(kind) is tuple:
+        return tuple(built(get_args(kind)[0], item) for item in value)
+    if hasattr(kind, "__dataclass_fields__"):
+        kinds = _kinds(kind)
+        known = kinds.keys() & value.keys()
+        return kind(**{name: built(kinds[name], value[name]) for name in known})
+    if kind is float:
+        return math.nan if value is None else float(value)
+    return value
+
+
+@cache
+def _kinds(kind: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {item.name: hints[item.name] for item in fields(kind)}
