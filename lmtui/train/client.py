@@ -28,7 +28,7 @@ from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
 from lmtui.train.request import Request, require_safe_name, versions
 from lmtui.train.run_folder import RunFolder
 
-COMMAND = (sys.executable, "-P", "-m", "lmtui.train")
+COMMAND: Sequence[str] = (sys.executable, "-P", "-m", "lmtui.train")
 """What starts the worker, but for its arguments. Without -P, Python files among the
 notes could take the place of modules where it starts in their folder."""
 
@@ -37,6 +37,14 @@ GRACE = 1.0
 
 _TAIL = 12  # lines of the log that are quoted
 _MOST = 2000  # characters of them
+
+
+class NameTaken(LmtuiError):
+    """There is something of this name already."""
+
+
+class Unfinished(NameTaken):
+    """It is a training that can be gone on with."""
 
 
 def resume_command(name: str) -> str:
@@ -48,7 +56,8 @@ def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
     """The request as it can be started: that of before where it is resumed.
 
     Raises:
-        LmtuiError: its name is taken, or can't be one; there is nothing to resume.
+        NameTaken: its name is that of something else.
+        LmtuiError: it can't be a name; there is nothing to resume; it runs.
     """
     name = request.name
     require_safe_name(name)
@@ -63,14 +72,14 @@ def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
         overwrite = overwrite or stored.overwrite
         request = replace(stored, name=name, force=request.force)
     elif step is not None and not overwrite:
-        raise LmtuiError(
+        raise Unfinished(
             "a training of this name is not finished",
             f"{name}, at step {step:,}",
             f"Go on with it: {resume_command(name)}; or give --overwrite, or another "
             "--name.",
         )
     if (paths.adapters_folder() / name).exists() and not overwrite:
-        raise LmtuiError(
+        raise NameTaken(
             "there is an adapter of this name",
             name,
             "Give another --name, or --overwrite to replace it.",
@@ -160,6 +169,11 @@ class Training:
     def folder(self) -> Path:
         """The run folder."""
         return self._run.path
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stops > 0
 
     @property
     def running(self) -> bool:
