@@ -23,6 +23,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.wanted import Wanted
 from lmtui.text import visible
 from lmtui.tui import messages as facts
+from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import ModelState
@@ -33,6 +34,7 @@ from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.finetune import FinetuneScreen
 from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
@@ -75,8 +77,9 @@ class LmtuiApp(PreferencesApp):
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
         system: str = "",
-        first: Literal["start", "chat", "complete"] = "start",
+        first: Literal["start", "chat", "complete", "finetune"] = "start",
         writing: Writing | None = None,
+        finetuning: Finetuning | None = None,
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
@@ -90,6 +93,14 @@ class LmtuiApp(PreferencesApp):
         if writing is not None:
             self._complete = CompleteScreen(self._engine.for_writing, writing)
             self.install_screen(self._complete, "complete")
+        self.finetune: FinetuneScreen | None = None
+        """The training that is watched, if there is one."""
+        if finetuning is not None:
+            can_write = writing is not None
+            self.finetune = FinetuneScreen(
+                finetuning, leave=self.leave, can_write=can_write
+            )
+            self.install_screen(self.finetune, "finetune")
         self._first = first
         self._list_models = list_models
         self.set_reactive(LmtuiApp.model, ModelState(wanted or Wanted()))
@@ -99,7 +110,8 @@ class LmtuiApp(PreferencesApp):
         leave_when_gone(self, self.leave)
         self.follow_preferences()
         self.push_screen(self._first)
-        self.call_after_refresh(self.load_model, self.model.wanted)
+        if self._first != "finetune":
+            self.call_after_refresh(self.load_model, self.model.wanted)
 
     # The model.
 
@@ -112,6 +124,12 @@ class LmtuiApp(PreferencesApp):
     def load_chosen(self, event: facts.ModelChosen) -> None:
         """The user chose a model or an adapter."""
         self.load_model(event.wanted)
+
+    @on(facts.AdapterChosen)
+    def use_adapter(self, event: facts.AdapterChosen) -> None:
+        """A training is over, and what it made is to be used."""
+        self.load_model(event.wanted)
+        self._go(event.place)
 
     @on(facts.ModelLoadProgressed)
     def keep_progress(self, event: facts.ModelLoadProgressed) -> None:
@@ -165,10 +183,20 @@ class LmtuiApp(PreferencesApp):
         if self._complete is not None:
             self._go("complete")
 
+    def action_finetune(self) -> None:
+        """Show the training, where one is watched."""
+        if self.finetune is not None:
+            self._go("finetune")
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always a file that is edited."""
+        """There is not always a file that is edited, or a training. While a training
+        has the processor, no model is loaded beside it."""
         if action == "complete":
             return self._complete is not None
+        if action == "finetune":
+            return self.finetune is not None
+        if action in ("models", "start", "chat"):
+            return self.finetune is None or bool(self._load)
         return super().check_action(action, parameters)
 
     def _go(self, name: str) -> None:
@@ -204,7 +232,8 @@ class LmtuiApp(PreferencesApp):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: Textual's own commands, and every key of this screen."""
         yield from super().get_system_commands(screen)
-        yield SystemCommand("Chat", "Show the chat.", self.action_chat)
+        if self.check_action("chat", ()):
+            yield SystemCommand("Chat", "Show the chat.", self.action_chat)
         for active in screen.active_bindings.values():
             if active.node is self and active.binding.action in _PLACES:
                 keys = self.get_key_display(active.binding)
@@ -225,6 +254,10 @@ class LmtuiApp(PreferencesApp):
     async def action_quit(self) -> None:
         """Leave; a text that is not saved is asked about first."""
         if isinstance(self.screen, Ask):
+            return
+        if self.finetune is not None and self.finetune.at_work:
+            self._go("finetune")
+            self.finetune.stop_and_leave()
             return
         if self._complete is None or not self._complete.unsaved:
             self.leave()

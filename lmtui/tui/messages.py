@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from textual.message import Message
 
@@ -70,6 +71,15 @@ class ModelChosen(Message):
     """The user wants another model or adapter, or the same again."""
 
     wanted: Wanted
+
+
+@dataclass
+class AdapterChosen(Message):
+    """The user wants to go on with what a training has made."""
+
+    wanted: Wanted
+    place: Literal["chat", "complete"]
+    """Where to."""
 
 
 @dataclass

@@ -48,6 +48,8 @@ model loads meanwhile: nothing has to wait for it.
                 tooltip="Talk, and watch every distribution."),
         Binding("e", "app.complete", "Editor", id="start.editor",
                 tooltip="Back to the file that is being edited."),
+        Binding("f", "app.finetune", "Training", id="start.training",
+                tooltip="Back to the training and its figures."),
         Binding("m", "app.models", "Models", id="start.models",
                 tooltip="Choose, fetch and load another model."),
         Binding("t", "app.change_theme", "Themes", id="start.themes",

@@ -1,0 +1,312 @@
+"""Training, watched: the plan first, then how it goes, then what came of it.
+
+Owns the keys, and what is asked before it begins and before it stops. The training runs
+in another process, which is asked for news at a steady pace; a round of news is drawn
+at once. Leaving is the program's. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
+from textual.screen import Screen
+
+from lmtui.busy import Use
+from lmtui.models.wanted import Wanted
+from lmtui.text import visible_line
+from lmtui.train.client import resume_command
+from lmtui.train.events import Event, Paused, Warned
+from lmtui.tui.finetuning import Finetuning
+from lmtui.tui.messages import AdapterChosen
+from lmtui.tui.screens.ask import Ask, Choice
+from lmtui.tui.screens.report import ReportScreen
+from lmtui.tui.screens.run_drawing import (
+    figures_of,
+    head_of,
+    outcome_of,
+    question_of,
+    report_file,
+)
+from lmtui.tui.training_run import TrainingRun
+from lmtui.tui.widgets.loss_chart import LossChart
+from lmtui.tui.widgets.pane import Pane, Paragraphs
+from lmtui.tui.widgets.plan_view import PlanView
+from lmtui.tui.widgets.run_figures import RunFigures
+from lmtui.tui.widgets.run_head import RunHead
+from lmtui.tui.widgets.samples import samples_of, title_of
+from lmtui.tui.widgets.status import Status
+
+EVERY = 0.1
+"""Seconds between two looks at what the training tells."""
+
+_AT_ONCE = "q again leaves at once, with what was saved before"
+_PAUSING = "pausing before the next step · p goes on"
+_STATES = {
+    "preparing": "making the plan · Esc leaves",
+    "planned": "Enter starts · Esc leaves · Tab goes from part to part · F1 help",
+    "starting": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "training": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "paused": "paused · p goes on · q stops · F1 help",
+    "over": "q leaves · Tab goes from part to part · F1 help",
+}
+
+
+class FinetuneScreen(Screen[None]):
+    """The plan, or the curve with figures, samples and a log."""
+
+    HELP = """\
+The training runs in a process of its own and goes on while help or the palette is open.
+Nothing is lost: stopping finishes the step and saves, and the command that is named
+then goes on to the very weights of a run that was never stopped.
+"""
+    CSS_PATH = "finetune.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-high")]  # noqa: RUF012 (as above)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "begin", "Start", id="finetune.start",
+                tooltip="Begin the training that is planned."),
+        Binding("p", "pause", "Pause", id="finetune.pause",
+                tooltip="Wait before the next step, or go on."),
+        Binding("c", "use('chat')", "Chat with it", id="finetune.chat",
+                tooltip="Load the adapter and talk."),
+        Binding("e", "use('complete')", "Write with it", id="finetune.editor",
+                tooltip="Load the adapter and go on with a text."),
+        Binding("r", "report", "Report", id="finetune.report",
+                tooltip="Read what changed, figures and texts."),
+        Binding("q", "app.quit", "Stop", id="finetune.quit",
+                tooltip="Stop and leave; what was learned is saved first."),
+        Binding("escape", "back", "Leave", id="finetune.back", show=False,
+                tooltip="Leave before anything is trained."),
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="finetune.interrupt",
+                tooltip="Copy the selection, or save, stop and leave; a second time, "
+                "leave at once.", priority=True, show=False),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        finetuning: Finetuning,
+        *,
+        leave: Callable[[], None],
+        can_write: bool = False,
+    ) -> None:
+        super().__init__()
+        self._given = finetuning
+        self._training = finetuning.training
+        self._leave, self._can_write = leave, can_write
+        self.run = TrainingRun(finetuning.earlier)
+        """What is known of the training."""
+        self._others: tuple[Use, ...] = ()
+        self._stopping = self._pausing = False
+
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a training that would have to be stopped."""
+        return self.run.phase != "over"
+
+    @property
+    def _made(self) -> str:
+        """The name of the adapter that was made; nothing where there is none."""
+        return (self.run.end and self.run.end.adapter) or ""
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield RunHead(id="head")
+        yield Paragraphs(id="outcome")
+        yield PlanView(id="plan")
+        with Vertical(id="run"):
+            with Horizontal(id="upper"):
+                yield LossChart(id="chart")
+                yield RunFigures(id="figures")
+            with Horizontal(id="lower"):
+                yield Pane("Samples", id="samples")
+                yield Pane("Log", id="log", follow=True)
+        yield Status(id="status")
+
+    def on_mount(self) -> None:
+        """Look at what the training tells from now on."""
+        self.query_one("#sample").focus()
+        self._timer = self.set_interval(EVERY, self.look)
+        self._draw()
+
+    def look(self) -> None:
+        """Learn what is new, and draw it."""
+        lives = self._training.running
+        events = self._training.poll()
+        if not events:
+            if not lives:
+                self._timer.stop()
+            return
+        before = self.run.phase
+        for event in events:
+            self._learn(event)
+        if self.run.phase != before:
+            self._enter()
+        self._draw()
+        if self.run.phase == "over" and self._stopping and self.run.failed is None:
+            self._leave()
+
+    def _learn(self, event: Event) -> None:
+        self.run.take(event)
+        if isinstance(event, Warned):
+            self.notify(visible_line(event.text), severity="warning", markup=False)
+        elif isinstance(event, Paused):
+            self._pausing = event.paused
+
+    def _enter(self) -> None:
+        """The training is in another phase now."""
+        if self.run.phase == "planned":
+            self._others = self._slowed_by()
+        if self.run.phase == "over" and isinstance(self.app.screen, Ask):
+            self.app.screen.action_leave()  # there is nothing left to be stopped
+        self.refresh_bindings()
+
+    def _slowed_by(self) -> tuple[Use, ...]:
+        """Who would share the processor, if it is that which trains."""
+        plan = self.run.plan
+        return tuple(self._given.others()) if plan and plan.device == "cpu" else ()
+
+    # Drawing.
+
+    def _draw(self) -> None:
+        run, given = self.run, self._given
+        over = run.phase == "over"
+        self.set_class(over, "-over")
+        self.set_class(run.failed is not None, "-failed")
+        head = head_of(run, given.name, stopping=self._stopping)
+        self.query_one(RunHead).show(head)
+        again = resume_command(given.name)
+        outcome = outcome_of(run, given.adapters, again, can_write=self._can_write)
+        self.query_one("#outcome", Paragraphs).show(outcome)
+        self.query_one(Status).state = self._state()
+        if run.begun != self.has_class("-running"):
+            self.set_class(run.begun, "-running")
+            self.query_one("#samples").focus()
+        if run.begun:
+            self._draw_run()
+        else:
+            asked = question_of(run, self._others)
+            self.query_one(PlanView).show(run.plan, run.skipped, asked, over=over)
+
+    def _draw_run(self) -> None:
+        run = self.run
+        epochs = run.plan.epochs if run.plan else 0.0
+        chart = self.query_one(LossChart)
+        chart.show(run.curve, run.evals, steps=run.steps, epochs=epochs)
+        self.query_one(RunFigures).show(figures_of(run))
+        samples = self.query_one("#samples", Pane)
+        samples.head(title_of(run.sample))
+        samples.show(samples_of(run.sample))
+        self.query_one("#log", Pane).show(run.log)
+
+    def _state(self) -> str:
+        phase = self.run.phase
+        if self._stopping and phase != "over":
+            return _AT_ONCE
+        if self._pausing and phase == "training":
+            return _PAUSING
+        return _STATES[phase]
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Where there is little room, the part that is read has most of it."""
+        self.set_class(event.widget.id in ("log", "skipped"), "-second")
+
+    # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Each phase has its own."""
+        phase = self.run.phase
+        if action == "begin":
+            return phase == "planned"
+        if action == "pause":
+            return phase in ("starting", "training", "paused")
+        if action == "back":
+            return phase in ("preparing", "planned")
+        if action in ("use", "report"):
+            can_write = self._can_write or parameters != ("complete",)
+            return bool(self._made) and can_write
+        return super().check_action(action, parameters)
+
+    def action_begin(self) -> None:
+        """Begin, unless there is something new to be known first."""
+        others = self._slowed_by()
+        if set(others) - set(self._others):
+            self._others = others
+        else:
+            self.run.begun = True
+            self._training.go()
+            self.refresh_bindings()
+        self._draw()
+
+    def action_pause(self) -> None:
+        """Wait, or go on."""
+        self._pausing = not self._pausing
+        if self._pausing:
+            self._training.pause()
+        else:
+            self._training.resume()
+        self.query_one(Status).state = self._state()
+
+    def action_use(self, place: Literal["chat", "complete"]) -> None:
+        """Go on with what was learned."""
+        wanted = Wanted(self._given.base, self._made)
+        self.post_message(AdapterChosen(wanted, place))
+
+    def action_report(self) -> None:
+        """Read the report."""
+        path = report_file(self._given.adapters, self._made)
+        self.app.push_screen(ReportScreen(path))
+
+    async def action_back(self) -> None:
+        """Leave before anything is trained."""
+        await self.run_action("app.quit")
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected, or stop and leave."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+        elif self.at_work:
+            self._stop()
+        else:
+            self.notify("q leaves.")
+
+    # Leaving.
+
+    def stop_and_leave(self) -> None:
+        """Stop the training, after a question if it has begun, and leave; asked for
+        again, leave at once."""
+        if self._stopping or self.run.phase in ("preparing", "planned"):
+            self._stop()
+            return
+        details = [
+            f"Step {self.run.last_step:,} of {self.run.steps:,} is done.",
+            "The step that runs is finished and saved: nothing is lost.",
+            f"{resume_command(self._given.name)}  goes on from there.",
+        ]
+        choices = [
+            Choice("s", "Stop", "finish the step, save and leave"),
+            Choice("g", "Go on", "the training goes on"),
+        ]
+        asked = Ask("Stop the training?", details, choices, harmless="g")
+        self.app.push_screen(asked, self._answer_stop)
+
+    def _answer_stop(self, answer: str | None) -> None:
+        if answer == "s":
+            self._stop()
+
+    def _stop(self) -> None:
+        """Stop it, and leave once it has saved; at once if there is nothing to save,
+        or the second time."""
+        again, self._stopping = self._stopping, True
+        self._training.stop()
+        if again or self.run.phase in ("preparing", "planned", "over"):
+            self._leave()
+        else:
+            self._draw()
