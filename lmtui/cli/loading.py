@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import typer
 
+from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
 from lmtui.settings import Settings
 
@@ -42,6 +43,7 @@ def open_local(settings: Settings) -> WritingEngine:
 
 
 def engine_for(context: typer.Context, settings: Settings) -> WritingEngine:
-    """The engine for this run of a verb."""
+    """The engine for this run of a verb, which others know of until it ends."""
+    context.with_resource(sharing(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     return open_engine(settings)

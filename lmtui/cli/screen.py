@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from lmtui import config, paths, recent
+from lmtui import busy, config, paths, recent
 from lmtui.cli.loading import OpenEngine
+from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
+    from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
     from lmtui.tui.writing_options import Writing
 
@@ -37,9 +39,10 @@ def is_interactive() -> bool:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat", "complete"],
+    first: Literal["start", "chat", "complete", "finetune"],
     system: str = "",
     writing: Writing | None = None,
+    finetuning: Finetuning | None = None,
     no_color: bool = False,
     open_engine: OpenEngine | None = None,
 ) -> None:
@@ -47,6 +50,7 @@ def open_screen(
 
     Raises:
         LmtuiError: there is no theme of the name that was asked for.
+        typer.Abort: a training runs, and the user does not want to share with it.
         Exception: what the screen broke off with; the terminal is restored.
     """
     from lmtui import log
@@ -67,12 +71,20 @@ def open_screen(
         system=system,
         first=first,
         writing=writing,
+        finetuning=finetuning,
         preferences=preferences,
     )
-    with _terminal_to_itself():
+    with _shared(first), _terminal_to_itself():
         app.run()
     if app.broke_off_with is not None:
         raise app.broke_off_with
+
+
+def _shared(first: str) -> AbstractContextManager[None]:
+    """Tell others of this program; a training tells of itself."""
+    if first == busy.TRAINING:
+        return nullcontext()
+    return sharing_if_wanted("lmtui" if first == "start" else first)
 
 
 def _preferences(settings: Settings) -> Preferences:
