@@ -13,7 +13,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from lmtui import __version__
-from lmtui.cli import adapters, chat, complete, config, doctor, inspect, models, themes
+from lmtui.cli import (
+    adapters,
+    chat,
+    complete,
+    config,
+    doctor,
+    finetune,
+    inspect,
+    models,
+    themes,
+)
 from lmtui.cli.edge import guarded, leave
 from lmtui.cli.loading import OpenEngine, open_local
 from lmtui.cli.output import prepare_streams
@@ -30,6 +40,7 @@ app = typer.Typer(
 app.command("chat")(chat.chat)
 app.command("complete")(complete.complete)
 app.command("inspect")(inspect.inspect)
+app.command("finetune")(finetune.finetune)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")
 app.command("themes")(themes.themes)

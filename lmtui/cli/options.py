@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from lmtui import config
-from lmtui.settings import Settings, flag, meaning, names
+from lmtui.settings import Settings, Value, flag, meaning, names
 
 
-def _option(name: str, metavar: str, panel: str) -> Any:
+def option(name: str, metavar: str, panel: str) -> Any:
+    """The option of a setting, in a part of the help."""
     return typer.Option(
         flag(name) or "",
         metavar=metavar,
@@ -26,11 +27,11 @@ def _option(name: str, metavar: str, panel: str) -> Any:
 
 
 def _model(name: str, metavar: str) -> Any:
-    return _option(name, metavar, "Model")
+    return option(name, metavar, "Model")
 
 
 def _drawing(name: str, metavar: str) -> Any:
-    return _option(name, metavar, "Sampling")
+    return option(name, metavar, "Sampling")
 
 
 Model = Annotated[str | None, _model("model", "MODEL")]
@@ -40,7 +41,7 @@ Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
 Threads = Annotated[int | None, _model("threads", "N")]
 Context = Annotated[int | None, _model("context", "N")]
 
-Theme = Annotated[str | None, _option("theme", "NAME", "Screen")]
+Theme = Annotated[str | None, option("theme", "NAME", "Screen")]
 
 Temperature = Annotated[float | None, _drawing("temperature", "T")]
 TopK = Annotated[int | None, _drawing("top_k", "K")]
@@ -59,11 +60,13 @@ NoColor = Annotated[
 ]
 
 
-def settings(context: typer.Context) -> Settings:
+def settings(context: typer.Context, **more: Value) -> Settings:
     """The settings that a verb's flags, the environment and the file make together.
+
+    `more` are settings that several flags make.
 
     Raises:
         LmtuiError: one of them can't be used.
     """
-    given = context.params
+    given = {**context.params, **more}
     return config.load({name: given.get(name) for name in names()})

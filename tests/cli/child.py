@@ -2,7 +2,8 @@
 
 SCRIPT is JSON: `engine` holds FakeWriter's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
-engine fail in an unforeseen way, `missing` is why there is no model at all.
+engine fail in an unforeseen way, `missing` is why there is no model at all, `worker`
+is what a training's worker does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from lmtui.cli.main import main
@@ -18,6 +20,7 @@ from lmtui.engine.ghost import Ghost, GhostEnd
 from lmtui.engine.writing import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
+from lmtui.train import client
 from tests.fake_writing import FakeWriter
 
 
@@ -44,4 +47,7 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
+    worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
+    scripted = json.dumps(given.get("worker", {}))
+    client.COMMAND = (sys.executable, str(worker), scripted)
     sys.exit(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))

@@ -4,7 +4,7 @@ It speaks the protocol of the real one, with a made-up loss. SCRIPT is JSON:
 `steps` is how many there are; `hold` the step before which it waits for a word; `die`
 how it breaks off after `die_at` steps (`kill`, `exit`, `torn`, `error`, `quiet`);
 `deaf` leaves all words unread; `skips` are files that it can't read, `notes` what the
-plan says; `worse` makes the loss rise.
+plan says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from typing import Any, NoReturn
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.train import events
+from lmtui.train import events, report
+from lmtui.train.figures import Figures
+from lmtui.train.judging import Verdict
+from lmtui.train.report import Report
 from lmtui.train.run_folder import Manifest, RunFolder, mark_complete
 
 EVERY = 2
@@ -139,8 +142,7 @@ class Worker:
     @property
     def loss(self) -> float:
         """It falls by a tenth with each step."""
-        change = self.step / 10
-        return 3.0 + (change if self.script.get("worse") else -change)
+        return 3.0 - self.step / 10
 
     def evaluate(self) -> None:
         """Say how the held-out documents do."""
@@ -175,7 +177,31 @@ class Worker:
         adapter = paths.ensure_folder(paths.adapters_folder()) / self.request.name
         adapter.mkdir(exist_ok=True)
         (adapter / "report.md").write_text("# Report\n")
+        (adapter / "report.json").write_text(report.to_json(self.report()))
         self.end("done", adapter=self.request.name, verdict="better on your notes")
+
+    def report(self) -> Report:
+        """What came of it."""
+        before, after = (Figures(n, n, n, 100, 300) for n in (3.0, self.loss))
+        verdict = Verdict("better", "unchanged", "better on your notes", "so it is")
+        return Report(
+            name=self.request.name,
+            base="tiny",
+            method="lora",
+            steps=self.steps,
+            best_step=self.step,
+            before=before,
+            after=after,
+            neutral_before=before,
+            neutral_after=before,
+            verdict=verdict,
+            samples=(),
+            documents=(),
+            gained=(),
+            lost=(),
+            recalled_before=None,
+            recalled=None,
+        )
 
     def end(
         self,
