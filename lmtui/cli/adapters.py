@@ -259,8 +259,9 @@ def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
     steps = card.metrics
     yield "steps", f"{steps.steps:,}, the best after {steps.best_step:,}"
     for name, values in (("settings", card.settings), ("made by", card.versions)):
-        if values:
-            yield name, ", ".join(f"{key} {value}" for key, value in values.items())
+        known = [f"{key} {value}" for key, value in values.items() if value is not None]
+        if known:
+            yield name, ", ".join(known)
     if report := _report(adapter):
         yield "report", report
 

@@ -15,6 +15,7 @@ from lmtui.edit.text_file import load
 from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
 from lmtui.engine.writing import Expectation, Replacement
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
 from lmtui.tui import writing_facts
 from lmtui.tui.screens import ask
 from lmtui.tui.screens.ask import Ask
@@ -105,6 +106,21 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 # The panel and the numbers.
+
+
+async def test_an_adapter_thinks_anew_of_the_same_text(tmp_path: Path) -> None:
+    async with writing(tmp_path) as page:
+        await page.type("so ")
+        await page.expected()
+        other = FakeWriter(name="default", adapter="notes")
+        page.running.app._open_model = lambda wanted: lambda _: other
+        page.running.app.load_model(Wanted(adapter="notes"))
+        await page.until(lambda: "default + notes · exact" in page.seen)
+        await page.expected()
+        assert page.editor.text == f"so {TEXT}"
+        asked = dict(other.calls)
+        assert asked["expect"] == (f"so {TEXT}", 3)
+        assert "heat" in asked
 
 
 async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> None:
