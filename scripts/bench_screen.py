@@ -21,8 +21,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from lmtui.engine.types import Finish, SamplingSettings, Step
-from lmtui.tui import messages as facts
 from lmtui.models.wanted import Wanted
+from lmtui.tui import messages as facts
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
