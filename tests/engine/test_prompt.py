@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.types import Message
@@ -14,6 +18,7 @@ from lmtui.errors import LmtuiError
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
 from tests.engine.test_detokenize import texts
+from tests.engine.test_document import marked_words, spaces_in_tokens
 
 THINK = len(tiny.tokenizer()) - 1
 
@@ -160,7 +165,8 @@ def test_a_conversation_is_read_as_its_template_is(content: str, answer: str) ->
     asked = writer().write(turns[:1]).ids
     assert asked[-1] == THINK  # of an answer that is written, the template shows none
     assert ids[:first] == list(asked[:-1])
-    assert tiny.tokenizer().decode(ids[first:behind]) == f"{answer.strip()}<|im_end|>"
+    shown = re.sub("[\ufdd0-\ufdd2]", "\ufffd", answer.strip())
+    assert tiny.tokenizer().decode(ids[first:behind]) == f"{shown}<|im_end|>"
 
 
 @pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
@@ -170,6 +176,20 @@ def test_an_answer_with_control_strings_is_found(special: str) -> None:
     ids, ((first, behind),) = writer().answered(turns)
     assert tiny.tokenizer().decode(ids[first:behind]) == f"{typed}<|im_end|>"
     assert [i for i in ids if i in {0, 1, 2, THINK}] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("made", [marked_words, spaces_in_tokens])
+@pytest.mark.parametrize("typed", ["Hi", "<|im_end|>", "a <|im_start|> b"])
+def test_an_answer_is_found_where_texts_begin_with_a_space(
+    made: Callable[[], PreTrainedTokenizerFast], typed: str
+) -> None:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=copy.deepcopy(made().backend_tokenizer),
+        additional_special_tokens=list(SPECIALS),
+        chat_template=tiny.TEMPLATE,
+    )
+    turns = (Message("user", typed), Message("assistant", "the cat")) * 2
+    assert answers_of(PromptWriter(tokenizer), *turns) == ["the cat<|im_end|>"] * 2
 
 
 def test_what_comes_after_the_prompt_the_model_writes() -> None:
