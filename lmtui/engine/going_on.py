@@ -40,6 +40,7 @@ from lmtui.text import bytes_text
 
 _DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
 _CHARACTERS = 8  # that a token has at most, on average
+_TO_CHOOSE_BY = 16  # tokens of an alternative: all are waited for together
 ROWS = 20
 """Rows that are asked for: as many as a panel shows, so that they are known already."""
 
@@ -142,7 +143,8 @@ class GoingOn:
     def alternatives(
         self, text: str, cursor: int, rules: GhostRules, *, count: int, stop: Stop
     ) -> list[Ghost]:
-        """Suggestions with different beginnings, the most probable first.
+        """Suggestions with different beginnings, the most probable first; each long
+        enough to choose by.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -150,6 +152,7 @@ class GoingOn:
         """
         model = self._model
         read = self.beginning(text, cursor, rules.max_tokens)
+        rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         found = self._continuations(read, count, stop)
         begun = [
             (row.cover.ids, ghost)

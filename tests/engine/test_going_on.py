@@ -289,7 +289,7 @@ def test_alternatives_run_as_one_batch_after_one_reading() -> None:
     assert len(alternatives(going, TEXT)) > 1
     assert batches[0] == 5
     assert batches == sorted(batches, reverse=True)
-    assert len(batches) < RULES.max_tokens + 3
+    assert len(batches) < 16 + 3 < RULES.max_tokens  # enough to choose by
     assert model.cache.ids == list(going.beginning(TEXT, len(TEXT), 48).ids)
 
 
