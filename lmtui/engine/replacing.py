@@ -24,10 +24,10 @@ from lmtui.engine.words import can_cut
 from lmtui.engine.writing import Replacement
 from lmtui.errors import Cancelled, LmtuiError
 
-_FOLLOWING = 128  # tokens behind it that are scored
+_FOLLOWING = 64  # tokens behind it that are scored; later ones hardly tell
 _CHARACTERS = 8  # that a token has at most, on average
 _LONGEST = 8  # tokens of a word
-_AHEAD = 6  # tokens of how it would go on
+_AHEAD = 4  # tokens of how it would go on
 _LEAD = 64  # code points before a piece that are read with it at most
 _SPARE = 4  # candidates that may turn out to be none, or the same as another
 
