@@ -25,6 +25,7 @@ from tests.engine.test_families import FAMILIES, SIZE
 
 Spans = Sequence[tuple[int, int]]
 SMALL = 48  # tokens of context, so that a short text has several windows
+SURE = math.log(1e-5)  # both searches leave at most a tenth of it unexplored
 WORDS = [
     "the cat",
     " sat on",
@@ -175,11 +176,14 @@ def test_what_is_expected_is_what_a_fresh_run_of_every_path_says(
         expected = reference(engine, text, cursor, 5)
         assert expectation.distribution is not None
         rows = expectation.distribution.candidates
-        assert [row.bytes for row in rows if row.id > 2] == [
-            row.beyond for row in expected.rows if row.special is None
+        # What is less probable one search may find and the other leave unexplored.
+        found = [row for row in rows if row.logprob > SURE]
+        sure = [row for row in expected.rows if row.logprob > SURE]
+        assert [row.bytes for row in found if row.id > 2] == [
+            row.beyond for row in sure if row.special is None
         ]
-        assert [row.logprob for row in rows] == pytest.approx(
-            [row.logprob for row in expected.rows], abs=1e-3
+        assert [row.logprob for row in found] == pytest.approx(
+            [row.logprob for row in sure], abs=1e-3
         )
         total = sum(row.prob for row in rows) + expectation.distribution.rest_prob
         assert total == pytest.approx(1, abs=1e-5)
