@@ -243,7 +243,7 @@ def test_seeing_another_window_does_not_cost_the_one_written_in() -> None:
 
 def test_what_a_stop_interrupts_is_gone_on_with() -> None:
     engine = tiny.engine()
-    text = TEXT * 5
+    text = TEXT * 10
     asked = 0
 
     def stop() -> bool:
