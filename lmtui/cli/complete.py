@@ -7,7 +7,9 @@ line ending, and so reads the model.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +24,7 @@ from lmtui.cli.output import Output
 from lmtui.cli.reading import STDIN, read_stdin
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.edit import endings, positions, text_file
+from lmtui.edit.text_file import TextFile
 from lmtui.engine.ghost import GhostRules
 from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import SamplingSettings
@@ -164,14 +167,30 @@ def read_writing(name: str, at: str, settings: Settings) -> Writing:
         raise LmtuiError("there is no screen to write on", "", "Give --print.")
     if name == STDIN:
         raise LmtuiError("the editor needs a file", "", "Give a name, or --print.")
-    from lmtui.edit import recovery
-    from lmtui.tui.writing_options import Writing
-
     place = positions.parsed(at) if at else (1, 1)
     file = text_file.load(name)
     cursor = positions.offset_of(file.text, *place)
     if not file.is_new:
         recent.remember([name])
+    return _writing(file, cursor, settings)
+
+
+def new_writing(name: str, settings: Settings) -> Writing:
+    """An empty text to be edited, that no file has yet, with a name for one in this
+    folder.
+
+    Raises:
+        LmtuiError: the folder is gone.
+    """
+    names = (f"{name}{more}.txt" for more in chain([""], map("-{}".format, count(2))))
+    free = next(each for each in names if not os.path.lexists(each))
+    return _writing(text_file.load(free), 0, settings)
+
+
+def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
+    from lmtui.edit import recovery
+    from lmtui.tui.writing_options import Writing
+
     return Writing(
         file,
         cursor,

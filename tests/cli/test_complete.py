@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from lmtui import config
+from lmtui.cli.complete import new_writing
 from lmtui.cli.main import main
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Finish, SamplingSettings, Step
@@ -195,6 +197,17 @@ def test_files_that_are_none_are_refused(program: Program, tmp_path: Path) -> No
         done = program("complete", str(tmp_path / name), "--print")
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: {title}")
+
+
+def test_a_new_text_takes_the_place_of_no_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("walks.txt", "walks-2.txt", "walks-3.txt"):
+        writing = new_writing("walks", config.load({}))
+        assert writing.file.path == tmp_path / name
+        assert writing.file.is_new and writing.file.text == ""
+        (tmp_path / name).write_text("taken")
 
 
 @pytest.mark.real
