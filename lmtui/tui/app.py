@@ -25,6 +25,7 @@ from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
+from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
@@ -48,7 +49,7 @@ _PLACES = ("models", "start")
 """Actions that lead somewhere from everywhere."""
 
 
-class LmtuiApp(PreferencesApp):
+class LmtuiApp(KeysInOrder, PreferencesApp):
     """See a language model think."""
 
     TITLE = "lmtui"

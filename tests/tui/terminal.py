@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -30,8 +31,10 @@ class Terminal:
         self.written = b""
 
     def type(self, keys: bytes) -> None:
-        """Type, or paste, these bytes."""
+        """Type, or paste, these bytes, and take in what is there by now."""
         os.write(self._handle, keys)
+        while self._read(0):
+            pass
 
     def paste(self, text: str) -> None:
         """Paste, in the brackets that the program asks for."""
@@ -55,13 +58,37 @@ class Terminal:
         """What was drawn, without colours and moves."""
         return CONTROL.sub("", self.written[since:].decode(errors="replace"))
 
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Read on until something is so that is not drawn."""
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.text()[-2000:]
+            self._read(0.02)
+
     def leave(self) -> int:
         """Quit by key; the exit code, after the last byte."""
         self.type(QUIT)
+        return self.end()
+
+    def end(self, how: signal.Signals | None = None) -> int:
+        """Send a signal, if one is given; the exit code, after the last byte."""
+        if how is not None:
+            self._process.send_signal(how)
         deadline = time.monotonic() + 20
         while self._read(deadline - time.monotonic()):
             pass
         return self._process.wait(timeout=20)
+
+    def hang_up(self) -> int:
+        """Take the terminal away; the exit code."""
+        self.close()
+        return self._process.wait(timeout=20)
+
+    def close(self) -> None:
+        """Close our end of it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
     def _read(self, seconds: float) -> bool:
         """Take in what comes next; False at the end or after so long."""
@@ -86,20 +113,21 @@ def running(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    given = {"TERM": "xterm-256color", "PYTHONUTF8": "1", **(env or {})}
     process = subprocess.Popen(
         command(arguments, {"engine": engine or {}}),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         cwd=REPOSITORY,
-        env={**kept, **terminal, **(env or {})},
+        env={**kept, **given},
         start_new_session=True,
     )
     os.close(theirs)
+    terminal = Terminal(process, ours)
     try:
-        yield Terminal(process, ours)
+        yield terminal
     finally:
         process.kill()
         process.wait(timeout=20)
-        os.close(ours)
+        terminal.close()

@@ -1,122 +1,38 @@
 """Every key of the chat's screen in plain tmux at 80x24, and the shell after it.
 
-The program runs with a scripted engine in a tmux server of the test's own. What a key
-does is read off the screen, as a person would.
+What a key does is read off the screen, as a person would.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.program import REPOSITORY, command
+from tests.tui.tmux import Tmux, needs_tmux, server
 
-TMUX = shutil.which("tmux")
-pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+pytestmark = needs_tmux
 
 ENDLESS = "la " * 20_000
 """An answer that no test waits for."""
-
-
-class Tmux:
-    """A server of its own with one window, in which a shell runs."""
-
-    def __init__(self, socket: Path) -> None:
-        self._server = [TMUX or "tmux", "-S", str(socket), "-f", os.devnull]
-        self.run("new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' sh")
-
-    def run(self, *arguments: str) -> str:
-        """A command of tmux; what it prints."""
-        return subprocess.run(
-            [*self._server, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=REPOSITORY,
-            timeout=20,
-        ).stdout
-
-    def close(self) -> None:
-        """End the server and what runs in it."""
-        self.run("kill-server")
-
-    def press(self, *keys: str) -> None:
-        """Press keys by tmux's names."""
-        self.run("send-keys", *keys)
-
-    def type(self, text: str) -> None:
-        """Type letters."""
-        self.run("send-keys", "-l", text)
-
-    def paste(self, text: str) -> None:
-        """Paste, in brackets where the program asked for them."""
-        self.run("set-buffer", text)
-        self.run("paste-buffer", "-p")
-
-    @property
-    def screen(self) -> str:
-        """What stands on the screen."""
-        return self.run("capture-pane", "-p")
-
-    def state(self, name: str) -> str:
-        """One of tmux's variables of the window."""
-        return self.run("display-message", "-p", f"#{{{name}}}").strip()
-
-    def until(self, seen: Callable[[str], object]) -> str:
-        """Look until it is seen; the screen then."""
-        deadline = time.monotonic() + 20
-        while not seen(screen := self.screen):
-            assert time.monotonic() < deadline, f"waited in vain:\n{screen}"
-            time.sleep(0.02)
-        return screen
-
-    def shows(self, *words: str) -> str:
-        """Wait until all of these stand on the screen."""
-        return self.until(lambda screen: all(word in screen for word in words))
-
-    def lacks(self, word: str) -> str:
-        """Wait until this does not stand on the screen."""
-        return self.until(lambda screen: word not in screen)
 
 
 Start = Callable[..., Tmux]
 
 
 @pytest.fixture
-def start(tmp_path: Path, home: Path) -> Iterator[Start]:
+def start(home: Path) -> Iterator[Start]:
     """Starts the chat over an engine with these fields; ready to be typed into."""
-    folder = tempfile.TemporaryDirectory(prefix="lmtui-")  # a socket's path is short
-    tmux = Tmux(Path(folder.name) / "tmux")
+    with server(home) as tmux:
 
-    def chat(*arguments: str, **engine: Any) -> Tmux:
-        run = tmp_path / "run.sh"
-        run.write_text(_script(arguments, {"engine": engine}, home), encoding="utf-8")
-        tmux.type(f"sh {run}\n")
-        tmux.shows("ready")
-        return tmux
+        def chat(*arguments: str, **engine: Any) -> Tmux:
+            tmux.start("chat", *arguments, engine=engine)
+            tmux.shows("ready")
+            return tmux
 
-    yield chat
-    tmux.close()
-    folder.cleanup()
-
-
-def _script(arguments: tuple[str, ...], script: Mapping[str, Any], home: Path) -> str:
-    """Shell words: run the program, then say how it ended."""
-    return (
-        f"cd {shlex.quote(str(REPOSITORY))}\nunset COLUMNS LINES\n"
-        f"export LMTUI_HOME={shlex.quote(str(home))} PYTHONUTF8=1 LC_ALL=C.UTF-8\n"
-        f"{shlex.join(command(['chat', *arguments], script))}\n"
-        "echo left with $?\n"
-    )
+        yield chat
 
 
 def prompt_of(screen: str) -> list[str]:

@@ -82,6 +82,23 @@ class FileScreen(KeepingScreen):
     ) -> None:
         super().__init__(make_runner, writing)
         self._saving: Then | None = None
+        self._leaving: Then | None = None  # once what is being saved is safe
+        self._under_way = 0  # questions to the disk
+
+    def _ask_disk(self, work: Callable[[], Message], *, otherwise: LmtuiError) -> None:
+        self._under_way += 1
+        aside(work, self.post_message, otherwise=self.Failed(otherwise))
+
+    @on(Stored)
+    @on(Conflicted)
+    @on(Occupied)
+    @on(Failed)
+    @on(Reloaded)
+    def note_answer(self, event: Message) -> None:
+        """The disk has answered; what it says has to be seen before one leaves."""
+        self._under_way -= 1
+        if not isinstance(event, self.Stored):
+            self._leaving = None
 
     # Saving.
 
@@ -118,7 +135,7 @@ class FileScreen(KeepingScreen):
                 return self.Failed(error)
 
         bug = LmtuiError("the file was not saved", str(file.path), "See the log.")
-        aside(work, self.post_message, otherwise=self.Failed(bug))
+        self._ask_disk(work, otherwise=bug)
 
     @on(Stored)
     def show_stored(self, event: Stored) -> None:
@@ -135,6 +152,9 @@ class FileScreen(KeepingScreen):
         self._status.state = f"saved {visible_line(self._file.path.name)}"
         if event.then is not None:
             event.then()
+        if self._leaving is not None and not self._under_way:
+            leaving, self._leaving = self._leaving, None
+            self.leave_then(leaving)
 
     def _rebase(self) -> Message:
         self._keeper.rebase(self._file)
@@ -188,7 +208,7 @@ class FileScreen(KeepingScreen):
                 return self.Failed(error)
 
         bug = LmtuiError("the file can't be read", str(path), "See the log.")
-        aside(work, self.post_message, otherwise=self.Failed(bug))
+        self._ask_disk(work, otherwise=bug)
 
     @on(Reloaded)
     def show_reloaded(self, event: Reloaded) -> None:
@@ -244,6 +264,10 @@ class FileScreen(KeepingScreen):
 
     def leave_then(self, then: Then) -> None:
         """Do something that ends the editing, once unsaved text is seen to."""
+        if self._under_way and self._leaving is None:
+            self._leaving = then  # whoever asks again need not wait for a slow disk
+            self._status.state = "saving"
+            return
         if not self.unsaved:
             then()
             return

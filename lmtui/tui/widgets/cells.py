@@ -19,6 +19,7 @@ NONE = "–"
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINERS = ("\u200d",)
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one: a letter of a country
 _HEAP = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
     f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
@@ -31,6 +32,7 @@ def clusters(text: str) -> Iterator[str]:
     held = ""
     for character in text:
         joins = held.endswith(_JOINERS) or cell_len(character) == 0
+        joins = joins or bool(_FLAG.fullmatch(held) and _FLAG.match(character))
         if held and joins and "\n" not in (held, character):
             held += character
             continue

@@ -31,6 +31,7 @@ from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, pieces_of
 from lmtui.tui.widgets.styled_lines import rendered
 from lmtui.tui.widgets.syntax_parts import SyntaxParts, syntax_document
 from lmtui.tui.widgets.text_edges import TextEdges
+from lmtui.tui.widgets.typed import overlooked
 
 _STEPS = 10_000
 """How many steps can be undone."""
@@ -199,16 +200,21 @@ class ExactArea(TextEdges):
     # Keys and mouse.
 
     async def _on_key(self, event: events.Key) -> None:
-        """Do what a key is bound to here at once: left to Textual, it would happen
-        after the letters that were typed behind it."""
+        """Do at once what a key is bound to, here or on the screen: left to Textual,
+        it would happen after the letters that were typed behind it."""
         if event.key.startswith("alt+"):
             event.prevent_default()  # it comes with its letter, but is none
         elif event.is_printable:
             return
-        active = self.screen.active_bindings.get(event.key)
-        if active is None or active.node is not self:
+        elif text := overlooked(event):
+            event.stop()
+            event.prevent_default()
+            self._replace_via_keyboard(text, *self.selection)
             return
-        if await self.app.run_action(active.binding.action, self):
+        active = self.screen.active_bindings.get(event.key)
+        if active is None or active.node not in (self, self.screen):
+            return
+        if await self.app.run_action(active.binding.action, active.node):
             event.stop()
             event.prevent_default()
 

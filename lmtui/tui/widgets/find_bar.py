@@ -124,7 +124,7 @@ step to undo.
         self._stand_at(cursor)
         if words and self._present is None:
             self._to(self._matches.from_place(cursor))
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next is meant for it
         field.action_select_all()
 
     def update(self, text: str, cursor: int) -> None:

@@ -139,7 +139,7 @@ class LinePrompt(Horizontal):
         field = self._field
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next is meant for it
         self._tell("")
 
     @property

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from lmtui.text import visible_in_place
+from lmtui.tui.widgets.typed import overlooked
 
 
 class Prompt(TextArea):
@@ -79,6 +80,11 @@ the first and last line go through what you sent before.
             event.stop()
             event.prevent_default()
             self._enter()
+            return
+        if text := overlooked(event):
+            event.stop()
+            event.prevent_default()
+            self._replace_via_keyboard(text, *self.selection)
             return
         if not event.is_printable and (active := self._bound_here(event.key)):
             # Left to Textual, it would act after the letters typed behind it.

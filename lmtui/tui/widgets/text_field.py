@@ -11,6 +11,7 @@ from textual import events
 from textual.widgets import Input
 
 from lmtui.text import visible_in_place
+from lmtui.tui.widgets.typed import overlooked
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
@@ -45,3 +46,7 @@ class TextField(Input):
         """A letter with Alt arrives with the letter, but is not to be written."""
         if event.key.startswith("alt+"):
             event.prevent_default()
+        elif text := overlooked(event):
+            event.stop()
+            event.prevent_default()
+            self.replace(text, *self.selection)
