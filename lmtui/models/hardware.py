@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
@@ -23,6 +23,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 _STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CGROUP = Path("/sys/fs/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
+# Instructions that multiply bfloat16, as the kernel calls them on x86 and on ARM.
+_HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 
 def default_threads() -> int:
@@ -108,6 +111,22 @@ def precision_of(dtype: torch.dtype, device: torch.device, stored: str) -> Preci
     name = str(dtype).removeprefix("torch.")
     own = device.type != "cpu" and name == _STORED.get(stored)
     return "exact" if name == "float32" or own else "fast"
+
+
+def fast_at_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies matrices faster in bfloat16 than in float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    library: Any = torch.backends.mkldnn
+    if device.type != "cpu" or not library.is_available():
+        return False
+    try:
+        words = _CPUINFO.read_text().split()
+    except OSError:
+        return False
+    return not _HALF_FLAGS.isdisjoint(words)
 
 
 def _number(file: Path) -> int | None:

@@ -116,3 +116,20 @@ def test_sizes_are_read_as_people_say_them():
         "1.0 GB",
         "10.0 TB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"),
+    [
+        ("flags : fpu avx2 avx512_bf16 gfni", True),
+        ("flags : amx_tile amx_bf16", True),
+        ("Features : fp asimd bf16", True),
+        ("flags : fpu avx2 avx512f avx512_vnni", False),
+    ],
+)
+def test_bfloat16_needs_its_instructions(tmp_path, monkeypatch, flags, fast):
+    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "cpuinfo")
+    assert not hardware.fast_at_bfloat16(CPU)
+    (tmp_path / "cpuinfo").write_text(flags)
+    assert hardware.fast_at_bfloat16(CPU) == fast
+    assert not hardware.fast_at_bfloat16(torch.device("meta"))

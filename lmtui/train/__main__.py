@@ -1,0 +1,52 @@
+"""`python -m lmtui.train RUN_FOLDER`: the process that trains.
+
+Owns its arguments, and that it sees one GPU at most; torch is imported after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lmtui.train.run_folder import RunFolder
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def main() -> int:
+    """Train as the run folder's request says; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m lmtui.train", description=__doc__)
+    parser.add_argument("run_folder", type=Path)
+    parser.add_argument(
+        "--resume", action="store_true", help="from the last checkpoint"
+    )
+    parser.add_argument("--plan-only", action="store_true", help="end after the plan")
+    parser.add_argument("--go", action="store_true", help="don't wait after the plan")
+    options = parser.parse_args()
+    # The library's trainer spreads a model over all that it sees.
+    os.environ[_VISIBLE] = one_device(
+        RunFolder(options.run_folder).read_request().device, os.environ.get(_VISIBLE)
+    )
+    from lmtui.train.worker import Options, run
+
+    return run(
+        options.run_folder,
+        Options(resume=options.resume, plan_only=options.plan_only, go=options.go),
+        words=sys.stdin.buffer,
+    )
+
+
+def one_device(device: str, visible: str | None) -> str:
+    """The one GPU to see of those that are visible, by the name of a device."""
+    shown = [name for name in (visible or "").split(",") if name]
+    number = device.partition(":")[2]
+    place = int(number) if number.isdecimal() else 0
+    if visible is None:
+        return str(place)
+    return shown[place] if place < len(shown) else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""All that a training has come to, on the disk: weights, moments, where it is.
+
+Owns the files of a checkpoint and of the best weights: safetensors and JSON, nothing
+that could run code. A checkpoint counts once it is complete, and older ones go only
+then; what was saved stays when the disk is full. Knows no steps and no evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import disk
+from lmtui.train.run_folder import RunFolder, mark_complete
+
+Weights = Mapping[str, nn.Parameter]
+"""The weights that change, by name."""
+
+_WEIGHTS = "weights.safetensors"
+_MOMENTS = "optimizer.safetensors"
+_STATE = "state.json"
+_CHANCE = "chance"  # the random numbers' state among the moments
+_SPARE = 16 * 2**20  # bytes that are left free
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a training is, apart from its tensors."""
+
+    step: int = 0
+    evaluated: int | None = None
+    """The step of the last evaluation."""
+    best_step: int | None = None
+    """The step of the best evaluation, the one before the first step left out."""
+    best_loss: float | None = None
+    lowest: float | None = None
+    """The lowest held-out loss, also of that one."""
+    fruitless: int = 0
+    """Evaluations since the best one."""
+    early: bool = False
+    """Whether it is over because nothing more was won."""
+
+
+def save(
+    run: RunFolder, weights: Weights, optimizer: torch.optim.Optimizer, state: State
+) -> None:
+    """Save a checkpoint, and remove the older ones when it is complete.
+
+    Raises:
+        LmtuiError: it can't be saved; those before it are as they were.
+    """
+    target = run.checkpoint(state.step)
+    tensors = _moments(weights, optimizer)
+    need = _bytes(weights.values()) + _bytes(tensors.values())
+    with _saving(target):
+        disk.require_space(run.path, need + _SPARE)
+        _write(weights, target / _WEIGHTS)
+        save_file(tensors, target / _MOMENTS)
+        (target / _STATE).write_text(json.dumps(asdict(state)))
+        mark_complete(target)
+    for folder in run.checkpoints_folder.iterdir():
+        if folder != target:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def load(
+    run: RunFolder, step: int, weights: Weights, optimizer: torch.optim.Optimizer
+) -> State:
+    """Take a checkpoint up again: into the weights and the optimiser that are there.
+
+    Raises:
+        LmtuiError: it does not belong to these weights, or can't be read.
+    """
+    folder = run.checkpoint(step)
+    with _reading(folder):
+        _fill(weights, load_file(folder / _WEIGHTS))
+        tensors = load_file(folder / _MOMENTS)
+        torch.set_rng_state(tensors.pop(_CHANCE))
+        _take_moments(weights, optimizer, tensors)
+        values = json.loads((folder / _STATE).read_bytes())
+        known = {item.name for item in fields(State)}
+        return State(**{name: values[name] for name in known & set(values)})
+
+
+def save_best(run: RunFolder, weights: Weights, step: int) -> None:
+    """Keep the weights of the best evaluation so far, in place of those before.
+
+    Raises:
+        LmtuiError: they can't be saved; those before are as they were.
+    """
+    folder = run.best_folder
+    temporary = folder / f".{_WEIGHTS}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk.require_space(folder, _bytes(weights.values()) + _SPARE)
+        _write(weights, temporary, {"step": str(step)})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, folder / _WEIGHTS)
+        paths.sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise _unsaved(folder, error) from error
+
+
+def load_best(run: RunFolder, weights: Weights) -> int:
+    """Put the best weights into the model; the step they are of.
+
+    Raises:
+        LmtuiError: they can't be read.
+    """
+    file = run.best_folder / _WEIGHTS
+    with _reading(run.best_folder):
+        with safe_open(file, framework="pt") as opened:
+            step = int(opened.metadata()["step"])
+        _fill(weights, load_file(file))
+        return step
+
+
+def _write(weights: Weights, file: Path, about: dict[str, str] | None = None) -> None:
+    tensors = {name: weight.detach().contiguous() for name, weight in weights.items()}
+    save_file(tensors, file, metadata=about)
+
+
+@torch.no_grad()
+def _fill(weights: Weights, saved: dict[str, Tensor]) -> None:
+    # In place: the sums of a matrix product can depend on where in memory it lies.
+    if saved.keys() != weights.keys():
+        raise ValueError("it holds other weights")
+    for name, weight in weights.items():
+        if weight.shape != saved[name].shape:
+            raise ValueError(f"{name} has another shape")
+        weight.copy_(saved[name])
+
+
+def _moments(weights: Weights, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimiser remembers of each weight, and the state of chance."""
+    tensors = {_CHANCE: torch.get_rng_state()}
+    for name, weight in weights.items():
+        for kind, value in optimizer.state.get(weight, {}).items():
+            tensors[f"{kind}:{name}"] = value.detach().contiguous()
+    return tensors
+
+
+def _take_moments(
+    weights: Weights, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    remembered: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition(":")
+        remembered.setdefault(name, {})[kind] = value
+    for name, weight in weights.items():
+        if name in remembered:
+            optimizer.state[weight] = {
+                kind: _beside(weight, value) for kind, value in remembered[name].items()
+            }
+
+
+def _beside(weight: Tensor, value: Tensor) -> Tensor:
+    """A moment as the optimiser made it: like its weight; a count as it is."""
+    if value.shape != weight.shape:
+        device = weight.device if weight.device.type == "cuda" else "cpu"
+        return value.clone().to(device)
+    return torch.empty_like(weight, requires_grad=False).copy_(value)
+
+
+def _bytes(tensors: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@contextmanager
+def _saving(target: Path) -> Iterator[None]:
+    """A folder for a checkpoint; nothing is left of it if that can't be saved."""
+    shutil.rmtree(target, ignore_errors=True)  # half of one, by a killed process
+    try:
+        target.mkdir(parents=True)
+        yield
+    except (OSError, SafetensorError, LmtuiError) as error:
+        shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, LmtuiError):
+            raise
+        raise _unsaved(target, error) from error
+
+
+def _unsaved(folder: Path, error: Exception) -> LmtuiError:
+    if disk.is_disk_full(error):
+        return disk.disk_full(folder, free=disk.free_bytes(folder))
+    return LmtuiError(
+        "what was learned can't be saved",
+        f"{folder}: {error}",
+        "Make room, or make the folder writable; then go on with --resume.",
+    )
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise LmtuiError(
+            "this checkpoint can't be taken up",
+            f"{folder}: {error}",
+            "Begin anew with --overwrite.",
+        ) from error

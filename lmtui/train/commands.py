@@ -1,0 +1,72 @@
+"""What the worker is told while it works: a word a line, or a signal.
+
+Owns what a word changes, and that a second stop leaves at once. The end of the words
+is a stop: whoever gave them is gone. A thread reads, the one that trains asks; the
+thread never touches a tensor. Knows no training.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+
+class Commands:
+    """What was said so far. Its questions never wait; `wait_` methods do."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+        self._changed = threading.Condition(threading.RLock())
+        self._begin = False
+        self._pause = False
+        self._stops = 0
+
+    def listen(self, words: BinaryIO) -> None:
+        """Take words from a pipe, and signals, from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.say("stop"))
+        threading.Thread(target=self._read, args=(words,), daemon=True).start()
+
+    def _read(self, words: BinaryIO) -> None:
+        for line in words:
+            self.say(line.decode("utf-8", "replace").strip())
+        if not self.stopping():
+            self.say("stop")
+
+    def say(self, word: str) -> None:
+        """Take one word; what is none is left unheard."""
+        with self._changed:
+            match word:
+                case "go":
+                    self._begin = True
+                case "pause":
+                    self._pause = True
+                case "resume":
+                    self._pause = False
+                case "stop":
+                    self._stops += 1
+            self._changed.notify_all()
+            if self._stops >= 2:
+                self._leave()
+
+    def stopping(self) -> bool:
+        """Whether to come to an end."""
+        return self._stops > 0
+
+    @property
+    def pausing(self) -> bool:
+        """Whether to wait before the next step."""
+        return self._pause and not self.stopping()
+
+    def wait_for_go(self) -> bool:
+        """Wait until it is told to begin; False where it is told to stop instead."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._begin or self.stopping())
+            return not self.stopping()
+
+    def wait_for_resume(self) -> None:
+        """Wait while it is to."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.pausing)

@@ -1,0 +1,185 @@
+"""The end of a training: what became of the model, and the adapter in its place.
+
+Owns the adapter's folder: all of it is built inside the run folder and gets its place
+by one rename; only then the run folder goes. Knows no steps.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from lmtui import paths
+from lmtui.engine.types import Prompt
+from lmtui.errors import LmtuiError
+from lmtui.models import card, disk, lora
+from lmtui.models.quiet import offline, quiet
+from lmtui.train import events, report
+from lmtui.train import request as requests
+from lmtui.train.answers import Answers, Course, compare
+from lmtui.train.base import Trainee
+from lmtui.train.blocks import Example
+from lmtui.train.documents import Notes
+from lmtui.train.evaluating import Evaluating
+from lmtui.train.figures import Figures
+from lmtui.train.report import Report
+from lmtui.train.request import Request
+from lmtui.train.run_folder import RunFolder
+
+_TOLD = (
+    events.Plan | events.Skip | events.Start | events.Step | events.Eval
+    | events.Sample | events.Saved
+)  # fmt: skip
+"""What of a training's events is kept with the adapter; the others are of the moment,
+and may name places on this machine."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A training that is over, its best weights in the model."""
+
+    request: Request
+    trainee: Trainee
+    notes: Notes
+    training: Sequence[Example]
+    held_out: Sequence[Example]
+    tokens: int
+    """Tokens whose loss counted, in an epoch."""
+    steps: int
+    best_step: int
+    prompts: Sequence[Prompt]
+    before: Answers
+    after: Answers
+
+
+def report_of(learned: Learned, evaluating: Evaluating) -> Report:
+    """What became of the model."""
+    course = Course(
+        name=learned.request.name,
+        base=learned.trainee.base.name,
+        method=learned.request.settings.method,
+        steps=learned.steps,
+        best_step=learned.best_step,
+    )
+    return compare(
+        course,
+        learned.before,
+        learned.after,
+        prompts=learned.prompts,
+        quote=lambda number, place: evaluating.quote(learned.held_out[number], place),
+    )
+
+
+def keep(run: RunFolder, learned: Learned, judged: Report) -> None:
+    """Write the adapter, put it in its place, and remove the run folder.
+
+    Raises:
+        LmtuiError: it can't be written, or its name is taken; the run folder is as it
+            was, and the training can be finished later.
+    """
+    folder = run.adapter_folder
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        disk.require_space(run.path, _bytes(learned.trainee))
+        folder.mkdir(parents=True)
+        _write(folder, run, learned, judged)
+        _settle(folder, learned.request)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if disk.is_disk_full(error):
+            raise disk.disk_full(folder, free=disk.free_bytes(run.path)) from error
+        raise paths.unwritable(folder) from error
+    run.remove()
+
+
+def _write(folder: Path, run: RunFolder, learned: Learned, judged: Report) -> None:
+    trainee = learned.trainee
+    with quiet(), offline():
+        if learned.request.settings.method == "lora":
+            _write_adapter(trainee, folder)
+        else:
+            trainee.model.save_pretrained(folder)
+        trainee.loaded.tokenizer.save_pretrained(folder)
+    (folder / "report.md").write_text(report.to_markdown(judged), encoding="utf-8")
+    (folder / "report.json").write_text(report.to_json(judged), encoding="utf-8")
+    told = (event for event in run.history() if isinstance(event, _TOLD))
+    lines = "".join(events.to_json(event) + "\n" for event in told)
+    (folder / "events.jsonl").write_text(lines, encoding="utf-8")
+    card.write_card(folder, _card(learned, judged))
+    for file in folder.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+
+
+def _write_adapter(trainee: Trainee, folder: Path) -> None:
+    for config in trainee.model.peft_config.values():
+        config.base_model_name_or_path = trainee.base.spec
+    trainee.model.save_pretrained(folder, save_embedding_layers=False)
+    for file in folder.iterdir():
+        # The library adds a page about the model that says nothing true of it.
+        if file.name not in (lora.FILE, lora.WEIGHTS):
+            file.unlink()
+
+
+def _settle(folder: Path, request: Request) -> None:
+    """Move the adapter to its place; one of its name is replaced only if that was
+    asked for, and is there until the new one is."""
+    place = paths.ensure_folder(paths.adapters_folder()) / request.name
+    if os.path.lexists(place) and not request.overwrite:
+        raise LmtuiError(
+            "there is an adapter of this name already",
+            request.name,
+            f"Remove it (lmtui adapters remove {request.name}), then go on: "
+            f"lmtui finetune --resume --name {request.name}",
+        )
+    with paths.scratch_folder(place.parent) as aside:
+        if os.path.lexists(place):
+            os.rename(place, aside / request.name)
+        os.rename(folder, place)
+    paths.sync_folder(place.parent)
+
+
+def _card(learned: Learned, judged: Report) -> card.Card:
+    files = (
+        card.DataFile(file.path, file.sha256, file.bytes)
+        for file in learned.notes.files
+    )
+    return card.Card(
+        name=learned.request.name,
+        kind=learned.request.settings.method,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        base=learned.trainee.base,
+        data=card.Data(
+            files=tuple(files),
+            documents=len(learned.training),
+            held_out=len(learned.held_out),
+            tokens=learned.tokens,
+        ),
+        settings=asdict(learned.request.settings),
+        versions=requests.versions(),
+        metrics=card.Metrics(
+            before=_figures(judged.before),
+            after=_figures(judged.after),
+            neutral_before=_figures(judged.neutral_before),
+            neutral_after=_figures(judged.neutral_after),
+            best_step=learned.best_step,
+            steps=learned.steps,
+        ),
+    )
+
+
+def _figures(figures: Figures | None) -> dict[str, Any] | None:
+    return None if figures is None else asdict(figures)
+
+
+def _bytes(trainee: Trainee) -> int:
+    """What the folder takes, with room to spare for its texts."""
+    weights = sum(w.numel() * w.element_size() for w in trainee.weights.values())
+    return weights + 32 * 2**20

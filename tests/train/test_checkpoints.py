@@ -1,0 +1,156 @@
+"""What is saved can be taken up, and what can't be saved spoils nothing."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.errors import LmtuiError
+from lmtui.models import disk
+from lmtui.train import checkpoints
+from lmtui.train.base import Trainee
+from lmtui.train.checkpoints import State
+from lmtui.train.run_folder import RunFolder
+from lmtui.train.trainer import adam
+from tests.train.test_trainer import steps_of
+from tests.train.tiny_training import blocks, copied, same, trainee
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def trained(tmp_path: Path, until: int = 2) -> tuple[Trainee, torch.optim.Optimizer]:
+    subject = trainee()
+    optimizer = adam(subject, 1e-2)
+    steps_of(subject, blocks(8), tmp_path, optimizer=optimizer, until=until)
+    return subject, optimizer
+
+
+def test_what_is_saved_is_taken_up_to_the_last_bit(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    subject, optimizer = trained(tmp_path)
+    state = State(step=2, evaluated=1, best_step=1, best_loss=0.1, lowest=0.05)
+    torch.rand(3)
+    checkpoints.save(run, subject.weights, optimizer, state)
+    chance = torch.rand(1)
+    fresh = trainee()
+    other = adam(fresh, 1e-2)
+    assert checkpoints.load(run, 2, fresh.weights, other) == state
+    assert torch.equal(torch.rand(1), chance)
+    assert same(copied(fresh), copied(subject))
+    rest = steps_of(fresh, blocks(8), tmp_path, optimizer=other, after=2)
+    whole = steps_of(subject, blocks(8), tmp_path, optimizer=optimizer, after=2)
+    assert [made.loss for made in rest] == [made.loss for made in whole]
+    assert same(copied(fresh), copied(subject))
+
+
+def test_before_the_first_step_there_are_no_moments(run: RunFolder) -> None:
+    subject = trainee()
+    checkpoints.save(run, subject.weights, adam(subject, 1e-2), State())
+    fresh = trainee(seed=5)
+    optimizer = adam(fresh, 1e-2)
+    assert checkpoints.load(run, 0, fresh.weights, optimizer) == State()
+    assert not optimizer.state
+    assert same(copied(fresh), copied(subject))
+
+
+def test_nothing_in_it_could_run_code(run: RunFolder, tmp_path: Path) -> None:
+    subject, optimizer = trained(tmp_path)
+    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    suffixes = {file.suffix for file in run.checkpoint(2).iterdir()}
+    assert suffixes == {".safetensors", ".json"}
+
+
+def test_only_the_newest_is_kept(run: RunFolder, tmp_path: Path) -> None:
+    subject, optimizer = trained(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(run, subject.weights, optimizer, State(step=step))
+    assert run.checkpoints() == (3,)
+    assert len(list(run.checkpoints_folder.iterdir())) == 1
+
+
+def test_half_of_one_is_ignored_and_written_over(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    subject, optimizer = trained(tmp_path)
+    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    half = run.checkpoint(2)
+    shutil.copytree(run.checkpoint(1), half)
+    (half / "optimizer.safetensors").write_bytes(b"cut short")
+    assert run.checkpoints() == (1,)
+    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    assert run.checkpoints() == (2,)
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, optimizer = trained(tmp_path)
+    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    checkpoints.save_best(run, subject.weights, 1)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 1_000)
+    with pytest.raises(LmtuiError, match="the disk is full"):
+        checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    with pytest.raises(LmtuiError, match="the disk is full"):
+        checkpoints.save_best(run, subject.weights, 2)
+    assert run.checkpoints() == (1,)
+    assert not run.checkpoint(2).exists()
+    assert checkpoints.load_best(run, trainee().weights) == 1
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_breaks_off_while_it_is_written_leaves_the_older_one(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    subject, optimizer = trained(tmp_path)
+    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    checkpoints.save_best(run, subject.weights, 1)
+    with largest_file(10_000):
+        with pytest.raises(LmtuiError) as caught:
+            checkpoints.save(run, subject.weights, optimizer, State(step=2))
+        with pytest.raises(LmtuiError):
+            checkpoints.save_best(run, subject.weights, 2)
+    assert caught.value.title == "what was learned can't be saved"
+    assert run.checkpoints() == (1,)
+    assert not run.checkpoint(2).exists()
+    assert [file.name for file in run.best_folder.iterdir()] == ["weights.safetensors"]
+    assert checkpoints.load_best(run, trainee().weights) == 1
+
+
+def test_the_best_weights_replace_those_before(run: RunFolder, tmp_path: Path) -> None:
+    subject, _ = trained(tmp_path)
+    checkpoints.save_best(run, trainee(seed=3).weights, 1)
+    checkpoints.save_best(run, subject.weights, 2)
+    fresh = trainee()
+    assert checkpoints.load_best(run, fresh.weights) == 2
+    assert same(copied(fresh), copied(subject))
+
+
+@pytest.mark.parametrize("other", [{"rank": 8}, {"method": "full"}])
+def test_weights_of_another_model_are_refused(
+    run: RunFolder, tmp_path: Path, other: dict[str, object]
+) -> None:
+    subject, optimizer = trained(tmp_path)
+    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    fresh = trainee(**other)
+    with pytest.raises(LmtuiError, match="can't be taken up"):
+        checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2))

@@ -1,0 +1,49 @@
+"""A tiny model that can be trained, and blocks for it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lmtui.models.card import Base
+from lmtui.train.base import Trainee, ready
+from lmtui.train.blocks import Block
+from lmtui.train.settings import TrainSettings
+from tests.engine import tiny
+
+LENGTH = 48
+BASE = Base("tiny", "tiny", ("0" * 64,))
+
+
+def trainee(family: str = "llama", *, half: bool = False, **settings: Any) -> Trainee:
+    """A random model of a family, ready to be trained."""
+    loaded = tiny.loaded(family)
+    loaded = replace(loaded, model=deepcopy(loaded.model))
+    return ready(loaded, BASE, TrainSettings(**{"rank": 4} | settings), half=half)
+
+
+def blocks(count: int, *, seed: int = 0) -> tuple[Block, ...]:
+    """Blocks that can be learned, of which very different parts count."""
+    chance = torch.Generator().manual_seed(seed)
+    made = []
+    for number in range(count):
+        ids = torch.randint(3, 40, (LENGTH,), generator=chance).tolist()
+        counting = LENGTH - (number * 17) % (LENGTH - 4)
+        trained = [place < counting for place in range(LENGTH)]
+        made.append(Block(tuple(ids), tuple(trained), real=LENGTH))
+    return tuple(made)
+
+
+def copied(subject: Trainee) -> dict[str, torch.Tensor]:
+    """The weights as they are now."""
+    return {name: w.detach().clone() for name, w in subject.weights.items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether they are, to the last bit."""
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) for name in one
+    )
