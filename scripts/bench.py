@@ -6,25 +6,18 @@ shows medians of the ratios, because the speed of a machine drifts.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import fcntl
-import json
 import os
-import pty
-import struct
 import subprocess
 import sys
-import tempfile
-import termios
 import threading
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
+from bench_tools import Work, compare, in_terminal, measured_by, row
+from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
 from lmtui.engine.local import LocalEngine
@@ -32,16 +25,6 @@ from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.models.load import Loaded, load
 
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
-Work = Callable[[], float]
-"""Does something once and returns its speed: larger is better."""
-
-
-def compare(ours: Work, peer: Work, rounds: int) -> tuple[float, float, float]:
-    """Median speeds of both and the median of their ratio, taken round by round."""
-    ours(), peer()
-    pairs = [(ours(), peer()) for _ in range(rounds)]
-    mine, theirs = zip(*pairs, strict=True)
-    return median(mine), median(theirs), median(a / b for a, b in pairs)
 
 
 def our_decode(
@@ -174,22 +157,6 @@ Small().run()
 """
 
 
-def in_terminal(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
-    """A process on a pseudo-terminal of 40 lines and 120 columns, and our end of it."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    child = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"},
-        start_new_session=True,
-    )
-    os.close(theirs)
-    return child, ours
-
-
 def until_first_frame(command: list[str]) -> float:
     """1 / seconds from the start of a process to its first full screen."""
     start = time.perf_counter()
@@ -204,22 +171,6 @@ def until_first_frame(command: list[str]) -> float:
     return 1 / taken
 
 
-def on_the_screen(model: str | None, rounds: int, tokens: int) -> dict[str, Any]:
-    """What `bench_screen.py` measures, in a process and a terminal of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "measured.json")
-        script = str(Path(__file__).with_name("bench_screen.py"))
-        given = [str(out), model or "", str(rounds), str(tokens)]
-        child, terminal = in_terminal([sys.executable, script, *given])
-        with contextlib.suppress(OSError):  # the terminal goes with the process
-            while os.read(terminal, 65_536):
-                pass
-        child.wait()
-        os.close(terminal)
-        measured: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return measured
-
-
 def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     """The table of what the screen costs."""
     ours = [sys.executable, "-m", "lmtui", "chat"]
@@ -228,7 +179,8 @@ def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     frames = compare(
         lambda: until_first_frame(ours), lambda: until_first_frame(peer), rounds
     )
-    measured = on_the_screen(model, rounds, tokens)
+    given = (model or "", str(rounds), str(tokens))
+    measured = measured_by("bench_screen.py", *given)
     on, off, nothing = zip(*measured["rates"], strict=True)
     print("\n| on the screen | lmtui | peer | ratio |\n|---|---|---|---|")
     row("process start → first frame / a small Textual program", frames, "s")
@@ -247,34 +199,14 @@ def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     )
 
 
-def row(what: str, result: tuple[float, float, float], unit: str) -> None:
-    """One line of the table."""
-    ours, peer, ratio = result
-    if unit == "s":
-        ours, peer = 1 / ours, 1 / peer
-    print(
-        f"| {what} | {ours:.2f} {unit} | {peer:.2f} {unit} | {ratio:.2f} |", flush=True
-    )
-
-
-def main() -> None:
-    """Measure everything and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="as for lmtui; the default model without it")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
-    options = parser.parse_args()
-    loaded = load(options.model)
-    engine = LocalEngine(loaded)
+def print_engine(engine: LocalEngine, loaded: Loaded, options: Namespace) -> None:
+    """The table of what the engine does."""
     prompt = engine.prompt([Message("user", QUESTION)])
     greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
     drawn = SamplingSettings(seed=1, max_tokens=options.tokens)
     source = Path(__file__).read_text(encoding="utf-8") * 4
     window = engine.encode(source).ids[: engine.windows().window]
-
-    print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
-    print(f"{engine.info.threads} threads, torch {torch.__version__}\n")
-    print("| what | lmtui | peer | ratio |\n|---|---|---|---|")
+    print("\n| what | lmtui | peer | ratio |\n|---|---|---|---|")
     pairs: list[tuple[str, Work, Work, str]] = [
         # The one with a second thread comes last: threads slow what runs after them.
         (
@@ -311,7 +243,33 @@ def main() -> None:
     )
     preview = slowest_preview(engine, prompt)
     print(f"Slowest preview of a position under new settings: {preview * 1e3:.1f} ms.")
-    print_screen(options.model, options.rounds, options.tokens)
+
+
+def main() -> None:
+    """Measure everything, or a part, and print the tables."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="as for lmtui; the default model without it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
+    parser.add_argument("--only", choices=("engine", "chat", "editor"))
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, and one text in the editor"
+    )
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds = 1
+    parts = [options.only] if options.only else ["editor", "engine", "chat"]
+    loaded = load(options.model)
+    engine = LocalEngine(loaded)
+    print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
+    print(f"torch {torch.__version__}; {machine()}")
+    if "editor" in parts:  # before anything runs in a second thread
+        print_pairs(engine, loaded, options.rounds)
+        print_editor(options.model, rounds=options.rounds, quick=options.quick)
+    if "engine" in parts:
+        print_engine(engine, loaded, options)
+    if "chat" in parts:
+        print_screen(options.model, options.rounds, options.tokens)
 
 
 main()
