@@ -81,6 +81,7 @@ def train(
         return schedule.rate(step) / schedule.peak
 
     watch = _Watch(after_step, made)
+    kept = trainee.model.config.use_cache  # the trainer changes it
     with quiet():
         trainer = _NotesTrainer(
             model=trainee.model,
@@ -92,7 +93,6 @@ def train(
         )
         trainer.trainee, trainer.watch = trainee, watch
         trainer.remove_callback(PrinterCallback)
-    kept = trainee.model.config.use_cache
     try:
         with quiet():
             trainer.train()
