@@ -161,5 +161,5 @@ def scored(step: int, *, plan: Plan = PLAN) -> Iterator[Event]:
 def ended(plan: Plan = PLAN) -> End:
     """The end of a run that was worth it."""
     best = 3 * plan.steps // 5
-    verdict = "better on your notes, slightly worse elsewhere"
+    verdict = "Better on your notes, slightly worse elsewhere."
     return End("done", plan.steps, plan.run, best, verdict)

@@ -172,7 +172,7 @@ def test_stopping(picture: Compare) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_finished(picture: Compare, size: tuple[int, int]) -> None:
     news = (PLANNED, trained(30), ((ended(),), ""))
-    assert picture(*news, size=size, until="Done")
+    assert picture(*news, size=size, until="✓ done")
 
 
 def test_stopped(picture: Compare) -> None:

@@ -434,7 +434,7 @@ async def test_the_question_goes_where_there_is_nothing_to_stop() -> None:
         await watched.on(Ask)
         await watched.tell(ended())
         await watched.on(FinetuneScreen)
-        assert "Done: better on your notes" in watched.seen
+        assert "Better on your notes" in watched.seen
         assert watched.training.asked == ["go"] and not watched.left
 
 
@@ -446,7 +446,7 @@ async def test_at_the_end_stand_verdict_report_and_privacy() -> None:
         await watched.done()
         for words in (
             "✓ done",
-            "Done: better on your notes, slightly worse elsewhere",
+            "Better on your notes, slightly worse elsewhere.",
             "The weights of step 18, the best, are in the adapter walks.",
             "Report: /data/adapters/walks/report.md",
             "Your notes stayed on this machine.",
@@ -474,7 +474,7 @@ async def test_chat_with_it() -> None:
         assert "Back to the training" in watched.seen
         await watched.press("f")
         await watched.on(FinetuneScreen)
-        assert "Done: better on your notes" in watched.seen
+        assert "Better on your notes" in watched.seen
 
 
 async def test_write_with_it() -> None:
@@ -591,7 +591,7 @@ async def test_the_help_says_what_the_signs_mean() -> None:
         await watched.tell(ended())  # it goes on meanwhile
         await watched.press("escape")
         await watched.on(FinetuneScreen)
-        assert "Done" in watched.seen
+        assert "✓ done" in watched.seen
 
 
 async def test_once_it_is_over_nobody_asks_any_more() -> None:
@@ -599,4 +599,4 @@ async def test_once_it_is_over_nobody_asks_any_more() -> None:
         await watched.trained(upto=30)
         watched.training.feed(ended())
         await watched.until(lambda: watched.screen._timer._task is None)
-        assert "Done" in watched.seen
+        assert "✓ done" in watched.seen

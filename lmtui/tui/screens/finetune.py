@@ -48,7 +48,7 @@ _AT_ONCE = "q again leaves at once, with what was saved before"
 _PAUSING = "pausing before the next step · p goes on"
 _STATES = {
     "preparing": "making the plan · Esc leaves",
-    "planned": "Enter starts · Esc leaves · Tab goes from part to part · F1 help",
+    "planned": "Enter begins · Esc leaves · Tab goes from part to part · F1 help",
     "starting": "p pauses · q stops · Tab goes from part to part · F1 help",
     "training": "p pauses · q stops · Tab goes from part to part · F1 help",
     "paused": "paused · p goes on · q stops · F1 help",

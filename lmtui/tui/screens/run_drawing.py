@@ -120,9 +120,9 @@ def outcome_of(
 
 
 def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
-    verdict = visible_line(end.verdict) or "all steps are made"
+    verdict = visible_line(end.verdict) or "The training is over."
     why = "Nothing more was won. " if end.finish == "early" else ""
-    told = [Paragraph(((f"Done: {verdict}", "strong"),))]
+    told = [Paragraph(((verdict, "strong"),))]
     if end.adapter is None:
         return [*told, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
     adapter = f"the adapter {visible_line(end.adapter)}"
