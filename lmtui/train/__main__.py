@@ -34,7 +34,7 @@ def main() -> int:
     return run(
         options.run_folder,
         Options(resume=options.resume, plan_only=options.plan_only, go=options.go),
-        words=sys.stdin.buffer,
+        words=0,
     )
 
 

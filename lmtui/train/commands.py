@@ -7,10 +7,12 @@ thread never touches a tensor. Knows no training.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import BinaryIO
+
+_PART = 4096  # bytes that are read at once
 
 
 class Commands:
@@ -23,15 +25,19 @@ class Commands:
         self._pause = False
         self._stops = 0
 
-    def listen(self, words: BinaryIO) -> None:
-        """Take words from a pipe, and signals, from now on."""
+    def listen(self, words: int) -> None:
+        """Take words from a file descriptor, and signals, from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.say("stop"))
         threading.Thread(target=self._read, args=(words,), daemon=True).start()
 
-    def _read(self, words: BinaryIO) -> None:
-        for line in words:
-            self.say(line.decode("utf-8", "replace").strip())
+    def _read(self, words: int) -> None:
+        # Not through a file object: its lock would be held when the process ends.
+        line = b""
+        while part := _more(words):
+            *lines, line = (line + part).split(b"\n")
+            for word in lines:
+                self.say(word.decode("utf-8", "replace").strip())
         if not self.stopping():
             self.say("stop")
 
@@ -70,3 +76,11 @@ class Commands:
         """Wait while it is to."""
         with self._changed:
             self._changed.wait_for(lambda: not self.pausing)
+
+
+def _more(words: int) -> bytes:
+    """What was written since; nothing at the end, or where there is no such file."""
+    try:
+        return os.read(words, _PART)
+    except OSError:
+        return b""

@@ -27,6 +27,7 @@ class Teller:
         self._said: tuple[str, float] = ("", 0.0)
         self.step = 0
         """The step that was told last."""
+        self._ended = False
 
     def __call__(self, event: Event) -> None:
         """Say something."""
@@ -50,7 +51,7 @@ class Teller:
 
     def leave(self) -> None:
         """Say that it stopped, and end the process, whatever it is doing."""
-        if self._lock.acquire(timeout=_LAST_WORD):
+        if self._lock.acquire(timeout=_LAST_WORD) and not self._ended:
             self._write(End("stopped", self.step))
         os._exit(0)
 
@@ -58,3 +59,4 @@ class Teller:
         self._file.write(to_json(event).encode() + b"\n")
         self._file.flush()
         self.step = getattr(event, "step", self.step)
+        self._ended = isinstance(event, End)

@@ -11,7 +11,6 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 
@@ -48,8 +47,9 @@ class Options:
     """Don't wait to be told so after the plan."""
 
 
-def run(folder: Path, options: Options, *, words: BinaryIO) -> int:
-    """Do what the request in a run folder asks for; the exit code."""
+def run(folder: Path, options: Options, *, words: int) -> int:
+    """Do what the request in a run folder asks for; the exit code. `words` is the file
+    descriptor that commands come from."""
     place = RunFolder(folder)
     try:
         with place.held(), place.new_events() as file:

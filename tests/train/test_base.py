@@ -71,7 +71,7 @@ def test_nothing_is_dropped() -> None:
 def test_a_random_model_begins_by_knowing_nothing(family: str, tmp_path: Path) -> None:
     subject = trainee(family, method="scratch", layers=2)
     batch = together([Sequences(blocks(1), Schedule.of(1, TrainSettings()), 0)[0]])
-    first = float(share_of_loss(subject, batch))
+    first = float(share_of_loss(subject, batch).detach())
     vocabulary = subject.loaded.model.config.vocab_size
     assert first == pytest.approx(math.log(vocabulary), rel=0.05)
     settings = TrainSettings(batch=2, epochs=10, lr=1e-2)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from io import BytesIO
 from typing import BinaryIO
 
 import pytest
@@ -39,9 +38,9 @@ def commands(left: Left) -> Iterator[Commands]:
         signal.signal(number, handler)
 
 
-def pipe() -> tuple[BinaryIO, BinaryIO]:
+def pipe() -> tuple[int, BinaryIO]:
     reader, writer = os.pipe()
-    return os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0)
+    return reader, os.fdopen(writer, "wb", buffering=0)
 
 
 def test_it_waits_until_it_is_told_to_go(commands: Commands) -> None:
@@ -53,7 +52,10 @@ def test_it_waits_until_it_is_told_to_go(commands: Commands) -> None:
 
 
 def test_the_end_of_the_words_is_one_stop(commands: Commands, left: Left) -> None:
-    commands.listen(BytesIO(b""))
+    reader, writer = pipe()
+    commands.listen(reader)
+    writer.write(b"resume")
+    writer.close()
     assert not commands.wait_for_go()
     assert commands.stopping()
     assert not left.times
