@@ -1,0 +1,175 @@
+"""The real worker at a tiny training, in a process that can be killed.
+
+Such a process is forked off one that has imported all that takes long and computed
+nothing, so that it begins at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import multiprocessing
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from time import sleep
+from typing import Any, Literal, TextIO
+
+from lmtui import paths
+from lmtui.train.events import Event, read_events
+from lmtui.train.request import Request
+from lmtui.train.run_folder import RunFolder
+from lmtui.train.settings import TrainSettings
+from tests.models import tiny
+
+NAME = "tiny"
+_WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "ça va")
+_LOADED = [
+    "lmtui.train.worker",
+    "transformers.models.llama.modeling_llama",
+    "tests.train.tiny_run",
+]
+_LOOKS = 0.005  # seconds between two looks at what was told
+
+
+def notes(folder: Path, files: int = 12) -> Path:
+    """A folder of notes that can be learned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(files):
+        words = random.Random(number).choices(_WORDS, k=60)
+        (folder / f"note-{number}.md").write_text(" ".join(words) + "\n")
+    return folder
+
+
+def request(home: Path, **settings: Any) -> Request:
+    """A training of a tiny model on such notes, all below `home`."""
+    base = home / "base"
+    if not base.exists():
+        tiny.save_llama(base)
+        notes(home / "notes")
+    chosen: dict[str, Any] = {
+        "block": 64, "batch": 2, "epochs": 2, "evaluations": 2, "rank": 4, "lr": 1e-2,
+        "dtype": "float32",
+    }  # fmt: skip
+    return Request(
+        name=NAME,
+        places=(str(home / "notes"),),
+        base=str(base),
+        settings=TrainSettings(**chosen | settings),
+        device="cpu",
+        threads=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What happens in a process at the n-th call of a function: it is killed, memory or
+    the disk is used up, or the function answers what is no number."""
+
+    module: str
+    function: str
+    times: int
+    what: Literal["killed", "memory", "disk", "nan"] = "killed"
+
+
+@dataclass
+class Child:
+    """A worker."""
+
+    run: RunFolder
+    process: Any
+    words: Any
+    events: TextIO
+
+    def say(self, word: str) -> None:
+        """Tell it something."""
+        os.write(self.words.fileno(), f"{word}\n".encode())
+
+    def hang_up(self) -> None:
+        """Be gone."""
+        self.words.close()
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        os.kill(self.process.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        self.process.join(100)
+        assert self.process.exitcode is not None
+        return int(self.process.exitcode)
+
+    def wait_for(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
+        """What it tells, until that is enough or it has ended."""
+        while not enough(self.told()) and self.process.exitcode is None:
+            sleep(_LOOKS)
+        return self.told()
+
+    def told(self) -> list[Event]:
+        """What it told so far, also when its folder is gone."""
+        self.events.seek(0)
+        return list(read_events(self.events.read()))
+
+
+@contextmanager
+def started(
+    asked: Request, *options: str, mishap: Mishap | None = None
+) -> Iterator[Child]:
+    """The worker of a request, which is ended at the end."""
+    run = RunFolder.named(asked.name)
+    run.write_request(asked)
+    run.events_file.touch()
+    events = run.events_file.open(encoding="utf-8", errors="replace")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_LOADED)
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_work, args=(str(run.path), options, reader, str(paths.home()), mishap)
+    )
+    process.start()
+    reader.close()
+    try:
+        yield Child(run, process, writer, events)
+    finally:
+        if process.exitcode is None:
+            process.kill()
+        process.join()
+        events.close()
+
+
+def _work(
+    folder: str, options: tuple[str, ...], words: Any, home: str, mishap: Mishap | None
+) -> None:
+    from lmtui.train import worker
+
+    os.environ["LMTUI_HOME"] = home
+    sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)
+    if mishap is not None:
+        _arrange(mishap)
+    chosen = worker.Options(**dict.fromkeys(options, True))
+    sys.exit(worker.run(Path(folder), chosen, words=words.fileno()))
+
+
+def _arrange(mishap: Mishap) -> None:
+    owner: Any = importlib.import_module(mishap.module)
+    real, calls = getattr(owner, mishap.function), count(1)
+
+    def struck(*args: Any, **options: Any) -> Any:
+        if next(calls) != mishap.times:
+            return real(*args, **options)
+        match mishap.what:
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "memory":
+                raise MemoryError
+            case "disk":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*args, **options) * float("nan")
+
+    setattr(owner, mishap.function, struck)
