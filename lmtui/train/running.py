@@ -81,7 +81,7 @@ class Running:
         self._evaluation_seconds = 0.0
         steps = range(1, state.step + 1)
         self._tokens = sum(sequences.tokens(step) for step in steps)
-        self._saved: int | None = None
+        self._saved: State | None = None
 
     @property
     def over(self) -> bool:
@@ -193,11 +193,10 @@ class Running:
 
     def _save(self) -> None:
         """Save a checkpoint, unless this very state is saved already."""
-        mark = hash(self.state)
-        if mark == self._saved:
+        if self.state == self._saved:
             return
         checkpoints.save(self._run, self._trainee.weights, self._optimizer, self.state)
-        self._saved = mark
+        self._saved = self.state
         self._tell(Saved(self.state.step))
 
     def _told(self, made: Made) -> Step:

@@ -31,7 +31,7 @@ from tests.models import tiny
 NAME = "tiny"
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "ça va")
 _LOADED = [
-    "lmtui.train.worker",
+    "lmtui.train.process",
     "transformers.models.llama.modeling_llama",
     "tests.train.tiny_run",
 ]
@@ -146,14 +146,14 @@ def started(
 def _work(
     folder: str, options: tuple[str, ...], words: Any, home: str, mishap: Mishap | None
 ) -> None:
-    from lmtui.train import worker
+    from lmtui.train.process import Options, run
 
     os.environ["LMTUI_HOME"] = home
     sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)
     if mishap is not None:
         _arrange(mishap)
-    chosen = worker.Options(**dict.fromkeys(options, True))
-    sys.exit(worker.run(Path(folder), chosen, words=words.fileno()))
+    chosen = Options(**dict.fromkeys(options, True))
+    sys.exit(run(Path(folder), chosen, words=words.fileno()))
 
 
 def _arrange(mishap: Mishap) -> None:

@@ -189,7 +189,7 @@ def test_killed_at_any_step_it_comes_to_the_same_weights(
 
 SAVING = "lmtui.train.checkpoints"
 POINTS = (
-    Mishap("lmtui.train.worker", "write_beginning", 1),  # nothing is saved yet
+    Mishap("lmtui.train.process", "write_beginning", 1),  # nothing is saved yet
     Mishap(SAVING, "mark_complete", 1),  # the first checkpoint is not complete
     Mishap(SAVING, "mark_complete", 3),
     Mishap(SAVING, "save_file", 5),  # between two files of one
