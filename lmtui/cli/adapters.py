@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from lmtui.models.adapters import Adapter
     from lmtui.models.card import Card, Figures
 
-app = typer.Typer(
-    help="List, show, merge, export and remove what was learned from notes.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("List, show, merge, export and remove what was learned from notes.")
 
 Name = Annotated[
     str,
@@ -49,7 +44,6 @@ Model = Annotated[
         show_default=False,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 WithReport = Annotated[
     bool,
     typer.Option(
@@ -168,7 +162,7 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
 
 
 @app.command("remove")
-def remove(name: Name, yes: Yes = False) -> None:
+def remove(name: Name, yes: options.Yes = False) -> None:
     """Remove an adapter from this machine.
 
     Only what lies in the program's own folder of adapters is removed.

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from lmtui.models.describe import Fact
     from lmtui.models.inventory import Item
 
-app = typer.Typer(
-    help="List, show, fetch and remove models.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("List, show, fetch and remove models.")
 
 Name = Annotated[
     str,
@@ -39,7 +34,6 @@ Name = Annotated[
         show_default=False,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 @app.command("list")
@@ -118,7 +112,7 @@ def fetch(name: Name = "default") -> None:
 
 
 @app.command("remove")
-def remove(name: Name, yes: Yes = False) -> None:
+def remove(name: Name, yes: options.Yes = False) -> None:
     """Remove a fetched model, and what was made from it.
 
     Your own folders and files are never touched.

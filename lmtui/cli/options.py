@@ -58,6 +58,17 @@ NoColor = Annotated[
     bool,
     typer.Option("--no-color", help="Use no colours; NO_COLOR does the same."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+def group(help: str) -> typer.Typer:
+    """A verb that is made of several, with what it says of itself."""
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def settings(context: typer.Context, **more: Value) -> Settings:
