@@ -144,6 +144,13 @@ async def test_the_edges_of_the_text_are_a_key_away() -> None:
         assert on.editor.selection_indexes == (0, 13)
 
 
+async def test_whoever_counts_a_selection_hears_that_it_is_gone() -> None:
+    async with editing("one\ntwo") as on:
+        for key in ("ctrl+shift+end", "ctrl+end", "ctrl+shift+home", "ctrl+home"):
+            await on.press(key)
+            assert len(on.posted(GhostEditor.CursorMoved)) == 1, key
+
+
 async def test_a_letter_with_alt_is_none() -> None:
     """A terminal sends the letter along, which a test's key press does not."""
     async with editing("") as on:

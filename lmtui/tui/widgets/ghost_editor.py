@@ -99,7 +99,7 @@ one.
 
     @dataclass
     class CursorMoved(Message):
-        """The cursor has moved, and the text is what it was."""
+        """The cursor is elsewhere, or what is selected up to it; the text is not."""
 
         index: int
         revision: int
@@ -246,7 +246,7 @@ one.
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
         """A ghost does not follow the cursor."""
-        if self._busy or before.end == after.end or not self.is_mounted:
+        if self._busy or before == after or not self.is_mounted:
             return
         self._ghosts.drop()
         self._refresh_size()
