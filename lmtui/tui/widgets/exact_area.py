@@ -31,7 +31,7 @@ from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, pieces_of
 from lmtui.tui.widgets.styled_lines import rendered
 from lmtui.tui.widgets.syntax_parts import SyntaxParts, syntax_document
 from lmtui.tui.widgets.text_edges import TextEdges
-from lmtui.tui.widgets.typed import overlooked
+from lmtui.tui.widgets.typed import take_key
 
 _STEPS = 10_000
 """How many steps can be undone."""
@@ -200,23 +200,10 @@ class ExactArea(TextEdges):
     # Keys and mouse.
 
     async def _on_key(self, event: events.Key) -> None:
-        """Do at once what a key is bound to, here or on the screen: left to Textual,
-        it would happen after the letters that were typed behind it."""
-        if event.key.startswith("alt+"):
-            event.prevent_default()  # it comes with its letter, but is none
-        elif event.is_printable:
-            return
-        elif text := overlooked(event):
-            event.stop()
-            event.prevent_default()
+        def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
-            return
-        active = self.screen.active_bindings.get(event.key)
-        if active is None or active.node not in (self, self.screen):
-            return
-        if await self.app.run_action(active.binding.action, active.node):
-            event.stop()
-            event.prevent_default()
+
+        await take_key(self, event, write)
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Terminals paste carriage returns for newlines."""

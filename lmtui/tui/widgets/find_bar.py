@@ -235,7 +235,7 @@ step to undo.
 
     def action_other(self) -> None:
         """To the other field."""
-        (self._by if self._words.has_focus else self._words).focus()
+        self.screen.set_focus(self._by if self._words.has_focus else self._words)
 
     def action_close(self) -> None:
         """Hide it and say so."""

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from lmtui.text import visible_in_place
-from lmtui.tui.widgets.typed import overlooked
+from lmtui.tui.widgets.typed import take_key
 
 
 class Prompt(TextArea):
@@ -81,24 +81,11 @@ the first and last line go through what you sent before.
             event.prevent_default()
             self._enter()
             return
-        if text := overlooked(event):
-            event.stop()
-            event.prevent_default()
-            self._replace_via_keyboard(text, *self.selection)
-            return
-        if not event.is_printable and (active := self._bound_here(event.key)):
-            # Left to Textual, it would act after the letters typed behind it.
-            event.stop()
-            event.prevent_default()
-            await self.run_action(active.action)
-            return
-        await super()._on_key(event)
 
-    def _bound_here(self, key: str) -> Binding | None:
-        """What a key does in this field, of what is bound here or by the user."""
-        active = self.screen.active_bindings.get(key)
-        ours = active is not None and active.node is self
-        return active.binding if active and ours and active.binding.id else None
+        def write(text: str) -> None:
+            self._replace_via_keyboard(text, *self.selection)
+
+        await take_key(self, event, write)
 
     def _enter(self) -> None:
         row, column = self.cursor_location

@@ -11,7 +11,7 @@ from textual import events
 from textual.widgets import Input
 
 from lmtui.text import visible_in_place
-from lmtui.tui.widgets.typed import overlooked
+from lmtui.tui.widgets.typed import take_key
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
@@ -43,10 +43,7 @@ class TextField(Input):
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
     async def _on_key(self, event: events.Key) -> None:
-        """A letter with Alt arrives with the letter, but is not to be written."""
-        if event.key.startswith("alt+"):
-            event.prevent_default()
-        elif text := overlooked(event):
-            event.stop()
-            event.prevent_default()
+        def write(text: str) -> None:
             self.replace(text, *self.selection)
+
+        await take_key(self, event, write)
