@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lmtui.engine.local import LocalEngine
+if TYPE_CHECKING:
+    from lmtui.engine.local import LocalEngine
 
 _ROOT = Path(__file__).parent.parent
 

@@ -280,8 +280,9 @@ class Bench:
         taken = []
         for turn in range(5 + 5 * self.rounds):
             self.editor.forget_ghosts()
+            self.ended = None
             await self.typed()
-            await self.until(lambda: self.editor.ghost)
+            await self.until(lambda: self.editor.ghost or self.ended)
             await asyncio.sleep(0.01 * (turn % 7))
             question, job = self.running, self.screen._ghost_job
             if not job or getattr(question, "job", 0) != job:
