@@ -180,9 +180,7 @@ def search(
     some paths, which need no run. The search ends when at most the share `least` of
     P(r) is unexplored, or after `most_runs` runs.
     """
-    covers = _Covers(tokens, _Path((), typed, 0.0), first)
-    if known:
-        covers.learn(list(known), list(known.values()))
+    covers = _covers(tokens, first, typed, known or {})
     for turn in range(most_runs):
         if covers.unexplored(covers.open) <= least:
             break
@@ -191,6 +189,32 @@ def search(
             wanted = _ahead(tokens.guess(typed[:_GUESSED]), wanted)
         covers.learn(wanted, run(wanted))
     return covers.continuations(top)
+
+
+def first_wanted(
+    tokens: TokenBytes,
+    first: Tensor,
+    typed: bytes,
+    *,
+    known: Mapping[tuple[int, ...], Tensor],
+    least: float,
+) -> list[tuple[int, ...]]:
+    """The paths without which such a search can't end."""
+    covers = _covers(tokens, first, typed, known)
+    if covers.unexplored(covers.open) <= least:
+        return []
+    return [path.ids for path in covers.needed(least)]
+
+
+def _covers(
+    tokens: TokenBytes,
+    first: Tensor,
+    typed: bytes,
+    known: Mapping[tuple[int, ...], Tensor],
+) -> _Covers:
+    covers = _Covers(tokens, _Path((), typed, 0.0), first)
+    covers.learn(list(known), list(known.values()))
+    return covers
 
 
 def _ahead(

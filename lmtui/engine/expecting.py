@@ -17,7 +17,13 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from lmtui.engine.boundary import Continuation, Continuations, TokenBytes, search
+from lmtui.engine.boundary import (
+    Continuation,
+    Continuations,
+    TokenBytes,
+    first_wanted,
+    search,
+)
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.forward import Forward
 from lmtui.engine.places import Place
@@ -107,9 +113,23 @@ class Expecting:
         if known := self._kept.get(key):
             return known
         scored = len(self._reader.known_at(spot)) == len(typed) + 1
-        states = self._reader.states_at(spot, stop=stop)[-len(typed) - 1 :]
         least = self._effort.least_scored if scored else self._effort.least
-        return self._search(key, _by_path(typed, states), stop, least=least)
+        states: dict[Path, Tensor] = {}
+        if scored or not self._is_wider(context, typed, least):
+            read = self._reader.states_at(spot, stop=stop)
+            states = _by_path(typed, read[-len(typed) - 1 :])
+        return self._search(key, states, stop, least=least)
+
+    def _is_wider(self, context: Path, typed: Path, least: float) -> bool:
+        """Whether the letters before told already that the typed tokens will not do:
+        one run of all paths then takes less than theirs and another."""
+        known = self._known(context)
+        if () not in known or not self._reader.branches:
+            return False
+        wanted = first_wanted(
+            self._tokens, known[()], self._bytes(typed), known=known, least=least
+        )
+        return any(path != typed[: len(path)] for path in wanted)
 
     def place(self, text: str, cursor: int) -> Place:
         """A cursor as the model reads up to it, whatever follows."""

@@ -169,6 +169,7 @@ def test_what_is_expected_is_what_a_fresh_run_of_every_path_says(
     to_the_end(engine)
     for place in places:
         cursor = round(place * len(text))
+        engine.expect(text[:cursor], max(0, cursor - 1), top=5)  # a letter before
         expectation = engine.expect(text, cursor, top=5)
         if cursor == 0:
             assert expectation.distribution is None
@@ -218,6 +219,19 @@ def test_typing_at_the_end_runs_what_changed(family: str) -> None:
             list(engine.heat(text, len(TEXT), len(text)))
         assert sum(lengths) <= 6
         assert expectation.window == (0, len(engine.encode(text).ids))
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_letter_more_is_one_run(family: str) -> None:
+    engine = tiny.engine(family)
+    engine._expecting._effort = Effort(least=1e-6, least_scored=1e-6, runs=1)
+    _ = engine._forward.reads_trees  # found out only once
+    engine.expect(TEXT + "q", len(TEXT) + 1)
+    for size in range(2, 6):
+        text = TEXT + "quick"[:size]
+        with run(family) as lengths:
+            assert engine.expect(text, len(text)).distribution
+        assert len(lengths) == 1
 
 
 def test_a_look_at_an_earlier_place_does_not_cost_the_later_one() -> None:
