@@ -121,7 +121,18 @@ class ScoredText:
         for line in range(top, bottom + 1):
             self._lines[line].sort(key=lambda p: p.start)  # stable: bytes keep theirs
             self._sums[line] = None
-        self._freshen(start, end)
+        self.settle(start, end)
+
+    def settle(self, start: int, end: int) -> None:
+        """All that is to be known of a part is known, characters that belong to no
+        token included."""
+        for line in range(self.line_of(start), self.line_of(max(start, end - 1)) + 1):
+            base = self._starts[line]
+            if start - base > self._fresh[line]:
+                continue  # what is before them in their first line is not
+            reach = end - base
+            whole = reach >= self._length(line)
+            self._fresh[line] = _WHOLE if whole else max(self._fresh[line], reach)
 
     def forget(self) -> None:
         """Know nothing of the text: another model came."""
@@ -229,16 +240,6 @@ class ScoredText:
                 self._fresh[above] = min(self._fresh[above], reach)
             elif tokens:
                 return
-
-    def _freshen(self, start: int, end: int) -> None:
-        """The tokens from `start` to `end` are true now."""
-        for line in range(self.line_of(start), self.line_of(max(start, end - 1)) + 1):
-            base = self._starts[line]
-            if start - base > self._fresh[line]:
-                return  # what is before them is not
-            reach = end - base
-            whole = reach >= self._length(line)
-            self._fresh[line] = _WHOLE if whole else max(self._fresh[line], reach)
 
 
 def _survives(placed: Placed, column: int, joins: str, text: str, at: int) -> bool:

@@ -61,10 +61,10 @@ def check(scored: ScoredText) -> None:
     assert scored.sum(0, middle) + scored.sum(middle) == total
 
 
-def score(scored: ScoredText, *, most: int = 5, rounds: int = 200) -> None:
+def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) -> None:
     """Ask for what is wanted until nothing is."""
-    for _ in range(rounds):
-        part = scored.wanted(0, 1, most=most)
+    for _ in range(200):
+        part = scored.wanted(*seen, most=most)
         if part is None:
             return
         assert part[0] < part[1] or not scored.text
@@ -73,10 +73,13 @@ def score(scored: ScoredText, *, most: int = 5, rounds: int = 200) -> None:
     raise AssertionError("it never ends")
 
 
-@given(TEXTS)
-def test_all_that_is_wanted_is_everything(text: str) -> None:
+@given(TEXTS, st.integers(0, 4), st.integers(0, 2), st.sampled_from([1, 5, 100]))
+def test_all_that_is_wanted_is_everything(
+    text: str, first: int, more: int, most: int
+) -> None:
     scored = ScoredText(text)
-    score(scored)
+    first = min(first, text.count("\n"))
+    score(scored, seen=(first, first + more), most=most)
     whole = read(text, 0, len(text))
     assert [p.token.logprob for p in scored.tokens()] == [
         token.logprob for token in whole.tokens

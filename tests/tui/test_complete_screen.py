@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from lmtui.edit import recovery
 from lmtui.edit.text_file import load
 from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
-from lmtui.engine.writing import Expectation, Replacement
+from lmtui.engine.writing import Expectation, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.tui import writing_facts
@@ -168,6 +169,27 @@ async def test_all_of_the_text_is_scored_and_added_up(tmp_path: Path) -> None:
         await writer.until(lambda: "≈" in writer.seen)
         await writer.expected()
         await writer.until(lambda: "≈" not in writer.seen)
+
+
+@pytest.mark.parametrize("tokens", [0, 1])
+async def test_what_was_scored_is_not_asked_for_again(
+    tmp_path: Path, tokens: int
+) -> None:
+    class Sparse(FakeWriter):
+        """Cuts a text into tokens that leave out most of it."""
+
+        def heat(self, *asked: Any, **how: Any) -> Iterator[Stretch]:
+            for stretch in super().heat(*asked, **how):
+                yield Stretch(stretch.tokens[:tokens], stretch.spans[:tokens])
+
+    engine = Sparse()
+    async with writing(tmp_path, engine, text=TEXT * 40) as writer:
+        await writer.expected()
+        asked = [call for call in engine.calls if call[0] == "heat"]
+        assert 0 < len(asked) <= 3
+        await writer.type("x")
+        await writer.expected()
+        assert not writer.screen._scored.stale()
 
 
 async def test_heat_is_turned_round(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class WatchingScreen(FileScreen):
         whole = len(self._scored.text) <= _WHOLE
         part = self._scored.wanted(first, last, most=_PART, whole=whole)
         if part is not None:
-            self._heat_job = self.runner.number()
+            self._heat_job, self._heat_part = self.runner.number(), part
             self.runner.heat(self._heat_job, self._scored.text, *part)
 
     @on(writing_facts.HeatArrived)
@@ -195,6 +195,7 @@ class WatchingScreen(FileScreen):
         """There may be more."""
         if event.job == self._heat_job:
             self._heat_job = 0
+            self._scored.settle(*self._heat_part)
             self._score_on()
 
     @on(facts.JobDropped)
