@@ -20,7 +20,6 @@ from torch import Tensor
 from lmtui.engine.boundary import (
     Continuation,
     Continuations,
-    TokenBytes,
     first_wanted,
     search,
 )
@@ -30,6 +29,7 @@ from lmtui.engine.places import Place
 from lmtui.engine.port import Stop
 from lmtui.engine.reader import PART, Reader, Spot
 from lmtui.engine.score import Row
+from lmtui.engine.token_bytes import TokenBytes
 from lmtui.engine.tokenize import Tokens
 from lmtui.engine.types import Candidate, Distribution, ScoredToken
 from lmtui.engine.writing import Expectation, Following, Stretch

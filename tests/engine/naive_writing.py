@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lmtui.engine.boundary import Continuations, TokenBytes, search
+from lmtui.engine.boundary import Continuations, search
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.forward import Forward
@@ -16,6 +16,7 @@ from lmtui.engine.going_on import Model
 from lmtui.engine.places import Place
 from lmtui.engine.port import Stop
 from lmtui.engine.positions import Positions
+from lmtui.engine.token_bytes import TokenBytes
 from lmtui.engine.tokenize import TextTokenizer, Tokens
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.text import bytes_text

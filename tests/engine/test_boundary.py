@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmtui.engine.boundary import WIDTH, Continuations, TokenBytes, search
+from lmtui.engine.boundary import WIDTH, Continuations, search
 from lmtui.engine.detokenize import Vocabulary
+from lmtui.engine.token_bytes import TokenBytes
 from lmtui.models.load import Loaded, load
 from tests.engine import tiny
 

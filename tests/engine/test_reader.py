@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.edit.scored_text import ScoredText
-from lmtui.engine.boundary import TokenBytes, search
+from lmtui.engine.boundary import search
 from lmtui.engine.expecting import Effort
 from lmtui.engine.local import LocalEngine
+from lmtui.engine.token_bytes import TokenBytes
 from lmtui.engine.writing import Stretch
 from lmtui.errors import Cancelled
 from tests.engine import tiny
