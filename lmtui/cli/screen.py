@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent
@@ -57,6 +57,7 @@ def open_screen(
     from lmtui.tui.app import LmtuiApp
 
     def open_model(wanted: Wanted) -> Callable[[OnProgress], WritingEngine]:
+        tell()
         return partial(_open, settings, wanted, open_engine)
 
     preferences = _preferences(settings)
@@ -74,17 +75,23 @@ def open_screen(
         finetuning=finetuning,
         preferences=preferences,
     )
-    with _shared(first), _terminal_to_itself():
+    with _shared(first) as tell, _terminal_to_itself():
         app.run()
     if app.broke_off_with is not None:
         raise app.broke_off_with
 
 
-def _shared(first: str) -> AbstractContextManager[None]:
-    """Tell others of this program; a training tells of itself."""
-    if first == busy.TRAINING:
-        return nullcontext()
-    return sharing_if_wanted("lmtui" if first == "start" else first)
+@contextmanager
+def _shared(first: str) -> Iterator[Callable[[], object]]:
+    """Tell others of this program. A training tells of itself: what is yielded tells
+    of the model that is loaded when it is over."""
+    with ExitStack() as until_left:
+        if first == busy.TRAINING:
+            yield cache(partial(until_left.enter_context, busy.using("lmtui")))
+            return
+        what = "lmtui" if first == "start" else first
+        until_left.enter_context(sharing_if_wanted(what))
+        yield lambda: None
 
 
 def _preferences(settings: Settings) -> Preferences:

@@ -48,17 +48,19 @@ class Tmux:
         self,
         *arguments: str,
         engine: Mapping[str, Any] | None = None,
+        worker: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Run the program with these arguments, over an engine with these fields; how
-        it ended is said on the screen."""
+        """Run the program with these arguments, over an engine and a training's worker
+        with these fields; how it ended is said on the screen."""
         given = {"LMTUI_HOME": str(self._home), "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
         given |= env or {}
+        script = {"engine": engine or {}, "worker": worker or {}}
         exported = shlex.join(f"{name}={value}" for name, value in given.items())
         self._run.write_text(
             f"cd {shlex.quote(str(REPOSITORY))}\nunset COLUMNS LINES\n"
             f"export {exported}\n"
-            f"{shlex.join(command(arguments, {'engine': engine or {}}))}\n"
+            f"{shlex.join(command(arguments, script))}\n"
             "echo left with $?\n",
             encoding="utf-8",
         )
