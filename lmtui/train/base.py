@@ -9,7 +9,7 @@ scores. Knows neither notes nor steps.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from lmtui.models.quiet import offline, quiet
 from lmtui.train import scratch
 from lmtui.train.linear import HALF, quicken
 from lmtui.train.loss import SummedLoss
+from lmtui.train.remade import remake
 from lmtui.train.request import Request
 from lmtui.train.settings import TrainSettings
 
@@ -48,6 +49,8 @@ class Trainee:
     base: Base
     half: bool
     """Whether it is trained in bfloat16; weights that change stay in float32."""
+    keep_all: Callable[[], None] = lambda: None
+    """Ends that tensors are made again which the way back needs."""
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -95,6 +98,7 @@ class Trainee:
     def checkpoint_activations(self) -> None:
         """Compute what each layer made once more on the way back, instead of keeping
         it: slower, in a fraction of the memory."""
+        self.keep_all()  # recipes hold what is not to be kept
         with quiet():
             self.loaded.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs={"use_reentrant": False}
@@ -141,9 +145,11 @@ def ready(
     else:
         model.requires_grad_(True)
     _drop_nothing(model)
-    if loaded.device.type == "cpu":
-        quicken(model)
-    return Trainee(loaded, model.eval(), base, half)
+    if loaded.device.type != "cpu":
+        return Trainee(loaded, model.eval(), base, half)
+    keep_all = remake(model)
+    quicken(model)
+    return Trainee(loaded, model.eval(), base, half, keep_all)
 
 
 def computes_in_half(dtype: str, device: torch.device) -> bool:

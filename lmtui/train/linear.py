@@ -11,7 +11,6 @@ In what follows x is [n, inputs], a weight [outputs, inputs], as torch keeps the
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmtui.train.remade import recipe_of, round_recipe
+
 HALF = torch.bfloat16
 
 _FEW = 32  # rows; below, preparing oneDNN's kernel for yet another shape costs more
+_HALVED = "_lmtui_halved"  # the attribute of an input that holds it in bfloat16
 _Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,13 +36,12 @@ def quicken(model: nn.Module) -> None:
     inner = {
         id(layer.base_layer) for layer in model.modules() if hasattr(layer, "lora_A")
     }
-    once = _Once()
     for layer in model.modules():
         if hasattr(layer, "lora_A"):
             if (name := _plain_adapter(layer)) is not None:
-                _set_forward(layer, _Adapted(layer, name, once))
+                _set_forward(layer, _Adapted(layer, name))
         elif type(layer) is nn.Linear and id(layer) not in inner:
-            _set_forward(layer, _Dense(layer, once))
+            _set_forward(layer, _Dense(layer))
 
 
 def _set_forward(layer: Any, forward: Callable[[Tensor], Tensor]) -> None:
@@ -75,22 +76,16 @@ def computes_in_half() -> bool:
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is HALF
 
 
-class _Once:
-    """Rounds an input once for all layers that read it one after the other."""
-
-    def __init__(self) -> None:
-        self._last: Callable[[], Tensor | None] = lambda: None
-        self._half: Callable[[], Tensor | None] = lambda: None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype is HALF:
-            return x
-        half = self._half() if self._last() is x else None
-        if half is None or half.requires_grad != _recorded(x):
-            half = x.to(HALF)
-            # Held weakly: whoever needs it for the way back keeps it.
-            self._last, self._half = weakref.ref(x), weakref.ref(half)
-        return half
+def _in_half(x: Tensor) -> Tensor:
+    """An input in bfloat16, rounded once for all layers that read it."""
+    if x.dtype is HALF:
+        return x
+    half: Tensor | None = getattr(x, _HALVED, None)
+    if half is None or half.requires_grad != _recorded(x):
+        half = x.to(HALF)
+        round_recipe(x, half)
+        setattr(x, _HALVED, half)  # as long as the input lives
+    return half
 
 
 def _recorded(x: Tensor) -> bool:
@@ -100,22 +95,22 @@ def _recorded(x: Tensor) -> bool:
 class _Dense:
     """The forward pass of a linear layer whose weight may be trained."""
 
-    def __init__(self, layer: nn.Linear, once: _Once) -> None:
+    def __init__(self, layer: nn.Linear) -> None:
         self._layer = layer
-        self._once = once
         self._rounded = Rounded(layer.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         layer, used = self._layer, self._layer.weight
         if computes_in_half():
-            x, used = self._once(x), self._rounded()
+            x, used = _in_half(x), self._rounded()
         apply: Any = _DenseProduct.apply
         y: Tensor = apply(x, layer.weight, layer.bias, used.detach())
         return y
 
 
 class _DenseProduct(torch.autograd.Function):
-    """x · Wᵀ + b, computed with `used`, a rounded W or W itself."""
+    """x · Wᵀ + b, computed with `used`, a rounded W or W itself; x is not kept where
+    there is a recipe for it."""
 
     @staticmethod
     def forward(
@@ -126,36 +121,47 @@ class _DenseProduct(torch.autograd.Function):
         if bias is not None:
             y += bias
         trained = ctx.needs_input_grad[1]
-        ctx.save_for_backward(flat if trained else None, used)
+        ctx.recipe = recipe_of(x) if trained else None
+        kept = flat if trained and ctx.recipe is None else None
+        ctx.save_for_backward(kept, used)
         ctx.shape, ctx.dtype = x.shape, weight.dtype
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        flat, used = ctx.saved_tensors
+        kept, used = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             to_x = product(grad, used.t()).view(ctx.shape)
         if ctx.needs_input_grad[1]:
+            flat = _again(kept, ctx)
             to_weight = product(grad.t(), flat.t()).to(ctx.dtype)
         if ctx.needs_input_grad[2]:
             to_bias = grad.sum(0, dtype=ctx.dtype)
         return to_x, to_weight, to_bias, None
 
 
+def _again(kept: Tensor | None, ctx: Any) -> Tensor:
+    """The input of a layer, [n, inputs]: as it was kept, or made again, for once."""
+    if kept is not None:
+        return kept
+    x: Tensor = ctx.recipe()
+    ctx.recipe = None  # as what is saved, it goes on the way back
+    return x.reshape(-1, x.shape[-1])
+
+
 class _Adapted:
     """The forward pass of a linear layer beside whose frozen weight stands an adapter
     (Hu et al. 2021): W x + s B A x."""
 
-    def __init__(self, layer: Any, name: str, once: _Once) -> None:
+    def __init__(self, layer: Any, name: str) -> None:
         self._layer = layer
         self._whole = layer.forward
         self._base: nn.Linear = layer.base_layer
         self._down: nn.Linear = layer.lora_A[name]
         self._up: nn.Linear = layer.lora_B[name]
         self._scale: float = layer.scaling[name]
-        self._once = once
         self._rounded = Rounded(self._base.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -164,7 +170,7 @@ class _Adapted:
             return plain
         weight = self._base.weight
         if computes_in_half():
-            x, weight = self._once(x), self._rounded()
+            x, weight = _in_half(x), self._rounded()
         apply: Any = _AdaptedProduct.apply
         up = self._up.weight * self._scale
         y: Tensor = apply(x, weight.detach(), self._down.weight, up)
@@ -172,7 +178,8 @@ class _Adapted:
 
 
 class _AdaptedProduct(torch.autograd.Function):
-    """W x + B A x with a frozen W; A is [rank, inputs], B [outputs, rank]."""
+    """W x + B A x with a frozen W; A is [rank, inputs], B [outputs, rank]; x is not
+    kept where there is a recipe for it."""
 
     @staticmethod
     def forward(
@@ -182,19 +189,21 @@ class _AdaptedProduct(torch.autograd.Function):
         a, b = down.to(flat.dtype), up.to(flat.dtype)
         inner = flat @ a.t()  # [n, rank]
         y = product(flat, weight).addmm_(inner, b.t())
-        ctx.save_for_backward(flat, inner, weight, a, b)
+        ctx.recipe = recipe_of(x)
+        kept = flat if ctx.recipe is None else None
+        ctx.save_for_backward(kept, inner, weight, a, b)
         ctx.shape, ctx.dtype = x.shape, down.dtype
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        flat, inner, weight, a, b = ctx.saved_tensors
+        kept, inner, weight, a, b = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])
         to_inner = grad @ b  # [n, rank]
         to_x = None
         if ctx.needs_input_grad[0]:
             to_x = product(grad, weight.t()).addmm_(to_inner, a).view(ctx.shape)
-        to_down = (to_inner.t() @ flat).to(ctx.dtype)
+        to_down = (to_inner.t() @ _again(kept, ctx)).to(ctx.dtype)
         to_up = (grad.t() @ inner).to(ctx.dtype)
         return to_x, None, to_down, to_up
 

@@ -73,13 +73,12 @@ def test_a_weight_is_rounded_again_when_it_has_changed() -> None:
 
 
 def test_an_input_is_rounded_once_for_layers_that_share_it() -> None:
-    once = linear._Once()
     x = torch.randn(3, requires_grad=True)
-    half = once(x)
-    assert once(x) is half
+    half = linear._in_half(x)
+    assert linear._in_half(x) is half
     with torch.no_grad():
-        assert not once(x).requires_grad
-    assert once(torch.randn(3)) is not half
+        assert not linear._in_half(x).requires_grad
+    assert linear._in_half(torch.randn(3)) is not half
 
 
 def test_without_its_adapter_a_layer_is_plain() -> None:
