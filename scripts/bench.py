@@ -17,6 +17,7 @@ from statistics import median
 
 import torch
 from bench_tools import Work, compare, in_terminal, measured_by, row
+from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
@@ -24,6 +25,8 @@ from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.models.load import Loaded, load
 
+PARTS = ("editor", "engine", "chat", "training")
+"""What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
 
@@ -251,25 +254,27 @@ def main() -> None:
     parser.add_argument("--model", help="as for lmtui; the default model without it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
-    parser.add_argument("--only", choices=("engine", "chat", "editor"))
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument(
         "--quick", action="store_true", help="one round, and one text in the editor"
     )
     options = parser.parse_args()
     if options.quick:
         options.rounds = 1
-    parts = [options.only] if options.only else ["editor", "engine", "chat"]
+    parts = (options.only,) if options.only else PARTS
     loaded = load(options.model)
     engine = LocalEngine(loaded)
     print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
     print(f"torch {torch.__version__}; {machine()}")
-    if "editor" in parts:  # before anything runs in a second thread
+    if "editor" in parts:
         print_pairs(engine, loaded, options.rounds)
         print_editor(options.model, rounds=options.rounds, quick=options.quick)
     if "engine" in parts:
         print_engine(engine, loaded, options)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
+    if "training" in parts:
+        print_training(options.model, rounds=min(options.rounds, 3))
 
 
 main()
