@@ -105,6 +105,8 @@ def write_merged(
             raise disk.disk_full(parent, need=need) from failure
         raise paths.unwritable(parent, failure) from failure
     out.chmod(0o755)
+    for file in out.iterdir():
+        file.chmod(0o644)  # the weights come as their owner's alone
     return error
 
 

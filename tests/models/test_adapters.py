@@ -489,6 +489,7 @@ def test_the_merged_folder_is_a_model_for_any_program(
         text = file.read_text("utf-8")
         assert str(tmp_path) not in text and str(llama_folder) not in text
     assert [path.name for path in out.parent.iterdir()] == ["merged"]
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
     with pytest.raises(LmtuiError, match="something already"):
         adapt.write_merged(load_base(adapter), adapter, out)
 
