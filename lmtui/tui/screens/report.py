@@ -21,6 +21,7 @@ from textual.widgets import Static
 
 from lmtui.text import visible_line
 from lmtui.tui.aside import aside
+from lmtui.tui.screens.run_drawing import home_path
 from lmtui.tui.widgets.words import Words
 
 READING = "Reading the report…"
@@ -54,7 +55,7 @@ figures as JSON.
         """Everything is there from the first frame."""
         with VerticalScroll(id="page"):
             yield Words(READING)
-        foot = f"Esc closes · {visible_line(str(self._path))}"
+        foot = f"Esc closes · {visible_line(home_path(self._path))}"
         yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
