@@ -8,30 +8,40 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
+import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from reference import write_reference
+from svg import require_fit_to_show, self_contained
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from lmtui import paths
 from lmtui.edit.text_file import TextFile
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.models import inventory
+from lmtui.models.wanted import Wanted
+from lmtui.train.client import Training
+from lmtui.train.request import Request
+from lmtui.train.settings import TrainSettings
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.preferences import Preferences
+from lmtui.tui.questions import OpenEngine
 from lmtui.tui.widgets.transcript import MessageView
 from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
 DRAFT = "the cat sat on the"
-FONTS = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace'
 LETTER = """\
 Dear Anna,
 
@@ -43,10 +53,10 @@ good morning in nine languages.
 Tomorrow we want to see the museum, if it is not too crowded. As you
 know, the capital of Fran
 """
+NOTES = TrainSettings(block=128, batch=2, epochs=2, lr=4e-4)
+"""How the notes of a picture are learned: in minutes."""
 PATIENCE = 45
-"""Seconds to wait for anything."""
-LARGEST = 300_000
-"""Bytes that a picture may have."""
+"""Seconds to wait for anything but a training."""
 
 
 class Drawing:
@@ -55,9 +65,11 @@ class Drawing:
     def __init__(self, app: LmtuiApp, pilot: Pilot[Any]) -> None:
         self._app, self._pilot = app, pilot
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(
+        self, condition: Callable[[], object], patience: float = PATIENCE
+    ) -> None:
         """Wait until the model is as far."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
                 raise SystemExit(f"error: waited in vain\n{self.seen}")
@@ -187,6 +199,21 @@ async def replace(drawing: Drawing) -> None:
     await drawing.shows("goes on")
 
 
+async def training(drawing: Drawing) -> None:
+    """A training, half way."""
+    await drawing.until(lambda: "Enter begins" in drawing.seen, 120)
+    await drawing.press("enter")
+    await drawing.until(lambda: "epoch 1." in drawing.seen, 900)
+
+
+async def report(drawing: Drawing) -> None:
+    """What a training changed."""
+    await training(drawing)
+    await drawing.until(lambda: "q leaves" in drawing.seen, 900)
+    await drawing.press("r")
+    await drawing.shows("bits per byte")
+
+
 Show = Callable[[Drawing], Awaitable[None]]
 WIDE, SMALL = (120, 40), (80, 24)
 PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
@@ -198,6 +225,8 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
     "ghost": (ghost, "dark", WIDE),
     "heat": (heat, "dark", WIDE),
     "replace": (replace, "dark", WIDE),
+    "training": (training, "dark", WIDE),
+    "report": (report, "dark", WIDE),
     "flat": (flat, "dark", WIDE),
     "sharp": (sharp, "dark", WIDE),
     "light": (answered, "light", WIDE),
@@ -206,69 +235,74 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
 """By file name: how to get there, the theme, columns and rows."""
 
 
+@contextmanager
+def learning() -> Iterator[Finetuning]:
+    """A training whose files are gone with its picture."""
+    kept = paths.models_folder(), paths.cache_folder()
+    with tempfile.TemporaryDirectory() as folder:
+        for each in kept:
+            Path(folder, each.name).symlink_to(each)
+        os.environ |= {"HOME": folder, "LMTUI_HOME": folder}
+        name = "python"
+        notes = write_reference(Path(folder, name), longest=2_500)
+        request = Request(
+            name=name,
+            places=(str(notes),),
+            base=None,
+            settings=NOTES,
+            device="cpu",
+            threads=None,
+        )
+        worker = Training.start(request)
+        yield Finetuning(worker, name, paths.adapters_folder())
+        worker.stop()
+        worker.stop()  # at once
+        while worker.running:
+            time.sleep(0.05)
+
+
 async def draw(name: str) -> str:
     """One picture."""
     show, theme, size = PICTURES[name]
+    if show in (training, report):
+        with learning() as finetuning:
+            app = LmtuiApp(
+                load_default,
+                sampling=SamplingSettings(),
+                first="finetune",
+                finetuning=finetuning,
+                preferences=Preferences(theme=theme),
+            )
+            return await pictured(app, show, size)
     editing = show in (ghost, heat, replace)
     letter = TextFile(Path("letter.md"), LETTER)
     cursor = LETTER.index("Fran") + len("Fran") if show is ghost else 0
     first: Literal["start", "chat", "complete"]
     first = "start" if show is start else "complete" if editing else "chat"
     app = LmtuiApp(
-        lambda _: lambda progress: LocalEngine.open(on_progress=progress),
+        load_default,
         sampling=SamplingSettings(seed=7, max_tokens=120),
         list_models=inventory.rows,
         first=first,
         writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
         preferences=Preferences(theme=theme),
     )
+    return await pictured(app, show, size)
+
+
+def load_default(_: Wanted) -> OpenEngine:
+    """Load the default model, whatever is wanted."""
+    return lambda progress: LocalEngine.open(on_progress=progress)
+
+
+async def pictured(app: LmtuiApp, show: Show, size: tuple[int, int]) -> str:
+    """The program, once it is brought to where the picture is taken."""
     async with app.run_test(size=size) as pilot:
         drawing = Drawing(app, pilot)
         await show(drawing)
         picture = await drawing.picture()
         app.leave()
     return self_contained(picture)
-
-
-def self_contained(svg: str) -> str:
-    """The picture without fonts from elsewhere, and with its spaces as distances:
-    some programs drop those at the ends of a text."""
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    svg = svg.replace("Fira Code, monospace", FONTS)
-    # As wide as a cell in most fonts, for what does not stretch texts to their length.
-    svg = svg.replace("font-size: 20px", "font-size: 20.3px")
-    svg = re.sub(r"<text ([^>]*)>((?:[^<])*)</text>", _without_margins, svg)
-    return re.sub(r"[ \t]+\n", "\n", svg)
-
-
-def _without_margins(found: re.Match[str]) -> str:
-    attributes, text = found[1], found[2]
-    length = re.search(r'textLength="([\d.]+)"', attributes)
-    if length is None:
-        return found[0]
-    if not text.replace("&#160;", "").strip():
-        return ""
-    cell = 12.2  # units, of the font size that Rich draws with
-    bare = re.sub(r"^(?:&#160;)+", "", text)
-    before = (len(text) - len(bare)) // len("&#160;")
-    inner = re.sub(r"(?:&#160;)+$", "", bare)
-    after = (len(bare) - len(inner)) // len("&#160;")
-    start = re.search(r' x="([\d.]+)"', attributes)
-    assert start is not None
-    moved = f' x="{float(start[1]) + before * cell:g}"'
-    shorter = f'textLength="{float(length[1]) - (before + after) * cell:g}"'
-    attributes = attributes.replace(start[0], moved).replace(length[0], shorter)
-    return f"<text {attributes}>{inner}</text>"
-
-
-def require_fit_to_show(name: str, svg: str) -> None:
-    """Stop at a picture that is large, fetches something or tells of this machine."""
-    addresses = re.findall(r"https?://[^\s\"<]+", svg)
-    known = ("http://www.w3.org/2000/svg", "https://www.textualize.io")
-    places = [str(Path.home()), str(FOLDER.parent.parent)]
-    found = [a for a in addresses if a not in known] + [p for p in places if p in svg]
-    if found or len(svg.encode()) > LARGEST:
-        raise SystemExit(f"error: {name}: {len(svg.encode())} bytes, {found}")
 
 
 def main() -> None:
