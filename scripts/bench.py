@@ -22,19 +22,27 @@ from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
 from lmtui.engine.local import LocalEngine
+from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.models.load import Loaded, load
 
-PARTS = ("editor", "engine", "chat", "training")
+PARTS = ("editor", "engine", "speculation", "chat", "training")
 """What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
 
 def our_decode(
-    engine: LocalEngine, prompt: Prompt, settings: SamplingSettings
+    engine: LocalEngine,
+    prompt: Prompt,
+    settings: SamplingSettings,
+    *,
+    read: bool = False,
 ) -> float:
-    """Tokens a second with every statistic, prompt included."""
+    """Tokens a second with every statistic, prompt included; with `read` it was read
+    before."""
     engine._cache.reset()
+    if read:
+        engine._cache.read(prompt.ids)
     start = time.perf_counter()
     steps = sum(isinstance(s, Step) for s in engine.generate(prompt, settings))
     return steps / (time.perf_counter() - start)
@@ -50,7 +58,7 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
         assert cache.logits is not None
         token = int(cache.logits.argmax())
         if done < tokens - 1:
-            cache.append(token)
+            cache.extend([token])
     return tokens / (time.perf_counter() - start)
 
 
@@ -202,6 +210,41 @@ def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     )
 
 
+def print_speculation(engine: LocalEngine, options: Namespace) -> None:
+    """The table of what guesses at the next tokens win, and lose."""
+    root = Path(__file__).parent.parent
+    page = (root / "README.md").read_text(encoding="utf-8")[:3_000]
+    code = (root / "lmtui/engine/windows.py").read_text(encoding="utf-8")
+    told = f"Repeat this code, but call the class Frames:\n\n```python\n{code}```"
+    prompts = {
+        "Markdown written again": Prompt(engine.encode(page + page[:300]).ids, ""),
+        "a change of code, asked for": engine.prompt([Message("user", told)]),
+        "a story": engine.prompt([Message("user", QUESTION)]),
+    }
+    print("\n| decode, guesses on / off | on | off | ratio |\n|---|---|---|---|")
+    for what, prompt in prompts.items():
+        for heat in (0.0, 0.8):
+            drawn = SamplingSettings(
+                temperature=heat, seed=1, max_tokens=options.tokens
+            )
+            result = compare(
+                lambda p=prompt, s=drawn: our_decode(engine, p, s, read=True),
+                lambda p=prompt, s=drawn: unguessed(engine, p, s),
+                options.rounds,
+            )
+            row(f"{what}, temperature {heat:g}", result, "tokens/s")
+
+
+def unguessed(engine: LocalEngine, prompt: Prompt, settings: SamplingSettings) -> float:
+    """Tokens a second where nothing is guessed."""
+    guess = Guesser.guess
+    Guesser.guess = lambda self, most: ()  # type: ignore[method-assign]
+    try:
+        return our_decode(engine, prompt, settings, read=True)
+    finally:
+        Guesser.guess = guess  # type: ignore[method-assign]
+
+
 def print_engine(engine: LocalEngine, loaded: Loaded, options: Namespace) -> None:
     """The table of what the engine does."""
     prompt = engine.prompt([Message("user", QUESTION)])
@@ -271,6 +314,8 @@ def main() -> None:
         print_editor(options.model, rounds=options.rounds, quick=options.quick)
     if "engine" in parts:
         print_engine(engine, loaded, options)
+    if "speculation" in parts:
+        print_speculation(engine, options)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
     if "training" in parts:

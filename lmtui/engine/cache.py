@@ -102,12 +102,8 @@ class PrefixCache:
             self._last(self._run(self._forward.logits, part, stop))
         return reused
 
-    def append(self, token: int) -> None:
-        """Run one more token."""
-        self._last(self._run(self._forward.logits, [token]))
-
     def extend(self, part: Sequence[int], *, stop: Stop | None = None) -> Tensor:
-        """Run a few more tokens at once; the logits [n, V] after each of them.
+        """Run one or a few more tokens at once; the logits [n, V] after each of them.
 
         Raises:
             Cancelled: `stop` answered True; nothing was added.
@@ -140,7 +136,7 @@ class PrefixCache:
         `length` tokens of it; None where a model's state can't be repeated. What is run
         on it does not change this one.
         """
-        if self._reuse is not Reuse.ANY_PREFIX:
+        if not self.takes_back:
             return None
         forked = DynamicCache()
         # Only views: the first token that is run on them makes the copies.
@@ -150,6 +146,15 @@ class PrefixCache:
             repeated.values = layer.values[:, :, :length].expand(rows, -1, -1, -1)
             forked.layers.append(repeated)
         return forked
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether any number of tokens can be taken back without running others."""
+        return self._reuse is Reuse.ANY_PREFIX
+
+    def take_back(self, count: int) -> None:
+        """Hold the first `count` tokens alone, where a model `takes_back`."""
+        self._keep(count)
 
     @property
     def size(self) -> int:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from lmtui.engine import sampling
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.detokenize import TextStream, Vocabulary
 from lmtui.engine.port import Progress, Stop
 from lmtui.engine.positions import Context, Positions, distribution
+from lmtui.engine.speculation import Speculation
 from lmtui.engine.types import Finish, FinishReason, SamplingSettings, Step
 from lmtui.errors import Cancelled
 
@@ -65,13 +67,16 @@ class Decoder:
         settings: SamplingSettings,
         rules: StopRules,
         top: int,
+        beside: Iterable[int] = (),
     ) -> None:
+        """`beside` are tokens near the prompt that the text may repeat."""
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
         self._settings = settings
         self._rules = rules
         self._top = top
+        self._beside = beside
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # 32 bits when it is drawn: every reader of JSON holds them exactly.
@@ -119,16 +124,27 @@ class Decoder:
         self._prompt_tokens = len(prompt)
 
     def _go_on(self, stop: Stop) -> Iterator[Step | Finish]:
+        ahead = Speculation(self._cache, self._beside, self._ids)
         while True:
             if stop():
                 yield self._finish(FinishReason.CANCELLED)
                 return
-            step = self._step()
+            step = self._step(ahead.logits)
             yield step
             if reason := self._reason(step.id):
                 yield self._finish(reason)
                 return
-            self._cache.append(step.id)
+            try:
+                ahead.run(step.id, self._room - 1, stop)
+            except Cancelled:
+                yield self._finish(FinishReason.CANCELLED)
+                return
+
+    @property
+    def _room(self) -> int:
+        """How many tokens there can be more."""
+        made, held = len(self._logprobs), len(self._ids)
+        return min(self._rules.max_tokens - made, self._rules.context - held)
 
     def _opened(self, opening: Opening) -> Step:
         self._prompt_read = time.perf_counter()
@@ -139,9 +155,7 @@ class Decoder:
         ends = step.id in self._rules.end_ids
         return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
-    def _step(self) -> Step:
-        logits = self._cache.logits
-        assert logits is not None
+    def _step(self, logits: Tensor) -> Step:
         context = Context(self._ids, len(self._ids))
         position = self._positions.add(logits, context)
         kept = position.kept(self._settings)

@@ -95,24 +95,27 @@ class GoingOn:
         """
 
         def after(count: int) -> list[int]:
-            if not text[cursor:].strip():
-                return []
-            end = min(len(text), cursor + count * _CHARACTERS)
-            return self._reader.part(text, cursor, end).ids[:count]
+            return self.after(text, cursor, count) if text[cursor:].strip() else []
 
         return self._layout.beginning(self._reader.place(text, cursor), after, more)
+
+    def after(self, text: str, cursor: int, count: int) -> list[int]:
+        """The first tokens after a cursor."""
+        end = min(len(text), cursor + count * _CHARACTERS)
+        return self._reader.part(text, cursor, end).ids[:count]
 
     def steps(
         self,
         read: Beginning,
         settings: SamplingSettings,
         *,
+        beside: Sequence[int] = (),
         top: int,
         single_line: bool,
         stop: Stop,
         progress: Progress | None,
     ) -> Iterator[Step | Finish]:
-        """Go on after a beginning."""
+        """Go on after a beginning; it may repeat what stands `beside` it."""
         model = self._model
         rules = StopRules(
             end_ids=self._end_ids,
@@ -127,6 +130,7 @@ class GoingOn:
             settings=settings,
             rules=rules,
             top=top,
+            beside=beside,
         )
 
         def open_with(random: torch.Generator) -> Opening:

@@ -50,6 +50,8 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import Loaded, load
 from lmtui.models.progress import OnProgress, ignore
 
+_BESIDE = 512  # tokens after a cursor that a continuation may repeat
+
 
 class LocalEngine:
     """A model on this machine; see `port.Engine` for what each verb promises."""
@@ -268,6 +270,7 @@ class LocalEngine:
         return self._going_on.steps(
             self.beginning(text, cursor, settings),
             settings,
+            beside=self._going_on.after(text, cursor, _BESIDE),
             top=top,
             single_line=single_line,
             stop=stop,

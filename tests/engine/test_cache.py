@@ -112,7 +112,7 @@ def test_a_failing_forward_forgets_everything(monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setattr(forward, "logits", _out_of_memory)
         with pytest.raises(MemoryError):
-            cache.append(6)
+            cache.extend([6])
     assert cache.ids == []
     assert cache.read([3, 4, 5]) == 0
 
@@ -199,7 +199,7 @@ def test_paths_read_side_by_side(
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert cache.ids == ids
     again = tiny.reference_logprobs(family, [*ids, 9], device)[-1]
-    cache.append(9)
+    cache.extend([9])
     assert cache.logits is not None
     torch.testing.assert_close(cache.logits.log_softmax(-1), again, atol=1e-4, rtol=0)
 

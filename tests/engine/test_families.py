@@ -89,7 +89,7 @@ def test_reuse_changes_nothing(family: str) -> None:
         assert cache.ids == ids
         assert cache.logits is not None
         close(cache.logits.log_softmax(-1), naive(family, ids)[-1])
-    cache.append(7)
+    cache.extend([7])
     close(cache.logits.log_softmax(-1), naive(family, [*IDS, 7])[-1])
 
 
