@@ -206,6 +206,8 @@ class ScoredText:
         top, bottom = self.line_of(start), self.line_of(end)
         total = Sum()
         for line in range(top, bottom + 1):
+            if not self._lines[line]:
+                continue  # most of a long text, of which only what is seen is scored
             base = self._starts[line]
             inside = start <= base and end >= base + self._length(line)
             total += (
