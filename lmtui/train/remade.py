@@ -25,8 +25,10 @@ _NAME = "_lmtui_recipe"  # of the attribute of a tensor
 
 def recipe_of(tensor: Tensor) -> Recipe | None:
     """How to make a tensor again; None for one that has to be kept."""
-    recipe: Recipe | None = getattr(tensor, _NAME, None)
-    return recipe
+    noted: tuple[Recipe, int] | None = getattr(tensor, _NAME, None)
+    if noted is None or noted[1] != tensor._version:  # it was changed in place
+        return None
+    return noted[0]
 
 
 def round_recipe(tensor: Tensor, half: Tensor) -> None:
@@ -41,8 +43,9 @@ def remake(model: nn.Module) -> Callable[[], None]:
     again; what is no plain one stays as it is. Returns what undoes it."""
     slot, undo = _Slot(), ExitStack()
     for module in model.modules():
-        if "norm" in type(module).__name__.lower() and not list(module.children()):
-            undo.callback(module.register_forward_hook(slot.note_norm).remove)
+        if _is_norm(module):
+            hook = module.register_forward_hook(slot.note_norm, with_kwargs=True)
+            undo.callback(hook.remove)
         elif all(hasattr(module, name) for name in _GATED) and _is_plain(module):
             _set_forward(module, slot)
             undo.callback(delattr, module, "forward")
@@ -57,9 +60,13 @@ class _Slot:
         self.recipe: _Recipe | None = None
         self.tensor = torch.empty(0)
 
-    def note_norm(self, norm: Any, given: tuple[Any, ...], output: Any) -> None:
-        """Of a norm: how to make its output again."""
+    def note_norm(
+        self, norm: Any, given: tuple[Any, ...], named: dict[str, Any], output: Any
+    ) -> None:
+        """Of a norm of one input: how to make its output again."""
         if not (torch.is_grad_enabled() and isinstance(output, Tensor)):
+            return
+        if len(given) != 1 or named:  # gated by another one, say
             return
         x, forward = given[0].detach(), type(norm).forward  # without the hooks
         _note(output, _Recipe(self, lambda: forward(norm, x)))
@@ -80,7 +87,7 @@ class _Recipe:
 
 
 def _note(tensor: Tensor, recipe: Recipe) -> None:
-    setattr(tensor, _NAME, recipe)
+    setattr(tensor, _NAME, (recipe, tensor._version))
 
 
 def _set_forward(module: Any, slot: _Slot) -> None:
@@ -116,6 +123,12 @@ class _Gated(torch.autograd.Function):
             acted = ctx.act(gate)
         (to_gate,) = torch.autograd.grad(acted, gate, grads[0] * up)
         return to_gate, grads[0] * acted.detach(), None
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether it is a norm that remembers nothing of what it sees."""
+    parts = [*module.children(), *module.buffers()]
+    return "norm" in type(module).__name__.lower() and not parts
 
 
 @torch.no_grad()

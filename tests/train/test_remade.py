@@ -88,6 +88,32 @@ def test_where_nothing_is_differentiated_nothing_is_noted() -> None:
     assert torch.equal(recipe(), y)
 
 
+class GatedNorm(nn.Module):
+    """A norm of two inputs, as beside some recurrent layers."""
+
+    def forward(self, x: Any, gate: Any = None) -> Any:
+        return x if gate is None else x * gate
+
+
+def test_what_is_made_of_more_than_its_input_is_kept() -> None:
+    gated, batch = GatedNorm(), nn.BatchNorm1d(4)
+    remake(nn.Sequential(gated, batch))
+    x = torch.linspace(0, 1, 8).view(2, 4)
+    assert recipe_of(gated(x)) is not None
+    assert recipe_of(gated(x, x)) is None
+    assert recipe_of(gated(x, gate=x)) is None
+    assert recipe_of(batch(x)) is None
+
+
+def test_what_was_changed_in_place_is_kept() -> None:
+    norm = nn.LayerNorm(4)
+    remake(nn.Sequential(norm))
+    y = norm(torch.linspace(0, 1, 8).view(2, 4))
+    assert recipe_of(y) is not None
+    y *= 2
+    assert recipe_of(y) is None
+
+
 def test_what_a_recipe_holds_goes_with_the_way_back() -> None:
     norm, layer = nn.LayerNorm(4), nn.Linear(4, 4)
     model = nn.Sequential(norm, layer)
