@@ -35,6 +35,14 @@ def start(
         yield finetune
 
 
+def begun(start: Start) -> Tmux:
+    """A training that waits for a word before its last step."""
+    tmux = start(hold=4)
+    tmux.press("Enter")
+    tmux.shows("step 3 of 4")
+    return tmux
+
+
 @needs_tmux
 def test_planned_and_left(start: Start) -> None:
     tmux = start(skips=[f"maps/{n}.png" for n in range(40)])
@@ -76,9 +84,7 @@ def test_begun_paused_stopped_and_gone_on_with(start: Start) -> None:
 
 @needs_tmux
 def test_paused_it_goes_on_and_what_it_made_is_read_and_used(start: Start) -> None:
-    tmux = start(hold=4)
-    tmux.press("Enter")
-    tmux.shows("step 3 of 4")
+    tmux = begun(start)
     tmux.press("p")
     tmux.shows("paused · p goes on")
     tmux.press("p")
@@ -110,9 +116,7 @@ def test_written_with(start: Start) -> None:
 
 @needs_tmux
 def test_ctrl_c_saves_without_a_question(start: Start) -> None:
-    tmux = start(hold=4)
-    tmux.press("Enter")
-    tmux.shows("step 3 of 4")
+    tmux = begun(start)
     tmux.press("C-c")
     tmux.shows("left with 130", "stopped; saved at step 3", RESUME)
     assert tmux.state("cursor_flag") == "1"
