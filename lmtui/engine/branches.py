@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
-from transformers import DynamicCache
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
@@ -117,7 +116,7 @@ class _Growing:
 
 def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Growing]]:
     """As many at once as have room in memory."""
-    most = max(1, _BATCH_BYTES // max(1, cache.size))
+    most = max(1, _BATCH_BYTES // max(1, cache.row_bytes))
     return (growing[i : i + most] for i in range(0, len(growing), most))
 
 
@@ -137,13 +136,8 @@ def _side_by_side(
             raise Cancelled
         if len(going) <= len(growing) // 2:  # copying them is less work than the rest
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
-            _keep_rows(forked, going)
+            forked.keep_rows(going)
         logits = forward.next_logits(tokens, forked, stop=stop)
-
-
-def _keep_rows(forked: DynamicCache, rows: list[int]) -> None:
-    for layer in forked.layers:
-        layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
 
 def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None:

@@ -8,29 +8,12 @@ and `logits` belongs to the last of them. Knows no text and no sampling.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
-from enum import Enum, auto
 
 from torch import Tensor
-from transformers import DynamicCache
 
-from lmtui.engine.forward import Forward
+from lmtui.engine.forward import Forward, Guesses, Held, Reuse
 from lmtui.engine.port import Progress, Stop
 from lmtui.errors import Cancelled
-
-_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-_PROBE = (1, 2, 3, 4)  # any tokens: whether a model can go on does not depend on them
-
-
-class Reuse(Enum):
-    """What of an earlier run a model can go on from."""
-
-    ANY_PREFIX = auto()
-    """Attention keeps every position: any number of tokens can be taken back."""
-    WHOLE = auto()
-    """Recurrent layers keep one state: tokens can be added, none taken back."""
-    NOTHING = auto()
-    """The library's cache does not carry this model: each run starts anew."""
 
 
 class PrefixCache:
@@ -38,24 +21,16 @@ class PrefixCache:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._cache: DynamicCache
+        self._held: Held
         self.ids: list[int]
         self._logits: Tensor | None
         self._state: Tensor | None  # [1, width], where the logits are not yet made
-        config = forward.model.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        self._reuse = Reuse.ANY_PREFIX if kinds <= _ATTENTION else Reuse.WHOLE
-        if self._reuse is Reuse.WHOLE and not self._goes_on():
-            self._reuse = Reuse.NOTHING
+        self._reuse = forward.reuse
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        # Built without the config, a cache keeps sliding-window layers whole: the
-        # mask still limits what they see, and any number of tokens can be taken back.
-        attention = self._reuse is Reuse.ANY_PREFIX
-        config = {} if attention else {"config": self._forward.model.config}
-        self._cache = DynamicCache(**config)
+        self._held = self._forward.hold()
         self.ids = []
         self._logits = self._state = None
 
@@ -65,16 +40,6 @@ class PrefixCache:
         if self._logits is None and self._state is not None:
             self._logits = self._forward.head(self._state)[0]
         return self._logits
-
-    def _goes_on(self) -> bool:
-        """Whether a recurrent model answers the same in two parts as in one."""
-        self.reset()
-        half = len(_PROBE) // 2
-        self._forward.logits(_PROBE[:half], self._cache)
-        parts = self._forward.logits(_PROBE[half:], self._cache)
-        whole = self._forward.logits(_PROBE)
-        difference = parts.log_softmax(-1) - whole.log_softmax(-1)
-        return float(difference.abs().max()) < 0.01
 
     def read(
         self,
@@ -131,21 +96,12 @@ class PrefixCache:
             self._state = states[-1:]
             yield done, states
 
-    def fork(self, rows: int, length: int | None = None) -> DynamicCache | None:
-        """A cache of `rows` rows, each holding what this one holds, or the first
-        `length` tokens of it; None where a model's state can't be repeated. What is run
-        on it does not change this one.
+    def fork(self, rows: int, length: int | None = None) -> Held | None:
+        """What holds, in so many rows, what this one holds, or the first `length`
+        tokens of it; None where a model's state can't be repeated. What is run on it
+        does not change this one.
         """
-        if not self.takes_back:
-            return None
-        forked = DynamicCache()
-        # Only views: the first token that is run on them makes the copies.
-        for layer in self._cache.layers:
-            repeated = copy(layer)
-            repeated.keys = layer.keys[:, :, :length].expand(rows, -1, -1, -1)
-            repeated.values = layer.values[:, :, :length].expand(rows, -1, -1, -1)
-            forked.layers.append(repeated)
-        return forked
+        return self._held.fork(rows, length) if self.takes_back else None
 
     @property
     def takes_back(self) -> bool:
@@ -157,10 +113,14 @@ class PrefixCache:
         self._keep(count)
 
     @property
-    def size(self) -> int:
-        """Bytes of memory that what it holds takes."""
-        layers = self._cache.layers
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+    def row_bytes(self) -> int:
+        """Bytes of memory that each row of a fork takes, in the beginning."""
+        return self._held.row_bytes
+
+    @property
+    def guesses(self) -> Guesses:
+        """What it costs to run guesses with a token."""
+        return self._forward.guesses
 
     def common(self, ids: Sequence[int]) -> int:
         """How many of the first tokens of `ids` are the first ones it holds."""
@@ -189,8 +149,7 @@ class PrefixCache:
         if self._reuse is not Reuse.ANY_PREFIX or count == 0:
             self.reset()
             return
-        for layer in self._cache.layers:
-            layer.crop(min(0, count - layer.get_seq_length()))
+        self._held.crop(count)
         del self.ids[count:]
         self._logits = self._state = None
 
@@ -231,9 +190,9 @@ class PrefixCache:
     ) -> Tensor:
         if self._reuse is Reuse.NOTHING:
             return run([*self.ids, *part], keep=keep, stop=stop)
-        results = run(part, self._cache, keep=keep, stop=stop)
+        results = run(part, self._held, keep=keep, stop=stop)
         attention = self._reuse is Reuse.ANY_PREFIX
-        if attention and self._cache.get_seq_length() != len(self.ids) + len(part):
+        if attention and self._held.length != len(self.ids) + len(part):
             # The model keeps its state in some other place, or nowhere; so far it
             # has read one part, which it was given whole.
             self._reuse = Reuse.NOTHING

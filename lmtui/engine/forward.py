@@ -1,292 +1,175 @@
-"""One forward pass of a transformers model: stoppable, and never all logits at once.
+"""One forward pass, whatever runs it: the seam below everything that uses a model.
 
-Owns how the model is called: a pass can be stopped between two of its layers, and
-the logits of a whole text come in blocks of rows, whatever the architecture does
-behind its last layer (scaling, soft-capping, …). Knows no text and no sampling.
+Owns what a pass can be asked for, what is kept of the tokens that were read, and the
+check that logits are a distribution. Knows neither a library nor a layout of weights.
 Logits that leave are float32 on the CPU; V is the size of the vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol, Self, TypeVar
 
-import torch
-from torch import Tensor, nn
-from transformers import DynamicCache
+from torch import Tensor
 
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
-from lmtui.errors import Cancelled, LmtuiError
-
-# Operations of one layer between two looks at the stop flag: about a tenth of a
-# second on two CPU cores.
-_LAYER_WORK = 2.5e10
-_MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
-_GPU_TOKENS = 2048
-_PROBE = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))  # any tokens, with the same first
-_BLOCK_BYTES = 64 * 2**20  # of float32 logits in memory at once while scoring
+from lmtui.errors import LmtuiError
 
 
-class Forward:
-    """A model that is called in one place."""
+class Reuse(Enum):
+    """What of an earlier run a model can go on from."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        decoder = model.get_decoder()
-        self._decoder: nn.Module | None = None if decoder is model else decoder
-        """The layers without the head; None where they can't be told apart."""
-        self._stop: Stop | None = None
-        layers = _layers(model)
-        for layer in layers:
-            layer.register_forward_pre_hook(self._look_at_stop)
-        kind = model.device.type
-        vocabulary = model.config.get_text_config().vocab_size
-        self._block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
-        self.chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
+    ANY_PREFIX = auto()
+    """Attention keeps every position: any number of tokens can be taken back."""
+    WHOLE = auto()
+    """Recurrent layers keep one state: tokens can be added, none taken back."""
+    NOTHING = auto()
+    """What is kept does not carry this model: each run starts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """What it costs to run tokens that are only guessed along with the next one."""
+
+    most: int
+    """Tokens of a guess that pay."""
+    cost: float
+    """Passes over one token that such a guess costs, whatever comes of it."""
+
+
+class Held(Protocol):
+    """What a model keeps of the tokens that it has read, for one row or several."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of memory that each row of a fork takes, in the beginning."""
+
+    def crop(self, length: int) -> None:
+        """Hold the first `length` tokens alone, in every layer, however many a pass
+        that was stopped has left there."""
+
+    def fork(self, rows: int, length: int | None = None) -> Self:
+        """So many rows, each holding what this one row holds, or the first `length`
+        tokens of it. What is run on it does not change this one."""
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Hold these rows alone."""
+
+
+H = TypeVar("H", bound=Held)
+
+
+class Passes(Protocol[H]):
+    """A model that is called in one place. `stop` is asked between two layers."""
+
+    @property
+    def chunk(self) -> int:
         """Most prompt tokens for one pass."""
-        if kind == "cpu":
-            weights = sum(p.numel() for layer in layers for p in layer.parameters())
-            per_token = 2 * max(weights, 1) / max(len(layers), 1)
-            self.chunk = max(64, min(self.chunk, int(_LAYER_WORK / per_token)))
 
-    def _look_at_stop(self, *_: object) -> None:
-        if self._stop is not None and self._stop():
-            raise Cancelled
+    @property
+    def guesses(self) -> Guesses:
+        """Whether it pays to run guesses with a token."""
 
-    @contextmanager
-    def _stoppable(self, stop: Stop | None) -> Iterator[None]:
-        self._stop = stop
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self._stop = None
+    @property
+    def reuse(self) -> Reuse:
+        """What of an earlier run it can go on from."""
 
-    def _inputs(self, ids: Sequence[int]) -> Tensor:
-        return torch.tensor([list(ids)], device=self.model.device)  # [1, n]
+    @property
+    def reads_trees(self) -> bool:
+        """Whether the states in a tree are those after its paths."""
+
+    def hold(self) -> H:
+        """What holds nothing yet."""
 
     def logits(
         self,
         ids: Sequence[int],
-        cache: Any = None,
+        held: H | None = None,
         *,
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`, which continue what `cache`
-        holds.
+        """Logits [keep, V] after the last `keep` of `ids`, which continue what is
+        held.
 
         Raises:
-            Cancelled: `stop` answered True between two layers; some layers of the
-                cache then hold `ids` and some do not.
+            Cancelled: `stop` answered True between two layers; what is held has then
+                to be cropped.
             LmtuiError: the logits are no distribution.
         """
-        with self._stoppable(stop):
-            output = self.model(
-                input_ids=self._inputs(ids),
-                cache=cache,
-                use_cache=cache is not None,
-                logits_to_keep=keep,
-            )
-            return _checked(output.logits[0, -keep:].float().cpu())
 
     def next_logits(
-        self, tokens: Sequence[int], cache: Any, *, stop: Stop | None = None
+        self, tokens: Sequence[int], held: H, *, stop: Stop | None = None
     ) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows that `cache` holds.
+        """Logits [n, V] after one more token for each of the n rows that are held.
 
         Raises:
-            Cancelled: `stop` answered True between two layers; `cache` is then of no
-                more use.
+            Cancelled: `stop` answered True; what is held is then of no more use.
             LmtuiError: the logits are no distribution.
         """
-        inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
-        with self._stoppable(stop):
-            output = self.model(input_ids=inputs, cache=cache, use_cache=True)
-            return _checked(output.logits[:, -1].float().cpu())
 
     def states(
         self,
         ids: Sequence[int],
-        cache: Any = None,
+        held: H | None = None,
         *,
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
         """What `head` makes the logits of, after the last `keep` of `ids`, which
-        continue what `cache` holds. [keep, width], on the model's device
-
-        That is the output of the last layer; the logits themselves where the layers
-        can't be told apart from the head.
+        continue what is held. [keep, width], on the model's device
 
         Raises:
             Cancelled, LmtuiError: as in `logits`.
         """
-        if not self._apart:
-            return self.logits(ids, cache, keep=keep, stop=stop)
-        assert self._decoder is not None
-        with self._stoppable(stop):
-            output = self._decoder(
-                input_ids=self._inputs(ids), cache=cache, use_cache=cache is not None
-            )
-        states: Tensor = output.last_hidden_state[0, -keep:]
-        return states.clone()  # the others need not stay in memory
 
     def states_after(
-        self, paths: Sequence[Sequence[int]], cache: Any, *, stop: Stop | None = None
+        self, paths: Sequence[Sequence[int]], held: H, *, stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each of n paths of a token or more, for each of
-        which `cache` holds a row.
+        which a row is held.
 
         Raises:
-            Cancelled: `stop` answered True; `cache` is then of no more use.
+            Cancelled: `stop` answered True; what is held is then of no more use.
             LmtuiError: as in `logits`.
         """
-        longest = max(map(len, paths))
-        # No token sees those after it: what a path is filled up with is of no effect.
-        filled = [[*path, *[0] * (longest - len(path))] for path in paths]
-        inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
-        last = [len(path) - 1 for path in paths]
-        return self._batch(inputs, cache, stop)[range(len(paths)), last]
 
-    def states_in(self, tree: Tree, cache: Any, *, stop: Stop | None = None) -> Tensor:
+    def states_in(self, tree: Tree, held: H, *, stop: Stop | None = None) -> Tensor:
         """States [n, width] after each token of a tree that continues the one row that
-        `cache` holds: a token sees what is held, and its own ancestors.
+        is held: a token sees what is held, and its own ancestors.
 
         Raises:
             Cancelled, LmtuiError: as in `states_after`.
         """
-        device, held = self.model.device, cache.get_seq_length()
-        seen = torch.cat([torch.ones(len(tree.ids), held), tree.seen], 1)  # [n, held+n]
-        mask = (1 - seen).to(device, self.model.dtype)
-        inputs = torch.tensor([tree.ids], device=device)
-        states = self._batch(
-            inputs,
-            cache,
-            stop,
-            attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
-            position_ids=torch.tensor([tree.depths], device=device) + held,
-        )
-        return states[0]
-
-    def _batch(
-        self, inputs: Tensor, cache: Any, stop: Stop | None, **masked: Tensor
-    ) -> Tensor:
-        """States [n, length, width] after every token of inputs [n, length]."""
-        asked = {"input_ids": inputs, "cache": cache, "use_cache": True, **masked}
-        with self._stoppable(stop):
-            if self._apart and self._decoder is not None:
-                states: Tensor = self._decoder(**asked).last_hidden_state
-                return states
-            return _checked(self.model(**asked).logits.float().cpu())
-
-    @cached_property
-    def reads_trees(self) -> bool:
-        """Whether the states in a tree are those after its paths: not where a layer
-        looks back a limited way, nor where tokens are placed by their order."""
-        config = self.model.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
-            return False
-        cache = DynamicCache()
-        tree = Tree.of([path[1:] for path in _PROBE])
-        try:
-            self.states(_PROBE[0][:1], cache)
-            found = self.head(self.states_in(tree, cache)[tree.places])
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-            return False
-        single = torch.cat([self.logits(path) for path in _PROBE])
-        difference = found.log_softmax(-1) - single.log_softmax(-1)
-        return float(difference.abs().max()) < 0.01
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32 on the CPU, of n states."""
-        if not self._apart:
-            return states
-        hidden = states.unsqueeze(0)
-        inputs = self._inputs([0] * len(states))
-        output = self._apart(last_hidden_state=hidden)
-        with self._stoppable(None), self._replaced(output, hidden):
-            block = self.model(input_ids=inputs, use_cache=False)
-        return _checked(block.logits[0].float().cpu())
-
-    @cached_property
-    def _apart(self) -> type[Any] | None:
-        """The kind of answer that the layers give to the head; None where they are
-        not called as one part."""
-        if self._decoder is None:
-            return None
-        inputs = self._inputs([0])
-        with self._stoppable(None):
-            output = self._decoder(input_ids=inputs, use_cache=False)
-            with self._replaced(output, output.last_hidden_state) as used:
-                self.model(input_ids=inputs, use_cache=False)
-        return type(output) if used else None
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:
         """Logits after every one of `ids` but the first `skip`, in order, in blocks
-        [rows, V] on the model's device.
-
-        The layers run once; the head runs a block at a time, so that the memory in
-        use does not grow with tokens × vocabulary.
+        [rows, V] on the model's device, so that the memory in use does not grow with
+        tokens × vocabulary.
 
         Raises:
             Cancelled: `stop` answered True.
             LmtuiError: the logits are no distribution.
         """
-        if skip >= len(ids):
-            return
-        inputs = self._inputs(ids)
-        if self._decoder is None:
-            yield from self._whole(inputs, skip, stop)
-            return
-        with self._stoppable(stop):
-            output = self._decoder(input_ids=inputs, use_cache=False)
-        hidden = output.last_hidden_state  # [1, n, width]
-        for start in range(skip, len(ids), self._block_rows):
-            part = slice(start, start + self._block_rows)
-            with self._stoppable(stop), self._replaced(output, hidden[:, part]) as used:
-                block = self.model(input_ids=inputs[:, part], use_cache=False)
-            if not used:  # this architecture calls its layers some other way
-                self._decoder = None
-                yield from self._whole(inputs, start, stop)
-                return
-            yield _checked(block.logits[0].float())
-
-    def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
-        """All logits at once, as blocks: memory grows with tokens × vocabulary."""
-        with self._stoppable(stop):
-            output = self.model(input_ids=inputs, use_cache=False)
-        for block in torch.split(output.logits[0, skip:], self._block_rows):
-            yield _checked(block.float())
-
-    @contextmanager
-    def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:
-        """Let the layers answer `hidden` at once: what then runs is the head alone.
-
-        The list is empty until they are asked.
-        """
-        answer = type(output)(**{**output, "last_hidden_state": hidden})
-        used: list[bool] = []
-
-        def forward(*_: Any, **__: Any) -> Any:
-            used.append(True)
-            return answer
-
-        assert self._decoder is not None
-        self._decoder.forward = forward
-        try:
-            yield used
-        finally:
-            del self._decoder.forward
 
 
-def _checked(logits: Tensor) -> Tensor:
+Forward = Passes[Any]
+"""Whatever runs it, with whatever it holds."""
+
+
+def checked(logits: Tensor) -> Tensor:
     """Logits [..., V] that make a distribution: none NaN or +inf, not all -inf."""
     if bool(logits.amax(-1).isfinite().all()):
         return logits
@@ -295,10 +178,3 @@ def _checked(logits: Tensor) -> Tensor:
         "its logits are NaN or infinite",
         "Try --dtype float32; if that does not help, the weights are damaged.",
     )
-
-
-def _layers(model: Any) -> list[nn.Module]:
-    """The model's decoder layers: its longest list of equal depth."""
-    depth = model.config.get_text_config().num_hidden_layers
-    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
-    return next((list(m) for m in lists if len(m) == depth), [])

@@ -20,6 +20,7 @@ from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.going_on import GoingOn, Model
 from lmtui.engine.infill import Infill
 from lmtui.engine.info import describe
+from lmtui.engine.library import LibraryForward
 from lmtui.engine.places import Layout
 from lmtui.engine.port import Progress, Stop
 from lmtui.engine.positions import Context, Positions, distribution
@@ -58,7 +59,7 @@ class LocalEngine:
 
     def __init__(self, loaded: Loaded, *, context: int | None = None) -> None:
         model, tokenizer = loaded.model, loaded.tokenizer
-        self._forward = Forward(model)
+        self._forward: Forward = LibraryForward(model)
         self._cache = PrefixCache(self._forward)
         self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)

@@ -309,7 +309,7 @@ class Reader:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
             return list(self._forward.states_in(tree, forked, stop=stop)[tree.places])
         found: list[Tensor] = []
-        most = max(1, _BRANCH_BYTES // max(1, cache.size))
+        most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))

@@ -17,14 +17,10 @@ from itertools import cycle, islice
 from torch import Tensor
 
 from lmtui.engine.cache import PrefixCache
+from lmtui.engine.forward import Guesses
 from lmtui.engine.port import Stop
 
-MOST = 7
-"""Tokens of a guess. In float32 on a CPU a pass over two tokens takes as long as one
-over eight, and that is less than two passes over one."""
-
 _LOOKS_BACK = 2048  # tokens of what is gone on from that a guess is looked for in
-_COST = 0.7  # passes over one token that a guess costs, whatever comes of it
 _SIZES = (4, 3)  # tokens that have to be the same; the longer ones are tried first
 _FORGETS = 0.8  # how much of what earlier guesses won still counts at the next one
 _PAUSE, _LONGEST = 8, 256  # tokens without a guess after one too many; it doubles
@@ -33,8 +29,9 @@ _PAUSE, _LONGEST = 8, 256  # tokens without a guess after one too many; it doubl
 class Guesser:
     """Guesses at how one text goes on."""
 
-    def __init__(self, *texts: Iterable[int]) -> None:
+    def __init__(self, worth: Guesses, *texts: Iterable[int]) -> None:
         """`texts` are what may be repeated; the last one is the one that grows."""
+        self._worth = worth
         self._ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
         """Where the token stands that last came after some tokens."""
@@ -53,8 +50,8 @@ class Guesser:
         self._ids.append(token)
 
     def guess(self, most: int) -> Sequence[int]:
-        """So many tokens that may come next, `MOST` at most; none where nothing is
-        known, or where guesses do not pay."""
+        """So many tokens that may come next, at most as many as pay; none where
+        nothing is known, or where guesses do not pay."""
         if self._left > 0:
             self._left -= 1
             return ()
@@ -62,12 +59,12 @@ class Guesser:
             place = self._after.get(tuple(self._ids[-size:]))
             if place is not None:
                 again = self._ids[place:]  # and then that again, and so on
-                return list(islice(cycle(again), max(0, min(most, MOST))))
+                return list(islice(cycle(again), max(0, min(most, self._worth.most))))
         return ()
 
     def learn(self, right: int) -> None:
         """So many tokens of the last guess were right."""
-        self._won = _FORGETS * self._won + right - _COST
+        self._won = _FORGETS * self._won + right - self._worth.cost
         if self._won >= 0:
             self._pause = _PAUSE
         else:
@@ -87,7 +84,7 @@ class Speculation:
         self._cache = cache
         self._held = len(ids)  # tokens in the cache that no guess is among
         texts = beside, ids[-_LOOKS_BACK:]
-        self._guesser = Guesser(*texts) if cache.takes_back else None
+        self._guesser = Guesser(cache.guesses, *texts) if cache.takes_back else None
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """What was guessed and run, with the logits after it."""
         self._right = 0

@@ -11,8 +11,8 @@ import torch
 from lmtui.engine.boundary import Continuations, search
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.detokenize import Vocabulary
-from lmtui.engine.forward import Forward
 from lmtui.engine.going_on import Model
+from lmtui.engine.library import LibraryForward
 from lmtui.engine.places import Place
 from lmtui.engine.port import Stop
 from lmtui.engine.positions import Positions
@@ -90,7 +90,7 @@ class NaiveReader:
 
 def parts(model: Any, tokenizer: Any) -> Model:
     """The parts of an engine around a model, with an empty cache."""
-    forward = Forward(model)
+    forward = LibraryForward(model)
     return Model(
         forward,
         PrefixCache(forward),

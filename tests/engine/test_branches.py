@@ -11,7 +11,7 @@ import torch
 from lmtui.engine import branches
 from lmtui.engine.branches import MOST, Branch, grow
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.forward import Forward
+from lmtui.engine.library import LibraryForward
 from lmtui.engine.score import Row
 from lmtui.errors import Cancelled
 from tests.engine import test_families, tiny
@@ -22,8 +22,8 @@ BEGINS = [[5], [9], [7, 8, 6], [11], [12, 13]]
 ALONE = {"lfm2", "mamba2", "mamba", "rwkv"}  # their state can't be repeated
 
 
-def opened(model: Any) -> tuple[Forward, PrefixCache]:
-    forward = Forward(model)
+def opened(model: Any) -> tuple[LibraryForward, PrefixCache]:
+    forward = LibraryForward(model)
     cache = PrefixCache(forward)
     cache.read(CONTEXT)
     return forward, cache
@@ -83,7 +83,7 @@ def test_the_context_is_not_run_again_before_or_after() -> None:
     torch.testing.assert_close(cache.logits, before, atol=1e-4, rtol=0)
 
 
-def _batches(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def _batches(forward: LibraryForward, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each step, as they come."""
     sizes: list[int] = []
     run = forward.next_logits
@@ -101,7 +101,7 @@ def test_all_rows_are_one_batch_unless_memory_is_short(
 ) -> None:
     forward, cache = opened(tiny.model("llama"))
     together = grow(forward, cache, BEGINS, more=3)
-    monkeypatch.setattr(branches, "_BATCH_BYTES", 2 * cache.size)
+    monkeypatch.setattr(branches, "_BATCH_BYTES", 2 * cache.row_bytes)
     sizes = _batches(forward, monkeypatch)
     apart = grow(forward, cache, BEGINS, more=3)
     assert set(sizes) == {1, 2}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.forward import Forward
+from lmtui.engine.library import LibraryForward
 from lmtui.engine.paths import Tree
 from lmtui.errors import Cancelled
 from tests.engine import tiny
@@ -56,7 +56,7 @@ def test_reuse_changes_nothing(
     family: str, device: str, history: list[list[int]]
 ) -> None:
     model = tiny.model(family, device)
-    cache = PrefixCache(Forward(model))
+    cache = PrefixCache(LibraryForward(model))
     for ids in history:
         with counted(model) as lengths:
             reused = cache.read(ids)
@@ -70,7 +70,7 @@ def test_reuse_changes_nothing(
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_only_what_changed_is_run(family: str) -> None:
-    cache = PrefixCache(Forward(tiny.model(family)))
+    cache = PrefixCache(LibraryForward(tiny.model(family)))
     ids = [3 + i % 50 for i in range(3 * tiny.SLIDING_WINDOW)]
     assert cache.read(ids) == 0
     assert cache.read([*ids, 9, 9]) == len(ids)
@@ -82,7 +82,7 @@ def test_only_what_changed_is_run(family: str) -> None:
 
 def test_a_stop_between_layers_leaves_the_cache_usable() -> None:
     model = tiny.model("llama")
-    cache = PrefixCache(Forward(model))
+    cache = PrefixCache(LibraryForward(model))
     start = list(range(3, 23))
     cache.read(start)
     asked = 0
@@ -106,7 +106,7 @@ def test_a_stop_between_layers_leaves_the_cache_usable() -> None:
 
 
 def test_a_failing_forward_forgets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = Forward(tiny.model("llama"))
+    forward = LibraryForward(tiny.model("llama"))
     cache = PrefixCache(forward)
     cache.read([3, 4, 5])
     with monkeypatch.context() as patch:
@@ -122,7 +122,7 @@ def _out_of_memory(*_: Any, **__: Any) -> None:
 
 
 def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
-    forward = Forward(tiny.model("llama"))
+    forward = LibraryForward(tiny.model("llama"))
     forward.chunk = 16
     cache = PrefixCache(forward)
     seen: list[tuple[int, int]] = []
@@ -139,7 +139,7 @@ def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
 def test_the_head_makes_the_logits_of_the_states(
     family: str, device: str, history: list[list[int]], since: int
 ) -> None:
-    forward = Forward(tiny.model(family, device))
+    forward = LibraryForward(tiny.model(family, device))
     forward.chunk = 16
     cache = PrefixCache(forward)
     for ids in history:
@@ -161,7 +161,7 @@ def test_the_head_makes_the_logits_of_the_states(
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_states_that_are_the_logits(family: str) -> None:
-    forward = Forward(tiny.model(family))
+    forward = LibraryForward(tiny.model(family))
     forward._decoder = None  # as for a model whose layers can't be told apart
     cache = PrefixCache(forward)
     ((_, states),) = cache.states([5, 6, 7], 0, stop=lambda: False)
@@ -180,7 +180,7 @@ def test_states_that_are_the_logits(family: str) -> None:
 def test_paths_read_side_by_side(
     family: str, device: str, held: int, paths: list[list[int]]
 ) -> None:
-    forward = Forward(tiny.model(family, device))
+    forward = LibraryForward(tiny.model(family, device))
     cache = PrefixCache(forward)
     ids = [3 + i % 50 for i in range(32)]
     cache.read(ids)
@@ -209,5 +209,5 @@ def test_a_tree_has_shared_beginnings_once() -> None:
     assert (tree.ids, tree.depths) == ([5, 6, 7], [0, 1, 1])
     assert tree.places == [1, 0, 2, 1]
     assert tree.seen.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
-    families = {f: Forward(tiny.model(f)).reads_trees for f in tiny.FAMILIES}
+    families = {f: LibraryForward(tiny.model(f)).reads_trees for f in tiny.FAMILIES}
     assert families == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}

@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.engine.forward import Guesses
+from lmtui.engine.library import LibraryForward
 from lmtui.engine.local import LocalEngine
-from lmtui.engine.speculation import MOST, Guesser
+from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, Step
 from tests.engine import tiny
 from tests.engine.test_cache import counted
 
 TEXT = "the cat sat on the mat and the dog sat on the log\nthe cat sat on the mat and"
 SEEDS = 200
+WORTH = LibraryForward.guesses
+MOST = WORTH.most
 
 
 def made(
@@ -124,9 +128,9 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
     seen: list[Any] = []
     init = Guesser.__init__
 
-    def note(self: Guesser, *texts: Any) -> None:
+    def note(self: Guesser, worth: Guesses, *texts: Any) -> None:
         seen.extend(list(text) for text in texts)
-        init(self, *texts)
+        init(self, worth, *texts)
 
     monkeypatch.setattr(Guesser, "__init__", note)
     engine = tiny.engine(context=256)
@@ -143,7 +147,7 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
 
 @given(st.lists(st.integers(0, 1), max_size=40))
 def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
-    guesser = Guesser(ids)
+    guesser = Guesser(WORTH, ids)
     guess = list(guesser.guess(MOST))
     assert len(guess) <= MOST
     for size in (4, 3):
@@ -161,7 +165,7 @@ def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
 def test_guesses_that_are_wrong_become_rare_and_right_ones_do_not() -> None:
     circle = [1, 2, 3, 4, 5] * 200
     for right, most in ((0, 8), (MOST, 1000)):
-        guesser = Guesser(circle[:10])
+        guesser = Guesser(WORTH, circle[:10])
         guesses = 0
         for token in circle[10:900]:
             if guesser.guess(MOST):
