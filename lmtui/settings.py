@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from lmtui.errors import LmtuiError
-from lmtui.models.wanted import Wanted
+from lmtui.models.wanted import Quantize, Wanted
 from lmtui.sections import complete, finetune, ranges, sampling
 from lmtui.sections.complete import CompleteSection
 from lmtui.sections.finetune import FinetuneSection
@@ -64,6 +64,13 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
         "is float32 on a CPU and the model's own on a GPU.",
         kind=str,
     )
+    quantize: str = setting(
+        "auto",
+        "Bits of the weights on a CPU: auto computes with those of a quantised GGUF "
+        "file as they are; int8 and int4 round any model shaped like Llama; none is "
+        "exact. `lmtui inspect` is exact unless int8 or int4 is given.",
+        kind=str,
+    )
     threads: int | None = setting(
         None,
         "Threads for the arithmetic; unset is the number of physical cores.",
@@ -100,6 +107,13 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
             self.model if model <= adapter or self.adapter is None else None,
             self.adapter if adapter <= model or self.model is None else None,
         )
+
+
+def bits(settings: Settings, *, exact: bool = False) -> Quantize:
+    """The setting `quantize`; with `exact`, `auto` means none."""
+    if exact and settings.quantize == "auto":
+        return "none"
+    return cast(Quantize, settings.quantize)
 
 
 def names() -> tuple[str, ...]:
@@ -153,6 +167,9 @@ def check(name: str, value: Value) -> None:
 def _check_own(name: str, value: Value) -> None:
     if name in ("threads", "context"):
         ranges.at_least_one(name, value)
+    elif name == "quantize" and value not in get_args(Quantize):
+        options = ", ".join(get_args(Quantize))
+        raise LmtuiError("quantize is unknown", f"{value}", f"Give one of: {options}.")
     elif value == "":
         raise LmtuiError(f"{name} is empty", "", meaning(name))
 

@@ -24,7 +24,8 @@ from transformers import TextIteratorStreamer
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
-from lmtui.models.load import Loaded, load
+from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
 
 PARTS = ("editor", "engine", "speculation", "chat", "training")
 """What is measured, in this order: threads slow what runs after them."""

@@ -20,7 +20,7 @@ from bench_tools import compare, measured_by, row
 
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.load import Loaded
+from lmtui.models.loaded import Loaded
 
 SCORED = 1_000
 GHOST = 16

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Finish, Message, SamplingSettings
-from lmtui.models.load import Loaded, load
+from lmtui.engine.speculation import Guesser
+from lmtui.engine.types import Finish, Message, SamplingSettings, Step
+from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
 
 pytestmark = pytest.mark.real
 
@@ -119,7 +122,79 @@ def test_json_and_text_tell_the_same_answer(default_home: Path) -> None:
     )
     pieces = "".join(token["piece"] for token in tokens) + end["piece"]
     assert text == pieces.removesuffix("\n") + "\n"
-    assert start["precision"] == "exact"
+    assert start["precision"] == "fast"
     assert end["tokens"] == len(tokens)
     assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
     assert all(t["top"] and t["top"][0]["logprob"] < 0 for t in tokens)
+
+
+# The fast path.
+
+
+@pytest.fixture(scope="module")
+def fast(default_home: Path) -> LocalEngine:
+    """An engine around the model as it is stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(default_home))
+        engine = LocalEngine.open(device="cpu", quantize="auto")
+    assert (engine.info.precision, engine.info.dtype) == ("fast", "int4")
+    return engine
+
+
+@pytest.mark.parametrize("file", [README, Path(textwrap.__file__)])
+def test_the_fast_path_keeps_its_distance(
+    file: Path, fast: LocalEngine, engine: LocalEngine
+) -> None:
+    text = file.read_text("utf-8")
+    ids = engine.encode(text).ids[:1000]
+    assert ids == fast.encode(text).ids[:1000]
+    blocks = (e._forward.all_logits(ids) for e in (engine, fast))
+    exact, packed = (torch.cat(list(block)).log_softmax(-1) for block in blocks)
+    divergence = (exact.exp() * (exact - packed)).sum(-1)
+    same = exact.argmax(-1) == packed.argmax(-1)
+    assert float(divergence.mean()) < 1e-3
+    # Of a thousand tokens a few are as good as another: 98.5 % are promised of 8,000.
+    assert float(same.float().mean()) > 0.975
+
+
+def test_guesses_decide_nothing_that_is_not_a_draw(
+    fast: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = README.read_text("utf-8")[:1200]
+    asked = [
+        fast.prompt([Message("user", f"Write this again:\n\n{text[at : at + 300]}")])
+        for at in (0, 300, 600, 900)
+    ]
+    settings = SamplingSettings(temperature=0, max_tokens=60)
+
+    def written() -> list[list[Step]]:
+        return [
+            [s for s in fast.generate(prompt, settings) if isinstance(s, Step)]
+            for prompt in asked
+        ]
+
+    guessed = written()
+    monkeypatch.setattr(Guesser, "guess", lambda self, most: ())
+    for one, other in zip(guessed, written(), strict=True):
+        pairs = zip(one, other, strict=False)
+        apart = next((pair for pair in pairs if pair[0].id != pair[1].id), None)
+        if apart is not None:  # two tokens were as good as each other
+            first, second = apart[1].distribution.candidates[:2]
+            assert first.logprob - second.logprob < 1e-2
+
+
+def test_inspect_is_exact_unless_few_bits_are_asked_for(default_home: Path) -> None:
+    def summary(quantize: str) -> dict[str, Any]:
+        file = str(README.with_name("LICENSE"))
+        ask = ("inspect", file, "--json", "--quantize", quantize)
+        last: dict[str, Any]
+        last = json.loads(lmtui(*ask, home=default_home).splitlines()[-1])
+        return last
+
+    exact, packed = summary("auto"), summary("int8")
+    assert exact["precision"] == "exact"
+    assert (packed["precision"], packed["dtype"]) == ("fast", "int4")
+    assert packed["logprob"] == pytest.approx(exact["logprob"], rel=0.02)
+    ask = ("chat", "--once", "hi", "--json", "--quantize", "none", "--max-tokens", "1")
+    start = json.loads(lmtui(*ask, home=default_home).splitlines()[0])
+    assert start["precision"] == "exact"

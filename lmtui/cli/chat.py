@@ -79,6 +79,7 @@ def chat(
     adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     context: options.Context = None,
     theme: options.Theme = None,

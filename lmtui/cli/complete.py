@@ -97,6 +97,7 @@ def complete(
     adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     context: options.Context = None,
     theme: options.Theme = None,
@@ -140,9 +141,8 @@ def complete(
         return
     request = read_request(file, at, single_line=single_line)
     greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most)
-    engine = engine_for(ctx, settings)
-    output = Output()
-    raise typer.Exit(go_on(engine, request, greedy, output, top=top if json else None))
+    engine, rows = engine_for(ctx, settings), top if json else None
+    raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
 
 
 def read_request(file: str, at: str = "", *, single_line: bool = False) -> Request:

@@ -15,6 +15,7 @@ from lmtui import __version__, paths
 from lmtui.cli import options
 from lmtui.cli.output import Output
 from lmtui.cli.table import table
+from lmtui.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
 
@@ -23,8 +24,10 @@ Line = tuple[str, str]
 
 def doctor(
     context: typer.Context,
+    *,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -37,7 +40,7 @@ def doctor(
     """
     settings = options.settings(context)
     lines = [*_versions(), *_folders(), *_model(), *_adapters()]
-    lines += _machine(settings.device, settings.dtype, settings.threads)
+    lines += _machine(settings)
     output = Output()
     if json:
         output.event({"event": "doctor", **dict(lines)})
@@ -92,24 +95,41 @@ def _adapters() -> Iterator[Line]:
     yield "adapters", f"{', '.join(words) or 'none yet'}; in {place}"
 
 
-def _machine(device: str, dtype: str, threads: int | None) -> Iterator[Line]:
+def _machine(settings: Settings) -> Iterator[Line]:
     from lmtui.models import disk, hardware
 
-    chosen = hardware.choose_device(device)
-    computed = hardware.choose_dtype(dtype, chosen, "F32")
+    chosen = hardware.choose_device(settings.device)
+    computed = hardware.choose_dtype(settings.dtype, chosen, "F32")
+    threads = settings.threads
     count = hardware.default_threads() if threads is None else threads
     cores = hardware.default_threads()
     yield "memory", f"{disk.size(hardware.available_ram())} free"
     yield "devices", ", ".join(hardware.devices())
     yield "device", f"{chosen}, {disk.size(hardware.available_memory(chosen))} free"
     yield "threads", f"{count} ({cores} physical cores for this process)"
-    yield "path", _path(str(computed).removeprefix("torch."), chosen.type, dtype)
+    yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
 
 
-def _path(computed: str, device: str, asked: str) -> str:
+def _path(computed: str, device: str, settings: Settings) -> str:
     """Which of the two paths runs, and why."""
-    if device != "cpu" and asked == "auto":
+    if device == "cpu" and settings.dtype == "auto" and settings.quantize != "none":
+        return _packed_path(settings.quantize)
+    if device != "cpu" and settings.dtype == "auto":
         return f"exact: the model's own number format on {device}"
+    if computed == "float32" and device == "cpu":
+        return f"exact: float32 on {device}, as it was asked for"
     if computed == "float32":
         return f"exact: float32 on {device}"
     return f"fast: {computed} on {device} rounds more than float32 does"
+
+
+def _packed_path(quantize: str) -> str:
+    import torch
+
+    kernel = torch.backends.cpu.get_cpu_capability()
+    if quantize == "auto":
+        return (
+            f"fast for quantised GGUF files shaped like Llama: their bits as they are, "
+            f"by the {kernel} kernel; exact, float32, for all others and for inspect"
+        )
+    return f"fast: {quantize} weights, by the {kernel} kernel"

@@ -7,7 +7,7 @@ engine only through its port; how a view looks is its own affair.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
 import typer
@@ -27,6 +27,7 @@ from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.reading import Document
+from lmtui.settings import bits
 
 _WORST = 10
 
@@ -113,6 +114,7 @@ def inspect(
     adapter: options.Adapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
     threads: options.Threads = None,
     context: options.Context = None,
     no_color: options.NoColor = False,
@@ -136,6 +138,7 @@ def inspect(
     if json and plain:
         raise LmtuiError("--json and --plain exclude each other", "", "Give one.")
     settings = options.settings(ctx)
+    settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
     documents = [read_document(name) for name in files]
     if watched:

@@ -12,7 +12,7 @@ import typer
 
 from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
-from lmtui.settings import Settings
+from lmtui.settings import Settings, bits
 
 OpenEngine = Callable[[Settings], WritingEngine]
 
@@ -36,6 +36,7 @@ def open_local(settings: Settings) -> WritingEngine:
             adapter=wanted.adapter,
             device=settings.device,
             dtype=settings.dtype,
+            quantize=bits(settings),
             threads=settings.threads,
             context=settings.context,
             on_progress=show,

@@ -38,6 +38,7 @@ Model = Annotated[str | None, _model("model", "MODEL")]
 Adapter = Annotated[str | None, _model("adapter", "NAME")]
 Device = Annotated[str | None, _model("device", "DEVICE")]
 Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
+Quantize = Annotated[str | None, _model("quantize", "BITS")]
 Threads = Annotated[int | None, _model("threads", "N")]
 Context = Annotated[int | None, _model("context", "N")]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from lmtui import busy, config, paths, recent
 from lmtui.cli.loading import OpenEngine
 from lmtui.cli.sharing import sharing_if_wanted
-from lmtui.settings import Settings
+from lmtui.settings import Settings, bits
 
 if TYPE_CHECKING:
     from lmtui.engine.port import WritingEngine
@@ -148,6 +148,7 @@ def _open(
         adapter=wanted.adapter,
         device=settings.device,
         dtype=settings.dtype,
+        quantize=bits(settings),
         threads=settings.threads,
         context=settings.context,
         on_progress=on_progress,

@@ -15,12 +15,11 @@ from lmtui.engine.cache import PrefixCache
 from lmtui.engine.decode import Decoder, StopRules
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.expecting import Expecting
-from lmtui.engine.forward import Forward
 from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.going_on import GoingOn, Model
 from lmtui.engine.infill import Infill
 from lmtui.engine.info import describe
-from lmtui.engine.library import LibraryForward
+from lmtui.engine.passes import forward_of
 from lmtui.engine.places import Layout
 from lmtui.engine.port import Progress, Stop
 from lmtui.engine.positions import Context, Positions, distribution
@@ -48,8 +47,10 @@ from lmtui.engine.types import (
 from lmtui.engine.windows import Windows
 from lmtui.engine.writing import Beginning, Expectation, Replacement, Stretch
 from lmtui.errors import LmtuiError
-from lmtui.models.load import Loaded, load
+from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
 from lmtui.models.progress import OnProgress, ignore
+from lmtui.models.wanted import Quantize
 
 _BESIDE = 512  # tokens after a cursor that a continuation may repeat
 
@@ -58,13 +59,13 @@ class LocalEngine:
     """A model on this machine; see `port.Engine` for what each verb promises."""
 
     def __init__(self, loaded: Loaded, *, context: int | None = None) -> None:
-        model, tokenizer = loaded.model, loaded.tokenizer
-        self._forward: Forward = LibraryForward(model)
+        tokenizer = loaded.tokenizer
+        self._forward = forward_of(loaded)
         self._cache = PrefixCache(self._forward)
         self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
         self._writer = PromptWriter(tokenizer)
-        self._end_ids = self._writer.end_ids(model)
+        self._end_ids = self._writer.end_ids(loaded.facts.end_ids)
         self._positions = Positions(self._logits_after)
         self._info = describe(
             loaded, context=context, has_template=self._writer.has_template
@@ -102,6 +103,7 @@ class LocalEngine:
         adapter: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        quantize: Quantize = "none",
         threads: int | None = None,
         context: int | None = None,
         on_progress: OnProgress = ignore,
@@ -119,6 +121,7 @@ class LocalEngine:
             adapter=adapter,
             device=device,
             dtype=dtype,
+            quantize=quantize,
             threads=threads,
             on_progress=on_progress,
         )

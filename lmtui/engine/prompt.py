@@ -246,15 +246,11 @@ class PromptWriter:
                         piece, add_special_tokens=False, split_special_tokens=True
                     ).input_ids
 
-    def end_ids(self, model: Any) -> frozenset[int]:
-        """Every token that ends an answer: the model's, the tokenizer's, the one that
-        the template puts after an answer, and the end of a document."""
-        declared = (
-            getattr(model.generation_config, "eos_token_id", None),
-            model.config.get_text_config().eos_token_id,
-            self._tokenizer.eos_token_id,
-        )
-        ids = {i for value in declared for i in _as_list(value)}
+    def end_ids(self, declared: frozenset[int]) -> frozenset[int]:
+        """Every token that ends an answer: those that the model declares, the
+        tokenizer's, the one that the template puts after an answer, and the end of a
+        document."""
+        ids = {*declared, self._tokenizer.eos_token_id} - {None}
         ids |= {self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials}
         return frozenset(ids if self.turn_end is None else ids | {self.turn_end})
 
@@ -286,12 +282,6 @@ def _unmarked(text: str) -> str:
 def _marked(text: str, pattern: re.Pattern[str], mark: str) -> str:
     """Put `mark` after the first character of every match."""
     return pattern.sub(lambda match: match[0][0] + mark + match[0][1:], text)
-
-
-def _as_list(value: int | list[int] | None) -> list[int]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, int) else list(value)
 
 
 def _any_of(strings: Iterable[str]) -> list[re.Pattern[str]]:

@@ -256,6 +256,8 @@ class EngineInfo:
     """The model's own sampling settings: shown, never applied silently."""
     adapter: str | None = None
     """The adapter that is part of it, by its name."""
+    why: str = ""
+    """Why its weights are not packed, where that was tried."""
 
     @property
     def label(self) -> str:

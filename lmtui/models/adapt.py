@@ -24,7 +24,7 @@ from lmtui.models import disk, lora
 from lmtui.models.adapters import Adapter
 from lmtui.models.export import new_place
 from lmtui.models.foreign import explained
-from lmtui.models.load import Loaded
+from lmtui.models.loaded import Loaded
 from lmtui.models.lora import Lora
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.quiet import offline, quiet

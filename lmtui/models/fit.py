@@ -11,7 +11,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.models.disk import size
 
-BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1.5, "int4": 1}
 
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
 _SHARE = 1.1  # of the weights: what loading holds besides them

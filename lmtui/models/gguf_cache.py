@@ -8,9 +8,6 @@ the functions: they take seconds, and a cache that is complete needs neither.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import digests, disk
+from lmtui.models import digests, disk, sealed
 from lmtui.models.folder import read_folder
 from lmtui.models.foreign import refuse_incomplete
+from lmtui.models.gguf_alone import alone
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.quiet import offline, quiet
 
 if TYPE_CHECKING:
     import torch
-
-_MANIFEST = "lmtui.json"
-_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ class Dequantised:
 
 def cache_root() -> Path:
     """Where the copies are."""
-    return paths.cache_folder() / "gguf"
+    return sealed.root("gguf")
 
 
 def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | None:
@@ -78,48 +73,25 @@ def dequantise(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> Dequa
     return Dequantised(folder)
 
 
-def copies() -> Iterator[tuple[Path, str, int]]:
-    """Every copy: its folder, the name of the GGUF file, and its bytes."""
-    for folder in sorted(cache_root().glob("*")):
-        manifest = _manifest(folder)
-        if manifest is not None:
-            size = sum(manifest["files"].values())
-            yield folder, str(manifest.get("source", folder.name)), size
-
-
 def _folder(digest: str, dtype: str) -> Path:
     return cache_root() / f"{digest}-{dtype}"
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether every file that was written is there in full, by this version."""
-    manifest = _manifest(folder)
-    if manifest is None or manifest.get("transformers") != _transformers_version():
+    """Whether it is whole, and made by this version."""
+    if not sealed.is_complete(folder, _made_by()):
         return False
     try:
-        same = all(
-            (folder / name).stat().st_size == size
-            for name, size in manifest["files"].items()
-        )
-        return same and bool(read_folder(folder).weights)
-    except (OSError, LmtuiError):
+        return bool(read_folder(folder).weights)
+    except LmtuiError:
         return False
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    right = isinstance(manifest, dict) and manifest.get("format") == _FORMAT
-    return manifest if right and isinstance(manifest.get("files"), dict) else None
-
-
-def _transformers_version() -> str:
+def _made_by() -> dict[str, str]:
     """Its reading of GGUF changes now and then; a copy of another one is remade."""
     import importlib.metadata
 
-    return importlib.metadata.version("transformers")
+    return {"transformers": importlib.metadata.version("transformers")}
 
 
 def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any, Any]:
@@ -127,7 +99,7 @@ def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any,
 
     what = f"dequantising {file.name}, once"
     on_progress(Progress(what))
-    with _alone(file) as folder, quiet(), offline(), _bars(what, on_progress):
+    with alone(file) as folder, quiet(), offline(), _bars(what, on_progress):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
         )
@@ -142,16 +114,6 @@ def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any,
         )
     refuse_incomplete(info, file)
     return model.eval(), tokenizer
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[str]:
-    """A folder with nothing but `file`: its neighbours must not be read with it."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
-        os.symlink(file.resolve(), Path(folder) / file.name)
-        yield folder
 
 
 @contextmanager
@@ -183,25 +145,7 @@ def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
     with paths.scratch_folder(root) as scratch, quiet():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        _seal(scratch, folder, source)
-
-
-def _seal(scratch: Path, folder: Path, source: str) -> None:
-    """Write down what is complete, make it durable, and give it its name."""
-    files = {file.name: file.stat().st_size for file in scratch.iterdir()}
-    manifest = {
-        "format": _FORMAT,
-        "source": source,
-        "transformers": _transformers_version(),
-        "files": files,
-    }
-    (scratch / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-    for file in scratch.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    shutil.rmtree(folder, ignore_errors=True)  # of another version, or damaged
-    os.rename(scratch, folder)
-    folder.chmod(0o755)
+        sealed.seal(scratch, folder, source=source, made_by=_made_by())
 
 
 def _not_kept(file: Path, error: Exception) -> str:

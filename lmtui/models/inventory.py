@@ -1,7 +1,7 @@
 """What is on this machine, and taking it away again.
 
 Owns the one list of everything this program keeps of models: the default model,
-models of the Hub, dequantised copies of GGUF files. Nothing else can be removed
+models of the Hub, copies that were made for a faster start. Nothing else can be removed
 through it; a user's own folders and files never are.
 """
 
@@ -20,10 +20,10 @@ from lmtui.models import (
     digests,
     disk,
     fetch,
-    gguf_cache,
     hardware,
     listing,
     local_hub,
+    sealed,
     source,
 )
 
@@ -51,8 +51,9 @@ def inventory() -> Iterator[Item]:
     for model in local_hub.local_models():
         complete = model.snapshot is not None
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
-    for folder, name, size in gguf_cache.copies():
-        yield Item(name, "copy", folder, size)
+    for kind in sealed.KINDS:
+        for folder, name, size in sealed.folders(sealed.root(kind)):
+            yield Item(name, "copy", folder, size)
 
 
 def rows() -> list[listing.Row]:
@@ -108,13 +109,17 @@ def remove(item: Item) -> None:
     Raises:
         LmtuiError: it can't be removed, or is not in a folder of ours.
     """
-    roots = (paths.models_folder(), gguf_cache.cache_root(), *local_hub.caches())
+    roots = (
+        paths.models_folder(),
+        *map(sealed.root, sealed.KINDS),
+        *local_hub.caches(),
+    )
     local_hub.remove_folder(item.path, roots)
 
 
 def _belongs(item: Item, found: source.Source) -> bool:
     if isinstance(found, source.HubModel):
-        return item.kind == "hub" and item.name.lower() == found.hub_id.lower()
+        return item.kind != "default" and item.name.lower() == found.hub_id.lower()
     if isinstance(found, source.DefaultModel):
         return item.kind == "default" or _is_copy_of(item, fetch.FILE_SHA256)
     if isinstance(found, source.GgufModel):

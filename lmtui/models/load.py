@@ -22,43 +22,13 @@ from lmtui.models.foreign import (
 )
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
 from lmtui.models.hardware import Precision
+from lmtui.models.loaded import How, Loaded
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.quiet import offline, quiet
+from lmtui.models.wanted import Quantize
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model that is ready to run, and what was decided on the way."""
-
-    model: PreTrainedModel
-    """In evaluation mode, on its device."""
-    tokenizer: PreTrainedTokenizerBase
-    """A fast one."""
-    name: str
-    """As the user names it."""
-    folder: Path
-    """Where weights and tokenizer were read from."""
-    device: torch.device
-    dtype: torch.dtype
-    precision: Precision
-    threads: int
-    """Threads that torch computes with."""
-    adapter: str | None = None
-    """The name of the adapter that is part of it."""
-
-
-@dataclass(frozen=True)
-class _How:
-    """What the user wants of the loading."""
-
-    device: str
-    dtype: str
-    threads: int | None
-    on_progress: OnProgress
 
 
 @dataclass(frozen=True)
@@ -82,6 +52,7 @@ def load(
     adapter: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    quantize: Quantize = "none",
     threads: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> Loaded:
@@ -95,11 +66,12 @@ def load(
         LmtuiError: there is no such model or adapter, they don't belong together, can't
             be had, or can't be used here.
     """
-    how = _How(device, dtype, threads, on_progress)
+    how = How(device, dtype, quantize, threads, on_progress)
     if adapter is None:
         found = source.resolve(spec)
         return _load(found.name, locate(found, on_progress), how)
     fitted = adapters.find(adapter)
+    how = _unpacked(how)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, how)
@@ -113,6 +85,16 @@ def load(
     return replace(base, model=model, adapter=fitted.name)
 
 
+def _unpacked(how: How) -> How:
+    if how.quantize in ("auto", "none"):
+        return replace(how, quantize="none")
+    raise LmtuiError(
+        f"an adapter can't be used in {how.quantize}",
+        "",
+        "Leave --quantize out, or the adapter.",
+    )
+
+
 def load_base(
     adapter: Adapter, spec: str | None = None, *, on_progress: OnProgress = ignore
 ) -> Loaded:
@@ -122,10 +104,10 @@ def load_base(
     Raises:
         LmtuiError: it is another one, or it can't be had or used here.
     """
-    return _load_base(adapter, spec, _How("cpu", "float32", None, on_progress))
+    return _load_base(adapter, spec, How("cpu", "float32", "none", None, on_progress))
 
 
-def _load_base(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
+def _load_base(adapter: Adapter, spec: str | None, how: How) -> Loaded:
     found = adapters.model_for(adapter) if spec is None else source.resolve(spec)
     base = _load(found.name, _locate_base(adapter, found, how.on_progress), how)
     if adapter.card is None and (template := adapters.template_of(adapter.path)):
@@ -133,7 +115,7 @@ def _load_base(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
     return base
 
 
-def _load_whole(adapter: Adapter, spec: str | None, how: _How) -> Loaded:
+def _load_whole(adapter: Adapter, spec: str | None, how: How) -> Loaded:
     """Load an adapter that is a model itself, by the name of the one it came from."""
     if spec is None:
         return _load(adapters.name_of_base(adapter), adapter.path, how)
@@ -158,9 +140,17 @@ def _unproven(adapter: Adapter, base: Loaded) -> str:
     )
 
 
-def _load(name: str, place: Path, how: _How) -> Loaded:
-    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
+def _load(name: str, place: Path, how: How) -> Loaded:
     count = _start_torch(how.threads)
+    why = ""
+    if how.quantize != "none":
+        from lmtui.models.packed import packed_or_why
+
+        found = packed_or_why(name, place, how)
+        if isinstance(found, Loaded):
+            return found
+        why = found
+    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
         model, tokenizer, folder = _load_gguf(looked, plan)
@@ -175,6 +165,7 @@ def _load(name: str, place: Path, how: _How) -> Loaded:
         dtype=plan.dtype,
         precision=plan.precision,
         threads=count,
+        why=why,
     )
 
 
@@ -202,7 +193,7 @@ def _start_torch(threads: int | None) -> int:
     return count
 
 
-def _plan(name: str, looked: ModelFolder | GgufHeader, how: _How) -> _Plan:
+def _plan(name: str, looked: ModelFolder | GgufHeader, how: How) -> _Plan:
     stored = looked.dtype if isinstance(looked, ModelFolder) else _gguf_dtype(looked)
     chosen = hardware.choose_device(how.device)
     computed = hardware.choose_dtype(how.dtype, chosen, stored)

@@ -1,11 +1,15 @@
-"""Which model is wanted, and which adapter on it.
+"""Which model is wanted, which adapter on it, and in how many bits.
 
-Owns the one value that says so from the command line to the loader. Looks at nothing.
+Owns the values that say so from the command line to the loader. Looks at nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Quantize = Literal["auto", "none", "int8", "int4"]
+"""`auto` takes packed weights where the file holds them; `none` is the exact path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from lmtui.engine.local import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models import adapters, hardware, source
 from lmtui.models.card import Base
-from lmtui.models.load import Loaded, load, locate
+from lmtui.models.load import load, locate
+from lmtui.models.loaded import Loaded
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.quiet import offline, quiet
 from lmtui.train import scratch

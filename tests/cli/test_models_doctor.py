@@ -92,12 +92,19 @@ def test_remove_what_is_not_here():
 
 def test_doctor_says_which_path_runs_and_why():
     text = run("doctor", "--device", "cpu")
-    assert "exact: float32 on cpu" in text
+    assert "fast for quantised GGUF files shaped like Llama" in text
     assert "fetched at first use" in text
     facts = json.loads(
         run("doctor", "--device", "cpu", "--dtype", "bfloat16", "--json")
     )
     assert facts["path"].startswith("fast: bfloat16 on cpu")
+    for flags, path in (
+        (("--quantize", "none"), "exact: float32 on cpu, as it was asked for"),
+        (("--dtype", "float32"), "exact: float32 on cpu, as it was asked for"),
+        (("--quantize", "int4"), "fast: int4 weights"),
+    ):
+        facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
+        assert facts["path"].startswith(path)
     assert {"torch", "transformers", "tokenizers", "threads", "memory"} <= set(facts)
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from lmtui.engine.boundary import WIDTH, Continuations, search
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.token_bytes import TokenBytes
-from lmtui.models.load import Loaded, load
+from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
 from tests.engine import tiny
 
 VOCABULARIES = (

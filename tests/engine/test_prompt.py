@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
+from lmtui.models.facts import facts_of
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
 from tests.engine.test_detokenize import texts
@@ -108,12 +108,9 @@ def test_a_prefill_is_continued_from_where_it_stands() -> None:
 
 
 def test_every_end_token_is_known() -> None:
-    model = tiny.model()
-    assert writer().end_ids(model) == {0, 2}
-    several = SimpleNamespace(
-        generation_config=SimpleNamespace(eos_token_id=[5, 6]), config=model.config
-    )
-    assert writer().end_ids(several) == {0, 2, 5, 6}
+    declared = facts_of(tiny.model()).end_ids
+    assert writer().end_ids(declared) == {0, 2}
+    assert writer().end_ids(frozenset([5, 6])) == {0, 2, 5, 6}
 
 
 def test_a_base_model_gets_the_plain_format() -> None:

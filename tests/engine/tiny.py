@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from lmtui.engine.local import LocalEngine
-from lmtui.models.load import Loaded
+from lmtui.models.loaded import Loaded
 from tests.byte_level import trained
 
 FAMILIES = ("llama", "gpt2", "qwen3", "gemma3")

@@ -1,0 +1,1 @@
+"""The fast path: fewer bits, fewer operations, a stated distance from the exact one."""

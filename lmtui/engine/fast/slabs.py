@@ -1,0 +1,179 @@
+"""Keys and values of what was read, in memory that is taken in advance.
+
+Owns how that memory grows, what a row that continues another one keeps of its own, and
+attention over both. Nothing is copied when a token is added, and rows that continue the
+same text share it: what they read of it is read once for all of them. Knows no weights.
+
+n are rows, t tokens; H, KV and d are as in `models.lean`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FIRST = 256  # tokens that there is room for at first
+_OWN = 32  # the same, in rows that continue others
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a slab is made for."""
+
+    layers: int
+    kv_heads: int
+    head: int
+
+
+class Slabs:
+    """Keys and values of n rows, which may all continue one other row."""
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        rows: int = 1,
+        *,
+        before: Slabs | None = None,
+        shared: int = 0,
+    ) -> None:
+        """`shared` are the first tokens of `before` that these rows continue."""
+        self._sizes = sizes
+        self._rows = rows
+        self._before = before
+        self._shared = shared
+        self._own = 0
+        self._data = self._room(_FIRST if before is None else _OWN)
+
+    def _room(self, tokens: int) -> Tensor:
+        sizes = self._sizes
+        heads = 2 * sizes.kv_heads
+        return torch.empty(sizes.layers, self._rows, heads, tokens, sizes.head)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+        return self._shared + self._own
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of memory that each row of a fork takes, in the beginning."""
+        return self._data[:, :1, :, :1].nbytes * _OWN
+
+    def crop(self, length: int) -> None:
+        """Hold the first `length` tokens alone."""
+        if length < self._shared:
+            raise ValueError("rows keep what they continue")
+        self._own = min(self._own, length - self._shared)
+
+    def fork(self, rows: int, length: int | None = None) -> Slabs:
+        """So many rows that continue this one row, or the first `length` tokens."""
+        if self._before is not None or self._rows > 1:
+            raise ValueError("only one row that continues no other can be forked")
+        shared = self.length if length is None else min(length, self.length)
+        return Slabs(self._sizes, rows, before=self, shared=shared)
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Hold these rows alone."""
+        self._data = self._data[:, rows]
+        self._rows = len(rows)
+
+    def extend(self, tokens: int) -> None:
+        """Make room for so many tokens more, which `write` fills in every layer."""
+        need, have = self._own + tokens, self._data.shape[3]
+        if need > have:
+            larger = self._room(max(need, 2 * have))
+            larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
+            self._data = larger
+
+    def added(self, tokens: int) -> None:
+        """So many tokens were written in every layer."""
+        self._own += tokens
+
+    def write(self, layer: int, keys_values: Tensor) -> None:
+        """Put the keys and values [n, 2·KV, t, d] of new tokens behind those held."""
+        tokens = keys_values.shape[2]
+        self._data[layer, :, :, self._own : self._own + tokens] = keys_values
+
+    def attend(self, layer: int, queries: Tensor, mask: Tensor | None) -> Tensor:
+        """What queries [n, H, t, d] of tokens just written find in a layer: [n, H, t,
+        d]. Each sees what was held before and, of the new ones, itself and those before
+        it; or those that `mask`, [t, t], gives a 0 and not -inf."""
+        tokens = queries.shape[2]
+        keys, values = own = self._parts(self._data[layer], self._own + tokens)
+        if self._before is None:
+            return _plain(queries, keys, values, mask)
+        shared = self._parts(self._before._data[layer], self._shared)
+        if self._rows == 1:
+            keys, values = (
+                torch.cat(pair, 2) for pair in zip(shared, own, strict=True)
+            )
+            return _plain(queries, keys, values, mask)
+        return _over_both(queries, shared, own, _causal(mask, self._own, tokens))
+
+    def _parts(self, data: Tensor, tokens: int) -> Sequence[Tensor]:
+        """Keys and values of the first tokens, of data [n, 2·KV, …, d]."""
+        return torch.split(data[:, :, :tokens], self._sizes.kv_heads, 1)
+
+
+def _plain(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Attention of queries [n, H, t, d], the last t of whose keys [n, KV, …, d] are
+    their own, under a mask [t, t] of those."""
+    heads, tokens = queries.shape[1:3]
+    kv_heads, held = keys.shape[1], keys.shape[2] - tokens
+    if mask is None and tokens > 1 and held == 0:
+        return F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, enable_gqa=True
+        )
+    # Heads that read the same keys are further queries of one head.
+    share = heads // kv_heads
+    whole = _causal(mask, held, tokens)
+    found = F.scaled_dot_product_attention(
+        queries.reshape(len(queries), kv_heads, share * tokens, -1),
+        keys,
+        values,
+        attn_mask=None if whole is None else whole.repeat(share, 1),
+    )
+    return found.view(queries.shape)
+
+
+def _causal(mask: Tensor | None, held: int, tokens: int) -> Tensor | None:
+    """0 for what each of some tokens sees, of those held and themselves, and -inf for
+    the rest: [t, held + t]; None where each sees everything."""
+    if tokens == 1:
+        return None
+    if mask is None:
+        mask = torch.full((tokens, tokens), -math.inf).triu_(1)
+    return torch.cat([torch.zeros(tokens, held), mask], 1)
+
+
+def _over_both(
+    queries: Tensor,
+    shared: Sequence[Tensor],
+    own: Sequence[Tensor],
+    mask: Tensor | None,
+) -> Tensor:
+    """Attention of rows [n, H, t, d] over keys and values that they share, [1, KV, s,
+    d], and such of their own, [n, KV, o, d], under a mask [t, o]."""
+    rows, heads, tokens, head = queries.shape
+    kv_heads = own[0].shape[1]
+    # Heads that read the same keys are further queries of one head.
+    grouped = queries.reshape(rows, kv_heads, -1, head) / math.sqrt(head)
+    every = grouped.transpose(0, 1).reshape(1, kv_heads, -1, head)  # of all rows
+    far = every @ shared[0].transpose(2, 3)  # [1, KV, n·H/KV·t, s]
+    near = grouped @ own[0].transpose(2, 3)  # [n, KV, H/KV·t, o]
+    if mask is not None:
+        near = near + mask.repeat(heads // kv_heads, 1)
+    far = far.view(kv_heads, rows, -1, far.shape[-1]).transpose(0, 1)
+    sizes = [far.shape[-1], near.shape[-1]]
+    weights = torch.cat([far, near], -1).softmax(-1)
+    far, near = torch.split(weights, sizes, -1)
+    seen = far.transpose(0, 1).reshape(1, kv_heads, -1, sizes[0]) @ shared[1]
+    found = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
+    return found.reshape(rows, heads, tokens, head)

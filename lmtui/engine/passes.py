@@ -1,0 +1,21 @@
+"""Which code runs a model that was loaded.
+
+Owns that choice. What it chooses from is imported only then: the library of one takes
+longer to import than a packed model to load.
+"""
+
+from __future__ import annotations
+
+from lmtui.engine.forward import Forward
+from lmtui.models.loaded import Loaded
+
+
+def forward_of(loaded: Loaded) -> Forward:
+    """What runs the model."""
+    if loaded.is_packed:
+        from lmtui.engine.fast.forward import LeanForward
+
+        return LeanForward(loaded.model.weights)
+    from lmtui.engine.library import LibraryForward
+
+    return LibraryForward(loaded.model)

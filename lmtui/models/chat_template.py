@@ -1,0 +1,84 @@
+"""Chat templates, rendered as the library renders them.
+
+Owns the environment that a template runs in. Templates come with models, so they run
+in jinja2's sandbox: they can look at the conversation and at nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+
+class _Generation(Extension):
+    """`{% generation %}`, which marks answers for training: its body as it stands."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Keep what is between the tags."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Namespace(Namespace):
+    """A place for a template's variables, none of which can pass for an internal."""
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            _require_plain(name)
+        super().__init__(**values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _require_plain(name)
+        super().__setitem__(name, value)
+
+
+def _require_plain(name: str) -> None:
+    if name.startswith("_"):
+        raise SecurityError(f"a template can't set {name}")
+
+
+def compiled(template: str) -> Any:
+    """A template that can be rendered.
+
+    Raises:
+        jinja2.TemplateError: it is damaged.
+    """
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["namespace"] = _Namespace
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment.from_string(template)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without the escapes for HTML that jinja2's own filter makes."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)

@@ -1,0 +1,330 @@
+"""The weights of a Llama-shaped model, packed: what the fast path on a CPU runs.
+
+Owns which models have that shape, which of their tensors is which, and the layout that
+all are brought to: q, k and v in one matrix, gate and up in another, and the numbers
+that a rotation turns together side by side, as GGUF files of Llama have them. Runs
+nothing. D is the width of the model, H and KV are its heads of queries and of keys,
+d is the width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lmtui.models.facts import Facts
+from lmtui.models.packing import GROUP, ROWS, Groups, Packed, Rows, stacked
+
+FAMILIES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""By `model_type`, the class of transformers that runs them. Others of this shape have
+something of their own."""
+
+_ROPE_TYPES = ("default", "linear", "llama3")  # whose angles depend on nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model, and its constants."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head: int
+    feed: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer."""
+
+    attention_norm: Tensor
+    """float32 [D]."""
+    feed_norm: Tensor
+    """float32 [D]."""
+    qkv: Packed
+    """[(H + 2·KV)·d, D]."""
+    out: Packed
+    """[D, H·d]."""
+    gate_up: Packed
+    """[2·feed, D]."""
+    down: Packed
+    """[D, feed]."""
+    bias: Tensor | None
+    """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
+    q_norm: Tensor | None
+    """float32 [d], where the model has one."""
+    k_norm: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeanWeights:
+    """A whole model."""
+
+    shape: Shape
+    layers: tuple[Layer, ...]
+    norm: Tensor
+    """float32 [D]."""
+    embedding: Tensor
+    """float16 [V, D]."""
+    head: Rows
+    """[V, D]."""
+    frequencies: Tensor
+    """float32 [d/2]: radians that a token further turns each pair of numbers."""
+
+    @property
+    def bits(self) -> int:
+        """Of most of the weights."""
+        parts = [
+            part
+            for layer in self.layers
+            for part in (layer.qkv, layer.out, layer.gate_up, layer.down)
+        ]
+        wide = sum(part.bits == 8 for part in parts)
+        return 8 if wide > len(parts) / 2 else 4
+
+
+@dataclass(frozen=True, slots=True)
+class LeanModel:
+    """A model that is ready to run."""
+
+    weights: LeanWeights
+    facts: Facts
+
+
+class Source(Protocol):
+    """Where the weights come from; `name` is what the source calls a tensor."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def groups(self, name: str) -> Groups:
+        """A matrix in groups of 32."""
+
+    def floats(self, name: str) -> Tensor:
+        """float32."""
+
+
+def unsuitable(config: Mapping[str, Any]) -> str | None:
+    """Why a model can't run this way, by its config as transformers writes it; None
+    where it can."""
+    kind = config.get("model_type")
+    if kind not in FAMILIES:
+        return f"{kind} is not shaped like Llama"
+    kinds = set(config.get("layer_types") or ["full_attention"])
+    window = config.get("sliding_window") or config["max_position_embeddings"]
+    if config.get("use_sliding_window") is False:
+        window = config["max_position_embeddings"]
+    if kinds != {"full_attention"} or window < config["max_position_embeddings"]:
+        return "its layers look back a limited way"
+    rope = config.get("rope_parameters") or {}
+    if (
+        rope.get("rope_type", "default") not in _ROPE_TYPES
+        or rope.get("partial_rotary_factor", 1) != 1
+    ):
+        return "it places its tokens in an unusual way"
+    if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
+        return "its layers have something of their own"
+    shape = shape_of(config)
+    inputs = (shape.width, shape.feed, shape.heads * shape.head)
+    outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
+    if any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs):
+        return "its matrices are not multiples of 32"
+    return None
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The sizes that a config tells."""
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    return Shape(
+        layers=config["num_hidden_layers"],
+        width=width,
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head=config.get("head_dim") or width // heads,
+        feed=config["intermediate_size"],
+        epsilon=config["rms_norm_eps"],
+    )
+
+
+def frequencies_of(config: Any) -> Tensor:
+    """How far each pair of numbers is turned by a token further, in radians: float32
+    [d/2], of a configuration of transformers."""
+    kind = config.rope_parameters.get("rope_type", "default")
+    if kind == "default":
+        head = shape_of(config.to_dict()).head
+        exponents = torch.arange(0, head, 2).float() / head
+        theta = float(config.rope_parameters["rope_theta"])
+        return 1.0 / theta**exponents
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    turned: Tensor = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))[0]
+    return turned.float()
+
+
+def _qkv_rows(shape: Shape) -> int:
+    return (shape.heads + 2 * shape.kv_heads) * shape.head
+
+
+_GGUF = {
+    "embedding": "token_embd.weight",
+    "norm": "output_norm.weight",
+    "head": "output.weight",
+    "layer": "blk.{}.",
+    "attention_norm": "attn_norm.weight",
+    "feed_norm": "ffn_norm.weight",
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "out": "attn_output",
+    "q_norm": "attn_q_norm.weight",
+    "k_norm": "attn_k_norm.weight",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
+_LIBRARY = {
+    "embedding": "model.embed_tokens.weight",
+    "norm": "model.norm.weight",
+    "head": "lm_head.weight",
+    "layer": "model.layers.{}.",
+    "attention_norm": "input_layernorm.weight",
+    "feed_norm": "post_attention_layernorm.weight",
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "out": "self_attn.o_proj",
+    "q_norm": "self_attn.q_norm.weight",
+    "k_norm": "self_attn.k_norm.weight",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a source calls its tensors, and in which order it has the numbers of a head
+    that are turned together: side by side, or half a head apart."""
+
+    names: Mapping[str, str]
+    apart: bool
+
+    @classmethod
+    def gguf(cls, architecture: str) -> Naming:
+        """Of a GGUF file."""
+        return cls(_GGUF, apart=architecture != "llama")
+
+    @classmethod
+    def library(cls) -> Naming:
+        """Of a model in the format of transformers."""
+        return cls(_LIBRARY, apart=True)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `read_weights` needs besides the shape."""
+
+    source: Source
+    naming: Naming
+    frequencies: Tensor
+    bits: int
+    """At most so many."""
+    dense: bool
+    """Whether to keep every matrix in bfloat16, too."""
+    on_layer: Callable[[int], None]
+    """Called before each layer."""
+
+
+def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
+    """Bring the weights of a source into this module's layout.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+    source, names = reading.source, reading.naming.names
+    embedding = source.floats(names["embedding"]).half()
+    tied = names["head"] not in source
+    rows = embedding if tied else source.floats(names["head"]).half()
+    layers = []
+    for index in range(shape.layers):
+        reading.on_layer(index)
+        layers.append(_LayerReader(shape, reading, index).layer())
+    return LeanWeights(
+        shape=shape,
+        layers=tuple(layers),
+        norm=source.floats(names["norm"]),
+        embedding=embedding,
+        head=Rows(rows),
+        frequencies=reading.frequencies,
+    )
+
+
+class _LayerReader:
+    """One layer of a source."""
+
+    def __init__(self, shape: Shape, reading: Reading, index: int) -> None:
+        self._shape = shape
+        self._reading = reading
+        self._names = reading.naming.names
+        self._before = self._names["layer"].format(index)
+
+    def layer(self) -> Layer:
+        shape = self._shape
+        q, k, v = (self._groups(name) for name in "qkv")
+        q = q.rows(self._order(shape.heads))
+        k = k.rows(self._order(shape.kv_heads))
+        return Layer(
+            attention_norm=self._floats(self._names["attention_norm"]),
+            feed_norm=self._floats(self._names["feed_norm"]),
+            qkv=self._packed(q, k, v),
+            out=self._packed(self._groups("out")),
+            gate_up=self._packed(self._groups("gate"), self._groups("up")),
+            down=self._packed(self._groups("down")),
+            bias=self._bias(),
+            q_norm=self._head_norm("q_norm"),
+            k_norm=self._head_norm("k_norm"),
+        )
+
+    def _floats(self, name: str) -> Tensor:
+        return self._reading.source.floats(self._before + name)
+
+    def _groups(self, name: str) -> Groups:
+        groups = self._reading.source.groups(
+            f"{self._before}{self._names[name]}.weight"
+        )
+        return groups.rounded(self._reading.bits)
+
+    def _packed(self, *parts: Groups) -> Packed:
+        return Packed.of(stacked(parts), dense=self._reading.dense)
+
+    def _order(self, heads: int) -> Tensor:
+        """Where each row of so many heads is in the source."""
+        head = self._shape.head
+        order = torch.arange(heads * head).view(heads, head)
+        if self._reading.naming.apart:
+            order = order.view(-1, 2, head // 2).transpose(1, 2)
+        return order.flatten()
+
+    def _bias(self) -> Tensor | None:
+        names = [f"{self._names[name]}.bias" for name in "qkv"]
+        if f"{self._before}{names[0]}" not in self._reading.source:
+            return None
+        q, k, v = map(self._floats, names)
+        shape = self._shape
+        q, k = q[self._order(shape.heads)], k[self._order(shape.kv_heads)]
+        return torch.cat([q, k, v])
+
+    def _head_norm(self, name: str) -> Tensor | None:
+        if f"{self._before}{self._names[name]}" not in self._reading.source:
+            return None
+        return self._floats(self._names[name])[self._order(1)]

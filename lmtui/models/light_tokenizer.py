@@ -1,0 +1,199 @@
+"""A tokenizer without transformers, whose import takes longer than the model.
+
+Owns what the engine needs of a tokenizer that was saved by transformers: its
+`tokenizer.json`, which of its tokens begin and end texts, and its chat template. Where
+it is used it has been compared with the library's own when the folder was made. The
+members have the library's names, so that either can be used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from jinja2.exceptions import TemplateError
+
+TEMPLATE = "chat_template.jinja"
+_CONFIG = "tokenizer_config.json"
+_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The tokens of a text."""
+
+    input_ids: list[int]
+    offset_mapping: list[tuple[int, int]]
+    """Start and end of each in code points."""
+
+
+class LightTokenizer:
+    """The tokenizer that lies in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read it.
+
+        Raises:
+            OSError, ValueError, KeyError: the folder holds none, or a damaged one.
+        """
+        try:
+            self.backend_tokenizer = tokenizers.Tokenizer.from_file(
+                str(folder / "tokenizer.json")
+            )
+        except Exception as error:  # the library knows no narrower kind
+            raise ValueError(str(error)) from error
+        self.backend_tokenizer.no_truncation()
+        self.backend_tokenizer.no_padding()
+        config = json.loads((folder / _CONFIG).read_bytes())
+        self._special = {
+            name: text
+            for name in (f"{kind}_token" for kind in _NAMES)
+            if (text := _text(config.get(name))) is not None
+        }
+        template = folder / TEMPLATE
+        self.chat_template = template.read_text() if template.is_file() else None
+        self.is_fast = True
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that begins a text."""
+        return self._id("bos_token")
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The token that ends a text, or an answer."""
+        return self._id("eos_token")
+
+    @property
+    def eos_token(self) -> str | None:
+        """The same, as it is written."""
+        return self._special.get("eos_token")
+
+    def _id(self, name: str) -> int | None:
+        text = self._special.get(name)
+        if text is None:
+            return None
+        found: int | None = self.backend_tokenizer.token_to_id(text)
+        return found
+
+    @cached_property
+    def added_tokens_decoder(self) -> Mapping[int, tokenizers.AddedToken]:
+        """The tokens that are matched before a text is cut, by id."""
+        known: Mapping[int, tokenizers.AddedToken]
+        known = self.backend_tokenizer.get_added_tokens_decoder()
+        return known
+
+    def get_vocab(self) -> Mapping[str, int]:
+        """Every token as the vocabulary spells it, and its id."""
+        vocabulary: Mapping[str, int] = self.backend_tokenizer.get_vocab()
+        return vocabulary
+
+    def convert_ids_to_tokens(self, token: int) -> str | None:
+        """How the vocabulary spells a token; None for an id that it lacks."""
+        spelled: str | None = self.backend_tokenizer.id_to_token(token)
+        return spelled
+
+    def __call__(
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
+        return_offsets_mapping: bool = True,
+    ) -> Encoded:
+        """The tokens of a text; with `split_special_tokens`, control strings in it are
+        text like any other."""
+        self.backend_tokenizer.encode_special_tokens = split_special_tokens
+        read = self.backend_tokenizer.encode(
+            text, add_special_tokens=add_special_tokens
+        )
+        return Encoded(read.ids, read.offsets if return_offsets_mapping else [])
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        tokenize: bool = False,
+        add_generation_prompt: bool = False,
+    ) -> str:
+        """A conversation as the template writes it.
+
+        Raises:
+            jinja2.TemplateError: the template refuses it, or is damaged.
+        """
+        if tokenize:
+            raise ValueError("only text is made here")
+        rendered: str = self._template.render(
+            messages=[dict(message) for message in messages],
+            tools=None,
+            documents=None,
+            add_generation_prompt=add_generation_prompt,
+            **self._special,
+        )
+        return rendered
+
+    @cached_property
+    def _template(self) -> Any:
+        from lmtui.models.chat_template import compiled
+
+        return compiled(self.chat_template or "")
+
+
+_PROBES = (
+    "The quick brown fox, 12345 times:\n\n\tdon't <stop>  ",
+    "  naïve façade — 日本語 👩‍👩‍👧 ﬁ\r\n",
+)
+_WAYS = (
+    {"add_special_tokens": True},
+    {"add_special_tokens": False},
+    {"add_special_tokens": False, "split_special_tokens": True},
+)
+_TALK = [
+    {"role": "user", "content": "a question"},
+    {"role": "assistant", "content": "an answer"},
+    {"role": "user", "content": " another"},
+]
+
+
+def same_as(library: Any, light: LightTokenizer) -> bool:
+    """Whether one that was saved does what the library's does: the tokens of some
+    texts, its control tokens among them, and what its template writes."""
+    ends = library.bos_token_id, library.eos_token_id
+    controls = (token.content for token in light.added_tokens_decoder.values())
+    texts = (*_PROBES, "".join(f"a{control} b" for control in controls))
+    return (
+        ends == (light.bos_token_id, light.eos_token_id)
+        and all(
+            list(library(text, **way).input_ids) == light(text, **way).input_ids
+            for text in texts
+            for way in _WAYS
+        )
+        and _written(library) == _written(light)
+    )
+
+
+def _written(tokenizer: Any) -> list[str]:
+    """What the chat template makes of a conversation; nothing where it refuses it."""
+    if not tokenizer.chat_template:
+        return []
+    try:
+        return [
+            tokenizer.apply_chat_template(
+                _TALK[:count], tokenize=False, add_generation_prompt=count != 2
+            )
+            for count in (1, 2, 3)
+        ]
+    except (TemplateError, TypeError, ValueError):
+        return []
+
+
+def _text(value: Any) -> str | None:
+    """A token in a config: a string, or an object that holds one."""
+    if isinstance(value, Mapping):
+        value = value.get("content")
+    return value if isinstance(value, str) else None

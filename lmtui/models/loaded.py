@@ -1,0 +1,72 @@
+"""What the loader is asked for, and the model that it hands over, ready to run.
+
+Owns what was decided on the way. Torch is only named: it takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui.models.facts import Facts, facts_of
+from lmtui.models.hardware import Precision
+from lmtui.models.progress import OnProgress
+from lmtui.models.wanted import Quantize
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class How:
+    """What the user wants of the loading."""
+
+    device: str
+    dtype: str
+    quantize: Quantize
+    threads: int | None
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to run, and what was decided on the way."""
+
+    model: Any
+    """A `PreTrainedModel` in evaluation mode, on its device; a `LeanModel` where it is
+    packed."""
+    tokenizer: Any
+    """A fast one of transformers, or a `LightTokenizer`."""
+    name: str
+    """As the user names it."""
+    folder: Path
+    """Where weights and tokenizer were read from."""
+    device: torch.device
+    dtype: torch.dtype
+    precision: Precision
+    threads: int
+    """Threads that torch computes with."""
+    adapter: str | None = None
+    """The name of the adapter that is part of it."""
+    why: str = ""
+    """Why it is not packed, where it could have been."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it has packed weights."""
+        from lmtui.models.lean import LeanModel
+
+        return isinstance(self.model, LeanModel)
+
+    @property
+    def number_format(self) -> str:
+        """What the weights are: `float32`, …, `int8` or `int4`."""
+        if self.is_packed:
+            return f"int{self.model.weights.bits}"
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def facts(self) -> Facts:
+        """What the model says of itself."""
+        return self.model.facts if self.is_packed else facts_of(self.model)

@@ -1,0 +1,267 @@
+"""From a model's files to packed weights, by way of the cache.
+
+Owns which models are packed and how, and what is done the first time: read the
+configuration and the tokenizer with transformers, bring the weights into layout, keep
+all of it. Later starts import no transformers. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import disk, fit, gguf_cache, hardware, lean, packed_cache
+from lmtui.models.digests import file_digest
+from lmtui.models.facts import facts_in
+from lmtui.models.folder import ModelFolder, read_folder
+from lmtui.models.foreign import explained
+from lmtui.models.gguf_alone import alone
+from lmtui.models.gguf_header import GgufHeader, read_gguf_header
+from lmtui.models.gguf_tensors import GgufTensors
+from lmtui.models.lean import LeanModel, Naming, Reading
+from lmtui.models.light_tokenizer import LightTokenizer, same_as
+from lmtui.models.loaded import How, Loaded
+from lmtui.models.packing import Groups, quantise
+from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.quiet import offline, quiet
+from lmtui.models.wanted import Quantize
+
+_MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
+_PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
+_GENERATION = "generation_config.json"
+
+
+class Unsuitable(Exception):
+    """Why a model is not packed."""
+
+
+def packed_or_why(name: str, place: Path, how: How) -> Loaded | str:
+    """The model in a folder or a `.gguf` file, with packed weights, which are made the
+    first time, and kept; or why it has none.
+
+    Raises:
+        LmtuiError: it can't be read; or few bits were asked for and can't be had.
+    """
+    device = hardware.choose_device(how.device)
+    try:
+        if device.type != "cpu":
+            raise Unsuitable(f"it runs on {device}")
+        if how.dtype != "auto":
+            raise Unsuitable(f"its weights are to be {how.dtype}")
+        return _load(name, place, how.quantize, how.on_progress)
+    except Unsuitable as error:
+        if how.quantize == "auto":
+            return str(error)
+        raise LmtuiError(
+            f"this model can't be used in {how.quantize}",
+            f"{name}: {error}",
+            "Leave --quantize out, or use another model.",
+        ) from error
+
+
+def _load(
+    name: str, place: Path, quantize: Quantize, on_progress: OnProgress
+) -> Loaded:
+    folder = packed_cache.folder_of(_digest(place, on_progress), quantize)
+    if packed_cache.is_complete(folder):
+        try:
+            return _opened(folder, name)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # damaged in some other way, and made again
+    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
+    _require_suited(looked, quantize)
+    bits = _MOST_BITS[quantize]
+    fit.require_memory(
+        looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
+    )
+    _Packing(name, looked, bits, on_progress).into(folder)
+    return _opened(folder, name)
+
+
+def _digest(place: Path, on_progress: OnProgress) -> str:
+    """What changes with the files of a model."""
+    if place.is_file():
+        return file_digest(place, on_progress)
+    files = sorted({*place.glob("*.json"), *place.glob("*.safetensors")})
+    digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _opened(folder: Path, name: str) -> Loaded:
+    config = packed_cache.config_in(folder)
+    weights = packed_cache.read(folder, config)
+    facts = facts_in(folder, config, config[_PARAMETERS])
+    return Loaded(
+        model=LeanModel(weights, facts),
+        tokenizer=LightTokenizer(folder),
+        name=name,
+        folder=folder,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        precision="fast",
+        threads=torch.get_num_threads(),
+    )
+
+
+def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
+    """See at a glance whether it is worth reading more.
+
+    Raises:
+        Unsuitable: it is not.
+    """
+    if isinstance(looked, GgufHeader):
+        kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
+    else:
+        kind, stored = str(looked.config.get("model_type")), looked.dtype
+    if kind not in lean.FAMILIES:
+        raise Unsuitable(f"{kind} is not shaped like Llama")
+    if quantize == "auto" and stored in _FLOATS:
+        raise Unsuitable("its weights are not quantised; --quantize int8 does it")
+
+
+class _Packing:
+    """A model that is packed for the first time."""
+
+    def __init__(
+        self,
+        name: str,
+        looked: ModelFolder | GgufHeader,
+        bits: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self._name = name
+        self._looked = looked
+        self._bits = bits
+        self._on_progress = on_progress
+
+    def into(self, folder: Path) -> None:
+        """Pack it into a folder of the cache.
+
+        Raises:
+            Unsuitable: it has something that is not run this way, or can't be kept.
+            LmtuiError: it can't be read.
+        """
+        self._on_progress(Progress(f"packing {self._name}, once"))
+        try:
+            root = paths.ensure_folder(folder.parent)
+            with paths.scratch_folder(root) as scratch:
+                config = self._describe(scratch)
+                disk.require_space(root, 4 * self._looked.parameters)
+                packed_cache.write(self._weights(config), scratch)
+                packed_cache.seal(scratch, folder, self._source)
+        except (OSError, LmtuiError) as error:
+            if isinstance(error, LmtuiError) and error.title != "the disk is full":
+                raise
+            raise self._not_kept(error) from error
+
+    def _not_kept(self, error: Exception) -> Unsuitable:
+        full = disk.is_disk_full(error) or isinstance(error, LmtuiError)
+        why = f"it can't be kept: {'the disk is full' if full else error}"
+        self._on_progress(Progress(f"{self._name} is not packed: {why}", warning=True))
+        return Unsuitable(why)
+
+    @property
+    def _source(self) -> str:
+        gguf = isinstance(self._looked, GgufHeader)
+        return self._looked.path.name if gguf else self._name
+
+    def _describe(self, scratch: Path) -> Any:
+        """Write configuration and tokenizer; the configuration."""
+        from transformers import AutoConfig, AutoTokenizer
+
+        place = self._looked.path
+        with self._readable() as (folder, options), explained(str(place)):
+            with quiet(), offline():
+                config = AutoConfig.from_pretrained(folder, **options)
+                why = lean.unsuitable(config.to_dict())
+                if why is not None:
+                    raise Unsuitable(why)
+                tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+                tokenizer.save_pretrained(scratch)
+            if (folder / _GENERATION).is_file():
+                shutil.copy(folder / _GENERATION, scratch)
+        if not same_as(tokenizer, LightTokenizer(scratch)):
+            raise Unsuitable("its tokenizer has something of its own")
+        facts = config.to_dict() | {
+            "architectures": [lean.FAMILIES[config.model_type]],
+            _PARAMETERS: self._looked.parameters,
+        }
+        (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
+        return config
+
+    @contextmanager
+    def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Where transformers reads, and what it has to be told."""
+        options: dict[str, Any] = {
+            "local_files_only": True,
+            "trust_remote_code": False,
+        }
+        place = self._looked.path
+        if not isinstance(self._looked, GgufHeader):
+            yield place, options
+        elif copy := gguf_cache.cached_folder(place, "float32", self._on_progress):
+            yield copy, options
+        else:
+            with alone(place) as folder:
+                yield folder, options | {"gguf_file": place.name}
+
+    def _weights(self, config: Any) -> lean.LeanWeights:
+        shape = lean.shape_of(config.to_dict())
+        frequencies = lean.frequencies_of(config)
+        looked, naming = self._looked, Naming.library()
+        source: lean.Source
+        if isinstance(looked, GgufHeader):
+            source = GgufTensors(looked)
+            naming = Naming.gguf(looked.architecture)
+            if "rope_freqs.weight" in source:  # Llama 3's are nowhere else in the file
+                frequencies = frequencies / source.floats("rope_freqs.weight")
+        else:
+            source = _FolderTensors(looked, self._bits)
+        half = 2 * looked.parameters
+        room = half * _DENSE_SHARE <= hardware.available_ram()
+        dense = room and hardware.fast_at_bfloat16(torch.device("cpu"))
+        what = f"packing {self._name}, once"
+
+        def on_layer(index: int) -> None:
+            self._on_progress(Progress(what, index, shape.layers, unit="layers"))
+
+        reading = Reading(source, naming, frequencies, self._bits, dense, on_layer)
+        with explained(str(looked.path)):
+            return lean.read_weights(shape, reading)
+
+
+class _FolderTensors:
+    """The tensors of a folder in the format of transformers."""
+
+    def __init__(self, folder: ModelFolder, bits: int) -> None:
+        from safetensors import safe_open
+
+        self._bits = bits
+        self._files: dict[str, Any] = {}
+        for file in folder.weights:
+            opened: Any = safe_open(file.path, framework="pt")
+            self._files |= dict.fromkeys(opened.keys(), opened)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def floats(self, name: str) -> Tensor:
+        """float32."""
+        tensor: Tensor = self._files[name].get_tensor(name)
+        return tensor.float()
+
+    def groups(self, name: str) -> Groups:
+        """A matrix, rounded to groups of 32."""
+        return quantise(self.floats(name), self._bits)

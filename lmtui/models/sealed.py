@@ -1,0 +1,78 @@
+"""Folders in the cache that are complete or absent.
+
+Owns the note in each that says what it was made from, by what, and which files it has;
+it is written last, and the folder gets its name when everything in it is on the disk.
+Knows nothing of what the files are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+
+KINDS = ("gguf", "packed")
+"""GGUF files as ordinary models, and models with few bits."""
+
+_NOTE = "lmtui.json"
+_FORMAT = 1
+
+
+def root(kind: str) -> Path:
+    """Where the folders of a kind are."""
+    return paths.cache_folder() / kind
+
+
+def seal(
+    scratch: Path, folder: Path, *, source: str, made_by: Mapping[str, str]
+) -> None:
+    """Write down what is complete, make it durable, and give it its name.
+
+    Raises:
+        OSError: the disk is full, or can't be written.
+    """
+    files = {file.name: file.stat().st_size for file in scratch.iterdir()}
+    note = {"format": _FORMAT, "source": source, **made_by, "files": files}
+    (scratch / _NOTE).write_text(json.dumps(note, indent=1))
+    for file in scratch.iterdir():
+        file.chmod(0o644)
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    shutil.rmtree(folder, ignore_errors=True)  # of another version, or damaged
+    os.rename(scratch, folder)
+    folder.chmod(0o755)
+
+
+def is_complete(folder: Path, made_by: Mapping[str, str]) -> bool:
+    """Whether every file that was written is there in full, made by the same."""
+    note = _read(folder)
+    if note is None or any(note.get(name) != made_by[name] for name in made_by):
+        return False
+    try:
+        sizes = note["files"].items()
+        return all((folder / name).stat().st_size == size for name, size in sizes)
+    except OSError:
+        return False
+
+
+def folders(root: Path) -> Iterator[tuple[Path, str, int]]:
+    """Every sealed folder: its path, what it was made from, and its bytes."""
+    for folder in sorted(root.glob("*")):
+        note = _read(folder)
+        if note is not None:
+            size = sum(note["files"].values())
+            yield folder, str(note.get("source", folder.name)), size
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads((folder / _NOTE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    right = isinstance(note, dict) and note.get("format") == _FORMAT
+    return note if right and isinstance(note.get("files"), dict) else None

@@ -1,0 +1,237 @@
+"""Models with few bits: made once, kept, found again, refused where they must be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Message
+from lmtui.errors import LmtuiError
+from lmtui.models import disk, packed_cache, sealed
+from lmtui.models.light_tokenizer import LightTokenizer, same_as
+from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
+from lmtui.models.progress import Progress
+from lmtui.models.wanted import Quantize
+from tests.models import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("gguf") / "tiny-q8.gguf"
+    return tiny.write_gguf(folder, target, "Q8_0")
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    pass
+
+
+def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> Loaded:
+    return load(str(place), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
+
+
+def logprobs(engine: LocalEngine) -> torch.Tensor:
+    """[n, V]"""
+    ids = engine.encode(tiny.TEXT).ids
+    blocks = engine._forward.all_logits(ids)
+    return torch.cat(list(blocks)).log_softmax(-1)
+
+
+def test_a_quantised_file_is_packed_once(q8: Path) -> None:
+    seen: list[Progress] = []
+    first = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert (first.precision, first.number_format, first.why) == ("fast", "int8", "")
+    assert any(p.what.startswith("packing") and p.unit == "layers" for p in seen)
+    seen.clear()
+    second = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert not any(p.what.startswith("packing") for p in seen)
+    assert first.folder == second.folder
+    found = [name for _, name, _ in sealed.folders(sealed.root("packed"))]
+    assert found == ["tiny-q8.gguf"]
+    assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
+
+
+def test_it_is_the_model_of_the_exact_path(q8: Path) -> None:
+    fast, exact = LocalEngine(loaded(q8)), LocalEngine(load(str(q8), device="cpu"))
+    one, other = logprobs(fast), logprobs(exact)
+    divergence = (other.exp() * (other - one)).sum(-1)
+    assert float(divergence.mean()) < 1e-3
+    assert (one.argmax(-1) == other.argmax(-1)).float().mean() > 0.9
+    for name in ("architecture", "parameters", "vocabulary", "context", "has_template"):
+        assert getattr(fast.info, name) == getattr(exact.info, name)
+    assert fast._end_ids == exact._end_ids
+    talk = [Message("user", "the fox <|im_end|>"), Message("assistant", "ça va?")]
+    assert fast.prompt(talk) == exact.prompt(talk)
+    assert fast.encode(tiny.TEXT, bos="yes") == exact.encode(tiny.TEXT, bos="yes")
+
+
+@pytest.mark.parametrize(("quantize", "most"), [("int8", 1e-3), ("int4", 0.2)])
+def test_a_folder_is_rounded_when_it_is_asked_for(
+    folder: Path, quantize: Quantize, most: float
+) -> None:
+    fast = loaded(folder, quantize)
+    assert (fast.precision, fast.number_format) == ("fast", quantize)
+    one, other = logprobs(LocalEngine(fast)), logprobs(LocalEngine(load(str(folder))))
+    divergence = (other.exp() * (other - one)).sum(-1)
+    assert 0 < float(divergence.mean()) < most
+
+
+def test_a_changed_folder_is_another_model(tmp_path: Path) -> None:
+    place = tiny.save_llama(tmp_path / "m")
+    before = loaded(place, "int8").folder
+    config = place / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"rope_theta": 5.0}))
+    assert loaded(place, "int8").folder != before
+
+
+@pytest.mark.parametrize("damage", ["cut", "torch", "config", "header"])
+def test_a_damaged_folder_is_made_again(q8: Path, damage: str) -> None:
+    before = loaded(q8)
+    wanted = logprobs(LocalEngine(before))
+    weights, note = before.folder / "packed.safetensors", before.folder / "lmtui.json"
+    match damage:
+        case "cut":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "torch":
+            about = json.loads(note.read_text()) | {"torch": "0"}
+            note.write_text(json.dumps(about))
+        case "config":
+            file = before.folder / "config.json"
+            file.write_text("[]".ljust(file.stat().st_size))
+        case _:
+            weights.write_bytes(b"\xff" * weights.stat().st_size)
+    again = loaded(q8)
+    assert torch.equal(logprobs(LocalEngine(again)), wanted)
+    assert packed_cache.is_complete(again.folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "why"),
+    [
+        ("F32", {}, "not quantised"),
+        ("Q8_0", {"dtype": "float32"}, "float32"),
+        ("Q8_0", {"dtype": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_why_it_is_not_packed(
+    folder: Path, tmp_path: Path, kind: str, more: dict[str, str], why: str
+) -> None:
+    place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
+    found = loaded(place, **more)
+    assert not found.is_packed
+    assert why in found.why
+    assert why in LocalEngine(found).info.why
+
+
+def test_what_was_asked_for_and_can_not_be_had(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(LmtuiError, match="can't be used in int4") as caught:
+        loaded(folder, "int4", dtype="float32")
+    assert "--quantize" in caught.value.hint
+    config = folder / "config.json"
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in folder.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    about = json.loads(config.read_text()) | {"model_type": "gpt2"}
+    (other / "config.json").write_text(json.dumps(about))
+    with pytest.raises(LmtuiError, match="can't be used in int8") as caught:
+        loaded(other, "int8")
+    assert "gpt2 is not shaped like Llama" in caught.value.detail
+
+
+def test_a_full_disk_costs_a_warning(q8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 10)
+    seen: list[Progress] = []
+    found = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert not found.is_packed
+    assert "the disk is full" in found.why
+    assert any("is not packed" in p.what for p in seen if p.warning)
+    assert not list(sealed.root("packed").glob("*"))
+
+
+def test_the_next_start_needs_no_transformers(q8: Path) -> None:
+    loaded(q8)
+    code = (
+        "import sys\n"
+        "from lmtui.engine.local import LocalEngine\n"
+        "from lmtui.engine.types import Message, SamplingSettings\n"
+        f"engine = LocalEngine.open({str(q8)!r}, device='cpu', quantize='auto')\n"
+        "prompt = engine.prompt([Message('user', 'the fox')])\n"
+        "list(engine.generate(prompt, SamplingSettings(max_tokens=5)))\n"
+        "list(engine.heat('the quick fox', 0, 13))\n"
+        "engine.expect('the qui', 7)\n"
+        "assert engine.info.precision == 'fast'\n"
+        "unwanted = {'transformers', 'gguf', 'accelerate'}\n"
+        "sys.exit(' '.join(unwanted & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == ""
+
+
+def test_the_light_tokenizer_is_the_library_s(tmp_path: Path) -> None:
+    library = tiny.tokenizer()
+    library.save_pretrained(tmp_path)
+    light = LightTokenizer(tmp_path)
+    assert same_as(library, light)
+    assert light.get_vocab() == library.get_vocab()
+    assert light.chat_template == library.chat_template
+    specials = {i: t.content for i, t in library.added_tokens_decoder.items()}
+    assert {i: t.content for i, t in light.added_tokens_decoder.items()} == specials
+    read = library(tiny.TEXT, return_offsets_mapping=True, add_special_tokens=False)
+    own = light(tiny.TEXT, add_special_tokens=False)
+    assert own.input_ids == read.input_ids
+    assert own.offset_mapping == [tuple(span) for span in read.offset_mapping]
+    for token in range(len(light.get_vocab())):
+        spelled = library.convert_ids_to_tokens(token)
+        assert light.convert_ids_to_tokens(token) == spelled
+    (tmp_path / "chat_template.jinja").write_text("another")
+    assert not same_as(library, LightTokenizer(tmp_path))
+
+
+TEMPLATES = (
+    "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}"
+    "{{ bos_token }}{{ m.role }}{{ m | tojson }}{% endfor %}",
+    "{%- set ns = namespace(seen=false) -%}\n{% for m in messages %}\n"
+    "    {% generation %}{{ m['content'] }}{% endgeneration %}\n{% endfor %}\n"
+    "{% if add_generation_prompt %}{{ eos_token }}{% endif %}",
+    "{{ raise_exception('only two') }}",
+    "{% if tools %}a{% elif documents is none %}{{ strftime_now('%Y') }}{% endif %}",
+    "{% set ns = namespace(_x=1) %}",
+    "{{ messages.__class__.__mro__ }}",
+    "{% nonsense %}",
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_write_what_the_library_writes(template: str, tmp_path: Path) -> None:
+    library = tiny.tokenizer()
+    library.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(template)
+    light = LightTokenizer(tmp_path)
+    talk = [{"role": "user", "content": "ä <b>"}, {"role": "assistant", "content": "x"}]
+
+    def written(tokenizer: object, **more: str) -> str:
+        try:
+            return str(
+                tokenizer.apply_chat_template(  # type: ignore[attr-defined]
+                    talk, tokenize=False, add_generation_prompt=True, **more
+                )
+            )
+        except Exception as error:
+            return type(error).__name__
+
+    assert written(light) == written(library, chat_template=template)
