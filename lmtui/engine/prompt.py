@@ -16,8 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from lmtui.engine.types import BosRule, Encoding, Message, Prompt
 from lmtui.errors import LmtuiError
 
@@ -204,6 +202,9 @@ class PromptWriter:
         return next(known, eos)
 
     def _render(self, messages: Sequence[Message], *, open_ended: bool = True) -> str:
+        # Imported here: it takes 0.1 s, and not every text has a template.
+        from jinja2.exceptions import TemplateError
+
         turns = [{"role": m.role, "content": m.content} for m in messages]
         try:
             rendered: str = self._tokenizer.apply_chat_template(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from jinja2.exceptions import TemplateError
 
 TEMPLATE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
@@ -181,6 +180,8 @@ def _written(tokenizer: Any) -> list[str]:
     """What the chat template makes of a conversation; nothing where it refuses it."""
     if not tokenizer.chat_template:
         return []
+    from jinja2.exceptions import TemplateError
+
     try:
         return [
             tokenizer.apply_chat_template(

@@ -8,8 +8,11 @@ Knows no file and no model. N is the number of rows (outputs), K of columns (inp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Thread
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -140,18 +143,32 @@ class Rows:
     def __init__(self, weights: Tensor) -> None:
         """`weights` are float16 [N, K]; with them, rows are looked up."""
         self.weights = weights
+        self._product: Callable[[Tensor], Tensor]
         whole = weights.float()
-        packs = _has_fbgemm()
-        pack = torch.ops.quantized.linear_prepack_fp16
-        self._packed = pack(whole, None) if packs else None
-        self._whole = torch.empty(0) if packs else whole
+        if not _has_fbgemm():
+            self._product = partial(F.linear, weight=whole)
+            self._packing = None
+            return
+        # It takes 0.3 s, in which the tokenizer and the template can be read: it holds
+        # no lock of Python's, and is no work that threads of OpenMP share.
+        self._packing = Thread(target=self._pack, args=(whole,))
+        self._packing.start()
+
+    def _pack(self, whole: Tensor) -> None:
+        packed = torch.ops.quantized.linear_prepack_fp16(whole, None)
+        product = torch.ops.quantized.linear_dynamic_fp16
+        self._product = partial(_with, product, packed)
 
     def times(self, inputs: Tensor) -> Tensor:
         """The product with inputs, float32 [m, K]: float32 [m, N]."""
-        if self._packed is None:
-            return F.linear(inputs, self._whole)
-        product: Tensor = torch.ops.quantized.linear_dynamic_fp16(inputs, self._packed)
-        return product
+        if self._packing is not None:
+            self._packing.join()
+            self._packing = None
+        return self._product(inputs)
+
+
+def _with(product: Callable[..., Tensor], packed: Any, inputs: Tensor) -> Tensor:
+    return product(inputs, packed)
 
 
 def _has_fbgemm() -> bool:
