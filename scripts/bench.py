@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from bench_fast import print_fast
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
@@ -24,10 +25,11 @@ from transformers import TextIteratorStreamer
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
+from lmtui.models import fetch
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 
-PARTS = ("editor", "engine", "speculation", "chat", "training")
+PARTS = ("editor", "engine", "fast", "speculation", "chat", "training")
 """What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
@@ -277,19 +279,32 @@ def print_engine(engine: LocalEngine, loaded: Loaded, options: Namespace) -> Non
     ]
     for what, ours, peer, unit in pairs:
         row(what, compare(ours, peer, options.rounds), unit)
-    start = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi", "--max-tokens", "1"]
-    start += ["--model", options.model] if options.model else []
-    other = [sys.executable, "-c", PEER_START, str(loaded.folder), "Hi"]
-    result = compare(
-        lambda: until_first_byte(start), lambda: until_first_byte(other), options.rounds
-    )
-    row("process start → first token / transformers", result, "s")
     stop = longest_stop(engine, (0.15, 0.4, 0.9, 1.7, 3.1, 5.3))
     print(
         f"\nLongest wait for a stop while a long prompt is read: {stop * 1e3:.0f} ms."
     )
     preview = slowest_preview(engine, prompt)
     print(f"Slowest preview of a position under new settings: {preview * 1e3:.1f} ms.")
+
+
+def print_generate(fast: LocalEngine, loaded: Loaded, options: Namespace) -> None:
+    """The fast path against the library's own loop, and its start."""
+    prompt = fast.prompt([Message("user", QUESTION)])
+    greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
+    print("\n| fast path / transformers | lmtui | peer | ratio |\n|---|---|---|---|")
+    result = compare(
+        lambda: our_decode(fast, prompt, greedy),
+        lambda: library_decode(loaded, prompt, options.tokens),
+        options.rounds,
+    )
+    row("decode with all statistics / model.generate", result, "tokens/s")
+    start = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi", "--max-tokens", "1"]
+    start += ["--model", options.model] if options.model else []
+    other = [sys.executable, "-c", PEER_START, str(loaded.folder), "Hi"]
+    result = compare(
+        lambda: until_first_byte(start), lambda: until_first_byte(other), options.rounds
+    )
+    row("process start → first token", result, "s")
 
 
 def main() -> None:
@@ -300,6 +315,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument(
+        "--llama", metavar="PYTHON", help="of an environment with llama-cpp-python"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="one round, and one text in the editor"
     )
     options = parser.parse_args()
@@ -308,6 +326,7 @@ def main() -> None:
     parts = (options.only,) if options.only else PARTS
     loaded = load(options.model)
     engine = LocalEngine(loaded)
+    fast = LocalEngine(load(options.model, quantize="auto"))
     print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
     print(f"torch {torch.__version__}; {machine()}")
     if "editor" in parts:
@@ -315,8 +334,12 @@ def main() -> None:
         print_editor(options.model, rounds=options.rounds, quick=options.quick)
     if "engine" in parts:
         print_engine(engine, loaded, options)
+    if "fast" in parts:
+        file = fetch.default_file() if options.model is None else Path(options.model)
+        print_generate(fast, loaded, options)
+        print_fast(fast, engine, peer=file, options=options)
     if "speculation" in parts:
-        print_speculation(engine, options)
+        print_speculation(fast, options)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
     if "training" in parts:

@@ -121,7 +121,7 @@ class Packed:
 
     def times(self, inputs: Tensor) -> Tensor:
         """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N]."""
-        if self.dense is not None and len(inputs) > FEW:
+        if self.dense is not None and inputs.shape[0] > FEW:
             return F.linear(inputs, self.dense)
         if self.bits == 8:
             inputs = torch.cat([inputs, inputs], 1)

@@ -82,42 +82,63 @@ class Slabs:
         self._data = self._data[:, rows]
         self._rows = len(rows)
 
-    def extend(self, tokens: int) -> None:
-        """Make room for so many tokens more, which `write` fills in every layer."""
+    def opened(self, tokens: int) -> Opened:
+        """Room for so many tokens more, in every layer; `added` says that it was
+        filled."""
         need, have = self._own + tokens, self._data.shape[3]
         if need > have:
             larger = self._room(max(need, 2 * have))
             larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
             self._data = larger
+        shared = None
+        if self._before is not None:
+            shared = self._seen(self._before._data, self._shared)
+        new = self._data[:, :, :, self._own : need].unbind(0)
+        return Opened(new, self._seen(self._data, need), shared, self._own)
+
+    def _seen(self, data: Tensor, tokens: int) -> _Seen:
+        kv_heads = self._sizes.kv_heads
+        held = data[:, :, :, :tokens]
+        keys, values = held[:, :, :kv_heads].unbind(0), held[:, :, kv_heads:].unbind(0)
+        return keys, values
 
     def added(self, tokens: int) -> None:
         """So many tokens were written in every layer."""
         self._own += tokens
 
+
+_Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Keys and values [n, KV, t, d] of each layer."""
+
+
+class Opened:
+    """Slabs while tokens are added; all views on them are made once for a pass."""
+
+    def __init__(
+        self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, held: int
+    ) -> None:
+        self._new = new
+        self._keys, self._values = own
+        self._shared = shared
+        self._held = held
+
     def write(self, layer: int, keys_values: Tensor) -> None:
-        """Put the keys and values [n, 2·KV, t, d] of new tokens behind those held."""
-        tokens = keys_values.shape[2]
-        self._data[layer, :, :, self._own : self._own + tokens] = keys_values
+        """Put down the keys and values [n, 2·KV, t, d] of the new tokens."""
+        self._new[layer].copy_(keys_values)
 
     def attend(self, layer: int, queries: Tensor, mask: Tensor | None) -> Tensor:
-        """What queries [n, H, t, d] of tokens just written find in a layer: [n, H, t,
-        d]. Each sees what was held before and, of the new ones, itself and those before
-        it; or those that `mask`, [t, t], gives a 0 and not -inf."""
-        tokens = queries.shape[2]
-        keys, values = own = self._parts(self._data[layer], self._own + tokens)
-        if self._before is None:
+        """What queries [n, H, t, d] of the new tokens find in a layer: [n, H, t, d].
+        Each sees what was held before and, of the new ones, itself and those before it;
+        or those that `mask`, [t, t], gives a 0 and not -inf."""
+        keys, values = self._keys[layer], self._values[layer]
+        if self._shared is None:
             return _plain(queries, keys, values, mask)
-        shared = self._parts(self._before._data[layer], self._shared)
-        if self._rows == 1:
-            keys, values = (
-                torch.cat(pair, 2) for pair in zip(shared, own, strict=True)
-            )
+        far = self._shared[0][layer], self._shared[1][layer]
+        if queries.shape[0] == 1:
+            keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
             return _plain(queries, keys, values, mask)
-        return _over_both(queries, shared, own, _causal(mask, self._own, tokens))
-
-    def _parts(self, data: Tensor, tokens: int) -> Sequence[Tensor]:
-        """Keys and values of the first tokens, of data [n, 2·KV, …, d]."""
-        return torch.split(data[:, :, :tokens], self._sizes.kv_heads, 1)
+        near = _causal(mask, self._held, queries.shape[2])
+        return _over_both(queries, far, (keys, values), near)
 
 
 def _plain(
@@ -125,7 +146,7 @@ def _plain(
 ) -> Tensor:
     """Attention of queries [n, H, t, d], the last t of whose keys [n, KV, …, d] are
     their own, under a mask [t, t] of those."""
-    heads, tokens = queries.shape[1:3]
+    rows, heads, tokens, head = queries.shape
     kv_heads, held = keys.shape[1], keys.shape[2] - tokens
     if mask is None and tokens > 1 and held == 0:
         return F.scaled_dot_product_attention(
@@ -135,12 +156,12 @@ def _plain(
     share = heads // kv_heads
     whole = _causal(mask, held, tokens)
     found = F.scaled_dot_product_attention(
-        queries.reshape(len(queries), kv_heads, share * tokens, -1),
+        queries.reshape(rows, kv_heads, share * tokens, head),
         keys,
         values,
         attn_mask=None if whole is None else whole.repeat(share, 1),
     )
-    return found.view(queries.shape)
+    return found.view(rows, heads, tokens, head)
 
 
 def _causal(mask: Tensor | None, held: int, tokens: int) -> Tensor | None:

@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.fast.slabs import Sizes, Slabs
-from lmtui.models.lean import Layer, LeanWeights
+from lmtui.models.lean import Layer, LeanWeights, Shape
 from lmtui.models.packing import Packed
+
+_HALF = torch.bfloat16
 
 
 class Steps:
@@ -60,52 +62,21 @@ class Steps:
         turns = self._turned(held.length, tokens, depths)
         if rows > 1 and tokens > 1:
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
-        # A column more, whose square is what a norm adds to be never 0.
-        wide = torch.empty(rows * tokens, self._shape.width + 1)
-        wide[:, -1] = math.sqrt(self._shape.epsilon * self._shape.width)
-        state = wide[:, :-1]
-        state.copy_(self._weights.embedding[ids.flatten()])
-        held.extend(tokens)
+        run = _Run(self._shape, rows, tokens)
+        state = run.begin(self._weights.embedding[ids.flatten()])
+        opened = held.opened(tokens)
         for index, layer in enumerate(self._weights.layers):
             between()
-            heads = self._heads(index, layer, wide, turns)
-            # [n, H + 2·KV, t, d]
-            parts = heads.view(rows, tokens, *heads.shape[1:]).transpose(1, 2)
-            held.write(index, parts[:, self._shape.heads :])
-            found = held.attend(index, parts[:, : self._shape.heads], mask)
-            state += _times(layer.out, found.transpose(1, 2).flatten(0, 1).flatten(1))
-            state += self._fed(index, layer, wide)
+            attention_norm, feed_norm = self._norms[index]
+            run.attend_with(_times(layer.qkv, run.scaled(attention_norm)), layer, turns)
+            opened.write(index, run.keys_values)
+            found = opened.attend(index, run.queries, mask)
+            state += _times(layer.out, found.transpose(1, 2).reshape(run.m, -1))
+            gate, up = _times(layer.gate_up, run.normed(feed_norm)).chunk(2, 1)
+            state += _times(layer.down, F.silu(gate).mul_(up))
         held.added(tokens)
-        if keep is not None:
-            wide = wide[keep]
-        return wide[:, :-1] * self._last_norm / _norm(wide)
-
-    def _heads(self, index: int, layer: Layer, wide: Tensor, turns: Tensor) -> Tensor:
-        """Queries, keys and values of the tokens: [m, H + 2·KV, d]."""
-        shape = self._shape
-        product = _times(layer.qkv, wide[:, :-1] * self._norms[index][0])
-        qkv = product / _norm(wide)  # float32 [m, (H + 2·KV)·d]
-        if layer.bias is not None:
-            qkv += layer.bias
-        heads = qkv.view(len(qkv), -1, shape.head)
-        turned = heads[:, : shape.heads + shape.kv_heads]
-        if layer.q_norm is not None and layer.k_norm is not None:
-            self._normed(turned[:, : shape.heads], layer.q_norm)
-            self._normed(turned[:, shape.heads :], layer.k_norm)
-        pairs = turned.view(*turned.shape[:2], -1, 2)
-        torch.view_as_complex(pairs).mul_(turns)
-        return heads
-
-    def _normed(self, heads: Tensor, weight: Tensor) -> None:
-        """Normalise each head by itself, in place."""
-        square = heads.square().mean(-1, keepdim=True)
-        heads.mul_((square + self._shape.epsilon).rsqrt_()).mul_(weight)
-
-    def _fed(self, index: int, layer: Layer, wide: Tensor) -> Tensor:
-        """What the second half of a layer adds to the state: [m, D]."""
-        normed = (wide[:, :-1] * self._norms[index][1]).div_(_norm(wide))
-        gate, up = _times(layer.gate_up, normed).chunk(2, 1)
-        return _times(layer.down, F.silu(gate).mul_(up))
+        states = state / run.norm() * self._last_norm
+        return states if keep is None else states[keep]
 
     def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """The turns of some places: complex64 [t, 1, d/2]."""
@@ -119,11 +90,65 @@ class Steps:
         return self._turns[start:end].unsqueeze(1)
 
 
+class _Run:
+    """m tokens on their way through the layers: their state, and room for what each
+    layer makes of it, with all views on that, since each of them takes as long as a
+    small product."""
+
+    def __init__(self, shape: Shape, rows: int, tokens: int) -> None:
+        self.m = m = rows * tokens
+        self._epsilon = shape.epsilon
+        # A column more, whose square is what a norm adds to be never 0.
+        self._wide = torch.empty(m, shape.width + 1)
+        self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
+        self._state = self._wide[:, :-1]
+        self._half = torch.empty(m, shape.width, dtype=_HALF)
+        self._float = torch.empty(m, shape.width)
+        heads = torch.empty(m, shape.heads + 2 * shape.kv_heads, shape.head)
+        self._qkv = heads.flatten(1)
+        self._q = heads[:, : shape.heads]
+        self._k = heads[:, shape.heads : shape.heads + shape.kv_heads]
+        turned = heads[:, : shape.heads + shape.kv_heads]
+        self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
+        parted = heads.view(rows, tokens, -1, shape.head).transpose(1, 2)
+        self.queries = parted[:, : shape.heads]
+        """[n, H, t, d], of the layer that `attend_with` was called for last."""
+        self.keys_values = parted[:, shape.heads :]
+        """[n, 2·KV, t, d], likewise."""
+
+    def begin(self, embedded: Tensor) -> Tensor:
+        """The state, float32 [m, D], which the layers add to in place."""
+        return self._state.copy_(embedded)
+
+    def norm(self) -> Tensor:
+        """What an RMSNorm divides the state by, times √D: float32 [m, 1]."""
+        norms: Tensor = torch.linalg.vector_norm(self._wide, dim=-1, keepdim=True)
+        return norms
+
+    def scaled(self, weight: Tensor) -> Tensor:
+        """The state times the weight of a norm, not divided yet: [m, D]."""
+        return torch.mul(self._state, weight, out=self._half)
+
+    def normed(self, weight: Tensor) -> Tensor:
+        """The state after a norm: [m, D]."""
+        torch.div(self._state, self.norm(), out=self._float)
+        return torch.mul(self._float, weight, out=self._half)
+
+    def attend_with(self, product: Tensor, layer: Layer, turns: Tensor) -> None:
+        """Make queries, keys and values of a product of the scaled state."""
+        torch.div(product, self.norm(), out=self._qkv)
+        if layer.bias is not None:
+            self._qkv += layer.bias
+        if layer.q_norm is not None and layer.k_norm is not None:
+            self._normed(self._q, layer.q_norm)
+            self._normed(self._k, layer.k_norm)
+        self._pairs.mul_(turns)
+
+    def _normed(self, heads: Tensor, weight: Tensor) -> None:
+        """Normalise each head by itself, in place."""
+        square = heads.square().mean(-1, keepdim=True)
+        heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
+
+
 def _times(weights: Packed, inputs: Tensor) -> Tensor:
-    return weights.times(inputs.bfloat16())
-
-
-def _norm(wide: Tensor) -> Tensor:
-    """[m, 1]."""
-    norms: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return norms
+    return weights.times(inputs.to(_HALF))

@@ -1,0 +1,198 @@
+"""The fast path against llama.cpp and plain transformers, and its distance from exact.
+
+llama.cpp runs in a process and an environment of its own, with the same file and as
+many threads; of its two kinds of attention the better one counts, context by context.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import torch
+from bench_tools import compare, row
+
+from lmtui.engine import sampling
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.positions import Context, Positions, distribution
+from lmtui.engine.speculation import Guesser
+from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.models import fetch
+
+CONTEXTS = (32, 512, 2048)
+_ROOT = Path(__file__).parent.parent
+_PACKAGE = "llama-cpp-python"
+
+
+class Llama:
+    """The peer, which is asked and answers with seconds."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, *question: object) -> float:
+        """Seconds."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def flash(self, kind: str, *given: object) -> bool:
+        """Which kind of attention is the better one for a question."""
+        return self.ask(kind, True, *given) < self.ask(kind, False, *given)
+
+
+@contextmanager
+def llama(python: str | None, file: Path) -> Iterator[Llama]:
+    """The peer; its environment is made first where none is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        if python is None:
+            print(f"installing {_PACKAGE}, which takes minutes …", file=sys.stderr)
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            python = f"{folder}/bin/python"
+            install = [python, "-m", "pip", "install", "--quiet", _PACKAGE]
+            subprocess.run(install, check=True)
+        script = str(Path(__file__).with_name("bench_llama.py"))
+        with subprocess.Popen(
+            [python, script, str(file), str(torch.get_num_threads())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield Llama(process)
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def our_decode(engine: LocalEngine, context: int, tokens: int) -> float:
+    """Tokens a second with every statistic, after so many of context; no guesses."""
+    ids = tuple(100 + (7 * i * i + i) % 20_000 for i in range(context))
+    engine._cache.read(ids)
+    settings = SamplingSettings(temperature=0, max_tokens=tokens)
+    start = time.perf_counter()
+    steps = sum(isinstance(s, Step) for s in engine.generate(Prompt(ids, ""), settings))
+    return steps / (time.perf_counter() - start)
+
+
+def our_prefill(engine: LocalEngine, tokens: int) -> float:
+    """Tokens of a prompt a second."""
+    engine._cache.reset()
+    start = time.perf_counter()
+    engine._cache.read([100 + (7 * i * i + i) % 20_000 for i in range(tokens)])
+    return tokens / (time.perf_counter() - start)
+
+
+def analysis(engine: LocalEngine) -> float:
+    """Seconds for all that a panel shows of a token, and for drawing it."""
+    logits = engine._forward.logits([1, 2, 3])[0]
+    positions, random = Positions(lambda context: logits), torch.Generator()
+    times = []
+    for _ in range(200):
+        start = time.perf_counter()
+        position = positions.add(logits, Context((1,), 1))
+        kept = position.kept(SamplingSettings())
+        token, _ = sampling.draw(kept, random)
+        float(position.logprobs[token])
+        position.rank_of(token)
+        distribution(position, kept, engine._vocabulary)
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def first_start(model: str | None) -> float:
+    """Seconds from the start of a process to its first token, with nothing kept."""
+    with tempfile.TemporaryDirectory() as home:
+        source = fetch.default_file() if model is None else Path(model)
+        command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
+        start = time.perf_counter()
+        with subprocess.Popen(
+            [*command, "--model", str(source), "--max-tokens", "1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"LMTUI_HOME": home, "PATH": "/usr/bin:/bin"},
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.read(1)
+            taken = time.perf_counter() - start
+            process.stdout.read()
+    return taken
+
+
+def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:
+    """How far the fast path is from the exact one, on two real texts."""
+    print(
+        f"\n| {tokens:,} tokens, fast / exact | mean KL, nats | same top token "
+        "| mean and largest difference of a token's logprob |\n|---|---|---|---|"
+    )
+    for file in (_ROOT / "README.md", Path(textwrap.__file__)):
+        ids = exact.encode(file.read_text(encoding="utf-8")).ids[:tokens]
+        divergence, same, off = [], [], []
+        for start in range(0, len(ids), 2_000):
+            part = ids[start : start + 2_000]
+            targets = torch.tensor(part[1:]).unsqueeze(1)
+            both = (
+                torch.cat(list(engine._forward.all_logits(part))).log_softmax(-1)
+                for engine in (exact, fast)
+            )
+            wanted, found = both
+            divergence.append((wanted.exp() * (wanted - found)).sum(-1))
+            same.append((wanted.argmax(-1) == found.argmax(-1)).float())
+            difference = wanted[:-1].gather(1, targets) - found[:-1].gather(1, targets)
+            off.append(difference.abs())
+        print(
+            f"| {file.name} | {float(torch.cat(divergence).mean()):.1e} "
+            f"| {float(torch.cat(same).mean()):.1%} | {float(torch.cat(off).mean()):.3f}"
+            f", {float(torch.cat(off).max()):.2f} |"
+        )
+
+
+def print_fast(
+    fast: LocalEngine, exact: LocalEngine, *, peer: Path, options: object
+) -> None:
+    """All tables of the fast path."""
+    rounds, tokens = options.rounds, options.tokens  # type: ignore[attr-defined]
+    guess = Guesser.guess
+    Guesser.guess = lambda self, most: ()  # type: ignore[method-assign]
+    try:
+        with llama(options.llama, peer) as other:  # type: ignore[attr-defined]
+            _print_pairs(fast, other, rounds, tokens)
+    finally:
+        Guesser.guess = guess  # type: ignore[method-assign]
+    print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
+    start = first_start(options.model)  # type: ignore[attr-defined]
+    print(f"Process start → first token, with nothing kept: {start:.1f} s.")
+    print_fidelity(fast, exact)
+
+
+def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
+    print("\n| fast path / llama.cpp | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
+    for context in CONTEXTS:
+        flash = other.flash("decode", context, tokens, 0)
+        result = compare(
+            lambda n=context: our_decode(fast, n, tokens),
+            lambda n=context, f=flash: 1 / other.ask("decode", f, n, tokens, 0),
+            rounds,
+        )
+        row(f"decode with all statistics, context {context:,}", result, "tokens/s")
+    result = compare(
+        lambda: our_decode(fast, 512, tokens),
+        lambda: 1 / other.ask("decode", True, 512, tokens, 20),
+        rounds,
+    )
+    row("the same, context 512 / with logprobs=20", result, "tokens/s")
+    for count in (512, 2048):
+        flash = other.flash("prefill", count)
+        result = compare(
+            lambda n=count: our_prefill(fast, n),
+            lambda n=count, f=flash: n / other.ask("prefill", f, n),
+            rounds,
+        )
+        row(f"a prompt of {count:,} tokens", result, "tokens/s")
