@@ -307,8 +307,11 @@ def main() -> None:
         def load(on_progress: Any) -> Any:
             from lmtui.engine.local import LocalEngine
 
-            engines.append(LocalEngine.open(model or None, on_progress=on_progress))
-            return engines[-1]
+            engine = LocalEngine.open(
+                model or None, quantize="auto", on_progress=on_progress
+            )
+            engines.append(engine)
+            return engine
 
         return load
 

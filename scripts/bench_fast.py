@@ -147,11 +147,10 @@ def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -
             same.append((wanted.argmax(-1) == found.argmax(-1)).float())
             difference = wanted[:-1].gather(1, targets) - found[:-1].gather(1, targets)
             off.append(difference.abs())
-        print(
-            f"| {file.name} | {float(torch.cat(divergence).mean()):.1e} "
-            f"| {float(torch.cat(same).mean()):.1%} | {float(torch.cat(off).mean()):.3f}"
-            f", {float(torch.cat(off).max()):.2f} |"
-        )
+        figures = [torch.cat(each) for each in (divergence, same, off)]
+        kl, alike, mean = (float(each.mean()) for each in figures)
+        print(f"| {file.name} | {kl:.1e} | {alike:.1%} | {mean:.3f}", end="")
+        print(f", {float(figures[2].max()):.2f} |")
 
 
 def print_fast(

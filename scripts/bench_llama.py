@@ -2,8 +2,8 @@
 
 Runs in an environment of its own, which has llama-cpp-python and not this program:
 `bench_llama.py MODEL THREADS`. A question is a JSON list: `["decode", flash, context,
-tokens, logprobs]` or `["prefill", flash, tokens]`; the answer is one number, the seconds
-for one token, or for all of a prompt.
+tokens, logprobs]` or `["prefill", flash, tokens]`; the answer is one number, the
+seconds for one token, or for all of a prompt.
 """
 
 from __future__ import annotations

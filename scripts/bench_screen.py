@@ -211,7 +211,9 @@ def main() -> None:
         def load(on_progress: Any) -> Any:
             from lmtui.engine.local import LocalEngine
 
-            return LocalEngine.open(model or None, on_progress=on_progress)
+            return LocalEngine.open(
+                model or None, quantize="auto", on_progress=on_progress
+            )
 
         return load
 

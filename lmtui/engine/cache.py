@@ -118,8 +118,8 @@ class PrefixCache:
         return self._held.row_bytes
 
     @property
-    def guesses(self) -> Guesses:
-        """What it costs to run guesses with a token."""
+    def guesses(self) -> Sequence[Guesses]:
+        """The guesses that pay, the ones to be tried first before others."""
         return self._forward.guesses
 
     def common(self, ids: Sequence[int]) -> int:

@@ -32,12 +32,15 @@ class Reuse(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What it costs to run tokens that are only guessed along with the next one."""
+    """How much is guessed where so many last tokens were seen before, and what it costs
+    to run the guess along with the next token."""
 
+    same: int
+    """Last tokens that have to be the same."""
     most: int
-    """Tokens of a guess that pay."""
+    """Tokens of such a guess."""
     cost: float
-    """Passes over one token that such a guess costs, whatever comes of it."""
+    """Passes over one token that it costs, whatever comes of it."""
 
 
 class Held(Protocol):
@@ -74,8 +77,8 @@ class Passes(Protocol[H]):
         """Most prompt tokens for one pass."""
 
     @property
-    def guesses(self) -> Guesses:
-        """Whether it pays to run guesses with a token."""
+    def guesses(self) -> Sequence[Guesses]:
+        """The guesses that pay, the ones to be tried first before others."""
 
     @property
     def reuse(self) -> Reuse:

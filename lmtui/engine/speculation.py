@@ -21,7 +21,6 @@ from lmtui.engine.forward import Guesses
 from lmtui.engine.port import Stop
 
 _LOOKS_BACK = 2048  # tokens of what is gone on from that a guess is looked for in
-_SIZES = (4, 3)  # tokens that have to be the same; the longer ones are tried first
 _FORGETS = 0.8  # how much of what earlier guesses won still counts at the next one
 _PAUSE, _LONGEST = 8, 256  # tokens without a guess after one too many; it doubles
 
@@ -29,9 +28,12 @@ _PAUSE, _LONGEST = 8, 256  # tokens without a guess after one too many; it doubl
 class Guesser:
     """Guesses at how one text goes on."""
 
-    def __init__(self, worth: Guesses, *texts: Iterable[int]) -> None:
-        """`texts` are what may be repeated; the last one is the one that grows."""
-        self._worth = worth
+    def __init__(self, kinds: Sequence[Guesses], *texts: Iterable[int]) -> None:
+        """`kinds` are what may be guessed, `texts` what may be repeated; the last one
+        is the one that grows."""
+        self._kinds = kinds
+        self._cost = 0.0
+        """Of the last guess."""
         self._ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
         """Where the token stands that last came after some tokens."""
@@ -44,9 +46,9 @@ class Guesser:
     def add(self, token: int) -> None:
         """The text has one more token."""
         place = len(self._ids)
-        for size in _SIZES:
-            if place >= size:
-                self._after[tuple(self._ids[place - size :])] = place
+        for kind in self._kinds:
+            if place >= kind.same:
+                self._after[tuple(self._ids[place - kind.same :])] = place
         self._ids.append(token)
 
     def guess(self, most: int) -> Sequence[int]:
@@ -55,16 +57,17 @@ class Guesser:
         if self._left > 0:
             self._left -= 1
             return ()
-        for size in _SIZES:
-            place = self._after.get(tuple(self._ids[-size:]))
+        for kind in self._kinds:
+            place = self._after.get(tuple(self._ids[-kind.same :]))
             if place is not None:
+                self._cost = kind.cost
                 again = self._ids[place:]  # and then that again, and so on
-                return list(islice(cycle(again), max(0, min(most, self._worth.most))))
+                return list(islice(cycle(again), max(0, min(most, kind.most))))
         return ()
 
     def learn(self, right: int) -> None:
         """So many tokens of the last guess were right."""
-        self._won = _FORGETS * self._won + right - self._worth.cost
+        self._won = _FORGETS * self._won + right - self._cost
         if self._won >= 0:
             self._pause = _PAUSE
         else:

@@ -19,8 +19,8 @@ from tests.engine.test_cache import counted
 
 TEXT = "the cat sat on the mat and the dog sat on the log\nthe cat sat on the mat and"
 SEEDS = 200
-WORTH = LibraryForward.guesses
-MOST = WORTH.most
+KINDS = LibraryForward.guesses
+MOST = KINDS[0].most
 
 
 def made(
@@ -128,9 +128,9 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
     seen: list[Any] = []
     init = Guesser.__init__
 
-    def note(self: Guesser, worth: Guesses, *texts: Any) -> None:
+    def note(self: Guesser, kinds: Sequence[Guesses], *texts: Any) -> None:
         seen.extend(list(text) for text in texts)
-        init(self, worth, *texts)
+        init(self, kinds, *texts)
 
     monkeypatch.setattr(Guesser, "__init__", note)
     engine = tiny.engine(context=256)
@@ -147,10 +147,10 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
 
 @given(st.lists(st.integers(0, 1), max_size=40))
 def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
-    guesser = Guesser(WORTH, ids)
+    guesser = Guesser(KINDS, ids)
     guess = list(guesser.guess(MOST))
     assert len(guess) <= MOST
-    for size in (4, 3):
+    for size in (8, 4, 3):
         tail = ids[-size:]
         places = [
             n for n in range(size, len(ids)) if ids[n - size : n] == tail
@@ -165,7 +165,7 @@ def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
 def test_guesses_that_are_wrong_become_rare_and_right_ones_do_not() -> None:
     circle = [1, 2, 3, 4, 5] * 200
     for right, most in ((0, 8), (MOST, 1000)):
-        guesser = Guesser(WORTH, circle[:10])
+        guesser = Guesser(KINDS, circle[:10])
         guesses = 0
         for token in circle[10:900]:
             if guesser.guess(MOST):
