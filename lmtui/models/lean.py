@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lmtui.models.facts import Facts
+from lmtui.models.lean_names import Naming
 from lmtui.models.packing import GROUP, ROWS, Groups, Packed, Rows, stacked
 
 FAMILIES = {
@@ -175,67 +176,13 @@ def _qkv_rows(shape: Shape) -> int:
     return (shape.heads + 2 * shape.kv_heads) * shape.head
 
 
-_GGUF = {
-    "embedding": "token_embd.weight",
-    "norm": "output_norm.weight",
-    "head": "output.weight",
-    "layer": "blk.{}.",
-    "attention_norm": "attn_norm.weight",
-    "feed_norm": "ffn_norm.weight",
-    "q": "attn_q",
-    "k": "attn_k",
-    "v": "attn_v",
-    "out": "attn_output",
-    "q_norm": "attn_q_norm.weight",
-    "k_norm": "attn_k_norm.weight",
-    "gate": "ffn_gate",
-    "up": "ffn_up",
-    "down": "ffn_down",
-}
-_LIBRARY = {
-    "embedding": "model.embed_tokens.weight",
-    "norm": "model.norm.weight",
-    "head": "lm_head.weight",
-    "layer": "model.layers.{}.",
-    "attention_norm": "input_layernorm.weight",
-    "feed_norm": "post_attention_layernorm.weight",
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "out": "self_attn.o_proj",
-    "q_norm": "self_attn.q_norm.weight",
-    "k_norm": "self_attn.k_norm.weight",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """How a source calls its tensors, and in which order it has the numbers of a head
-    that are turned together: side by side, or half a head apart."""
-
-    names: Mapping[str, str]
-    apart: bool
-
-    @classmethod
-    def gguf(cls, architecture: str) -> Naming:
-        """Of a GGUF file."""
-        return cls(_GGUF, apart=architecture != "llama")
-
-    @classmethod
-    def library(cls) -> Naming:
-        """Of a model in the format of transformers."""
-        return cls(_LIBRARY, apart=True)
-
-
 @dataclass(frozen=True)
 class Reading:
     """What `read_weights` needs besides the shape."""
 
     source: Source
     naming: Naming
+    vocabulary: int
     frequencies: Tensor
     bits: int
     """At most so many."""
@@ -250,11 +197,14 @@ def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
 
     Raises:
         KeyError: a tensor is missing.
+        ValueError: one has another shape, or is not known in models of this shape.
     """
     source, names = reading.source, reading.naming.names
-    embedding = source.floats(names["embedding"]).half()
-    tied = names["head"] not in source
-    rows = embedding if tied else source.floats(names["head"]).half()
+    vocabulary, width = reading.vocabulary, shape.width
+    embedding = _of_shape(source.floats(names["embedding"]), vocabulary, width).half()
+    rows = embedding
+    if names["head"] in source:
+        rows = _of_shape(source.floats(names["head"]), vocabulary, width).half()
     layers = []
     for index in range(shape.layers):
         reading.on_layer(index)
@@ -262,11 +212,26 @@ def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
     return LeanWeights(
         shape=shape,
         layers=tuple(layers),
-        norm=source.floats(names["norm"]),
+        norm=_of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
         head=Rows(rows),
         frequencies=reading.frequencies,
     )
+
+
+def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
+    """Where each row of so many heads is in a source that has the numbers that are
+    turned together side by side, or half a head apart: int64 [heads · head]."""
+    order = torch.arange(heads * head).view(heads, head)
+    if apart:
+        order = order.view(-1, 2, head // 2).transpose(1, 2)
+    return order.flatten()
+
+
+def _of_shape(tensor: Tensor, *shape: int) -> Tensor:
+    if tensor.shape != shape:
+        raise ValueError(f"a tensor of {tuple(tensor.shape)} should be of {shape}")
+    return tensor
 
 
 class _LayerReader:
@@ -279,17 +244,18 @@ class _LayerReader:
         self._before = self._names["layer"].format(index)
 
     def layer(self) -> Layer:
-        shape = self._shape
-        q, k, v = (self._groups(name) for name in "qkv")
-        q = q.rows(self._order(shape.heads))
-        k = k.rows(self._order(shape.kv_heads))
+        shape, width, groups = self._shape, self._shape.width, self._groups
+        heads, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+        q = groups("q", heads, width).rows(self._order(shape.heads))
+        k = groups("k", keys, width).rows(self._order(shape.kv_heads))
+        gate, up = (groups(name, shape.feed, width) for name in ("gate", "up"))
         return Layer(
-            attention_norm=self._floats(self._names["attention_norm"]),
-            feed_norm=self._floats(self._names["feed_norm"]),
-            qkv=self._packed(q, k, v),
-            out=self._packed(self._groups("out")),
-            gate_up=self._packed(self._groups("gate"), self._groups("up")),
-            down=self._packed(self._groups("down")),
+            attention_norm=self._vector("attention_norm"),
+            feed_norm=self._vector("feed_norm"),
+            qkv=self._packed(q, k, groups("v", keys, width)),
+            out=self._packed(groups("out", width, heads)),
+            gate_up=self._packed(gate, up),
+            down=self._packed(groups("down", width, shape.feed)),
             bias=self._bias(),
             q_norm=self._head_norm("q_norm"),
             k_norm=self._head_norm("k_norm"),
@@ -298,22 +264,23 @@ class _LayerReader:
     def _floats(self, name: str) -> Tensor:
         return self._reading.source.floats(self._before + name)
 
-    def _groups(self, name: str) -> Groups:
-        groups = self._reading.source.groups(
-            f"{self._before}{self._names[name]}.weight"
-        )
-        return groups.rounded(self._reading.bits)
+    def _vector(self, name: str) -> Tensor:
+        return _of_shape(self._floats(self._names[name]), self._shape.width)
+
+    def _groups(self, name: str, rows: int, columns: int) -> Groups:
+        whole, source = f"{self._before}{self._names[name]}", self._reading.source
+        if name not in "qkv" and f"{whole}.bias" in source:
+            raise ValueError(f"{whole} has a bias")
+        groups = source.groups(f"{whole}.weight").rounded(self._reading.bits)
+        _of_shape(groups.q, rows, columns)
+        return groups
 
     def _packed(self, *parts: Groups) -> Packed:
         return Packed.of(stacked(parts), dense=self._reading.dense)
 
     def _order(self, heads: int) -> Tensor:
-        """Where each row of so many heads is in the source."""
-        head = self._shape.head
-        order = torch.arange(heads * head).view(heads, head)
-        if self._reading.naming.apart:
-            order = order.view(-1, 2, head // 2).transpose(1, 2)
-        return order.flatten()
+        apart = self._reading.naming.apart
+        return order_of(heads, self._shape.head, apart=apart)
 
     def _bias(self) -> Tensor | None:
         names = [f"{self._names[name]}.bias" for name in "qkv"]

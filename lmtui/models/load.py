@@ -71,10 +71,16 @@ def load(
         found = source.resolve(spec)
         return _load(found.name, locate(found, on_progress), how)
     fitted = adapters.find(adapter)
-    how = _unpacked(how)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, how)
+    if base.is_packed:
+        from lmtui.models.packed import with_adapter
+
+        beside = with_adapter(base, fitted, how)
+        if isinstance(beside, Loaded):
+            return beside
+        base = replace(_load_base(fitted, spec, _unpacked(how)), why=beside)
     # Imported here: it needs torch, and most errors come before.
     from lmtui.models import adapt
 
@@ -86,13 +92,7 @@ def load(
 
 
 def _unpacked(how: How) -> How:
-    if how.quantize in ("auto", "none"):
-        return replace(how, quantize="none")
-    raise LmtuiError(
-        f"an adapter can't be used in {how.quantize}",
-        "",
-        "Leave --quantize out, or the adapter.",
-    )
+    return replace(how, quantize="none")
 
 
 def load_base(

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import disk, fit, gguf_cache, hardware, lean, packed_cache
+from lmtui.models.adapters import Adapter
 from lmtui.models.digests import file_digest
 from lmtui.models.facts import facts_in
 from lmtui.models.folder import ModelFolder, read_folder
@@ -28,7 +30,9 @@ from lmtui.models.foreign import explained
 from lmtui.models.gguf_alone import alone
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
 from lmtui.models.gguf_tensors import GgufTensors
-from lmtui.models.lean import LeanModel, Naming, Reading
+from lmtui.models.lean import LeanModel, Reading
+from lmtui.models.lean_adapter import Unusual, put_beside
+from lmtui.models.lean_names import Naming
 from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.loaded import How, Loaded
 from lmtui.models.packing import Groups, quantise
@@ -62,13 +66,31 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | str:
             raise Unsuitable(f"its weights are to be {how.dtype}")
         return _load(name, place, how.quantize, how.on_progress)
     except Unsuitable as error:
-        if how.quantize == "auto":
-            return str(error)
-        raise LmtuiError(
-            f"this model can't be used in {how.quantize}",
-            f"{name}: {error}",
-            "Leave --quantize out, or use another model.",
-        ) from error
+        return _refused(name, str(error), how)
+
+
+def with_adapter(base: Loaded, adapter: Adapter, how: How) -> Loaded | str:
+    """A packed model with an adapter beside its weights, or why it can't be there.
+
+    Raises:
+        LmtuiError: its configuration is damaged; or few bits were asked for.
+    """
+    try:
+        weights = put_beside(base.model.weights, adapter)
+    except Unusual as error:
+        return _refused(adapter.name, str(error), how)
+    model = LeanModel(weights, base.model.facts)
+    return replace(base, model=model, adapter=adapter.name)
+
+
+def _refused(name: str, why: str, how: How) -> str:
+    if how.quantize == "auto":
+        return why
+    raise LmtuiError(
+        f"this model can't be used in {how.quantize}",
+        f"{name}: {why}",
+        "Leave --quantize out, or use another model.",
+    )
 
 
 def _load(
@@ -237,7 +259,9 @@ class _Packing:
         def on_layer(index: int) -> None:
             self._on_progress(Progress(what, index, shape.layers, unit="layers"))
 
-        reading = Reading(source, naming, frequencies, self._bits, dense, on_layer)
+        reading = Reading(
+            source, naming, config.vocab_size, frequencies, self._bits, dense, on_layer
+        )
         with explained(str(looked.path)):
             return lean.read_weights(shape, reading)
 

@@ -92,6 +92,20 @@ def _widened(part: Groups) -> Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A matrix of low rank r, in two: B A."""
+
+    first: Tensor
+    """A, float32 [r, K]."""
+    second: Tensor
+    """B, float32 [N, r]."""
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """The product with inputs, float32 [m, K]: float32 [m, N]."""
+        return F.linear(F.linear(inputs, self.first), self.second)
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """A matrix that can be multiplied with."""
 
@@ -103,6 +117,8 @@ class Packed:
     bits: int
     dense: Tensor | None = None
     """bfloat16 [N, K]: the same again, where that is the faster way for many inputs."""
+    beside: Beside | None = None
+    """What is added to each product."""
 
     @classmethod
     def of(cls, groups: Groups, *, dense: bool) -> Packed:
@@ -120,7 +136,14 @@ class Packed:
         return cls(weights, scales.bfloat16().contiguous(), groups.bits, whole)
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N]."""
+        """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32 where
+        something is added."""
+        product = self._times(inputs)
+        if self.beside is None:
+            return product
+        return self.beside.times(inputs.float()).add_(product)
+
+    def _times(self, inputs: Tensor) -> Tensor:
         if self.dense is not None and inputs.shape[0] > FEW:
             return F.linear(inputs, self.dense)
         if self.bits == 8:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import struct
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf_header import read_gguf_header
+from lmtui.models.gguf_tensors import GgufTensors
 from tests.models import tiny
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -147,3 +151,37 @@ def test_damage_gives_an_error_or_a_header(data, llama_gguf: Path, tmp_path: Pat
 @given(body=st.binary(max_size=400), tensors=st.integers(0, 3), pairs=st.integers(0, 3))
 def test_noise_gives_an_error_or_a_header(body, tensors, pairs, tmp_path: Path):
     header_or_error(tmp_path / "f", gguf(body, tensors, pairs))
+
+
+def test_mutated_headers_are_refused_or_read(
+    llama_folder: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    whole = tiny.write_gguf(llama_folder, tmp_path / "whole", "Q8_0").read_bytes()
+    end = read_gguf_header(tmp_path / "whole").tensors[0].offset
+    chance = random.Random(1)
+    outcomes: Counter[str] = Counter()
+    tracemalloc.start()
+    for _ in range(10_000 if pytestconfig.getoption("--full") else 500):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(4, end - 8)
+            value = chance.choice([0, 1, 255, 2**31, 2**63, 2**64 - 1, at, len(whole)])
+            size = chance.choice([1, 4, 8])
+            data[at : at + size] = (value % 256**size).to_bytes(size, "little")
+        file = tmp_path / "mutated"
+        file.write_bytes(data)
+        try:
+            header = read_gguf_header(file)
+        except LmtuiError as error:
+            assert error.hint
+            outcomes["refused"] += 1
+            continue
+        outcomes["read"] += 1
+        tensors = GgufTensors(header)
+        for tensor in filter(lambda t: t.bytes, header.tensors[:4]):
+            rows = tensors.floats(tensor.name)
+            assert rows.numel() * 4 <= 8 * len(whole)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 * len(whole)
+    assert min(outcomes["refused"], outcomes["read"]) > 20

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message
@@ -19,7 +21,7 @@ from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 from lmtui.models.progress import Progress
 from lmtui.models.wanted import Quantize
-from tests.models import tiny
+from tests.models import learned, tiny
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +237,79 @@ def test_templates_write_what_the_library_writes(template: str, tmp_path: Path) 
             return type(error).__name__
 
     assert written(light) == written(library, chat_template=template)
+
+
+# Adapters.
+
+
+@pytest.fixture(scope="module")
+def lora(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learned.save_lora(tmp_path_factory.mktemp("lora") / "lora", folder)
+
+
+def with_lora(place: Path, lora: Path, quantize: Quantize, **more: str) -> Loaded:
+    return load(str(place), adapter=str(lora), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"target_modules": ["q_proj", "down_proj"]},
+        {"target_modules": ["k_proj", "up_proj"], "use_rslora": True},
+    ],
+)
+def test_an_adapter_stands_beside_packed_weights(
+    options: dict[str, object], folder: Path, q8: Path, tmp_path: Path
+) -> None:
+    place = learned.save_lora(tmp_path / "lora", folder, size=0.1, **options)
+    fast = with_lora(q8, place, "auto")
+    exact = with_lora(q8, place, "none")
+    assert (fast.precision, exact.precision) == ("fast", "exact")
+    assert fast.adapter == exact.adapter == "lora"
+    one, other = logprobs(LocalEngine(fast)), logprobs(LocalEngine(exact))
+    alone = logprobs(LocalEngine(loaded(q8)))
+    assert float((other.exp() * (other - one)).sum(-1).mean()) < 2e-3
+    assert float((other.exp() * (other - alone)).sum(-1).mean()) > 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"rank_pattern": {"q_proj": 2}}, "one by one"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+    ],
+)
+def test_an_unusual_adapter_runs_exactly(
+    options: dict[str, object], why: str, folder: Path, q8: Path, tmp_path: Path
+) -> None:
+    place = learned.save_lora(tmp_path / "lora", folder, **options)
+    found = with_lora(q8, place, "auto")
+    assert (found.precision, found.adapter) == ("exact", "lora")
+    assert why in found.why
+    wanted = logprobs(LocalEngine(with_lora(q8, place, "none")))
+    assert torch.equal(logprobs(LocalEngine(found)), wanted)
+    with pytest.raises(LmtuiError, match="can't be used in int8"):
+        with_lora(q8, place, "int8")
+
+
+@pytest.mark.parametrize("damage", ["shape", "layer", "nan", "half"])
+def test_an_adapter_that_does_not_fit_is_refused(
+    damage: str, lora: Path, q8: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copytree(lora, tmp_path / "lora"))
+    file = place / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(key for key in tensors if "layers.0.mlp.down_proj.lora_A" in key)
+    match damage:
+        case "shape":
+            tensors[name] = tensors[name][:, :-1].contiguous()
+        case "layer":
+            tensors[name.replace("layers.0", "layers.9")] = tensors.pop(name)
+        case "nan":
+            tensors[name][0, 0] = torch.nan
+        case _:
+            del tensors[name]
+    save_file(tensors, file)
+    with pytest.raises(LmtuiError, match="adapter"):
+        with_lora(q8, place, "auto")

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from lmtui.engine.fast import step
 from lmtui.engine.fast.forward import LeanForward
 from lmtui.models import lean
+from lmtui.models.lean_names import Naming
 from lmtui.models.packing import Groups, quantise
 
 SIZE: dict[str, Any] = {
@@ -95,6 +96,10 @@ class Whole:
 
     weights: Tensor
 
+    @property
+    def q(self) -> Tensor:
+        return self.weights
+
     def rounded(self, bits: int) -> Whole:
         return self
 
@@ -117,7 +122,8 @@ def read(kind: str, source: lean.Source, *, bits: int, dense: bool = False) -> A
     config = model(kind).config
     reading = lean.Reading(
         source,
-        lean.Naming.library(),
+        Naming.library(),
+        config.vocab_size,
         lean.frequencies_of(config),
         bits,
         dense,
