@@ -192,12 +192,22 @@ class Reading:
     """Called before each layer."""
 
 
+def has_more(shape: Shape, source: Source, naming: Naming) -> bool:
+    """Whether a source has biases that are not run."""
+    places = (naming.names["layer"].format(index) for index in range(shape.layers))
+    return any(
+        f"{place}{naming.names[name]}.bias" in source
+        for place in places
+        for name in ("out", "gate", "up", "down")
+    )
+
+
 def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
     """Bring the weights of a source into this module's layout.
 
     Raises:
         KeyError: a tensor is missing.
-        ValueError: one has another shape, or is not known in models of this shape.
+        ValueError: one has another shape.
     """
     source, names = reading.source, reading.naming.names
     vocabulary, width = reading.vocabulary, shape.width
@@ -268,10 +278,8 @@ class _LayerReader:
         return _of_shape(self._floats(self._names[name]), self._shape.width)
 
     def _groups(self, name: str, rows: int, columns: int) -> Groups:
-        whole, source = f"{self._before}{self._names[name]}", self._reading.source
-        if name not in "qkv" and f"{whole}.bias" in source:
-            raise ValueError(f"{whole} has a bias")
-        groups = source.groups(f"{whole}.weight").rounded(self._reading.bits)
+        whole = f"{self._before}{self._names[name]}.weight"
+        groups = self._reading.source.groups(whole).rounded(self._reading.bits)
         _of_shape(groups.q, rows, columns)
         return groups
 

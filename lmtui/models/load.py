@@ -73,7 +73,7 @@ def load(
     fitted = adapters.find(adapter)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
-    base = _load_base(fitted, spec, how)
+    base = _load_base(fitted, spec, replace(how, layers=False))
     if base.is_packed:
         from lmtui.models.packed import with_adapter
 
@@ -142,14 +142,21 @@ def _unproven(adapter: Adapter, base: Loaded) -> str:
 
 def _load(name: str, place: Path, how: How) -> Loaded:
     count = _start_torch(how.threads)
-    why = ""
-    if how.quantize != "none":
-        from lmtui.models.packed import packed_or_why
+    if how.quantize == "none":
+        return _load_exact(name, place, how, count)
+    from lmtui.models import packed
 
-        found = packed_or_why(name, place, how)
-        if isinstance(found, Loaded):
-            return found
-        why = found
+    found = packed.packed_or_why(name, place, how)
+    if isinstance(found, Loaded):
+        return found
+    exact = _load_exact(name, place, how, count)
+    if found.layers:
+        how.on_progress(Progress(f"packing {name}"))
+        exact = packed.with_packed_layers(exact, how.quantize)
+    return replace(exact, why=found.words)
+
+
+def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
     looked = read_gguf_header(place) if place.is_file() else read_folder(place)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
@@ -165,7 +172,6 @@ def _load(name: str, place: Path, how: How) -> Loaded:
         dtype=plan.dtype,
         precision=plan.precision,
         threads=count,
-        why=why,
     )
 
 

@@ -27,6 +27,8 @@ class How:
     quantize: Quantize
     threads: int | None
     on_progress: OnProgress
+    layers: bool = True
+    """Whether layers of the library may be packed one by one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Loaded:
     adapter: str | None = None
     """The name of the adapter that is part of it."""
     why: str = ""
-    """Why it is not packed, where it could have been."""
+    """Why it is not a `LeanModel`, where that was tried."""
+    layer_bits: int = 0
+    """Of the weights of the library's layers, where those were packed."""
 
     @property
     def is_packed(self) -> bool:
@@ -62,8 +66,8 @@ class Loaded:
     @property
     def number_format(self) -> str:
         """What the weights are: `float32`, …, `int8` or `int4`."""
-        if self.is_packed:
-            return f"int{self.model.weights.bits}"
+        if bits := self.model.weights.bits if self.is_packed else self.layer_bits:
+            return f"int{bits}"
         return str(self.dtype).removeprefix("torch.")
 
     @property

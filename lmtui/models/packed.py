@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.quiet import offline, quiet
 from lmtui.models.wanted import Quantize
 
-_MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
+MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
@@ -51,7 +51,20 @@ class Unsuitable(Exception):
     """Why a model is not packed."""
 
 
-def packed_or_why(name: str, place: Path, how: How) -> Loaded | str:
+class OtherShape(Unsuitable):
+    """It is not shaped like Llama; its layers can be packed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a model is not run by the code for Llama's shape."""
+
+    words: str
+    layers: bool = False
+    """Whether the library's layers can be packed instead."""
+
+
+def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
     """The model in a folder or a `.gguf` file, with packed weights, which are made the
     first time, and kept; or why it has none.
 
@@ -65,8 +78,23 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | str:
         if how.dtype != "auto":
             raise Unsuitable(f"its weights are to be {how.dtype}")
         return _load(name, place, how.quantize, how.on_progress)
+    except OtherShape as error:
+        if how.layers:
+            return Why(str(error), layers=True)
+        return Why(_refused(name, str(error), how))
     except Unsuitable as error:
-        return _refused(name, str(error), how)
+        return Why(_refused(name, str(error), how))
+
+
+def with_packed_layers(exact: Loaded, quantize: Quantize) -> Loaded:
+    """A model of the library with packed weights in its layers, which are changed."""
+    from lmtui.models.packed_layers import pack_layers
+
+    dense = pays_dense(exact.facts.parameters)
+    bits = pack_layers(exact.model, MOST_BITS[quantize], dense=dense)
+    if not bits:
+        return exact
+    return replace(exact, precision="fast", layer_bits=bits)
 
 
 def with_adapter(base: Loaded, adapter: Adapter, how: How) -> Loaded | str:
@@ -104,7 +132,7 @@ def _load(
             pass  # damaged in some other way, and made again
     looked = read_gguf_header(place) if place.is_file() else read_folder(place)
     _require_suited(looked, quantize)
-    bits = _MOST_BITS[quantize]
+    bits = MOST_BITS[quantize]
     fit.require_memory(
         looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
     )
@@ -147,10 +175,16 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
         kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
     else:
         kind, stored = str(looked.config.get("model_type")), looked.dtype
-    if kind not in lean.FAMILIES:
-        raise Unsuitable(f"{kind} is not shaped like Llama")
     if quantize == "auto" and stored in _FLOATS:
         raise Unsuitable("its weights are not quantised; --quantize int8 does it")
+    if kind not in lean.FAMILIES:
+        raise OtherShape(f"{kind} is not shaped like Llama")
+
+
+def pays_dense(parameters: int) -> bool:
+    """Whether there is room for all weights in bfloat16, too, and use for them."""
+    room = 2 * parameters * _DENSE_SHARE <= hardware.available_ram()
+    return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 
 class _Packing:
@@ -208,14 +242,15 @@ class _Packing:
             with quiet(), offline():
                 config = AutoConfig.from_pretrained(folder, **options)
                 why = lean.unsuitable(config.to_dict())
-                if why is not None:
-                    raise Unsuitable(why)
-                tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-                tokenizer.save_pretrained(scratch)
+                if why is None:
+                    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+                    tokenizer.save_pretrained(scratch)
             if (folder / _GENERATION).is_file():
                 shutil.copy(folder / _GENERATION, scratch)
+        if why is not None:
+            raise OtherShape(why)
         if not same_as(tokenizer, LightTokenizer(scratch)):
-            raise Unsuitable("its tokenizer has something of its own")
+            raise OtherShape("its tokenizer has something of its own")
         facts = config.to_dict() | {
             "architectures": [lean.FAMILIES[config.model_type]],
             _PARAMETERS: self._looked.parameters,
@@ -251,9 +286,9 @@ class _Packing:
                 frequencies = frequencies / source.floats("rope_freqs.weight")
         else:
             source = _FolderTensors(looked, self._bits)
-        half = 2 * looked.parameters
-        room = half * _DENSE_SHARE <= hardware.available_ram()
-        dense = room and hardware.fast_at_bfloat16(torch.device("cpu"))
+        if lean.has_more(shape, source, naming):
+            raise OtherShape("its layers have something of their own")
+        dense = pays_dense(looked.parameters)
         what = f"packing {self._name}, once"
 
         def on_layer(index: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message
@@ -137,20 +138,58 @@ def test_why_it_is_not_packed(
     assert why in LocalEngine(found).info.why
 
 
-def test_what_was_asked_for_and_can_not_be_had(tmp_path: Path, folder: Path) -> None:
+def test_what_was_asked_for_and_can_not_be_had(folder: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be used in int4") as caught:
         loaded(folder, "int4", dtype="float32")
     assert "--quantize" in caught.value.hint
-    config = folder / "config.json"
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in folder.iterdir():
-        (other / file.name).write_bytes(file.read_bytes())
-    about = json.loads(config.read_text()) | {"model_type": "gpt2"}
-    (other / "config.json").write_text(json.dumps(about))
-    with pytest.raises(LmtuiError, match="can't be used in int8") as caught:
-        loaded(other, "int8")
-    assert "gpt2 is not shaped like Llama" in caught.value.detail
+
+
+@pytest.mark.parametrize("quantize", ["auto", "int8", "int4"])
+def test_models_of_other_shapes_are_packed_layer_by_layer(
+    quantize: Quantize, folder: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "config.json"
+    about = json.loads(config.read_text()) | {"attention_bias": False}
+    about |= {"hidden_act": "gelu", "_attn_implementation": "sdpa"}
+    config.write_text(json.dumps(about))
+    found = loaded(other, quantize)
+    if quantize == "auto":  # its weights are no few bits
+        assert (found.precision, found.number_format) == ("exact", "float32")
+        return
+    assert (found.precision, found.number_format) == ("fast", quantize)
+    assert "something of their own" in found.why
+    exact = logprobs(LocalEngine(load(str(other), device="cpu")))
+    one = logprobs(LocalEngine(found))
+    divergence = float((exact.exp() * (exact - one)).sum(-1).mean())
+    assert 0 < divergence < (1e-3 if quantize == "int8" else 0.2)
+
+
+def test_biases_that_are_not_run_are_noticed(tmp_path: Path) -> None:
+    config = tiny.llama_config()
+    config.attention_bias = True  # for what comes out of the attention, too
+    model = LlamaForCausalLM(config)
+    torch.nn.init.normal_(model.model.layers[1].self_attn.o_proj.bias)
+    model.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    found = loaded(tmp_path, "int8")
+    assert (found.is_packed, found.number_format) == (False, "int8")
+    exact = logprobs(LocalEngine(load(str(tmp_path), device="cpu")))
+    one = logprobs(LocalEngine(found))
+    assert float((exact.exp() * (exact - one)).sum(-1).mean()) < 1e-3
+
+
+def test_an_adapter_on_another_shape_runs_exactly(
+    folder: Path, lora: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "config.json"
+    about = json.loads(config.read_text()) | {"hidden_act": "gelu"}
+    config.write_text(json.dumps(about))
+    with pytest.raises(LmtuiError, match="can't be used in int8"):
+        with_lora(other, lora, "int8")
+    found = with_lora(other, lora, "auto")
+    assert (found.precision, found.adapter) == ("exact", "lora")
 
 
 def test_a_full_disk_costs_a_warning(q8: Path, monkeypatch: pytest.MonkeyPatch) -> None:

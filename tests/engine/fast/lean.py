@@ -30,7 +30,7 @@ SIZE: dict[str, Any] = {
     "num_key_value_heads": 2,
     "intermediate_size": 96,
     "max_position_embeddings": 512,
-    "initializer_range": 0.25,
+    "initializer_range": 0.15,
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,

@@ -28,7 +28,7 @@ def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, reference, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours, reference, atol=2e-4, rtol=0)
 
 
 @pytest.fixture(params=lean.KINDS)
@@ -105,7 +105,7 @@ def test_rows_go_on_by_themselves(kind: str, forward: LeanForward) -> None:
         assert len(branch.ids) == len(begin) + 40
         logprobs = lean.naive(kind, [*IDS[:90], *branch.ids])[89:-1]
         for place, (token, row) in enumerate(zip(branch.ids, branch.rows, strict=True)):
-            assert row.logprob == pytest.approx(float(logprobs[place, token]), abs=1e-4)
+            assert row.logprob == pytest.approx(float(logprobs[place, token]), abs=2e-4)
     assert cache.ids == IDS[:90]
 
 
