@@ -106,7 +106,8 @@ def _machine(settings: Settings) -> Iterator[Line]:
     yield "memory", f"{disk.size(hardware.available_ram())} free"
     yield "devices", ", ".join(hardware.devices())
     yield "device", f"{chosen}, {disk.size(hardware.available_memory(chosen))} free"
-    yield "threads", f"{count} ({cores} physical cores for this process)"
+    crowded = "; more threads than cores wait for each other" if count > cores else ""
+    yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
 
 

@@ -18,14 +18,11 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lmtui.engine.forward import Guesses, Reuse, checked
+from lmtui.engine.forward import Guesses, Reuse, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
 
-# Operations of one layer between two looks at the stop flag: about a tenth of a
-# second on two CPU cores.
-_LAYER_WORK = 2.5e10
 _MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
 _GPU_TOKENS = 2048
 _PROBE = (1, 2, 3, 4)  # any tokens: whether a model can go on does not depend on them
@@ -99,8 +96,7 @@ class LibraryForward:
         """Most prompt tokens for one pass."""
         if kind == "cpu":
             weights = sum(p.numel() for layer in layers for p in layer.parameters())
-            per_token = 2 * max(weights, 1) / max(len(layers), 1)
-            self.chunk = max(64, min(self.chunk, int(_LAYER_WORK / per_token)))
+            self.chunk = chunk_for(weights // max(len(layers), 1), self.chunk)
         kinds = set(
             getattr(model.config.get_text_config(), "layer_types", None)
             or ["full_attention"]

@@ -67,6 +67,12 @@ class Layer:
     """float32 [d], where the model has one."""
     k_norm: Tensor | None
 
+    @property
+    def numel(self) -> int:
+        """How many weights its matrices have, about."""
+        parts = self.qkv, self.out, self.gate_up, self.down
+        return sum(part.weights.numel() * 2 * 4 // part.bits for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class LeanWeights:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ from lmtui.models.quiet import offline, quiet
 from lmtui.models.wanted import Quantize
 
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
+_SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
+"""What torch calls processors without AVX2."""
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
@@ -77,6 +80,8 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
             raise Unsuitable(f"it runs on {device}")
         if how.dtype != "auto":
             raise Unsuitable(f"its weights are to be {how.dtype}")
+        if torch.backends.cpu.get_cpu_capability() in _SLOW:
+            raise Unsuitable("this processor has no fast kernel for it")
         return _load(name, place, how.quantize, how.on_progress)
     except OtherShape as error:
         if how.layers:
@@ -218,6 +223,8 @@ class _Packing:
                 packed_cache.write(self._weights(config), scratch)
                 packed_cache.seal(scratch, folder, self._source)
         except (OSError, LmtuiError) as error:
+            if packed_cache.is_complete(folder):
+                return  # by another process, in the meantime
             if isinstance(error, LmtuiError) and error.title != "the disk is full":
                 raise
             raise self._not_kept(error) from error

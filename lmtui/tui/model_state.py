@@ -61,7 +61,8 @@ class ModelState:
             return visible_line(self.error.title)
         if self.info is None:
             return self.doing or LOADING
-        return f"ready · {described(self.info)} · context {self.info.context:,}"
+        ready = f"ready · {described(self.info)} · context {self.info.context:,}"
+        return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
     def switched(self, wanted: Wanted) -> ModelState:
         """Another model is wanted, or this one once more."""

@@ -94,6 +94,8 @@ def test_doctor_says_which_path_runs_and_why():
     text = run("doctor", "--device", "cpu")
     assert "fast for quantised GGUF files shaped like Llama" in text
     assert "fetched at first use" in text
+    assert "wait for each other" not in text
+    assert "wait for each other" in run("doctor", "--device", "cpu", "--threads", "999")
     facts = json.loads(
         run("doctor", "--device", "cpu", "--dtype", "bfloat16", "--json")
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lmtui.engine.fast.slabs import Slabs
 from lmtui.engine.fast.step import Steps
-from lmtui.engine.forward import Guesses, Reuse, checked
+from lmtui.engine.forward import Guesses, Reuse, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
@@ -28,13 +28,13 @@ _GUESSES = (Guesses(8, most=7, cost=0.9), *(Guesses(n, 3, 0.3) for n in (4, 3)))
 class LeanForward:
     """Packed weights; see `forward.Forward` for what each verb promises."""
 
-    chunk = _CHUNK
     guesses = _GUESSES
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
 
     def __init__(self, weights: LeanWeights) -> None:
         self._steps = Steps(weights)
+        self.chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.head
 
     def hold(self) -> Slabs:

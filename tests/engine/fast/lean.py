@@ -95,6 +95,7 @@ class Whole:
     """In place of `Groups`, `Packed` and `Rows`: a matrix that is not rounded."""
 
     weights: Tensor
+    bits: int = 8
 
     @property
     def q(self) -> Tensor:

@@ -70,7 +70,7 @@ def test_whatever_was_read_before(
     with pytest.MonkeyPatch.context() as patch:
         lean.unrounded(patch)
         forward = lean.plain(kind)
-        patch.setattr(LeanForward, "chunk", chunk)
+        patch.setattr(forward, "chunk", chunk)
         cache = PrefixCache(forward)
         for ids in history:
             cache.read(ids)
