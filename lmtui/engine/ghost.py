@@ -168,7 +168,8 @@ class GhostText:
         if _begins_with_word(self._after):
             return ""  # only its end tells whether it leads up to that word
         sure = self._text[: self._last_word()]
-        return sure[: _agreement(sure, self._after)].rstrip()
+        kept = sure[: _agreement(sure, self._after)].rstrip()
+        return "" if _repeats(kept, self._after) else kept
 
     def _end(self, end: GhostEnd, size: int) -> None:
         cut = word_end(self._text, size) if end in _UNDONE else size
