@@ -336,8 +336,8 @@ def main() -> None:
         print_engine(engine, loaded, options)
     if "fast" in parts:
         file = fetch.default_file() if options.model is None else Path(options.model)
-        print_generate(fast, loaded, options)
         print_fast(fast, engine, peer=file, options=options)
+        print_generate(fast, loaded, options)  # threads slow what runs after them
     if "speculation" in parts:
         print_speculation(fast, options)
     if "chat" in parts:

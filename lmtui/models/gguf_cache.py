@@ -19,7 +19,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models import digests, disk, sealed
 from lmtui.models.folder import read_folder
 from lmtui.models.foreign import refuse_incomplete
-from lmtui.models.gguf_alone import alone
+from lmtui.models.gguf_alone import alone, read_once
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.quiet import offline, quiet
 
@@ -99,7 +99,13 @@ def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any,
 
     what = f"dequantising {file.name}, once"
     on_progress(Progress(what))
-    with alone(file) as folder, quiet(), offline(), _bars(what, on_progress):
+    with (
+        alone(file) as folder,
+        read_once(),
+        quiet(),
+        offline(),
+        _bars(what, on_progress),
+    ):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
         )
