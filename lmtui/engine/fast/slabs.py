@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 _FIRST = 256  # tokens that there is room for at first
 _OWN = 32  # the same, in rows that continue others
+_LONG = 1024  # tokens from which on one query is faster in two plain products
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +149,15 @@ def _plain(
     their own, under a mask [t, t] of those."""
     rows, heads, tokens, head = queries.shape
     kv_heads, held = keys.shape[1], keys.shape[2] - tokens
-    if mask is None and tokens > 1 and held == 0:
+    beginning = tokens > 1 and held == 0 and mask is None
+    if beginning or (tokens == 1 and held < _LONG):
         return F.scaled_dot_product_attention(
-            queries, keys, values, is_causal=True, enable_gqa=True
+            queries, keys, values, is_causal=beginning, enable_gqa=True
         )
+    if tokens == 1:
+        grouped = queries.reshape(rows, kv_heads, -1, head) / math.sqrt(head)
+        weights = (grouped @ keys.transpose(2, 3)).softmax(-1)
+        return (weights @ values).view(rows, heads, 1, head)
     # Heads that read the same keys are further queries of one head.
     share = heads // kv_heads
     whole = _causal(mask, held, tokens)

@@ -29,7 +29,7 @@ SIZE: dict[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "intermediate_size": 96,
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 2048,
     "initializer_range": 0.15,
     "pad_token_id": 0,
     "bos_token_id": 1,

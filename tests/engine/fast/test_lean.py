@@ -54,6 +54,14 @@ def test_a_score_is_the_naive_one(kind: str, forward: LeanForward) -> None:
     assert list(forward.all_logits(IDS[:50], skip=50)) == []
 
 
+def test_after_a_long_text(kind: str, forward: LeanForward) -> None:
+    ids = [3 + (5 * i * i + i) % 290 for i in range(1030)]
+    cache = PrefixCache(forward)
+    cache.read(ids[:1020])
+    steps = [cache.extend([token])[0].log_softmax(-1) for token in ids[1020:]]
+    close(torch.stack(steps), lean.naive(kind, ids)[1020:])
+
+
 def contexts() -> st.SearchStrategy[list[list[int]]]:
     """A few contexts one after the other, that often begin alike."""
     some = st.lists(st.integers(3, 6), min_size=1, max_size=60)
