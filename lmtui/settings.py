@@ -67,8 +67,8 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
     quantize: str = setting(
         "auto",
         "Bits of the weights on a CPU: auto computes with those of a quantised GGUF "
-        "file as they are; int8 and int4 round any model shaped like Llama; none is "
-        "exact. `lmtui inspect` is exact unless int8 or int4 is given.",
+        "file as they are; int8 and int4 round those of any model; none is exact. "
+        "`lmtui inspect` is exact unless int8 or int4 is given.",
         kind=str,
     )
     threads: int | None = setting(

@@ -158,7 +158,12 @@ def _say(key: str, value: Fact) -> str:
 
 
 def _what(item: Item) -> str:
-    words = {"default": "default model", "hub": "Hub", "copy": "made from GGUF"}
+    words = {
+        "default": "default model",
+        "hub": "Hub",
+        "copy": "made from GGUF",
+        "packed": "packed weights",
+    }
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
 
 

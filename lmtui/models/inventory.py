@@ -27,7 +27,7 @@ from lmtui.models import (
     source,
 )
 
-Kind = Literal["default", "hub", "copy"]
+Kind = Literal["default", "hub", "copy", "packed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,10 @@ def inventory() -> Iterator[Item]:
     for model in local_hub.local_models():
         complete = model.snapshot is not None
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
-    for kind in sealed.KINDS:
-        for folder, name, size in sealed.folders(sealed.root(kind)):
-            yield Item(name, "copy", folder, size)
+    made: tuple[tuple[str, Kind], ...] = (("gguf", "copy"), ("packed", "packed"))
+    for place, kind in made:
+        for folder, name, size in sealed.folders(sealed.root(place)):
+            yield Item(name, kind, folder, size)
 
 
 def rows() -> list[listing.Row]:
@@ -87,13 +88,13 @@ def items_of(found: source.Source) -> list[Item]:
     Raises:
         LmtuiError: nothing of it is here, or it is the user's own.
     """
-    if isinstance(found, source.FolderModel):
+    items = [item for item in inventory() if _belongs(item, found)]
+    if isinstance(found, source.FolderModel) and not items:
         raise LmtuiError(
             "a folder of your own is not removed",
             str(found.path),
             "Remove it yourself if you are sure.",
         )
-    items = [item for item in inventory() if _belongs(item, found)]
     if not items:
         raise LmtuiError(
             "nothing of this model is kept on this machine",
@@ -122,10 +123,13 @@ def _belongs(item: Item, found: source.Source) -> bool:
         return item.kind != "default" and item.name.lower() == found.hub_id.lower()
     if isinstance(found, source.DefaultModel):
         return item.kind == "default" or _is_copy_of(item, fetch.FILE_SHA256)
+    if isinstance(found, source.FolderModel):
+        return item.kind == "packed" and item.name == found.name
     if isinstance(found, source.GgufModel):
         return _is_copy_of(item, digests.file_digest(found.path))
     return False
 
 
 def _is_copy_of(item: Item, digest: str) -> bool:
-    return item.kind == "copy" and item.path.name.startswith(digest)
+    made = item.kind in ("copy", "packed")
+    return made and item.path.name.startswith(digest)

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, packed_cache, sealed
+from lmtui.models import disk, inventory, packed_cache, sealed, source
 from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
@@ -352,3 +352,25 @@ def test_an_adapter_that_does_not_fit_is_refused(
     save_file(tensors, file)
     with pytest.raises(LmtuiError, match="adapter"):
         with_lora(q8, place, "auto")
+
+
+# What is kept can be seen and taken away.
+
+
+def test_packed_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
+    kept = loaded(folder, "int8").folder, loaded(q8).folder
+    load(str(q8), device="cpu")  # an exact copy besides
+    items = {item.path: item for item in inventory.inventory()}
+    assert [items[place].kind for place in kept] == ["packed", "packed"]
+    assert items[kept[0]].name == str(folder)
+    (own,) = inventory.items_of(source.resolve(str(folder)))
+    assert own.path == kept[0]
+    of_file = inventory.items_of(source.resolve(str(q8)))
+    assert sorted(item.kind for item in of_file) == ["copy", "packed"]
+    for item in (own, *of_file):
+        inventory.remove(item)
+        assert not item.path.exists()
+    assert list(inventory.inventory()) == []
+    assert folder.is_dir()
+    with pytest.raises(LmtuiError, match="a folder of your own"):
+        inventory.items_of(source.resolve(str(folder)))
