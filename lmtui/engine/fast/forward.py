@@ -20,9 +20,9 @@ from lmtui.models.lean import LeanWeights
 
 _CHUNK = 512
 _BLOCK_ROWS = 128
-_GUESSES = (Guesses(8, most=7, cost=0.9), *(Guesses(n, 3, 0.3) for n in (4, 3)))
+_GUESSES = (Guesses(8, most=7, cost=1.3), *(Guesses(n, 3, 0.5) for n in (4, 3)))
 # Packed products of four tokens take a third longer than those of one, of eight twice
-# as long.
+# as long; attention takes as long as for each by itself (see `slabs`).
 
 
 class LeanForward:

@@ -62,6 +62,25 @@ def test_after_a_long_text(kind: str, forward: LeanForward) -> None:
     close(torch.stack(steps), lean.naive(kind, ids)[1020:])
 
 
+@pytest.mark.parametrize("before", [1, 40, 399])
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_few_tokens_at_once_are_the_same_as_one_by_one(
+    kind: str, before: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # packed, as in life
+    forward = lean.packed(kind)
+    ids = [3 + (5 * i * i + i) % 290 for i in range(before + count)]
+    one, other = PrefixCache(forward), PrefixCache(forward)
+    one.read(ids[:before])
+    other.read(ids[:before])
+    single = torch.cat([one.extend([token]) for token in ids[before:]])
+    together = other.extend(ids[before:])
+    # Other processors have kernels that may sum in another order.
+    same = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    atol = 1e-6 if same else 0.5
+    torch.testing.assert_close(together, single, atol=atol, rtol=0)
+
+
 def contexts() -> st.SearchStrategy[list[list[int]]]:
     """A few contexts one after the other, that often begin alike."""
     some = st.lists(st.integers(3, 6), min_size=1, max_size=60)
