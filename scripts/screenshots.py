@@ -292,7 +292,7 @@ async def draw(name: str) -> str:
 
 def load_default(_: Wanted) -> OpenEngine:
     """Load the default model, whatever is wanted."""
-    return lambda progress: LocalEngine.open(on_progress=progress)
+    return lambda progress: LocalEngine.open(quantize="auto", on_progress=progress)
 
 
 async def pictured(app: LmtuiApp, show: Show, size: tuple[int, int]) -> str:

@@ -14,6 +14,8 @@ import typer
 
 from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
+from lmtui.models.progress import OnProgress
+from lmtui.models.wanted import Wanted
 from lmtui.settings import Settings, bits
 
 OpenEngine = Callable[[Settings], WritingEngine]
@@ -29,10 +31,22 @@ def open_local(settings: Settings) -> WritingEngine:
     from lmtui.cli.progress import loading_progress
 
     log.start()
-    with loading_progress() as show, collector_waits():
+    with loading_progress() as show:
+        return open_wanted(settings, settings.wanted, show)
+
+
+def open_wanted(
+    settings: Settings, wanted: Wanted, on_progress: OnProgress
+) -> WritingEngine:
+    """Load what is wanted, by all else that `settings` say.
+
+    Raises:
+        LmtuiError: it can't be found, fetched or loaded here.
+    """
+    with _collector_waits():
+        # Imported here, late: it takes most of a second.
         from lmtui.engine.local import LocalEngine
 
-        wanted = settings.wanted
         return LocalEngine.open(
             wanted.model,
             adapter=wanted.adapter,
@@ -41,12 +55,12 @@ def open_local(settings: Settings) -> WritingEngine:
             quantize=bits(settings),
             threads=settings.threads,
             context=settings.context,
-            on_progress=show,
+            on_progress=on_progress,
         )
 
 
 @contextmanager
-def collector_waits() -> Iterator[None]:
+def _collector_waits() -> Iterator[None]:
     """Look for no garbage while libraries and a model are loaded: they make hundreds of
     thousands of objects that stay, and going through them again and again took a
     quarter of a second of a start of one."""

@@ -16,9 +16,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent
-from lmtui.cli.loading import OpenEngine, collector_waits
+from lmtui.cli.loading import OpenEngine, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
-from lmtui.settings import Settings, bits
+from lmtui.settings import Settings
 
 if TYPE_CHECKING:
     from lmtui.engine.port import WritingEngine
@@ -140,20 +140,7 @@ def _open(
     if open_engine is not None:
         model, adapter = wanted.model, wanted.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
-    with collector_waits():
-        # Imported here, after the first frame: it takes seconds.
-        from lmtui.engine.local import LocalEngine
-
-        return LocalEngine.open(
-            wanted.model,
-            adapter=wanted.adapter,
-            device=settings.device,
-            dtype=settings.dtype,
-            quantize=bits(settings),
-            threads=settings.threads,
-            context=settings.context,
-            on_progress=on_progress,
-        )
+    return open_wanted(settings, wanted, on_progress)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lmtui.models.facts import Facts
 from lmtui.models.lean_names import Naming
-from lmtui.models.packing import GROUP, ROWS, Groups, Packed, Rows, stacked
+from lmtui.models.packing import GROUP, ROWS, Groups, HalfMatrix, Packed, stacked
 
 FAMILIES = {
     "llama": "LlamaForCausalLM",
@@ -84,7 +84,7 @@ class LeanWeights:
     """float32 [D]."""
     embedding: Tensor
     """float16 [V, D]."""
-    head: Rows
+    head: HalfMatrix
     """[V, D]."""
     frequencies: Tensor
     """float32 [d/2]: radians that a token further turns each pair of numbers."""
@@ -230,7 +230,7 @@ def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
         layers=tuple(layers),
         norm=_of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
-        head=Rows(rows),
+        head=HalfMatrix(rows),
         frequencies=reading.frequencies,
     )
 

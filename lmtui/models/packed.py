@@ -289,7 +289,9 @@ class _Packing:
         if isinstance(looked, GgufHeader):
             source = GgufTensors(looked)
             naming = Naming.gguf(looked.architecture)
-            if "rope_freqs.weight" in source:  # Llama 3's are nowhere else in the file
+            # Llama 3's are nowhere else in the file, and not in the configuration.
+            plain = config.rope_parameters.get("rope_type", "default") == "default"
+            if plain and "rope_freqs.weight" in source:
                 frequencies = frequencies / source.floats("rope_freqs.weight")
         else:
             source = _FolderTensors(looked, self._bits)

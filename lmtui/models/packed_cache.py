@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lmtui.models import sealed
 from lmtui.models.lean import Layer, LeanWeights, shape_of
-from lmtui.models.packing import Packed, Rows
+from lmtui.models.packing import HalfMatrix, Packed
 
 _WEIGHTS = "packed.safetensors"
 _LAYOUT = "1"  # of this module and of `lean`: another one is another folder
@@ -104,7 +104,7 @@ def read(folder: Path, config: Mapping[str, Any]) -> LeanWeights:
         layers=tuple(_layer(tensors, bits, index) for index in range(shape.layers)),
         norm=tensors["norm"],
         embedding=embedding,
-        head=Rows(tensors.get("head", embedding)),
+        head=HalfMatrix(tensors.get("head", embedding)),
         frequencies=tensors["frequencies"],
     )
 

@@ -9,10 +9,9 @@ Knows no file and no model. N is the number of rows (outputs), K of columns (inp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Thread
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,7 +154,7 @@ class Packed:
 _int4_product = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 
 
-class Rows:
+class HalfMatrix:
     """A matrix [N, K] of half precision whose products are float32: the head.
 
     Its weights are float16, its inputs stay float32, so that the logits have steps far
@@ -166,32 +165,29 @@ class Rows:
     def __init__(self, weights: Tensor) -> None:
         """`weights` are float16 [N, K]; with them, rows are looked up."""
         self.weights = weights
-        self._product: Callable[[Tensor], Tensor]
         whole = weights.float()
         if not _has_fbgemm():
-            self._product = partial(F.linear, weight=whole)
-            self._packing = None
+            self._multiply: Future[Multiply] = Future()
+            self._multiply.set_result(partial(F.linear, weight=whole))
             return
         # It takes 0.3 s, in which the tokenizer and the template can be read: it holds
         # no lock of Python's, and is no work that threads of OpenMP share.
-        self._packing = Thread(target=self._pack, args=(whole,))
-        self._packing.start()
-
-    def _pack(self, whole: Tensor) -> None:
-        packed = torch.ops.quantized.linear_prepack_fp16(whole, None)
-        product = torch.ops.quantized.linear_dynamic_fp16
-        self._product = partial(_with, product, packed)
+        aside = ThreadPoolExecutor(1)
+        self._multiply = aside.submit(_packed_half, whole)
+        aside.shutdown(wait=False)
 
     def times(self, inputs: Tensor) -> Tensor:
         """The product with inputs, float32 [m, K]: float32 [m, N]."""
-        if self._packing is not None:
-            self._packing.join()
-            self._packing = None
-        return self._product(inputs)
+        return self._multiply.result()(inputs)
 
 
-def _with(product: Callable[..., Tensor], packed: Any, inputs: Tensor) -> Tensor:
-    return product(inputs, packed)
+Multiply = Callable[[Tensor], Tensor]
+
+
+def _packed_half(whole: Tensor) -> Multiply:
+    packed = torch.ops.quantized.linear_prepack_fp16(whole, None)
+    product: Callable[..., Tensor] = torch.ops.quantized.linear_dynamic_fp16
+    return lambda inputs: product(inputs, packed)
 
 
 def _has_fbgemm() -> bool:

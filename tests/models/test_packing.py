@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lmtui.models import packing
 from lmtui.models.gguf_header import read_gguf_header
 from lmtui.models.gguf_tensors import KEPT, GgufTensors
-from lmtui.models.packing import FEW, Packed, Rows, quantise, stacked
+from lmtui.models.packing import FEW, HalfMatrix, Packed, quantise, stacked
 
 ROWS, COLUMNS = 48, 512
 OTHERS = ("Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q3_K", "IQ4_NL", "F16", "BF16", "F32")
@@ -132,8 +132,10 @@ def test_the_head_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.randn(300, 64).half()
     inputs = torch.randn(5, 64)
     wanted = inputs @ weights.float().t()
-    packed = Rows(weights).times(inputs)
+    packed = HalfMatrix(weights).times(inputs)
     assert packed.dtype == torch.float32
     torch.testing.assert_close(packed, wanted, atol=1e-4, rtol=0)
     monkeypatch.setattr(packing, "_has_fbgemm", lambda: False)
-    torch.testing.assert_close(Rows(weights).times(inputs), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        HalfMatrix(weights).times(inputs), wanted, atol=1e-5, rtol=0
+    )

@@ -92,7 +92,7 @@ class Weights:
 
 @dataclass
 class Whole:
-    """In place of `Groups`, `Packed` and `Rows`: a matrix that is not rounded."""
+    """In place of `Groups`, `Packed` and `HalfMatrix`: a matrix that is not rounded."""
 
     weights: Tensor
     bits: int = 8
@@ -153,7 +153,7 @@ def plain(kind: str) -> LeanForward:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lean, "stacked", _stacked)
         patch.setattr(lean, "Packed", _Whole)
-        patch.setattr(lean, "Rows", Whole)
+        patch.setattr(lean, "HalfMatrix", Whole)
         forward = LeanForward(read(kind, WholeWeights(_tensors(kind), 8), bits=8))
     tensors = _tensors(kind)
     embedding = tensors["model.embed_tokens.weight"]

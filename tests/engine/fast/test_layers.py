@@ -14,20 +14,9 @@ from transformers.pytorch_utils import Conv1D
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.library import LibraryForward
 from lmtui.models.packed_layers import PackedLinear, pack_layers
+from tests.engine.fast import lean
 
-SIZE: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 96,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.1,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+SIZE = lean.SIZE | {"max_position_embeddings": 256, "initializer_range": 0.1}
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64},
