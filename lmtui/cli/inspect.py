@@ -21,11 +21,11 @@ from lmtui.cli.meter import Meter, meter
 from lmtui.cli.output import Output
 from lmtui.cli.reading import STDIN, read_document
 from lmtui.cli.screen import is_interactive
-from lmtui.cli.totals import Span, Totals, scored_bytes
 from lmtui.engine.port import Engine, Stop
 from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
+from lmtui.inspect.summary import Span, Totals
 from lmtui.reading import Document
 from lmtui.settings import bits
 
@@ -50,7 +50,6 @@ class Summary:
     document: Document
     info: EngineInfo
     totals: Totals
-    bits_per_byte: float | None
     windows: Windows
     bos: bool
 
@@ -196,21 +195,17 @@ def score(
         top=rules.top,
         stop=stopped,
     )
-    unscored: list[ScoredToken] = []
     view.start(document)
     for token, span in zip(tokens, encoding.spans, strict=True):
         if not totals.scored and token.logprob is not None:
             progress.give_way()
         totals.add(token, span)
-        if token.logprob is None:
-            unscored.append(token)
         view.token(token, span)
-    size = scored_bytes(document.text, encoding.spans, unscored)
+    totals.measure(document.text, encoding.spans)
     summary = Summary(
         document=document,
         info=engine.info,
         totals=totals,
-        bits_per_byte=totals.bits_per_byte(size),
         windows=windows,
         bos=bool(encoding.prefix),
     )
@@ -260,7 +255,7 @@ class JsonView:
                 "logprob": totals.logprob,
                 "mean_nll": totals.mean_nll,
                 "perplexity": totals.perplexity,
-                "bits_per_byte": summary.bits_per_byte,
+                "bits_per_byte": totals.bits_per_byte,
                 "window": summary.windows.window,
                 "stride": summary.windows.stride,
                 "bos": summary.bos,

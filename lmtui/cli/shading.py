@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lmtui.cli.inspect import Summary
-from lmtui.cli.totals import Span
 from lmtui.engine.sums import LN2, bits
 from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.inspect.summary import Span
 from lmtui.reading import Document
 from lmtui.text import visible, visible_line, visible_token
 
@@ -158,7 +158,7 @@ def _numbers(summary: Summary) -> Text:
         "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
         "Σ log P": f"{_shown(totals.logprob)} nats, {_shown(in_bits)} bits",
         "perplexity": _shown(totals.perplexity),
-        "bits per byte": _shown(summary.bits_per_byte, ".4f"),
+        "bits per byte": _shown(totals.bits_per_byte, ".4f"),
         "model": f"{visible_line(info.label)} ({info.precision}, {info.dtype})",
         "windows": f"{windows.window:,}, stride {windows.stride:,}, {bos} BOS",
     }
