@@ -59,7 +59,7 @@ class Piece:
     def bits(self) -> float | None:
         """How much more the other model expected it; None where that is unknown."""
         own, other = self.logprob, self.other_logprob
-        if own is None or other is None or math.isinf(own) and own == other:
+        if own is None or other is None or own == other == -math.inf:
             return None
         return (other - own) / LN2
 
