@@ -140,7 +140,7 @@ def _open(
     if open_engine is not None:
         model, adapter = wanted.model, wanted.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
-    return open_wanted(settings, wanted, on_progress)
+    return open_wanted(settings, wanted, on_progress, lasting=True)
 
 
 @contextmanager
