@@ -68,7 +68,7 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
 def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
     """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
     streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
-    inputs = torch.tensor([prompt.ids])
+    inputs = torch.tensor([prompt.ids], device=loaded.device)
     options = {
         "input_ids": inputs,
         "attention_mask": torch.ones_like(inputs),
@@ -346,4 +346,5 @@ def main() -> None:
         print_training(options.model, rounds=min(options.rounds, 3))
 
 
-main()
+if __name__ == "__main__":
+    main()

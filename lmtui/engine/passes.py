@@ -16,6 +16,11 @@ def forward_of(loaded: Loaded, *, lasting: bool) -> Forward:
         from lmtui.engine.fast.forward import LeanForward
 
         return LeanForward(loaded.model.weights, lasting=lasting)
+    if loaded.device.type == "cuda":
+        from lmtui.engine.static import StaticForward
+
+        if StaticForward.suits(loaded.model):
+            return StaticForward(loaded.model)
     from lmtui.engine.library import LibraryForward
 
     return LibraryForward(loaded.model)
