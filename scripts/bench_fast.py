@@ -101,7 +101,7 @@ def analysis(engine: LocalEngine) -> float:
         kept = position.kept(SamplingSettings())
         token, _ = sampling.draw(kept, random)
         float(position.logprobs[token])
-        position.rank_of(token)
+        position.rank_of(token, kept)
         distribution(position, kept, engine._vocabulary)
         times.append(time.perf_counter() - start)
     return median(times)

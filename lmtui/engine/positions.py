@@ -53,13 +53,28 @@ class Position:
         return self.logits.log_softmax(-1)
 
     @cached_property
+    def _sums(self) -> tuple[float, float]:
+        # Both at once: the probs of a large vocabulary are not worth keeping.
+        probs = self.logprobs.exp()
+        entropy = sampling.entropy(self.logprobs, probs)
+        return float(entropy), float(probs.sum(dtype=torch.float64))
+
+    @property
     def entropy(self) -> float:
         """In nats."""
-        return float(sampling.entropy(self.logprobs))
+        return self._sums[0]
 
-    def rank_of(self, token: int) -> int:
+    @property
+    def total_prob(self) -> float:
+        """The sum of all probs, as they were rounded: 1, or nearly so."""
+        return self._sums[1]
+
+    def rank_of(self, token: int, kept: sampling.Kept) -> int:
         """1 + the number of tokens with a strictly greater logit."""
-        return 1 + int((self.logits > self.logits[token]).sum())
+        logits = self.logits
+        if kept.logits is logits and bool((kept.ranked == token).any()):
+            logits = logits[kept.ranked]  # all that are greater are among them
+        return 1 + int((logits > self.logits[token]).sum())
 
     def kept(self, settings: SamplingSettings) -> sampling.Kept:
         """The distribution drawn from under `settings`."""
@@ -83,7 +98,6 @@ def distribution(
     rows = zip(
         ids.tolist(), logprobs.tolist(), sampled.tolist(), kept.cuts(ids), strict=True
     )
-    total = float(position.logprobs.exp().sum(dtype=torch.float64))
     return Distribution(
         candidates=tuple(
             Candidate(
@@ -98,7 +112,7 @@ def distribution(
         ),
         start=start,
         vocabulary=position.logits.numel(),
-        rest_prob=max(0.0, total - float(logprobs.double().exp().sum())),
+        rest_prob=max(0.0, position.total_prob - float(logprobs.double().exp().sum())),
         rest_sampled_prob=max(0.0, float(kept.probs.sum() - sampled.sum())),
         kept=kept.ids.numel(),
         kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),

@@ -20,6 +20,7 @@ from lmtui.engine.types import Cut, SamplingSettings
 
 _FIRST_LOOK = 64  # tokens ranked before it is known whether more are needed
 _WIDENING = 16
+_BLOCK = 64  # logits that are looked at together, to find the greatest of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Kept:
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first `count` tokens by (-logit, id): their ids [n] and logits [n]."""
-    if count < logits.numel() // 8:
-        values, ids = logits.topk(count + 1)
+    if count < logits.numel() // (8 * _BLOCK):
+        values, ids = _top(logits, count + 1)
         # topk does not say which of several equal logits it takes. It does not
         # matter unless the last one taken equals the first one left out.
         if values[count - 1] > values[count]:
@@ -67,6 +68,22 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
             return ids[ordered.indices], ordered.values
     ordered = logits.sort(descending=True, stable=True)
     return ordered.indices[:count], ordered.values[:count]
+
+
+def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The values [n] and ids [n] of the n greatest logits, as topk gives them, which is
+    slow for large vocabularies.
+
+    What is greater than the n-th greatest lies in fewer than n blocks, which are those
+    whose own greatest are: it is enough to look into n blocks.
+    """
+    blocks = logits[: logits.numel() // _BLOCK * _BLOCK].view(-1, _BLOCK)
+    chosen = blocks.amax(1).topk(min(count, len(blocks)), sorted=False).indices
+    tail = logits[blocks.numel() :]
+    values, places = torch.cat([blocks[chosen].flatten(), tail]).topk(count)
+    within = len(chosen) * _BLOCK
+    ids = chosen[places.clamp_max(within - 1) // _BLOCK] * _BLOCK + places % _BLOCK
+    return values, torch.where(places < within, ids, places - within + blocks.numel())
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
@@ -159,6 +176,8 @@ def draw(kept: Kept, generator: torch.Generator) -> tuple[int, float]:
     return int(kept.ids[index]), float(kept.probs[index])
 
 
-def entropy(logprobs: Tensor) -> Tensor:
-    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing."""
-    return -(logprobs.exp() * logprobs.clamp_min(-1e9)).sum(-1)
+def entropy(logprobs: Tensor, probs: Tensor | None = None) -> Tensor:
+    """Entropy in nats of float32 logprobs [..., V], whose exponentials may be known;
+    impossible tokens add nothing."""
+    probs = logprobs.exp() if probs is None else probs
+    return -(probs * logprobs.clamp_min(-1e9)).sum(-1)
