@@ -121,34 +121,32 @@ def filter_logits(
     if settings.temperature == 0:
         return _greedy(logits)
     size = min(settings.top_k or logits.numel(), logits.numel())
-    ids, probs, after_p = _rank_until_top_p(logits, settings, size)
+    ids, values, probs, after_p = _rank_until_top_p(logits, settings, size)
     after_m = count_min_p(probs[:after_p], settings.min_p)
     probs = probs[:after_m]
     bounds: list[tuple[Cut, tuple[float, int]]] = []
     stages: list[tuple[Cut, int]] = [("k", size), ("p", after_p), ("m", after_m)]
     for stage, count in stages:
         if count <= ids.numel():
-            bounds.append((stage, _place(logits, ids[count - 1])))
+            last = -float(values[count - 1]), int(ids[count - 1])
+            bounds.append((stage, last))
     return Kept(ids, probs / probs.sum(), tuple(bounds), logits)
-
-
-def _place(logits: Tensor, token: Tensor) -> tuple[float, int]:
-    return -float(logits[token]), int(token)
 
 
 def _greedy(logits: Tensor) -> Kept:
     best = logits.argmax()  # the first of equals, so the smallest id
     one = torch.ones(1, dtype=torch.float64)
-    return Kept(best.view(1), one, (("g", _place(logits, best)),), logits)
+    last = -float(logits[best]), int(best)
+    return Kept(best.view(1), one, (("g", last),), logits)
 
 
 def _rank_until_top_p(
     logits: Tensor, settings: SamplingSettings, size: int
-) -> tuple[Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, Tensor, int]:
     """Rank as few of the `size` best tokens as top-p needs.
 
-    Returns their ids [n], their float64 probs [n] among the `size` best at the
-    temperature, and how many of them top-p keeps.
+    Returns their ids [n], logits [n], their float64 probs [n] among the `size` best at
+    the temperature, and how many of them top-p keeps.
     """
     everything = size == logits.numel()
     look = _FIRST_LOOK if everything else size
@@ -160,7 +158,7 @@ def _rank_until_top_p(
         probs = (scaled - among.logsumexp(0)).exp()
         kept = count_top_p(probs, settings.top_p)
         if kept < look or look == size:
-            return ids, probs, kept
+            return ids, values, probs, kept
         look *= _WIDENING
 
 
