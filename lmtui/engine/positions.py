@@ -56,8 +56,8 @@ class Position:
     def _sums(self) -> tuple[float, float]:
         # Both at once: the probs of a large vocabulary are not worth keeping.
         probs = self.logprobs.exp()
-        entropy = sampling.entropy(self.logprobs, probs)
-        return float(entropy), float(probs.sum(dtype=torch.float64))
+        total = float(probs.sum(dtype=torch.float64))
+        return float(sampling.entropy(self.logprobs, probs=probs)), total
 
     @property
     def entropy(self) -> float:

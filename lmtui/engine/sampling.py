@@ -57,31 +57,34 @@ class Kept:
 
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first `count` tokens by (-logit, id): their ids [n] and logits [n]."""
-    if count < logits.numel() // (8 * _BLOCK):
+    """The first `count` tokens of logits [..., V] by (-logit, id): their ids [..., n]
+    and logits [..., n]."""
+    if 0 < count < logits.shape[-1] // 8:
         values, ids = _top(logits, count + 1)
         # topk does not say which of several equal logits it takes. It does not
         # matter unless the last one taken equals the first one left out.
-        if values[count - 1] > values[count]:
-            ids = ids[:count].sort().values
-            ordered = logits[ids].sort(descending=True, stable=True)
-            return ids[ordered.indices], ordered.values
+        if bool((values[..., count - 1] > values[..., count]).all()):
+            ids = ids[..., :count].sort().values
+            ordered = logits.gather(-1, ids).sort(descending=True, stable=True)
+            return ids.gather(-1, ordered.indices), ordered.values
     ordered = logits.sort(descending=True, stable=True)
-    return ordered.indices[:count], ordered.values[:count]
+    return ordered.indices[..., :count], ordered.values[..., :count]
 
 
 def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The values [n] and ids [n] of the n greatest logits, as topk gives them, which is
-    slow for large vocabularies.
+    """The n greatest of logits [..., V], and their ids, as topk gives them.
 
-    What is greater than the n-th greatest lies in fewer than n blocks, which are those
-    whose own greatest are: it is enough to look into n blocks.
+    That is slow for one large vocabulary. What is greater than the n-th greatest lies
+    in fewer than n blocks, which are those whose own greatest are: it is enough to look
+    into n blocks.
     """
+    if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
+        return logits.topk(count)
     blocks = logits[: logits.numel() // _BLOCK * _BLOCK].view(-1, _BLOCK)
-    chosen = blocks.amax(1).topk(min(count, len(blocks)), sorted=False).indices
+    chosen = blocks.amax(1).topk(count, sorted=False).indices
     tail = logits[blocks.numel() :]
     values, places = torch.cat([blocks[chosen].flatten(), tail]).topk(count)
-    within = len(chosen) * _BLOCK
+    within = count * _BLOCK
     ids = chosen[places.clamp_max(within - 1) // _BLOCK] * _BLOCK + places % _BLOCK
     return values, torch.where(places < within, ids, places - within + blocks.numel())
 
@@ -174,8 +177,10 @@ def draw(kept: Kept, generator: torch.Generator) -> tuple[int, float]:
     return int(kept.ids[index]), float(kept.probs[index])
 
 
-def entropy(logprobs: Tensor, probs: Tensor | None = None) -> Tensor:
-    """Entropy in nats of float32 logprobs [..., V], whose exponentials may be known;
-    impossible tokens add nothing."""
-    probs = logprobs.exp() if probs is None else probs
-    return -(probs * logprobs.clamp_min(-1e9)).sum(-1)
+def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
+    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
+
+    `probs`, their exponentials where these are known already, is overwritten.
+    """
+    terms = (logprobs.exp() if probs is None else probs).mul_(logprobs)
+    return -terms.nan_to_num_(0.0).sum(-1)  # 0 · -inf is NaN, and no others are
