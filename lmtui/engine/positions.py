@@ -78,24 +78,12 @@ def distribution(
 ) -> Distribution:
     """The rows from rank index `start`, and sums over everything else."""
     ids = _ranked(position, kept, start + count)[start:]
+    rows = candidates(position, kept, vocabulary, ids)
     logprobs = position.logprobs[ids]
     sampled = kept.prob(ids)
-    rows = zip(
-        ids.tolist(), logprobs.tolist(), sampled.tolist(), kept.cuts(ids), strict=True
-    )
     total = float(position.logprobs.exp().sum(dtype=torch.float64))
     return Distribution(
-        candidates=tuple(
-            Candidate(
-                id=token,
-                text=vocabulary.text(token),
-                bytes=vocabulary.bytes(token),
-                logprob=logprob,
-                sampled_prob=prob,
-                cut=cut,
-            )
-            for token, logprob, prob, cut in rows
-        ),
+        candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
         rest_prob=max(0.0, total - float(logprobs.double().exp().sum())),
@@ -104,6 +92,25 @@ def distribution(
         kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),
         entropy=position.entropy,
         handle=position.handle,
+    )
+
+
+def candidates(
+    position: Position, kept: sampling.Kept, vocabulary: Vocabulary, ids: Tensor
+) -> tuple[Candidate, ...]:
+    """A row for each of the tokens int64 [n], in their order."""
+    numbers = (position.logprobs[ids].tolist(), kept.prob(ids).tolist())
+    rows = zip(ids.tolist(), *numbers, kept.cuts(ids), strict=True)
+    return tuple(
+        Candidate(
+            id=token,
+            text=vocabulary.text(token),
+            bytes=vocabulary.bytes(token),
+            logprob=logprob,
+            sampled_prob=prob,
+            cut=cut,
+        )
+        for token, logprob, prob, cut in rows
     )
 
 
