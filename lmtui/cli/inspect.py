@@ -14,6 +14,7 @@ import typer
 
 from lmtui import recent
 from lmtui.cli import options
+from lmtui.cli.inspect_screen import open_inspector
 from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.jsonl import adapter_field, scored_rows
 from lmtui.cli.loading import engine_for
@@ -143,6 +144,17 @@ def inspect(
     documents = [read_document(name) for name in files]
     if watched:
         recent.remember(name for name in files if name != STDIN)
+    if watched and len(documents) == 1 and not (json or plain):
+        open_inspector(
+            settings,
+            documents[0],
+            bos=bos,
+            window=window,
+            stride=stride,
+            no_color=no_color,
+            open_engine=ctx.obj,
+        )
+        return
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
     engine = engine_for(ctx, settings)
     view = JsonView(Output()) if json else _plain_view(no_color, many=len(files) > 1)

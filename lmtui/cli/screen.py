@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lmtui.models.wanted import Wanted
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
+    from lmtui.tui.subject import Subject
     from lmtui.tui.writing_options import Writing
 
 
@@ -39,7 +40,8 @@ def is_interactive() -> bool:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat", "complete", "finetune"],
+    first: Literal["start", "chat", "complete", "finetune", "inspect"],
+    subject: Subject | None = None,
     system: str = "",
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
@@ -71,6 +73,7 @@ def open_screen(
         recent_files=recent.recent_files,
         system=system,
         first=first,
+        subject=subject,
         writing=writing,
         finetuning=finetuning,
         preferences=preferences,

@@ -75,25 +75,31 @@ class Roads:
             return road.tokens
         return self.path(road.parent)[: road.fork] + road.tokens
 
+    def leaves(self, id_: int) -> int:
+        """The place where a way leaves the text itself; its end where it does not."""
+        road = self._roads[id_]
+        place = road.length
+        while road.parent is not None:
+            place, road = road.fork, self._roads[road.parent]
+        return place
+
     def siblings(self, id_: int, place: int) -> tuple[int, ...]:
-        """The roads that differ in the token at `place` of a way: the one it leaves,
-        where that goes on, then the others in order of creation. Only itself where
-        there is no fork."""
-        owner = self._owner(id_, place)
-        others = [r.id for r in self._leaving(owner.id) if r.fork == place]
-        goes_on = owner.length > place or not others
-        return (owner.id, *others) if goes_on else tuple(others)
+        """The roads that part at a place of a way: the one that the others leave, which
+        may end there, then those in order of creation. One alone where there is no
+        fork."""
+        owner = self._owner(id_, place).id
+        return (owner, *(r.id for r in self._leaving(owner) if r.fork == place))
 
     def forks(self, id_: int) -> tuple[int, ...]:
         """The places of a way at which it could have gone on otherwise, in order."""
         found: set[int] = set()
-        road: Road | None = self._roads[id_]
+        road = self._roads[id_]
         last = road.length
-        while road is not None:
+        while True:
             found.update(r.fork for r in self._leaving(road.id) if r.fork <= last)
-            last = road.fork
-            road = None if road.parent is None else self._roads[road.parent]
-        return tuple(p for p in sorted(found) if len(self.siblings(id_, p)) > 1)
+            if road.parent is None:
+                return tuple(sorted(found))
+            last, road = road.fork, self._roads[road.parent]
 
     def move(self, id_: int, place: int, by: int) -> tuple[int, int]:
         """The sibling `by` places further on, around at the ends, and the place where
@@ -125,11 +131,6 @@ class Roads:
         self._new += 1
         self._put(road)
         return road.id
-
-    def grow(self, id_: int, tokens: Sequence[Token]) -> None:
-        """Add to the end of a road, which is not the text itself."""
-        road = self._require_own(id_)
-        self._put(replace(road, tokens=road.tokens + tuple(tokens), end=None))
 
     def finish(self, id_: int, end: FinishReason) -> None:
         """Keep why the model wrote no more."""

@@ -20,7 +20,9 @@ from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
+from lmtui.tui import inspecting_work, writing_work
 from lmtui.tui.batches import Batch, Clock, LoadReports
+from lmtui.tui.inspecting_questions import InspectingQuestion
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import (
     DraftLooked,
@@ -49,7 +51,6 @@ from lmtui.tui.questions import (
     TokensAfter,
 )
 from lmtui.tui.writing_questions import Expect, WritingJob
-from lmtui.tui.writing_work import answer
 
 
 class EngineWork:
@@ -96,11 +97,18 @@ class EngineWork:
             case Score():
                 self._score(question)
             case Expect() | WritingJob():
-                answer(
+                writing_work.answer(
                     self._loaded(),
                     question,
                     tell=partial(self._reply, question),
-                    stop=lambda: self._unwanted(question),
+                    stop=partial(self._unwanted, question),
+                )
+            case InspectingQuestion():
+                inspecting_work.answer(
+                    self._loaded(),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=partial(self._unwanted, question),
                 )
 
     def _fail(self, question: Question, error: LmtuiError) -> None:
@@ -246,8 +254,9 @@ class EngineWork:
         self, score: Score, document: DocumentAlone
     ) -> tuple[ScoredToken, ...]:
         engine = self._loaded()
-        encoding = engine.encode(document.text)
-        self._reply(score, ScoringStarted(score.job, len(encoding.ids)))
+        encoding = engine.encode(document.text, bos=document.bos)
+        windows = engine.windows(len(encoding.prefix), document.window, document.stride)
+        self._reply(score, ScoringStarted(score.job, encoding, windows))
         batch: Batch[ScoredToken] = Batch(
             partial(ScoresArrived, score.job), partial(self._reply, score), self._clock
         )
@@ -255,6 +264,8 @@ class EngineWork:
         for token in engine.score(
             encoding.ids,
             prefix=encoding.prefix,
+            window=windows.window,
+            stride=windows.stride,
             top=document.top,
             stop=lambda: self._unwanted(score),
         ):

@@ -16,12 +16,14 @@ from textual.message import Message
 from lmtui.engine.types import (
     Capabilities,
     Distribution,
+    Encoding,
     EngineInfo,
     Finish,
     Prompt,
     ScoredToken,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 
@@ -168,11 +170,12 @@ class GenerationFailed(Message):
 
 @dataclass
 class ScoringStarted(Message):
-    """A document was cut into `total` tokens, which are now scored; also when it had
-    to be begun anew."""
+    """A document was cut into tokens, which are now scored in these windows; also when
+    it had to be begun anew."""
 
     job: int
-    total: int
+    encoding: Encoding
+    windows: Windows
 
 
 @dataclass

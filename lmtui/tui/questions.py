@@ -16,7 +16,7 @@ from typing import ClassVar
 from textual.message import Message as Report
 
 from lmtui.engine.port import WritingEngine
-from lmtui.engine.types import Message, Prompt, SamplingSettings
+from lmtui.engine.types import BosRule, Message, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress
 from lmtui.tui.batches import Post
@@ -70,6 +70,9 @@ class DocumentAlone:
     text: str
     top: int = 20
     """How many of the most probable tokens to report at each."""
+    bos: BosRule = "auto"
+    window: int | None = None
+    stride: int | None = None
 
 
 Passage = TextAfter | TokensAfter | DocumentAlone
