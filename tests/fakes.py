@@ -263,7 +263,7 @@ class FakeEngine:
         single_line: bool,
         stop: Stop,
     ) -> Iterator[Step | Finish]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         script = self._next_script()
         reason, steps, state = FinishReason.STOP, [], state_after(ids)
         for index, token in enumerate([*script, END]):

@@ -5,6 +5,8 @@ Owns the way from the verb's options to the screen. The screen is imported late.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lmtui.cli.loading import OpenEngine
 from lmtui.cli.screen import open_screen
 from lmtui.engine.types import BosRule
@@ -30,7 +32,7 @@ def open_inspector(
     from lmtui.tui.subject import Subject
 
     subject = Subject(
-        document.name,
+        Path(document.name).name,
         read=lambda: document.text,
         bos=bos,
         window=window,

@@ -48,7 +48,7 @@ many these are. ● marks the one that is shown.
 """
     CSS_PATH = "branches.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d,delete", "wish('delete')", "Delete", id="branches.delete",
+        Binding("d", "wish('delete')", "Delete", id="branches.delete",
                 tooltip="Delete the branch, and all that leave it."),
         Binding("r", "wish('name')", "Name", id="branches.name",
                 tooltip="Give the branch a name."),

@@ -59,7 +59,7 @@ class BranchingScreen(PlacesScreen):
                 tooltip="One token here, as the sampler draws it."),
         Binding("a", "step(True)", "Likeliest one", id="inspect.argmax", show=False,
                 tooltip="One token here, the most probable."),
-        Binding("backspace", "back", "One back", id="inspect.back", show=False,
+        Binding("u", "back", "One back", id="inspect.back", show=False,
                 tooltip="Take back the last token of a branch, else one to the left."),
         Binding("left_square_bracket", "sibling(-1)", "Branch before",
                 id="inspect.branch-before", show=False,
@@ -82,6 +82,7 @@ class BranchingScreen(PlacesScreen):
         self._follows = False  # whether the cursor goes along
         self._ahead = 0
         self._list: AlternativesScreen | None = None
+        self._offered: Distribution | None = None  # what the list was made of
 
     @property
     def is_writing(self) -> bool:
@@ -132,7 +133,8 @@ class BranchingScreen(PlacesScreen):
         if self._place is None:
             self.notify(_NOT_YET)
             return
-        rows = self._place.candidates[:ALTERNATIVES]
+        self._offered = self._place
+        rows = self._offered.candidates[:ALTERNATIVES]
         path = self.path
         chosen = path[index].id if index < len(path) else None
         self._ahead = self.runner.number()
@@ -156,9 +158,10 @@ class BranchingScreen(PlacesScreen):
     def _answer_alternative(self, chosen: Candidate | None) -> None:
         self.runner.stop(self._ahead)
         self._ahead, self._list = 0, None
-        if chosen is None or self._place is None or not self._may_write():
+        shown, self._offered = self._offered, None
+        if chosen is None or shown is None or not self._may_write():
             return
-        if not self._put(self._place, chosen, rank_in(self._place, chosen)):
+        if not self._put(shown, chosen, rank_in(shown, chosen)):
             self._write(self._reading.road, self.view.index, self._settings)
 
     # One token.
@@ -303,6 +306,5 @@ class BranchingScreen(PlacesScreen):
 
 def rank_in(shown: Distribution, row: Candidate) -> int:
     """1 + the number of tokens before a row that are more probable."""
-    rows = shown.candidates
-    same = next(i for i, other in enumerate(rows) if other.logprob == row.logprob)
-    return shown.start + same + 1
+    above = sum(other.logprob > row.logprob for other in shown.candidates)
+    return shown.start + above + 1

@@ -36,8 +36,11 @@ and goes on from one of them; what stood there stays on its own branch.
     CSS_PATH = "inspect.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash,ctrl+f", "find", "Find text", id="inspect.find",
+        Binding("slash", "find", "Find text", id="inspect.find",
                 tooltip="Find words in the text."),
+        Binding("ctrl+f", "find", "Find text", id="inspect.find-anywhere",
+                tooltip="Find words in the text, also from a field.", show=False,
+                priority=True),
         Binding("escape", "leave", "Close", id="inspect.close",
                 tooltip="Stop what the model does; else close the text."),
     ]  # fmt: skip

@@ -19,13 +19,14 @@ from textual.widgets.option_list import Option
 
 from lmtui.engine.types import Found, Ranked
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, fit, number, percent
+from lmtui.tui.widgets.cells import fit, number, percent
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.text_field import TextField
 
 ASKING = "A part of a token: the ranks of all that have it come while you type."
 NOTHING = "No token has this. Longer words are made of several."
-_FOOT = "Enter puts it there · Esc closes"
+_FOOT = "Enter puts it there"
+_WIDE = 36  # cells from which the sampled probability has room
 
 
 class TokenFinder(Vertical):
@@ -119,7 +120,7 @@ makes case count.
     def show(self, found: Found) -> None:
         """These were found."""
         self._rows = found.rows
-        lines = rows_of(found.rows, max(1, self.content_size.width))
+        lines = rows_of(found.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
         self._list.add_options([Option(line) for line in lines])
         if lines:
@@ -177,20 +178,23 @@ makes case count.
 
 
 def rows_of(rows: tuple[Ranked, ...], width: int) -> list[Content]:
-    """A line for each: its rank, the token, its raw and its sampled probability."""
+    """A line for each: its rank, the token, its raw and, where there is room, its
+    sampled probability, and what cut it."""
     ranks = [f"{row.rank:,}" for row in rows]
     first = max(map(len, ranks), default=0)
-    room = max(4, width - first - 18)
+    wide = width >= _WIDE
+    room = max(4, width - first - (18 if wide else 11))
     return [
         Content.assemble(
             (f"{rank:>{first}} ", "$quiet"),
-            (fit(clip(visible_token(row.candidate.text), room), room), "bold"),
-            (f" {likely(row.candidate.prob):>7}", "$prob-raw"),
-            (f" {percent(row.candidate.sampled_prob):>6}", "$prob-sampled"),
+            (fit(visible_token(row.candidate.text), room), "bold"),
+            (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
+            (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
+             "$prob-sampled"),
             (f" {row.candidate.cut or ' '}", "$cut"),
         )
         for rank, row in zip(ranks, rows, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def likely(prob: float) -> str:

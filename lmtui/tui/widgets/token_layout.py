@@ -101,7 +101,9 @@ def wrap(pieces: Sequence[Piece], width: int) -> list[list[Run]]:
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
     """The stretches between line breaks, and each break as a newline."""
     taken, room = "", max(0, width - used)
-    if len(text) <= room and text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable() and len(text) <= width:
+        if len(text) > room:  # rather on the next line than in two parts
+            yield "\n"
         yield text
         return
     for cluster in clusters(text):
