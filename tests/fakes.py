@@ -73,6 +73,8 @@ class FakeEngine:
     error: Exception | None = None
     likelihood: float = 0.6
     """Probability of a scripted token, about."""
+    seed: int = 0
+    """Of the logits: another one is another model."""
     calls: list[tuple[str, object]] = field(default_factory=list)
 
     capabilities = Capabilities()
@@ -358,7 +360,7 @@ class FakeEngine:
 
     def _position(self, state: int) -> Position:
         """The model: pseudo-random logits of the context, the script's token likely."""
-        chance = random.Random(state)
+        chance = random.Random(state ^ self.seed)
         weights = [math.exp(chance.gauss(0, 1.5)) for _ in self._bytes]
         scripted = self._scripted.get(state)
         if scripted is not None:

@@ -1,118 +1,59 @@
-"""`lmtui inspect`: what the model thinks of a text, token by token.
+"""`lmtui inspect`: what a model thinks of a text, token by token.
 
-Owns the verb and the walk from a text to a view's tokens and totals. Knows the
-engine only through its port; how a view looks is its own affair.
+Owns the verb: which engines read which texts, and how the result is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Protocol
 
 import typer
 
 from lmtui import recent
-from lmtui.cli import options
+from lmtui.cli import edge, options
+from lmtui.cli.inspect_json import JsonRows, JsonView
+from lmtui.cli.inspect_options import (
+    Against,
+    AgainstAdapter,
+    Bos,
+    Files,
+    Plain,
+    Rows,
+    Sort,
+    Stride,
+    Top,
+    Window,
+)
+from lmtui.cli.inspect_rows import AGAINST, ALONE, Key, RowsView, Table, sort_key
 from lmtui.cli.inspect_screen import open_inspector
-from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.jsonl import adapter_field, scored_rows
-from lmtui.cli.loading import engine_for
-from lmtui.cli.meter import Meter, meter
+from lmtui.cli.loading import engine_for, engines_for
 from lmtui.cli.output import Output
 from lmtui.cli.reading import STDIN, read_document
+from lmtui.cli.scoring import Engines, Rules, View, score_all
 from lmtui.cli.screen import is_interactive
-from lmtui.cli.totals import Span, Totals, scored_bytes
-from lmtui.engine.port import Engine, Stop
-from lmtui.engine.types import BosRule, EngineInfo, ScoredToken
-from lmtui.engine.windows import Windows
-from lmtui.errors import LmtuiError
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.wanted import Wanted
 from lmtui.reading import Document
-from lmtui.settings import bits
-
-_WORST = 10
+from lmtui.settings import Settings, bits
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How a text is scored."""
-
-    window: int | None = None
-    stride: int | None = None
-    bos: BosRule = "auto"
-    top: int = 0
-    """Alternatives wanted at each token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A scored text in numbers, each None where it is undefined."""
-
-    document: Document
-    info: EngineInfo
-    totals: Totals
-    bits_per_byte: float | None
-    windows: Windows
-    bos: bool
-
-
-class View(Protocol):
-    """One way of writing a scored text."""
-
-    def start(self, document: Document) -> None:
-        """A text begins."""
-
-    def token(self, token: ScoredToken, span: Span) -> None:
-        """One token of it, at `span` in code points."""
-
-    def end(self, summary: Summary) -> None:
-        """All its tokens were seen."""
-
-
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
-]
-Plain = Annotated[
-    bool, typer.Option("--plain", help="Shaded text and a summary; the default.")
-]
-Top = Annotated[
-    int,
-    typer.Option(min=0, metavar="N", help="Alternatives to give for each token."),
-]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Tokens read together; unset is 2048, or the context if smaller.",
-        show_default=False,
-    ),
-]
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Tokens between the starts of two windows; unset is half a window.",
-        show_default=False,
-    ),
-]
-Bos = Annotated[
-    BosRule,
-    typer.Option(help="Begin with the BOS token; auto does what the model does."),
-]
-
-
-def inspect(
+def inspect(  # size: a line for each of its flags
     ctx: typer.Context,
     *,
     files: Files,
     json: options.Json = False,
     plain: Plain = False,
+    summary: Rows = False,
+    sort: Sort = None,
     top: Top = 0,
     window: Window = None,
     stride: Stride = None,
     bos: Bos = "auto",
     model: options.Model = None,
     adapter: options.Adapter = None,
+    against: Against = None,
+    against_adapter: AgainstAdapter = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     quantize: options.Quantize = None,
@@ -128,153 +69,138 @@ def inspect(
     probability and is left out of them. Everything in the file is scored as it is,
     a byte-order mark and CRLF line endings included.
 
+    With --against or --against-adapter the text is shaded by what another model
+    expected more (+) or less (-), in bits.
+
     \b
     Examples:
       lmtui inspect README.md
       lmtui inspect draft.txt --top 3
-      lmtui inspect draft.txt --adapter notes
+      lmtui inspect draft.txt --against-adapter notes
+      lmtui inspect notes/*.md --summary --sort perplexity
       git log -1 --format=%B | lmtui inspect -
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    if json and plain:
-        raise LmtuiError("--json and --plain exclude each other", "", "Give one.")
+    form = Form(json=json, plain=plain, rows=summary)
+    form.require_one()
     settings = options.settings(ctx)
+    other = _other(against, against_adapter, settings)
+    key = _key(sort, form, compares=other is not None)
     settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
-    documents = [read_document(name) for name in files]
+    documents = read_documents(files, skip=summary)
     if watched:
-        recent.remember(name for name in files if name != STDIN)
-    if watched and len(documents) == 1 and not (json or plain):
-        open_inspector(
-            settings,
-            documents[0],
-            bos=bos,
-            window=window,
-            stride=stride,
-            no_color=no_color,
-            open_engine=ctx.obj,
-        )
-        return
+        recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
-    engine = engine_for(ctx, settings)
-    view = JsonView(Output()) if json else _plain_view(no_color, many=len(files) > 1)
-    score_all(engine, documents, rules, view=view)
+    if watched and len(files) == 1 and form == Form() and other is None:
+        open_inspector(ctx, settings, documents[0], rules, no_color=no_color)
+        return
+    engines = _engines(ctx, settings, other)
+    unread = len(files) - len(documents)
+    if summary:
+        writer = _writer(form, compares=other is not None, unread=unread)
+        score_rows(engines, documents, rules, view=RowsView(writer, key=key))
+        raise typer.Exit(edge.USER if unread else edge.DONE)
+    if json:
+        view: View = JsonView(Output(), top=top)
+    else:
+        view = _plain_view(no_color, many=len(files) > 1, top=top, compares=bool(other))
+    score_all(engines, documents, rules, view=view)
 
 
-def _plain_view(no_color: bool, *, many: bool) -> View:
-    from lmtui.cli.shading import PlainView, terminal_console  # Rich: only when drawn
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the user wants to see."""
 
-    return PlainView(terminal_console(no_color=no_color), headings=many)
+    json: bool = False
+    plain: bool = False
+    rows: bool = False
+
+    def require_one(self) -> None:
+        """Make sure that the wishes go together.
+
+        Raises:
+            LmtuiError: they don't.
+        """
+        asked = {"--json": self.json, "--plain": self.plain, "--summary": self.rows}
+        flags = [flag for flag, wanted in asked.items() if wanted]
+        if len(flags) > 1 and flags != ["--json", "--summary"]:
+            title = f"{flags[0]} and {flags[1]} exclude each other"
+            raise LmtuiError(title, "", "Give one.")
 
 
-def score_all(
-    engine: Engine, documents: Sequence[Document], rules: Rules, *, view: View
+def _other(model: str | None, adapter: str | None, settings: Settings) -> Wanted | None:
+    """The model to compare with."""
+    if model and adapter:
+        title = "--against and --against-adapter exclude each other"
+        raise LmtuiError(title, "", "Give one; --adapter goes with both.")
+    if adapter:
+        return Wanted(settings.model, adapter)
+    return Wanted(model) if model else None
+
+
+def _key(sort: str | None, form: Form, *, compares: bool) -> Key | None:
+    if sort and not form.rows:
+        raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
+    return sort_key(sort, AGAINST if compares else ALONE)
+
+
+def read_documents(names: Sequence[str], *, skip: bool) -> list[Document]:
+    """The texts of files. With `skip`, those that can't be read are told of and left
+    out, unless they all are.
+
+    Raises:
+        LmtuiError: one can't be read, or none.
+    """
+    documents, errors = [], []
+    for name in names:
+        try:
+            documents.append(read_document(name))
+        except LmtuiError as error:
+            errors.append(error)
+            if not skip:
+                raise
+    told = errors if documents else errors[:-1]
+    for each in told:
+        edge.tell(each)
+    if not documents:
+        raise errors[-1]
+    return documents
+
+
+def _engines(
+    context: typer.Context, settings: Settings, other: Wanted | None
+) -> Engines:
+    if other is None:
+        return Engines(engine_for(context, settings))
+    return Engines(*engines_for(context, settings, other))
+
+
+def _writer(form: Form, *, compares: bool, unread: int) -> JsonRows | Table:
+    if form.json:
+        return JsonRows(Output(), unread=unread)
+    return Table(Output(), AGAINST if compares else ALONE)
+
+
+def score_rows(
+    engines: Engines, documents: Sequence[Document], rules: Rules, *, view: RowsView
 ) -> None:
-    """Score each document into `view`.
+    """Score each document into a row.
 
     Raises:
         LmtuiError: the rules can't be kept with this model.
-        Cancelled: Ctrl-C was pressed; what was written so far is whole.
+        Cancelled: Ctrl-C was pressed; the rows of whole texts were written.
     """
-    for document in documents:
-        with stop_on_interrupt() as stop, meter("scoring") as progress:
-            score(engine, document, rules, view=view, stop=stop, progress=progress)
+    try:
+        score_all(engines, documents, rules, view=view)
+    except Cancelled:
+        view.close(whole=False)
+        raise
+    view.close(whole=True)
 
 
-def score(
-    engine: Engine,
-    document: Document,
-    rules: Rules,
-    *,
-    view: View,
-    stop: Stop,
-    progress: Meter,
-) -> None:
-    """Score one document into `view`, a token at a time."""
-    encoding = engine.encode(document.text, bos=rules.bos)
-    totals = Totals(keep=_WORST)
+def _plain_view(no_color: bool, *, many: bool, top: int, compares: bool) -> View:
+    from lmtui.cli.shading import PlainView, terminal_console  # Rich: only when drawn
 
-    def stopped() -> bool:
-        # Asked between layers too: the only sign of life within a window.
-        progress(totals.tokens, len(encoding.ids))
-        return stop()
-
-    windows = engine.windows(len(encoding.prefix), rules.window, rules.stride)
-    tokens = engine.score(
-        encoding.ids,
-        prefix=encoding.prefix,
-        window=windows.window,
-        stride=windows.stride,
-        top=rules.top,
-        stop=stopped,
-    )
-    unscored: list[ScoredToken] = []
-    view.start(document)
-    for token, span in zip(tokens, encoding.spans, strict=True):
-        if not totals.scored and token.logprob is not None:
-            progress.give_way()
-        totals.add(token, span)
-        if token.logprob is None:
-            unscored.append(token)
-        view.token(token, span)
-    size = scored_bytes(document.text, encoding.spans, unscored)
-    summary = Summary(
-        document=document,
-        info=engine.info,
-        totals=totals,
-        bits_per_byte=totals.bits_per_byte(size),
-        windows=windows,
-        bos=bool(encoding.prefix),
-    )
-    view.end(summary)
-
-
-class JsonView:
-    """Every token with its numbers, one JSON object a line."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def start(self, document: Document) -> None:
-        """Nothing: the summary names the file."""
-
-    def token(self, token: ScoredToken, span: Span) -> None:
-        """Write one token."""
-        event = {
-            "event": "token",
-            "index": token.index,
-            "start": span[0],
-            "end": span[1],
-            "id": token.id,
-            "text": token.text,
-            "bytes": token.bytes.hex(),
-            "logprob": token.logprob,
-            "rank": token.rank,
-            "entropy": token.entropy,
-        }
-        if token.top:
-            event["top"] = scored_rows(token.top)
-        self._output.event(event)
-
-    def end(self, summary: Summary) -> None:
-        """Write the totals."""
-        totals = summary.totals
-        self._output.event(
-            {
-                "event": "summary",
-                "file": summary.document.name,
-                "model": summary.info.model,
-                **adapter_field(summary.info),
-                "precision": summary.info.precision,
-                "dtype": summary.info.dtype,
-                "tokens": totals.tokens,
-                "scored": totals.scored,
-                "logprob": totals.logprob,
-                "mean_nll": totals.mean_nll,
-                "perplexity": totals.perplexity,
-                "bits_per_byte": summary.bits_per_byte,
-                "window": summary.windows.window,
-                "stride": summary.windows.stride,
-                "bos": summary.bos,
-            }
-        )
+    console = terminal_console(no_color=no_color)
+    return PlainView(console, headings=many, expected=top > 0, compares=compares)

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmtui.cli.loading import OpenEngine
+import typer
+
+from lmtui.cli.scoring import Rules
 from lmtui.cli.screen import open_screen
-from lmtui.engine.types import BosRule
 from lmtui.reading import Document
 from lmtui.settings import Settings
 
 
 def open_inspector(
+    context: typer.Context,
     settings: Settings,
     document: Document,
+    rules: Rules,
     *,
-    bos: BosRule,
-    window: int | None,
-    stride: int | None,
     no_color: bool,
-    open_engine: OpenEngine | None,
 ) -> None:
     """Look into one text on the screen until the user leaves it.
 
@@ -34,14 +33,14 @@ def open_inspector(
     subject = Subject(
         Path(document.name).name,
         read=lambda: document.text,
-        bos=bos,
-        window=window,
-        stride=stride,
+        bos=rules.bos,
+        window=rules.window,
+        stride=rules.stride,
     )
     open_screen(
         settings,
         first="inspect",
         subject=subject,
         no_color=no_color,
-        open_engine=open_engine,
+        open_engine=context.obj,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import typer
 
@@ -59,6 +60,41 @@ def open_wanted(
         )
 
 
+def open_pair(
+    settings: Settings, other: Wanted, on_progress: OnProgress
+) -> tuple[WritingEngine, WritingEngine]:
+    """Load what `settings` name, and what it is to be compared with; where only an
+    adapter is the difference, on the same weights.
+
+    Raises:
+        LmtuiError: one of them can't be found, fetched or loaded here.
+    """
+    own = settings.wanted
+    if own.adapter is None and settings.origin("model").source != "flag":
+        # The adapter was named now, and knows the model that it was made for.
+        own = Wanted() if other.adapter else own
+    if other.adapter is None:
+        first = open_wanted(settings, own, on_progress)
+        return first, open_wanted(settings, other, on_progress)
+    with _collector_waits():
+        from lmtui.engine import pair
+        from lmtui.models.loaded import How
+
+        return pair.open_pair(
+            own.model,
+            adapter=own.adapter,
+            other=other.adapter,
+            how=How(
+                settings.device,
+                settings.dtype,
+                bits(settings),
+                settings.threads,
+                on_progress,
+            ),
+            context=settings.context,
+        )
+
+
 @contextmanager
 def _collector_waits() -> Iterator[None]:
     """Look for no garbage while libraries and a model are loaded: they make hundreds of
@@ -76,3 +112,19 @@ def engine_for(context: typer.Context, settings: Settings) -> WritingEngine:
     context.with_resource(sharing(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     return open_engine(settings)
+
+
+def engines_for(
+    context: typer.Context, settings: Settings, other: Wanted
+) -> tuple[WritingEngine, WritingEngine]:
+    """The engine for this run of a verb, and the one to compare it with."""
+    from lmtui import log
+    from lmtui.cli.progress import loading_progress
+
+    context.with_resource(sharing(context.info_name or "lmtui"))
+    if open_engine := context.obj:
+        compared = replace(settings, model=other.model, adapter=other.adapter)
+        return open_engine(settings), open_engine(compared)
+    log.start()
+    with loading_progress() as show:
+        return open_pair(settings, other, show)

@@ -26,10 +26,11 @@ class Meter:
         self,
         title: str,
         *,
+        unit: str = "tokens",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._title = title
+        self._title, self._unit = title, unit
         self._stream = stream or sys.stderr
         self._clock = clock
         self._next = clock() + _PATIENCE
@@ -43,7 +44,7 @@ class Meter:
             return
         self._next = now + _PAUSE
         self._drawn = True
-        self._write(f"{_CLEAR}{self._title} {_bar(done, whole)}")
+        self._write(f"{_CLEAR}{self._title} {_bar(done, whole)} {self._unit}")
 
     def clear(self) -> None:
         """Take the line away."""
@@ -69,13 +70,13 @@ def _bar(done: int, whole: int) -> str:
     part = min(done / whole, 1.0) if whole else 1.0
     full = round(part * _WIDTH)
     bar = "█" * full + "░" * (_WIDTH - full)
-    return f"{bar} {part:4.0%}  {done:,}/{whole:,} tokens"
+    return f"{bar} {part:4.0%}  {done:,}/{whole:,}"
 
 
 @contextmanager
-def meter(title: str) -> Iterator[Meter]:
+def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
     """A meter that is gone at the end, however it comes."""
-    drawing = Meter(title)
+    drawing = Meter(title, unit=unit)
     try:
         yield drawing
     finally:

@@ -56,17 +56,18 @@ class Kept:
 
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first `count` tokens by (-logit, id): their ids [n] and logits [n]."""
-    if count < logits.numel() // 8:
+    """The first `count` tokens of logits [..., V] by (-logit, id): their ids [..., n]
+    and logits [..., n]."""
+    if 0 < count < logits.shape[-1] // 8:
         values, ids = logits.topk(count + 1)
         # topk does not say which of several equal logits it takes. It does not
         # matter unless the last one taken equals the first one left out.
-        if values[count - 1] > values[count]:
-            ids = ids[:count].sort().values
-            ordered = logits[ids].sort(descending=True, stable=True)
-            return ids[ordered.indices], ordered.values
+        if bool((values[..., count - 1] > values[..., count]).all()):
+            ids = ids[..., :count].sort().values
+            ordered = logits.gather(-1, ids).sort(descending=True, stable=True)
+            return ids.gather(-1, ordered.indices), ordered.values
     ordered = logits.sort(descending=True, stable=True)
-    return ordered.indices[:count], ordered.values[:count]
+    return ordered.indices[..., :count], ordered.values[..., :count]
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
@@ -159,6 +160,10 @@ def draw(kept: Kept, generator: torch.Generator) -> tuple[int, float]:
     return int(kept.ids[index]), float(kept.probs[index])
 
 
-def entropy(logprobs: Tensor) -> Tensor:
-    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing."""
-    return -(logprobs.exp() * logprobs.clamp_min(-1e9)).sum(-1)
+def entropy(logprobs: Tensor, *, scratch: Tensor | None = None) -> Tensor:
+    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
+
+    `scratch`, of the same shape, is overwritten: memory that is used again is faster.
+    """
+    terms = torch.exp(logprobs, out=scratch).mul_(logprobs)
+    return -terms.nan_to_num_(0.0).sum(-1)  # 0 · -inf is NaN, and no others are

@@ -69,25 +69,24 @@ def score_rows(
 def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row]:
     """Logits [n, V] and the n tokens that came, as rows."""
     wanted = torch.tensor(targets, device=block.device).unsqueeze(1)  # [n, 1]
-    size = _CPU_ROWS if block.device.type == "cpu" else block.shape[0]
+    size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
+    # Made once and used again: fresh memory of this size costs more than the sums.
+    first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
     for logits, ids in zip(
         torch.split(block, size), torch.split(wanted, size), strict=True
     ):
-        logprobs = logits.log_softmax(-1)  # [rows, V]
-        numbers = (
-            logprobs.gather(1, ids).squeeze(1),
-            (logits > logits.gather(1, ids)).sum(1) + 1,
-            sampling.entropy(logprobs),
-        )
-        tops = _tops(logits, logprobs, top) if top else [()] * len(ids)
-        yield from map(Row, *(values.tolist() for values in numbers), tops)
+        rows = len(ids)
+        logprobs = torch.log_softmax(logits, -1, out=first[:rows])  # [rows, V]
+        own = logprobs.gather(1, ids).squeeze(1)
+        ranks = (logits > logits.gather(1, ids)).sum(1) + 1
+        tops = _tops(logits, logprobs, top) if top else [()] * rows
+        entropies = sampling.entropy(logprobs, scratch=second[:rows])
+        yield from map(Row, own.tolist(), ranks.tolist(), entropies.tolist(), tops)
 
 
 def _tops(
     logits: Tensor, logprobs: Tensor, top: int
 ) -> list[tuple[tuple[int, float], ...]]:
-    rows = []
-    for row, row_logprobs in zip(logits.cpu(), logprobs.cpu(), strict=True):
-        ids = sampling.rank(row, top)[0]
-        rows.append(tuple(zip(ids.tolist(), row_logprobs[ids].tolist(), strict=True)))
-    return rows
+    ids = sampling.rank(logits, top)[0]
+    pairs = zip(ids.tolist(), logprobs.gather(1, ids).tolist(), strict=True)
+    return [tuple(zip(*pair, strict=True)) for pair in pairs]

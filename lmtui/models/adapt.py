@@ -8,9 +8,12 @@ configuration made here; it never sees a foreign one. Imports torch.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,25 @@ def merged(model: Any, adapter: Adapter) -> Any:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
     """
     return _merged(put_on(model, adapter), adapter)
+
+
+def beside(base: Loaded, adapter: Adapter) -> Loaded:
+    """`base` with the adapter beside its matrices. The two share their weights: only
+    the adapter's are new, and `base` itself goes on as it was.
+
+    Raises:
+        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
+    """
+    weights = chain(base.model.parameters(), base.model.buffers())
+    twin = copy.deepcopy(base.model, {id(each): each for each in weights})
+    put_on(twin, adapter)
+    if not all(bool(each.isfinite().all()) for each in _added(twin)):
+        raise _not_finite(adapter)
+    return replace(base, model=twin.eval(), adapter=adapter.name)
+
+
+def _added(model: Any) -> list[Tensor]:
+    return [each for name, each in model.named_parameters() if ".lora_" in name]
 
 
 def write_merged(
@@ -186,12 +208,16 @@ def _merged(beside: Any, adapter: Adapter) -> Any:
                     _merge_in_float32(layer)
             model = beside.merge_and_unload()
     except ValueError as error:  # its safe way found a number that is none
-        raise LmtuiError(
-            "this adapter holds numbers that are not finite",
-            str(adapter.path),
-            "Its training broke off; use another one.",
-        ) from error
+        raise _not_finite(adapter) from error
     return model.eval()
+
+
+def _not_finite(adapter: Adapter) -> LmtuiError:
+    return LmtuiError(
+        "this adapter holds numbers that are not finite",
+        str(adapter.path),
+        "Its training broke off; use another one.",
+    )
 
 
 def _merge_in_float32(layer: Any) -> None:

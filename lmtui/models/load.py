@@ -67,9 +67,52 @@ def load(
             be had, or can't be used here.
     """
     how = How(device, dtype, quantize, threads, on_progress)
+    return _load_wanted(spec, adapter, how)
+
+
+def load_pair(
+    spec: str | None, *, adapter: str | None, other: str, how: How
+) -> tuple[Loaded, Loaded]:
+    """Load a model, with `adapter` or without one, and the same model with `other`.
+    They share its weights, unless an adapter is a model itself.
+
+    Raises:
+        LmtuiError: as in `load`.
+    """
+    own = adapters.find(adapter) if adapter else None
+    added = adapters.find(other)
+    if added.is_whole or (own and own.is_whole):
+        plain = spec if spec or own else adapters.name_of_base(added)
+        return _load_wanted(plain, adapter, how), _load_wanted(spec, other, how)
+    base = _load_base(own or added, spec, replace(how, layers=False))
+    if own:
+        meant = source.resolve(spec) if spec else adapters.model_for(own)
+        _locate_base(added, meant, how.on_progress)
+    if base.is_packed:
+        from lmtui.models.packed import with_adapter
+
+        halves = [with_adapter(base, e, how) if e else base for e in (own, added)]
+        match halves:
+            case [Loaded() as first, Loaded() as second]:
+                return first, second
+        why = next(each for each in halves if isinstance(each, str))
+        base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
+    return _beside(base, own, how) if own else base, _beside(base, added, how)
+
+
+def _beside(base: Loaded, adapter: Adapter, how: How) -> Loaded:
+    from lmtui.models import adapt
+
+    how.on_progress(Progress(f"adding {adapter.name}"))
+    beside = adapt.beside(base, adapter)
+    _warn_unproven(adapter, base, how)
+    return beside
+
+
+def _load_wanted(spec: str | None, adapter: str | None, how: How) -> Loaded:
     if adapter is None:
         found = source.resolve(spec)
-        return _load(found.name, locate(found, on_progress), how)
+        return _load(found.name, locate(found, how.on_progress), how)
     fitted = adapters.find(adapter)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
@@ -84,10 +127,9 @@ def load(
     # Imported here: it needs torch, and most errors come before.
     from lmtui.models import adapt
 
-    on_progress(Progress(f"adding {fitted.name}"))
+    how.on_progress(Progress(f"adding {fitted.name}"))
     model = adapt.merged(base.model, fitted)
-    if fitted.card is None:
-        on_progress(Progress(_unproven(fitted, base), warning=True))
+    _warn_unproven(fitted, base, how)
     return replace(base, model=model, adapter=fitted.name)
 
 
@@ -133,11 +175,13 @@ def _locate_base(
     return place
 
 
-def _unproven(adapter: Adapter, base: Loaded) -> str:
-    return (
-        f"nothing in {adapter.path} says that it was made for {base.name}; all that is "
-        "known is that its shapes fit"
-    )
+def _warn_unproven(adapter: Adapter, base: Loaded, how: How) -> None:
+    if adapter.card is None:
+        words = (
+            f"nothing in {adapter.path} says that it was made for {base.name}; all "
+            "that is known is that its shapes fit"
+        )
+        how.on_progress(Progress(words, warning=True))
 
 
 def _load(name: str, place: Path, how: How) -> Loaded:

@@ -2,8 +2,8 @@
 
 SCRIPT is JSON: `engine` holds FakeWriter's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
-engine fail in an unforeseen way, `missing` is why there is no model at all, `worker`
-is what a training's worker does.
+engine fail in an unforeseen way, `missing` is why there is no model at all, `models`
+holds the fields of others by their names, `worker` is what a training's worker does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
 
     if missing := script.get("missing"):
         raise LmtuiError("there is no such model", missing, "Name another.")
-    fields = dict(script.get("engine", {}))
+    fields = dict(
+        script.get("models", {}).get(settings.model, script.get("engine", {}))
+    )
+    fields = {"adapter": settings.adapter, **fields}
     others = [Ghost(text, GhostEnd.STOP) for text in fields.pop("others", ())]
     words = [Replacement(*each) for each in fields.pop("words", ())]
     engine = FakeWriter(**fields, others=others, words=words, on_token=press)

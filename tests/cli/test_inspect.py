@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lmtui.cli.inspect import JsonView, Rules, score
-from lmtui.cli.meter import Meter
+from lmtui.cli.inspect_json import JsonView
 from lmtui.cli.output import Output
-from lmtui.cli.shading import RAMP, PlainView, position, style_of
+from lmtui.cli.plain_summary import position
+from lmtui.cli.scales import DIVERGING, RAMP, Ramp, style_of
+from lmtui.cli.scoring import Engines, Rules, score_all
+from lmtui.cli.shading import PlainView
 from lmtui.reading import Document
 from tests.cli.program import SGR, run, run_in_terminal
 from tests.fakes import FakeEngine
@@ -22,7 +24,9 @@ TOKEN = ["event", "index", "start", "end", "id", "text", "bytes"]
 TOKEN += ["logprob", "rank", "entropy"]
 SUMMARY = ["event", "file", "model", "precision", "dtype", "tokens", "scored"]
 SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "stride"]
-SUMMARY += ["bos"]
+SUMMARY += ["bos", "bits_per_character", "characters", "bytes", "ranks"]
+SUMMARY += ["entropy_bits", "accuracy", "expected_calibration_error", "confidence"]
+SUMMARY += ["claims"]
 TEXT = "Naïve café\n\tBrücke 橋 end"
 
 
@@ -102,7 +106,7 @@ def test_too_little_to_score_gives_nulls(
         assert summary[name] is None
     plain = run("inspect", str(file))
     assert plain.code == 0
-    assert plain.out.count("–") == 4
+    assert plain.out.count("–") == 5
 
 
 def test_a_mark_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
@@ -209,10 +213,14 @@ def test_without_colour_the_steps_still_differ(file: Path) -> None:
     assert {"1", "2", "4", "7"} <= codes
 
 
-def test_each_step_of_the_ramp_has_its_own_attributes() -> None:
+@pytest.mark.parametrize("ramp", [RAMP, DIVERGING])
+def test_each_step_of_a_ramp_has_its_own_attributes(ramp: Ramp) -> None:
     colours = {"cyan", "magenta", "red"}
-    attributes = [frozenset(style.split()) - colours for _, _, style in RAMP]
-    assert len(set(attributes)) == len(RAMP)
+    attributes = [frozenset(style.split()) - colours for _, _, style in ramp]
+    assert len(set(attributes)) == len(ramp)
+
+
+def test_steps_hold_what_they_say() -> None:
     assert style_of(None) == "none"
     assert [style_of(b) for b in (0, 2, 5, 9, 14, 99)] == [s for _, _, s in RAMP]
 
@@ -221,14 +229,8 @@ def plain_text(text: str) -> str:
     """What the plain view writes above its summary."""
     out = io.StringIO()
     view = PlainView(Console(file=out, width=80, markup=False, highlight=False))
-    score(
-        FakeEngine(context=100_000),
-        Document("-", text),
-        Rules(),
-        view=view,
-        stop=lambda: False,
-        progress=Meter("scoring", stream=io.StringIO()),
-    )
+    engines = Engines(FakeEngine(context=100_000))
+    score_all(engines, [Document("-", text)], Rules(), view=view)
     return out.getvalue().partition("\ntokens ")[0]
 
 
@@ -252,14 +254,8 @@ def test_the_drawn_text_is_the_whole_text(text: str) -> None:
 def test_json_is_written_token_by_token() -> None:
     out, seen = io.StringIO(), []
     engine = FakeEngine(on_token=lambda index: seen.append(out.getvalue().count("\n")))
-    score(
-        engine,
-        Document("-", "abcd"),
-        Rules(),
-        view=JsonView(Output(out)),
-        stop=lambda: False,
-        progress=Meter("scoring", stream=io.StringIO()),
-    )
+    view = JsonView(Output(out))
+    score_all(Engines(engine), [Document("-", "abcd")], Rules(), view=view)
     assert seen == [0, 1, 2, 3]
 
 

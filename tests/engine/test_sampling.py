@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -17,7 +19,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from lmtui.engine.sampling import draw, filter_logits, rank
+from lmtui.engine.sampling import draw, entropy, filter_logits, rank
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
@@ -111,6 +113,29 @@ def test_few_of_many_equal_logits_rank_by_id() -> None:
     logits = torch.zeros(5000)
     logits[[4000, 70]] = 1
     assert rank(logits, 4)[0].tolist() == [70, 4000, 0, 1]
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.integers(0, 40), min_size=30, max_size=30), min_size=1, max_size=5
+    ),
+    count=st.integers(1, 8),
+)
+def test_several_rows_rank_as_one_by_one(rows: list[list[int]], count: int) -> None:
+    logits = torch.tensor(rows, dtype=torch.float32)
+    ids, ranked = rank(logits, count)
+    for row, found, values in zip(logits, ids, ranked, strict=True):
+        assert found.tolist() == rank(row, count)[0].tolist()
+        assert values.tolist() == rank(row, count)[1].tolist()
+
+
+def test_impossible_tokens_add_nothing_to_the_entropy() -> None:
+    logprobs = torch.tensor([[0.5, 0.5, 0, 0], [1, 0, 0, 0]]).log()
+    expected = [math.log(2), 0]
+    assert entropy(logprobs).tolist() == pytest.approx(expected)
+    assert entropy(logprobs, scratch=torch.empty(2, 4)).tolist() == pytest.approx(
+        expected
+    )
 
 
 def test_top_k_keeps_k_even_among_equals() -> None:

@@ -1,0 +1,181 @@
+"""Scored texts as JSON lines: every token with its numbers, or the summaries alone.
+
+Owns the names of the fields. Log-probabilities and entropies are in nats; what has
+bits in its name is in bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lmtui.cli.inspect_rows import Total
+from lmtui.cli.jsonl import Event, adapter_field, scored_rows
+from lmtui.cli.output import Output
+from lmtui.cli.scoring import Scored, Summary
+from lmtui.engine.types import EngineInfo
+from lmtui.inspect.calibration import RANKS as WITHIN
+from lmtui.inspect.calibration import Bin
+from lmtui.inspect.difference import Comparison, Piece, Placed
+from lmtui.inspect.summary import RANKS, Totals
+from lmtui.reading import Document
+
+
+class JsonView:
+    """Every token, then the summary."""
+
+    grows = True
+
+    def __init__(self, output: Output, *, top: int = 0) -> None:
+        self._output = output
+        self._top = top
+
+    def start(self, document: Document) -> None:
+        """Nothing: the summary names the file."""
+
+    def piece(self, piece: Piece) -> None:
+        """Write the tokens, and what two models' tokens have together."""
+        if len(piece.tokens) == len(piece.others) == 1:
+            other = _other(piece.others[0], self._top)
+            self._output.event({**_token(piece.tokens[0], self._top), **other})
+            return
+        for placed in piece.tokens:
+            self._output.event(_token(placed, self._top))
+        if piece.others:
+            self._output.event(_span(piece))
+
+    def end(self, scored: Scored) -> None:
+        """Write the totals."""
+        JsonRows(self._output).row(scored)
+
+
+class JsonRows:
+    """The summaries of texts, and one of all."""
+
+    def __init__(self, output: Output, *, unread: int = 0) -> None:
+        self._output = output
+        self._unread = unread
+
+    def begin(self) -> None:
+        """Nothing: each line says what it is."""
+
+    def row(self, scored: Scored) -> None:
+        """Write what one text adds up to, by one model or two."""
+        file = scored.document.name
+        for summary in (scored.summary, scored.other):
+            if summary:
+                self._output.event({"event": "summary", "file": file, **_sum(summary)})
+        if scored.other and scored.comparison:
+            infos = (scored.summary.info, scored.other.info)
+            event = {"event": "comparison", "file": file}
+            self._output.event({**event, **_comparison(*infos, scored.comparison)})
+
+    def total(self, total: Total) -> None:
+        """Write what all texts add up to."""
+        last, comparison = total.last, total.comparison
+        assert last is not None
+        event = {"event": "total", "files": total.files, "unread": self._unread}
+        own = replace(last.summary, totals=total.own)
+        self._output.event({**event, **_sum(own)})
+        if last.other and comparison:
+            other = replace(last.other, totals=total.other)
+            self._output.event({**event, **_sum(other)})
+            told = _comparison(own.info, other.info, comparison)
+            self._output.event({"event": "comparison", "files": total.files, **told})
+
+
+def _token(placed: Placed, top: int) -> Event:
+    token, span = placed
+    event = {
+        "event": "token",
+        "index": token.index,
+        "start": span[0],
+        "end": span[1],
+        "id": token.id,
+        "text": token.text,
+        "bytes": token.bytes.hex(),
+        "logprob": token.logprob,
+        "rank": token.rank,
+        "entropy": token.entropy,
+    }
+    rows = token.top[:top]
+    return {**event, "top": scored_rows(rows)} if rows else event
+
+
+def _other(placed: Placed, top: int) -> Event:
+    token, _ = placed
+    event = {
+        "other_logprob": token.logprob,
+        "other_rank": token.rank,
+        "other_entropy": token.entropy,
+    }
+    rows = token.top[:top]
+    return {**event, "other_top": scored_rows(rows)} if rows else event
+
+
+def _span(piece: Piece) -> Event:
+    start, end = piece.span
+    return {
+        "event": "span",
+        "start": start,
+        "end": end,
+        "tokens": len(piece.tokens),
+        "other_tokens": len(piece.others),
+        "logprob": piece.logprob,
+        "other_logprob": piece.other_logprob,
+    }
+
+
+def _sum(summary: Summary) -> Event:
+    totals, info = summary.totals, summary.info
+    return {
+        "model": info.model,
+        **adapter_field(info),
+        "precision": info.precision,
+        "dtype": info.dtype,
+        "tokens": totals.tokens,
+        "scored": totals.scored,
+        "logprob": totals.logprob,
+        "mean_nll": totals.mean_nll,
+        "perplexity": totals.perplexity,
+        "bits_per_byte": totals.bits_per_byte,
+        "window": summary.windows.window,
+        "stride": summary.windows.stride,
+        "bos": summary.bos,
+        "bits_per_character": totals.bits_per_character,
+        "characters": totals.characters,
+        "bytes": totals.bytes,
+        **_counts(totals),
+    }
+
+
+def _counts(totals: Totals) -> Event:
+    calibration = totals.calibration
+    return {
+        "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
+        "entropy_bits": list(totals.entropies),
+        "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
+        "expected_calibration_error": calibration.expected_error,
+        "confidence": [_bin(each) for each in calibration.confidence],
+        "claims": [_bin(each) for each in calibration.claims],
+    }
+
+
+def _bin(each: Bin) -> Event:
+    return {name: getattr(each, name) for name in Bin.__slots__}
+
+
+def _comparison(own: EngineInfo, other: EngineInfo, comparison: Comparison) -> Event:
+    named = {f"other_{name}": value for name, value in adapter_field(other).items()}
+    return {
+        "model": own.model,
+        **adapter_field(own),
+        "other_model": other.model,
+        **named,
+        "unit": comparison.unit,
+        "compared": comparison.compared,
+        "logprob": comparison.logprob,
+        "other_logprob": comparison.other_logprob,
+        "bits": comparison.bits,
+        "more": comparison.more,
+        "less": comparison.less,
+    }

@@ -1,0 +1,69 @@
+"""The options of `lmtui inspect`, as types for its signature."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lmtui.engine.types import BosRule
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Shaded text and a summary; the default.")
+]
+Rows = Annotated[
+    bool, typer.Option("--summary", help="One row a file, and one for all together.")
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Order the rows by a column: the largest numbers first, or the names.",
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Alternatives to give for each token."),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens read together; unset is 2048, or the context if smaller.",
+        show_default=False,
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens between the starts of two windows; unset is half a window.",
+        show_default=False,
+    ),
+]
+Bos = Annotated[
+    BosRule,
+    typer.Option(help="Begin with the BOS token; auto does what the model does."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Compare with another model on the same text.",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
+]
+AgainstAdapter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compare with the same model and this adapter on it.",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
+]

@@ -1,0 +1,215 @@
+"""`lmtui inspect --summary`: one row a text, and one for all together.
+
+Owns the columns, what they are called on the command line, and that a row is written
+as soon as it is known unless the rows are to be sorted. The name is last, as long as
+it is. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lmtui.cli.output import Output
+from lmtui.cli.scoring import Scored
+from lmtui.errors import LmtuiError
+from lmtui.inspect.difference import Comparison, Piece
+from lmtui.inspect.summary import Totals
+from lmtui.reading import Document
+from lmtui.text import visible_line
+
+
+@dataclass(slots=True)
+class Total:
+    """All texts together: means are over all their tokens."""
+
+    files: int = 0
+    own: Totals = field(default_factory=Totals)
+    other: Totals = field(default_factory=Totals)
+    comparison: Comparison | None = None
+    last: Scored | None = None
+    """The text that came last: the models are the same for all."""
+
+    def add(self, scored: Scored) -> None:
+        """Take one more text in."""
+        self.files += 1
+        self.last = scored
+        self.own.merge(scored.summary.totals)
+        if scored.other and scored.comparison:
+            self.other.merge(scored.other.totals)
+            self.comparison = self.comparison or Comparison("token")
+            self.comparison.merge(scored.comparison)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a row is made from: a text, or all of them."""
+
+    name: str
+    own: Totals
+    other: Totals | None = None
+    comparison: Comparison | None = None
+
+    @classmethod
+    def of(cls, scored: Scored) -> Line:
+        """The row of one text."""
+        other = scored.other.totals if scored.other else None
+        name = scored.document.name
+        return cls(name, scored.summary.totals, other, scored.comparison)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number of each row."""
+
+    name: str
+    """As the heading and `--sort` have it."""
+    width: int
+    form: str
+    value: Callable[[Line], float | None]
+
+
+_TOKENS = Column("tokens", 9, ",d", lambda line: line.own.tokens)
+_PERPLEXITY = Column("perplexity", 12, ",.2f", lambda line: line.own.perplexity)
+_PER_BYTE = Column("bits/byte", 10, ".4f", lambda line: line.own.bits_per_byte)
+
+ALONE = (
+    _TOKENS,
+    Column("logprob", 13, ",.1f", lambda line: line.own.logprob),
+    _PERPLEXITY,
+    _PER_BYTE,
+    Column("bits/char", 10, ".4f", lambda line: line.own.bits_per_character),
+    Column("top-1", 7, ".1%", lambda line: line.own.calibration.accuracy(1)),
+    Column("ece", 7, ".3f", lambda line: line.own.calibration.expected_error),
+)
+"""The columns of one model."""
+
+
+def _of_other(name: str) -> Callable[[Line], float | None]:
+    return lambda line: getattr(line.other, name) if line.other else None
+
+
+def _gain(line: Line) -> float | None:
+    return line.comparison.bits if line.comparison else None
+
+
+AGAINST = (
+    _TOKENS,
+    _PERPLEXITY,
+    Column("other-ppl", 12, ",.2f", _of_other("perplexity")),
+    _PER_BYTE,
+    Column("other-b/b", 10, ".4f", _of_other("bits_per_byte")),
+    Column("gain", 12, "+,.1f", _gain),
+)
+"""The columns of two; the gain is what the other one saves, in bits."""
+
+NAME = "file"
+
+Key = Callable[[Line], Any]
+
+
+def sort_key(column: str | None, columns: Sequence[Column]) -> Key | None:
+    """What to sort rows by: numbers from the largest, then rows without one; names as
+    they are. None where nothing was asked for.
+
+    Raises:
+        LmtuiError: there is no such column.
+    """
+    if column is None:
+        return None
+    if column == NAME:
+        return lambda line: line.name
+    for each in columns:
+        if each.name == column:
+            return lambda line: _falling(each.value(line))
+    names = ", ".join([*(each.name for each in columns), NAME])
+    raise LmtuiError("there is no such column", column, f"Give one of {names}.")
+
+
+def _falling(value: float | None) -> tuple[bool, float]:
+    return value is None, -(value or 0.0)
+
+
+class Writer(Protocol):
+    """One way of writing rows."""
+
+    def begin(self) -> None:
+        """The first row is about to be written."""
+
+    def row(self, scored: Scored) -> None:
+        """Write what one text adds up to."""
+
+    def total(self, total: Total) -> None:
+        """Write what all of them add up to."""
+
+
+class RowsView:
+    """A row at the end of each text; sorted, all at the end of the last."""
+
+    grows = False
+
+    def __init__(self, writer: Writer, *, key: Key | None = None) -> None:
+        self._writer = writer
+        self._key = key
+        self._kept: list[Scored] = []
+        self._total = Total()
+
+    def start(self, document: Document) -> None:
+        """Nothing: a row is written at the end."""
+
+    def piece(self, piece: Piece) -> None:
+        """Nothing: the totals have it."""
+
+    def end(self, scored: Scored) -> None:
+        """Write the row, or keep it."""
+        if not self._total.files and not self._key:
+            self._writer.begin()
+        self._total.add(scored)
+        if self._key:
+            self._kept.append(scored)
+        else:
+            self._writer.row(scored)
+
+    def close(self, *, whole: bool) -> None:
+        """Write the rows that were kept, and the total if no text is missing."""
+        if key := self._key:
+            self._writer.begin()
+            for scored in sorted(self._kept, key=lambda each: key(Line.of(each))):
+                self._writer.row(scored)
+        if whole:
+            self._writer.total(self._total)
+
+
+class Table:
+    """Rows for a person: numbers under their headings, the name at the end."""
+
+    def __init__(self, output: Output, columns: Sequence[Column]) -> None:
+        self._output = output
+        self._columns = columns
+
+    def begin(self) -> None:
+        """Write the headings."""
+        heads = "".join(f"{each.name:>{each.width}}" for each in self._columns)
+        self._output.text(f"{heads}  {NAME}\n")
+
+    def row(self, scored: Scored) -> None:
+        """Write the numbers of one text."""
+        self._write(Line.of(scored))
+
+    def total(self, total: Total) -> None:
+        """Write those of all, where there are several."""
+        if total.files > 1:
+            other = total.other if total.comparison else None
+            name = f"total of {total.files}"
+            self._write(Line(name, total.own, other, total.comparison))
+
+    def _write(self, line: Line) -> None:
+        cells = (_cell(each, line) for each in self._columns)
+        self._output.text(f"{''.join(cells)}  {visible_line(line.name)}\n")
+
+
+def _cell(column: Column, line: Line) -> str:
+    value = column.value(line)
+    shown = "–" if value is None else format(value, column.form)
+    return f"{shown:>{column.width}}"

@@ -1,0 +1,241 @@
+"""The numbers under a text on a terminal: of one model, or of two side by side.
+
+Owns their layout, 80 columns wide, and how a missing one looks. All foreign text is
+made visible first. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lmtui.cli.scales import DIVERGING, style_of
+from lmtui.cli.scoring import Scored, Summary
+from lmtui.engine.sums import LN2, bits
+from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.inspect.calibration import BINS
+from lmtui.inspect.calibration import RANKS as WITHIN
+from lmtui.inspect.difference import NOTICEABLE, Comparison, Piece, Unit
+from lmtui.inspect.summary import RANKS, Totals
+from lmtui.text import visible_line, visible_token
+
+_CELLS = 24  # width of a token in a table
+_LISTED = 10
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_UNITS: dict[Unit, str] = {
+    "token": "tokens",
+    "span": "parts of the text that both cut alike, since their tokens differ",
+}
+
+
+def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
+    """What one model made of a text: the numbers, then what was most surprising, with
+    what was `expected` there."""
+    numbers = _numbers(scored.summary)
+    if not scored.summary.totals.scored:
+        return [numbers]
+    calibration = _calibration(scored.summary.totals)
+    return [numbers, calibration, _worst(scored, expected=expected)]
+
+
+def comparison_of(scored: Scored) -> list[RenderableType]:
+    """What two models made of a text: the numbers, the difference, and where it is
+    largest."""
+    assert scored.other and scored.comparison
+    parts: list[RenderableType] = [
+        _both(scored.summary, scored.other),
+        _difference(scored.comparison),
+    ]
+    most = scored.comparison.most()[:_LISTED]
+    if most:
+        parts.append(_changed(scored.document.text, most))
+    return parts
+
+
+def shown(value: float | None, form: str = ",.2f") -> str:
+    """A number, or what stands for one that is not there."""
+    return "–" if value is None else format(value, form)
+
+
+def position(text: str, offset: int) -> str:
+    """LINE:COL of a code point, both from 1."""
+    line = text.count("\n", 0, offset) + 1
+    column = offset - text.rfind("\n", 0, offset)
+    return f"{line}:{column}"
+
+
+def _numbers(summary: Summary) -> Text:
+    totals, info = summary.totals, summary.info
+    in_bits = None if totals.logprob is None else totals.logprob / LN2
+    rows = {
+        "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
+        "Σ log P": f"{shown(totals.logprob)} nats, {shown(in_bits)} bits",
+        "perplexity": shown(totals.perplexity),
+        "bits per byte": f"{shown(totals.bits_per_byte, '.4f')}, per character "
+        f"{shown(totals.bits_per_character, '.4f')}",
+        "ranks": _ranks(totals),
+        "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
+        "model": f"{visible_line(info.label)} ({info.precision}, {info.dtype})",
+        "windows": _windows(summary),
+    }
+    if not totals.scored:
+        del rows["ranks"], rows["entropy"]
+    return _rows(rows)
+
+
+def _windows(summary: Summary) -> str:
+    windows = summary.windows
+    return f"{windows.window:,}, stride {windows.stride:,}, {_bos(summary)} BOS"
+
+
+def _bos(summary: Summary) -> str:
+    return "with" if summary.bos else "without"
+
+
+def _rows(rows: dict[str, str]) -> Text:
+    lines = [Text.assemble((f"{name:<15}", "bold"), rows[name]) for name in rows]
+    return Text("\n").join(lines)
+
+
+def _ranks(totals: Totals) -> str:
+    whole = max(sum(totals.ranks), 1)
+    names = ["1st", *(f"{a + 1}–{b}" for a, b in pairwise(RANKS)), "rest"]
+    shares = zip(names, totals.ranks, strict=True)
+    return "  ".join(f"{name} {count / whole:.0%}" for name, count in shares)
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """A column for each count; none for a count of 0."""
+    most = max(*counts, 1)
+    heights = (-(-count * len(_BLOCKS) // most) for count in counts)
+    return "".join(_BLOCKS[height - 1] if height else " " for height in heights)
+
+
+def _calibration(totals: Totals) -> Text:
+    """How sure the model was of its first guess, and how often it was right."""
+    calibration = totals.calibration
+    within = ", ".join(
+        f"{shown(calibration.accuracy(k), '.1%')} in the first {k}" for k in WITHIN
+    )
+    bins = calibration.confidence
+    sure = [f"≤{round(100 * each.high)}%" for each in bins]
+    right = [shown(each.hit_rate, ".0%") for each in bins]
+    places = [f"{each.count:,}" for each in bins]
+    error = shown(calibration.expected_error, ".3f")
+    return _rows(
+        {
+            "guesses": within.replace("in the first 1,", "right at once,"),
+            "sure": "".join(f"{cell:>6}" for cell in sure),
+            "right": "".join(f"{cell:>6}" for cell in right),
+            "places": "".join(f"{cell:>6}" for cell in places),
+            "": f"expected calibration error {error}, in {BINS} bins",
+        }
+    )
+
+
+def _worst(scored: Scored, *, expected: bool) -> Table:
+    table = _table("most surprising", "bits", "rank")
+    if expected:
+        table.add_column("expected", no_wrap=True)
+    for token, span in scored.summary.totals.worst()[:_LISTED]:
+        surprisal = bits(token.logprob or 0.0)
+        cells = [
+            Text(position(scored.document.text, span[0])),
+            Text(f"{surprisal:.1f}"),
+            Text(shown(token.rank, ",")),
+            _clipped(token.text, style_of(surprisal)),
+        ]
+        table.add_row(*cells, *([_expected(token)] if expected else []))
+    return table
+
+
+def _table(name: str, *numbers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for heading in ("line:col", *numbers):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(name, no_wrap=True)
+    return table
+
+
+def _clipped(token: str, style: str = "none") -> Text:
+    # Appended, not the text's own style: that would fill the rest of the cell.
+    drawn = Text().append(visible_token(token), style)
+    drawn.truncate(_CELLS, overflow="ellipsis")
+    return drawn
+
+
+def _expected(token: ScoredToken) -> Text:
+    """The most probable other token, with its probability."""
+    other = next((row for row in token.top if row.id != token.id), None)
+    return Text("–") if other is None else _with_probability(other)
+
+
+def _with_probability(row: Candidate) -> Text:
+    return _clipped(row.text).append(f"  {row.prob:.0%}")
+
+
+def _both(own: Summary, other: Summary) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for summary in (own, other):
+        table.add_column(Text(visible_line(summary.info.label)), justify="right")
+    columns = zip(_measures(own), _measures(other), strict=True)
+    for (name, value), (_, another) in columns:
+        table.add_row(Text(name, "bold"), Text(value), Text(another))
+    return table
+
+
+def _measures(summary: Summary) -> list[tuple[str, str]]:
+    totals, calibration = summary.totals, summary.totals.calibration
+    return [
+        ("tokens", f"{totals.tokens:,}"),
+        ("scored", f"{totals.scored:,}"),
+        ("Σ log P, nats", shown(totals.logprob)),
+        ("perplexity", shown(totals.perplexity)),
+        ("bits per byte", shown(totals.bits_per_byte, ".4f")),
+        ("bits per character", shown(totals.bits_per_character, ".4f")),
+        ("first guess right", shown(calibration.accuracy(1), ".1%")),
+        ("calibration error", shown(calibration.expected_error, ".3f")),
+        ("precision", f"{summary.info.precision}, {summary.info.dtype}"),
+        ("window", f"{summary.windows.window:,}"),
+        ("stride", f"{summary.windows.stride:,}"),
+        ("BOS", _bos(summary)),
+    ]
+
+
+def _difference(comparison: Comparison) -> Text:
+    whole = comparison.bits
+    words = "the other model expected the text {}"
+    if whole is None:
+        told = "nothing could be compared"
+    elif abs(whole) < NOTICEABLE / 2:
+        told = f"{whole:+.2f} bits: the same"
+    else:
+        told = f"{whole:+,.1f} bits: {words.format('more' if whole > 0 else 'less')}"
+    return _rows(
+        {
+            "difference": told,
+            "compared": f"{comparison.compared:,} {_UNITS[comparison.unit]}",
+            "changed": f"{comparison.more:,} by +{NOTICEABLE:g} bit or more, "
+            f"{comparison.less:,} by −{NOTICEABLE:g} or more",
+        }
+    )
+
+
+def _changed(text: str, most: Sequence[Piece]) -> Table:
+    table = _table("changed most", "difference", "bits", "other")
+    for piece in most:
+        start, end = piece.span
+        difference = piece.bits or 0.0
+        table.add_row(
+            Text(position(text, start)),
+            Text(f"{difference:+.1f}".replace("-", "−")),
+            Text(f"{bits(piece.logprob or 0.0):.1f}"),
+            Text(f"{bits(piece.other_logprob or 0.0):.1f}"),
+            _clipped(text[start:end], style_of(difference, DIVERGING)),
+        )
+    return table

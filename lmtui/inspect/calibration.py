@@ -1,0 +1,150 @@
+"""When the model says p, how often is it so?
+
+Owns three answers, each over the scored tokens of a text, in constant memory:
+
+accuracy at k   the share of tokens of rank k or better; equal logits share a rank.
+confidence      each token's place is one prediction: the most probable token, with its
+                probability p. Sorted by p into ten bins of equal width, the mean p of
+                a bin against the share of predictions that came true. The expected
+                calibration error is the mean distance of the two, weighted by the
+                predictions in a bin (Guo et al. 2017, "On Calibration of Modern Neural
+                Networks", equations 2 to 5; there with 15 bins).
+claims          each token of the vocabulary is a prediction at each place, with its own
+                p: marginal calibration (Kumar et al. 2019, "Verified Uncertainty
+                Calibration", definition 2.4), all tokens taken together. Only what was
+                given more than 1/10 is counted, which at most nine tokens of a place
+                can be: with `ROWS` rows a place the counts are exact.
+
+A model that is certain of what comes is near the diagonal in both; one that is too
+sure of itself is below it. Pure; knows no engine and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lmtui.engine.types import Candidate, ScoredToken
+
+BINS = 10
+ROWS = BINS - 1
+"""Rows of alternatives that each scored token has to have."""
+RANKS = (1, 5, 10)
+"""The k of the accuracies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The predictions with a probability in (low, high], the first with 0 as well."""
+
+    low: float
+    high: float
+    count: int
+    mean_prob: float | None
+    """What was predicted; None for an empty bin."""
+    hit_rate: float | None
+    """The share of them that came true."""
+
+
+@dataclass(slots=True)
+class _Bins:
+    counts: list[int] = field(default_factory=lambda: [0] * BINS)
+    hits: list[int] = field(default_factory=lambda: [0] * BINS)
+    probs: list[float] = field(default_factory=lambda: [0.0] * BINS)
+
+    def add(self, prob: float, hit: bool) -> None:
+        place = bin_of(prob)
+        self.counts[place] += 1
+        self.hits[place] += hit
+        self.probs[place] += prob
+
+    def merge(self, other: _Bins) -> None:
+        self.counts = _added(self.counts, other.counts)
+        self.hits = _added(self.hits, other.hits)
+        pairs = zip(self.probs, other.probs, strict=True)
+        self.probs = [one + another for one, another in pairs]
+
+    def shown(self) -> list[Bin]:
+        columns = zip(self.counts, self.probs, self.hits, strict=True)
+        return [
+            Bin(
+                place / BINS,
+                (place + 1) / BINS,
+                count,
+                prob / count if count else None,
+                hits / count if count else None,
+            )
+            for place, (count, prob, hits) in enumerate(columns)
+        ]
+
+
+def bin_of(prob: float) -> int:
+    """The bin of a probability, from 0."""
+    return min(max(math.ceil(prob * BINS) - 1, 0), BINS - 1)
+
+
+def _added(one: Iterable[int], other: Iterable[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Running counts over scored tokens."""
+
+    ranked: int = 0
+    """Tokens whose rank is known."""
+    _within: list[int] = field(default_factory=lambda: [0] * len(RANKS))
+    _confidence: _Bins = field(default_factory=_Bins)
+    _claims: _Bins = field(default_factory=_Bins)
+
+    def add(self, token: ScoredToken) -> None:
+        """Take one more token in; one without rows has no part in the bins."""
+        if token.rank is None:
+            return
+        self.ranked += 1
+        for place, k in enumerate(RANKS):
+            self._within[place] += token.rank <= k
+        if not token.top:
+            return
+        self._confidence.add(_prob(token.top[0]), token.top[0].id == token.id)
+        for row in token.top[:ROWS]:
+            prob = _prob(row)
+            if not bin_of(prob):
+                break
+            self._claims.add(prob, row.id == token.id)
+
+    def merge(self, other: Calibration) -> None:
+        """Take in the tokens of another text."""
+        self.ranked += other.ranked
+        self._within = _added(self._within, other._within)
+        self._confidence.merge(other._confidence)
+        self._claims.merge(other._claims)
+
+    def accuracy(self, k: int) -> float | None:
+        """The share of tokens of rank `k`, one of `RANKS`, or better."""
+        return self._within[RANKS.index(k)] / self.ranked if self.ranked else None
+
+    @property
+    def confidence(self) -> list[Bin]:
+        """How sure the model was of its most probable tokens, and how often right."""
+        return self._confidence.shown()
+
+    @property
+    def claims(self) -> list[Bin]:
+        """How often what was given more than 1/10 came; the first bin is left out."""
+        return self._claims.shown()[1:]
+
+    @property
+    def expected_error(self) -> float | None:
+        """The expected calibration error, from 0 to 1; None without predictions."""
+        bins = self._confidence
+        whole = sum(bins.counts)
+        if not whole:
+            return None
+        pairs = zip(bins.hits, bins.probs, strict=True)
+        return math.fsum(abs(hits - prob) for hits, prob in pairs) / whole
+
+
+def _prob(row: Candidate) -> float:
+    return min(row.prob, 1.0)  # a logprob can be rounded to just above 0

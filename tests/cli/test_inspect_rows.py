@@ -1,0 +1,197 @@
+"""`lmtui inspect --summary`: a row a text, in any order, whatever can't be read."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.program import run, run_in_terminal
+
+TEXTS = {"b.txt": "one two three, four", "a.txt": "Brücke 橋\n", "c.txt": "x"}
+OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Three texts, not in the order of their names."""
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return [str(tmp_path / name) for name in TEXTS]
+
+
+def names(out: str) -> list[str]:
+    """The last word of each row."""
+    return [Path(line.split()[-1]).name for line in out.splitlines()]
+
+
+def cells(out: str, column: str) -> list[str]:
+    """A column of the rows."""
+    head, *rows = out.splitlines()
+    return [row.split()[head.split().index(column)] for row in rows]
+
+
+def test_a_row_a_file_and_a_total(files: list[str]) -> None:
+    done = run("inspect", "--summary", *files)
+    assert (done.code, done.err) == (0, "")
+    assert names(done.out) == ["file", "b.txt", "a.txt", "c.txt", "3"]
+    sizes = [len(text.encode()) for text in TEXTS.values()]
+    assert cells(done.out, "tokens") == [str(n) for n in (*sizes, sum(sizes))]
+    assert cells(done.out, "perplexity")[2] == "–"
+    assert max(map(len, done.out.splitlines()[:1])) <= 80
+
+
+def test_one_file_needs_no_total(files: list[str]) -> None:
+    assert len(run("inspect", "--summary", files[0]).out.splitlines()) == 2
+
+
+def test_the_total_is_weighted_by_tokens(files: list[str]) -> None:
+    *rows, total = run("inspect", "--summary", "--json", *files).events
+    assert [row["event"] for row in rows] == ["summary"] * 3
+    assert (total["event"], total["files"], total["unread"]) == ("total", 3, 0)
+    scored = sum(row["scored"] for row in rows)
+    logprob = math.fsum(row["logprob"] or 0 for row in rows)
+    assert total["scored"] == scored
+    assert total["perplexity"] == pytest.approx(math.exp(-logprob / scored))
+    size = sum(row["bytes"] for row in rows)
+    assert total["bits_per_byte"] == pytest.approx(-logprob / math.log(2) / size)
+    for name in ("ranks", "entropy_bits", "accuracy"):
+        assert total[name] == merged(name, rows)
+
+
+def merged(name: str, rows: list[dict[str, Any]]) -> Any:
+    """A part of the total, from the rows."""
+    values = [row[name] for row in rows]
+    if name == "entropy_bits":
+        return [sum(column) for column in zip(*values, strict=True)]
+    if name == "ranks":
+        return {key: sum(value[key] for value in values) for key in values[0]}
+    scored = [row["scored"] for row in rows]
+    parts = list(zip(values, scored, strict=True))
+    return {
+        key: pytest.approx(sum((v[key] or 0) * n for v, n in parts) / sum(scored))
+        for key in values[0]
+    }
+
+
+def test_the_numbers_are_those_of_every_other_form(files: list[str]) -> None:
+    alone = run("inspect", "--json", files[0]).events[-1]
+    row = run("inspect", "--json", "--summary", *files).events[0]
+    assert row == alone
+    plain = run("inspect", files[0]).out
+    assert f"{row['bits_per_byte']:.4f}" in plain
+    assert f"{row['bits_per_character']:.4f}" in plain
+
+
+@pytest.mark.parametrize(
+    ("column", "first"), [("tokens", "b.txt"), ("file", "a.txt"), ("ece", "")]
+)
+def test_rows_can_be_sorted(files: list[str], column: str, first: str) -> None:
+    done = run("inspect", "--summary", "--sort", column, *files)
+    shown = names(done.out)[1:-1]
+    if column == "file":
+        assert shown == ["a.txt", "b.txt", "c.txt"]
+        return
+    assert first in shown[0]
+    numbers = [cell.rstrip("%") for cell in cells(done.out, column)[:-1]]
+    known = [float(cell) for cell in numbers if cell != "–"]
+    assert known == sorted(known, reverse=True)
+    assert numbers[len(known) :] == ["–"] * (len(numbers) - len(known))
+
+
+def test_sorted_json_has_the_same_lines(files: list[str]) -> None:
+    plain = run("inspect", "--summary", "--json", *files).out.splitlines()
+    ordered = run("inspect", "--summary", "--json", "--sort", "tokens", *files)
+    assert sorted(ordered.out.splitlines()) == sorted(plain)
+    assert json.loads(ordered.out.splitlines()[-1])["event"] == "total"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["--summary", "--sort", "size"], "no such column: size", "perplexity"),
+        (["--sort", "tokens"], "--summary", "Add --summary"),
+        (["--summary", "--plain"], "exclude each other", "Give one"),
+        (["--summary", "--sort", "gain"], "no such column", "bits/byte"),
+    ],
+)
+def test_wishes_that_do_not_go_together(
+    files: list[str], arguments: list[str], error: str, hint: str
+) -> None:
+    done = run("inspect", *arguments, *files)
+    assert (done.code, done.out) == (2, "")
+    first, second = done.err.splitlines()
+    assert error in first
+    assert hint in second
+
+
+def test_a_file_that_cannot_be_read_does_not_cost_the_others(
+    files: list[str], tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "missing")
+    done = run("inspect", "--summary", files[0], missing, str(tmp_path), files[1])
+    assert done.code == 2
+    assert done.err.count("error: ") == 2
+    assert names(done.out) == ["file", "b.txt", "a.txt", "2"]
+    events = run("inspect", "--summary", "--json", files[0], missing).events
+    assert (events[-1]["files"], events[-1]["unread"]) == (1, 1)
+
+
+def test_without_a_file_that_can_be_read_no_model_is_loaded(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("x", "y")]
+    script = {"missing": "it must not be asked for"}
+    done = run("inspect", "--summary", *names, script=script)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("error: there is no such file") == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--sort", "tokens"], ["--json"]])
+def test_ctrl_c_leaves_the_rows_of_whole_texts(
+    files: list[str], arguments: list[str]
+) -> None:
+    """The third file is too short to be interrupted; it comes first here."""
+    order = [files[2], *files[:2]]
+    done = run("inspect", "--summary", *arguments, *order, script={"interrupt": 1})
+    assert (done.code, done.err) == (130, "")
+    assert "c.txt" in done.out.splitlines()[-1]
+    assert not {"total", "b.txt"} & set(names(done.out))
+    assert arguments != ["--json"] or [e["event"] for e in done.events] == ["summary"]
+
+
+def test_two_models_side_by_side(files: list[str]) -> None:
+    ask = ("inspect", "--summary", "--against", "other", *files)
+    done = run(*ask, script=OTHER)
+    head = done.out.splitlines()[0].split()
+    assert head[1:] == [
+        *("perplexity", "other-ppl", "bits/byte", "other-b/b", "gain", "file"),
+    ]
+    assert len(done.out.splitlines()[0]) <= 80
+    own = run("inspect", "--summary", *files)
+    assert cells(done.out, "perplexity") == cells(own.out, "perplexity")
+    gains = [float(g) for g in cells(done.out, "gain") if g != "–"]
+    assert gains[-1] == pytest.approx(sum(gains[:-1]), abs=0.2)
+    assert run(*ask, "--sort", "gain", script=OTHER).code == 0
+
+
+def test_two_models_as_json_lines(files: list[str]) -> None:
+    ask = ("inspect", "--summary", "--json", "--against", "other", *files[:2])
+    events = run(*ask, script=OTHER).events
+    kinds = ["summary", "summary", "comparison"]
+    assert [e["event"] for e in events] == [
+        *(kinds * 2),
+        *("total", "total", "comparison"),
+    ]
+    first, second, compared = events[:3]
+    assert (first["model"], second["model"]) == ("fake", "other")
+    assert compared["logprob"] == first["logprob"]
+    assert compared["other_logprob"] == second["logprob"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--sort", "file"]])
+def test_a_terminal_gets_the_same_rows(files: list[str], arguments: list[str]) -> None:
+    code, written = run_in_terminal("inspect", "--summary", *arguments, *files)
+    assert code == 0
+    assert b"total of 3" in written

@@ -1,0 +1,138 @@
+"""A model and the same with an adapter beside it share their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lmtui.engine.pair import open_pair
+from lmtui.errors import LmtuiError
+from lmtui.models.load import load, load_pair
+from lmtui.models.loaded import How, Loaded
+from lmtui.models.progress import ignore
+from lmtui.models.wanted import Quantize
+from tests.models import learned, tiny
+
+IDS = [5, 9, 200, 14, 9, 77, 30, 31, 8]
+
+
+@pytest.fixture
+def notes(llama_folder: Path, tmp_path: Path) -> Path:
+    """A random LoRA for the tiny Llama, kept as `notes`."""
+    weights = learned.save_lora(tmp_path / "lora", llama_folder)
+    return learned.keep_lora("notes", weights, llama_folder)
+
+
+def how(quantize: Quantize = "none") -> How:
+    """The CPU, whatever else."""
+    return How("cpu", "auto", quantize, None, ignore)
+
+
+def logprobs(loaded: Loaded) -> torch.Tensor:
+    """What a model says to a fixed text."""
+    return tiny.logits(loaded.model, tiny.tokenizer()).log_softmax(-1)
+
+
+def pair(folder: Path, adapter: str | None = None, other: str = "notes") -> Any:
+    """The two models in float32."""
+    return load_pair(str(folder), adapter=adapter, other=other, how=how())
+
+
+def test_both_say_what_they_say_alone(notes: Path, llama_folder: Path) -> None:
+    plain, beside = pair(llama_folder)
+    assert (plain.adapter, beside.adapter) == (None, "notes")
+    alone = load(str(llama_folder), device="cpu")
+    merged = load(str(llama_folder), adapter="notes", device="cpu")
+    assert torch.equal(logprobs(plain), logprobs(alone))
+    assert torch.allclose(logprobs(beside), logprobs(merged), atol=1e-4)
+    assert (logprobs(plain) - logprobs(beside)).abs().max() > 0.01
+    assert torch.equal(logprobs(plain), logprobs(alone))
+
+
+def test_the_weights_are_in_memory_once(notes: Path, llama_folder: Path) -> None:
+    plain, beside = pair(llama_folder)
+    own = {weights.data_ptr() for weights in plain.model.parameters()}
+    named = dict(beside.model.named_parameters())
+    added = {n for n, weights in named.items() if weights.data_ptr() not in own}
+    assert added == {name for name in named if ".lora_" in name} != set()
+
+
+def test_two_adapters_on_one_model(
+    notes: Path, llama_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    weights = learned.save_lora(tmp_path / "more", llama_folder, r=2)
+    learned.keep_lora("more", weights, llama_folder)
+    one, other = pair(llama_folder, "more", "notes")
+    assert (one.adapter, other.adapter) == ("more", "notes")
+    for half in (one, other):
+        alone = load(str(llama_folder), adapter=half.adapter, device="cpu")
+        assert torch.allclose(logprobs(half), logprobs(alone), atol=1e-4)
+    first = one.model.get_input_embeddings().weight
+    assert first.data_ptr() == other.model.get_input_embeddings().weight.data_ptr()
+
+
+def test_the_model_is_the_one_that_the_adapter_was_made_for(
+    notes: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(llama_folder.parent)
+    plain, _ = load_pair(None, adapter=None, other="notes", how=how())
+    assert torch.equal(logprobs(plain), logprobs(load(str(llama_folder), device="cpu")))
+    other = tiny.save_llama(tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({n: w * 1.5 for n, w in weights.items()}, other / "model.safetensors")
+    with pytest.raises(LmtuiError, match="made for another model"):
+        pair(other)
+
+
+def test_an_adapter_that_is_a_model_shares_nothing(llama_folder: Path) -> None:
+    learned.keep_whole("whole", llama_folder)
+    plain, whole = pair(llama_folder, other="whole")
+    assert whole.adapter == "whole"
+    assert (logprobs(plain) - logprobs(whole)).abs().max() > 1e-4
+
+
+def test_packed_weights_are_shared_too(
+    notes: Path, llama_folder: Path, tmp_path: Path
+) -> None:
+    spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
+    lora = learned.save_lora(tmp_path / "plain", llama_folder)
+    plain, beside = load_pair(spec, adapter=None, other=str(lora), how=how("auto"))
+    assert plain.is_packed and beside.is_packed
+    layers = zip(plain.model.weights.layers, beside.model.weights.layers, strict=True)
+    assert all(a.qkv.weights is b.qkv.weights for a, b in layers)
+
+
+def test_an_unusual_adapter_is_compared_exactly(
+    llama_folder: Path, tmp_path: Path
+) -> None:
+    spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
+    lora = learned.save_lora(tmp_path / "l", llama_folder, rank_pattern={"q_proj": 2})
+    plain, beside = load_pair(spec, adapter=None, other=str(lora), how=how("auto"))
+    assert (plain.precision, beside.precision) == ("exact", "exact")
+    assert plain.why
+
+
+def test_numbers_that_are_not_finite(notes: Path, llama_folder: Path) -> None:
+    file = notes / "adapter_model.safetensors"
+    weights = load_file(file)
+    next(iter(weights.values()))[0, 0] = torch.nan
+    save_file(weights, file)
+    with pytest.raises(LmtuiError, match="not finite"):
+        pair(llama_folder)
+
+
+def test_two_engines_can_be_asked_in_turns(notes: Path, llama_folder: Path) -> None:
+    plain, beside = open_pair(
+        str(llama_folder), adapter=None, other="notes", how=how(), context=64
+    )
+    assert (plain.info.adapter, beside.info.adapter) == (None, "notes")
+    assert plain.info.context == beside.info.context == 64
+    apart = [[token.logprob for token in each.score(IDS)] for each in (plain, beside)]
+    turns = zip(plain.score(IDS), beside.score(IDS), strict=True)
+    together = [(one.logprob, other.logprob) for one, other in turns]
+    assert together == list(zip(*apart, strict=True))
