@@ -160,7 +160,7 @@ class FakeEngine:
             raise Cancelled
         handle = self._remember(state_after((*context, *ids[:upto])))
         shown = self._distribution(handle, settings, 0, top)
-        return Trace(shown, tokens, len(context))
+        return Trace(shown, tokens, context)
 
     def preview(
         self,

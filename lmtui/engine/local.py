@@ -175,7 +175,7 @@ class LocalEngine(LocalWriting):
         pairs = enumerate(zip(ids, rows, strict=True))
         tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
         shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
-        return Trace(shown, tokens, len(context))
+        return Trace(shown, tokens, tuple(context))
 
     def preview(
         self,

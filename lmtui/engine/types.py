@@ -229,8 +229,8 @@ class Trace:
     """What the model expects after it, in the same message."""
     tokens: tuple[ScoredToken, ...]
     """The message's own tokens so far."""
-    before: int
-    """How many tokens the model reads before them."""
+    context: tuple[int, ...]
+    """The ids that the model reads before them."""
 
 
 @dataclass(frozen=True, slots=True)

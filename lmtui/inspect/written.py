@@ -10,9 +10,10 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmtui.engine.sums import Sums
+from lmtui.engine.types import ScoredToken
 from lmtui.inspect.roads import Token
 
 Span = tuple[int, int]
@@ -113,6 +114,22 @@ class Written:
         while not self._cuts(place):
             place -= 1
         return place
+
+
+def as_scored(token: Token, place: int) -> ScoredToken:
+    """A token at a place of a way with the numbers that it has, however it came."""
+    if isinstance(token, ScoredToken):
+        return replace(token, index=place)
+    return ScoredToken(
+        index=place,
+        id=token.id,
+        text=token.text,
+        bytes=token.bytes,
+        logprob=token.logprob,
+        rank=token.rank,
+        entropy=token.entropy,
+        top=token.distribution.candidates,
+    )
 
 
 def _characters(data: bytes) -> str:

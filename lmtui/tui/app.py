@@ -220,6 +220,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         path = str(event.path)
         self.inspect(Subject(event.path.name, lambda: read_file(path).text))
 
+    @on(facts.SubjectChosen)
+    def show_subject(self, event: facts.SubjectChosen) -> None:
+        """Look into a text, over the screen that it comes from."""
+        self.inspect(event.subject)
+
     def inspect(self, subject: Subject) -> None:
         """Look into a text, over what is shown now."""
         make_runner = self._engine.for_inspecting

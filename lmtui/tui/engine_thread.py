@@ -17,7 +17,14 @@ from textual.message import Message
 
 from lmtui import log
 from lmtui.engine.port import WritingEngine
-from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
+from lmtui.engine.types import (
+    Encoding,
+    Finish,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.tui import inspecting_work, writing_work
@@ -194,7 +201,7 @@ class EngineWork:
             stop=lambda: self._unwanted(look),
         )
         logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
-        shown, tokens, before = trace.distribution, trace.tokens, trace.before
+        shown, tokens, before = trace.distribution, trace.tokens, len(trace.context)
         looked = DraftLooked(look.revision, shown, tokens, logprob, before)
         self._reply(look, looked)
 
@@ -254,7 +261,7 @@ class EngineWork:
         self, score: Score, document: DocumentAlone
     ) -> tuple[ScoredToken, ...]:
         engine = self._loaded()
-        encoding = engine.encode(document.text, bos=document.bos)
+        encoding = self._encoded(score, document)
         windows = engine.windows(len(encoding.prefix), document.window, document.stride)
         self._reply(score, ScoringStarted(score.job, encoding, windows))
         batch: Batch[ScoredToken] = Batch(
@@ -273,6 +280,18 @@ class EngineWork:
             batch.add(token)
         batch.flush()
         return tuple(kept)
+
+    def _encoded(self, score: Score, document: DocumentAlone) -> Encoding:
+        engine = self._loaded()
+        if document.after is None:
+            return engine.encode(document.text, bos=document.bos)
+        trace = engine.trace(
+            document.after,
+            document.text,
+            SamplingSettings(),  # nothing is drawn
+            stop=partial(self._unwanted, score),
+        )
+        return Encoding(tuple(t.id for t in trace.tokens), (), trace.context)
 
     def _scored(
         self, score: Score, passage: TextAfter | TokensAfter

@@ -26,6 +26,7 @@ from lmtui.engine.types import (
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
+from lmtui.tui.subject import Subject
 
 
 @dataclass
@@ -89,6 +90,13 @@ class FileChosen(Message):
     """The user wants to see a file as tokens."""
 
     path: Path
+
+
+@dataclass
+class SubjectChosen(Message):
+    """The user wants to look into a text that is shown elsewhere."""
+
+    subject: Subject
 
 
 @dataclass

@@ -65,9 +65,11 @@ class TokensAfter:
 
 @dataclass(frozen=True)
 class DocumentAlone:
-    """A document to score, as it stands and piece by piece."""
+    """A document to score, or a message like one: as it stands and piece by piece."""
 
     text: str
+    after: tuple[Message, ...] | None = None
+    """The messages before it, where it is one of a conversation."""
     top: int = 20
     """How many of the most probable tokens to report at each."""
     bos: BosRule = "auto"

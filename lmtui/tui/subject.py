@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lmtui.engine.types import BosRule, ScoredToken, Step
+from lmtui.engine.types import BosRule, Message, ScoredToken, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Subject:
     """Gives the text, or raises an `LmtuiError`; None where there is none."""
     known: Known | None = None
     """The tokens, where they need not be made of a text."""
+    after: tuple[Message, ...] | None = None
+    """The messages before the text, where it is one of a conversation."""
     selected: tuple[int, int] | None = None
     """A part of the text that is selected in the beginning, in code points."""
     bos: BosRule = "auto"

@@ -441,7 +441,7 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         )
         running.views[0].focus()
         await running.pilot.press("f3")
-        shown = engine.trace((), "first", SETTINGS).before + len("first")
+        shown = len(engine.trace((), "first", SETTINGS).context) + len("first")
         await running.until(
             lambda: f"context {shown} / 4096" in strip.sentences()[3][0][0]
         )

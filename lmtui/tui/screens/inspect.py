@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
 from lmtui.tui.screens.exporting import ExportingScreen
+from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -36,6 +37,8 @@ and goes on from one of them; what stood there stays on its own branch.
     CSS_PATH = "inspect.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "overview", "Overview", id="inspect.overview",
+                tooltip="Totals, histograms, calibration and the greatest surprises."),
         Binding("slash", "find", "Find text", id="inspect.find",
                 tooltip="Find words in the text."),
         Binding("ctrl+f", "find", "Find text", id="inspect.find-anywhere",
@@ -75,6 +78,15 @@ and goes on from one of them; what stood there stays on its own branch.
     def sum_selection(self) -> None:
         """Something else is selected."""
         self.tell_totals()
+
+    def action_overview(self) -> None:
+        """Show what all of it adds up to."""
+        page = OverviewScreen(self._subject.name, self.written)
+        self.app.push_screen(page, self._answer_overview)
+
+    def _answer_overview(self, place: int | None) -> None:
+        if place is not None:
+            self.view.select(place)
 
     # Finding and copying.
 

@@ -78,6 +78,7 @@ class ScoredScreen(SamplingScreen):
         self._refusal: LmtuiError | None = None
         self._job = 0  # of the scoring under way, 0 for none
         self._tokens: list[ScoredToken] = []
+        self._total = 0  # how many there will be
         self._reading = Reading()
         self._readings: dict[str, Reading] = {}  # of each model that was here
         self._due = 0.0  # when the tokens may be drawn again
@@ -213,7 +214,11 @@ class ScoredScreen(SamplingScreen):
         self._job = self.runner.number()
         self._status.state = "waiting for the model"
         rules = DocumentAlone(
-            self._text, bos=subject.bos, window=subject.window, stride=subject.stride
+            self._text,
+            after=subject.after,
+            bos=subject.bos,
+            window=subject.window,
+            stride=subject.stride,
         )
         self.runner.score(self._job, rules)
 
@@ -225,6 +230,7 @@ class ScoredScreen(SamplingScreen):
         encoding = event.encoding
         self._tokens, self._due = [], 0.0
         self._reading = Reading(encoding.prefix, encoding.spans, event.windows)
+        self._total = len(encoding.ids)
         self._tell()
 
     @on(facts.ScoresArrived)
@@ -258,7 +264,7 @@ class ScoredScreen(SamplingScreen):
     def end_dropped(self, event: facts.JobDropped) -> None:
         """It was stopped, or another model came."""
         if event.job == self._job:
-            done, total = len(self._tokens), len(self._reading.spans)
+            done, total = len(self._tokens), self._total
             self._keep_tokens()
             self._end(f"stopped at {done:,} of {total:,} tokens")
 
@@ -295,7 +301,7 @@ class ScoredScreen(SamplingScreen):
         self.draw_tokens(self.view.index)
 
     def _tell(self) -> None:
-        done, total = len(self._tokens), len(self._reading.spans)
+        done, total = len(self._tokens), self._total
         self._status.state = f"scoring {done:,}/{total:,} tokens · {self._shown_name}"
 
     @property
