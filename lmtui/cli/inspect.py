@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import typer
 
@@ -14,10 +15,12 @@ from lmtui import recent
 from lmtui.cli import edge, options
 from lmtui.cli.inspect_json import JsonRows, JsonView
 from lmtui.cli.inspect_options import (
+    PAGE_TOP,
     Against,
     AgainstAdapter,
     Bos,
     Files,
+    Html,
     Plain,
     Rows,
     Sort,
@@ -36,6 +39,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.reading import Document
 from lmtui.settings import Settings, bits
+from lmtui.text import visible_line
 
 
 def inspect(  # size: a line for each of its flags
@@ -45,8 +49,9 @@ def inspect(  # size: a line for each of its flags
     json: options.Json = False,
     plain: Plain = False,
     summary: Rows = False,
+    html: Html = None,
     sort: Sort = None,
-    top: Top = 0,
+    top: Top = None,
     window: Window = None,
     stride: Stride = None,
     bos: Bos = "auto",
@@ -77,12 +82,14 @@ def inspect(  # size: a line for each of its flags
       lmtui inspect README.md
       lmtui inspect draft.txt --top 3
       lmtui inspect draft.txt --against-adapter notes
+      lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
       git log -1 --format=%B | lmtui inspect -
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    form = Form(json=json, plain=plain, rows=summary)
+    form = Form(json=json, plain=plain, rows=summary, html=html)
     form.require_one()
+    page = None if html is None else _place(html)
     settings = options.settings(ctx)
     other = _other(against, against_adapter, settings)
     key = _key(sort, form, compares=other is not None)
@@ -91,20 +98,23 @@ def inspect(  # size: a line for each of its flags
     documents = read_documents(files, skip=summary)
     if watched:
         recent.remember(each.name for each in documents if each.name != STDIN)
-    rules = Rules(window=window, stride=stride, bos=bos, top=top)
-    if watched and len(files) == 1 and form == Form() and other is None:
-        open_inspector(ctx, settings, documents[0], rules, no_color=no_color)
+    rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
+    if watched and len(files) == 1 and form == Form():
+        open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
     engines = _engines(ctx, settings, other)
-    unread = len(files) - len(documents)
     if summary:
+        unread = len(files) - len(documents)
         writer = _writer(form, compares=other is not None, unread=unread)
         score_rows(engines, documents, rules, view=RowsView(writer, key=key))
         raise typer.Exit(edge.USER if unread else edge.DONE)
+    if page:
+        score_page(engines, documents, rules, target=page)
+        return
     if json:
-        view: View = JsonView(Output(), top=top)
+        view: View = JsonView(Output(), top=rules.top)
     else:
-        view = _plain_view(no_color, many=len(files) > 1, top=top, compares=bool(other))
+        view = _plain_view(no_color, rules, many=len(files) > 1, compares=bool(other))
     score_all(engines, documents, rules, view=view)
 
 
@@ -115,6 +125,7 @@ class Form:
     json: bool = False
     plain: bool = False
     rows: bool = False
+    html: str | None = None
 
     def require_one(self) -> None:
         """Make sure that the wishes go together.
@@ -122,11 +133,22 @@ class Form:
         Raises:
             LmtuiError: they don't.
         """
-        asked = {"--json": self.json, "--plain": self.plain, "--summary": self.rows}
+        asked = {
+            "--json": self.json,
+            "--plain": self.plain,
+            "--summary": self.rows,
+            "--html": self.html is not None,
+        }
         flags = [flag for flag, wanted in asked.items() if wanted]
         if len(flags) > 1 and flags != ["--json", "--summary"]:
             title = f"{flags[0]} and {flags[1]} exclude each other"
             raise LmtuiError(title, "", "Give one.")
+
+    def alternatives(self, top: int | None) -> int:
+        """How many to give for each token, where `top` were asked for."""
+        if top is not None:
+            return top
+        return 0 if self.html is None else PAGE_TOP
 
 
 def _other(model: str | None, adapter: str | None, settings: Settings) -> Wanted | None:
@@ -199,8 +221,31 @@ def score_rows(
     view.close(whole=True)
 
 
-def _plain_view(no_color: bool, *, many: bool, top: int, compares: bool) -> View:
+def _place(html: str) -> Path:
+    from lmtui.cli.inspect_html import require_place  # late: most runs need none
+
+    return require_place(html)
+
+
+def score_page(
+    engines: Engines, documents: Sequence[Document], rules: Rules, *, target: Path
+) -> None:
+    """Score each document into one page.
+
+    Raises:
+        LmtuiError: the rules can't be kept, or the page can't be written.
+        Cancelled: Ctrl-C was pressed; nothing was written.
+    """
+    from lmtui.cli.inspect_html import HtmlView
+
+    view = HtmlView(target, top=rules.top)
+    score_all(engines, documents, rules, view=view)
+    view.write()
+    edge.note(f"wrote {visible_line(str(target))}\n")
+
+
+def _plain_view(no_color: bool, rules: Rules, *, many: bool, compares: bool) -> View:
     from lmtui.cli.shading import PlainView, terminal_console  # Rich: only when drawn
 
     console = terminal_console(no_color=no_color)
-    return PlainView(console, headings=many, expected=top > 0, compares=compares)
+    return PlainView(console, headings=many, expected=rules.top > 0, compares=compares)

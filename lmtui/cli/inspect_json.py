@@ -12,10 +12,9 @@ from lmtui.cli.inspect_rows import Total
 from lmtui.cli.jsonl import Event, adapter_field, scored_rows
 from lmtui.cli.output import Output
 from lmtui.cli.scoring import Scored, Summary
-from lmtui.engine.types import EngineInfo
 from lmtui.inspect.calibration import RANKS as WITHIN
 from lmtui.inspect.calibration import Bin
-from lmtui.inspect.difference import Comparison, Piece, Placed
+from lmtui.inspect.difference import Piece, Placed
 from lmtui.inspect.summary import RANKS, Totals
 from lmtui.reading import Document
 
@@ -63,24 +62,21 @@ class JsonRows:
         file = scored.document.name
         for summary in (scored.summary, scored.other):
             if summary:
-                self._output.event({"event": "summary", "file": file, **_sum(summary)})
-        if scored.other and scored.comparison:
-            infos = (scored.summary.info, scored.other.info)
+                event = {"event": "summary", "file": file}
+                self._output.event({**event, **summary_fields(summary)})
+        if scored.comparison:
             event = {"event": "comparison", "file": file}
-            self._output.event({**event, **_comparison(*infos, scored.comparison)})
+            self._output.event({**event, **comparison_fields(scored)})
 
     def total(self, total: Total) -> None:
         """Write what all texts add up to."""
-        last, comparison = total.last, total.comparison
-        assert last is not None
         event = {"event": "total", "files": total.files, "unread": self._unread}
-        own = replace(last.summary, totals=total.own)
-        self._output.event({**event, **_sum(own)})
-        if last.other and comparison:
-            other = replace(last.other, totals=total.other)
-            self._output.event({**event, **_sum(other)})
-            told = _comparison(own.info, other.info, comparison)
-            self._output.event({"event": "comparison", "files": total.files, **told})
+        for summary in total.summaries():
+            self._output.event({**event, **summary_fields(summary)})
+        if total.comparison and total.last:
+            whole = replace(total.last, comparison=total.comparison)
+            event = {"event": "comparison", "files": total.files}
+            self._output.event({**event, **comparison_fields(whole)})
 
 
 def _token(placed: Placed, top: int) -> Event:
@@ -125,7 +121,8 @@ def _span(piece: Piece) -> Event:
     }
 
 
-def _sum(summary: Summary) -> Event:
+def summary_fields(summary: Summary) -> Event:
+    """What a model makes of a text."""
     totals, info = summary.totals, summary.info
     return {
         "model": info.model,
@@ -164,8 +161,12 @@ def _bin(each: Bin) -> Event:
     return {name: getattr(each, name) for name in Bin.__slots__}
 
 
-def _comparison(own: EngineInfo, other: EngineInfo, comparison: Comparison) -> Event:
+def comparison_fields(scored: Scored) -> Event:
+    """Where two models differ on a text."""
+    assert scored.other and scored.comparison
+    own, other = scored.summary.info, scored.other.info
     named = {f"other_{name}": value for name, value in adapter_field(other).items()}
+    comparison = scored.comparison
     return {
         "model": own.model,
         **adapter_field(own),

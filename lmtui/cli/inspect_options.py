@@ -8,6 +8,9 @@ import typer
 
 from lmtui.engine.types import BosRule
 
+PAGE_TOP = 5
+"""Alternatives at each token of a page, where nothing else was asked for."""
+
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
 ]
@@ -25,9 +28,22 @@ Sort = Annotated[
         show_default=False,
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OUT",
+        help="Write a page for a browser, complete in itself, into this file.",
+        show_default=False,
+    ),
+]
 Top = Annotated[
-    int,
-    typer.Option(min=0, metavar="N", help="Alternatives to give for each token."),
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help=f"Alternatives for each token; unset is 0, and {PAGE_TOP} with --html.",
+        show_default=False,
+    ),
 ]
 Window = Annotated[
     int | None,

@@ -8,11 +8,11 @@ it is. Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lmtui.cli.output import Output
-from lmtui.cli.scoring import Scored
+from lmtui.cli.scoring import Scored, Summary
 from lmtui.errors import LmtuiError
 from lmtui.inspect.difference import Comparison, Piece
 from lmtui.inspect.summary import Totals
@@ -40,6 +40,15 @@ class Total:
             self.other.merge(scored.other.totals)
             self.comparison = self.comparison or Comparison("token")
             self.comparison.merge(scored.comparison)
+
+    def summaries(self) -> list[Summary]:
+        """What the one model, or the two, make of all texts."""
+        if self.last is None:
+            return []
+        own = replace(self.last.summary, totals=self.own)
+        if self.last.other is None:
+            return [own]
+        return [own, replace(self.last.other, totals=self.other)]
 
 
 @dataclass(frozen=True, slots=True)

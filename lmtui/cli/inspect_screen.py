@@ -11,6 +11,7 @@ import typer
 
 from lmtui.cli.scoring import Rules
 from lmtui.cli.screen import open_screen
+from lmtui.models.wanted import Wanted
 from lmtui.reading import Document
 from lmtui.settings import Settings
 
@@ -20,10 +21,12 @@ def open_inspector(
     settings: Settings,
     document: Document,
     rules: Rules,
+    other: Wanted | None,
     *,
     no_color: bool,
 ) -> None:
-    """Look into one text on the screen until the user leaves it.
+    """Look into one text on the screen until the user leaves it; `other` is what the
+    model is compared with, if anything.
 
     Raises:
         LmtuiError: there is no theme of the name that was asked for.
@@ -41,6 +44,7 @@ def open_inspector(
         settings,
         first="inspect",
         subject=subject,
+        against=other,
         no_color=no_color,
         open_engine=context.obj,
     )

@@ -156,7 +156,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def keep_model(self, event: facts.ModelLoaded) -> None:
         """The model is there."""
         if event.load == self._load:
-            self.model = self.model.loaded(event.info, event.capabilities)
+            self.model = self.model.loaded(
+                event.info, event.capabilities, event.against
+            )
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:

@@ -67,6 +67,7 @@ class EngineWork:
         self._mailbox = mailbox
         self._clock = clock
         self._engine: WritingEngine | None = None
+        self._other: WritingEngine | None = None  # to compare it with
 
     def run(self) -> None:
         """The whole life of the engine thread."""
@@ -144,7 +145,7 @@ class EngineWork:
 
     def _load(self, load: Load) -> None:
         if self._engine is not None:
-            self._engine = None
+            self._engine = self._other = None
             gc.unfreeze()
             gc.collect()  # a model is full of cycles, and two may not fit
 
@@ -160,7 +161,9 @@ class EngineWork:
             reports.report(progress)
 
         try:
-            self._engine = engine = load.open_engine(report)
+            opened = load.open_engine(report)
+            engine, other = opened if isinstance(opened, tuple) else (opened, None)
+            self._engine, self._other = engine, other
         finally:
             self._mailbox.done()  # from here on, ids and handles are of this engine
         # What is here now stays: looking through it for garbage, again and again,
@@ -168,7 +171,8 @@ class EngineWork:
         gc.collect()
         gc.freeze()
         if not load.flag.is_set():
-            post(ModelLoaded(engine.info, engine.capabilities))
+            against = other.info if other else None
+            post(ModelLoaded(engine.info, engine.capabilities, against))
 
     def _preview(self, preview: Preview) -> None:
         engine = self._loaded()
@@ -260,8 +264,8 @@ class EngineWork:
     def _score_document(
         self, score: Score, document: DocumentAlone
     ) -> tuple[ScoredToken, ...]:
-        engine = self._loaded()
-        encoding = self._encoded(score, document)
+        engine = self._scorer(score)
+        encoding = self._encoded(engine, score, document)
         windows = engine.windows(len(encoding.prefix), document.window, document.stride)
         self._reply(score, ScoringStarted(score.job, encoding, windows))
         batch: Batch[ScoredToken] = Batch(
@@ -281,8 +285,16 @@ class EngineWork:
         batch.flush()
         return tuple(kept)
 
-    def _encoded(self, score: Score, document: DocumentAlone) -> Encoding:
-        engine = self._loaded()
+    def _scorer(self, score: Score) -> WritingEngine:
+        if not score.other:
+            return self._loaded()
+        if self._other is None:
+            raise LmtuiError("there is no model to compare with")
+        return self._other
+
+    def _encoded(
+        self, engine: WritingEngine, score: Score, document: DocumentAlone
+    ) -> Encoding:
         if document.after is None:
             return engine.encode(document.text, bos=document.bos)
         trace = engine.trace(

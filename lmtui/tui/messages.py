@@ -60,6 +60,8 @@ class ModelLoaded(ModelFact):
 
     info: EngineInfo
     capabilities: Capabilities = field(default_factory=Capabilities)
+    against: EngineInfo | None = None
+    """What it is compared with, if anything."""
 
 
 @dataclass

@@ -28,8 +28,10 @@ from lmtui.tui.messages import (
     ScoreFailed,
 )
 
-OpenEngine = Callable[[OnProgress], WritingEngine]
-"""Opens an engine, on the thread that will own it, and says how far it is."""
+Opened = WritingEngine | tuple[WritingEngine, WritingEngine]
+"""An engine; or that, and one to compare it with."""
+OpenEngine = Callable[[OnProgress], Opened]
+"""Opens it, on the thread that will own it, and says how far it is."""
 
 
 class Kind(IntEnum):
@@ -187,6 +189,8 @@ class Score(Job):
 
     kind = Kind.SCORE
     passage: Passage
+    other: bool = False
+    """Whether the model that is compared with is asked."""
 
     @property
     def bound(self) -> bool:

@@ -68,14 +68,20 @@ async def inspecting(
     engine: FakeEngine | None = None,
     *,
     subject: Subject | None = None,
+    against: FakeEngine | None = None,
     asked: bool = True,
     **options: Any,
 ) -> AsyncIterator[Inspecting]:
     """Look into a text, once the model can be asked about it, if ever."""
     read = text if callable(text) else lambda: text
     subject = subject or Subject("notes.txt", read=read)
-    engines = {"default": engine or FakeEngine(name="default")}
-    async with program(engines, first="inspect", subject=subject, **options) as running:
+    engine = engine or FakeEngine(name="default")
+
+    def open_model(name: str) -> Any:
+        return lambda _: (engine, against) if against else engine
+
+    options |= {"open_model": open_model, "subject": subject}
+    async with program(first="inspect", **options) as running:
         screen = await running.on(InspectScreen)
         page = Inspecting(running, screen)
         await running.ready()

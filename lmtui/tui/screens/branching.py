@@ -170,7 +170,8 @@ class BranchingScreen(PlacesScreen):
     def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
         """Put a row of the panel where the cursor is."""
         shown = self._panel.distribution
-        if shown is not None and self._may_write():
+        mine = shown is not None and event.candidate in shown.candidates
+        if shown is not None and mine and self._may_write():
             self._put(shown, event.candidate, rank_in(shown, event.candidate))
 
     @on(TokenFinder.Picked)

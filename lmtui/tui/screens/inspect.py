@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
-from lmtui.tui.screens.exporting import ExportingScreen
+from lmtui.tui.screens.comparing import ComparingScreen
 from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -25,7 +25,7 @@ from lmtui.tui.widgets.token_finder import TokenFinder
 from lmtui.tui.widgets.token_view import TokenView
 
 
-class InspectScreen(ExportingScreen):
+class InspectScreen(ComparingScreen):
     """The tokens, and beside them what the model expected at the one in focus."""
 
     HELP = """\
@@ -54,6 +54,7 @@ and goes on from one of them; what stood there stays on its own branch.
             yield TokenView(id="tokens")
             with Vertical(id="side"):
                 yield ProbabilityPanel(id="panel", title="Expected here")
+                yield ProbabilityPanel(id="other", title="The other model")
                 yield TokenFinder(id="finder")
                 yield TextTotals(id="totals")
                 yield SamplerControls(self._settings, id="sampler")
@@ -70,6 +71,8 @@ and goes on from one of them; what stood there stays on its own branch.
         first, end = self.view.selection or (0, 0)
         whole = "text" if written.shared == count else "branch"
         parts = [written.sums(whole, 0, count)]
+        if other := self.other_sums():
+            parts.append(other)
         if first < end:
             parts.append(written.sums("selection", first, end))
         self.query_one(TextTotals).show(*parts)
@@ -81,7 +84,7 @@ and goes on from one of them; what stood there stays on its own branch.
 
     def action_overview(self) -> None:
         """Show what all of it adds up to."""
-        page = OverviewScreen(self._subject.name, self.written)
+        page = OverviewScreen(self._subject.name, self.written, self.comparison)
         self.app.push_screen(page, self._answer_overview)
 
     def _answer_overview(self, place: int | None) -> None:

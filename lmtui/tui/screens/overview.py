@@ -19,10 +19,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.engine.types import ScoredToken
+from lmtui.inspect.difference import Comparison, Piece
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written, as_scored
 from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit
+from lmtui.tui.widgets.cells import clip, fit, number
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import SummaryFigures
 from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
@@ -51,8 +52,11 @@ come? A bar that ends before the mark means that the model was too sure of itsel
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
-    def __init__(self, name: str, written: Written) -> None:
+    def __init__(
+        self, name: str, written: Written, comparison: Comparison | None = None
+    ) -> None:
         super().__init__()
+        self._comparison = comparison
         self._name_shown = visible_line(name)
         self._tokens = [as_scored(t, place) for place, t in enumerate(written.tokens)]
         self._totals = Totals(keep=MOST)
@@ -74,24 +78,62 @@ come? A bar that ends before the mark means that the model was too sure of itsel
                     heading = "Most surprising" if self._worst else _EMPTY
                     yield Static(Content(heading), id="heading")
                     yield DialogList(id="list")
+                    if self._comparison is not None:
+                        yield Static(
+                            Content(changes_of(self._comparison)), id="changes"
+                        )
+                        yield DialogList(id="changed")
             yield Static(Content(_FOOT), id="foot")
 
     def on_mount(self) -> None:
         """List the surprises."""
-        rows = self.query_one(DialogList)
+        rows = self.query_one("#list", DialogList)
         rows.add_options([Option(line) for line in rows_of(self._tokens, self._worst)])
         if self._worst:
             rows.highlighted = 0
+        if self._comparison is not None:
+            changed = changed_rows(self._comparison.most())
+            self.query_one("#changed", DialogList).add_options(
+                [Option(line) for line in changed]
+            )
         rows.focus()
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:
         """Go there."""
-        self.dismiss(self._worst[event.option_index])
+        if event.option_list.id == "list":
+            self.dismiss(self._worst[event.option_index])
+        elif self._comparison is not None:
+            piece = self._comparison.most()[event.option_index]
+            self.dismiss(piece.tokens[0][0].index if piece.tokens else None)
 
     def action_close(self) -> None:
         """Go nowhere."""
         self.dismiss(None)
+
+
+def changes_of(comparison: Comparison) -> str:
+    """How much more the other model expected the whole."""
+    whole = number(comparison.bits, "+,.1f")
+    return f"Changed most; in all {whole} bits"
+
+
+def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
+    """A line for each part: where it is, how many bits more, and what it says."""
+    lines = []
+    for piece in pieces:
+        place = piece.tokens[0][0].index + 1 if piece.tokens else 0
+        text = "".join(token.text for token, _ in piece.tokens)
+        told = number(piece.bits, "+,.1f")
+        colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
+        lines.append(
+            Content.assemble(
+                (f"{place:>6,} ", "$quiet"),
+                (f"{told:>6} bits ", colour),
+                (clip(visible_token(text), _AFTER), "bold"),
+            )
+        )
+    return lines
 
 
 def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Content]:

@@ -259,6 +259,10 @@ class ScoredScreen(SamplingScreen):
         self._readings[self._info.label] = self._reading
         self._end("ready" if event.tokens else "the text is empty")
         self._select_first()
+        self.text_scored()
+
+    def text_scored(self) -> None:
+        """All tokens of the text are known."""
 
     @on(facts.JobDropped)
     def end_dropped(self, event: facts.JobDropped) -> None:

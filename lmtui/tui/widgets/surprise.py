@@ -16,6 +16,9 @@ from lmtui.tui.widgets.cells import LN2
 Measure = Literal["surprisal", "rank", "entropy", "probability"]
 """What of a token its step can tell."""
 
+Shade = Measure | Literal["difference"]
+"""That, or how much more another model expected it."""
+
 MEASURES: tuple[Measure, ...] = ("surprisal", "rank", "entropy", "probability")
 
 BOUNDS = (-math.log2(0.8), 1.0, 3.0, 6.0, 10.0)
@@ -26,6 +29,12 @@ RANKS = (1, 3, 10, 100, 1000)
 
 PROBS = (0.9, 0.5, 0.2, 0.05, 0.01)
 """Lower bound of the probability of each step but the last."""
+
+DIFFERENCES = (-5.0, -2.0, -0.5, 0.5, 2.0, 5.0)
+"""Bounds of the steps of difference, in bits; those in the middle are plain."""
+
+SIGNED = 2.0
+"""Bits of difference from which on the sign is drawn beside a token."""
 
 STEPS = len(BOUNDS) + 1
 
@@ -63,13 +72,40 @@ def level_of(token: ScoredToken | Step, measure: Measure) -> int:
     return sum((token.entropy or 0.0) / LN2 >= bound for bound in BOUNDS)
 
 
-def legend_of(measure: Measure) -> tuple[str, ...]:
+def difference_of(bits: float | None) -> int:
+    """The step of a difference, −3 to 3."""
+    if bits is None or math.isnan(bits):
+        return 0
+    return sum(bits >= bound for bound in DIFFERENCES) - len(DIFFERENCES) // 2
+
+
+def legend_of(measure: Shade) -> tuple[str, ...]:
     """What each step means, in a word."""
+    if measure == "difference":
+        return ("−5", "−2", "−½", "0", "+½", "+2", "+5")
     if measure == "rank":
         return ("1", *(f"≤{last:,}" for last in RANKS[1:]), "more")
     if measure == "probability":
         return (*(f"≥{bound:.0%}" for bound in PROBS), f"<{PROBS[-1]:.0%}")
     return (*(f"<{bound:.2g}" for bound in BOUNDS), f"≥{BOUNDS[-1]:.2g}")
+
+
+DIFFERENCE_CLASSES = frozenset(f"difference--{step}" for step in range(7))
+"""The component class of each step of difference, the first being −3."""
+
+# Less expected leans, more expected is underlined; either with its sign.
+_LEANING = ("reverse bold italic", "bold italic", "italic", "none",
+            "underline", "bold underline", "reverse bold underline")  # fmt: skip
+
+
+def difference_sheet(widget: str) -> str:
+    """The rules of a widget that shows differences."""
+    colours = ("$cut",) * 3 + ("$foreground",) + ("$prob-raw",) * 3
+    rules = enumerate(zip(colours, _LEANING, strict=True))
+    return "\n".join(
+        f"{widget} > .difference--{step} {{ color: {colour}; text-style: {style}; }}"
+        for step, (colour, style) in rules
+    )
 
 
 def sheet(widget: str, *, attributes: bool = True) -> str:

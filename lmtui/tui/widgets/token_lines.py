@@ -8,6 +8,7 @@ of what is said about a token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,7 +18,17 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmtui.tui.widgets.cells import clip
-from lmtui.tui.widgets.surprise import CLASSES, Measure, level_of, sheet, step_of
+from lmtui.tui.widgets.surprise import (
+    CLASSES,
+    DIFFERENCE_CLASSES,
+    SIGNED,
+    Shade,
+    difference_of,
+    difference_sheet,
+    level_of,
+    sheet,
+    step_of,
+)
 from lmtui.tui.widgets.token_layout import Piece, Run, Token, pieces_of, wrap
 
 EMPTY = "No tokens to show."
@@ -33,6 +44,7 @@ class TokenLines(ScrollView):
         "tokens--selected",
         "tokens--end",
         *CLASSES,
+        *DIFFERENCE_CLASSES,
     }
     ALLOW_SELECT = False  # tokens are selected, not characters
 
@@ -44,6 +56,7 @@ class TokenLines(ScrollView):
         scrollbar-size-vertical: 1;
     }}
     {sheet("TokenLines")}
+    {difference_sheet("TokenLines")}
     TokenLines > .tokens--cursor {{
         color: $background;
         background: $accent;
@@ -58,7 +71,8 @@ class TokenLines(ScrollView):
         self._tokens: Sequence[Token] = ()
         self._own = 0
         self._open = self._spaces = False
-        self._measure: Measure = "surprisal"
+        self._measure: Shade = "surprisal"
+        self._differences: Sequence[float | None] = ()
         self._anchor: int | None = None
         self._pieces: list[Piece] = []
         self._levels: list[int] = []
@@ -104,9 +118,30 @@ class TokenLines(ScrollView):
         self.index = index
         self._cut()
 
+    def compare(self, differences: Sequence[float | None]) -> None:
+        """Show how many bits more another model expected each of the first tokens; none
+        where nothing is compared."""
+        before, self._differences = bool(self._differences), differences
+        if bool(differences) != before:
+            self._measure = "difference" if differences else "surprisal"
+        self._cut()
+
+    def _difference(self, piece: Piece) -> float | None:
+        known = self._differences[piece.first : piece.first + piece.count]
+        parts = [each for each in known if each is not None]
+        return sum(parts) if parts else None
+
+    def _signed(self, piece: Piece) -> Piece:
+        bits = self._difference(piece) or 0.0
+        sign = "" if abs(bits) < SIGNED else "+" if bits > 0 else "−"
+        space = " " if sign and piece.text.startswith(" ") else ""
+        return replace(piece, text=space + sign + piece.text.removeprefix(space))
+
     def _cut(self) -> None:
         """Make the pieces, and lay them out."""
         self._pieces = pieces_of(self._tokens, spaces=self._spaces)
+        if self._measure == "difference":
+            self._pieces = [self._signed(piece) for piece in self._pieces]
         if self._open:
             self._pieces.append(Piece(len(self._tokens), 1, END, None))
         self._piece_of = [
@@ -126,8 +161,11 @@ class TokenLines(ScrollView):
     def _level(self, piece: Piece) -> int:
         if self._measure == "surprisal":
             return step_of(piece.logprob)
+        if self._measure == "difference":
+            return difference_of(self._difference(piece)) + 3
         parts = self._tokens[piece.first : piece.first + piece.count]
-        return max((level_of(part, self._measure) for part in parts), default=0)
+        measure = self._measure
+        return max((level_of(part, measure) for part in parts), default=0)
 
     def on_resize(self) -> None:
         """Another width, another layout."""
@@ -190,7 +228,8 @@ class TokenLines(ScrollView):
             return "tokens--cursor", False, piece.first >= self._own
         if piece.first >= len(self._tokens):
             return "tokens--end", False, False
-        return f"surprise--{self._levels[number]}", selected, piece.first >= self._own
+        kind = "difference" if self._measure == "difference" else "surprise"
+        return f"{kind}--{self._levels[number]}", selected, piece.first >= self._own
 
     def _style(self, name: str, selected: bool, own: bool) -> Style:
         style = self.get_component_rich_style(name)

@@ -6,6 +6,7 @@ no screen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from lmtui.tui.widgets.surprise import MEASURES, Measure, step_of
+from lmtui.tui.widgets.surprise import MEASURES, Shade, step_of
 from lmtui.tui.widgets.token_lines import TokenLines
 
 SURPRISING = 3
@@ -79,7 +80,7 @@ class TokenText(TokenLines, can_focus=True):
     class Remeasured(Message):
         """The text is shaded by another measure."""
 
-        measure: Measure
+        measure: Shade
 
     def move(self, index: int, *, extend: bool = False) -> None:
         """Put the cursor on a token and tell it; outside, nothing moves. What lies
@@ -95,6 +96,11 @@ class TokenText(TokenLines, can_focus=True):
         self.post_message(self.Moved(index))
         if self.selection != before:
             self.post_message(self.Selected(self.selection))
+
+    def compare(self, differences: Sequence[float | None]) -> None:
+        """Show how many bits more another model expected each of the first tokens."""
+        super().compare(differences)
+        self.post_message(self.Remeasured(self._measure))
 
     def select(self, first: int, end: int) -> None:
         """Select the tokens from `first` to before `end`, the cursor on the first."""
@@ -158,9 +164,11 @@ class TokenText(TokenLines, can_focus=True):
 
     def action_measure(self) -> None:
         """Shade the text by another measure."""
-        at = MEASURES.index(self._measure) + 1
-        self._measure = MEASURES[at % len(MEASURES)]
-        self._shade()
+        known: tuple[Shade, ...] = MEASURES
+        if self._differences:
+            known = ("difference", *MEASURES)
+        self._measure = known[(known.index(self._measure) + 1) % len(known)]
+        self._cut()
         self.post_message(self.Remeasured(self._measure))
 
     def action_spaces(self) -> None:

@@ -84,6 +84,7 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         self._detail = TokenDetail()
         self._tokens: tuple[Token, ...] = ()
         self._sums: list[float | None] = []
+        self._differences: tuple[float | None, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The text above, the detail below."""
@@ -129,6 +130,13 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         self._text.show(self._tokens, index, open_end=open_end, own=own)
         self._tell()
 
+    def compare(self, differences: Sequence[float | None]) -> None:
+        """Show how many bits more another model expected each of the first tokens; none
+        where nothing is compared."""
+        self._differences = tuple(differences)
+        self._text.compare(self._differences)
+        self._tell()
+
     def select(self, index: int) -> None:
         """Walk to a token; posts `TokenSelected` where that is another one."""
         self._text.move(index)
@@ -160,7 +168,11 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
             return
         index, count = self._text.index, len(self._tokens)
         token, total = self._tokens[index], self._sums[index]
-        self._detail.show(*detail_lines(token, index, count, total, piece))
+        above, below = detail_lines(token, index, count, total, piece)
+        if self._differences[index : index + 1]:
+            told = number(self._differences[index], "+,.2f")
+            below = tuple((f"other model {told} bits", *form) for form in below)
+        self._detail.show(above, below)
 
 
 def running_sums(logprobs: Sequence[float | None]) -> list[float | None]:

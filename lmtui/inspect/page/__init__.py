@@ -1,0 +1,1 @@
+"""The page that `lmtui inspect --html` writes."""

@@ -1,0 +1,417 @@
+"use strict";
+// Everything foreign is put into the page as text, never as markup.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const LN2 = Math.LN2;
+const SURPRISE = 10, CHANGE = 1; // bits at which n and N stop
+const $ = (id) => document.getElementById(id);
+const LINE = 1, COLUMN = 2, TOKENS = 3, OTHERS = 4; // of a cell, after its text
+const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3, TOP = 4; // of a token
+
+const sum = (tokens) => {
+  let total = 0;
+  for (const token of tokens) {
+    if (token[LOGPROB] === null) return null;
+    total += token[LOGPROB];
+  }
+  return tokens.length ? total : null;
+};
+const bits = (nats) => Math.max(0, -nats) / LN2;
+const worst = (tokens, field) => {
+  const known = tokens.map((token) => token[field]).filter((value) => value !== null);
+  return known.length ? Math.max(...known) : null;
+};
+const surprisal = (cell) => {
+  const total = sum(cell[TOKENS]);
+  return total === null ? null : bits(total);
+};
+const gain = (cell) => {
+  const own = sum(cell[TOKENS]), other = sum(cell[OTHERS] || []);
+  return own === null || other === null ? null : (other - own) / LN2;
+};
+
+// A measure: the value of a cell, the upper bounds of its steps, the steps' classes.
+const RISING = ["s0", "s1", "s2", "s3", "s4", "s5"];
+const MEASURES = {
+  surprisal: {
+    value: surprisal, bounds: [1, 3, 6, 10, 15], classes: RISING,
+    names: ["under 1 bit", "1–3", "3–6", "6–10", "10–15", "15 and more"],
+  },
+  rank: {
+    value: (cell) => worst(cell[TOKENS], RANK),
+    bounds: [2, 11, 101, 1001], classes: ["s0", "s2", "s3", "s4", "s5"],
+    names: ["first", "2–10", "11–100", "101–1000", "rest"],
+  },
+  entropy: {
+    value: (cell) => {
+      const most = worst(cell[TOKENS], ENTROPY);
+      return most === null ? null : bits(-most);
+    },
+    bounds: [1, 2, 4, 6, 8], classes: RISING,
+    names: ["under 1 bit", "1–2", "2–4", "4–6", "6–8", "8 and more"],
+  },
+  probability: {
+    value: (cell) => {
+      const total = sum(cell[TOKENS]);
+      return total === null ? null : -Math.exp(total);
+    },
+    bounds: [-0.5, -0.2, -0.05, -0.01, -0.001], classes: RISING,
+    names: ["50% and more", "20–50%", "5–20%", "1–5%", "0.1–1%", "under 0.1%"],
+  },
+};
+if (DATA.texts.some((text) => text.other)) {
+  MEASURES.difference = {
+    value: gain, bounds: [-5, -2, -0.5, 0.5, 2, 5],
+    classes: ["d-3", "d-2", "d-1", "d0", "d1", "d2", "d3"],
+    names: ["−5 bits and below", "−5 to −2", "−2 to −½", "−½ to +½", "+½ to +2",
+      "+2 to +5", "+5 and above"],
+  };
+}
+const step = (measure, value) => {
+  if (value === null) return "";
+  const place = measure.bounds.findIndex((bound) => value < bound);
+  return measure.classes[place < 0 ? measure.classes.length - 1 : place];
+};
+
+let text, cells, spans, measure, pinned = -1, shown = -1;
+
+const make = (name, className, content) => {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (content !== undefined) element.textContent = content;
+  return element;
+};
+const number = (value, digits) =>
+  value === null || value === undefined ? "–" : value.toLocaleString("en-US",
+    { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const signed = (value) =>
+  value === null ? "–" : (value < 0 ? "−" : "+") + number(Math.abs(value), 1);
+const percent = (value, digits = 1) =>
+  value === null || value === undefined ? "–" : number(100 * value, digits) + "%";
+const label = (model) => model.adapter ? `${model.model} + ${model.adapter}` : model.model;
+
+// The text.
+
+const drawCell = (cell, index) => {
+  const span = make("span");
+  span.dataset.i = index;
+  span.toggleAttribute("data-ends", cell[0].endsWith("\n"));
+  cell[0].split("\n").forEach((part, place) => {
+    if (place) span.append(make("span", "nl", "\n"));
+    span.append(part);
+  });
+  return span;
+};
+const shade = () => {
+  spans.forEach((span, index) => {
+    const cell = cells[index];
+    const name = cell[TOKENS].length ? step(measure, measure.value(cell)) : "";
+    span.className = `c ${name}${index === shown ? " here" : ""}`;
+  });
+};
+const chooseMeasure = (name) => {
+  measure = MEASURES[name];
+  for (const button of $("measures").children) {
+    button.setAttribute("aria-checked", button.dataset.name === name);
+    button.tabIndex = button.dataset.name === name ? 0 : -1;
+  }
+  const legend = $("legend");
+  legend.replaceChildren(make("b", "", name));
+  measure.names.forEach((words, place) =>
+    legend.append(make("span", `k ${measure.classes[place]}`, words)));
+  shade();
+};
+const chooseText = (index) => {
+  text = DATA.texts[index];
+  cells = text.cells;
+  for (const button of $("texts").children) {
+    button.setAttribute("aria-current", button.dataset.i === String(index));
+  }
+  const models = [text.own, ...(text.other ? [text.other] : [])];
+  $("about").textContent = (text.other ? "" : `${text.file} · `) +
+    models.map((each) => `${label(each)} (${each.precision}, ${each.dtype})`).join(" against ") +
+    (text.comparison && text.comparison.unit === "span"
+      ? " · their tokens differ: compared by the parts of the text that both cut alike" : "");
+  const all = document.createDocumentFragment();
+  spans = cells.map(drawCell);
+  all.append(...spans);
+  $("text").replaceChildren(all);
+  pinned = shown = -1;
+  shade();
+  drawSummary();
+  const scored = cells.findIndex((cell) => surprisal(cell) !== null);
+  show(scored >= 0 ? scored : cells.findIndex((cell) => cell[TOKENS].length));
+};
+
+// The token that is looked at.
+
+const show = (index) => {
+  if (spans[shown]) spans[shown].classList.remove("here");
+  shown = index;
+  const detail = $("detail");
+  if (index < 0 || !cells[index]) {
+    detail.replaceChildren(make("p", "", "There is no token here."));
+    return;
+  }
+  spans[index].classList.add("here");
+  const cell = cells[index], parts = [];
+  parts.push(make("div", "token", cell[0].replaceAll("\n", "⏎").replaceAll(" ", "·") || "∅"));
+  parts.push(make("div", "", `line ${cell[LINE]}, column ${cell[COLUMN]}`));
+  if (cell[OTHERS]) {
+    const more = gain(cell);
+    parts.push(facts([["difference", more === null ? "–" : `${signed(more)} bits`]]));
+    parts.push(make("h2", "", label(text.own)));
+  }
+  cell[TOKENS].forEach((token) => parts.push(...drawToken(token, cell[TOKENS].length > 1)));
+  if (cell[OTHERS]) {
+    parts.push(make("h2", "", label(text.other)));
+    cell[OTHERS].forEach((token) => parts.push(...drawToken(token, cell[OTHERS].length > 1)));
+  }
+  detail.replaceChildren(...parts);
+};
+const facts = (pairs) => {
+  const list = make("dl");
+  for (const [name, value] of pairs) list.append(make("dt", "", name), make("dd", "", value));
+  return list;
+};
+const drawToken = (token, several) => {
+  const parts = several ? [make("div", "token", token[VIEW])] : [];
+  if (token[LOGPROB] === null) {
+    return [...parts, make("p", "", "Nothing comes before it: it has no probability.")];
+  }
+  const entropy = bits(-token[ENTROPY]);
+  parts.push(facts([
+    ["probability", percent(Math.exp(token[LOGPROB]), 3)],
+    ["log P", `${number(token[LOGPROB], 4)} nats`],
+    ["surprisal", `${number(bits(token[LOGPROB]), 2)} bits`],
+    ["rank", number(token[RANK], 0)],
+    ["entropy", `${number(entropy, 2)} bits, as ${number(2 ** entropy, 1)} equal choices`],
+  ]));
+  if (token[TOP]) {
+    const table = make("table", "top");
+    for (const [view, logprob, came] of token[TOP]) {
+      const row = make("tr", came ? "came" : "");
+      const bar = make("span", "bar"), cell = make("td", "b");
+      bar.style.width = `${100 * Math.exp(logprob)}%`;
+      cell.append(bar);
+      row.append(make("td", "t", view + (came ? " ✓" : "")),
+        make("td", "n", percent(Math.exp(logprob), 2)), cell);
+      table.append(row);
+    }
+    parts.push(table);
+  }
+  return parts;
+};
+
+// Walking.
+
+const pin = (index) => {
+  pinned = index;
+  show(index);
+  if (index >= 0) spans[index].scrollIntoView({ block: "nearest" });
+};
+const walk = (by, wanted = () => true) => {
+  for (let index = shown + by; cells[index]; index += by) {
+    if (cells[index][TOKENS].length && wanted(cells[index])) return pin(index);
+  }
+  return undefined;
+};
+const surprises = (cell) => {
+  const other = measure === MEASURES.difference;
+  const value = other ? gain(cell) : surprisal(cell);
+  return value !== null && Math.abs(value) >= (other ? CHANGE : SURPRISE);
+};
+const walkLine = (by) => {
+  if (!spans[shown]) return;
+  const own = spans[shown].getClientRects(), from = by < 0 ? own[0] : own[own.length - 1];
+  const middle = (from.left + from.right) / 2;
+  let best = -1, nearest = Infinity, line = null;
+  for (let index = shown + by; cells[index]; index += by) {
+    const boxes = spans[index].getClientRects();
+    const box = by < 0 ? boxes[boxes.length - 1] : boxes[0];
+    if (!box || !cells[index][TOKENS].length) continue;
+    if (by < 0 ? box.bottom > from.top + 2 : box.top < from.bottom - 2) continue;
+    if (line === null) line = box.top;
+    if (Math.abs(box.top - line) > from.height / 2) break;
+    const away = Math.abs((box.left + box.right) / 2 - middle);
+    if (away < nearest) [best, nearest] = [index, away];
+  }
+  if (best >= 0) pin(best);
+};
+const KEYS = {
+  ArrowRight: () => walk(1), ArrowLeft: () => walk(-1),
+  ArrowDown: () => walkLine(1), ArrowUp: () => walkLine(-1),
+  n: () => walk(1, surprises), N: () => walk(-1, surprises),
+  Home: () => { shown = -1; walk(1); }, End: () => { shown = cells.length; walk(-1); },
+  s: () => {
+    const names = Object.keys(MEASURES);
+    const now = names.findIndex((name) => MEASURES[name] === measure);
+    chooseMeasure(names[(now + 1) % names.length]);
+  },
+  Escape: () => { pinned = -1; },
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const within = $("measures").contains(event.target);
+  if (within && event.key.startsWith("Arrow")) {
+    const next = event.key === "ArrowRight" || event.key === "ArrowDown"
+      ? event.target.nextElementSibling : event.target.previousElementSibling;
+    if (next) { next.focus(); chooseMeasure(next.dataset.name); }
+    event.preventDefault();
+  } else if (KEYS[event.key]) {
+    KEYS[event.key]();
+    event.preventDefault();
+  }
+});
+const cellOf = (target) => {
+  const span = target.closest ? target.closest(".c") : null;
+  return span && cells[span.dataset.i][TOKENS].length ? Number(span.dataset.i) : -1;
+};
+$("text").addEventListener("mouseover", (event) => {
+  const index = cellOf(event.target);
+  if (index >= 0 && index !== shown) show(index);
+});
+$("text").addEventListener("mouseleave", () => { if (pinned >= 0) show(pinned); });
+$("text").addEventListener("click", (event) => {
+  const index = cellOf(event.target);
+  if (index >= 0) pin(index);
+});
+
+// The summary.
+
+const card = (title, ...content) => {
+  const box = make("div", "card");
+  box.append(make("h2", "", title), ...content);
+  return box;
+};
+const rows = (lines, heads) => {
+  const table = make("table");
+  if (heads) {
+    const row = make("tr");
+    heads.forEach((head, place) => row.append(make("th", place ? "n" : "", head)));
+    table.append(row);
+  }
+  for (const [name, ...values] of lines) {
+    const row = make("tr");
+    row.append(make("th", "", name), ...values.map((value) => make("td", "n", value)));
+    table.append(row);
+  }
+  return table;
+};
+const bars = (names, counts) => {
+  const table = make("table"), whole = Math.max(1, counts.reduce((a, b) => a + b, 0));
+  const most = Math.max(1, ...counts);
+  table.style.width = "100%";
+  counts.forEach((count, place) => {
+    const row = make("tr"), cell = make("td", "b"), bar = make("span", "bar");
+    bar.style.width = `${100 * count / most}%`;
+    cell.append(bar);
+    row.append(make("th", "", names[place]), make("td", "n", number(count, 0)),
+      make("td", "n", percent(count / whole)), cell);
+    table.append(row);
+  });
+  return table;
+};
+const reliability = (bins) => {
+  const table = make("table"), head = make("tr");
+  table.style.width = "100%";
+  head.append(make("th", "", "said"), make("th", "n", "came"), make("th", "n", "of"), make("th"));
+  table.append(head);
+  for (const bin of bins) {
+    const row = make("tr"), cell = make("td", "b"), pair = make("div", "pair");
+    const bar = make("span", "bar"), mark = make("span", "mark");
+    bar.style.width = `${100 * (bin.hit_rate || 0)}%`;
+    pair.append(bar);
+    if (bin.count) {
+      mark.style.left = `calc(${100 * bin.mean_prob}% - 1px)`;
+      pair.append(mark);
+    }
+    cell.append(pair);
+    row.append(make("th", "", `${number(100 * bin.low, 0)}–${number(100 * bin.high, 0)}%`),
+      make("td", "n", percent(bin.hit_rate, 0)), make("td", "n", number(bin.count, 0)), cell);
+    table.append(row);
+  }
+  return table;
+};
+const places = (value, order, form, head) => {
+  const found = cells.map((cell, index) => [index, cell[TOKENS].length ? value(cell) : null])
+    .filter(([, each]) => each !== null && order(each) > 0)
+    .sort((a, b) => order(b[1]) - order(a[1]) || a[0] - b[0]).slice(0, 20);
+  const table = make("table"), heads = make("tr");
+  heads.append(make("th", "n", "line:col"), make("th", "n", head), make("th", "", "text"));
+  table.append(heads);
+  for (const [index, each] of found) {
+    const cell = cells[index], row = make("tr"), go = make("button", "go"), last = make("td", "t");
+    go.textContent = cell[0].replaceAll("\n", "⏎").replaceAll(" ", "·").slice(0, 40);
+    go.addEventListener("click", () => { pin(index); $("text").focus({ preventScroll: true }); });
+    last.append(go);
+    row.append(make("td", "n", `${cell[LINE]}:${cell[COLUMN]}`), make("td", "n", form(each)), last);
+    table.append(row);
+  }
+  return table;
+};
+const MEASURED = [
+  ["tokens", (each) => number(each.tokens, 0)],
+  ["scored", (each) => number(each.scored, 0)],
+  ["Σ log P, nats", (each) => number(each.logprob, 2)],
+  ["perplexity", (each) => number(each.perplexity, 2)],
+  ["bits per byte", (each) => number(each.bits_per_byte, 4)],
+  ["bits per character", (each) => number(each.bits_per_character, 4)],
+  ["right at once", (each) => percent(each.accuracy["1"])],
+  ["in the first 5", (each) => percent(each.accuracy["5"])],
+  ["in the first 10", (each) => percent(each.accuracy["10"])],
+  ["expected calibration error", (each) => number(each.expected_calibration_error, 3)],
+  ["window", (each) => number(each.window, 0)],
+  ["stride", (each) => number(each.stride, 0)],
+  ["BOS", (each) => each.bos ? "with" : "without"],
+];
+const measured = (models, heads) =>
+  rows(MEASURED.map(([name, value]) => [name, ...models.map(value)]), heads);
+const drawSummary = () => {
+  const models = [text.own, ...(text.other ? [text.other] : [])];
+  const heads = text.other ? ["", ...models.map(label)] : null;
+  const parts = [card("Totals", measured(models, heads))];
+  if (text.comparison) {
+    const told = text.comparison;
+    parts.push(card("Difference", rows([
+      ["the other expected the text", told.bits === null ? "–" : `${signed(told.bits)} bits`],
+      ["compared", `${number(told.compared, 0)} ${told.unit === "token" ? "tokens" : "parts"}`],
+      ["by +1 bit or more", number(told.more, 0)],
+      ["by −1 bit or more", number(told.less, 0)],
+    ])));
+    parts.push(card("Changed most", places(gain, Math.abs, signed, "bits")));
+  }
+  for (const model of models) {
+    const name = text.other ? `, ${label(model)}` : "";
+    parts.push(card(`Ranks${name}`,
+      bars(["first", "2–10", "11–100", "101–1000", "rest"], Object.values(model.ranks))));
+    const from = model.entropy_bits.map((_, place) => place);
+    parts.push(card(`Entropy, bits${name}`, bars(
+      from.map((low) => low + 1 < from.length ? `${low}–${low + 1}` : `${low} and more`),
+      model.entropy_bits)));
+    parts.push(card(`Calibration of first guesses${name}`, reliability(model.confidence), make("p", "",
+      "Bar: how often the most probable token came. Mark: the probability it was given.")));
+    parts.push(card(`Calibration of all tokens over 10%${name}`, reliability(model.claims)));
+  }
+  parts.push(card("Most surprising", places(surprisal, (each) => each,
+    (each) => number(each, 1), "bits")));
+  if (DATA.total) parts.unshift(card(`All ${DATA.texts.length} texts`, measured(DATA.total)));
+  $("summary").replaceChildren(...parts);
+};
+
+for (const name of Object.keys(MEASURES)) {
+  const button = make("button", "", name);
+  button.setAttribute("role", "radio");
+  button.dataset.name = name;
+  button.addEventListener("click", () => chooseMeasure(name));
+  $("measures").append(button);
+}
+DATA.texts.forEach((each, index) => {
+  const button = make("button", "", each.file);
+  button.dataset.i = index;
+  button.addEventListener("click", () => chooseText(index));
+  $("texts").append(button);
+});
+$("texts").hidden = DATA.texts.length < 2;
+measure = MEASURES.surprisal;
+chooseText(0);
+chooseMeasure(MEASURES.difference ? "difference" : "surprisal");
