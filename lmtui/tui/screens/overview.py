@@ -22,7 +22,7 @@ from lmtui.engine.types import ScoredToken
 from lmtui.inspect.difference import Comparison, Piece
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written, as_scored
-from lmtui.text import visible_line, visible_token
+from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.widgets.cells import clip, fit, number
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import SummaryFigures
@@ -123,7 +123,7 @@ def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
     lines = []
     for piece in pieces:
         place = piece.tokens[0][0].index + 1 if piece.tokens else 0
-        text = "".join(token.text for token, _ in piece.tokens)
+        text = bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
         told = number(piece.bits, "+,.1f")
         colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
         lines.append(
@@ -143,14 +143,14 @@ def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Conten
     lines = []
     for place, name in zip(places, names, strict=True):
         token = tokens[place]
-        after = "".join(each.text for each in tokens[place + 1 : place + 12])
+        after = b"".join(each.bytes for each in tokens[place + 1 : place + 12])
         lines.append(
             Content.assemble(
                 (f"{place + 1:>6,} ", "$quiet"),
                 f"{bits(token.logprob or 0.0):5.1f} bits ",
                 (f"{token.rank or 0:>7,} ", "$quiet"),
                 (fit(name, width), "bold"),
-                (" " + clip(visible_line(after), _AFTER), "$quiet"),
+                (" " + clip(visible_line(bytes_text(after)), _AFTER), "$quiet"),
             )
         )
     return lines
