@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lmtui.tui.widgets.axes import label_line, ticks, whole_ticks
-from lmtui.tui.widgets.braille import ACROSS, DOWN, line_rows
+from lmtui.tui.widgets.braille import ACROSS, DOWN, line_rows, runs
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.curve import bridged
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
@@ -60,7 +60,10 @@ class SurprisalPlot(StyledLines):
             for value, label in ticks(0, top, 2)
         }
         plot: list[Line] = [
-            [(f"{names.get(row, ''):>{_GUTTER - 2}} │", "quiet"), (dots, "line")]
+            [
+                (f"{names.get(row, ''):>{_GUTTER - 2}} │", "quiet"),
+                *((run, "" if run.isspace() else "line") for run in runs(dots)),
+            ]
             for row, dots in enumerate(line_rows(heights, rows))
         ]
         return [*head, *plot, *_foot(len(self._bits), across)]

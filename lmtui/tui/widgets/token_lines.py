@@ -235,5 +235,5 @@ class TokenLines(ScrollView):
         style = self.get_component_rich_style(name)
         if selected:
             behind = self.get_component_rich_style("tokens--selected").bgcolor
-            style += Style(bgcolor=behind)
+            style += Style(bgcolor=behind, reverse=False)
         return style + Style(italic=True) if own else style
