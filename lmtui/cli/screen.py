@@ -16,7 +16,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent
-from lmtui.cli.loading import OpenEngine, open_wanted
+from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.settings import Settings
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lmtui.models.wanted import Wanted
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
+    from lmtui.tui.questions import Opened
+    from lmtui.tui.subject import Subject
     from lmtui.tui.writing_options import Writing
 
 
@@ -39,7 +41,9 @@ def is_interactive() -> bool:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat", "complete", "finetune"],
+    first: Literal["start", "chat", "complete", "finetune", "inspect"],
+    subject: Subject | None = None,
+    against: Wanted | None = None,
     system: str = "",
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
@@ -56,9 +60,9 @@ def open_screen(
     from lmtui import log
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(wanted: Wanted) -> Callable[[OnProgress], WritingEngine]:
+    def open_model(wanted: Wanted) -> Callable[[OnProgress], Opened]:
         tell()
-        return partial(_open, settings, wanted, open_engine)
+        return partial(_open, settings, wanted, against, open_engine)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
@@ -71,6 +75,7 @@ def open_screen(
         recent_files=recent.recent_files,
         system=system,
         first=first,
+        subject=subject,
         writing=writing,
         finetuning=finetuning,
         preferences=preferences,
@@ -133,14 +138,26 @@ def _list_models() -> list[Row]:
 def _open(
     settings: Settings,
     wanted: Wanted,
+    against: Wanted | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
-) -> WritingEngine:
-    """The engine for what is wanted; runs on the thread that will own it."""
-    if open_engine is not None:
-        model, adapter = wanted.model, wanted.adapter
+) -> Opened:
+    """The engine for what is wanted, and one to compare it with, if that is wanted too;
+    runs on the thread that will own them."""
+    if wanted != settings.wanted:
+        against = None  # the comparison was asked for with another model
+    if open_engine is None and against is None:
+        return open_wanted(settings, wanted, on_progress, lasting=True)
+    if open_engine is None:
+        assert against is not None
+        return open_pair(settings, against, on_progress)
+
+    def opened(which: Wanted) -> WritingEngine:
+        model, adapter = which.model, which.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
-    return open_wanted(settings, wanted, on_progress, lasting=True)
+
+    own = opened(wanted)
+    return own if against is None else (own, opened(against))
 
 
 @contextmanager

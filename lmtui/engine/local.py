@@ -11,14 +11,16 @@ from typing import Any
 
 from torch import Tensor
 
+from lmtui.engine.branches import MOST, grow
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.decode import Decoder, StopRules
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.expecting import Expecting
-from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.going_on import GoingOn, Model
 from lmtui.engine.infill import Infill
 from lmtui.engine.info import describe
+from lmtui.engine.local_writing import LocalWriting
+from lmtui.engine.lookup import Lexicon, found
 from lmtui.engine.passes import forward_of
 from lmtui.engine.places import Layout
 from lmtui.engine.port import Progress, Stop
@@ -37,6 +39,7 @@ from lmtui.engine.types import (
     Encoding,
     EngineInfo,
     Finish,
+    Found,
     Message,
     Prompt,
     SamplingSettings,
@@ -45,17 +48,14 @@ from lmtui.engine.types import (
     Trace,
 )
 from lmtui.engine.windows import Windows
-from lmtui.engine.writing import Beginning, Expectation, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.wanted import Quantize
 
-_BESIDE = 512  # tokens after a cursor that a continuation may repeat
 
-
-class LocalEngine:
+class LocalEngine(LocalWriting):
     """A model on this machine; see `port.Engine` for what each verb promises."""
 
     def __init__(
@@ -72,6 +72,7 @@ class LocalEngine:
         self._info = describe(
             loaded, context=context, has_template=self._writer.has_template
         )
+        self._lexicon = Lexicon(self._vocabulary, self._info.vocabulary)
         self._prepare_writing(tokenizer)
 
     def _prepare_writing(self, tokenizer: Any) -> None:
@@ -177,7 +178,7 @@ class LocalEngine:
         rows = self._tracer.rows(context, ids, stop=stop)
         tokens = tuple(self._scored(ids, rows))
         shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
-        return Trace(shown, tokens, len(context))
+        return Trace(shown, tokens, tuple(context))
 
     def preview(
         self,
@@ -191,6 +192,38 @@ class LocalEngine:
         position = self._positions.get(handle)
         kept = position.kept(settings)
         return distribution(position, kept, self._vocabulary, start=start, count=count)
+
+    def find(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> Found:
+        """The tokens with these characters at an earlier position."""
+        position = self._positions.get(handle)
+        return found(position, self._lexicon, text, settings, count=count)
+
+    def look_ahead(
+        self,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        more: int = 6,
+        stop: Stop = lambda: False,
+    ) -> list[tuple[ScoredToken, ...]]:
+        """Several ways on after `ids`, side by side."""
+        self._require_room(len(ids), spare=0)
+        room = max(0, self._info.context - len(ids) - 1)
+        ways: list[tuple[ScoredToken, ...]] = []
+        for first in range(0, len(starts), MOST):
+            self._cache.read(ids, stop=stop)
+            grown = grow(
+                self._forward,
+                self._cache,
+                [[start] for start in starts[first : first + MOST]],
+                more=min(more, room),
+                end_ids=self._end_ids,
+                stop=stop,
+            )
+            ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
+        return ways
 
     def generate(
         self,
@@ -237,76 +270,6 @@ class LocalEngine:
             self._forward, ids, prefix=prefix, windows=windows, top=top, stop=stop
         )
         return self._scored(ids, rows)
-
-    def expect(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top: int = 20,
-        stop: Stop = lambda: False,
-    ) -> Expectation:
-        """What the model expects at a cursor."""
-        return self._expecting.expect(text, cursor, top=top, stop=stop)
-
-    def heat(
-        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
-    ) -> Iterator[Stretch]:
-        """What the model thought of a part of a text."""
-        return self._expecting.heat(text, start, end, stop=stop)
-
-    def beginning(
-        self, text: str, cursor: int, settings: SamplingSettings
-    ) -> Beginning:
-        """What `go_on` would read."""
-        return self._going_on.beginning(text, cursor, settings.max_tokens)
-
-    def go_on(
-        self,
-        text: str,
-        cursor: int,
-        settings: SamplingSettings,
-        *,
-        top: int = 20,
-        single_line: bool = False,
-        stop: Stop = lambda: False,
-        progress: Progress | None = None,
-    ) -> Iterator[Step | Finish]:
-        """Continue a text at a cursor."""
-        steps = self._going_on.steps(
-            self.beginning(text, cursor, settings),
-            settings,
-            beside=self._going_on.after(text, cursor, _BESIDE),
-            top=top,
-            single_line=single_line,
-            stop=stop,
-            progress=progress,
-        )
-        return self._forward.answering(steps)
-
-    def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: GhostRules,
-        *,
-        count: int = 5,
-        stop: Stop = lambda: False,
-    ) -> list[Ghost]:
-        """Suggestions that begin in different ways."""
-        return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
-
-    def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        stop: Stop = lambda: False,
-    ) -> list[Replacement]:
-        """What could stand in place of a part of a text."""
-        return self._replacing.find(text, start, end, count=count, stop=stop)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None

@@ -21,6 +21,7 @@ from textual.screen import Screen
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.wanted import Wanted
+from lmtui.reading import read_file
 from lmtui.text import visible
 from lmtui.tui import messages as facts
 from lmtui.tui.finetuning import Finetuning
@@ -37,9 +38,10 @@ from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.finetune import FinetuneScreen
 from lmtui.tui.screens.help import HelpScreen
+from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
-from lmtui.tui.screens.text import TextScreen
+from lmtui.tui.subject import Subject
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
@@ -78,13 +80,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
         system: str = "",
-        first: Literal["start", "chat", "complete", "finetune"] = "start",
+        first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
+        subject: Subject | None = None,
         writing: Writing | None = None,
         finetuning: Finetuning | None = None,
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
         self._open_model = open_model
+        self._sampling = sampling
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
@@ -102,7 +106,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
                 finetuning, leave=self.leave, can_write=can_write
             )
             self.install_screen(self.finetune, "finetune")
-        self._first = first
+        self._first, self._subject = first, subject
         self._list_models = list_models
         self.set_reactive(LmtuiApp.model, ModelState(wanted or Wanted()))
 
@@ -110,7 +114,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Follow the preferences, open a screen, and then load the model."""
         leave_when_gone(self, self.leave)
         self.follow_preferences()
-        self.push_screen(self._first)
+        if self._first == "inspect" and self._subject is not None:
+            self.push_screen("start")
+            self.inspect(self._subject)
+        else:
+            self.push_screen(self._first)
         if self._first != "finetune":
             self.call_after_refresh(self.load_model, self.model.wanted)
 
@@ -148,7 +156,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def keep_model(self, event: facts.ModelLoaded) -> None:
         """The model is there."""
         if event.load == self._load:
-            self.model = self.model.loaded(event.info, event.capabilities)
+            self.model = self.model.loaded(
+                event.info, event.capabilities, event.against
+            )
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:
@@ -208,8 +218,19 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @on(facts.FileChosen)
     def show_file(self, event: facts.FileChosen) -> None:
-        """Show a file as tokens, over what is shown now."""
-        self.push_screen(TextScreen(self._engine.for_screen, event.path))
+        """Look into a file, over what is shown now."""
+        path = str(event.path)
+        self.inspect(Subject(event.path.name, lambda: read_file(path).text))
+
+    @on(facts.SubjectChosen)
+    def show_subject(self, event: facts.SubjectChosen) -> None:
+        """Look into a text, over the screen that it comes from."""
+        self.inspect(event.subject)
+
+    def inspect(self, subject: Subject) -> None:
+        """Look into a text, over what is shown now."""
+        make_runner = self._engine.for_inspecting
+        self.push_screen(InspectScreen(make_runner, subject, sampling=self._sampling))
 
     def action_models(self) -> None:
         """Show the models, over what is shown now."""

@@ -102,9 +102,9 @@ class ScreenRunner:
             ),
         )
 
-    def score(self, job: int, passage: Passage) -> None:
+    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
         """Say what the model thinks of a text."""
-        self.ask(Score(reply=self._post, job=job, passage=passage))
+        self.ask(Score(reply=self._post, job=job, passage=passage, other=other))
 
     def stop(self, job: int) -> None:
         """End a job within one token."""

@@ -100,7 +100,7 @@ async def program(
     open_model: Callable[[str], Any] | None = None,
     rows: Sequence[Row] = ROWS,
     size: tuple[int, int] = (120, 40),
-    first: Literal["start", "chat", "complete", "finetune"] = "start",
+    first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
     """The program with a model for each name, `model + adapter` for one with an

@@ -431,9 +431,8 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         await running.answered()
         await running.type("more")
         strip = running.screen.query_one(LikelihoodStrip)
-        before = engine.trace(
-            running.screen._conversation.messages(), "more", SETTINGS
-        ).before
+        messages = running.screen._conversation.messages()
+        before = len(engine.trace(messages, "more", SETTINGS).context)
         await running.until(
             lambda: (
                 f"context {before + len('more')} / 4096" in strip.sentences()[3][0][0]
@@ -441,7 +440,7 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         )
         running.views[0].focus()
         await running.pilot.press("f3")
-        shown = engine.trace((), "first", SETTINGS).before + len("first")
+        shown = len(engine.trace((), "first", SETTINGS).context) + len("first")
         await running.until(
             lambda: f"context {shown} / 4096" in strip.sentences()[3][0][0]
         )

@@ -20,6 +20,7 @@ from lmtui.tui.batches import Post
 from lmtui.tui.questions import TextAfter
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.sampling import SamplingScreen
+from lmtui.tui.subject import Known, Subject
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import MessageView
 
@@ -30,6 +31,8 @@ class TokensScreen(SamplingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f3", "tokens", "Tokens", id="chat.tokens",
                 tooltip="Show the message in focus, or the last one, as tokens."),
+        Binding("ctrl+t", "inspect", "Inspect", id="chat.inspect", show=False,
+                tooltip="Look into the message in focus, or the last one."),
         Binding("left_square_bracket", "version(-1)", "Version before",
                 id="chat.version-before", show=False,
                 tooltip="The version before of the message in focus, or the last."),
@@ -69,6 +72,20 @@ class TokensScreen(SamplingScreen):
             self.notify("There is no message yet whose tokens could be shown.")
         else:
             self._read(node)
+
+    def action_inspect(self) -> None:
+        """Look into a message, by its very tokens."""
+        shown = self.has_class("-tokens")
+        node = self._inspected if shown else self._message_in_focus()
+        if node is None or self._job:
+            self.notify("There is no whole message yet that could be looked into.")
+            return
+        before = self._conversation.messages(node.parent)
+        subject = Subject(node.role, read=lambda: node.content, after=before)
+        if node.steps and node.prompt is not None:
+            known = Known(node.steps, node.prompt.ids, node.model or "")
+            subject = Subject("answer", known=known)
+        self.post_message(facts.SubjectChosen(subject))
 
     def _read(self, node: Node) -> None:
         """Show a message as tokens, scored before if need be."""
