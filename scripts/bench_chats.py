@@ -30,7 +30,7 @@ from lmtui.engine.types import (
 
 CONVERSATIONS, TURNS, MESSAGES = 10_000, 3, 2_000
 _NOTHING = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, 2.0, 0)
-_SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu".split()
+_SYLLABLES = [first + second for first in "bcdfghjklm" for second in "aeiou"]
 _CHANCE = random.Random(8)
 WORDS = ["".join(_CHANCE.choices(_SYLLABLES, k=_CHANCE.randint(2, 4)))
          for _ in range(20_000)]  # fmt: skip

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from math import nan
 from typing import Any, get_args
 
 from lmtui import processes
@@ -126,7 +127,10 @@ def finish_of(found: Fields | None) -> Finish | None:
     try:
         reason = FinishReason(found["reason"])
         others = {name: value for name, value in found.items() if name != "reason"}
-        values = {name: kinds.get(name, int)(value) for name, value in others.items()}
+        values: dict[str, Any] = {
+            name: nan if value is None else kinds.get(name, int)(value)
+            for name, value in others.items()
+        }
         return Finish(reason=reason, **values)
     except (TypeError, KeyError, OverflowError) as error:
         raise ValueError("no ending") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from lmtui import paths
 from lmtui.chat import rows
 from lmtui.chat.changes import Changes
 from lmtui.chat.database import Database
+from lmtui.chat.listed import Facts, Listed, Loaded
 from lmtui.chat.node import Node
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
@@ -28,46 +29,6 @@ UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be had back."""
 
 Mark = Literal["pinned", "archived", "deleted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A conversation as a list shows it."""
-
-    id: int
-    uid: str
-    title: str
-    pinned: bool
-    archived: bool
-    messages: int
-    """Without the system message, all branches together."""
-    preview: str
-    """The beginning of the message that was kept last."""
-    model: str | None
-    """What wrote the last reply."""
-    created: float
-    updated: float
-    """Seconds since the epoch, by the clock of then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A conversation from the store."""
-
-    about: Listed
-    conversation: Conversation
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is said of a conversation beside its messages."""
-
-    title: str
-    named: bool = False
-    pinned: bool = False
-    archived: bool = False
-    created: float = field(default_factory=time.time)
-    updated: float = field(default_factory=time.time)
 
 
 def default_file() -> Path:
@@ -340,7 +301,7 @@ def _require(
 
 def _listed(row: sqlite3.Row) -> Listed:
     values = {name: row[name] for name in Listed.__slots__}
-    flags = {name: bool(row[name]) for name in ("pinned", "archived")}
+    flags = {name: bool(row[name]) for name in ("named", "pinned", "archived")}
     return Listed(**{**values, **flags})
 
 

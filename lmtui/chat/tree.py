@@ -50,7 +50,7 @@ class Conversation:
             raise ValueError("no root")
         for node in ordered:
             root = node.id == 0
-            if root != (node.parent is None) or (root and node.role != "system"):
+            if root != (node.parent is None) or root != (node.role == "system"):
                 raise ValueError("no root, or more than one")
             if not root and (node.parent not in conversation._nodes
                              or node.id in conversation._nodes):  # fmt: skip
