@@ -71,8 +71,24 @@ class Node:
 
     @property
     def tokens(self) -> tuple[Step, ...] | tuple[ScoredToken, ...]:
-        """Its tokens with their numbers, generated or scored; empty if unknown."""
-        return self.steps or self.scored
+        """Its tokens with their numbers, generated or scored; empty if unknown. Where
+        its beginning was written by hand, only the scored ones are all of them."""
+        return self.scored if self.given and self.scored else self.steps or self.scored
+
+    @property
+    def own_ids(self) -> tuple[int, ...]:
+        """All ids of its text and of what ends it, those given by hand included; none
+        where they are not known."""
+        if self.prompt is None or self.rest:
+            return ()
+        return (*self.prompt.ids[len(self.prompt.ids) - self.given :], *self.ids)
+
+    @property
+    def ids_before(self) -> tuple[int, ...]:
+        """All ids before its own."""
+        if self.prompt is None:
+            return ()
+        return self.prompt.ids[: len(self.prompt.ids) - self.given]
 
     @property
     def logprob(self) -> float | None:
@@ -149,6 +165,7 @@ class Node:
         return replace(
             self,
             steps=(*self.steps, *numbered),
+            scored=(),
             content=self.content + "".join(step.piece for step in numbered),
         )
 

@@ -175,6 +175,22 @@ class Store:
             ).fetchone()
         return int(found["id"]) if found else None
 
+    def asked(self, limit: int = 200) -> list[str]:
+        """What the user said of late in all conversations, the last of it at the end;
+        nothing twice in a row."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
+                " ORDER BY key DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        said = [row["content"] for row in reversed(found)]
+        return [
+            text
+            for text, after in zip(said, [*said[1:], None], strict=True)
+            if text != after
+        ]
+
     def load(self, id_: int) -> Loaded:
         """A conversation with all its messages; their tokens stay packed.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.answers import JsonView, TextView
-from lmtui.cli.chat import Request, answer, seeded
+from lmtui.cli.chat import answer, seeded
 from lmtui.cli.output import Output
+from lmtui.cli.talking import Talk
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import REPOSITORY, command, run, run_in_terminal
 from tests.fakes import END, FakeEngine
@@ -47,11 +48,11 @@ def test_system_and_prefill_reach_the_model(tmp_path: Path) -> None:
     file = tmp_path / "system.txt"
     file.write_text("Be brief.", encoding="utf-8")
     engine, out = FakeEngine(["Paris."]), io.StringIO()
-    request = Request("Where?", system="Be brief.", prefill="It is ")
-    assert answer(engine, request, SamplingSettings(), view=TextView(Output(out))) == 0
+    talk = Talk("Where?", system="Be brief.", prefill="It is ")
+    assert answer(engine, talk, SamplingSettings(), view=TextView(Output(out))) == 0
     assert out.getvalue() == "It is Paris.\n"
-    assert engine.calls[0] == ("prompt", (request.messages, "It is "))
-    assert [m.role for m in request.messages] == ["system", "user"]
+    assert engine.calls[0] == ("prompt", (talk.messages, "It is "))
+    assert [m.role for m in talk.messages] == ["system", "user"]
     named = run("chat", "--once", "a", "--system", f"@{file}", "--json", script=PARIS)
     assert b"system: Be brief." in bytes(named.events[0]["prompt_ids"])
 
@@ -86,7 +87,7 @@ def test_the_pieces_are_the_answer_and_the_bytes_the_tokens() -> None:
 def test_json_tokens_do_not_repeat_the_prefill() -> None:
     out = io.StringIO()
     view = JsonView(Output(out), 2)
-    answer(FakeEngine(["b"]), Request("a", prefill="x"), SamplingSettings(), view=view)
+    answer(FakeEngine(["b"]), Talk("a", prefill="x"), SamplingSettings(), view=view)
     assert '"prefill":"x"' in out.getvalue().splitlines()[0]
     assert '"piece":"x"' not in out.getvalue()
 
