@@ -18,12 +18,12 @@ from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.widgets.choices import Choices
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
-from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.words import Words
 from tests.fakes import FakeEngine
 
