@@ -175,6 +175,18 @@ class Store:
             ).fetchone()
         return int(found["id"]) if found else None
 
+    def find(self, uid: str) -> int:
+        """The number of a conversation.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+        """
+        with self.database.reading() as connection:
+            found = _id_of(connection, uid)
+        if found is None:
+            raise LmtuiError("this conversation is not kept yet", "", "Try it again.")
+        return found
+
     def asked(self, limit: int = 200) -> list[str]:
         """What the user said of late in all conversations, the last of it at the end;
         nothing twice in a row."""

@@ -77,7 +77,7 @@ Top = Annotated[
 ]
 
 
-def chat(
+def chat(  # size: a line for each of its flags
     ctx: typer.Context,
     *,
     once: Once = None,
@@ -126,23 +126,24 @@ def chat(
       lmtui chat --system @pirate.txt --once - < question.txt
     """
     settings = options.settings(ctx)
-    if once is None and not json and not prefill and is_interactive():
+    on_screen = once is None and not json and not prefill and is_interactive()
+    request = None if on_screen else read_request(once, system=system, prefill=prefill)
+    before = load(resume) if resume else None
+    settings = resumed(settings, before)
+    if request is None:
         system = read_system(system)
-        opened = load(resume) if resume else None
+        if before is not None and system:
+            before.conversation.reword(0, system)
         open_screen(
-            resumed(settings, opened),
+            settings,
             first="chat",
             system=system,
-            opened=opened,
+            opened=before,
             no_color=no_color,
             open_engine=ctx.obj,
         )
         return
-    request = read_request(once, system=system, prefill=prefill)
-    before = load(resume) if resume else None
-    sampling = seeded(resumed(settings, before).sampling)
-    engine = engine_for(ctx, settings)
-    output = Output()
+    engine, output = engine_for(ctx, settings), Output()
     view = JsonView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)
@@ -154,7 +155,7 @@ def chat(
         keep=settings.chat_keep,
     )
     try:
-        raise typer.Exit(answer(engine, talk, sampling, view=view))
+        raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
     finally:
         talk.close()
 

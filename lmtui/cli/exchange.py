@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui.chat.exporting import Format, format_of, write_new, written
 from lmtui.cli import options
 from lmtui.cli.output import Output
 from lmtui.cli.reading import read_document
@@ -23,15 +23,6 @@ from lmtui.text import visible_line
 
 if TYPE_CHECKING:
     from lmtui.chat.interchange import Imported
-    from lmtui.chat.listed import Loaded
-
-
-class Format(StrEnum):
-    """What a conversation is exported as."""
-
-    MARKDOWN = "md"
-    JSON = "json"
-    HTML = "html"
 
 
 def export(
@@ -81,7 +72,8 @@ def export(
             "no conversation is named", "", "Give an ID, or last, or --all."
         )
     loaded = load(which)
-    _write(out, iter([written(format or _format_of(out), loaded)]))
+    wanted = format or (format_of(out) if out else Format.MARKDOWN)
+    _write(out, iter([written(wanted, loaded.conversation, loaded.about.facts)]))
 
 
 def import_files(
@@ -140,56 +132,19 @@ def read_conversations(name: str) -> list[Imported]:
     return [Imported(conversation, facts)]
 
 
-def written(format: Format, loaded: Loaded) -> str:
-    """A conversation in a format."""
-    from lmtui.chat.interchange import to_json
-    from lmtui.chat.markdown import to_markdown
-    from lmtui.chat.webpage import to_html
-
-    conversation, about = loaded.conversation, loaded.about
-    if format is Format.JSON:
-        return to_json(conversation, about.facts)
-    if format is Format.HTML:
-        return to_html(conversation, about.title, updated=about.updated)
-    return to_markdown(conversation, about.title)
-
-
-def _format_of(out: Path | None) -> Format:
-    ending = out.suffix.lower().lstrip(".") if out else "md"
-    endings = {"markdown": "md", "htm": "html", "jsonl": "json"}
-    try:
-        return Format(endings.get(ending, ending))
-    except ValueError:
-        raise LmtuiError(
-            "the format is not known", f"{out}", "Give --format md, json or html."
-        ) from None
-
-
 def _all_lines() -> Iterator[str]:
     with reading() as store:
         if store is None:
             return
         for about in reversed(store.listed(archived=True)):
-            yield written(Format.JSON, store.load(about.id))
+            yield written(Format.JSON, store.load(about.id).conversation, about.facts)
 
 
 def _write(out: Path | None, parts: Iterator[str]) -> None:
-    if out is None:
-        output = Output()
-        for part in parts:
-            output.text(part)
+    output = Output()
+    if out is not None:
+        write_new(out, parts)
+        output.text(f"{out}\n")
         return
-    try:
-        with out.open("x", encoding="utf-8", newline="") as file:
-            for part in parts:
-                file.write(part)
-    except FileExistsError:
-        raise LmtuiError(
-            "this file is there already", str(out), "Name another one."
-        ) from None
-    except OSError as error:
-        raise LmtuiError(
-            "the file can't be written", f"{out} ({error.strerror})",
-            "Name another place.",
-        ) from error  # fmt: skip
-    Output().text(f"{out}\n")
+    for part in parts:
+        output.text(part)

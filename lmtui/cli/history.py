@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui.chat.exporting import Format, written
 from lmtui.cli import options
 from lmtui.cli.edge import note
-from lmtui.cli.exchange import Format, export, import_files, written
+from lmtui.cli.exchange import export, import_files
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.stored import Which, load, reading, writing
@@ -111,7 +112,8 @@ def show_one(which: Which, json: options.Json = False) -> None:
       lmtui history show 12 --json
     """
     loaded = load(which)
-    Output().text(written(Format.JSON if json else Format.MARKDOWN, loaded))
+    wanted = Format.JSON if json else Format.MARKDOWN
+    Output().text(written(wanted, loaded.conversation, loaded.about.facts))
 
 
 app.command("export")(export)

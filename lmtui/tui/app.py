@@ -37,6 +37,7 @@ from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.commands import COMMANDS
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.finetune import FinetuneScreen
@@ -298,6 +299,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         yield from super().get_system_commands(screen)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
+        if isinstance(screen, ChatScreen):
+            yield from self._slash_commands(screen)
         for active in screen.active_bindings.values():
             if active.node is self and active.binding.action in _PLACES:
                 keys = self.get_key_display(active.binding)
@@ -305,6 +308,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         for binding, keys in shown_actions(screen):
             if not binding.action.startswith("app."):  # those are among the above
                 yield self._command(screen, binding, keys)
+
+    def _slash_commands(self, chat: ChatScreen) -> Iterable[SystemCommand]:
+        for command in COMMANDS:
+            needs = command.argument and not command.argument.startswith("[")
+            do = chat.begin_command if needs else chat.run_command
+            name = f"{command.name} {command.argument}".strip()
+            what = f"{command.what[0].upper()}{command.what[1:]}."
+            yield SystemCommand(name, what, partial(self.call_later, do, command.name))
 
     def _command(
         self, node: LmtuiApp | Screen[object], binding: Binding, keys: str

@@ -96,6 +96,16 @@ class Chats:
         """`ConversationChanged`, or `StoreFailed`."""
         self._change(to, id_, lambda store: store.rename(id_, title))
 
+    def entitle(self, to: Post, uid: str, title: str) -> None:
+        """`rename`, by the name that a conversation has before it has a number."""
+
+        def work(store: Store) -> Message:
+            id_ = store.find(uid)
+            store.rename(id_, title)
+            return facts.ConversationChanged(id_)
+
+        self._ask(work, to)
+
     def mark(self, to: Post, id_: int, mark: Mark, value: bool) -> None:
         """`ConversationChanged`, or `StoreFailed`."""
         self._change(to, id_, lambda store: store.mark(id_, mark, value))

@@ -96,15 +96,19 @@ class AnsweringScreen(RememberingScreen):
             self._start(prompt, prefill=reply.rest)
             return
         # Another model's ids mean nothing to this one; its words do.
+        await self.answer_beginning(reply, reply.content)
+
+    async def answer_beginning(self, reply: Node, words: str) -> None:
+        """Answer in place of a reply, beginning with these words."""
+        assert self._info is not None and reply.parent is not None
         self._reply = self._conversation.reply(
             reply.parent,
             model=self._info.label,
             settings=self._settings,
-            prefill=reply.content,
+            prefill=words,
         )
         await self.show_branch()
-        before = self._conversation.messages(reply.parent)
-        self._start(before, prefill=reply.content)
+        self._start(self._conversation.messages(reply.parent), prefill=words)
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._job = self.runner.number()

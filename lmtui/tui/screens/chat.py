@@ -13,7 +13,8 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import TextArea
+from textual.content import Content
+from textual.widgets import Static, TextArea
 
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
@@ -22,7 +23,14 @@ from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
 from lmtui.tui.runner import Runner
-from lmtui.tui.screens.answering import AnsweringScreen
+from lmtui.tui.screens.commands import (
+    CommandScreen,
+    as_message,
+    completed,
+    is_command,
+    line_of,
+    matching,
+)
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -30,6 +38,9 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import Transcript
+
+MOST = 8
+"""Commands that are shown while one is typed."""
 
 TRY = """\
 Three things to try
@@ -44,7 +55,7 @@ between flat and sharp.
 """
 
 
-class ChatScreen(AnsweringScreen):
+class ChatScreen(CommandScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "chat.tcss"
@@ -53,6 +64,8 @@ class ChatScreen(AnsweringScreen):
                 tooltip="Stop the answer; else back to the prompt."),
         Binding("ctrl+o", "app.history", "Conversations", id="chat.history",
                 tooltip="Find one that was had before, and go on with it."),
+        Binding("ctrl+n", "new", "New", id="chat.new", show=False,
+                tooltip="Begin another conversation; this one is kept."),
         Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
@@ -83,11 +96,13 @@ class ChatScreen(AnsweringScreen):
                 yield ProbabilityPanel(id="panel")
                 yield LikelihoodStrip(id="strip")
                 yield SamplerControls(self._settings, id="sampler")
+        yield Static(id="commands", markup=False)
         yield PromptField(id="prompt")
         yield Status(id="status")
 
     def on_mount(self) -> None:
         """The user can write at once, after what was said before."""
+        self.query_one(PromptField).completed = completed
         self.to_text()
         if self.is_begun:
             self.call_later(self.show_branch)
@@ -134,17 +149,21 @@ class ChatScreen(AnsweringScreen):
 
     @on(TextArea.Changed)
     def look_at_draft(self) -> None:
-        """The draft changed: what comes next in it?"""
-        self._look()
+        """The draft changed: what comes next in it? Or which command can it become?"""
+        found = () if self.is_editing else matching(self.query_one(PromptField).text)
+        commands = self.query_one("#commands", Static)
+        commands.display = bool(found)
+        commands.update(Content("\n").join(map(line_of, found[:MOST])))
+        if not found:
+            self._look()
 
     def _look(self) -> None:
-        if self._info is None or self._job:
+        before = self.before_draft
+        if self._info is None or self._job or before is None:
             return
         self._revision = self.runner.number()
         draft = self.query_one(PromptField).text
-        self.runner.look(
-            self._revision, self._conversation.messages(), draft, self._settings
-        )
+        self.runner.look(self._revision, before, draft, self._settings)
 
     @on(facts.DraftLooked)
     def show_draft(self, event: facts.DraftLooked) -> None:
@@ -169,10 +188,17 @@ class ChatScreen(AnsweringScreen):
     @on(PromptField.Submitted)
     async def send(self, event: PromptField.Submitted) -> None:
         """The user sent a prompt; while an answer is made, it waits for its turn."""
-        if self._info is not None and not self._job:
-            await self.say(event.text)
+        if self.is_editing:
+            await self.send_edit(event.text, ask=True)
             return
-        self._waiting.append(event.text)
+        if is_command(event.text):
+            await self.run_command(event.text)
+            return
+        text = as_message(event.text)
+        if self._info is not None and not self._job:
+            await self.say(text)
+            return
+        self._waiting.append(text)
         if self._info is None:
             self._status.state = "your message is sent once the model is there"
 
@@ -180,9 +206,20 @@ class ChatScreen(AnsweringScreen):
 
     def action_stop(self) -> None:
         """Stop the answer, close the tokens, or go back to the prompt."""
-        if not self.stop_work():
+        if not self.stop_work() and not self.leave_edit():
             self.close_tokens()
         self.to_text()
+
+    async def action_new(self) -> None:
+        """Begin another conversation."""
+        await self.run_command("/new")
+
+    def begin_command(self, name: str) -> None:
+        """Let the user write what a command needs."""
+        prompt = self.query_one(PromptField)
+        prompt.text = f"{name} "
+        prompt.move_cursor(prompt.document.end)
+        prompt.focus()
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one, or one to what was said last."""

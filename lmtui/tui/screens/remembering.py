@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from textual import on
 
-from lmtui.chat.listed import Loaded
+from lmtui.chat.listed import Listed, Loaded
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui import chat_facts as kept
@@ -21,6 +21,7 @@ from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entries_of
 from lmtui.tui.screens.tokens import TokensScreen
 from lmtui.tui.widgets.message_view import Places
+from lmtui.tui.widgets.prompt import Prompt as PromptField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.transcript import Transcript
 
@@ -41,11 +42,14 @@ class RememberingScreen(TokensScreen):
         self._chats = chats
         self._system = system
         self._uid = secrets.token_hex(8)
+        self._about: Listed | None = None
+        self._title = ""  # that was given to it here
         if opened is not None:
             self._take(opened)
 
     def _take(self, opened: Loaded) -> None:
-        self._conversation, self._uid = opened.conversation, opened.about.uid
+        self._conversation, self._about = opened.conversation, opened.about
+        self._uid, self._title = opened.about.uid, ""
 
     @property
     def is_begun(self) -> bool:
@@ -117,6 +121,29 @@ class RememberingScreen(TokensScreen):
         """What is shown stays."""
         self._show_error(event.error)
 
+    def save_title(self, title: str) -> None:
+        """Give the conversation a title."""
+        if self._chats is None or not self.is_begun:
+            self.notify("Only a conversation that is kept has a title.")
+            return
+        self._title = " ".join(title.split())
+        self._chats.entitle(self.post_message, self._uid, title)
+
+    @on(kept.ConversationChanged)
+    def tell_title(self) -> None:
+        """It has its title."""
+        self.notify("The conversation has its title.")
+
+    @on(kept.PromptsRecalled)
+    def recall_prompts(self, event: kept.PromptsRecalled) -> None:
+        """What was asked in earlier runs is a key away."""
+        self.query_one(PromptField).recall(event.prompts)
+
+    def on_mount(self) -> None:
+        """Recall what was asked before."""
+        if self._chats is not None:
+            self._chats.recall(self.post_message)
+
     def _adopt_settings(self) -> None:
         """Draw as the last answer of this conversation was drawn."""
         settings = self._conversation.path[-1].settings
@@ -127,7 +154,7 @@ class RememberingScreen(TokensScreen):
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         """Begin a conversation; the one that was held stays in the store."""
         self._conversation = conversation or Conversation(self._system)
-        self._uid = secrets.token_hex(8)
+        self._uid, self._about, self._title = secrets.token_hex(8), None, ""
         self.keep()
         self.conversation_changed()
         await self.show_branch()

@@ -118,12 +118,16 @@ class TokensScreen(SamplingScreen):
         if shown and there.content:
             self._read(there)
 
-    def _message_in_focus(self) -> Node | None:
+    def focused_message(self) -> Node | None:
+        """The message that has the focus, if one has."""
         focused = self.focused
-        wanted = focused.key if isinstance(focused, MessageView) else None
+        if not isinstance(focused, MessageView):
+            return None
+        return self._conversation.node(int(focused.key))
+
+    def _message_in_focus(self) -> Node | None:
         path = [node for node in self._conversation.path[1:] if node.content]
-        last = path[-1] if path else None
-        return next((node for node in path if str(node.id) == wanted), last)
+        return self.focused_message() or (path[-1] if path else None)
 
     def _scores_hold(self, node: Node) -> bool:
         return bool(node.scored) and self.written_here(node.scored_by)
