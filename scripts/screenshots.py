@@ -37,7 +37,7 @@ from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"

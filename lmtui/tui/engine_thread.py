@@ -16,7 +16,7 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
-from lmtui.engine.port import WritingEngine
+from lmtui.engine.port import Engine, WritingEngine
 from lmtui.engine.types import (
     Encoding,
     Finish,
@@ -51,6 +51,7 @@ from lmtui.tui.questions import (
     Job,
     Load,
     Look,
+    LookAfter,
     Preview,
     Question,
     Score,
@@ -100,6 +101,8 @@ class EngineWork:
                 self._preview(question)
             case Look():
                 self._look(question)
+            case LookAfter():
+                self._look_after(question)
             case Generate():
                 self._generate(question)
             case Score():
@@ -209,6 +212,16 @@ class EngineWork:
         looked = DraftLooked(look.revision, shown, tokens, logprob, before)
         self._reply(look, looked)
 
+    def _look_after(self, look: LookAfter) -> None:
+        shown = self._loaded().look(
+            look.ids,
+            look.settings,
+            top=look.top,
+            stop=lambda: self._unwanted(look),
+        )
+        looked = DraftLooked(look.revision, shown, (), 0.0, len(look.ids))
+        self._reply(look, looked)
+
     def _unwanted(self, question: Question) -> bool:
         """Whether to break off: for good, or until something more urgent is done."""
         return question.flag.is_set() or self._mailbox.outranked(question)
@@ -216,7 +229,7 @@ class EngineWork:
     def _generate(self, question: Generate) -> None:
         engine, start = self._loaded(), question.start
         if isinstance(start, Prompt):
-            prompt = start
+            prompt = _with_text(engine, start, question.prefill)
         else:
             prompt = engine.prompt(start, prefill=question.prefill)
         self._reply(question, GenerationStarted(question.job, prompt))
@@ -320,6 +333,15 @@ class EngineWork:
         return engine.score(
             passage.ids, prefix=passage.prefix, top=passage.top, stop=stop
         )
+
+
+def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
+    """A prompt that goes on with a text. The ids before it stay what they are; the text
+    is read by itself, and nothing in it becomes a control token."""
+    if not text:
+        return prompt
+    ids = engine.encode(text, bos="no").ids
+    return Prompt((*prompt.ids, *ids), prompt.text + text, prompt.stop_texts)
 
 
 def _bug(error: Exception) -> LmtuiError:

@@ -164,6 +164,26 @@ class Look(Question):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LookAfter(Question):
+    """Say what comes after ids."""
+
+    kind = Kind.LOOK
+    revision: int
+    ids: tuple[int, ...]
+    settings: SamplingSettings
+    top: int
+
+    @property
+    def bound(self) -> bool:
+        """Ids belong to the tokenizer they came from."""
+        return True
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `LookFailed`."""
+        return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Generate(Job):
     """Answer a conversation, or go on after the ids of a prompt."""
 

@@ -51,6 +51,19 @@ class Runner(Protocol):
         Waits while an answer is generated.
         """
 
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
+
+        Dropped where another model is loaded meanwhile.
+        """
+
     def preview(
         self,
         revision: int,
@@ -74,7 +87,7 @@ class Runner(Protocol):
         top: int = 20,
     ) -> None:
         """Answer a conversation (its answer beginning with `prefill`), or go on after
-        the ids of a prompt.
+        the ids of a prompt and those of `prefill`, read by itself.
 
         `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
         `GenerationFinished` (also when stopped) or `GenerationFailed`.

@@ -16,6 +16,7 @@ from lmtui.tui.questions import (
     Generate,
     Job,
     Look,
+    LookAfter,
     Passage,
     Preview,
     Question,
@@ -58,6 +59,25 @@ class ScreenRunner:
                 upto=upto,
                 top=top,
             ),
+        )
+
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids."""
+        self.ask(
+            LookAfter(
+                reply=self._post,
+                revision=revision,
+                ids=tuple(ids),
+                settings=settings,
+                top=top,
+            )
         )
 
     def preview(
