@@ -13,7 +13,8 @@ from typing import Any, Literal, cast, get_args
 
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Quantize, Wanted
-from lmtui.sections import complete, finetune, ranges, sampling
+from lmtui.sections import chat, complete, finetune, ranges, sampling
+from lmtui.sections.chat import ChatSection
 from lmtui.sections.complete import CompleteSection
 from lmtui.sections.finetune import FinetuneSection
 from lmtui.sections.sampling import SamplingSection
@@ -35,7 +36,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Settings(FinetuneSection, CompleteSection, SamplingSection):
+class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     """Every setting with its value; the sentence beside each is its manual."""
 
     model: str | None = setting(
@@ -177,6 +178,7 @@ def _check_own(name: str, value: Value) -> None:
 _CHECKS: Mapping[str, Callable[[str, Value], None]] = {
     "": _check_own,
     sampling.SAMPLING: sampling.check,
+    chat.CHAT: chat.check,
     complete.COMPLETE: complete.check,
     finetune.FINETUNE: finetune.check,
 }

@@ -18,6 +18,7 @@ from statistics import median
 import torch
 from bench_fast import print_fast
 from bench_inspect import print_inspect
+from bench_inspector import print_inspector
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
@@ -30,7 +31,16 @@ from lmtui.models import fetch
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 
-PARTS = ("editor", "engine", "inspect", "fast", "speculation", "chat", "training")
+PARTS = (
+    "editor",
+    "engine",
+    "inspect",
+    "fast",
+    "speculation",
+    "inspector",
+    "chat",
+    "training",
+)
 """What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
@@ -69,7 +79,7 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
 def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
     """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
     streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
-    inputs = torch.tensor([prompt.ids])
+    inputs = torch.tensor([prompt.ids], device=loaded.device)
     options = {
         "input_ids": inputs,
         "attention_mask": torch.ones_like(inputs),
@@ -343,10 +353,13 @@ def main() -> None:
         print_generate(fast, loaded, options)  # threads slow what runs after them
     if "speculation" in parts:
         print_speculation(fast, options)
+    if "inspector" in parts:
+        print_inspector(options.model)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
     if "training" in parts:
         print_training(options.model, rounds=min(options.rounds, 3))
 
 
-main()
+if __name__ == "__main__":
+    main()

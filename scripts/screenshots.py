@@ -36,7 +36,8 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
-from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
@@ -199,6 +200,21 @@ async def replace(drawing: Drawing) -> None:
     await drawing.shows("goes on")
 
 
+async def inspector(drawing: Drawing) -> None:
+    """A text in the inspector, and where the likeliest tokens would lead."""
+    await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
+    await drawing.press("slash", *"coffee", "escape", "enter")
+    await drawing.shows(" bits")
+    await drawing.shows("Enter goes on")
+
+
+async def overview(drawing: Drawing) -> None:
+    """What a text adds up to."""
+    await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
+    await drawing.press("o")
+    await drawing.shows("Calibration")
+
+
 async def training(drawing: Drawing) -> None:
     """A training, half way."""
     await drawing.until(lambda: "Enter begins" in drawing.seen, 120)
@@ -225,6 +241,8 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
     "ghost": (ghost, "dark", WIDE),
     "heat": (heat, "dark", WIDE),
     "replace": (replace, "dark", WIDE),
+    "inspect": (inspector, "dark", WIDE),
+    "overview": (overview, "dark", WIDE),
     "training": (training, "dark", WIDE),
     "report": (report, "dark", WIDE),
     "flat": (flat, "dark", WIDE),
@@ -274,16 +292,19 @@ async def draw(name: str) -> str:
                 preferences=Preferences(theme=theme),
             )
             return await pictured(app, show, size)
+    looking = show in (inspector, overview)
     editing = show in (ghost, heat, replace)
     letter = TextFile(Path("letter.md"), LETTER)
     cursor = LETTER.index("Fran") + len("Fran") if show is ghost else 0
-    first: Literal["start", "chat", "complete"]
+    first: Literal["start", "chat", "complete", "inspect"]
     first = "start" if show is start else "complete" if editing else "chat"
+    first = "inspect" if looking else first
     app = LmtuiApp(
         load_default,
         sampling=SamplingSettings(seed=7, max_tokens=120),
         list_models=inventory.rows,
         first=first,
+        subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
         writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
         preferences=Preferences(theme=theme),
     )

@@ -26,8 +26,10 @@ from lmtui.engine.types import (
     EngineInfo,
     Finish,
     FinishReason,
+    Found,
     Message,
     Prompt,
+    Ranked,
     SamplingSettings,
     ScoredToken,
     Step,
@@ -158,7 +160,7 @@ class FakeEngine:
             raise Cancelled
         handle = self._remember(state_after((*context, *ids[:upto])))
         shown = self._distribution(handle, settings, 0, top)
-        return Trace(shown, tokens, len(context))
+        return Trace(shown, tokens, context)
 
     def preview(
         self,
@@ -170,6 +172,39 @@ class FakeEngine:
     ) -> Distribution:
         """The same position under other settings."""
         return self._distribution(handle, settings, start, count)
+
+    def find(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> Found:
+        """The tokens with these characters, the most probable first."""
+        shown = self._distribution(handle, settings, 0, len(self._bytes))
+        position = self._positions[handle]
+        rows = [row for row in shown.candidates if text in row.text]
+        ranked = [Ranked(position.rank(row.id), row) for row in rows[:count]]
+        return Found(tuple(ranked), len(rows), len(self._bytes))
+
+    def look_ahead(
+        self,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        more: int = 6,
+        stop: Stop = no_stop,
+    ) -> list[tuple[ScoredToken, ...]]:
+        """Each start, and the most probable tokens after it."""
+        self._begin("look_ahead", (tuple(ids), tuple(starts)))
+        self._require_room(len(ids), spare=0)
+        if stop():
+            raise Cancelled
+        return [self._way(tuple(ids), start, more) for start in starts]
+
+    def _way(
+        self, ids: tuple[int, ...], start: int, more: int
+    ) -> tuple[ScoredToken, ...]:
+        way = [start]
+        for _ in range(min(more, self.context - len(ids) - 1)):
+            way.append(self._position(state_after((*ids, *way))).ranked[0][0])
+        return tuple(self._scores(tuple(way), ids, 0, no_stop))
 
     def generate(
         self,
@@ -230,7 +265,7 @@ class FakeEngine:
         single_line: bool,
         stop: Stop,
     ) -> Iterator[Step | Finish]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         script = self._next_script()
         reason, steps, state = FinishReason.STOP, [], state_after(ids)
         for index, token in enumerate([*script, END]):

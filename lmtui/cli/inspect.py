@@ -29,6 +29,7 @@ from lmtui.cli.inspect_options import (
     Window,
 )
 from lmtui.cli.inspect_rows import AGAINST, ALONE, Key, RowsView, Table, sort_key
+from lmtui.cli.inspect_screen import open_inspector
 from lmtui.cli.loading import engine_for, engines_for
 from lmtui.cli.output import Output
 from lmtui.cli.reading import STDIN, read_document
@@ -99,6 +100,9 @@ def inspect(  # size: a line for each of its flags
     if watched:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
+    if watched and len(files) == 1 and form == Form():
+        open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
+        return
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files) - len(documents)

@@ -16,17 +16,21 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent
-from lmtui.cli.loading import OpenEngine, open_wanted
+from lmtui.cli.edge import note
+from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
+    from lmtui.chat.listed import Loaded
     from lmtui.engine.port import WritingEngine
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
+    from lmtui.tui.questions import Opened
+    from lmtui.tui.subject import Subject
     from lmtui.tui.writing_options import Writing
 
 
@@ -39,8 +43,11 @@ def is_interactive() -> bool:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat", "complete", "finetune"],
+    first: Literal["start", "chat", "complete", "finetune", "inspect"],
+    subject: Subject | None = None,
+    against: Wanted | None = None,
     system: str = "",
+    opened: Loaded | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
     no_color: bool = False,
@@ -54,11 +61,12 @@ def open_screen(
         Exception: what the screen broke off with; the terminal is restored.
     """
     from lmtui import log
+    from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(wanted: Wanted) -> Callable[[OnProgress], WritingEngine]:
+    def open_model(wanted: Wanted) -> Callable[[OnProgress], Opened]:
         tell()
-        return partial(_open, settings, wanted, open_engine)
+        return partial(_open, settings, wanted, against, open_engine)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
@@ -69,14 +77,19 @@ def open_screen(
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=recent.recent_files,
+        chats_file=default_file() if settings.chat_keep else None,
+        opened=opened,
         system=system,
         first=first,
+        subject=subject,
         writing=writing,
         finetuning=finetuning,
         preferences=preferences,
     )
     with _shared(first) as tell, _terminal_to_itself():
         app.run()
+    if not app.all_kept:
+        note("note: what was said last could not be kept\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
 
@@ -133,14 +146,26 @@ def _list_models() -> list[Row]:
 def _open(
     settings: Settings,
     wanted: Wanted,
+    against: Wanted | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
-) -> WritingEngine:
-    """The engine for what is wanted; runs on the thread that will own it."""
-    if open_engine is not None:
-        model, adapter = wanted.model, wanted.adapter
+) -> Opened:
+    """The engine for what is wanted, and one to compare it with, if that is wanted too;
+    runs on the thread that will own them."""
+    if wanted != settings.wanted:
+        against = None  # the comparison was asked for with another model
+    if open_engine is None and against is None:
+        return open_wanted(settings, wanted, on_progress, lasting=True)
+    if open_engine is None:
+        assert against is not None
+        return open_pair(settings, against, on_progress)
+
+    def opened(which: Wanted) -> WritingEngine:
+        model, adapter = which.model, which.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
-    return open_wanted(settings, wanted, on_progress)
+
+    own = opened(wanted)
+    return own if against is None else (own, opened(against))
 
 
 @contextmanager

@@ -6,19 +6,21 @@ engine. Everything it does is done by the modules it puts together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from lmtui.engine.branches import MOST, grow
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.decode import Decoder, StopRules
 from lmtui.engine.detokenize import Vocabulary
 from lmtui.engine.expecting import Expecting
-from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.going_on import GoingOn, Model
 from lmtui.engine.infill import Infill
 from lmtui.engine.info import describe
+from lmtui.engine.local_writing import LocalWriting
+from lmtui.engine.lookup import Lexicon, found
 from lmtui.engine.passes import forward_of
 from lmtui.engine.places import Layout
 from lmtui.engine.port import Progress, Stop
@@ -37,6 +39,7 @@ from lmtui.engine.types import (
     Encoding,
     EngineInfo,
     Finish,
+    Found,
     Message,
     Prompt,
     SamplingSettings,
@@ -45,22 +48,21 @@ from lmtui.engine.types import (
     Trace,
 )
 from lmtui.engine.windows import Windows
-from lmtui.engine.writing import Beginning, Expectation, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.wanted import Quantize
 
-_BESIDE = 512  # tokens after a cursor that a continuation may repeat
 
-
-class LocalEngine:
+class LocalEngine(LocalWriting):
     """A model on this machine; see `port.Engine` for what each verb promises."""
 
-    def __init__(self, loaded: Loaded, *, context: int | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, context: int | None = None, lasting: bool = False
+    ) -> None:
         tokenizer = loaded.tokenizer
-        self._forward = forward_of(loaded)
+        self._forward = forward_of(loaded, lasting=lasting)
         self._cache = PrefixCache(self._forward)
         self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
@@ -70,6 +72,7 @@ class LocalEngine:
         self._info = describe(
             loaded, context=context, has_template=self._writer.has_template
         )
+        self._lexicon = Lexicon(self._vocabulary, self._info.vocabulary)
         self._prepare_writing(tokenizer)
 
     def _prepare_writing(self, tokenizer: Any) -> None:
@@ -106,12 +109,14 @@ class LocalEngine:
         quantize: Quantize = "none",
         threads: int | None = None,
         context: int | None = None,
+        lasting: bool = False,
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or what `spec` names.
 
         `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id; `adapter` the
-        name or the folder of one that was made for it.
+        name or the folder of one that was made for it; `lasting` says that there will
+        be many answers, so that time spent on making them faster pays.
 
         Raises:
             LmtuiError: it can't be found, fetched or loaded here.
@@ -125,7 +130,7 @@ class LocalEngine:
             threads=threads,
             on_progress=on_progress,
         )
-        return cls(loaded, context=context)
+        return cls(loaded, context=context, lasting=lasting)
 
     @property
     def info(self) -> EngineInfo:
@@ -171,10 +176,9 @@ class LocalEngine:
         context, ids = self._writer.draft(messages, draft)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, stop=stop)
-        pairs = enumerate(zip(ids, rows, strict=True))
-        tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
+        tokens = tuple(self._scored(ids, rows))
         shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
-        return Trace(shown, tokens, len(context))
+        return Trace(shown, tokens, tuple(context))
 
     def preview(
         self,
@@ -188,6 +192,38 @@ class LocalEngine:
         position = self._positions.get(handle)
         kept = position.kept(settings)
         return distribution(position, kept, self._vocabulary, start=start, count=count)
+
+    def find(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> Found:
+        """The tokens with these characters at an earlier position."""
+        position = self._positions.get(handle)
+        return found(position, self._lexicon, text, settings, count=count)
+
+    def look_ahead(
+        self,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        more: int = 6,
+        stop: Stop = lambda: False,
+    ) -> list[tuple[ScoredToken, ...]]:
+        """Several ways on after `ids`, side by side."""
+        self._require_room(len(ids), spare=0)
+        room = max(0, self._info.context - len(ids) - 1)
+        ways: list[tuple[ScoredToken, ...]] = []
+        for first in range(0, len(starts), MOST):
+            self._cache.read(ids, stop=stop)
+            grown = grow(
+                self._forward,
+                self._cache,
+                [[start] for start in starts[first : first + MOST]],
+                more=min(more, room),
+                end_ids=self._end_ids,
+                stop=stop,
+            )
+            ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
+        return ways
 
     def generate(
         self,
@@ -216,7 +252,7 @@ class LocalEngine:
             rules=rules,
             top=top,
         )
-        return decoder.run(prompt.ids, stop, progress)
+        return self._forward.answering(decoder.run(prompt.ids, stop, progress))
 
     def score(
         self,
@@ -233,77 +269,7 @@ class LocalEngine:
         rows = score_rows(
             self._forward, ids, prefix=prefix, windows=windows, top=top, stop=stop
         )
-        pairs = enumerate(zip(ids, rows, strict=True))
-        return (self._scored(index, token, row) for index, (token, row) in pairs)
-
-    def expect(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top: int = 20,
-        stop: Stop = lambda: False,
-    ) -> Expectation:
-        """What the model expects at a cursor."""
-        return self._expecting.expect(text, cursor, top=top, stop=stop)
-
-    def heat(
-        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
-    ) -> Iterator[Stretch]:
-        """What the model thought of a part of a text."""
-        return self._expecting.heat(text, start, end, stop=stop)
-
-    def beginning(
-        self, text: str, cursor: int, settings: SamplingSettings
-    ) -> Beginning:
-        """What `go_on` would read."""
-        return self._going_on.beginning(text, cursor, settings.max_tokens)
-
-    def go_on(
-        self,
-        text: str,
-        cursor: int,
-        settings: SamplingSettings,
-        *,
-        top: int = 20,
-        single_line: bool = False,
-        stop: Stop = lambda: False,
-        progress: Progress | None = None,
-    ) -> Iterator[Step | Finish]:
-        """Continue a text at a cursor."""
-        return self._going_on.steps(
-            self.beginning(text, cursor, settings),
-            settings,
-            beside=self._going_on.after(text, cursor, _BESIDE),
-            top=top,
-            single_line=single_line,
-            stop=stop,
-            progress=progress,
-        )
-
-    def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: GhostRules,
-        *,
-        count: int = 5,
-        stop: Stop = lambda: False,
-    ) -> list[Ghost]:
-        """Suggestions that begin in different ways."""
-        return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
-
-    def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        stop: Stop = lambda: False,
-    ) -> list[Replacement]:
-        """What could stand in place of a part of a text."""
-        return self._replacing.find(text, start, end, count=count, stop=stop)
+        return self._scored(ids, rows)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -311,17 +277,18 @@ class LocalEngine:
         """The windows that `score` reads a text in, after `prefix` tokens."""
         return Windows.choose(window, stride, room=self._info.context - prefix)
 
-    def _scored(self, index: int, token: int, row: Row) -> ScoredToken:
-        return ScoredToken(
-            index=index,
-            id=token,
-            text=self._vocabulary.text(token),
-            bytes=self._vocabulary.bytes(token),
-            logprob=row.logprob,
-            rank=row.rank,
-            entropy=row.entropy,
-            top=tuple(self._expected(i, logprob) for i, logprob in row.top),
-        )
+    def _scored(self, ids: Iterable[int], rows: Iterable[Row]) -> Iterator[ScoredToken]:
+        for index, (token, row) in enumerate(zip(ids, rows, strict=True)):
+            yield ScoredToken(
+                index=index,
+                id=token,
+                text=self._vocabulary.text(token),
+                bytes=self._vocabulary.bytes(token),
+                logprob=row.logprob,
+                rank=row.rank,
+                entropy=row.entropy,
+                top=tuple(self._expected(i, logprob) for i, logprob in row.top),
+            )
 
     def _expected(self, token: int, logprob: float) -> Candidate:
         return Candidate(

@@ -20,6 +20,7 @@ from lmtui.engine.types import (
     Encoding,
     EngineInfo,
     Finish,
+    Found,
     Message,
     Prompt,
     SamplingSettings,
@@ -114,6 +115,33 @@ class Engine(Protocol):
 
         Raises:
             KeyError: there was never such a handle.
+        """
+
+    def find(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> Found:
+        """The tokens of an earlier position that have these characters, wherever they
+        stand in the ranking, without running the model.
+
+        Raises:
+            KeyError: there was never such a handle.
+        """
+
+    def look_ahead(
+        self,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        more: int = 6,
+        stop: Stop = lambda: False,
+    ) -> list[tuple[ScoredToken, ...]]:
+        """For each of `starts` the way on after `ids`: that token, then up to `more`
+        greedy ones; fewer before an end token or where the context is full. The numbers
+        are those that each way would have alone.
+
+        Raises:
+            LmtuiError: `ids` is empty or does not fit the context.
+            Cancelled: `stop` answered True.
         """
 
     def generate(

@@ -7,6 +7,7 @@ from which one forward makes the logits again. Knows no cache and no loop.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,13 +54,28 @@ class Position:
         return self.logits.log_softmax(-1)
 
     @cached_property
+    def _sums(self) -> tuple[float, float]:
+        # Both at once: the probs of a large vocabulary are not worth keeping.
+        probs = self.logprobs.exp()
+        total = float(probs.sum(dtype=torch.float64))
+        return float(sampling.entropy(self.logprobs, probs=probs)), total
+
+    @property
     def entropy(self) -> float:
         """In nats."""
-        return float(sampling.entropy(self.logprobs))
+        return self._sums[0]
 
-    def rank_of(self, token: int) -> int:
+    @property
+    def total_prob(self) -> float:
+        """The sum of all probs, as they were rounded: 1, or nearly so."""
+        return self._sums[1]
+
+    def rank_of(self, token: int, kept: sampling.Kept) -> int:
         """1 + the number of tokens with a strictly greater logit."""
-        return 1 + int((self.logits > self.logits[token]).sum())
+        logits = self.logits
+        if kept.logits is logits and bool((kept.ranked == token).any()):
+            logits = logits[kept.ranked]  # all that are greater are among them
+        return 1 + int((logits > self.logits[token]).sum())
 
     def kept(self, settings: SamplingSettings) -> sampling.Kept:
         """The distribution drawn from under `settings`."""
@@ -78,32 +94,38 @@ def distribution(
 ) -> Distribution:
     """The rows from rank index `start`, and sums over everything else."""
     ids = _ranked(position, kept, start + count)[start:]
-    logprobs = position.logprobs[ids]
-    sampled = kept.prob(ids)
-    rows = zip(
-        ids.tolist(), logprobs.tolist(), sampled.tolist(), kept.cuts(ids), strict=True
-    )
-    total = float(position.logprobs.exp().sum(dtype=torch.float64))
+    rows = candidates(position, kept, vocabulary, ids)
+    shown = math.fsum(row.prob for row in rows)
+    drawn = math.fsum(row.sampled_prob or 0 for row in rows)
     return Distribution(
-        candidates=tuple(
-            Candidate(
-                id=token,
-                text=vocabulary.text(token),
-                bytes=vocabulary.bytes(token),
-                logprob=logprob,
-                sampled_prob=prob,
-                cut=cut,
-            )
-            for token, logprob, prob, cut in rows
-        ),
+        candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
-        rest_prob=max(0.0, total - float(logprobs.double().exp().sum())),
-        rest_sampled_prob=max(0.0, float(kept.probs.sum() - sampled.sum())),
+        rest_prob=max(0.0, position.total_prob - shown),
+        rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
         kept=kept.ids.numel(),
         kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),
         entropy=position.entropy,
         handle=position.handle,
+    )
+
+
+def candidates(
+    position: Position, kept: sampling.Kept, vocabulary: Vocabulary, ids: Tensor
+) -> tuple[Candidate, ...]:
+    """A row for each of the tokens int64 [n], in their order."""
+    numbers = (position.logprobs[ids].tolist(), kept.prob(ids).tolist())
+    rows = zip(ids.tolist(), *numbers, kept.cuts(ids), strict=True)
+    return tuple(
+        Candidate(
+            id=token,
+            text=vocabulary.text(token),
+            bytes=vocabulary.bytes(token),
+            logprob=logprob,
+            sampled_prob=prob,
+            cut=cut,
+        )
+        for token, logprob, prob, cut in rows
     )
 
 

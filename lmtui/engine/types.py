@@ -118,6 +118,27 @@ class Distribution:
         return math.exp(self.entropy)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A row of a distribution, and where it stands in it."""
+
+    rank: int
+    """1 + the number of tokens with a strictly greater logit."""
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The tokens of a distribution that say what was looked for."""
+
+    rows: tuple[Ranked, ...]
+    """As many as were asked for: those that fit best, then the more probable."""
+    total: int
+    """How many there are."""
+    vocabulary: int
+    """Among how many tokens they were looked for."""
+
+
 class FinishReason(StrEnum):
     """Why a generation ended."""
 
@@ -208,8 +229,8 @@ class Trace:
     """What the model expects after it, in the same message."""
     tokens: tuple[ScoredToken, ...]
     """The message's own tokens so far."""
-    before: int
-    """How many tokens the model reads before them."""
+    context: tuple[int, ...]
+    """The ids that the model reads before them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual import on
@@ -19,10 +20,14 @@ from textual.command import CommandPalette
 from textual.reactive import var
 from textual.screen import Screen
 
+from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.wanted import Wanted
-from lmtui.text import visible
+from lmtui.reading import read_file
+from lmtui.text import visible, visible_line
+from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
+from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
 from lmtui.tui.key_order import KeysInOrder
@@ -33,19 +38,22 @@ from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.commands import COMMANDS
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.finetune import FinetuneScreen
 from lmtui.tui.screens.help import HelpScreen
+from lmtui.tui.screens.history import HistoryScreen
+from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
-from lmtui.tui.screens.text import TextScreen
+from lmtui.tui.subject import Subject
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
 """What opens an engine for a model and an adapter, once it is called."""
 
-_PLACES = ("models", "start")
+_PLACES = ("models", "start", "history")
 """Actions that lead somewhere from everywhere."""
 
 
@@ -66,6 +74,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
                 priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
 
+    all_kept = True
+    """Whether everything that was said was kept when the program was left."""
     model: var[ModelState] = var(ModelState())
     """Which model there is; every screen that shows it watches this."""
 
@@ -77,18 +87,29 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
+        chats_file: Path | None = None,
+        opened: Loaded | None = None,
         system: str = "",
-        first: Literal["start", "chat", "complete", "finetune"] = "start",
+        first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
+        subject: Subject | None = None,
         writing: Writing | None = None,
         finetuning: Finetuning | None = None,
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
         self._open_model = open_model
+        self._sampling = sampling
         self._load = 0
         self._engine = EngineRunner(self.post_message)
-        chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
-        self.install_screen(StartScreen(recent_files), "start")
+        self._chats = Chats(chats_file, self.post_message) if chats_file else None
+        chat = ChatScreen(
+            self._engine.for_screen,
+            sampling=sampling,
+            system=system,
+            chats=self._chats,
+            opened=opened,
+        )
+        self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None
         if writing is not None:
@@ -102,7 +123,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
                 finetuning, leave=self.leave, can_write=can_write
             )
             self.install_screen(self.finetune, "finetune")
-        self._first = first
+        self._first, self._subject = first, subject
         self._list_models = list_models
         self.set_reactive(LmtuiApp.model, ModelState(wanted or Wanted()))
 
@@ -110,7 +131,13 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Follow the preferences, open a screen, and then load the model."""
         leave_when_gone(self, self.leave)
         self.follow_preferences()
-        self.push_screen(self._first)
+        if self._chats is not None:
+            self._chats.purge()
+        if self._first == "inspect" and self._subject is not None:
+            self.push_screen("start")
+            self.inspect(self._subject)
+        else:
+            self.push_screen(self._first)
         if self._first != "finetune":
             self.call_after_refresh(self.load_model, self.model.wanted)
 
@@ -148,7 +175,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def keep_model(self, event: facts.ModelLoaded) -> None:
         """The model is there."""
         if event.load == self._load:
-            self.model = self.model.loaded(event.info, event.capabilities)
+            self.model = self.model.loaded(
+                event.info, event.capabilities, event.against
+            )
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:
@@ -168,6 +197,49 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.load_model(self.model.before)
         elif answer == "models":
             self.action_models()
+
+    # The conversations.
+
+    @property
+    def _chat(self) -> ChatScreen:
+        chat = self.get_screen("chat")
+        assert isinstance(chat, ChatScreen)
+        return chat
+
+    @on(kept.KeepingFailed)
+    def tell_not_kept(self, event: kept.KeepingFailed) -> None:
+        """What is said stays on the screen; say why it is nowhere else."""
+        error = event.error
+        parts = (error.detail, error.hint)
+        self.notify(
+            visible("\n".join(part for part in parts if part)),
+            title=f"Not kept: {visible_line(error.title)}",
+            severity="error",
+            markup=False,
+            timeout=15,
+        )
+
+    @on(kept.KeepingRecovered)
+    def tell_kept(self) -> None:
+        """What was held is on the disk by now."""
+        self.notify("What was said is kept again.")
+
+    @on(kept.StoreReplaced)
+    def tell_replaced(self, event: kept.StoreReplaced) -> None:
+        """Say what became of the broken file, and keep what is held once more."""
+        self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
+        self._chat.keep_whole()
+
+    @on(kept.ConversationChosen)
+    def open_conversation(self, event: kept.ConversationChosen) -> None:
+        """Go on with a conversation."""
+        self._go("chat")
+        self.call_later(self._chat.open_stored, event)
+
+    def action_history(self, words: str = "") -> None:
+        """Show the conversations, over what is shown now."""
+        if self._chats and not isinstance(self.screen, HistoryScreen):
+            self.push_screen(HistoryScreen(self._chats, words))
 
     # From screen to screen.
 
@@ -190,13 +262,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self._go("finetune")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always a file that is edited, or a training. While a training
-        has the processor, no model is loaded beside it."""
+        """There is not always a file that is edited, a training, or a store. While a
+        training has the processor, no model is loaded beside it."""
+        if action == "history" and self._chats is None:
+            return False
         if action == "complete":
             return self._complete is not None
         if action == "finetune":
             return self.finetune is not None
-        if action in ("models", "start", "chat"):
+        if action in ("models", "start", "chat", "history"):
             return self.finetune is None or bool(self._load)
         return super().check_action(action, parameters)
 
@@ -208,8 +282,19 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @on(facts.FileChosen)
     def show_file(self, event: facts.FileChosen) -> None:
-        """Show a file as tokens, over what is shown now."""
-        self.push_screen(TextScreen(self._engine.for_screen, event.path))
+        """Look into a file, over what is shown now."""
+        path = str(event.path)
+        self.inspect(Subject(event.path.name, lambda: read_file(path).text))
+
+    @on(facts.SubjectChosen)
+    def show_subject(self, event: facts.SubjectChosen) -> None:
+        """Look into a text, over the screen that it comes from."""
+        self.inspect(event.subject)
+
+    def inspect(self, subject: Subject) -> None:
+        """Look into a text, over what is shown now."""
+        make_runner = self._engine.for_inspecting
+        self.push_screen(InspectScreen(make_runner, subject, sampling=self._sampling))
 
     def action_models(self) -> None:
         """Show the models, over what is shown now."""
@@ -235,6 +320,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         yield from super().get_system_commands(screen)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
+        if isinstance(screen, ChatScreen):
+            yield from self._slash_commands(screen)
         for active in screen.active_bindings.values():
             if active.node is self and active.binding.action in _PLACES:
                 keys = self.get_key_display(active.binding)
@@ -242,6 +329,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         for binding, keys in shown_actions(screen):
             if not binding.action.startswith("app."):  # those are among the above
                 yield self._command(screen, binding, keys)
+
+    def _slash_commands(self, chat: ChatScreen) -> Iterable[SystemCommand]:
+        for command in COMMANDS:
+            needs = command.argument and not command.argument.startswith("[")
+            do = chat.begin_command if needs else chat.run_command
+            name = f"{command.name} {command.argument}".strip()
+            what = f"{command.what[0].upper()}{command.what[1:]}."
+            yield SystemCommand(name, what, partial(self.call_later, do, command.name))
 
     def _command(
         self, node: LmtuiApp | Screen[object], binding: Binding, keys: str
@@ -269,4 +364,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def leave(self) -> None:
         """End the program; what the engine does is stopped, and waited for shortly."""
         self._engine.close()
+        if self._chats is not None:
+            self.all_kept = self._chats.close()
         self.exit()

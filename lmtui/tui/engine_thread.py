@@ -16,11 +16,20 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
-from lmtui.engine.port import WritingEngine
-from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
+from lmtui.engine.port import Engine, WritingEngine
+from lmtui.engine.types import (
+    Encoding,
+    Finish,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
+from lmtui.tui import inspecting_work, writing_work
 from lmtui.tui.batches import Batch, Clock, LoadReports
+from lmtui.tui.inspecting_questions import InspectingQuestion
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import (
     DraftLooked,
@@ -42,6 +51,7 @@ from lmtui.tui.questions import (
     Job,
     Load,
     Look,
+    LookAfter,
     Preview,
     Question,
     Score,
@@ -49,7 +59,6 @@ from lmtui.tui.questions import (
     TokensAfter,
 )
 from lmtui.tui.writing_questions import Expect, WritingJob
-from lmtui.tui.writing_work import answer
 
 
 class EngineWork:
@@ -59,6 +68,7 @@ class EngineWork:
         self._mailbox = mailbox
         self._clock = clock
         self._engine: WritingEngine | None = None
+        self._other: WritingEngine | None = None  # to compare it with
 
     def run(self) -> None:
         """The whole life of the engine thread."""
@@ -91,16 +101,25 @@ class EngineWork:
                 self._preview(question)
             case Look():
                 self._look(question)
+            case LookAfter():
+                self._look_after(question)
             case Generate():
                 self._generate(question)
             case Score():
                 self._score(question)
             case Expect() | WritingJob():
-                answer(
+                writing_work.answer(
                     self._loaded(),
                     question,
                     tell=partial(self._reply, question),
-                    stop=lambda: self._unwanted(question),
+                    stop=partial(self._unwanted, question),
+                )
+            case InspectingQuestion():
+                inspecting_work.answer(
+                    self._loaded(),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=partial(self._unwanted, question),
                 )
 
     def _fail(self, question: Question, error: LmtuiError) -> None:
@@ -129,7 +148,7 @@ class EngineWork:
 
     def _load(self, load: Load) -> None:
         if self._engine is not None:
-            self._engine = None
+            self._engine = self._other = None
             gc.unfreeze()
             gc.collect()  # a model is full of cycles, and two may not fit
 
@@ -145,7 +164,9 @@ class EngineWork:
             reports.report(progress)
 
         try:
-            self._engine = engine = load.open_engine(report)
+            opened = load.open_engine(report)
+            engine, other = opened if isinstance(opened, tuple) else (opened, None)
+            self._engine, self._other = engine, other
         finally:
             self._mailbox.done()  # from here on, ids and handles are of this engine
         # What is here now stays: looking through it for garbage, again and again,
@@ -153,7 +174,8 @@ class EngineWork:
         gc.collect()
         gc.freeze()
         if not load.flag.is_set():
-            post(ModelLoaded(engine.info, engine.capabilities))
+            against = other.info if other else None
+            post(ModelLoaded(engine.info, engine.capabilities, against))
 
     def _preview(self, preview: Preview) -> None:
         engine = self._loaded()
@@ -186,8 +208,18 @@ class EngineWork:
             stop=lambda: self._unwanted(look),
         )
         logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
-        shown, tokens, before = trace.distribution, trace.tokens, trace.before
+        shown, tokens, before = trace.distribution, trace.tokens, len(trace.context)
         looked = DraftLooked(look.revision, shown, tokens, logprob, before)
+        self._reply(look, looked)
+
+    def _look_after(self, look: LookAfter) -> None:
+        shown = self._loaded().look(
+            look.ids,
+            look.settings,
+            top=look.top,
+            stop=lambda: self._unwanted(look),
+        )
+        looked = DraftLooked(look.revision, shown, (), 0.0, len(look.ids))
         self._reply(look, looked)
 
     def _unwanted(self, question: Question) -> bool:
@@ -197,7 +229,7 @@ class EngineWork:
     def _generate(self, question: Generate) -> None:
         engine, start = self._loaded(), question.start
         if isinstance(start, Prompt):
-            prompt = start
+            prompt = _with_text(engine, start, question.prefill)
         else:
             prompt = engine.prompt(start, prefill=question.prefill)
         self._reply(question, GenerationStarted(question.job, prompt))
@@ -245,9 +277,10 @@ class EngineWork:
     def _score_document(
         self, score: Score, document: DocumentAlone
     ) -> tuple[ScoredToken, ...]:
-        engine = self._loaded()
-        encoding = engine.encode(document.text)
-        self._reply(score, ScoringStarted(score.job, len(encoding.ids)))
+        engine = self._scorer(score)
+        encoding = self._encoded(engine, score, document)
+        windows = engine.windows(len(encoding.prefix), document.window, document.stride)
+        self._reply(score, ScoringStarted(score.job, encoding, windows))
         batch: Batch[ScoredToken] = Batch(
             partial(ScoresArrived, score.job), partial(self._reply, score), self._clock
         )
@@ -255,6 +288,8 @@ class EngineWork:
         for token in engine.score(
             encoding.ids,
             prefix=encoding.prefix,
+            window=windows.window,
+            stride=windows.stride,
             top=document.top,
             stop=lambda: self._unwanted(score),
         ):
@@ -262,6 +297,26 @@ class EngineWork:
             batch.add(token)
         batch.flush()
         return tuple(kept)
+
+    def _scorer(self, score: Score) -> WritingEngine:
+        if not score.other:
+            return self._loaded()
+        if self._other is None:
+            raise LmtuiError("there is no model to compare with")
+        return self._other
+
+    def _encoded(
+        self, engine: WritingEngine, score: Score, document: DocumentAlone
+    ) -> Encoding:
+        if document.after is None:
+            return engine.encode(document.text, bos=document.bos)
+        trace = engine.trace(
+            document.after,
+            document.text,
+            SamplingSettings(),  # nothing is drawn
+            stop=partial(self._unwanted, score),
+        )
+        return Encoding(tuple(t.id for t in trace.tokens), (), trace.context)
 
     def _scored(
         self, score: Score, passage: TextAfter | TokensAfter
@@ -278,6 +333,15 @@ class EngineWork:
         return engine.score(
             passage.ids, prefix=passage.prefix, top=passage.top, stop=stop
         )
+
+
+def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
+    """A prompt that goes on with a text. The ids before it stay what they are; the text
+    is read by itself, and nothing in it becomes a control token."""
+    if not text:
+        return prompt
+    ids = engine.encode(text, bos="no").ids
+    return Prompt((*prompt.ids, *ids), prompt.text + text, prompt.stop_texts)
 
 
 def _bug(error: Exception) -> LmtuiError:

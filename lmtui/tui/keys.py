@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from textual.app import App
 from textual.binding import Binding, BindingsMap
 from textual.dom import DOMNode
-from textual.keys import Keys, key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
@@ -25,7 +25,9 @@ import lmtui.tui
 from lmtui.text import visible_line
 
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
-_NAMES = sorted({key.value.rpartition("+")[2] for key in Keys} | {"plus", "minus"})
+_NAMES = sorted(
+    {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
+)
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN_AS = {"ctrl+@": "Ctrl+Space"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",

@@ -16,14 +16,17 @@ from textual.message import Message
 from lmtui.engine.types import (
     Capabilities,
     Distribution,
+    Encoding,
     EngineInfo,
     Finish,
     Prompt,
     ScoredToken,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
+from lmtui.tui.subject import Subject
 
 
 @dataclass
@@ -57,6 +60,8 @@ class ModelLoaded(ModelFact):
 
     info: EngineInfo
     capabilities: Capabilities = field(default_factory=Capabilities)
+    against: EngineInfo | None = None
+    """What it is compared with, if anything."""
 
 
 @dataclass
@@ -87,6 +92,13 @@ class FileChosen(Message):
     """The user wants to see a file as tokens."""
 
     path: Path
+
+
+@dataclass
+class SubjectChosen(Message):
+    """The user wants to look into a text that is shown elsewhere."""
+
+    subject: Subject
 
 
 @dataclass
@@ -168,11 +180,12 @@ class GenerationFailed(Message):
 
 @dataclass
 class ScoringStarted(Message):
-    """A document was cut into `total` tokens, which are now scored; also when it had
-    to be begun anew."""
+    """A document was cut into tokens, which are now scored in these windows; also when
+    it had to be begun anew."""
 
     job: int
-    total: int
+    encoding: Encoding
+    windows: Windows
 
 
 @dataclass

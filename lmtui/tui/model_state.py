@@ -28,6 +28,8 @@ class ModelState:
     """What is loaded; None while it loads and when it can't be."""
     capabilities: Capabilities = field(default_factory=Capabilities)
     """What it can tell."""
+    against: EngineInfo | None = None
+    """What it is compared with, if anything."""
     doing: str = ""
     """What is being done to get it, and how much of it."""
     share: float | None = None
@@ -77,11 +79,17 @@ class ModelState:
         doing = f"{visible_line(event.what)}{part}"
         return replace(self, info=None, error=None, doing=doing, share=share)
 
-    def loaded(self, info: EngineInfo, capabilities: Capabilities) -> ModelState:
+    def loaded(
+        self,
+        info: EngineInfo,
+        capabilities: Capabilities,
+        against: EngineInfo | None = None,
+    ) -> ModelState:
         """It is there."""
         return replace(
             self,
             info=info,
+            against=against,
             capabilities=capabilities,
             doing="",
             share=None,

@@ -16,7 +16,7 @@ from typing import ClassVar
 from textual.message import Message as Report
 
 from lmtui.engine.port import WritingEngine
-from lmtui.engine.types import Message, Prompt, SamplingSettings
+from lmtui.engine.types import BosRule, Message, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress
 from lmtui.tui.batches import Post
@@ -28,8 +28,10 @@ from lmtui.tui.messages import (
     ScoreFailed,
 )
 
-OpenEngine = Callable[[OnProgress], WritingEngine]
-"""Opens an engine, on the thread that will own it, and says how far it is."""
+Opened = WritingEngine | tuple[WritingEngine, WritingEngine]
+"""An engine; or that, and one to compare it with."""
+OpenEngine = Callable[[OnProgress], Opened]
+"""Opens it, on the thread that will own it, and says how far it is."""
 
 
 class Kind(IntEnum):
@@ -65,11 +67,16 @@ class TokensAfter:
 
 @dataclass(frozen=True)
 class DocumentAlone:
-    """A document to score, as it stands and piece by piece."""
+    """A document to score, or a message like one: as it stands and piece by piece."""
 
     text: str
+    after: tuple[Message, ...] | None = None
+    """The messages before it, where it is one of a conversation."""
     top: int = 20
     """How many of the most probable tokens to report at each."""
+    bos: BosRule = "auto"
+    window: int | None = None
+    stride: int | None = None
 
 
 Passage = TextAfter | TokensAfter | DocumentAlone
@@ -157,6 +164,26 @@ class Look(Question):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LookAfter(Question):
+    """Say what comes after ids."""
+
+    kind = Kind.LOOK
+    revision: int
+    ids: tuple[int, ...]
+    settings: SamplingSettings
+    top: int
+
+    @property
+    def bound(self) -> bool:
+        """Ids belong to the tokenizer they came from."""
+        return True
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `LookFailed`."""
+        return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Generate(Job):
     """Answer a conversation, or go on after the ids of a prompt."""
 
@@ -182,6 +209,8 @@ class Score(Job):
 
     kind = Kind.SCORE
     passage: Passage
+    other: bool = False
+    """Whether the model that is compared with is asked."""
 
     @property
     def bound(self) -> bool:

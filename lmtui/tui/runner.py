@@ -16,6 +16,7 @@ from typing import Protocol
 from lmtui.engine.types import Message, Prompt, SamplingSettings
 from lmtui.tui.batches import Clock, Post
 from lmtui.tui.engine_thread import EngineWork
+from lmtui.tui.inspecting_runner import InspectingRunner
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.questions import Load, OpenEngine, Passage
 from lmtui.tui.screen_runner import ScreenRunner, put
@@ -50,6 +51,19 @@ class Runner(Protocol):
         Waits while an answer is generated.
         """
 
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
+
+        Dropped where another model is loaded meanwhile.
+        """
+
     def preview(
         self,
         revision: int,
@@ -73,15 +87,16 @@ class Runner(Protocol):
         top: int = 20,
     ) -> None:
         """Answer a conversation (its answer beginning with `prefill`), or go on after
-        the ids of a prompt.
+        the ids of a prompt and those of `prefill`, read by itself.
 
         `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
         `GenerationFinished` (also when stopped) or `GenerationFailed`.
         """
 
-    def score(self, job: int, passage: Passage) -> None:
+    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
         """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a
-        document first `ScoringStarted` and `ScoresArrived`."""
+        document first `ScoringStarted` and `ScoresArrived`. `other` asks the model
+        that is compared with."""
 
     def stop(self, job: int) -> None:
         """End a job within one token; a job that has ended stays as it is."""
@@ -123,6 +138,10 @@ class EngineRunner:
     def for_writing(self, post: Post) -> WritingRunner:
         """The same for a screen on which a text is written."""
         return WritingRunner(self._mailbox, post, self._numbers)
+
+    def for_inspecting(self, post: Post) -> InspectingRunner:
+        """The same for a screen on which a text is looked into."""
+        return InspectingRunner(self._mailbox, post, self._numbers)
 
     def close(self, timeout: float = 0.8) -> bool:
         """Stop everything and post nothing more; whether the thread has ended after

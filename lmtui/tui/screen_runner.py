@@ -16,6 +16,7 @@ from lmtui.tui.questions import (
     Generate,
     Job,
     Look,
+    LookAfter,
     Passage,
     Preview,
     Question,
@@ -60,6 +61,25 @@ class ScreenRunner:
             ),
         )
 
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids."""
+        self.ask(
+            LookAfter(
+                reply=self._post,
+                revision=revision,
+                ids=tuple(ids),
+                settings=settings,
+                top=top,
+            )
+        )
+
     def preview(
         self,
         revision: int,
@@ -102,9 +122,9 @@ class ScreenRunner:
             ),
         )
 
-    def score(self, job: int, passage: Passage) -> None:
+    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
         """Say what the model thinks of a text."""
-        self.ask(Score(reply=self._post, job=job, passage=passage))
+        self.ask(Score(reply=self._post, job=job, passage=passage, other=other))
 
     def stop(self, job: int) -> None:
         """End a job within one token."""

@@ -17,8 +17,8 @@ from lmtui.models.wanted import Wanted
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.prompt import Prompt
-from lmtui.tui.widgets.transcript import MessageView
 from tests.fakes import FakeEngine
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
@@ -100,7 +100,7 @@ async def program(
     open_model: Callable[[str], Any] | None = None,
     rows: Sequence[Row] = ROWS,
     size: tuple[int, int] = (120, 40),
-    first: Literal["start", "chat", "complete", "finetune"] = "start",
+    first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
     """The program with a model for each name, `model + adapter` for one with an

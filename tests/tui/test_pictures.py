@@ -17,10 +17,13 @@ from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.batches import INTERVAL
 from lmtui.tui.preferences import Preferences
+from lmtui.tui.screens.inspect import InspectScreen
+from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program
+from tests.tui.test_comparing import Other
 
 QUESTION = "What is rain?"
 ANSWER = """\
@@ -253,3 +256,68 @@ def test_help(picture: Compare, size: tuple[int, int]) -> None:
         await running.until(lambda: "backslash" in running.seen)
 
     assert picture(show, size=size)
+
+
+def inspected(
+    snap_compare: Compare, show: Show, size: tuple[int, int], *, against: bool = False
+) -> bool:
+    """Whether the inspector, once it was brought somewhere, looks as it did."""
+    engine = FakeEngine([" and the dog ran"], name="default")
+    other = Other(name="other")
+    app = LmtuiApp(
+        lambda wanted: lambda _: (engine, other) if against else engine,
+        sampling=SamplingSettings(temperature=0, max_tokens=5),
+        first="inspect",
+        subject=Subject("letter.txt", read=lambda: LETTER),
+    )
+    return looks_as_kept(snap_compare, app, show, size=size)
+
+
+async def looked_into(running: Program) -> None:
+    """The inspector, its cursor on a token that was looked at."""
+    await running.until(lambda: isinstance(running.app.screen, InspectScreen))
+    await running.until(lambda: "⌷" in running.seen)
+    await running.pilot.press(*["right"] * 9, "shift+right", "shift+right")
+    await running.until(lambda: "kept " in running.seen and "selec" in running.seen)
+
+
+LETTER = """\
+Dear Anna, we came to Paris by the night train.
+The morning was grey, naïve 日本 🙂 [b]but[/b] bright.
+"""
+SIZES = [(120, 40), (80, 24)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_inspector(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await (looked_into if size[1] > 24 else small)(running)
+
+    async def small(running: Program) -> None:
+        await running.until(lambda: "⌷" in running.seen)
+        await running.pilot.press("end", "g")
+        await running.until(lambda: "branch 1 of 1" in running.seen)
+        await running.pilot.press("enter")
+        await running.until(lambda: "Enter goes on" in running.seen)
+
+    assert inspected(snap_compare, show, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_inspector_comparing(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await running.until(lambda: "compared with" in running.seen)
+        await running.pilot.press(*["right"] * 3)
+        await running.until(lambda: "token 4" in running.seen)
+        await running.until(lambda: "kept " in running.seen)
+
+    assert inspected(snap_compare, show, size, against=True)
+
+
+def test_inspector_overview(snap_compare: Compare) -> None:
+    async def show(running: Program) -> None:
+        await running.until(lambda: "⌷" in running.seen)
+        await running.pilot.press("o")
+        await running.until(lambda: "Calibration" in running.seen)
+
+    assert inspected(snap_compare, show, (120, 40))

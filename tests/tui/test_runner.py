@@ -461,7 +461,9 @@ def test_a_document_is_scored_piece_by_piece() -> None:
     with running(engine, standing_clock) as (screen, runner):
         runner.score(1, DocumentAlone("naïve", top=3))
         scored = screen.wait(TokensScored)
-    assert screen.all(ScoringStarted) == [ScoringStarted(1, 6)]
+    assert screen.all(ScoringStarted) == [
+        ScoringStarted(1, engine.encode("naïve"), engine.windows(1))
+    ]
     batches = screen.all(ScoresArrived)
     assert [len(batch.tokens) for batch in batches] == [1, 5]
     assert tuple(t for batch in batches for t in batch.tokens) == scored.tokens

@@ -22,10 +22,12 @@ from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.engine.words import word_at
 from lmtui.engine.writing import Replacement
 from lmtui.text import visible_line
+from lmtui.tui import messages as facts
 from lmtui.tui import writing_facts
 from lmtui.tui.batches import Post
 from lmtui.tui.screens.ghosting import GhostingScreen
 from lmtui.tui.screens.replacements import ReplacementsScreen
+from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.expected_lines import ExpectedLines
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.ghost_editor import GhostEditor
@@ -58,6 +60,8 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         Binding("f7", "replace", "Replace word", id="complete.replace",
                 priority=True,
                 tooltip="What could stand in place of the word under the cursor."),
+        Binding("ctrl+t", "inspect", "Inspect", id="complete.inspect", priority=True,
+                show=False, tooltip="Look into the text, or what is selected of it."),
         Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
                 tooltip="Break long lines at the edge, or let them run on."),
         Binding("alt+l", "numbers", "Line numbers", id="complete.numbers", show=False,
@@ -208,6 +212,16 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         if chosen is not None and revision == self.editor.revision:
             self.editor.replace_span(start, end, chosen.text)
         self._wait_for_idle()
+
+    # Looking into it.
+
+    def action_inspect(self) -> None:
+        """Look into the text, with the selection selected there too."""
+        editor = self.editor
+        text, selected = editor.text, editor.selection_indexes
+        name = self._file.path.name
+        subject = Subject(name, read=lambda: text, selected=selected)
+        self.post_message(facts.SubjectChosen(subject))
 
     # How the text is shown.
 

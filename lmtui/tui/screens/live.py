@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import TextArea
+from textual.widgets import Input, TextArea
 
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
@@ -111,11 +111,15 @@ class LiveScreen(Screen[None]):
 
     # Keys.
 
+    def selected_words(self) -> str:
+        """What is selected, on the screen or in the field that has the focus."""
+        focused = self.focused
+        inside = focused.selected_text if isinstance(focused, TextArea | Input) else ""
+        return self.get_selected_text() or inside
+
     def action_interrupt(self) -> None:
         """Copy what is selected, or stop, or say how to leave."""
-        focused = self.focused
-        inside = focused.selected_text if isinstance(focused, TextArea) else ""
-        if selected := self.get_selected_text() or inside:
+        if selected := self.selected_words():
             self.app.copy_to_clipboard(selected)
         elif not self.stop_work():
             self.notify("Ctrl+Q quits.")

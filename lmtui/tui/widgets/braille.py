@@ -5,10 +5,13 @@ Pure functions: heights in, rows of braille characters out. Knows no widget.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 ACROSS, DOWN = 2, 4
 """Dots of a cell."""
+
+_RUNS = re.compile(r" +|[^ ]+")
 
 # Unicode counts the dots of a cell down the left, down the right, then the last two:
 # https://www.unicode.org/charts/PDF/U2800.pdf
@@ -25,6 +28,13 @@ def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
         cells[row][column // ACROSS] |= _BITS[column % ACROSS][dot]
     return ["".join(chr(0x2800 + dots) if dots else " " for dots in row)
             for row in cells]  # fmt: skip
+
+
+def runs(dots: str) -> list[str]:
+    """A row of a line, cut where there is no dot. Braille may come from another font
+    than spaces do: where each run of it stands alone, a picture of the screen puts all
+    of them where they belong."""
+    return _RUNS.findall(dots)
 
 
 def _joined(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:

@@ -41,6 +41,8 @@ step to undo.
         background: $panel;
         display: none;
         &.-open { display: block; }
+        &.-only-finds { height: 1; }
+        &.-only-finds #replace { display: none; }
         & > Horizontal { height: 1; color: $quiet; }
         & > Horizontal:focus-within { color: $foreground; }
         .label { width: 9; }
@@ -86,8 +88,11 @@ step to undo.
     class Closed(Message):
         """The user is done with the bar."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, replaces: bool = True) -> None:
+        """Without `replaces` there is only the field to find."""
         super().__init__(id=id)
+        self._replaces = replaces
+        self.set_class(not replaces, "-only-finds")
         self._text = ""
         self._matches = Matches()
         self._present: int | None = None
@@ -101,7 +106,7 @@ step to undo.
             yield Static(Content("Find"), classes="label")
             yield TextField(id="words", placeholder=_KEYS)
             yield Static(id="count", classes="told", markup=False)
-        with Horizontal():
+        with Horizontal(id="replace"):
             yield Static(Content("Replace"), classes="label")
             yield TextField(id="by")
             yield Static(Content(_REPLACE_KEYS), classes="told")
@@ -223,6 +228,10 @@ step to undo.
             start, end = self._matches.span(self._present)
             self._go_on_from = start + len(event.value)
             self.post_message(self.Replaced(start, end, event.value))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where nothing is replaced, there is no other field."""
+        return self._replaces or action not in ("replace_all", "other")
 
     def action_replace_all(self) -> None:
         """Replace every match."""

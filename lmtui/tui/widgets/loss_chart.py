@@ -8,7 +8,6 @@ there is little room. Knows no engine and no screen.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +16,7 @@ from rich.cells import cell_len
 
 from lmtui.train.events import Eval
 from lmtui.tui.widgets.axes import label_line, ticks, whole_ticks
-from lmtui.tui.widgets.braille import ACROSS, DOWN, line_rows
+from lmtui.tui.widgets.braille import ACROSS, DOWN, line_rows, runs
 from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.curve import Curve
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
@@ -35,8 +34,6 @@ _GUTTER = 7  # cells left of the plot, at least: `epoch │`
 _LEAST = (24, 3)  # cells, and lines of the plot, below which nothing is drawn
 _NARROWEST = 0.1  # nats from top to bottom: noise is not blown up
 _FOR_EPOCHS = 9  # lines from which a second row names the epochs
-
-_RUNS = re.compile(r" +|[^ ]+")
 
 Marks = dict[tuple[int, int], str]
 """What stands over the line, by row and cell."""
@@ -223,9 +220,7 @@ def _over(dots: str, marks: Marks, row: int) -> list[Part]:
 
 
 def _runs(dots: str) -> list[Part]:
-    # Braille may come from another font than spaces do: each run of it stands alone, so
-    # that a picture of the screen puts all of them where they belong.
-    return [(run, "" if run.isspace() else "train") for run in _RUNS.findall(dots)]
+    return [(run, "" if run.isspace() else "train") for run in runs(dots)]
 
 
 def epoch_line(steps: float, scale: Scale) -> str:

@@ -134,16 +134,24 @@ of the vocabulary.
         self._title = visible_line(title)
         self.refresh()
 
-    def show(self, distribution: Distribution, *, chosen: int | None = None) -> None:
+    def show(
+        self,
+        distribution: Distribution,
+        *,
+        chosen: int | None = None,
+        same: bool = False,
+    ) -> None:
         """Draw this distribution; `chosen` is the id of the token that was drawn. A
-        pause holds back other positions, not other settings or pages of this one."""
+        pause holds back other positions, not other settings or pages of this one; nor
+        the same position under another handle, which `same` says it is."""
         before = self._distribution
-        held = before is not None and before.handle != distribution.handle
+        held = not same and before is not None and before.handle != distribution.handle
         if self.paused and held:
             self._pending = (distribution, chosen)
             return
         place = (distribution.handle, distribution.start)
-        if before is None or place != (before.handle, before.start):
+        moved = before is None or place != (before.handle, before.start)
+        if moved and not same:
             self._first = self._cursor = 0
         self._distribution, self._chosen = distribution, chosen
         self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))

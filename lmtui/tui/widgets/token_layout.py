@@ -49,8 +49,9 @@ class Run:
         return max(self.start - cell, cell - self.start - self.width + 1, 0)
 
 
-def pieces_of(tokens: Sequence[Token]) -> list[Piece]:
-    """The tokens, those of one character joined."""
+def pieces_of(tokens: Sequence[Token], *, spaces: bool = False) -> list[Piece]:
+    """The tokens, those of one character joined; with `spaces`, white space is drawn
+    as signs."""
     pieces: list[Piece] = []
     first = 0
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -58,22 +59,25 @@ def pieces_of(tokens: Sequence[Token]) -> list[Piece]:
         decoder.decode(token.bytes)
         if decoder.getstate()[0] and index + 1 < len(tokens):
             continue  # a character is still open
-        pieces.append(_piece(tokens[first : index + 1], first))
+        pieces.append(_piece(tokens[first : index + 1], first, spaces))
         first = index + 1
     return pieces
 
 
-def _piece(parts: Sequence[Token], first: int) -> Piece:
+def _piece(parts: Sequence[Token], first: int, spaces: bool) -> Piece:
     text = parts[0].text
     if len(parts) > 1:
         text = bytes_text(b"".join(part.bytes for part in parts))
     known = [part.logprob for part in parts if part.logprob is not None]
-    return Piece(first, len(parts), picture(text), sum(known) if known else None)
+    shown = picture(text, spaces=spaces)
+    return Piece(first, len(parts), shown, sum(known) if known else None)
 
 
-def picture(text: str) -> str:
-    """A token's text as it is drawn: spaces stay, since this is a text to read."""
+def picture(text: str, *, spaces: bool = False) -> str:
+    """A token's text as it is drawn: spaces stay, since this is a text to read, unless
+    they are to be seen."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
+    cut = cut.replace(" ", "·") if spaces else cut
     shown = tame(visible(cut).replace("\t", "→").replace("\n", "⏎\n"))
     return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
 
@@ -97,7 +101,9 @@ def wrap(pieces: Sequence[Piece], width: int) -> list[list[Run]]:
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
     """The stretches between line breaks, and each break as a newline."""
     taken, room = "", max(0, width - used)
-    if len(text) <= room and text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable() and len(text) <= width:
+        if len(text) > room:  # rather on the next line than in two parts
+            yield "\n"
         yield text
         return
     for cluster in clusters(text):

@@ -1,7 +1,7 @@
-"""The tokens of a text on the screen, and a cursor that walks them.
+"""A cursor that walks the tokens of a text: by token, word, line and surprise.
 
-Shaded by surprisal. The text is laid out once a width; a line is drawn when it is
-seen. Knows no engine, no screen, and nothing of what is said about a token.
+Owns what keys and mouse do. What is drawn where is `token_lines`'. Knows no engine and
+no screen.
 """
 
 from __future__ import annotations
@@ -10,24 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
-from lmtui.tui.widgets.cells import clip
-from lmtui.tui.widgets.surprise import CLASSES, sheet, step_of
-from lmtui.tui.widgets.token_layout import Piece, Run, Token, pieces_of, wrap
+from lmtui.tui.widgets.surprise import MEASURES, Shade, step_of
+from lmtui.tui.widgets.token_lines import TokenLines
 
-EMPTY = "No tokens to show."
 SURPRISING = 3
 """The step of surprise from which `n` and `N` stop at a token: three bits."""
 
 
-class TokenText(ScrollView, can_focus=True):
+class TokenText(TokenLines, can_focus=True):
     """The tokens themselves, and the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,33 +33,36 @@ class TokenText(ScrollView, can_focus=True):
                 tooltip="The token above"),
         Binding("down", "line(1)", "Line down", id="tokens.down", show=False,
                 tooltip="The token below"),
+        Binding("ctrl+left", "word(-1)", "Word back", id="tokens.word-left",
+                show=False, tooltip="To where a word before begins"),
+        Binding("ctrl+right", "word(1)", "Word on", id="tokens.word-right",
+                show=False, tooltip="To where the next word begins"),
+        Binding("pageup", "page(-1)", "Page up", id="tokens.page-up", show=False,
+                tooltip="As many lines up as are seen"),
+        Binding("pagedown", "page(1)", "Page down", id="tokens.page-down", show=False,
+                tooltip="As many lines down as are seen"),
         Binding("home", "to(0)", "First", id="tokens.home", show=False,
                 tooltip="The first token"),
         Binding("end", "to(-1)", "Last", id="tokens.end", show=False,
                 tooltip="The last token"),
+        Binding("shift+left", "walk(-1, True)", "Select back", show=False,
+                id="tokens.select-left", tooltip="Select the token before"),
+        Binding("shift+right", "walk(1, True)", "Select on", show=False,
+                id="tokens.select-right", tooltip="Select the token after"),
+        Binding("shift+up", "line(-1, True)", "Select up", show=False,
+                id="tokens.select-up", tooltip="Select up to the line above"),
+        Binding("shift+down", "line(1, True)", "Select down", show=False,
+                id="tokens.select-down", tooltip="Select down to the line below"),
         Binding("n", "surprise(1)", "Next surprise", id="tokens.next-surprise",
                 tooltip="The next token of three bits or more"),
         Binding("N", "surprise(-1)", "Previous surprise", show=False,
                 id="tokens.previous-surprise",
                 tooltip="The previous token of three bits or more"),
+        Binding("m", "measure", "Measure", id="tokens.measure", show=False,
+                tooltip="Shade by surprisal, rank, entropy or probability"),
+        Binding("w", "spaces", "White space", id="tokens.spaces", show=False,
+                tooltip="Draw spaces as signs, or not"),
     ]  # fmt: skip
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"tokens--cursor", *CLASSES}
-
-    DEFAULT_CSS = f"""
-    TokenText {{
-        height: 1fr;
-        color: $foreground;
-        overflow-x: hidden;
-        scrollbar-size-vertical: 1;
-    }}
-    {sheet("TokenText")}
-    TokenText > .tokens--cursor {{
-        color: $background;
-        background: $accent;
-        text-style: bold;
-    }}
-    """
 
     @dataclass
     class Moved(Message):
@@ -73,61 +70,86 @@ class TokenText(ScrollView, can_focus=True):
 
         index: int
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._tokens: Sequence[Token] = ()
-        self._pieces: list[Piece] = []
-        self._piece_of: list[int] = []
-        self._lines: list[list[Run]] = [[]]
-        self._line_of: list[int] = []
-        self._width = 0
-        self.index = 0
+    @dataclass
+    class Selected(Message):
+        """Other tokens are selected, or none."""
 
-    @property
-    def piece(self) -> Piece | None:
-        """What is drawn for the token under the cursor."""
-        return self._pieces[self._piece_of[self.index]] if self._tokens else None
+        selection: tuple[int, int] | None
 
-    def show(self, tokens: Sequence[Token], index: int) -> None:
-        """Lay out these tokens."""
-        self._tokens = tokens
-        self._pieces = pieces_of(tokens)
-        self._piece_of = [
-            number for number, piece in enumerate(self._pieces)
-            for _ in range(piece.count)
-        ]  # fmt: skip
-        self.index = index
-        self._width = 0
-        self._lay_out(self._text_width())
-        self.refresh(layout=True)
+    @dataclass
+    class Remeasured(Message):
+        """The text is shaded by another measure."""
 
-    def move(self, index: int) -> None:
-        """Put the cursor on a token and tell it; outside, nothing moves."""
-        if not 0 <= index < len(self._tokens) or index == self.index:
+        measure: Shade
+
+    def move(self, index: int, *, extend: bool = False) -> None:
+        """Put the cursor on a token and tell it; outside, nothing moves. What lies
+        between is selected, or nothing is any more."""
+        if not 0 <= index < self.places or index == self.index:
             return
+        before = self.selection
+        anchor = self.index if self._anchor is None else self._anchor
+        self._anchor = anchor if extend else None
         self.index = index
         self._reveal()
         self.refresh()
         self.post_message(self.Moved(index))
+        if self.selection != before:
+            self.post_message(self.Selected(self.selection))
 
-    def action_walk(self, by: int) -> None:
+    def compare(self, differences: Sequence[float | None]) -> None:
+        """Show how many bits more another model expected each of the first tokens."""
+        super().compare(differences)
+        self.post_message(self.Remeasured(self._measure))
+
+    def select(self, first: int, end: int) -> None:
+        """Select the tokens from `first` to before `end`, the cursor on the first."""
+        self.move(end - 1)
+        self._anchor = end - 1
+        if first < end - 1:
+            self.move(first, extend=True)
+        else:
+            self.post_message(self.Selected(self.selection))
+            self.refresh()
+
+    def action_walk(self, by: int, extend: bool = False) -> None:
         """A token on or back."""
-        self.move(self.index + by)
+        self.move(self.index + by, extend=extend)
 
     def action_to(self, index: int) -> None:
         """The first token, or the last."""
-        self.move(index % len(self._tokens) if self._tokens else 0)
+        self.move(index % self.places if self.places else 0)
 
-    def action_line(self, by: int) -> None:
+    def action_word(self, by: int) -> None:
+        """To where a word begins, else to the end."""
+        index = self.index + by
+        while 0 < index < len(self._tokens) and not self._begins_word(index):
+            index += by
+        self.move(max(0, min(index, self.places - 1)))
+
+    def _begins_word(self, index: int) -> bool:
+        text, before = self._tokens[index].text, self._tokens[index - 1].text
+        return bool(text.strip()) and (text[0].isspace() or before[-1:].isspace())
+
+    def action_line(self, by: int, extend: bool = False) -> None:
         """The token above or below, nearest to where the cursor is."""
-        if not self._tokens:
-            return
+        if self.places:
+            line = self._line_of[self._piece_of[self.index]]
+            self._to_line(line + by, by, extend=extend)
+
+    def action_page(self, by: int) -> None:
+        """The token a screen further up or down."""
+        if self.places:
+            line = self._line_of[self._piece_of[self.index]]
+            far = line + by * max(1, self.size.height - 1)
+            self._to_line(min(max(far, 0), len(self._lines) - 1), -by, extend=False)
+
+    def _to_line(self, line: int, by: int, *, extend: bool) -> None:
         run = self._run_under_cursor()
-        line = self._line_of[self._piece_of[self.index]] + by
         while 0 <= line < len(self._lines):
             if self._lines[line]:
                 nearest = min(self._lines[line], key=lambda r: r.distance(run.start))
-                self.move(self._pieces[nearest.piece].first)
+                self.move(self._pieces[nearest.piece].first, extend=extend)
                 return
             line += by
 
@@ -140,69 +162,48 @@ class TokenText(ScrollView, can_focus=True):
                 return
             index += by
 
-    def on_click(self, event: events.Click) -> None:
-        """The token under the mouse."""
+    def action_measure(self) -> None:
+        """Shade the text by another measure."""
+        known: tuple[Shade, ...] = MEASURES
+        if self._differences:
+            known = ("difference", *MEASURES)
+        self._measure = known[(known.index(self._measure) + 1) % len(known)]
+        self._cut()
+        self.post_message(self.Remeasured(self._measure))
+
+    def action_spaces(self) -> None:
+        """Draw spaces as signs, or not."""
+        self._spaces = not self._spaces
+        self._cut()
+
+    # The mouse.
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """The token under the mouse; what it is drawn over is selected."""
+        index = self._token_at(event)
+        if index is not None:
+            self.capture_mouse()
+            self.move(index)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Select as far as the mouse goes with its button down."""
+        if self.app.mouse_captured is self:
+            index = self._token_at(event)
+            if index is not None:
+                self.move(index, extend=True)
+
+    def on_mouse_up(self) -> None:
+        """The selection stands."""
+        self.release_mouse()
+
+    def _token_at(self, event: events.MouseEvent) -> int | None:
         place = event.get_content_offset(self)
         if place is None:
-            return
+            return None
         line = place.y + self.scroll_offset.y
         if not 0 <= line < len(self._lines):
-            return
+            return None
         for run in self._lines[line]:
             if run.start <= place.x < run.start + run.width:
-                self.move(self._pieces[run.piece].first)
-
-    def on_resize(self) -> None:
-        """Another width, another layout."""
-        self._lay_out(self._text_width())
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The lines at this width, for sheets with an automatic height."""
-        return len(wrap(self._pieces, max(1, width)))
-
-    def _text_width(self) -> int:
-        return self.scrollable_content_region.width
-
-    def _lay_out(self, width: int) -> None:
-        if width <= 0 or width == self._width:
-            return
-        self._width = width
-        self._lines = wrap(self._pieces, width)
-        self._line_of = [0] * len(self._pieces)
-        for line, runs in reversed(list(enumerate(self._lines))):
-            for run in runs:
-                self._line_of[run.piece] = line
-        self.virtual_size = Size(width, len(self._lines))
-        self._reveal()
-        self.refresh()
-
-    def _run_under_cursor(self) -> Run:
-        piece = self._piece_of[self.index]
-        runs = self._lines[self._line_of[piece]] if self._line_of else []
-        empty = Run(0, 0, "", piece)
-        return next((run for run in runs if run.piece == piece), empty)
-
-    def _reveal(self) -> None:
-        if self._tokens and self._line_of:
-            line = self._line_of[self._piece_of[self.index]]
-            self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the text."""
-        line = y + self.scroll_offset.y
-        width = self._text_width()
-        base = self.rich_style
-        if not self._tokens:
-            text = clip(EMPTY, width) if y == 0 else ""
-            return Strip([Segment(text, base)]).adjust_cell_length(width, base)
-        runs = self._lines[line] if line < len(self._lines) else []
-        current = self._piece_of[self.index]
-        names = ["tokens--cursor" if run.piece == current else
-                 f"surprise--{step_of(self._pieces[run.piece].logprob)}"
-                 for run in runs]  # fmt: skip
-        styles = {name: self.get_component_rich_style(name) for name in set(names)}
-        segments = [
-            Segment(run.text, styles[name])
-            for run, name in zip(runs, names, strict=True)
-        ]
-        return Strip(segments).adjust_cell_length(width, base)
+                return self._pieces[run.piece].first
+        return None

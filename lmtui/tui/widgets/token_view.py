@@ -18,6 +18,7 @@ from lmtui.tui.widgets.cells import NONE, clip, number, pack_best, percent
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 from lmtui.tui.widgets.surprise import bits
 from lmtui.tui.widgets.token_layout import Piece, Token
+from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.widgets.token_text import TokenText
 
 Forms = Sequence[Sequence[str]]
@@ -52,10 +53,11 @@ class TokenView(Widget):
     """A text as tokens, and below it what the model thought of one of them."""
 
     HELP = """\
-Arrows and the mouse walk the tokens; n and N jump to the next and the previous
-surprise. Plain text was expected; the more colour, underline and reverse, the less
-the model expected it. Below: log p of the token in nats and bits, its rank, and the
-running sum, which ends in the Σ log P of the whole text.
+Arrows and the mouse walk the tokens, with Shift they select; n and N jump to the next
+and the previous surprise. Plain text was expected; the more colour, underline and
+reverse, the less the model expected it: the line below the text says what each shade
+means, and m shades by something else. Below that: log p of the token in nats and bits,
+its rank, and the running sum, which ends in the Σ log P of the whole text.
 """
 
     DEFAULT_CSS = """
@@ -68,16 +70,26 @@ running sum, which ends in the Σ log P of the whole text.
 
         index: int
 
+    @dataclass
+    class SelectionChanged(Message):
+        """Other tokens are selected, or none: the first, and the one behind the
+        last."""
+
+        selection: tuple[int, int] | None
+
     def __init__(self, *, id: str | None = None, classes: str = "") -> None:
         super().__init__(id=id, classes=classes)
         self._text = TokenText()
+        self._legend = TokenLegend()
         self._detail = TokenDetail()
         self._tokens: tuple[Token, ...] = ()
         self._sums: list[float | None] = []
+        self._differences: tuple[float | None, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The text above, the detail below."""
         yield self._text
+        yield self._legend
         yield self._detail
 
     def focus(self, scroll_visible: bool = True) -> TokenView:
@@ -95,16 +107,43 @@ running sum, which ends in the Σ log P of the whole text.
         """What is shown."""
         return self._tokens
 
-    def show(self, tokens: Sequence[Token], *, index: int = 0) -> None:
-        """Show these tokens, with the cursor on one of them."""
+    @property
+    def selection(self) -> tuple[int, int] | None:
+        """The first token that is selected, and the one behind the last."""
+        return self._text.selection
+
+    def show(
+        self,
+        tokens: Sequence[Token],
+        *,
+        index: int = 0,
+        open_end: bool = False,
+        own: int | None = None,
+    ) -> None:
+        """Show these tokens, with the cursor on one of them; with an open end it can
+        stand behind the last, too. Those from `own` on are marked as not of the text
+        itself."""
         self._tokens = tuple(tokens)
         self._sums = running_sums([token.logprob for token in tokens])
-        self._text.show(self._tokens, max(0, min(index, len(self._tokens) - 1)))
+        last = len(self._tokens) - (not open_end)
+        index = max(0, min(index, last))
+        self._text.show(self._tokens, index, open_end=open_end, own=own)
+        self._tell()
+
+    def compare(self, differences: Sequence[float | None]) -> None:
+        """Show how many bits more another model expected each of the first tokens; none
+        where nothing is compared."""
+        self._differences = tuple(differences)
+        self._text.compare(self._differences)
         self._tell()
 
     def select(self, index: int) -> None:
         """Walk to a token; posts `TokenSelected` where that is another one."""
         self._text.move(index)
+
+    def select_all(self, first: int, end: int) -> None:
+        """Select the tokens from `first` to before `end`."""
+        self._text.select(first, end)
 
     def on_token_text_moved(self, event: TokenText.Moved) -> None:
         """Say it below, and tell the screen."""
@@ -112,14 +151,28 @@ running sum, which ends in the Σ log P of the whole text.
         self._tell()
         self.post_message(self.TokenSelected(event.index))
 
+    def on_token_text_selected(self, event: TokenText.Selected) -> None:
+        """Tell the screen."""
+        event.stop()
+        self.post_message(self.SelectionChanged(event.selection))
+
+    def on_token_text_remeasured(self, event: TokenText.Remeasured) -> None:
+        """Explain the new shades."""
+        event.stop()
+        self._legend.show(event.measure)
+
     def _tell(self) -> None:
         piece = self._text.piece
         if piece is None:
-            self._detail.show()
+            self._detail.show(*end_lines(self._sums))
             return
         index, count = self._text.index, len(self._tokens)
         token, total = self._tokens[index], self._sums[index]
-        self._detail.show(*detail_lines(token, index, count, total, piece))
+        above, below = detail_lines(token, index, count, total, piece)
+        if self._differences[index : index + 1]:
+            told = number(self._differences[index], "+,.2f")
+            below = tuple((f"other model {told} bits", *form) for form in below)
+        self._detail.show(above, below)
 
 
 def running_sums(logprobs: Sequence[float | None]) -> list[float | None]:
@@ -131,6 +184,15 @@ def running_sums(logprobs: Sequence[float | None]) -> list[float | None]:
             total = (total or 0.0) + logprob
         sums.append(total)
     return sums
+
+
+def end_lines(sums: Sequence[float | None]) -> tuple[Forms, ...]:
+    """What is said behind the last token; nothing where there is none."""
+    if not sums:
+        return ()
+    total = number(sums[-1])
+    above = ((f"{len(sums):,} tokens", "here the text ends"), ("the end",))
+    return above, ((f"Σ log P {total} nats",), (f"Σ {total}",))
 
 
 def detail_lines(

@@ -12,11 +12,12 @@ import pytest
 
 from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.screens.inspect import InspectScreen
+from lmtui.tui.screens.places import expected
 from lmtui.tui.screens.start import StartScreen, shown_path
-from lmtui.tui.screens.text import TextScreen, expected
-from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, assert_laid_out, program
@@ -27,7 +28,7 @@ TEXT = "naïve [b]x\x1b[0m\n"
 class Reading:
     """A program with one recent file, which is open."""
 
-    def __init__(self, running: Program, screen: TextScreen) -> None:
+    def __init__(self, running: Program, screen: InspectScreen) -> None:
         self.running, self.screen = running, screen
         self.until, self.press = running.until, running.press
 
@@ -54,7 +55,7 @@ async def reading(
         start = await running.on(StartScreen)
         await running.until(lambda: start._paths)
         await running.press("up", "enter")
-        yield Reading(running, await running.on(TextScreen))
+        yield Reading(running, await running.on(InspectScreen))
 
 
 @pytest.fixture
@@ -72,15 +73,17 @@ async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
         scored = list(engine.score(data, top=20))
         assert page.tokens.tokens == tuple(scored)
         assert "notes.txt" in page.running.seen
-        strip = page.screen.query_one(LikelihoodStrip)
+        totals = page.screen.query_one(TextTotals)
         total = sum(token.logprob or 0.0 for token in scored)
-        assert strip._history.logprob == pytest.approx(total)
+        assert totals._parts[0].logprob == pytest.approx(total)
+        assert totals._parts[0].bytes == len(data) - 1
         assert "first token without context" in page.running.seen
         await page.press("right", "right")
         await page.until(lambda: page.panel.title == "Expected at token 3")
         shown = page.panel.distribution
         assert shown is not None
-        assert shown.candidates == scored[2].top
+        ids = [row.id for row in shown.candidates]
+        assert ids == [row.id for row in scored[2].top]
         assert page.panel.chosen == data[2]
         assert "\x1b" not in page.running.seen
 
@@ -167,7 +170,7 @@ async def test_an_empty_file_and_a_failing_engine(tmp_path: Path, file: Path) ->
     empty = tmp_path / "empty"
     empty.write_bytes(b"")
     async with reading(empty) as page:
-        await page.until(lambda: page.state.startswith("the file is empty"))
+        await page.until(lambda: page.state.startswith("the text is empty"))
     engine = FakeEngine(name="default", error=RuntimeError("boom"))
     async with reading(file, engine) as page:
         await page.until(lambda: "this is a bug" in page.state)

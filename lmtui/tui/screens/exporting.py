@@ -1,0 +1,185 @@
+"""The tree of a text's branches: showing, naming, deleting and exporting them.
+
+Owns what is asked before something is lost, and the way into a file: whole or not at
+all, and never over another one unasked. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from lmtui import paths
+from lmtui.edit.naming import path_named
+from lmtui.errors import LmtuiError
+from lmtui.inspect.roads import ROOT
+from lmtui.inspect.written import Written
+from lmtui.text import visible_line
+from lmtui.tui.aside import aside
+from lmtui.tui.screens.ask import Ask, Choice
+from lmtui.tui.screens.branches import BranchesScreen, Wish
+from lmtui.tui.screens.branching import BranchingScreen
+from lmtui.tui.widgets.line_prompt import LinePrompt, Question
+
+_NAME = Question("name", "Name", "a few words; none takes the name away", lambda _: "")
+
+
+class ExportingScreen(BranchingScreen):
+    """Has a `LinePrompt`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "branches", "Branches", id="inspect.branches",
+                tooltip="All branches as a tree: show, name, delete or export one."),
+    ]  # fmt: skip
+
+    class Exported(Message):
+        """A branch was written."""
+
+        def __init__(self, path: Path) -> None:
+            self.path = path
+            super().__init__()
+
+    class Occupied(Message):
+        """There is a file already where it is to be written."""
+
+        def __init__(self, path: Path, text: str) -> None:
+            self.path, self.text = path, text
+            super().__init__()
+
+    class NotExported(Message):
+        """It could not be written."""
+
+        def __init__(self, error: LmtuiError) -> None:
+            self.error = error
+            super().__init__()
+
+    _asked_of = ROOT  # the branch that a name or a file is asked for
+
+    def action_branches(self) -> None:
+        """Show all branches."""
+        reading = self._reading
+        listed = BranchesScreen(reading.roads.rows(), shown=reading.road)
+        self.app.push_screen(listed, self._answer_branches)
+
+    def _answer_branches(self, wish: Wish | None) -> None:
+        if wish is None or wish.road not in self._reading.roads:
+            return
+        self._asked_of = wish.road
+        road = self._reading.roads.road(wish.road)
+        if wish.action == "show":
+            self.go_to(road.id, road.fork)
+        elif wish.action == "name":
+            self.query_one(LinePrompt).ask(_NAME, road.name)
+        elif wish.action == "delete":
+            self._ask_delete(wish.road)
+        else:
+            self.query_one(LinePrompt).ask_path(f"branch-{road.id}.txt")
+
+    @on(LinePrompt.Closed)
+    def close_prompt(self) -> None:
+        """Back to the text."""
+        self.to_text()
+
+    @on(LinePrompt.Answered)
+    def take_line(self, event: LinePrompt.Answered) -> None:
+        """A name or a file was given."""
+        self.to_text()
+        if self._asked_of not in self._reading.roads:
+            return
+        if event.question == "name":
+            self._reading.roads.rename(self._asked_of, event.text.strip())
+            self.action_branches()
+        elif (path := path_named(event.text)) is not None:
+            self._export(path, self._text_of(self._asked_of), sure=False)
+
+    # Deleting.
+
+    def _ask_delete(self, road: int) -> None:
+        if self._writing:
+            self.notify("The model is writing; Esc stops it.")
+            return
+        family = self._reading.roads.family(road)
+        count = sum(len(self._reading.roads.road(each).tokens) for each in family)
+        which = "1 branch" if len(family) == 1 else f"{len(family):,} branches"
+        choices = [
+            Choice("d", "Delete", "they can't be brought back"),
+            Choice("c", "Cancel", "keep everything"),
+        ]
+        details = [f"{which}, {count:,} tokens"]
+        self.app.push_screen(
+            Ask("Delete this branch and all that leave it?", details, choices,
+                harmless="c"),
+            partial(self._answer_delete, road),
+        )  # fmt: skip
+
+    def _answer_delete(self, road: int, answer: str | None) -> None:
+        roads = self._reading.roads
+        if answer != "d" or self._writing or road not in roads:
+            return
+        shown, place = self._reading.road, self.view.index
+        fork = roads.road(road).fork
+        gone = shown in roads.family(road)
+        parent = roads.remove(road)
+        self.go_to(parent if gone else shown, min(place, fork) if gone else place)
+
+    # Exporting.
+
+    def _text_of(self, road: int) -> str:
+        reading = self._reading
+        roads, text = reading.roads, self._text or ""
+        path, shared = roads.path(road), roads.leaves(road)
+        return Written(path, text, reading.spans, shared).whole_text()
+
+    def _export(self, path: Path, text: str, *, sure: bool) -> None:
+        def work() -> Message:
+            try:
+                if not sure and path.exists():
+                    return self.Occupied(path, text)
+                paths.write_atomically(path, text.encode(), private=False)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                hint = "Choose another name or another folder."
+                return self.NotExported(
+                    LmtuiError(
+                        "the branch was not exported", f"{path} ({reason})", hint
+                    )
+                )
+            return self.Exported(path)
+
+        bug = LmtuiError("the branch was not exported", str(path), "See the log.")
+        aside(work, self.post_message, otherwise=self.NotExported(bug))
+
+    @on(Exported)
+    def tell_exported(self, event: Exported) -> None:
+        """It is on the disk."""
+        self._status.state = visible_line(f"exported to {event.path}")
+
+    @on(NotExported)
+    def tell_not_exported(self, event: NotExported) -> None:
+        """It is not."""
+        self._show_error(event.error)
+
+    @on(Occupied)
+    def ask_about_file(self, event: Occupied) -> None:
+        """There is a file of that name."""
+        choices = [
+            Choice("o", "Overwrite", "put the branch in its place"),
+            Choice("n", "Another name", "choose again"),
+            Choice("c", "Cancel", "write nothing"),
+        ]
+        self.app.push_screen(
+            Ask("There is a file of that name", [str(event.path)], choices,
+                harmless="c"),
+            partial(self._answer_occupied, event),
+        )  # fmt: skip
+
+    def _answer_occupied(self, event: Occupied, answer: str | None) -> None:
+        if answer == "o":
+            self._export(event.path, event.text, sure=True)
+        elif answer == "n":
+            self.query_one(LinePrompt).ask_path(str(event.path))

@@ -1,0 +1,156 @@
+"""What a whole text adds up to, on one page: figures, a plot, the greatest surprises.
+
+Owns the page, and which token to go to. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.engine.types import ScoredToken
+from lmtui.inspect.difference import Comparison, Piece
+from lmtui.inspect.summary import Totals
+from lmtui.inspect.written import Written, as_scored
+from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.tui.widgets.cells import clip, fit, number
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.summary_figures import SummaryFigures
+from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
+from lmtui.tui.widgets.surprise import bits
+
+MOST = 20
+"""How many of the most surprising tokens are listed."""
+_FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
+_EMPTY = "No token has been scored."
+_AFTER = 40  # cells of the text behind a token
+
+
+class OverviewScreen(ModalScreen[int | None]):
+    """Answers the place to go to."""
+
+    HELP = """\
+Ranks: how often the token that came was the model's first choice, among its first 10,
+and so on. Entropies: how unsure the model was of the next token, whatever came.
+Calibration: of all places where its first choice had, say, 50 to 60 %, how often did it
+come? A bar that ends before the mark means that the model was too sure of itself.
+"""
+    CSS_PATH = "overview.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="overview.close",
+                tooltip="Back to the text."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, name: str, written: Written, comparison: Comparison | None = None
+    ) -> None:
+        super().__init__()
+        self._comparison = comparison
+        self._name_shown = visible_line(name)
+        self._tokens = [as_scored(t, place) for place, t in enumerate(written.tokens)]
+        self._totals = Totals(keep=MOST)
+        for token in self._tokens:
+            self._totals.add(token)
+        self._sums = written.sums("text", 0, len(written.tokens))
+        self._worst = [token.index for token, _ in self._totals.worst()]
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        logprobs = [token.logprob for token in self._tokens]
+        with Vertical(id="dialog"):
+            yield Static(Content(f"Overview of {self._name_shown}"), id="title")
+            yield SurprisalPlot(logprobs, id="plot")
+            with Horizontal(id="page"):
+                with VerticalScroll(id="figures"):
+                    yield SummaryFigures(self._sums, self._totals, id="bars")
+                with Vertical(id="surprises"):
+                    heading = "Most surprising" if self._worst else _EMPTY
+                    yield Static(Content(heading), id="heading")
+                    yield DialogList(id="list")
+                    if self._comparison is not None:
+                        yield Static(
+                            Content(changes_of(self._comparison)), id="changes"
+                        )
+                        yield DialogList(id="changed")
+            yield Static(Content(_FOOT), id="foot")
+
+    def on_mount(self) -> None:
+        """List the surprises."""
+        rows = self.query_one("#list", DialogList)
+        rows.add_options([Option(line) for line in rows_of(self._tokens, self._worst)])
+        if self._worst:
+            rows.highlighted = 0
+        if self._comparison is not None:
+            changed = changed_rows(self._comparison.most())
+            self.query_one("#changed", DialogList).add_options(
+                [Option(line) for line in changed]
+            )
+        rows.focus()
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        """Go there."""
+        if event.option_list.id == "list":
+            self.dismiss(self._worst[event.option_index])
+        elif self._comparison is not None:
+            piece = self._comparison.most()[event.option_index]
+            self.dismiss(piece.tokens[0][0].index if piece.tokens else None)
+
+    def action_close(self) -> None:
+        """Go nowhere."""
+        self.dismiss(None)
+
+
+def changes_of(comparison: Comparison) -> str:
+    """How much more the other model expected the whole."""
+    whole = number(comparison.bits, "+,.1f")
+    return f"Changed most; in all {whole} bits"
+
+
+def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
+    """A line for each part: where it is, how many bits more, and what it says."""
+    lines = []
+    for piece in pieces:
+        place = piece.tokens[0][0].index + 1 if piece.tokens else 0
+        text = bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
+        told = number(piece.bits, "+,.1f")
+        colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
+        lines.append(
+            Content.assemble(
+                (f"{place:>6,} ", "$quiet"),
+                (f"{told:>6} bits ", colour),
+                (clip(visible_token(text), _AFTER), "bold"),
+            )
+        )
+    return lines
+
+
+def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Content]:
+    """A line for each place: its bits, its rank, the token and what follows."""
+    names = [clip(visible_token(tokens[place].text), 16) for place in places]
+    width = max(map(cell_len, names), default=0)
+    lines = []
+    for place, name in zip(places, names, strict=True):
+        token = tokens[place]
+        after = b"".join(each.bytes for each in tokens[place + 1 : place + 12])
+        lines.append(
+            Content.assemble(
+                (f"{place + 1:>6,} ", "$quiet"),
+                f"{bits(token.logprob or 0.0):5.1f} bits ",
+                (f"{token.rank or 0:>7,} ", "$quiet"),
+                (fit(name, width), "bold"),
+                (" " + clip(visible_line(bytes_text(after)), _AFTER), "$quiet"),
+            )
+        )
+    return lines

@@ -1,0 +1,199 @@
+"""What looking into a text costs, on a real pseudo-terminal.
+
+`print_inspector` runs this file as a child: it drives the inspector from inside with
+the real model and writes one JSON object to the file that it is given. A time goes from
+a cause to the drawing that shows its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from bench_tools import measured_by
+from textual.pilot import Pilot
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.models.wanted import Wanted
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.screens.alternatives import AlternativesScreen
+from lmtui.tui.screens.inspect import InspectScreen
+from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.token_finder import TokenFinder
+from lmtui.tui.widgets.token_text import TokenText
+
+TEXT = Path(__file__).parent.parent / "LICENSE"
+MOVES, PAGES, AHEADS = 60, 40, 12
+
+
+def p95(values: list[float]) -> float:
+    """Nineteen in twenty are at most this."""
+    return quantiles(values, n=20)[-1]
+
+
+class Bench:
+    """The measurements, one after the other on one running program."""
+
+    def __init__(self, pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, LmtuiApp)
+        self.pilot, self.app = pilot, pilot.app
+
+    @property
+    def screen(self) -> InspectScreen:
+        """The inspector, also below a dialog."""
+        return next(s for s in self.app.screen_stack if isinstance(s, InspectScreen))
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for it."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    async def timed(
+        self, cause: Callable[[], object], seen: Callable[[], object]
+    ) -> float:
+        """From a cause to the drawing after something is seen, in ms."""
+        start = time.perf_counter()
+        cause()
+        await self.until(seen)
+        done = asyncio.Event()
+        self.app.screen.call_after_refresh(done.set)
+        await done.wait()
+        return (time.perf_counter() - start) * 1e3
+
+    async def looked(self) -> None:
+        """Wait until the engine has answered for the place under the cursor."""
+        await self.until(
+            lambda: (shown := self.screen._panel.distribution) and shown.handle >= 0
+        )
+        await asyncio.sleep(0.02)
+
+    async def all(self) -> dict[str, float]:
+        """Everything."""
+        await self.until(lambda: self.app.model.info is not None)
+        await self.until(lambda: self.screen.can_ask)
+        await self.looked_at(100)
+        return {
+            "move": p95(await self.moves()),
+            "page": p95(await self.pages()),
+            "find": p95(await self.finds()),
+            "ahead": median(await self.aheads()),
+        }
+
+    async def looked_at(self, place: int) -> None:
+        """Put the cursor there."""
+        self.screen.view.select(place)
+        await asyncio.sleep(0.2)
+        await self.looked()
+
+    async def moves(self) -> list[float]:
+        """The cursor to the next token, and its rows in the panel."""
+        text, panel = self.screen.query_one(TokenText), self.screen._panel
+        taken = []
+        for _ in range(MOVES):
+            before = panel.distribution
+            on = partial(text.action_walk, 1)
+            taken.append(
+                await self.timed(on, lambda b=before: panel.distribution is not b)
+            )
+            await self.looked()
+        return taken
+
+    async def pages(self) -> list[float]:
+        """A page of the ranking, the last of the vocabulary among them."""
+        panel, taken = self.screen._panel, []
+        for place in range(PAGES):
+            before = panel.distribution
+            assert before is not None
+            start = before.vocabulary * place // PAGES
+            ask = partial(self.screen._preview, before.handle, start, 30)
+            taken.append(
+                await self.timed(ask, lambda b=before: panel.distribution is not b)
+            )
+        return taken
+
+    async def finds(self) -> list[float]:
+        """A letter in the finder, and the tokens that have what is typed."""
+        self.screen.action_find_token()
+        finder, taken = self.screen.query_one(TokenFinder), []
+        await asyncio.sleep(0.5)  # the vocabulary is spelled out at the first time
+        for word in ("the", "Paris", "qu", "ing"):
+            finder._field.value = ""
+            await asyncio.sleep(0.2)
+            for length in range(1, len(word) + 1):
+                before, part = finder._rows, word[:length]
+                write = partial(setattr, finder._field, "value", part)
+                taken.append(
+                    await self.timed(write, lambda b=before: finder._rows is not b)
+                )
+        finder.action_close()
+        return taken
+
+    async def aheads(self) -> list[float]:
+        """Enter, and where eight alternatives would lead."""
+        taken = []
+        for place in range(110, 110 + AHEADS):
+            await self.looked_at(place)
+            taken.append(await self.timed(self.screen.action_alternatives, self.led))
+            await self.pilot.press("escape")
+        return taken
+
+    def led(self) -> bool:
+        """Whether the dialog shows where they lead."""
+        dialog = self.app.screen
+        return isinstance(dialog, AlternativesScreen) and bool(dialog._ways)
+
+
+def print_inspector(model: str | None) -> None:
+    """The table of what looking into a text costs, on both paths."""
+    print("\n| in the inspector | exact | fast |\n|---|---|---|")
+    exact, fast = (
+        measured_by("bench_inspector.py", model or "", path)
+        for path in ("none", "auto")
+    )
+    for what, key in (
+        ("cursor → panel from stored rows, p95", "move"),
+        ("any page of the whole vocabulary, p95", "page"),
+        ("a letter → tokens with their ranks, p95", "find"),
+        ("Enter → eight alternatives, six tokens ahead, median", "ahead"),
+    ):
+        print(f"| {what} | {exact[key]:.0f} ms | {fast[key]:.0f} ms |")
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    out, model, quantize = sys.argv[1:]
+
+    def open_model(_: Wanted) -> Callable[..., Any]:
+        def load(on_progress: Any) -> Any:
+            from lmtui.engine.local import LocalEngine
+
+            return LocalEngine.open(
+                model or None, quantize=quantize, on_progress=on_progress
+            )
+
+        return load
+
+    async def drive(pilot: Pilot[None]) -> None:
+        result = await Bench(pilot).all()
+        Path(out).write_text(json.dumps(result), encoding="utf-8")
+        pilot.app.exit()
+
+    text = TEXT.read_text(encoding="utf-8")
+    app = LmtuiApp(
+        open_model,
+        sampling=SamplingSettings(seed=1),
+        first="inspect",
+        subject=Subject("LICENSE", read=lambda: text),
+    )
+    app.run(auto_pilot=drive)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

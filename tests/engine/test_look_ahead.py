@@ -1,0 +1,103 @@
+"""Ways on from a context: side by side they are what each would be alone; and tokens
+found by what they say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import Cancelled, LmtuiError
+from tests.engine import tiny
+
+PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
+IDS = st.lists(st.integers(3, 300), min_size=1, max_size=40)
+STARTS = st.lists(st.integers(3, 300), max_size=20, unique=True)
+
+
+def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> list[int]:
+    """The way on after a token, one look after the other."""
+    way = [start]
+    while len(way) <= more:
+        shown = engine.look([*ids, *way], PLAIN, top=1)
+        way.append(shown.candidates[0].id)
+        if way[-1] in engine._end_ids:
+            break
+    return way
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
+    engine = tiny.engine(family)
+
+    @settings(max_examples=6, deadline=None)
+    @given(ids=IDS, starts=STARTS, more=st.integers(0, 6))
+    def check(ids: list[int], starts: list[int], more: int) -> None:
+        starts = [start for start in starts if start not in engine._end_ids]
+        ways = engine.look_ahead(ids, starts, more=more)
+        assert len(ways) == len(starts)
+        for start, way in zip(starts, ways, strict=True):
+            own = [token.id for token in way]
+            assert own == one_by_one(engine, ids, start, more)
+            scored = list(engine.score(own, prefix=ids))
+            for token, alone in zip(way, scored, strict=True):
+                assert token.logprob == pytest.approx(alone.logprob, abs=1e-4)
+                assert token.rank == alone.rank
+                assert token.entropy == pytest.approx(alone.entropy, abs=1e-4)
+                assert (token.text, token.bytes) == (alone.text, alone.bytes)
+
+    check()
+
+
+def test_a_full_context_leaves_the_alternatives_alone() -> None:
+    engine = tiny.engine("llama", context=8)
+    for length, more in ((6, 1), (7, 0), (8, 0)):
+        ways = engine.look_ahead([5] * length, [9, 11], more=6)
+        assert [len(way) for way in ways] == [1 + more] * 2
+    with pytest.raises(LmtuiError, match="does not fit"):
+        engine.look_ahead([5] * 9, [9])
+    with pytest.raises(LmtuiError, match="nothing to continue"):
+        engine.look_ahead([], [9])
+
+
+def test_it_can_be_stopped_and_asked_again() -> None:
+    engine = tiny.engine("llama")
+    with pytest.raises(Cancelled):
+        engine.look_ahead([5, 6, 7], [9, 11], stop=lambda: True)
+    ids = [[token.id for token in way] for way in engine.look_ahead([5, 6, 7], [9])]
+    assert ids == [one_by_one(engine, [5, 6, 7], 9, 6)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(ids=IDS, text=st.sampled_from(["the", "The", " ", "é", "x", "⟨", "no such", ""]))
+def test_tokens_are_found_with_their_ranks(ids: list[int], text: str) -> None:
+    engine = tiny.engine("llama")
+    drawn = SamplingSettings(top_k=7)
+    handle = engine.look(ids, drawn).handle
+    whole = engine.preview(handle, drawn, count=engine.info.vocabulary).candidates
+    found = engine.find(handle, text, drawn, count=1000)
+    cased = text != text.lower()
+    fits = {
+        row.id: row for row in whole
+        if text and text in (row.text if cased else row.text.lower())
+    }  # fmt: skip
+    assert {each.candidate.id for each in found.rows} == set(fits)
+    assert found.total == len(found.rows) == len(fits)
+    for each in found.rows:
+        assert each.candidate == fits[each.candidate.id]
+        above = sum(row.logprob > each.candidate.logprob for row in whole)
+        assert each.rank >= above + 1
+        assert whole[each.rank - 1].logprob == each.candidate.logprob
+
+
+def test_the_token_itself_comes_first() -> None:
+    engine = tiny.engine("llama")
+    handle = engine.look([5, 6], PLAIN).handle
+    texts = [each.candidate.text for each in engine.find(handle, "o", PLAIN).rows]
+    exact = [text for text in texts if text.removeprefix(" ").lower() == "o"]
+    assert texts[: len(exact)] == exact and exact
+    assert len(engine.find(handle, "o", PLAIN, count=2).rows) == 2
+    with pytest.raises(KeyError):
+        engine.find(-5, "o", PLAIN)

@@ -1,0 +1,148 @@
+"""Two models on one text: where they differ is seen, told and gone to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.types import BosRule, Encoding
+from lmtui.models.wanted import Wanted
+from lmtui.tui.screens.overview import OverviewScreen
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.surprise import DIFFERENCES, difference_of, legend_of
+from lmtui.tui.widgets.text_totals import TextTotals
+from tests.fake_numbers import Position
+from tests.fakes import FakeEngine
+from tests.tui.inspecting import Inspecting, inspecting
+from tests.tui.programs import assert_laid_out
+
+TEXT = "the cat sat on the mat"
+
+
+@dataclass
+class Other(FakeEngine):
+    """Another model with the same tokens."""
+
+    def _position(self, state: int) -> Position:
+        return super()._position(state ^ 12345)
+
+
+@dataclass
+class Pairs(Other):
+    """Another model whose tokens are two characters wide, where ours are one."""
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        ids = tuple(range(1, 1 + len(text[::2])))
+        spans = tuple((i, min(i + 2, len(text))) for i in range(0, len(text), 2))
+        return Encoding(ids, spans, ())
+
+
+def bits_of(text: str) -> list[float]:
+    """What the other model expected more of each token, the slow way."""
+    own = FakeEngine().score(text.encode())
+    other = Other().score(text.encode())
+    pairs = list(zip(own, other, strict=True))[1:]
+    return [(b.logprob - a.logprob) / 0.6931471805599453 for a, b in pairs]  # type: ignore[operator]
+
+
+async def compared(page: Inspecting) -> None:
+    await page.until(lambda: page.state.startswith("compared with"))
+
+
+@given(bits=st.floats(-40, 40))
+def test_the_steps_of_difference_are_symmetric(bits: float) -> None:
+    if bits not in (*DIFFERENCES, *(-bound for bound in DIFFERENCES)):
+        assert difference_of(bits) == -difference_of(-bits)
+    assert abs(difference_of(bits)) <= 3
+    assert difference_of(None) == difference_of(float("nan")) == 0
+    assert len(legend_of("difference")) == 7
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
+    other = Other(name="other")
+    async with inspecting(TEXT, against=other, size=size) as page:
+        await compared(page)
+        bits = bits_of(TEXT)
+        assert page.view._differences[0] is None
+        assert page.view._differences[1:] == pytest.approx(bits)
+        await page.until(lambda: "difference" in page.running.seen)
+        seen = page.running.seen
+        most = max(bits, key=abs)
+        assert ("+" if most > 0 else "−") in seen.split("│")[0]
+        await page.to(1 + bits.index(most))
+        told = page.screen._other.distribution
+        assert told is not None
+        top = list(other.score(TEXT.encode(), top=20))[1 + bits.index(most)].top
+        assert told.candidates == top
+        assert page.screen._other.title == "other"
+        assert f"{abs(most):.2f} bits" in page.running.seen
+        parts = page.screen.query_one(TextTotals)._parts
+        assert [part.name for part in parts] == ["text", "other"]
+        assert (parts[1].logprob - parts[0].logprob) / 0.6931471805599453 == (
+            pytest.approx(sum(bits))
+        )
+        assert_laid_out(page.screen)
+        await page.press("m")
+        await page.until(lambda: "surprisal" in page.running.seen)
+
+
+async def test_the_greatest_change_is_gone_to() -> None:
+    async with inspecting(TEXT, against=Other(name="other")) as page:
+        await compared(page)
+        await page.press("o")
+        overview = await page.running.on(OverviewScreen)
+        bits = bits_of(TEXT)
+        most = max(range(len(bits)), key=lambda i: abs(bits[i]))
+        overview.query_one("#changed", DialogList).focus()
+        await page.press("home", "enter")
+        await page.until(lambda: page.view.index == most + 1)
+
+
+async def test_other_tokens_are_compared_by_parts() -> None:
+    async with inspecting("abcdef", against=Pairs(name="pairs")) as page:
+        await compared(page)
+        assert "compared by parts" in page.state
+        known = [d is not None for d in page.view._differences]
+        assert known == [False, False, True, False, True, False]
+
+
+async def test_branches_have_nothing_to_compare_with() -> None:
+    engine = FakeEngine([" dog"], name="default")
+    async with inspecting(TEXT, engine, against=Other(name="other")) as page:
+        await compared(page)
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        assert page.screen._other.distribution is None
+        page.running.app.load_model(Wanted("default"))
+        await page.until(lambda: page.screen._comparing == 0)
+
+
+async def test_comparing_can_be_stopped() -> None:
+    begun, go_on = Event(), Event()
+
+    def hold(index: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    other = Other(name="other", on_token=hold)
+    async with inspecting(TEXT, against=other) as page:
+        await page.until(begun.is_set)
+        await page.press("escape")
+        go_on.set()
+        await page.until(lambda: "nothing is compared" in page.state)
+        assert page.text == TEXT and page.screen.comparison is None
+        assert page.running.app.screen is page.screen
+
+
+async def test_a_failing_other_leaves_the_text() -> None:
+    other = Other(name="other", error=RuntimeError("boom"))
+    async with inspecting(TEXT, against=other) as page:
+        await page.until(lambda: not page.screen._comparing)
+        assert page.text == TEXT and page.screen.comparison is None
