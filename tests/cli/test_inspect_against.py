@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> str:
 
 def against(file: str, *arguments: str) -> Result:
     """What the program says of two models."""
-    ask = ("inspect", file, "--against", "other", *arguments)
+    ask = ("inspect", file, "--plain", "--against", "other", *arguments)
     return run(*ask, script=OTHER)
 
 
@@ -157,7 +157,7 @@ def test_a_model_against_itself_is_the_same() -> None:
 
 def signs(arguments: Sequence[str], file: str) -> bytes:
     """What a terminal gets."""
-    ask = ("inspect", file, "--against", "other", *arguments)
+    ask = ("inspect", file, "--plain", "--against", "other", *arguments)
     code, written = run_in_terminal(*ask, script=OTHER, size=(40, 120))
     assert code == 0
     return written
