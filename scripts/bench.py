@@ -17,6 +17,7 @@ from statistics import median
 
 import torch
 from bench_fast import print_fast
+from bench_inspect import print_inspect
 from bench_inspector import print_inspector
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
@@ -30,7 +31,16 @@ from lmtui.models import fetch
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 
-PARTS = ("editor", "engine", "fast", "speculation", "inspector", "chat", "training")
+PARTS = (
+    "editor",
+    "engine",
+    "inspect",
+    "fast",
+    "speculation",
+    "inspector",
+    "chat",
+    "training",
+)
 """What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
@@ -335,6 +345,8 @@ def main() -> None:
         print_editor(options.model, rounds=options.rounds, quick=options.quick)
     if "engine" in parts:
         print_engine(engine, loaded, options)
+    if "inspect" in parts:
+        print_inspect(engine, loaded, model=options.model, rounds=options.rounds)
     if "fast" in parts:
         file = fetch.default_file() if options.model is None else Path(options.model)
         print_fast(fast, engine, peer=file, options=options)

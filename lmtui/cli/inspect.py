@@ -75,7 +75,8 @@ def inspect(  # size: a line for each of its flags
     a byte-order mark and CRLF line endings included.
 
     With --against or --against-adapter the text is shaded by what another model
-    expected more (+) or less (-), in bits.
+    expected more (+) or less (-), in bits. With --summary, a file that can't be read
+    is told of at once, the others are scored all the same, and the exit code is 2.
 
     \b
     Examples:

@@ -18,7 +18,11 @@ Plain = Annotated[
     bool, typer.Option("--plain", help="Shaded text and a summary; the default.")
 ]
 Rows = Annotated[
-    bool, typer.Option("--summary", help="One row a file, and one for all together.")
+    bool,
+    typer.Option(
+        "--summary",
+        help="One row a file, and one for all; ece: the expected calibration error.",
+    ),
 ]
 Sort = Annotated[
     str | None,

@@ -1,14 +1,15 @@
 """`lmtui inspect --summary`: one row a text, and one for all together.
 
 Owns the columns, what they are called on the command line, and that a row is written
-as soon as it is known unless the rows are to be sorted. The name is last, as long as
-it is. Knows no engine.
+as soon as it is known unless the rows are to be sorted. The name is last: whole in a
+pipe, its end on a terminal that is too narrow. Knows no engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from shutil import get_terminal_size
 from typing import Any, Protocol
 
 from lmtui.cli.output import Output
@@ -79,13 +80,13 @@ class Column:
     value: Callable[[Line], float | None]
 
 
-_TOKENS = Column("tokens", 9, ",d", lambda line: line.own.tokens)
-_PERPLEXITY = Column("perplexity", 12, ",.2f", lambda line: line.own.perplexity)
+_TOKENS = Column("tokens", 8, ",d", lambda line: line.own.tokens)
+_PERPLEXITY = Column("perplexity", 11, ",.2f", lambda line: line.own.perplexity)
 _PER_BYTE = Column("bits/byte", 10, ".4f", lambda line: line.own.bits_per_byte)
 
 ALONE = (
     _TOKENS,
-    Column("logprob", 13, ",.1f", lambda line: line.own.logprob),
+    Column("logprob", 12, ",.1f", lambda line: line.own.logprob),
     _PERPLEXITY,
     _PER_BYTE,
     Column("bits/char", 10, ".4f", lambda line: line.own.bits_per_character),
@@ -114,6 +115,7 @@ AGAINST = (
 """The columns of two; the gain is what the other one saves, in bits."""
 
 NAME = "file"
+_SHORTEST = 12  # cells of a name on a terminal
 
 Key = Callable[[Line], Any]
 
@@ -214,8 +216,23 @@ class Table:
             self._write(Line(name, total.own, other, total.comparison))
 
     def _write(self, line: Line) -> None:
-        cells = (_cell(each, line) for each in self._columns)
-        self._output.text(f"{''.join(cells)}  {visible_line(line.name)}\n")
+        cells = "".join(_cell(each, line) for each in self._columns)
+        name = visible_line(line.name)
+        if self._output.is_terminal:
+            name = _fitted(name, get_terminal_size().columns - len(cells) - 2)
+        self._output.text(f"{cells}  {name}\n")
+
+
+def _fitted(name: str, width: int) -> str:
+    """A name in so many cells, or a few: its end says more than its beginning."""
+    from rich.cells import cell_len  # here: a pipe needs none of it
+
+    width = max(width, _SHORTEST)
+    if cell_len(name) <= width:
+        return name
+    while cell_len(name) >= width:
+        name = name[1:]
+    return f"…{name}"
 
 
 def _cell(column: Column, line: Line) -> str:

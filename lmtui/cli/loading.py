@@ -122,7 +122,8 @@ def engines_for(
     from lmtui.cli.progress import loading_progress
 
     context.with_resource(sharing(context.info_name or "lmtui"))
-    if open_engine := context.obj:
+    open_engine: OpenEngine = context.obj or open_local
+    if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
     log.start()

@@ -25,6 +25,7 @@ from lmtui.text import visible_line, visible_token
 
 _CELLS = 24  # width of a token in a table
 _LISTED = 10
+_ENOUGH = 100  # tokens from which on shares of them say something
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNITS: dict[Unit, str] = {
     "token": "tokens",
@@ -35,11 +36,13 @@ _UNITS: dict[Unit, str] = {
 def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
     """What one model made of a text: the numbers, then what was most surprising, with
     what was `expected` there."""
-    numbers = _numbers(scored.summary)
-    if not scored.summary.totals.scored:
-        return [numbers]
-    calibration = _calibration(scored.summary.totals)
-    return [numbers, calibration, _worst(scored, expected=expected)]
+    totals = scored.summary.totals
+    parts: list[RenderableType] = [_numbers(scored.summary)]
+    if totals.scored >= _ENOUGH:
+        parts.append(_calibration(totals))
+    if totals.scored:
+        parts.append(_worst(scored, expected=expected))
+    return parts
 
 
 def comparison_of(scored: Scored) -> list[RenderableType]:

@@ -78,7 +78,8 @@ def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row
         rows = len(ids)
         logprobs = torch.log_softmax(logits, -1, out=first[:rows])  # [rows, V]
         own = logprobs.gather(1, ids).squeeze(1)
-        ranks = (logits > logits.gather(1, ids)).sum(1) + 1
+        above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
+        ranks = above.sum(1).long() + 1  # exact: they are less than 2^24
         tops = _tops(logits, logprobs, top) if top else [()] * rows
         entropies = sampling.entropy(logprobs, scratch=second[:rows])
         yield from map(Row, own.tolist(), ranks.tolist(), entropies.tolist(), tops)

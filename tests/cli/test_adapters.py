@@ -279,6 +279,31 @@ def test_every_verb_takes_an_adapter(
     assert f"{llama.resolve()} + notes" in text
 
 
+@pytest.mark.usefixtures("notes")
+def test_a_model_is_compared_with_its_adapter(
+    llama: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each half says what it says alone, whichever model the settings name."""
+    (file := tmp_path / "a.txt").write_text("the quick fox — ça va?")
+    (paths.home() / "config.toml").write_text('model = "another"\n')
+
+    def numbers(*flags: str) -> list[dict[str, object]]:
+        out = written("inspect", str(file), "--json", *flags, capfd=capfd)
+        return [json.loads(line) for line in out.splitlines()]
+
+    *tokens, own, other, compared = numbers("--against-adapter", "notes")
+    assert "adapter" not in own
+    assert other["adapter"] == compared["other_adapter"] == "notes"
+    assert own["model"] == other["model"]
+    alone = numbers("--model", str(llama))
+    adapted = numbers("--adapter", "notes")
+    for both, one, two in zip(tokens, alone, adapted, strict=False):
+        assert both["logprob"] == one["logprob"]
+        assert both["other_logprob"] == pytest.approx(two["logprob"], abs=1e-4)
+    swapped = numbers("--adapter", "notes", "--against", str(llama))[-1]
+    assert swapped["bits"] == pytest.approx(-compared["bits"], abs=1e-3)
+
+
 def test_an_adapter_that_is_not_there(home: Path) -> None:
     code = main(["chat", "--once", "hi", "--adapter", "notse"])
     assert code == 2

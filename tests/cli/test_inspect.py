@@ -188,6 +188,16 @@ def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
+def test_plain_says_how_calibrated_the_model_was(tmp_path: Path) -> None:
+    file = tmp_path / "long"
+    for text, told in (("word " * 30, True), ("word", False)):
+        file.write_text(text)
+        out = run("inspect", str(file)).out
+        assert ("right at once" in out) is told
+        assert ("expected calibration error" in out) is told
+        assert max(len(line) for line in out.splitlines()[1:]) <= 80
+
+
 @pytest.mark.parametrize("size", [(24, 80), (40, 120), (24, 40)])
 def test_plain_on_a_terminal_is_shaded_and_explained(
     file: Path, size: tuple[int, int]

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> str:
 
 def against(file: str, *arguments: str) -> Result:
     """What the program says of two models."""
-    ask = ("inspect", file, "--plain", "--against", "other", *arguments)
+    ask = ("inspect", file, "--against", "other", *arguments)
     return run(*ask, script=OTHER)
 
 

@@ -194,4 +194,8 @@ def test_two_models_as_json_lines(files: list[str]) -> None:
 def test_a_terminal_gets_the_same_rows(files: list[str], arguments: list[str]) -> None:
     code, written = run_in_terminal("inspect", "--summary", *arguments, *files)
     assert code == 0
-    assert b"total of 3" in written
+    lines = written.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line[-5:] for line in lines[1:4]} == set(TEXTS)
+    assert lines[-1].endswith("total of 3")
+    assert all("…" in line for line in lines[1:4])

@@ -111,6 +111,8 @@ def test_nothing_is_created_without_need(empty_home: Path) -> None:
         ["chat", "--once", "a", "--json"],
         ["inspect", "pyproject.toml"],
         ["inspect", "pyproject.toml", "--json"],
+        ["inspect", "pyproject.toml", "--summary"],
+        ["inspect", "pyproject.toml", "--against", "other", "--json"],
     ],
 )
 def test_a_reader_that_was_never_there_ends_it_quietly(arguments: list[str]) -> None:
