@@ -226,15 +226,33 @@ async def test_a_failure_while_writing_loses_nothing() -> None:
         await page.until(lambda: len(page.roads) == 2)
 
 
-async def test_a_full_context_is_told() -> None:
-    engine = FakeEngine(["x" * 9], name="default", context=len(TEXT) + 2)
+async def test_a_branch_goes_on_in_a_later_window() -> None:
+    """Where the text fills the context, the first tokens make room for new ones."""
+    engine = FakeEngine(["xyz"], name="default", context=len(TEXT))
     async with inspecting(TEXT, engine) as page:
         await page.press("end", "g")
-        await page.until(lambda: len(page.roads) == 2 and not page.screen.is_writing)
+        await page.until(lambda: len(page.roads) == 2)
         await page.idle()
-        await page.press("g")
-        await page.until(lambda: not page.screen.is_writing)
-        assert page.roads.path(ROOT)
+        prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
+        assert page.screen._reading.windows is not None
+        start = page.screen._reading.windows.start_of(len(TEXT))
+        assert start > 0 and prompt.ids == tuple(TEXT[start:].encode())
+        assert page.text == TEXT + "xyz<end>"
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+async def test_a_full_context_is_told(room: int) -> None:
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top=5))
+    subject = Subject("answer", known=Known(tokens, (120,) * 10, "default"))
+    engine = FakeEngine(["y"], name="default", context=10 + room)
+    async with inspecting("", engine, subject=subject, asked=False) as page:
+        await page.until(lambda: page.text == "hello")
+        await page.press("end", "g")
+        assert ("no room" in page.screen.why_not) == (room < 2)
+        if room >= 2:
+            await page.until(lambda: len(page.roads) == 2)
+            await page.idle()
+        assert page.roads.path(ROOT) == tokens
 
 
 # The tree.
