@@ -328,6 +328,30 @@ async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> Non
         await page.until(lambda: target.read_text() != "mine")
 
 
+@pytest.mark.parametrize("way", ["escape", "f9", "ctrl+q"])
+async def test_branches_are_not_left_unasked(way: str) -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        app = page.running.app
+        await page.press(way)
+        await page.running.on(Ask)
+        await page.press("escape")
+        await page.running.on(InspectScreen)
+        assert len(page.roads) == 2
+        await page.press(way)
+        await page.running.on(Ask)
+        await page.running.pilot.pause(PAUSE + 0.05)
+        await page.press("l")
+        if way == "ctrl+q":
+            await page.until(lambda: not app.is_running or app._exit)
+        else:
+            await page.running.on(StartScreen)
+
+
 # Selection, search, other models, bad input.
 
 
