@@ -300,7 +300,7 @@ async def draw(name: str) -> str:
     first = "start" if show is start else "complete" if editing else "chat"
     first = "inspect" if looking else first
     app = LmtuiApp(
-        load_default,
+        load_exact if looking else load_default,
         sampling=SamplingSettings(seed=7, max_tokens=120),
         list_models=inventory.rows,
         first=first,
@@ -314,6 +314,11 @@ async def draw(name: str) -> str:
 def load_default(_: Wanted) -> OpenEngine:
     """Load the default model, whatever is wanted."""
     return lambda progress: LocalEngine.open(quantize="auto", on_progress=progress)
+
+
+def load_exact(_: Wanted) -> OpenEngine:
+    """Load it as `lmtui inspect` does."""
+    return lambda progress: LocalEngine.open(on_progress=progress)
 
 
 async def pictured(app: LmtuiApp, show: Show, size: tuple[int, int]) -> str:

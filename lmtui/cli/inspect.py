@@ -100,7 +100,7 @@ def inspect(  # size: a line for each of its flags
     if watched:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
-    if watched and len(files) == 1 and form == Form():
+    if watched and len(files) == 1 and form == Form() and top is None:
         open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
     engines = _engines(ctx, settings, other)

@@ -275,10 +275,19 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return super().check_action(action, parameters)
 
     def _go(self, name: str) -> None:
+        if holding := self._holding:
+            holding.leave_then(partial(self._go, name))
+            return
         # Below lies Textual's own empty screen, then one of ours that is kept.
         while len(self.screen_stack) > 2:
             self.pop_screen()
         self.switch_screen(name)
+
+    @property
+    def _holding(self) -> InspectScreen | None:
+        """An inspector with branches that would be lost."""
+        stack = (s for s in self.screen_stack if isinstance(s, InspectScreen))
+        return next((screen for screen in stack if screen.holds), None)
 
     @on(facts.FileChosen)
     def show_file(self, event: facts.FileChosen) -> None:
@@ -355,11 +364,17 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self._go("finetune")
             self.finetune.stop_and_leave()
             return
+        if holding := self._holding:
+            holding.leave_then(self._quit_again)
+            return
         if self._complete is None or not self._complete.unsaved:
             self.leave()
             return
         self._go("complete")
         self._complete.leave_then(self.leave)
+
+    def _quit_again(self) -> None:
+        self.call_later(self.action_quit)
 
     def leave(self) -> None:
         """End the program; what the engine does is stopped, and waited for shortly."""
