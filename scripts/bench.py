@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from bench_chats import print_chats
 from bench_fast import print_fast
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
@@ -29,7 +30,7 @@ from lmtui.models import fetch
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
 
-PARTS = ("editor", "engine", "fast", "speculation", "chat", "training")
+PARTS = ("editor", "engine", "fast", "speculation", "chat", "history", "training")
 """What is measured, in this order: threads slow what runs after them."""
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 
@@ -342,6 +343,8 @@ def main() -> None:
         print_speculation(fast, options)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
+    if "history" in parts:
+        print_chats()
     if "training" in parts:
         print_training(options.model, rounds=min(options.rounds, 3))
 

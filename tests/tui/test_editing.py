@@ -72,6 +72,16 @@ async def test_a_message_is_said_in_other_words_in_its_place() -> None:
         assert running.views[0]._note == ""
 
 
+async def test_messages_are_a_key_apart() -> None:
+    async with talking("first") as running:
+        await running.press("alt+up")
+        assert running.views[1].has_focus
+        await running.press("alt+up", "ctrl+up")
+        assert running.views[0].has_focus
+        await running.press("alt+down", "ctrl+down")
+        assert prompt(running).has_focus
+
+
 async def test_esc_leaves_a_message_as_it_is() -> None:
     async with talking("first") as running:
         await on_message(running, 1, "e")

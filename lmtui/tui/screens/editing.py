@@ -39,6 +39,12 @@ class EditingScreen(AnsweringScreen):
         Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
                 priority=True,
                 tooltip="Keep what is edited without asking the model."),
+        Binding("alt+up,ctrl+up", "message(-1)", "Message before", show=False,
+                id="chat.message-before",
+                tooltip="To the message before, where letters edit and copy."),
+        Binding("alt+down,ctrl+down", "message(1)", "Message after", show=False,
+                id="chat.message-after",
+                tooltip="To the message after; from the last one to the prompt."),
         Binding("ctrl+t", "tree", "Tree", id="chat.tree",
                 tooltip="Every branch; go on from any message."),
     ]  # fmt: skip
@@ -76,6 +82,17 @@ class EditingScreen(AnsweringScreen):
             await self.delete(node)
         else:
             await self.fork(node)
+
+    def action_message(self, by: int) -> None:
+        """Go from message to message, and from the last one to the prompt."""
+        views = list(self.query(MessageView))
+        focused = self.focused
+        at = views.index(focused) if isinstance(focused, MessageView) else len(views)
+        place = max(0, at + by)
+        if place < len(views):
+            views[place].focus()
+        else:
+            self.to_text()
 
     # Other words.
 
