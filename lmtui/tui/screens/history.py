@@ -310,7 +310,7 @@ def _on_a_line(passage: Passage) -> Content:
     """A passage that begins shortly before the first of the words."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
     first = passage.places[0][0] if passage.places else 0
-    cut = max(0, first - _BEFORE)
+    cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1)
     places = tuple((start - cut, end - cut) for start, end in passage.places)
     return Content.assemble("…" if cut else "", marked(flat[cut:], places))
 
