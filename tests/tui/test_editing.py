@@ -122,6 +122,26 @@ async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
         await answered(running, "one", "It is Paris. now")
 
 
+async def test_another_token_is_taken_and_gone_on_from() -> None:
+    async with talking("It is Paris", " and so on") as running:
+        before = running.chat._conversation.leaf
+        await running.press("f3", "right")
+        panel = running.chat._panel
+        await running.until(lambda: panel.chosen == before.ids[1])
+        await running.press("enter")
+        assert panel.has_focus
+        await running.press("down")
+        assert panel.distribution is not None
+        taken = panel.distribution.candidates[1]
+        await running.press("enter")
+        text = (b"It" + taken.bytes).decode()
+        await answered(running, "one", f"{text} and so on")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
+        assert running.views[1]._note == "2/2"
+
+
 async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     async with talking("first", "second", "third", file=file) as running:
