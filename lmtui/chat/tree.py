@@ -118,9 +118,7 @@ class Conversation:
         Raises:
             KeyError: there is none.
         """
-        node = self._nodes[id_]
-        if node.packed is not None:
-            node = self._nodes[id_] = node.opened()
+        node = self._nodes[id_] = self._nodes[id_].opened()
         return node
 
     def children(self, id_: int) -> tuple[Node, ...]:
