@@ -37,7 +37,7 @@ def test_every_verb_of_the_table_exists() -> None:
     there = {c.name for c in app.registered_commands}
     there |= {g.name for g in app.registered_groups}
     assert told <= there
-    assert len(told) == 9
+    assert len(told) == 10
 
 
 def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ class Bridge:
             asked.generate,
         )
         self.score, self.stop = asked.score, asked.stop
+        self.look_after = asked.look_after
 
 
 @contextmanager
@@ -232,6 +233,26 @@ def test_an_answer_begins_with_its_prefill() -> None:
     with running(FakeEngine([ANSWER])) as (screen, runner):
         runner.generate(1, HELLO, PLAIN, prefill="Well, ")
         assert screen.wait(GenerationStarted).prompt.text.endswith("assistant: Well, ")
+
+
+def test_a_prompt_goes_on_with_a_text_that_is_read_by_itself() -> None:
+    with running(FakeEngine([ANSWER])) as (screen, runner):
+        start = Prompt((104, 105), "hi")
+        runner.generate(1, start, PLAIN, prefill=" <|end|>")
+        begun = screen.wait(GenerationStarted)
+        assert begun.prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
+
+
+def test_what_comes_after_ids_is_told() -> None:
+    engine = FakeEngine([ANSWER])
+    with running(engine) as (screen, runner):
+        runner.look_after(7, (104, 105), PLAIN)
+        looked = screen.wait(DraftLooked)
+        expected = engine.look((104, 105), PLAIN)
+        assert (looked.revision, looked.before, looked.tokens) == (7, 2, ())
+        assert looked.distribution.candidates == expected.candidates
+        runner.look_after(8, tuple(range(9_000)), PLAIN)
+        assert screen.wait(LookFailed).revision == 8
 
 
 def test_two_generations_one_after_the_other() -> None:
