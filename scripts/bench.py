@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from bench_chats import print_chats
 from bench_fast import print_fast
 from bench_inspect import print_inspect
 from bench_inspector import print_inspector
@@ -39,6 +40,7 @@ PARTS = (
     "speculation",
     "inspector",
     "chat",
+    "history",
     "training",
 )
 """What is measured, in this order: threads slow what runs after them."""
@@ -357,6 +359,8 @@ def main() -> None:
         print_inspector(options.model)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
+    if "history" in parts:
+        print_chats()
     if "training" in parts:
         print_training(options.model, rounds=min(options.rounds, 3))
 

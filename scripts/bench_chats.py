@@ -1,19 +1,20 @@
 """How long conversations take to be listed, searched, opened and kept.
 
-    .venv/bin/python scripts/bench_chats.py
-
 Makes its own store in a temporary folder; needs no model. Medians of several runs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
+from threading import Event
+from typing import NoReturn
 
 from lmtui.chat.node import Node
 from lmtui.chat.search import search
@@ -27,6 +28,12 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.errors import LmtuiError
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.chat_facts import ConversationChosen
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.widgets.message_view import MessageView
+from lmtui.tui.widgets.transcript import PART
 
 CONVERSATIONS, TURNS, MESSAGES = 10_000, 3, 2_000
 _NOTHING = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, 2.0, 0)
@@ -87,8 +94,44 @@ def milliseconds(work: Callable[[], object], times: int = 7) -> float:
     return 1000 * median(taken)
 
 
+async def on_screen(file: Path, id_: int) -> tuple[float, float]:
+    """Milliseconds from choosing a conversation to its last messages on the screen,
+    and in which 95 of 100 frames are drawn while it is scrolled through."""
+    released = Event()
+
+    def no_model(_: object) -> NoReturn:
+        released.wait()
+        raise LmtuiError("there is no model")
+
+    settings = SamplingSettings()
+    app = LmtuiApp(lambda _: no_model, sampling=settings, first="chat", chats_file=file)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        chat, opened = app.screen, []
+        assert isinstance(chat, ChatScreen)
+        for _ in range(5):
+            await chat.begin_new()
+            await pilot.pause()
+            start = time.perf_counter()
+            app.post_message(ConversationChosen(id_))
+            while len(chat.query(MessageView)) < PART:
+                await asyncio.sleep(0.001)
+            await pilot.pause()
+            opened.append(1000 * (time.perf_counter() - start))
+        frames = []
+        for _ in range(300):  # of the screen's own thread, without its waiting
+            start = time.thread_time()
+            chat.transcript.scroll_relative(y=-6, animate=False)
+            await pilot.pause()
+            frames.append(1000 * (time.thread_time() - start))
+        released.set()
+        app.leave()
+    return median(opened), quantiles(frames, n=20)[-1]
+
+
 def print_chats() -> None:
-    """Rows of a Markdown table."""
+    """The table of what conversations cost."""
+    print(f"\n| {CONVERSATIONS:,} conversations | |\n|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "chats.db"
         store = filled(file)
@@ -110,7 +153,10 @@ def print_chats() -> None:
         last = store.last()
         assert last is not None
         loaded = milliseconds(lambda: store.load(last), 3)
-        print(f"| read {MESSAGES:,} messages | {loaded:.0f} ms |")
+        opened, frame = asyncio.run(on_screen(file, last))
+        print(f"| read {MESSAGES:,} messages from the disk | {loaded:.0f} ms |")
+        print(f"| … from choosing them to the screen | {opened:.0f} ms |")
+        print(f"| … a frame while they are scrolled through, p95 | {frame:.0f} ms |")
         growing: Node = replace(long.leaf, state="growing")
         changes = replace(long.take_changes(), nodes=(growing,))
         saved = milliseconds(lambda: store.save({"long": changes}))

@@ -13,6 +13,7 @@ from typing import Literal
 
 from lmtui.chat.packing import Packed, unpack, unpack_prompt
 from lmtui.engine.types import (
+    Candidate,
     Finish,
     FinishReason,
     Message,
@@ -157,6 +158,29 @@ class Node:
         )
         given, rest = self.given + len(kept), text[len(head) + len(said) :]
         return replace(bare, prompt=prompt, given=given, rest=rest)
+
+    def branched(self, index: int, candidate: Candidate) -> Node:
+        """Up to one of its tokens, with another one in that token's place, to go on
+        from there.
+
+        Raises:
+            ValueError: its ids are not known, or it would end within a character.
+        """
+        own, tokens = self.own_ids, self.tokens
+        if self.prompt is None or len(tokens) != len(own) or index >= len(own):
+            raise ValueError("not all of its ids are known")
+        said = b"".join(token.bytes for token in tokens[:index]) + candidate.bytes
+        text = said.decode("utf-8")  # a ValueError too
+        head = self.content.removesuffix(self.rest)
+        before = self.prompt.text
+        if self.given:
+            spoken = "".join(step.piece for step in self.steps)
+            before = before.removesuffix(head.removesuffix(spoken))
+        ids = (*self.ids_before, *own[:index], candidate.id)
+        prompt = Prompt(ids, before + text, self.prompt.stop_texts)
+        bare = replace(self, steps=(), scored=(), finish=None, rest="")
+        given = index + 1
+        return replace(bare, content=text, state="whole", prompt=prompt, given=given)
 
     def grown(self, steps: Iterable[Step]) -> Node:
         """With more tokens."""

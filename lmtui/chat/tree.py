@@ -15,6 +15,7 @@ from itertools import pairwise
 from lmtui.chat.changes import Changes
 from lmtui.chat.node import Node
 from lmtui.engine.types import (
+    Candidate,
     Finish,
     Message,
     Prompt,
@@ -117,9 +118,7 @@ class Conversation:
         Raises:
             KeyError: there is none.
         """
-        node = self._nodes[id_]
-        if node.packed is not None:
-            node = self._nodes[id_] = node.opened()
+        node = self._nodes[id_] = self._nodes[id_].opened()
         return node
 
     def children(self, id_: int) -> tuple[Node, ...]:
@@ -207,9 +206,14 @@ class Conversation:
 
     def amend(self, id_: int, text: str) -> Node:
         """A reply with other words, as a sibling; see `Node.amended`."""
-        node = self._require_reply(id_)
-        assert node.parent is not None
-        return self._adopt(replace(node.amended(text), id=self._new_id))
+        node = self._require_reply(id_).amended(text)
+        return self._adopt(replace(node, id=self._new_id))
+
+    def branch(self, id_: int, index: int, candidate: Candidate) -> Node:
+        """A reply up to a token with another one in its place, as a sibling; see
+        `Node.branched`."""
+        node = self._require_reply(id_).branched(index, candidate)
+        return self._adopt(replace(node, id=self._new_id))
 
     def undo(self) -> Node | None:
         """End the branch before the last message of the user, which is returned."""
@@ -223,10 +227,9 @@ class Conversation:
 
     def redo(self) -> Node | None:
         """Have the turn back that was undone last, if nothing was said since."""
-        if not self._undone:
-            return None
-        turn = self._nodes[self._undone.pop()]
-        self.choose(turn.id)
+        turn = self._nodes[self._undone.pop()] if self._undone else None
+        if turn is not None:
+            self.choose(turn.id)
         return turn
 
     def delete(self, id_: int) -> Node:

@@ -106,7 +106,8 @@ def inspect(  # size: a line for each of its flags
     if watched and chat is None:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
-    if watched and len(documents) == 1 and form == Form():
+    alone = len(documents) == 1 and form == Form() and top is None
+    if watched and alone:
         open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
     engines = _engines(ctx, settings, other)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
@@ -81,3 +83,42 @@ def load(which: str) -> Loaded:
                 "there is no conversation yet", "", "Begin one with `lmtui chat`."
             )
         return store.load(id_)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a kept conversation, as it can be scored again."""
+
+    text: str
+    before: tuple[Message, ...]
+    """The messages that it follows."""
+    ids: tuple[int, ...] = ()
+    """Its tokens, as ids of `model`; none where they are not known, and the text has to
+    be read again ("re-tokenised")."""
+    prefix: tuple[int, ...] = ()
+    """The ids before them."""
+    model: str | None = None
+    """What wrote it, with its adapter."""
+
+
+def load_message(which: str, number: int) -> StoredMessage:
+    """A message by the number that `lmtui history search` and the JSON give it.
+
+    Raises:
+        LmtuiError: there is no such conversation, or no such message in it.
+    """
+    conversation = load(which).conversation
+    try:
+        node = conversation.node(number)
+    except KeyError:
+        node = None
+    if node is None or node.gone or not node.content:
+        raise LmtuiError(
+            "there is no such message in this conversation",
+            f"{number} of {which}",
+            "`lmtui history show ID --json` gives the id of each.",
+        )
+    before = () if node.parent is None else conversation.messages(node.parent)
+    return StoredMessage(
+        node.content, before, node.own_ids, node.ids_before, node.model
+    )

@@ -24,21 +24,21 @@ from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.wanted import Wanted
 from lmtui.reading import read_file
-from lmtui.text import visible, visible_line
+from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
+from lmtui.tui import palette
 from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
+from lmtui.tui.keeping_app import KeepingApp
 from lmtui.tui.key_order import KeysInOrder
-from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.preferences import Preferences, PreferencesApp
+from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.commands import COMMANDS
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.finetune import FinetuneScreen
@@ -47,17 +47,15 @@ from lmtui.tui.screens.history import HistoryScreen
 from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
+from lmtui.tui.settings_app import SettingsApp
 from lmtui.tui.subject import Subject
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
 """What opens an engine for a model and an adapter, once it is called."""
 
-_PLACES = ("models", "start", "history")
-"""Actions that lead somewhere from everywhere."""
 
-
-class LmtuiApp(KeysInOrder, PreferencesApp):
+class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
@@ -206,24 +204,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         assert isinstance(chat, ChatScreen)
         return chat
 
-    @on(kept.KeepingFailed)
-    def tell_not_kept(self, event: kept.KeepingFailed) -> None:
-        """What is said stays on the screen; say why it is nowhere else."""
-        error = event.error
-        parts = (error.detail, error.hint)
-        self.notify(
-            visible("\n".join(part for part in parts if part)),
-            title=f"Not kept: {visible_line(error.title)}",
-            severity="error",
-            markup=False,
-            timeout=15,
-        )
-
-    @on(kept.KeepingRecovered)
-    def tell_kept(self) -> None:
-        """What was held is on the disk by now."""
-        self.notify("What was said is kept again.")
-
     @on(kept.StoreReplaced)
     def tell_replaced(self, event: kept.StoreReplaced) -> None:
         """Say what became of the broken file, and keep what is held once more."""
@@ -275,10 +255,19 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return super().check_action(action, parameters)
 
     def _go(self, name: str) -> None:
+        if holding := self._holding:
+            holding.leave_then(partial(self._go, name))
+            return
         # Below lies Textual's own empty screen, then one of ours that is kept.
         while len(self.screen_stack) > 2:
             self.pop_screen()
         self.switch_screen(name)
+
+    @property
+    def _holding(self) -> InspectScreen | None:
+        """An inspector with branches that would be lost."""
+        stack = (s for s in self.screen_stack if isinstance(s, InspectScreen))
+        return next((screen for screen in stack if screen.holds), None)
 
     @on(facts.FileChosen)
     def show_file(self, event: facts.FileChosen) -> None:
@@ -320,32 +309,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         yield from super().get_system_commands(screen)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
-        if isinstance(screen, ChatScreen):
-            yield from self._slash_commands(screen)
-        for active in screen.active_bindings.values():
-            if active.node is self and active.binding.action in _PLACES:
-                keys = self.get_key_display(active.binding)
-                yield self._command(self, active.binding, keys)
-        for binding, keys in shown_actions(screen):
-            if not binding.action.startswith("app."):  # those are among the above
-                yield self._command(screen, binding, keys)
-
-    def _slash_commands(self, chat: ChatScreen) -> Iterable[SystemCommand]:
-        for command in COMMANDS:
-            needs = command.argument and not command.argument.startswith("[")
-            do = chat.begin_command if needs else chat.run_command
-            name = f"{command.name} {command.argument}".strip()
-            what = f"{command.what[0].upper()}{command.what[1:]}."
-            yield SystemCommand(name, what, partial(self.call_later, do, command.name))
-
-    def _command(
-        self, node: LmtuiApp | Screen[object], binding: Binding, keys: str
-    ) -> SystemCommand:
-        return SystemCommand(
-            f"{binding.description}  ({keys})",
-            binding.tooltip,
-            partial(self.call_later, node.run_action, binding.action),
-        )
+        yield from palette.commands(self, screen)
 
     async def action_quit(self) -> None:
         """Leave; a text that is not saved is asked about first."""
@@ -355,11 +319,17 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self._go("finetune")
             self.finetune.stop_and_leave()
             return
+        if holding := self._holding:
+            holding.leave_then(self._quit_again)
+            return
         if self._complete is None or not self._complete.unsaved:
             self.leave()
             return
         self._go("complete")
         self._complete.leave_then(self.leave)
+
+    def _quit_again(self) -> None:
+        self.call_later(self.action_quit)
 
     def leave(self) -> None:
         """End the program; what the engine does is stopped, and waited for shortly."""

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import (
+    Candidate,
     FinishReason,
     Message,
     Prompt,
@@ -262,6 +263,28 @@ def test_an_amended_reply_goes_on_from_the_ids_that_still_hold() -> None:
     assert (again.given, again.rest) == (6, " Yes")
     other = chat.amend(amended.id, "No")
     assert (other.prompt, other.given, other.rest) == (prompt, 0, "No")
+
+
+def test_another_token_in_place_of_one() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " is", " Paris")
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    other = Candidate(77, " was", b" was", -2.0)
+    taken = chat.branch(reply.id, 1, other)
+    ids = (*prompt.ids, steps[0].id, 77)
+    assert taken.prompt == Prompt(ids, f"{prompt.text}It was")
+    assert (taken.content, taken.given, taken.steps) == ("It was", 2, ())
+    assert taken.continuation == taken.prompt
+    part = Candidate(78, "⟨E3⟩", b"\xe3", -2.0)
+    for index, candidate in ((1, part), (99, other)):
+        with pytest.raises(ValueError):
+            chat.branch(reply.id, index, candidate)
+    with pytest.raises(ValueError, match="ids"):
+        chat.branch(chat.reply(asked.id, model="m", settings=PLAIN).id, 0, other)
 
 
 def test_an_amended_reply_without_ids_is_only_text() -> None:

@@ -202,7 +202,7 @@ def test_plain_says_how_calibrated_the_model_was(tmp_path: Path) -> None:
 def test_plain_on_a_terminal_is_shaded_and_explained(
     file: Path, size: tuple[int, int]
 ) -> None:
-    code, written = run_in_terminal("inspect", str(file), size=size)
+    code, written = run_in_terminal("inspect", str(file), "--plain", size=size)
     assert code == 0
     text = written.decode()
     assert "surprisal  " in text
@@ -211,7 +211,9 @@ def test_plain_on_a_terminal_is_shaded_and_explained(
 
 def test_without_colour_the_steps_still_differ(file: Path) -> None:
     styles = [
-        run_in_terminal("inspect", str(file), *arguments, env=env)[1].decode()
+        run_in_terminal("inspect", str(file), "--plain", *arguments, env=env)[
+            1
+        ].decode()
         for arguments, env in (
             (["--no-color"], {}),
             ([], {"NO_COLOR": "1"}),

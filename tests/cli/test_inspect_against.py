@@ -157,7 +157,7 @@ def test_a_model_against_itself_is_the_same() -> None:
 
 def signs(arguments: Sequence[str], file: str) -> bytes:
     """What a terminal gets."""
-    ask = ("inspect", file, "--against", "other", *arguments)
+    ask = ("inspect", file, "--plain", "--against", "other", *arguments)
     code, written = run_in_terminal(*ask, script=OTHER, size=(40, 120))
     assert code == 0
     return written

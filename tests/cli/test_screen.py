@@ -24,6 +24,20 @@ def test_it_opens_answers_and_leaves() -> None:
     assert written.rindex(b"\x1b[?25h") > written.rindex(b"\x1b[?25l")
 
 
+def test_inspect_opens_a_text_and_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "letter.txt"
+    file.write_text(f"Dear Anna {HOSTILE[:-7]}".replace("\0", ""))
+    code, written = run_in_terminal(
+        "inspect",
+        str(file),
+        size=(40, 120),
+        typed=[("⌷".encode(), b"o"), (b"Most surprising", QUIT)],
+    )
+    assert code == 0
+    assert b"\x1b]52" not in written
+    assert written.rindex(b"\x1b[?1049l") > written.rindex(b"\x1b[?1049h")
+
+
 def test_nothing_hostile_reaches_the_terminal() -> None:
     code, written = run_in_terminal(
         "chat",

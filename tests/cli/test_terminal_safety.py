@@ -67,7 +67,9 @@ def test_json_escapes_what_a_terminal_obeys() -> None:
     assert events[0]["model"] == HOSTILE[3]
 
 
-@pytest.mark.parametrize("options", [[], ["--top", "3"], ["--json", "--top", "3"]])
+@pytest.mark.parametrize(
+    "options", [["--plain"], ["--top", "3"], ["--json", "--top", "3"]]
+)
 def test_inspect_draws_a_hostile_file(tmp_path: Path, options: list[str]) -> None:
     file = tmp_path / "hostile.txt"
     file.write_bytes("\n".join(HOSTILE).encode())

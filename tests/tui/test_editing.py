@@ -72,6 +72,16 @@ async def test_a_message_is_said_in_other_words_in_its_place() -> None:
         assert running.views[0]._note == ""
 
 
+async def test_messages_are_a_key_apart() -> None:
+    async with talking("first") as running:
+        await running.press("alt+up")
+        assert running.views[1].has_focus
+        await running.press("alt+up", "ctrl+up")
+        assert running.views[0].has_focus
+        await running.press("alt+down", "ctrl+down")
+        assert prompt(running).has_focus
+
+
 async def test_esc_leaves_a_message_as_it_is() -> None:
     async with talking("first") as running:
         await on_message(running, 1, "e")
@@ -110,6 +120,26 @@ async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
         await answered(running, "one", "It is Paris.")
         await running.press("escape", "ctrl+g")
         await answered(running, "one", "It is Paris. now")
+
+
+async def test_another_token_is_taken_and_gone_on_from() -> None:
+    async with talking("It is Paris", " and so on") as running:
+        before = running.chat._conversation.leaf
+        await running.press("f3", "right")
+        panel = running.chat._panel
+        await running.until(lambda: panel.chosen == before.ids[1])
+        await running.press("enter")
+        assert panel.has_focus
+        await running.press("down")
+        assert panel.distribution is not None
+        taken = panel.distribution.candidates[1]
+        await running.press("enter")
+        text = (b"It" + taken.bytes).decode()
+        await answered(running, "one", f"{text} and so on")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
+        assert running.views[1]._note == "2/2"
 
 
 async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
@@ -165,7 +195,7 @@ async def test_the_tree_leads_to_any_message() -> None:
         await answered(running, "one", "second")
         await running.ask("two")
         await answered(running, "one", "second", "two", "third")
-        await running.press("ctrl+t")
+        await running.press("f8")
         screen = await running.on(TreeScreen)
         assert_laid_out(screen)
         options = screen.query_one(OptionList)
@@ -173,7 +203,7 @@ async def test_the_tree_leads_to_any_message() -> None:
         await running.press("home", "down", "enter")
         await running.on(ChatScreen)
         await answered(running, "one", "first")
-        await running.press("ctrl+t")
+        await running.press("f8")
         await running.on(TreeScreen)
         await running.press("escape")
         await running.on(ChatScreen)

@@ -226,15 +226,33 @@ async def test_a_failure_while_writing_loses_nothing() -> None:
         await page.until(lambda: len(page.roads) == 2)
 
 
-async def test_a_full_context_is_told() -> None:
-    engine = FakeEngine(["x" * 9], name="default", context=len(TEXT) + 2)
+async def test_a_branch_goes_on_in_a_later_window() -> None:
+    """Where the text fills the context, the first tokens make room for new ones."""
+    engine = FakeEngine(["xyz"], name="default", context=len(TEXT))
     async with inspecting(TEXT, engine) as page:
         await page.press("end", "g")
-        await page.until(lambda: len(page.roads) == 2 and not page.screen.is_writing)
+        await page.until(lambda: len(page.roads) == 2)
         await page.idle()
-        await page.press("g")
-        await page.until(lambda: not page.screen.is_writing)
-        assert page.roads.path(ROOT)
+        prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
+        assert page.screen._reading.windows is not None
+        start = page.screen._reading.windows.start_of(len(TEXT))
+        assert start > 0 and prompt.ids == tuple(TEXT[start:].encode())
+        assert page.text == TEXT + "xyz<end>"
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+async def test_a_full_context_is_told(room: int) -> None:
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top=5))
+    subject = Subject("answer", known=Known(tokens, (120,) * 10, "default"))
+    engine = FakeEngine(["y"], name="default", context=10 + room)
+    async with inspecting("", engine, subject=subject, asked=False) as page:
+        await page.until(lambda: page.text == "hello")
+        await page.press("end", "g")
+        assert ("no room" in page.screen.why_not) == (room < 2)
+        if room >= 2:
+            await page.until(lambda: len(page.roads) == 2)
+            await page.idle()
+        assert page.roads.path(ROOT) == tokens
 
 
 # The tree.
@@ -308,6 +326,30 @@ async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> Non
         await page.running.pilot.pause(PAUSE + 0.05)
         await page.press("o")
         await page.until(lambda: target.read_text() != "mine")
+
+
+@pytest.mark.parametrize("way", ["escape", "f9", "ctrl+q"])
+async def test_branches_are_not_left_unasked(way: str) -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        app = page.running.app
+        await page.press(way)
+        await page.running.on(Ask)
+        await page.press("escape")
+        await page.running.on(InspectScreen)
+        assert len(page.roads) == 2
+        await page.press(way)
+        await page.running.on(Ask)
+        await page.running.pilot.pause(PAUSE + 0.05)
+        await page.press("l")
+        if way == "ctrl+q":
+            await page.until(lambda: not app.is_running or app._exit)
+        else:
+            await page.running.on(StartScreen)
 
 
 # Selection, search, other models, bad input.

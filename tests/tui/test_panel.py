@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
-from lmtui.tui.widgets.cells import clip, fit, pack_best, percent
+from lmtui.tui.widgets.cells import clip, fit, likely, pack_best, percent
 from lmtui.tui.widgets.panel_rows import bar, fit_rows, summary_forms
 from lmtui.tui.widgets.probability_panel import EMPTY, ProbabilityPanel
 from tests.fakes import FakeEngine
@@ -92,6 +92,19 @@ def test_percentages_do_not_lie(prob: float) -> None:
 @pytest.mark.parametrize("prob", [None, math.nan, math.inf])
 def test_no_number_is_a_dash(prob: float | None) -> None:
     assert percent(prob) == "–"
+
+
+@given(prob=st.floats(1e-300, 1), width=st.integers(4, 9))
+def test_tiny_probabilities_are_told_apart_where_there_is_room(
+    prob: float, width: int
+) -> None:
+    text = likely(prob, width)
+    if prob >= 0.0005 or "e" not in text:
+        assert text == percent(prob)
+        return
+    assert cell_len(text) <= width
+    told = float(text.replace("−", "-"))
+    assert told / 2 < prob < told * 2
 
 
 @given(st.text(), st.integers(0, 30))

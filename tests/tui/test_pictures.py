@@ -23,7 +23,6 @@ from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program
-from tests.tui.test_comparing import Other
 
 QUESTION = "What is rain?"
 ANSWER = """\
@@ -263,7 +262,7 @@ def inspected(
 ) -> bool:
     """Whether the inspector, once it was brought somewhere, looks as it did."""
     engine = FakeEngine([" and the dog ran"], name="default")
-    other = Other(name="other")
+    other = FakeEngine(name="other", seed=5)
     app = LmtuiApp(
         lambda wanted: lambda _: (engine, other) if against else engine,
         sampling=SamplingSettings(temperature=0, max_tokens=5),

@@ -13,6 +13,7 @@ from lmtui.engine.types import ScoredToken
 from lmtui.text import bytes_text
 from lmtui.tui.widgets.token_layout import pieces_of, wrap
 from lmtui.tui.widgets.token_view import TokenView, running_sums
+from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe
 
 
@@ -207,3 +208,58 @@ async def test_hostile_tokens() -> None:
             assert max(map(cell_len, app.lines())) <= 40
             await pilot.press("right")
     assert selected(app) == list(range(1, len(shown)))
+
+
+async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
+    text = "one two  three\n" * 30
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14), message_hook=app.hook) as pilot:
+        tokens = list(FakeEngine().score(text.encode()))
+        view.show(tokens, open_end=True)
+        view.focus()
+        await pilot.press("ctrl+right")
+        assert view.index == 4
+        await pilot.press("ctrl+right")
+        assert view.index == 9  # the first letter behind two spaces
+        await pilot.press("ctrl+left", "ctrl+left")
+        assert view.index == 0
+        await pilot.press("pagedown")
+        below = view.index
+        assert below > 15 * 8
+        await pilot.press("pageup")
+        assert view.index < 15
+        await pilot.press("end")
+        assert view.index == len(tokens)  # behind the last
+        await pilot.press("home", "shift+down", "shift+right")
+        assert view.selection == (0, 17)
+        await pilot.press("left")
+        assert view.selection is None
+        await pilot.press("home")
+        await pilot.mouse_down(view, offset=(4, 0))
+        await pilot.hover(view, offset=(7, 1))
+        await pilot.mouse_up(view, offset=(7, 1))
+        await pilot.pause()
+        assert view.selection == (4, 15 + 8)
+        changed = [m for m in app.posted if isinstance(m, TokenView.SelectionChanged)]
+        assert changed[-1].selection == view.selection
+
+
+async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14)) as pilot:
+        view.show(list(FakeEngine().score(b"a b\tc")))
+        view.focus()
+        for measure in ("rank", "entropy", "probability", "surprisal"):
+            await pilot.press("m")
+            await pilot.pause()
+            assert measure in app.text()
+        await pilot.press("w")
+        await pilot.pause()
+        assert "a·b→c" in app.text()
+        view.compare([None, 3.0, -4.0, 0.1, 0.0])
+        await pilot.pause()
+        assert "difference" in app.text()
+        assert "a+·−b→c" in app.text().replace(" ", "")
+        view.compare(())
+        await pilot.pause()
+        assert "surprisal" in app.text() and "−b" not in app.text()

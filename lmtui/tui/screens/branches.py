@@ -124,6 +124,6 @@ def row_of(road: Road, depth: int, shown: int) -> Content:
 def title_of(road: Road) -> tuple[tuple[str, str] | str, ...]:
     """Its name, and how it begins."""
     data = b"".join(token.bytes for token in road.tokens[:_WORDS])
-    words = clip(visible_line(bytes_text(data)), _WORDS)
+    words = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
     name = visible_line(road.name) or ("the text itself" if road.id == ROOT else "")
     return ((clip(name, 40) + "  ", "bold"), (words, "$quiet")) if name else (words,)

@@ -37,7 +37,7 @@ ALTERNATIVES = 8
 AHEAD = 6
 """Greedy tokens that are shown behind each alternative."""
 
-_NOT_YET = "The model has to read the text first."
+_SOON = "One moment: the model is looking at this place."
 _ENDS = {
     FinishReason.STOP: "the model ended here",
     FinishReason.LENGTH: "reached max tokens; g goes on",
@@ -115,8 +115,8 @@ class BranchingScreen(PlacesScreen):
         """Whether something can be put where the cursor is; says why not."""
         if self._writing:
             self.notify("The model is writing; Esc stops it.")
-        elif not self.can_ask:
-            self.notify(_NOT_YET)
+        elif self.why_not:
+            self.notify(self.why_not)
         elif not self.ids_before(self.view.index):
             self.notify("Nothing stands before this token that could be gone on with.")
         else:
@@ -131,7 +131,7 @@ class BranchingScreen(PlacesScreen):
             return
         index = self.view.index
         if self._place is None:
-            self.notify(_NOT_YET)
+            self.notify(_SOON)
             return
         self._offered = self._place
         rows = self._offered.candidates[:ALTERNATIVES]

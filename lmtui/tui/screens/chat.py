@@ -62,7 +62,7 @@ class ChatScreen(CommandScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop",
                 tooltip="Stop the answer; else back to the prompt."),
-        Binding("ctrl+o", "app.history", "Conversations", id="chat.history",
+        Binding("ctrl+o", "app.history", "History", id="chat.history",
                 tooltip="Find one that was had before, and go on with it."),
         Binding("ctrl+n", "new", "New", id="chat.new", show=False,
                 tooltip="Begin another conversation; this one is kept."),

@@ -22,7 +22,9 @@ from lmtui.tui.runner import Runner
 from lmtui.tui.screens.answering import AnsweringScreen
 from lmtui.tui.screens.tree import TreeScreen
 from lmtui.tui.widgets.message_view import MessageView
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
+from lmtui.tui.widgets.token_view import TokenView
 
 _TITLES = {
     "user": "Editing: Enter asks it as another branch, Ctrl+S in its place, Esc leaves",
@@ -39,7 +41,17 @@ class EditingScreen(AnsweringScreen):
         Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
                 priority=True,
                 tooltip="Keep what is edited without asking the model."),
-        Binding("ctrl+t", "tree", "Tree", id="chat.tree",
+        Binding("alt+up,ctrl+up", "message(-1)", "Message before", show=False,
+                id="chat.message-before",
+                tooltip="To the message before, where letters edit and copy."),
+        Binding("alt+down,ctrl+down", "message(1)", "Message after", show=False,
+                id="chat.message-after",
+                tooltip="To the message after; from the last one to the prompt."),
+        Binding("enter", "alternatives", "Alternatives", show=False,
+                id="chat.alternatives",
+                tooltip="Among the tokens: to what could stand there instead; Enter on"
+                " a row goes on from it."),
+        Binding("f8", "tree", "Tree", id="chat.tree",
                 tooltip="Every branch; go on from any message."),
     ]  # fmt: skip
 
@@ -62,6 +74,8 @@ class EditingScreen(AnsweringScreen):
         """There is not always something edited."""
         if action == "save_edit":
             return self._edited is not None
+        if action == "alternatives":
+            return self.has_class("-tokens")
         return super().check_action(action, parameters)
 
     @on(MessageView.Wished)
@@ -76,6 +90,17 @@ class EditingScreen(AnsweringScreen):
             await self.delete(node)
         else:
             await self.fork(node)
+
+    def action_message(self, by: int) -> None:
+        """Go from message to message, and from the last one to the prompt."""
+        views = list(self.query(MessageView))
+        focused = self.focused
+        at = views.index(focused) if isinstance(focused, MessageView) else len(views)
+        place = max(0, at + by)
+        if place < len(views):
+            views[place].focus()
+        else:
+            self.to_text()
 
     # Other words.
 
@@ -155,6 +180,36 @@ class EditingScreen(AnsweringScreen):
         self.keep()
         self.conversation_changed()
         await self.show_branch()
+
+    # Other tokens.
+
+    def action_alternatives(self) -> None:
+        """From the token under the cursor to what could stand there instead."""
+        self.remove_class("-no-panel")
+        self._panel.focus()
+
+    @on(ProbabilityPanel.CandidatePicked)
+    async def take_other_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
+        """Let the answer go on from another token, as a version of its own."""
+        node, token = self._inspected, event.candidate
+        if not self.has_class("-tokens") or node.role != "assistant" or self.busy:
+            return
+        if not (node.own_ids and self.written_here(node.model)):
+            self.notify("Only the model that wrote this can go on from another token.")
+            return
+        ends = node.steps and not node.steps[-1].piece and node.steps[-1].id
+        index = self.query_one(TokenView).index
+        if token.id == ends:
+            self.notify("That token ends the answer.")
+            return
+        try:
+            other = self._conversation.branch(node.id, index, token)
+        except ValueError:
+            self.notify("That token is only a part of a character.")
+            return
+        self.close_tokens()
+        self.to_text()
+        await self.go_on_with(other)
 
     # Other ways, and back.
 

@@ -6,6 +6,7 @@ all, and never over another one unasked. Knows no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -59,6 +60,37 @@ class ExportingScreen(BranchingScreen):
             super().__init__()
 
     _asked_of = ROOT  # the branch that a name or a file is asked for
+    _let_go = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are branches that would be lost with the screen."""
+        return len(self._reading.roads) > 1 and not self._let_go
+
+    def leave_then(self, then: Callable[[], None]) -> None:
+        """Do something that ends the screen, once it is sure that branches may go."""
+        if not self.holds:
+            then()
+            return
+        count = len(self._reading.roads) - 1
+        which = "1 branch" if count == 1 else f"{count:,} branches"
+        choices = [
+            Choice("l", "Leave", "they can't be brought back"),
+            Choice("b", "Branches", "see them, and export what is worth it with x"),
+            Choice("c", "Cancel", "stay"),
+        ]
+        self.app.push_screen(
+            Ask("Leave the branches behind?", [f"{which} of {self._shown_name}"],
+                choices, harmless="c"),
+            partial(self._answer_leave, then),
+        )  # fmt: skip
+
+    def _answer_leave(self, then: Callable[[], None], answer: str | None) -> None:
+        if answer == "l":
+            self._let_go = True
+            then()
+        elif answer == "b":
+            self.action_branches()
 
     def action_branches(self) -> None:
         """Show all branches."""

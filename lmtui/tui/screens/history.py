@@ -25,6 +25,7 @@ from lmtui.chat.store import Mark
 from lmtui.text import visible, visible_line
 from lmtui.tui import chat_facts as facts
 from lmtui.tui.chats import Chats
+from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, Question
 from lmtui.tui.widgets.message_view import marked
@@ -32,6 +33,7 @@ from lmtui.tui.widgets.text_field import TextField
 
 EMPTY = "Nothing yet: what is said in the chat is kept and listed here."
 NOTHING = "No message holds all of these words."
+_NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
 _TITLE = Question(
     "title", "Title", "empty for one from its first message", lambda _: ""
 )
@@ -273,7 +275,8 @@ def line_of(row: Row) -> Content:
     """A row of the list."""
     if isinstance(row, Hit):
         return Content.assemble(
-            (f"{visible_line(row.title)}  ", "$quiet"), _on_a_line(row.passage)
+            (f"{fit(visible_line(row.title), _NAME)}  ", "$quiet"),
+            _on_a_line(row.passage),
         )
     marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")
     return Content.assemble(
@@ -304,8 +307,12 @@ def about(row: Row) -> Content:
 
 
 def _on_a_line(passage: Passage) -> Content:
+    """A passage that begins shortly before the first of the words."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
-    return marked(flat, passage.places)
+    first = passage.places[0][0] if passage.places else 0
+    cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1)
+    places = tuple((start - cut, end - cut) for start, end in passage.places)
+    return Content.assemble("…" if cut else "", marked(flat[cut:], places))
 
 
 def _day(seconds: float) -> str:

@@ -124,4 +124,7 @@ and goes on from one of them; what stood there stays on its own branch.
     def action_leave(self) -> None:
         """Stop, or close."""
         if not self.stop_work():
-            self.app.pop_screen()
+            self.leave_then(self._close)
+
+    def _close(self) -> None:
+        self.app.pop_screen()

@@ -143,14 +143,15 @@ def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Conten
     lines = []
     for place, name in zip(places, names, strict=True):
         token = tokens[place]
-        after = b"".join(each.bytes for each in tokens[place + 1 : place + 12])
+        after = bytes_text(b"".join(t.bytes for t in tokens[place + 1 : place + 12]))
+        after = visible_line(after.replace("\n", "⏎"))
         lines.append(
             Content.assemble(
                 (f"{place + 1:>6,} ", "$quiet"),
                 f"{bits(token.logprob or 0.0):5.1f} bits ",
                 (f"{token.rank or 0:>7,} ", "$quiet"),
                 (fit(name, width), "bold"),
-                (" " + clip(visible_line(bytes_text(after)), _AFTER), "$quiet"),
+                (" " + clip(after, _AFTER), "$quiet"),
             )
         )
     return lines

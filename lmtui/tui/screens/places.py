@@ -25,7 +25,6 @@ from lmtui.tui.widgets.token_view import TokenView
 
 NO_CONTEXT = "A first token without context has no probability."
 _EMPTY = "There is nothing to read, so nothing is expected."
-_FOREIGN = "The model that wrote this is not loaded: only what was kept can be shown."
 _SOON = "This is known once the model has read up to here."
 
 
@@ -86,7 +85,7 @@ class PlacesScreen(ScoredScreen):
     def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
         if not ids:
             return NO_CONTEXT if any_tokens else _EMPTY
-        return _SOON if self.can_ask else _FOREIGN
+        return self.why_not or _SOON
 
     @on(inspecting_facts.PlaceLooked)
     def show_looked(self, event: inspecting_facts.PlaceLooked) -> None:
@@ -128,7 +127,7 @@ class PlacesScreen(ScoredScreen):
         if not finder.is_open:
             return
         if shown is None or shown.handle < 0:
-            finder.say(_SOON if self.can_ask else _FOREIGN)
+            finder.say(self.why_not or _SOON)
             return
         self._finding = self.runner.number()
         self.runner.find_tokens(

@@ -30,6 +30,7 @@ from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.token_view import TokenView
 
 _LONGEST = 100_000  # characters: every token keeps its alternatives in memory
+_LEAST = 2  # tokens of the least window
 _SHARE = 10  # a drawing of all tokens takes at most this part of the time
 
 
@@ -126,7 +127,21 @@ class ScoredScreen(SamplingScreen):
     @property
     def can_ask(self) -> bool:
         """Whether the model that is loaded can be asked about these tokens."""
-        return self._info is not None and not self._job and bool(self._reading.windows)
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why it can't be, in a sentence; nothing where it can."""
+        known = self._subject.known
+        if self._info is None:
+            return "The model is not there yet."
+        if self._job or (known is None and self._reading.windows is None):
+            return "The model has to read the text first."
+        if known is not None and known.model != self._info.label:
+            return (
+                "The model that wrote this is not loaded: ids mean nothing to another."
+            )
+        return "" if self._reading.windows else "The context has no room for more."
 
     # The text.
 
@@ -191,12 +206,9 @@ class ScoredScreen(SamplingScreen):
         if not len(self._reading.roads.path(ROOT)):
             self._reading = Reading(known.before, roads=Roads(known.tokens))
         self._reading.windows = None
-        if mine:
-            room = self._info.context - len(known.before)
-            try:
-                self._reading.windows = Windows.choose(None, None, room=room)
-            except LmtuiError as error:
-                self._show_error(error)
+        room = self._info.context - len(known.before)
+        if mine and room >= _LEAST:
+            self._reading.windows = Windows.choose(None, None, room=room)
         self._end("ready" if mine else f"these tokens are of {known.model}")
 
     # The tokens.

@@ -52,7 +52,7 @@ model loads meanwhile: nothing has to wait for it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.chat", "Chat", id="start.chat",
                 tooltip="Talk, and watch every distribution."),
-        Binding("o", "app.history", "Conversations", id="start.history",
+        Binding("o", "app.history", "History", id="start.history",
                 tooltip="Find one that was had before, and go on with it."),
         Binding("e", "app.complete", "Editor", id="start.editor",
                 tooltip="Back to the file that is being edited."),

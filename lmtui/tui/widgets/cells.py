@@ -139,6 +139,15 @@ def percent(prob: float | None, *, sign: str = "%") -> str:
     return f"{prob:.0%}"[:-1] + sign if prob in (0, 1) else f"{prob * 100:.1f}{sign}"
 
 
+def likely(prob: float, width: int, *, sign: str = "%") -> str:
+    """A probability that may be tiny: `61.2%`, and `3e−7` where that has room."""
+    if not 0 < prob < 0.0005:
+        return percent(prob, sign=sign)
+    digit, exponent = f"{prob:.0e}".split("e")
+    told = f"{digit}e−{-int(exponent)}"
+    return told if len(told) <= width else percent(prob, sign=sign)
+
+
 def number(value: float | None, form: str = ",.2f") -> str:
     """A number with a real minus sign; `–` for none and for what is not finite."""
     if value is None or not math.isfinite(value):

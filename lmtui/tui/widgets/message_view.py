@@ -41,7 +41,7 @@ class MessageView(Vertical, can_focus=True):
     """One message: who wrote it, what, and beside the text how it ended."""
 
     HELP = """\
-Tab and Shift+Tab go from message to message.
+Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 """
     DEFAULT_CSS = """
     MessageView {

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from lmtui.engine.types import Candidate
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, fit, percent
+from lmtui.tui.widgets.cells import clip, fit, likely, percent
 from lmtui.tui.widgets.panel_rows import PanelRows, bar
 from lmtui.tui.widgets.styled_lines import Part
 
@@ -30,15 +30,17 @@ class Columns:
     number: int
     drawn: bool = True
     """Whether there is a second number: of what the sampler draws from."""
+    deep: bool = False
+    """Whether the rows are so far down that tiny numbers are told apart."""
 
     @classmethod
-    def of(cls, width: int, *, drawn: bool = True) -> Columns:
+    def of(cls, width: int, *, drawn: bool = True, deep: bool = False) -> Columns:
         """Narrow: numbers without their sign, and a bar of what is left."""
         number = 6 if width >= 32 or not drawn else 4
         # A mark at either end and four spaces; a mark and two spaces without a sampler.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
         token = min(room, max(7, min(22, room * 2 // 5)))
-        return cls(token, room - token, number, drawn)
+        return cls(token, room - token, number, drawn, deep)
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
@@ -96,6 +98,8 @@ def _bar_parts(prob: float, sampled: float | None, columns: Columns) -> list[Par
     over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
     sign = "%" if columns.number >= 6 else ""
     raw, drawn_from = percent(prob, sign=sign), percent(sampled, sign=sign)
+    if columns.deep:
+        raw = likely(prob, columns.number, sign=sign)
     return [
         (drawn[:over], "sampled"),
         (drawn[over:] + " ", "raw"),

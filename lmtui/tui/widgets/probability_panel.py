@@ -282,7 +282,8 @@ of the vocabulary.
         return self._title if rank == 1 else f"{self._title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        columns = Columns.of(width, drawn=is_drawn_from(distribution))
+        sampled, deep = is_drawn_from(distribution), distribution.start > 0
+        columns = Columns.of(width, drawn=sampled, deep=deep)
         rows = fit_rows(distribution, self._height(), first=self._first)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [

@@ -19,7 +19,7 @@ from textual.widgets.option_list import Option
 
 from lmtui.engine.types import Found, Ranked
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import fit, number, percent
+from lmtui.tui.widgets.cells import fit, likely, percent
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.text_field import TextField
 
@@ -188,15 +188,10 @@ def rows_of(rows: tuple[Ranked, ...], width: int) -> list[Content]:
         Content.assemble(
             (f"{rank:>{first}} ", "$quiet"),
             (fit(visible_token(row.candidate.text), room), "bold"),
-            (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
+            (f" {likely(row.candidate.prob, 6):>6}", "$prob-raw"),
             (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
              "$prob-sampled"),
             (f" {row.candidate.cut or ' '}", "$cut"),
         )
         for rank, row in zip(ranks, rows, strict=True)
     ]  # fmt: skip
-
-
-def likely(prob: float) -> str:
-    """A probability that may be tiny: `61.2%`, `3e−07`."""
-    return percent(prob) if prob >= 0.0005 or prob <= 0 else number(prob, ".0e")

@@ -197,6 +197,16 @@ class TokenLines(ScrollView):
         empty = Run(0, 0, "", piece)
         return next((run for run in runs if run.piece == piece), empty)
 
+    def _refresh_place(self, index: int) -> None:
+        """Draw the lines anew that a token is on."""
+        if not self._line_of:
+            return
+        piece = self._piece_of[index]
+        first, last = self._line_of[piece], len(self._lines) - 1
+        if piece + 1 < len(self._pieces):
+            last = self._line_of[piece + 1]
+        self.refresh_lines(first, last - first + 1)
+
     def _reveal(self) -> None:
         if self._pieces and self._line_of:
             line = self._line_of[self._piece_of[self.index]]

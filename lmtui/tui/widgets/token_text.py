@@ -90,11 +90,13 @@ class TokenText(TokenLines, can_focus=True):
         before = self.selection
         anchor = self.index if self._anchor is None else self._anchor
         self._anchor = anchor if extend else None
+        self._refresh_place(self.index)
         self.index = index
+        self._refresh_place(index)
         self._reveal()
-        self.refresh()
         self.post_message(self.Moved(index))
         if self.selection != before:
+            self.refresh()
             self.post_message(self.Selected(self.selection))
 
     def compare(self, differences: Sequence[float | None]) -> None:

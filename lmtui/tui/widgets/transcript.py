@@ -16,9 +16,11 @@ from textual.widgets import Static
 
 from lmtui.tui.widgets.message_view import Entry, MessageView, Places
 
-PART = 30
-"""Messages that are brought to the screen at once."""
-MOST = 4 * PART
+PART = 20
+"""Messages of a conversation that is opened."""
+STEP = 3
+"""Messages that are brought to the screen at once: so few that no frame is late."""
+MOST = 40
 """Messages on the screen before those at its other end are let go of."""
 
 
@@ -30,7 +32,7 @@ class Transcript(VerticalScroll, can_focus=False):
         padding: 1 1 0 1;
         scrollbar-size-vertical: 1;
         & > .empty { color: $text-muted; padding: 1 2; height: auto; }
-        & > .more { color: $quiet; height: 2; padding: 0 1; }
+        & > #more { color: $quiet; height: 2; padding: 0 1; display: none; }
     }
     """
 
@@ -44,6 +46,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """What to do where nothing is said yet."""
+        yield Static(id="more", markup=False)
         yield self._empty()
 
     def _empty(self) -> Static:
@@ -64,13 +67,13 @@ class Transcript(VerticalScroll, can_focus=False):
         self._start = max(0, self._end - PART)
         shown = entries[self._start : self._end]
         views = [MessageView(e, found=found if e.key == at else ()) for e in shown]
-        await self.remove_children()
-        await self.mount_all(views or [self._empty()])
-        await self._tell_of_more()
-        if at is None:
-            self.anchor()
-            return
-        self.anchor(False)
+        async with self.batch():
+            await self.remove_children("MessageView, .empty")
+            await self.mount_all(views or [self._empty()])
+            self._tell_of_more()
+        self.anchor()
+        if at is not None:
+            self.release_anchor()
         for view in views:
             if view.key == at:
                 view.focus(scroll_visible=False)
@@ -125,32 +128,32 @@ class Transcript(VerticalScroll, can_focus=False):
             self.call_later(self._bring_later)
 
     async def _bring_earlier(self) -> None:
-        start = max(0, self._start - PART)
-        entries, first = self._entries[start : self._start], self._views()[0]
+        start, first = max(0, self._start - STEP), self._views()[0]
         before = first.virtual_region.y
-        await self.mount_all([MessageView(e) for e in entries], before=first)
-        self._start = start
-        for view in self._views()[MOST:]:
-            self._end -= 1
-            await view.remove()
-        await self._stay_at(first, before)
+        views = [MessageView(e) for e in self._entries[start : self._start]]
+        far = self._views()[MOST:]
+        async with self.batch():
+            await self.mount_all(views, before=first)
+            await self.remove_children(far)
+            self._start, self._end = start, self._end - len(far)
+            self._stay_at(first, before)
 
     async def _bring_later(self) -> None:
-        end = min(len(self._entries), self._end + PART)
-        entries, last = self._entries[self._end : end], self._views()[-1]
+        end, last = min(len(self._entries), self._end + STEP), self._views()[-1]
         before = last.virtual_region.y
-        await self.mount_all([MessageView(e) for e in entries], after=last)
-        self._end = end
-        for view in self._views()[:-MOST]:
-            self._start += 1
-            await view.remove()
-        await self._stay_at(last, before)
+        views = [MessageView(e) for e in self._entries[self._end : end]]
+        far = self._views()[:-MOST]
+        async with self.batch():
+            await self.mount_all(views, after=last)
+            await self.remove_children(far)
+            self._start, self._end = self._start + len(far), end
+            self._stay_at(last, before)
 
-    async def _stay_at(self, view: MessageView, before: int) -> None:
+    def _stay_at(self, view: MessageView, before: int) -> None:
         """Let the reader see what was seen; a message stood at that line."""
-        self.anchor(False)
+        self.release_anchor()
+        self._tell_of_more()
         offset = self.scroll_y
-        await self._tell_of_more()
 
         def stay() -> None:
             moved = view.virtual_region.y - before
@@ -159,11 +162,9 @@ class Transcript(VerticalScroll, can_focus=False):
 
         self.call_after_refresh(stay)
 
-    async def _tell_of_more(self) -> None:
+    def _tell_of_more(self) -> None:
         """Say above the first message how many there are before it."""
-        for line in self.query_children(".more"):
-            await line.remove()
-        if self._start:
-            count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
-            line = Static(Content(f"↑ {count}"), classes="more")
-            await self.mount(line, before=0)
+        count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
+        line = self.query_one("#more", Static)
+        line.display = self._start > 0
+        line.update(Content(f"↑ {count}"))
