@@ -43,7 +43,7 @@ class Talk:
         self.prefill = prefill
         """What the answer begins with."""
         self._reply: Node | None = None
-        self._keeper: Keeper | None = _keeper() if keep else None
+        self._keeper: Keeper | None = self._made_keeper(before) if keep else None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -90,18 +90,25 @@ class Talk:
             changes = self._conversation.take_changes()
             self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
 
+    def _made_keeper(self, before: Loaded | None) -> Keeper:
+        from lmtui.chat.keeper import Keeper
+        from lmtui.chat.store import default_file
 
-def _keeper() -> Keeper:
-    from lmtui.chat.keeper import Keeper
-    from lmtui.chat.store import default_file
+        keeper = Keeper(default_file(), self._tell)
+        if before is not None:
+            keeper.know(self._uid, before.about.touched)
+        return keeper
 
-    return Keeper(default_file(), _tell)
+    def _tell(self, fact: Fact) -> None:
+        from lmtui.chat.keeper import ChangedElsewhere, KeepFailed, StoreReplaced
 
-
-def _tell(fact: Fact) -> None:
-    from lmtui.chat.keeper import KeepFailed, StoreReplaced
-
-    if isinstance(fact, KeepFailed):
-        note(f"note: not kept: {visible(str(fact.error))}\n")
-    elif isinstance(fact, StoreReplaced):
-        note(f"note: {visible(fact.salvaged.words)}\n")
+        if isinstance(fact, KeepFailed):
+            note(f"note: not kept: {visible(str(fact.error))}\n")
+        elif isinstance(fact, StoreReplaced):
+            note(f"note: {visible(fact.salvaged.words)}\n")
+        elif isinstance(fact, ChangedElsewhere) and self._keeper is not None:
+            self._uid = secrets.token_hex(8)
+            self._keeper.keep(self._uid, self._conversation.whole())
+            note(
+                "note: the conversation was changed elsewhere; this is kept as a copy\n"
+            )

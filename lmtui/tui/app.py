@@ -98,7 +98,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         self._chats = Chats(chats_file, self.post_message) if chats_file else None
-        chat = ChatScreen(
+        self._chat = chat = ChatScreen(
             self._engine.for_screen,
             sampling=sampling,
             system=system,
@@ -190,19 +190,12 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     # The conversations.
 
-    @property
-    def _chat(self) -> ChatScreen:
-        chat = self.get_screen("chat")
-        assert isinstance(chat, ChatScreen)
-        return chat
-
     @on(kept.KeepingFailed)
     def tell_not_kept(self, event: kept.KeepingFailed) -> None:
         """What is said stays on the screen; say why it is nowhere else."""
         error = event.error
-        parts = (error.detail, error.hint)
         self.notify(
-            visible("\n".join(part for part in parts if part)),
+            visible(f"{error.detail}\n{error.hint}".strip()),
             title=f"Not kept: {visible_line(error.title)}",
             severity="error",
             markup=False,
@@ -219,6 +212,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Say what became of the broken file, and keep what is held once more."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
         self._chat.keep_whole()
+
+    @on(kept.ChangedElsewhere)
+    def let_go_on_apart(self, event: kept.ChangedElsewhere) -> None:
+        """Nothing is written over what another program has said."""
+        self._chat.keep_as_another(event.uid)
 
     @on(kept.ConversationChosen)
     def open_conversation(self, event: kept.ConversationChosen) -> None:

@@ -270,6 +270,28 @@ async def test_tokens_of_a_kept_answer_are_shown_from_their_ids(file: Path) -> N
         assert len(panel.distribution.candidates) == 20
 
 
+async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> None:
+    filled(file, "apples")
+    store = Store(file)
+    opened, other = store.load(1), store.load(1)
+    async with kept(file, "mine", "more", opened=opened) as running:
+        await running.until(lambda: len(running.views) == 2)
+        exchange(other.conversation, "elsewhere")
+        store.save({"apples": other.conversation.take_changes()})
+        store.close()
+        await running.ask("here")
+        await running.until(lambda: texts(running)[-1] == "mine")
+        await running.until(lambda: "as a copy" in notices(running))
+        await running.until(lambda: not running.chat.busy)
+        await running.ask("again")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: not running.chat.busy)
+    assert sorted(stored(file)) == [
+        ["apples", "about apples", "elsewhere", "a b"],
+        ["apples", "about apples", "here", "mine", "again", "more"],
+    ]
+
+
 async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     async with kept(tmp_path / "file" / "chats.db") as running:
@@ -284,10 +306,10 @@ async def test_a_full_disk_is_said_and_tried_again(
     room = False
     save = Store.save
 
-    def refuse(store: Store, changes: Any) -> None:
+    def refuse(store: Store, changes: Any, known: Any) -> Any:
         if not room:
             raise LmtuiError("the disk is full", "", "Free some space.")
-        save(store, changes)
+        return save(store, changes, known)
 
     monkeypatch.setattr(Store, "save", refuse)
     async with kept(file) as running:
