@@ -87,6 +87,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         recent_files: RecentFiles = tuple,
         chats_file: Path | None = None,
         opened: Loaded | None = None,
+        drop_oldest: bool = False,
         system: str = "",
         first: Literal["start", "chat", "complete", "finetune"] = "start",
         writing: Writing | None = None,
@@ -105,6 +106,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             chats=self._chats,
             opened=opened,
         )
+        chat.drop_oldest = drop_oldest
         self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None

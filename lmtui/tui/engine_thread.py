@@ -16,6 +16,7 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
+from lmtui.engine.fitting import fitted
 from lmtui.engine.port import Engine, WritingEngine
 from lmtui.engine.types import Finish, Prompt, SamplingSettings, ScoredToken, Step
 from lmtui.errors import Cancelled, LmtuiError
@@ -208,12 +209,9 @@ class EngineWork:
         return question.flag.is_set() or self._mailbox.outranked(question)
 
     def _generate(self, question: Generate) -> None:
-        engine, start = self._loaded(), question.start
-        if isinstance(start, Prompt):
-            prompt = _with_text(engine, start, question.prefill)
-        else:
-            prompt = engine.prompt(start, prefill=question.prefill)
-        self._reply(question, GenerationStarted(question.job, prompt))
+        engine = self._loaded()
+        prompt, left_out = _laid_out(engine, question)
+        self._reply(question, GenerationStarted(question.job, prompt, left_out))
 
         def progress(done: int, total: int) -> None:
             self._reply(question, PromptProgressed(question.job, done, total))
@@ -291,6 +289,17 @@ class EngineWork:
         return engine.score(
             passage.ids, prefix=passage.prefix, top=passage.top, stop=stop
         )
+
+
+def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
+    """The prompt of a question, and how many messages are left out of it."""
+    start, prefill = question.start, question.prefill
+    if isinstance(start, Prompt):
+        return _with_text(engine, start, prefill), 0
+    if not question.drop_oldest:
+        return engine.prompt(start, prefill=prefill), 0
+    room = question.settings.max_tokens
+    return fitted(engine, start, prefill=prefill, answer=room)
 
 
 def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:

@@ -185,6 +185,8 @@ class Generate(Job):
     settings: SamplingSettings
     prefill: str
     top: int
+    drop_oldest: bool = False
+    """Whether the oldest turns are left out where all of them do not fit."""
 
     @property
     def bound(self) -> bool:

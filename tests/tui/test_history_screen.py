@@ -355,3 +355,22 @@ async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
             transcript.scroll_end(animate=False)
             await running.pilot.pause()
         await running.until(lambda: "q149" in running.seen)
+
+
+async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) -> None:
+    engine = FakeEngine(["a" * 30, "b" * 30, "c" * 30], name="default", context=160)
+    async with program(
+        {"default": engine}, first="chat", chats_file=file, drop_oldest=True
+    ) as running:
+        await running.ready()
+        for number, text in enumerate(("one", "two", "three"), 1):
+            await running.ask(text)
+            await running.until(lambda number=number: len(running.views) == 2 * number)
+            await running.until(lambda: not running.chat.busy)
+        assert running.views[-1]._note == "without 2 earlier messages"
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and "user: one" not in node.prompt.text
+        assert "user: two" in node.prompt.text and node.left_out == 2
+    store = Store(file)
+    assert store.load(1).conversation.path[-1].left_out == 2
+    store.close()
