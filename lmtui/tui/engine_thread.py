@@ -307,8 +307,16 @@ def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
     is read by itself, and nothing in it becomes a control token."""
     if not text:
         return prompt
-    ids = engine.encode(text, bos="no").ids
-    return Prompt((*prompt.ids, *ids), prompt.text + text, prompt.stop_texts)
+    ids = (*prompt.ids, *_inside(engine, text))
+    return Prompt(ids, prompt.text + text, prompt.stop_texts)
+
+
+def _inside(engine: Engine, text: str) -> tuple[int, ...]:
+    """The ids of a text that does not begin a document: some tokenizers put a space
+    before one, which is seen where it is read after a line."""
+    alone, line = (engine.encode(part, bos="no").ids for part in (text, "\n"))
+    after = engine.encode(f"\n{text}", bos="no").ids
+    return after[len(line) :] if after[: len(line)] == line else alone
 
 
 def _bug(error: Exception) -> LmtuiError:
