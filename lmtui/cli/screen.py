@@ -80,6 +80,7 @@ def open_screen(
         recent_files=recent.recent_files,
         chats_file=default_file() if settings.chat_keep else None,
         opened=opened,
+        drop_oldest=settings.chat_when_full == "drop",
         system=system,
         first=first,
         subject=subject,
