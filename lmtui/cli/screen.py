@@ -19,6 +19,7 @@ from lmtui import busy, config, paths, recent
 from lmtui.cli.edge import note
 from lmtui.cli.loading import OpenEngine, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
+from lmtui.config_sheet import SettingsFile
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
@@ -121,7 +122,9 @@ def _preferences(settings: Settings) -> Preferences:
             return f"Where {origin.place} is given, it still wins."
         return ""
 
-    return Preferences(settings.theme, folder, settings.keys, keep_theme)
+    return Preferences(
+        settings.theme, folder, settings.keys, keep_theme, SettingsFile(settings)
+    )
 
 
 def _choose_colours(*, no_color: bool) -> None:

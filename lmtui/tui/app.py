@@ -32,7 +32,7 @@ from lmtui.tui.hangup import leave_when_gone
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.preferences import Preferences, PreferencesApp
+from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.ask import Ask
@@ -46,16 +46,17 @@ from lmtui.tui.screens.history import HistoryScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.screens.text import TextScreen
+from lmtui.tui.settings_app import SettingsApp
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
 """What opens an engine for a model and an adapter, once it is called."""
 
-_PLACES = ("models", "start", "history")
+_PLACES = ("models", "start", "history", "settings")
 """Actions that lead somewhere from everywhere."""
 
 
-class LmtuiApp(KeysInOrder, PreferencesApp):
+class LmtuiApp(KeysInOrder, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
