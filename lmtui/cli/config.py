@@ -133,7 +133,7 @@ def _write_manual(settings: Settings, output: Output) -> None:
 
 def _preset(preset: Preset) -> Iterator[str]:
     name = visible_line(preset.name)
-    yield f"[{PRESETS}.{name}]    (lmtui chat --preset {name})"
+    yield f"[{PRESETS}.{name}]"
     if preset.system is not None:
         text = visible_line(preset.system)
         yield textwrap.indent(textwrap.fill(f"{SYSTEM} = {text}", 76), "    ")

@@ -219,7 +219,7 @@ async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:
 async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         await running.press("up")
-        await said(running, "lmtui chat --preset NAME")
+        await said(running, "asked for by its name")
         await running.press("enter")
         form = await running.on(PresetForm)
         assert_laid_out(form)

@@ -144,8 +144,8 @@ def _about_preset(preset: Preset | None) -> Content:
         return Content.assemble(
             ("A preset", "bold"),
             "\nA system prompt and a way of drawing under one name. "
-            "lmtui chat --preset NAME begins with it; what it does not say stays as "
-            "it is set above.",
+            "A conversation begins with it where it is asked for by its name; what it "
+            "does not say stays as it is set above.",
         )
     lines = [f"{name} = {shown(value)}" for name, value in preset.sampling.items()]
     if preset.system is not None:

@@ -176,9 +176,11 @@ preset is a system prompt and a way of drawing under one name.
         row = self._row
         words = about(row, self._sheet, self._choices) if row else Content(NOTHING)
         self._tell(words)
-        preset = isinstance(row, PresetRow)
-        keys = f"Enter changes · F8 {'deletes' if preset else 'default'} · F1 help"
-        self._foot(f"{counted(self._rows.values())} · {keys} · Esc closes")
+        keys = "Enter changes · F8 default"
+        if isinstance(row, PresetRow):
+            keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
+        count = counted(self._rows.values())
+        self._foot(f"{count} · {keys} · F1 help · Esc closes")
 
     def _tell(self, words: Content) -> None:
         self.query_one("#about", Static).update(words)
