@@ -35,9 +35,11 @@ from lmtui.tui.messages import (
     ScoresArrived,
     ScoringStarted,
     StepsArrived,
+    TextsCounted,
     TokensScored,
 )
 from lmtui.tui.questions import (
+    Count,
     DocumentAlone,
     Generate,
     Job,
@@ -95,6 +97,8 @@ class EngineWork:
                 self._look(question)
             case LookAfter():
                 self._look_after(question)
+            case Count():
+                self._count(question)
             case Generate():
                 self._generate(question)
             case Score():
@@ -203,6 +207,11 @@ class EngineWork:
         )
         looked = DraftLooked(look.revision, shown, (), 0.0, len(look.ids))
         self._reply(look, looked)
+
+    def _count(self, count: Count) -> None:
+        engine = self._loaded()
+        tokens = [len(engine.encode(text, bos="no").ids) for text in count.texts]
+        self._reply(count, TextsCounted(count.revision, tuple(tokens)))
 
     def _unwanted(self, question: Question) -> bool:
         """Whether to break off: for good, or until something more urgent is done."""

@@ -26,6 +26,7 @@ from lmtui.tui.messages import (
     ModelFailed,
     PreviewFailed,
     ScoreFailed,
+    TextsCounted,
 )
 
 OpenEngine = Callable[[OnProgress], WritingEngine]
@@ -38,11 +39,12 @@ class Kind(IntEnum):
     LOAD = 0
     PREVIEW = 1
     LOOK = 2
-    GENERATE = 3
-    REPLACE = 4
-    GHOST = 5
-    HEAT = 6
-    SCORE = 7
+    COUNT = 3
+    GENERATE = 4
+    REPLACE = 5
+    GHOST = 6
+    HEAT = 7
+    SCORE = 8
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,19 @@ class LookAfter(Question):
     def failed(self, error: LmtuiError) -> Report:
         """As `LookFailed`."""
         return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Count(Question):
+    """Say how many tokens each of some texts is."""
+
+    kind = Kind.COUNT
+    revision: int
+    texts: tuple[str, ...]
+
+    def failed(self, error: LmtuiError) -> Report:
+        """Nothing is counted then."""
+        return TextsCounted(self.revision, ())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

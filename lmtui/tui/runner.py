@@ -26,9 +26,9 @@ class Runner(Protocol):
     """What a screen can ask of the engine; nothing here waits for an answer.
 
     Of each kind of question one waits, the newest of the whole program. The most
-    urgent goes first: preview, look, generate, score. Every job ends with exactly one
-    message: finished, scored, failed or dropped. Of looks and previews only the last
-    is sure to be answered.
+    urgent goes first: preview, look, count, generate, score. Every job ends with
+    exactly one message: finished, scored, failed or dropped. Of looks, counts and
+    previews only the last is sure to be answered.
     """
 
     def number(self) -> int:
@@ -61,6 +61,12 @@ class Runner(Protocol):
         """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
 
         Dropped where another model is loaded meanwhile.
+        """
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is, read by itself: `TextsCounted`.
+
+        Waits while an answer is generated.
         """
 
     def preview(

@@ -13,6 +13,7 @@ from lmtui.tui.batches import Post
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import JobDropped
 from lmtui.tui.questions import (
+    Count,
     Generate,
     Job,
     Look,
@@ -79,6 +80,11 @@ class ScreenRunner:
                 top=top,
             )
         )
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is."""
+        question = Count(reply=self._post, revision=revision, texts=tuple(texts))
+        self.ask(question)
 
     def preview(
         self,

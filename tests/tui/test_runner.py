@@ -51,6 +51,7 @@ from lmtui.tui.messages import (
     ScoresArrived,
     ScoringStarted,
     StepsArrived,
+    TextsCounted,
     TokensScored,
 )
 from lmtui.tui.questions import DocumentAlone, TextAfter, TokensAfter
@@ -146,7 +147,7 @@ class Bridge:
             asked.preview,
             asked.generate,
         )
-        self.score, self.stop = asked.score, asked.stop
+        self.score, self.stop, self.count = asked.score, asked.stop, asked.count
         self.look_after = asked.look_after
 
 
@@ -822,3 +823,15 @@ def test_every_job_ends_once_whatever_is_asked(asked: list[str]) -> None:
     ended = Counter(screen.ended())
     assert ended == Counter({*jobs, 99})
     assert not screen.all(GenerationFailed) and not screen.all(ScoreFailed)
+
+
+def test_texts_are_counted_each_by_itself_and_without_a_beginning() -> None:
+    with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, runner):
+        runner.count(1, ["abc", "", "é"])
+        assert screen.wait(TextsCounted) == TextsCounted(1, (3, 0, 2))
+
+
+def test_without_a_model_nothing_is_counted() -> None:
+    with running() as (screen, runner):
+        runner.count(1, ["abc"])
+        assert screen.wait(TextsCounted) == TextsCounted(1, ())
