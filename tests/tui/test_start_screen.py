@@ -112,7 +112,7 @@ async def test_a_hint_is_there_when_it_is_new_and_goes_when_it_was_read() -> Non
         return True
 
     async with program(preferences=Preferences(first_time=first_time)) as running:
-        await running.until(lambda: "New here? c begins a chat." in running.seen)
+        await running.until(lambda: "New here? c begins a chat;" in running.seen)
         assert asked == ["start"]
         assert_laid_out(running.app.screen)
         await running.press("escape")

@@ -39,10 +39,7 @@ from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
-HINT = (
-    "Write and wait: Tab takes the grey text, Ctrl+Right a word of it. F8 leads to the "
-    "next surprise, F1 has every key."
-)
+HINT = "Write and wait: Tab takes the grey text, Ctrl+Right a word; F1 has every key."
 
 
 class CompleteScreen(GhostingScreen):

@@ -33,7 +33,7 @@ from lmtui.tui.widgets.model_line import ModelLine
 RecentFiles = Callable[[], Sequence[Path]]
 """The files that were looked at of late; may wait for a disk."""
 
-HINT = "c begins a chat. Ctrl+P finds everything by name, F1 has every key."
+HINT = "c begins a chat; Ctrl+P and F1 show the rest."
 RECENT = 5
 """Conversations that are listed here."""
 
