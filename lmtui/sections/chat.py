@@ -9,6 +9,7 @@ from lmtui.errors import LmtuiError
 from lmtui.sections.setting import setting
 
 CHAT = "chat"
+WHEN_FULL = ("stop", "drop")
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,8 @@ class ChatSection:
         kind=str,
         section=CHAT,
         flag=None,
+        choices=WHEN_FULL,
     )
-
-
-WHEN_FULL = ("stop", "drop")
 
 
 def check(name: str, value: Any) -> None:

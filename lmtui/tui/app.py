@@ -200,12 +200,6 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     # The conversations.
 
-    @property
-    def _chat(self) -> ChatScreen:
-        chat = self.get_screen("chat")
-        assert isinstance(chat, ChatScreen)
-        return chat
-
     @on(kept.StoreReplaced)
     def tell_replaced(self, event: kept.StoreReplaced) -> None:
         """Say what became of the broken file, and keep what is held once more."""
