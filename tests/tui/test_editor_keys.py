@@ -34,6 +34,7 @@ KEYS = {
     "ask-line.close": "Escape",
     "ask-line.complete": "Tab",
     "complete.find": "C-f",
+    "complete.inspect": "C-t",
     "complete.line": "C-g",
     "complete.numbers": "M-l",
     "complete.replace": "F7",
@@ -345,6 +346,9 @@ def test_help_the_palette_and_other_screens(start: Start) -> None:
     tmux.lacks("NAME")
     tmux.type("kept ")
     tmux.shows("kept the cat")
+    press(tmux, "complete.inspect", "surprisal  <")
+    tmux.press("Escape")
+    tmux.lacks("surprisal  <")
     press(tmux, "app.start", "see a language model think")
     tmux.type("e")
     tmux.shows("kept the cat")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lmtui.inspect.roads import ROOT
+from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.alternatives import AlternativesScreen
 from lmtui.tui.screens.ask import PAUSE, Ask
 from lmtui.tui.screens.branches import BranchesScreen
@@ -313,7 +314,7 @@ async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> Non
 
         await export(target)
         await page.until(lambda: "exported" in page.state)
-        assert target.read_text() == "the dog ran<end>"
+        assert target.read_text() == "the dog ran"  # without the end token
         target.write_text("mine")
         await export(target)
         await page.running.on(Ask)
@@ -350,6 +351,24 @@ async def test_branches_are_not_left_unasked(way: str) -> None:
             await page.until(lambda: not app.is_running or app._exit)
         else:
             await page.running.on(StartScreen)
+
+
+async def test_branches_wait_for_their_model() -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        app, given = page.running.app, page.text
+        for name, known in (("other", 1), ("default", 2)):
+            engine.name = name
+            app.load_model(Wanted(name))
+            await page.running.ready(name)
+            await page.until(lambda: page.screen.can_ask)
+            assert len(page.roads) == known
+            assert page.screen.holds
+        assert page.text == given
 
 
 # Selection, search, other models, bad input.

@@ -20,6 +20,7 @@ from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.questions import DocumentAlone
 from lmtui.tui.screens.exporting import ExportingScreen
 from lmtui.tui.screens.places import expected
@@ -50,7 +51,7 @@ class ComparingScreen(ExportingScreen):
         self._against: EngineInfo | None = None
         self._comparing = 0  # the job that scores with the other model
         self._encoding: Encoding | None = None  # as the other model cuts the text
-        self._pieces: list[Piece] = []
+        self._others = Written(())
         self._piece_at: dict[int, Piece] = {}  # of each token of the text
         self.comparison: Comparison | None = None
         """How the two differ, once it is known."""
@@ -67,17 +68,19 @@ class ComparingScreen(ExportingScreen):
         """The other panel is to be read alone."""
         self._other.can_focus = False
 
-    def model_ready(self) -> None:
+    def follow_model(self, state: ModelState) -> None:
         """Forget what was compared with another model."""
-        self._against = self.app.model.against  # type: ignore[attr-defined]
+        self._against = state.against
         self.set_class(self._against is not None, "-comparing")
-        self._forget()
-        super().model_ready()
-
-    def _forget(self) -> None:
         self._comparing, self._encoding, self.comparison = 0, None, None
-        self._pieces, self._piece_at = [], {}
+        self._piece_at = {}
         self.view.compare(())
+        super().follow_model(state)
+
+    @property
+    def may_look(self) -> bool:
+        """A look would make the other model begin anew."""
+        return super().may_look and not self._comparing
 
     def stop_work(self) -> bool:
         """Stop comparing as well."""
@@ -136,15 +139,13 @@ class ComparingScreen(ExportingScreen):
         ours = Encoding(tuple(t.id for t in tokens), spans, ())
         unit = unit_of(ours, theirs)
         placed = zip(tokens, spans, strict=True)
-        self._pieces = list(
-            pieces(placed, zip(others, theirs.spans, strict=True), unit)
-        )
+        compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
         self.comparison = Comparison(unit, keep=MOST)
-        for piece in self._pieces:
+        for piece in compared:
             self.comparison.add(piece)
             self._piece_at.update((token.index, piece) for token, _ in piece.tokens)
         self._others = Written(others, self._text or "", theirs.spans, len(others))
-        self.view.compare(shares_of(self._pieces, len(tokens)))
+        self.view.compare(shares_of(compared, len(tokens)))
         self._status.state = f"compared with {self._against_name}, {_UNITS[unit]}"
         self.tell_totals()
         self.show_place(self.view.index)

@@ -17,6 +17,7 @@ from textual.message import Message
 
 from lmtui import paths
 from lmtui.edit.naming import path_named
+from lmtui.engine.types import FinishReason
 from lmtui.errors import LmtuiError
 from lmtui.inspect.roads import ROOT
 from lmtui.inspect.written import Written
@@ -65,14 +66,22 @@ class ExportingScreen(BranchingScreen):
     @property
     def holds(self) -> bool:
         """Whether there are branches that would be lost with the screen."""
-        return len(self._reading.roads) > 1 and not self._let_go
+        return bool(self._branches) and not self._let_go
+
+    @property
+    def _branches(self) -> int:
+        """How many there are, those of other models that were here among them."""
+        readings = [*self._readings.values()]
+        if not any(reading is self._reading for reading in readings):
+            readings.append(self._reading)
+        return sum(len(reading.roads) - 1 for reading in readings)
 
     def leave_then(self, then: Callable[[], None]) -> None:
         """Do something that ends the screen, once it is sure that branches may go."""
         if not self.holds:
             then()
             return
-        count = len(self._reading.roads) - 1
+        count = self._branches
         which = "1 branch" if count == 1 else f"{count:,} branches"
         choices = [
             Choice("l", "Leave", "they can't be brought back"),
@@ -165,6 +174,8 @@ class ExportingScreen(BranchingScreen):
         reading = self._reading
         roads, text = reading.roads, self._text or ""
         path, shared = roads.path(road), roads.leaves(road)
+        if roads.road(road).end is FinishReason.STOP:
+            path = path[:-1]  # the end token is no part of the text
         return Written(path, text, reading.spans, shared).whole_text()
 
     def _export(self, path: Path, text: str, *, sure: bool) -> None:

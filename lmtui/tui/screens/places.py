@@ -52,6 +52,11 @@ class PlacesScreen(ScoredScreen):
         """Whether the model goes on with the text now."""
         raise NotImplementedError
 
+    @property
+    def may_look(self) -> bool:
+        """Whether a look at a place delays nothing that the user waits for."""
+        return self.can_ask and not self.is_writing
+
     def ids_before(self, place: int) -> tuple[int, ...]:
         """What the model reads before a place of the way that is shown."""
         windows = self._reading.windows
@@ -78,7 +83,7 @@ class PlacesScreen(ScoredScreen):
         ids = self.ids_before(index)
         if self._place is None:
             self._panel.clear(self._why_nothing(ids, bool(path)))
-        if ids and self.can_ask and not self.is_writing:
+        if ids and self.may_look:
             self._looking = self.runner.number()
             self.runner.look_at(self._looking, ids, self._settings)
 
