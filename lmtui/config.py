@@ -13,31 +13,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lmtui import config_file, paths
+from lmtui import config_edit, config_file, paths
+from lmtui.config_presets import presets_in
+from lmtui.config_values import parse, typed
 from lmtui.errors import LmtuiError
-from lmtui.sections.setting import PREFIX, Kind
+from lmtui.sections.presets import PRESETS
+from lmtui.sections.setting import PREFIX
 from lmtui.settings import (
     Origin,
     Settings,
     Value,
     check,
     flag,
-    item,
     key,
-    meaning,
     names,
     variable,
 )
 
 _NOT_SETTINGS = {"LMTUI_HOME"}
 _KEYS = "keys"
-_KINDS: Mapping[Kind, str] = {
-    str: "text in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-}
-_YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
 def load(
@@ -54,6 +48,7 @@ def load(
     file = file or paths.config_file()
     table = config_file.read(file)
     keys = _keys(table.pop(_KEYS, {}), file)
+    presets = presets_in(table.pop(PRESETS, {}), file)
     found: dict[str, tuple[Value, Origin]] = {}
     found.update(_from_file(table, file))
     found.update(_from_environment(os.environ if environment is None else environment))
@@ -62,7 +57,7 @@ def load(
         _check(name, value, origin)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
     origins = {name: found[name][1] for name in found}
-    return Settings(**values, keys=keys, origins=origins)
+    return Settings(**values, keys=keys, presets=presets, origins=origins)
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
@@ -71,7 +66,8 @@ def remember(name: str, value: str, *, file: Path | None = None) -> None:
     Raises:
         LmtuiError: the file is broken, or can't be written.
     """
-    config_file.set_value(file or paths.config_file(), name, value)
+    put = config_edit.Put((name,), value)
+    config_edit.change(file or paths.config_file(), [put])
 
 
 def _from_flags(flags: Mapping[str, Value]) -> Iterable[tuple[str, Any]]:
@@ -92,19 +88,11 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
         if not written.startswith(PREFIX) or written in _NOT_SETTINGS or not text:
             continue
         if name := variables.get(written):
-            yield name, (_parse(name, text, written), Origin("environment", written))
+            yield name, (parse(name, text, written), Origin("environment", written))
         elif close := get_close_matches(written, variables, n=1, cutoff=0.8):
             raise LmtuiError(
                 "unknown environment variable", written, f"Did you mean {close[0]}?"
             )
-
-
-def _parse(name: str, text: str, place: str) -> Value:
-    kind: Kind = item(name).metadata["kind"]
-    try:
-        return _YES_OR_NO[text.strip().lower()] if kind is bool else kind(text.strip())
-    except (ValueError, KeyError):
-        raise _not_a(kind, name, repr(text), place) from None
 
 
 def _keys(table: object, file: Path) -> Mapping[str, str]:
@@ -139,7 +127,7 @@ def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]
         if written not in in_sections:
             raise _unknown_key(written, in_sections, file)
         name = in_sections[written]
-        yield name, (_typed(name, value, file), Origin("file", str(file)))
+        yield name, (typed(name, value, str(file)), Origin("file", str(file)))
 
 
 def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -148,23 +136,6 @@ def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield from ((f"{name}.{inner}", item) for inner, item in value.items())
         else:
             yield name, value
-
-
-def _typed(name: str, value: object, file: Path) -> Value:
-    """A TOML value of the setting's kind; a whole number is a float too."""
-    kind = item(name).metadata["kind"]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is kind:
-        return value  # type: ignore[return-value]
-    raise _not_a(kind, name, repr(value), str(file), shown=key(name))
-
-
-def _not_a(
-    kind: Kind, name: str, written: str, place: str, *, shown: str = ""
-) -> LmtuiError:
-    title = f"{shown or name} is not {_KINDS[kind]}"
-    return LmtuiError(title, f"{written} in {place}", meaning(name))
 
 
 def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:

@@ -1,7 +1,6 @@
-"""`config.toml` as a file: reading it, and changing one value of it.
+"""`config.toml` as a file: reading and replacing it.
 
-Owns what can be wrong with the file itself, and that a change leaves the user's
-comments, order and layout as they are. Knows no setting.
+Owns what can be wrong with the file itself. Knows no setting.
 """
 
 from __future__ import annotations
@@ -10,13 +9,10 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -25,54 +21,18 @@ def read(file: Path) -> dict[str, Any]:
     Raises:
         LmtuiError: it can't be read, or is no TOML.
     """
-    return _parsed(file, _text(file))
+    return parsed(file, text_of(file))
 
 
-def set_value(file: Path, key: str, value: str) -> None:
-    """Give `key`, outside every table, this value; the file is made where missing.
+def write(file: Path, data: bytes) -> None:
+    """Put `data` in place of the file, which is made where missing.
 
-    The file is replaced whole or not at all; its permissions stay, and a link to it
-    is followed.
+    It is replaced whole or not at all; its permissions stay, and a link to it is
+    followed.
 
     Raises:
-        LmtuiError: the file is broken, or can't be written.
+        LmtuiError: it can't be written.
     """
-    import tomlkit  # only who writes needs it, and most runs only read
-
-    text = _text(file)
-    _parsed(file, text)
-    document = tomlkit.parse(text)
-    if key in document or not _put_above_tables(document, key, value):
-        document[key] = value
-    _write(file, tomlkit.dumps(document).encode("utf-8"))
-
-
-def _put_above_tables(document: TOMLDocument, key: str, value: str) -> bool:
-    """Insert a line above the first table and the comment on it; whether there is one.
-
-    tomlkit alone would put it between the two.
-    """
-    import tomlkit
-    from tomlkit.items import AoT, Comment, SingleKey, Table, Whitespace
-
-    body = document.body
-    tables = (n for n, (_, item) in enumerate(body) if isinstance(item, Table | AoT))
-    if (place := next(tables, None)) is None:
-        return False
-    while place and isinstance(body[place - 1][1], Comment):
-        place -= 1
-    line = tomlkit.item(value)
-    line.trivia.trail = "\n"
-    under_values = place > 1 and not isinstance(body[place - 2][1], Comment)
-    if under_values and isinstance(body[place - 1][1], Whitespace):
-        place -= 1
-    else:
-        body.insert(place, (None, tomlkit.ws("\n")))
-    body.insert(place, (SingleKey(key), line))
-    return True
-
-
-def _write(file: Path, data: bytes) -> None:
     try:
         paths.ensure_folder(file.parent)
         target = file.resolve()
@@ -88,7 +48,12 @@ def _write(file: Path, data: bytes) -> None:
         ) from error
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """What stands in the file; nothing where there is none.
+
+    Raises:
+        LmtuiError: it can't be read, or is not UTF-8.
+    """
     try:
         return file.read_bytes().decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -101,7 +66,12 @@ def _text(file: Path) -> str:
         raise _broken("the settings file can't be read", detail) from error
 
 
-def _parsed(file: Path, text: str) -> dict[str, Any]:
+def parsed(file: Path, text: str) -> dict[str, Any]:
+    """The table that a text of the file says.
+
+    Raises:
+        LmtuiError: it is no TOML.
+    """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

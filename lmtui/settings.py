@@ -13,9 +13,11 @@ from typing import Any, Literal, cast, get_args
 
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Quantize, Wanted
-from lmtui.sections import complete, finetune, ranges, sampling
+from lmtui.sections import chat, complete, finetune, ranges, sampling
+from lmtui.sections.chat import ChatSection
 from lmtui.sections.complete import CompleteSection
 from lmtui.sections.finetune import FinetuneSection
+from lmtui.sections.presets import Preset
 from lmtui.sections.sampling import SamplingSection
 from lmtui.sections.setting import flag_of, key_of, setting, variable_of
 
@@ -35,7 +37,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Settings(FinetuneSection, CompleteSection, SamplingSection):
+class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     """Every setting with its value; the sentence beside each is its manual."""
 
     model: str | None = setting(
@@ -63,6 +65,7 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
         "The number format of the weights: auto, float32, bfloat16 or float16; auto "
         "is float32 on a CPU and the model's own on a GPU.",
         kind=str,
+        choices=("auto", "float32", "bfloat16", "float16"),
     )
     quantize: str = setting(
         "auto",
@@ -70,6 +73,7 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
         "file as they are; int8 and int4 round those of any model; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
         kind=str,
+        choices=get_args(Quantize),
     )
     threads: int | None = setting(
         None,
@@ -90,6 +94,8 @@ class Settings(FinetuneSection, CompleteSection, SamplingSection):
     keys: Mapping[str, str] = field(default_factory=dict)
     """The table `[keys]` of the file: keys in place of the built-in ones, by what
     they do; which of them can be used is for the screens to say."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """The tables `[presets.NAME]` of the file, in its order."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Where each value that is not a default came from."""
 
@@ -129,6 +135,12 @@ def meaning(name: str) -> str:
 def key(name: str) -> str:
     """The setting as `config.toml` calls it: `model`, `sampling.top_k`."""
     return key_of(item(name))
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """All values of a setting, where they can be told beforehand."""
+    found: tuple[str, ...] = item(name).metadata["choices"]
+    return found
 
 
 def flag(name: str) -> str | None:
@@ -177,6 +189,7 @@ def _check_own(name: str, value: Value) -> None:
 _CHECKS: Mapping[str, Callable[[str, Value], None]] = {
     "": _check_own,
     sampling.SAMPLING: sampling.check,
+    chat.CHAT: chat.check,
     complete.COMPLETE: complete.check,
     finetune.FINETUNE: finetune.check,
 }

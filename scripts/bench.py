@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from bench_chats import print_chats
 from bench_fast import print_fast
 from bench_inspect import print_inspect
 from bench_inspector import print_inspector
@@ -39,6 +40,7 @@ PARTS = (
     "speculation",
     "inspector",
     "chat",
+    "history",
     "training",
 )
 """What is measured, in this order: threads slow what runs after them."""
@@ -79,7 +81,7 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
 def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
     """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
     streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
-    inputs = torch.tensor([prompt.ids])
+    inputs = torch.tensor([prompt.ids], device=loaded.device)
     options = {
         "input_ids": inputs,
         "attention_mask": torch.ones_like(inputs),
@@ -357,8 +359,11 @@ def main() -> None:
         print_inspector(options.model)
     if "chat" in parts:
         print_screen(options.model, options.rounds, options.tokens)
+    if "history" in parts:
+        print_chats()
     if "training" in parts:
         print_training(options.model, rounds=min(options.rounds, 3))
 
 
-main()
+if __name__ == "__main__":
+    main()

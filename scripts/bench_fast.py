@@ -7,6 +7,7 @@ many threads; of its two kinds of attention the better one counts, context by co
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -101,7 +102,7 @@ def analysis(engine: LocalEngine) -> float:
         kept = position.kept(SamplingSettings())
         token, _ = sampling.draw(kept, random)
         float(position.logprobs[token])
-        position.rank_of(token)
+        position.rank_of(token, kept)
         distribution(position, kept, engine._vocabulary)
         times.append(time.perf_counter() - start)
     return median(times)
@@ -124,6 +125,20 @@ def first_start(model: str | None) -> float:
             taken = time.perf_counter() - start
             process.stdout.read()
     return taken
+
+
+def peak_memory(model: str | None) -> int:
+    """Bytes that a process needs at most to answer, mapped files included."""
+    source = fetch.default_file() if model is None else Path(model)
+    command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
+    process = subprocess.Popen(
+        [*command, "--model", str(source), "--max-tokens", "32"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:
@@ -168,6 +183,8 @@ def print_fast(
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
     start = first_start(options.model)  # type: ignore[attr-defined]
     print(f"Process start → first token, with nothing kept: {start:.1f} s.")
+    most = peak_memory(options.model) / 2**20  # type: ignore[attr-defined]
+    print(f"Peak memory of a process that answers: {most:,.0f} MiB, mapped files too.")
     print_fidelity(fast, exact)
 
 

@@ -181,7 +181,7 @@ class Bench:
         chat._reply = conversation.regenerate(
             conversation.leaf.id, model="m", settings=self.settings
         )
-        await chat._redraw()
+        await chat.show_branch()
         chat._job = chat.runner.number()
         for i in range(0, len(steps) - 200, 100):
             await self.batch(tuple(steps[i : i + 100]))
@@ -228,7 +228,8 @@ def main() -> None:
         pilot.app.exit()
 
     pilot: Callable[[Pilot[None]], Awaitable[None]] = drive
-    app = LmtuiApp(open_model, sampling=settings, first="chat")
+    chats = Path(out).with_suffix(".db")
+    app = LmtuiApp(open_model, sampling=settings, first="chat", chats_file=chats)
     app.run(auto_pilot=pilot)  # type: ignore[arg-type]
 
 

@@ -24,6 +24,9 @@ from textual.pilot import Pilot
 from textual.widgets import TextArea
 
 from lmtui import paths
+from lmtui.chat.listed import Facts
+from lmtui.chat.markdown import from_markdown
+from lmtui.chat.store import Store
 from lmtui.edit.text_file import TextFile
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import SamplingSettings
@@ -37,7 +40,7 @@ from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
@@ -102,6 +105,11 @@ class Drawing:
     async def ended(self) -> None:
         """Wait for the end of an answer."""
         await self.until(lambda: self._answer and " ready " in self.seen)
+
+    @property
+    def field(self) -> TextArea:
+        """Where the user writes."""
+        return self._app.screen.query_one(TextArea)
 
     @property
     def _answer(self) -> str:
@@ -178,6 +186,44 @@ async def tokens(drawing: Drawing) -> None:
     await drawing.until(lambda: "Token 1 " not in drawing.seen)
 
 
+TALKS = (
+    ("Names for a boat", "Give me names for a small boat.", "Petrel, Halcyon, Drift."),
+    ("Sorting in Python", "How do I sort by two keys?", "Use a tuple as the key."),
+    ("Tides", "Why are there two tides a day?",
+     "The Earth turns under two bulges of water, one towards the Moon and one away"
+     " from it. A lighthouse keeper sees both of them every day."),
+    ("A story about a lighthouse", "Tell me of a lighthouse keeper.",
+     "She climbed the stairs of the lighthouse every evening, and counted them."),
+)  # fmt: skip
+
+
+async def history(drawing: Drawing) -> None:
+    """Words found in the conversations that were had."""
+    await drawing.shows("kept ")
+    await drawing.press("ctrl+o")
+    await drawing.shows("4 conversations")
+    await drawing.press("f", *"lighth")
+    await drawing.shows("hits")
+
+
+async def branches(drawing: Drawing) -> None:
+    """An answer amended and gone on with, and every branch of it."""
+    await answered(drawing)
+    await drawing.press("ctrl+r")
+    await drawing.until(lambda: "2/2" in drawing.seen)
+    await drawing.ended()
+    await drawing.press("alt+up", "e")
+    await drawing.shows("Editing the answer")
+    field = drawing.field
+    field.text = field.text.partition(".")[0] + ", and by the sea it"
+    field.move_cursor(field.document.end)
+    await drawing.press("enter")
+    await drawing.until(lambda: "3/3" in drawing.seen)
+    await drawing.ended()
+    await drawing.press("ctrl+t")
+    await drawing.shows("Every branch")
+
+
 async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("ghost: ")
@@ -238,6 +284,8 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
     "chat": (streaming, "dark", WIDE),
     "draft": (draft, "dark", WIDE),
     "tokens": (tokens, "dark", WIDE),
+    "history": (history, "dark", WIDE),
+    "tree": (branches, "dark", WIDE),
     "ghost": (ghost, "dark", WIDE),
     "heat": (heat, "dark", WIDE),
     "replace": (replace, "dark", WIDE),
@@ -299,16 +347,30 @@ async def draw(name: str) -> str:
     first: Literal["start", "chat", "complete", "inspect"]
     first = "start" if show is start else "complete" if editing else "chat"
     first = "inspect" if looking else first
-    app = LmtuiApp(
-        load_exact if looking else load_default,
-        sampling=SamplingSettings(seed=7, max_tokens=120),
-        list_models=inventory.rows,
-        first=first,
-        subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
-        writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
-        preferences=Preferences(theme=theme),
-    )
-    return await pictured(app, show, size)
+    with tempfile.TemporaryDirectory() as folder:
+        app = LmtuiApp(
+            load_exact if looking else load_default,
+            sampling=SamplingSettings(seed=7, max_tokens=120),
+            list_models=inventory.rows,
+            chats_file=talks(Path(folder) / "chats.db", full=show is history),
+            first=first,
+            subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
+            writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
+            preferences=Preferences(theme=theme),
+        )
+        return await pictured(app, show, size)
+
+
+def talks(file: Path, *, full: bool) -> Path:
+    """Where conversations are kept; with some that were had."""
+    if full:
+        store = Store(file)
+        for title, asked, said in TALKS:
+            text = f"## You\n\n{asked}\n\n## Assistant · smollm2-135m\n\n{said}\n"
+            _, conversation = from_markdown(text)
+            store.add(title, conversation, Facts(title, named=True))
+        store.close()
+    return file
 
 
 def load_default(_: Wanted) -> OpenEngine:

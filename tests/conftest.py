@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how many random examples the property tests try."""
+    """Choose how many random examples the property tests try, and where they run."""
     settings.load_profile("full" if config.getoption("--full") else "quick")
+    _keep_to_one_core()
+
+
+def _keep_to_one_core() -> None:
+    """Where several processes share the tests, give each a core of its own: two that
+    compute with both wait for each other most of the time."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +60,23 @@ def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lmtui import paths
     from lmtui.models import fetch
 
-    given = os.environ.get("LMTUI_TEST_HOME")
-    folder = Path(given) if given else tmp_path_factory.mktemp("default-home")
-    with pytest.MonkeyPatch.context() as patch:
+    if given := os.environ.get("LMTUI_TEST_HOME"):
+        folder = Path(given)
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.getbasetemp().parent / "default-home"  # of them all
+        folder.mkdir(exist_ok=True)
+    else:
+        folder = tmp_path_factory.mktemp("default-home")
+    with pytest.MonkeyPatch.context() as patch, _alone_in(folder):
         patch.setenv("LMTUI_HOME", str(folder))
         fetch.default_model()
         assert paths.home() == folder
     return folder
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time use a folder."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -37,7 +37,7 @@ def test_every_verb_of_the_table_exists() -> None:
     there = {c.name for c in app.registered_commands}
     there |= {g.name for g in app.registered_groups}
     assert told <= there
-    assert len(told) == 9
+    assert len(told) == 10
 
 
 def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
@@ -45,10 +45,12 @@ def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
     from lmtui.tui.keys import user_keys
     from lmtui.tui.themes import load_themes
 
-    (text,) = re.findall(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    told = re.findall(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    presets, keys = told
     file = tmp_path / "config.toml"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(f"{keys}{presets}", encoding="utf-8")
     settings = load(environment={}, file=file)
+    assert list(settings.presets) == ["pirate"]
     assert load_themes().get(settings.theme)
     assert len(settings.keys) == 2
     assert user_keys(settings.keys).notices == ()

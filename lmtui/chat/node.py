@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lmtui.chat.packing import Packed, unpack, unpack_prompt
 from lmtui.engine.types import (
+    Candidate,
     Finish,
     FinishReason,
     Message,
@@ -50,6 +52,18 @@ class Node:
     """How the last of its tokens were drawn."""
     model: str | None = None
     """What wrote it."""
+    scored_by: str | None = None
+    """The model whose numbers `scored` are."""
+    given: int = 0
+    """How many ids at the end of `prompt` are the beginning of its own text, written by
+    hand; 0 also where that is not known."""
+    rest: str = ""
+    """The end of its text that was written by hand after `prompt` and that no ids stand
+    for yet."""
+    gone: bool = False
+    """Whether the user deleted it; it can be had back as long as it is there."""
+    packed: Packed | None = None
+    """Its tokens and its prompt as a store keeps them, until `opened`."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -58,8 +72,24 @@ class Node:
 
     @property
     def tokens(self) -> tuple[Step, ...] | tuple[ScoredToken, ...]:
-        """Its tokens with their numbers, generated or scored; empty if unknown."""
-        return self.steps or self.scored
+        """Its tokens with their numbers, generated or scored; empty if unknown. Where
+        its beginning was written by hand, only the scored ones are all of them."""
+        return self.scored if self.given and self.scored else self.steps or self.scored
+
+    @property
+    def own_ids(self) -> tuple[int, ...]:
+        """All ids of its text and of what ends it, those given by hand included; none
+        where they are not known."""
+        if self.prompt is None or self.rest:
+            return ()
+        return (*self.prompt.ids[len(self.prompt.ids) - self.given :], *self.ids)
+
+    @property
+    def ids_before(self) -> tuple[int, ...]:
+        """All ids before its own."""
+        if self.prompt is None:
+            return ()
+        return self.prompt.ids[: len(self.prompt.ids) - self.given]
 
     @property
     def logprob(self) -> float | None:
@@ -84,13 +114,73 @@ class Node:
         None where its ids are not known.
 
         Tokens at the end that are no part of the text (the end token, the first
-        bytes of a character that never got whole) are not in it.
+        bytes of a character that never got whole) are not in it, nor is `rest`.
         """
         if self.prompt is None:
             return None
         ids = (*self.prompt.ids, *(step.id for step in self._spoken()))
         text = self.prompt.text + "".join(step.piece for step in self.steps)
         return Prompt(ids, text, self.prompt.stop_texts)
+
+    def opened(self) -> Node:
+        """With its tokens at hand; without them where what was kept is damaged."""
+        if self.packed is None:
+            return self
+        packed, bare = self.packed, replace(self, packed=None)
+        try:
+            return replace(
+                bare,
+                steps=unpack(packed.steps).steps(self.content) if packed.steps else (),
+                scored=unpack(packed.scored).scored() if packed.scored else (),
+                prompt=unpack_prompt(packed.prompt) if packed.prompt else None,
+            )
+        except ValueError:
+            return replace(bare, scored_by=None, given=0)
+
+    def amended(self, text: str) -> Node:
+        """With other words. Of its tokens those stay, as ids, that say what the new
+        words begin with; the other words are its `rest`."""
+        spoken = "".join(step.piece for step in self.steps)
+        head = self.content.removesuffix(self.rest).removesuffix(spoken)
+        bare = replace(self, content=text, state="whole", steps=(), scored=(),
+                       finish=None, prompt=None, given=0, rest="")  # fmt: skip
+        if self.prompt is None or (head and not self.given):
+            return bare
+        if not text.startswith(head):
+            return replace(bare, prompt=_without(self.prompt, self.given, head),
+                           rest=text)  # fmt: skip
+        kept = self.steps[: _kept(self.steps, text[len(head) :])]
+        said = "".join(step.piece for step in kept)
+        prompt = Prompt(
+            (*self.prompt.ids, *(step.id for step in kept)),
+            self.prompt.text + said,
+            self.prompt.stop_texts,
+        )
+        given, rest = self.given + len(kept), text[len(head) + len(said) :]
+        return replace(bare, prompt=prompt, given=given, rest=rest)
+
+    def branched(self, index: int, candidate: Candidate) -> Node:
+        """Up to one of its tokens, with another one in that token's place, to go on
+        from there.
+
+        Raises:
+            ValueError: its ids are not known, or it would end within a character.
+        """
+        own, tokens = self.own_ids, self.tokens
+        if self.prompt is None or len(tokens) != len(own) or index >= len(own):
+            raise ValueError("not all of its ids are known")
+        said = b"".join(token.bytes for token in tokens[:index]) + candidate.bytes
+        text = said.decode("utf-8")  # a ValueError too
+        head = self.content.removesuffix(self.rest)
+        before = self.prompt.text
+        if self.given:
+            spoken = "".join(step.piece for step in self.steps)
+            before = before.removesuffix(head.removesuffix(spoken))
+        ids = (*self.ids_before, *own[:index], candidate.id)
+        prompt = Prompt(ids, before + text, self.prompt.stop_texts)
+        bare = replace(self, steps=(), scored=(), finish=None, rest="")
+        given = index + 1
+        return replace(bare, content=text, state="whole", prompt=prompt, given=given)
 
     def grown(self, steps: Iterable[Step]) -> Node:
         """With more tokens."""
@@ -99,6 +189,7 @@ class Node:
         return replace(
             self,
             steps=(*self.steps, *numbered),
+            scored=(),
             content=self.content + "".join(step.piece for step in numbered),
         )
 
@@ -127,3 +218,20 @@ class Node:
         while end and not self.steps[end - 1].piece:
             end -= 1
         return self.steps[:end]
+
+
+def _kept(steps: tuple[Step, ...], text: str) -> int:
+    """How many of the steps say the beginning of a text, in whole characters."""
+    kept = at = 0
+    for count, step in enumerate(steps, 1):
+        if not text.startswith(step.piece, at):
+            break
+        at += len(step.piece)
+        kept = count if step.piece else kept
+    return kept
+
+
+def _without(prompt: Prompt, given: int, head: str) -> Prompt:
+    """A prompt up to where the answer begins."""
+    ids = prompt.ids[: len(prompt.ids) - given]
+    return Prompt(ids, prompt.text.removesuffix(head), prompt.stop_texts)

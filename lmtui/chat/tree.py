@@ -1,18 +1,21 @@
 """A conversation: a tree of messages, and the branch that is being read.
 
 Owns what follows what, and which of several versions is the active one. Nothing is
-ever taken out: another reply or another wording is a sibling. Messages are values
-(`Node`); the tree is where new ones take the place of old ones. Knows no engine, no
-store and no screen.
+ever taken out: another reply or another wording is a sibling, and what the user deletes
+is only passed over. Messages are values (`Node`); the tree is where new ones take the
+place of old ones, and it notes which did. Knows no engine, no store and no screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
+from lmtui.chat.changes import Changes
 from lmtui.chat.node import Node
 from lmtui.engine.types import (
+    Candidate,
     Finish,
     Message,
     Prompt,
@@ -27,9 +30,59 @@ class Conversation:
 
     def __init__(self, system: str = "") -> None:
         root = Node(id=0, parent=None, role="system", content=system)
-        self._nodes: dict[int, Node] = {0: root}
-        self._children: dict[int, list[int]] = {0: []}
+        self._nodes: dict[int, Node] = {}
+        self._children: dict[int, list[int]] = {}
         self._chosen: dict[int, int] = {}  # of each parent, the child on its branch
+        self._undone: list[int] = []  # the turns that can be had back
+        self._changed: set[int] = set()
+        self._rechosen: set[int] = set()
+        self._lay(root)
+        self._changed.add(0)
+
+    @classmethod
+    def restored(cls, nodes: Iterable[Node], chosen: Mapping[int, int]) -> Conversation:
+        """A conversation as it was kept.
+
+        Raises:
+            ValueError: these messages are no tree.
+        """
+        conversation, ordered = cls(), sorted(nodes, key=lambda node: node.id)
+        if not ordered or ordered[0].id != 0:
+            raise ValueError("no root")
+        for node in ordered:
+            root = node.id == 0
+            if root != (node.parent is None) or root != (node.role == "system"):
+                raise ValueError("no root, or more than one")
+            if not root and (node.parent not in conversation._nodes
+                             or node.id in conversation._nodes):  # fmt: skip
+                raise ValueError("a message that follows none")
+            conversation._lay(node)
+        for parent, child in chosen.items():
+            if child not in conversation._children.get(parent, ()):
+                raise ValueError("a branch that leads nowhere")
+            if not conversation._nodes[child].gone:
+                conversation._chosen[parent] = child
+        conversation._changed.clear()
+        return conversation
+
+    def _lay(self, node: Node) -> None:
+        self._nodes[node.id] = node
+        self._children.setdefault(node.id, [])
+        if node.parent is not None:
+            self._children[node.parent].append(node.id)
+
+    def take_changes(self) -> Changes:
+        """What is other than when this was last called."""
+        nodes = tuple(self._nodes[id_] for id_ in sorted(self._changed))
+        chosen = {id_: self._chosen.get(id_) for id_ in sorted(self._rechosen)}
+        self._changed.clear()
+        self._rechosen.clear()
+        return Changes(nodes, chosen)
+
+    def whole(self) -> Changes:
+        """Everything, for a store that has nothing of it."""
+        self.take_changes()
+        return Changes(self.nodes, dict(self._chosen))
 
     @property
     def root(self) -> Node:
@@ -50,21 +103,28 @@ class Conversation:
         return tuple(self._nodes[id_] for id_ in ids)
 
     @property
+    def chosen(self) -> Mapping[int, int]:
+        """Of each message with a branch after it, what follows it there."""
+        return dict(self._chosen)
+
+    @property
     def leaf(self) -> Node:
-        """The last message of the active branch."""
-        return self.path[-1]
+        """The last message of the active branch, its tokens at hand."""
+        return self.node(self.path[-1].id)
 
     def node(self, id_: int) -> Node:
-        """The message with this id, as it is now.
+        """The message with this id, as it is now, its tokens at hand.
 
         Raises:
             KeyError: there is none.
         """
-        return self._nodes[id_]
+        node = self._nodes[id_] = self._nodes[id_].opened()
+        return node
 
     def children(self, id_: int) -> tuple[Node, ...]:
-        """What follows a message, in order of creation."""
-        return tuple(self._nodes[child] for child in self._children[id_])
+        """What follows a message, in order of creation, but for what was deleted."""
+        nodes = (self._nodes[child] for child in self._children[id_])
+        return tuple(node for node in nodes if not node.gone)
 
     def siblings(self, id_: int) -> tuple[Node, ...]:
         """The versions of a message, itself among them, in order of creation."""
@@ -89,8 +149,24 @@ class Conversation:
         last did; returns the leaf."""
         for node in self.trail(id_)[1:]:
             assert node.parent is not None
-            self._chosen[node.parent] = node.id
+            self._choose(node.parent, node.id)
         return self.leaf
+
+    def end_at(self, id_: int) -> Node:
+        """Make a message the last one of the active branch; what followed it stays
+        beside what will be said next."""
+        self.choose(id_)
+        self._choose(id_, None)
+        return self.leaf
+
+    def _choose(self, parent: int, child: int | None) -> None:
+        if self._chosen.get(parent) == child:
+            return
+        self._rechosen.add(parent)
+        if child is None:
+            del self._chosen[parent]
+        else:
+            self._chosen[parent] = child
 
     def move(self, id_: int, by: int) -> Node:
         """Choose the sibling `by` places further on, at most the first or last one;
@@ -119,6 +195,68 @@ class Conversation:
         if self._nodes[id_].role != "user" or parent is None:
             raise ValueError("only what the user said can be said in other words")
         return self._adopt(Node(self._new_id, parent, "user", text))
+
+    def reword(self, id_: int, text: str) -> Node:
+        """Say a message of the user, or the system message, in other words in its own
+        place; what follows it stays."""
+        if self._nodes[id_].role == "assistant":
+            raise ValueError("a reply is amended")
+        node = replace(self.node(id_), content=text, scored=(), scored_by=None)
+        return self._put(node)
+
+    def amend(self, id_: int, text: str) -> Node:
+        """A reply with other words, as a sibling; see `Node.amended`."""
+        node = self._require_reply(id_).amended(text)
+        return self._adopt(replace(node, id=self._new_id))
+
+    def branch(self, id_: int, index: int, candidate: Candidate) -> Node:
+        """A reply up to a token with another one in its place, as a sibling; see
+        `Node.branched`."""
+        node = self._require_reply(id_).branched(index, candidate)
+        return self._adopt(replace(node, id=self._new_id))
+
+    def undo(self) -> Node | None:
+        """End the branch before the last message of the user, which is returned."""
+        turns = [node for node in self.path if node.role == "user"]
+        if not turns:
+            return None
+        assert turns[-1].parent is not None
+        self._choose(turns[-1].parent, None)
+        self._undone.append(turns[-1].id)
+        return turns[-1]
+
+    def redo(self) -> Node | None:
+        """Have the turn back that was undone last, if nothing was said since."""
+        turn = self._nodes[self._undone.pop()] if self._undone else None
+        if turn is not None:
+            self.choose(turn.id)
+        return turn
+
+    def delete(self, id_: int) -> Node:
+        """Pass over a message and what follows it; the branch goes on beside it, or
+        ends before it."""
+        node = self._nodes[id_]
+        if node.parent is None:
+            raise ValueError("the system message stays")
+        beside = [other.id for other in self.siblings(id_) if other.id != id_]
+        if self._chosen.get(node.parent) == id_:
+            self._choose(node.parent, beside[-1] if beside else None)
+        return self._put(replace(node, gone=True))
+
+    def restore(self, id_: int) -> Node:
+        """Have a deleted message back, with what follows it."""
+        node = self._put(replace(self._nodes[id_], gone=False))
+        self.choose(id_)
+        return node
+
+    def fork(self, upto: int) -> Conversation:
+        """Another conversation that begins as this one does, up to a message."""
+        trail = self.trail(upto)
+        links = ((a.id, b.id) for a, b in pairwise(trail))
+        fork = Conversation.restored(trail, dict(links))
+        fork._changed = {node.id for node in trail}
+        fork._rechosen = set(fork._chosen)
+        return fork
 
     def reply(
         self, to: int, *, model: str, settings: SamplingSettings, prefill: str = ""
@@ -157,10 +295,15 @@ class Conversation:
         return self._adopt(replace(grows, id=self._new_id))
 
     def lay_out(self, id_: int, prompt: Prompt) -> Node:
-        """Keep the prompt a reply is generated after; a continuation's changes
-        nothing."""
+        """Keep the prompt a reply is generated after. A continuation's changes nothing,
+        but where it has ids for what was written by hand."""
         node = self._require_reply(id_)
-        return self._put(node if node.prompt else replace(node, prompt=prompt))
+        if node.prompt is None:
+            return self._put(replace(node, prompt=prompt))
+        if not node.rest:
+            return node
+        more = len(prompt.ids) - len(node.prompt.ids)
+        return self._put(replace(node, prompt=prompt, given=node.given + more, rest=""))
 
     def grow(self, id_: int, steps: Iterable[Step]) -> Node:
         """Add generated tokens to a reply."""
@@ -178,28 +321,30 @@ class Conversation:
         """Mark a reply as broken off by an error; what came before it stays."""
         return self._put(replace(self._require_reply(id_), state="failed"))
 
-    def score(self, id_: int, tokens: Iterable[ScoredToken]) -> Node:
-        """Keep what the model thought of a message that it did not generate."""
-        return self._put(replace(self._nodes[id_], scored=tuple(tokens)))
+    def score(
+        self, id_: int, tokens: Iterable[ScoredToken], *, by: str | None = None
+    ) -> Node:
+        """Keep what a model thought of a message that it did not generate."""
+        return self._put(replace(self.node(id_), scored=tuple(tokens), scored_by=by))
 
     def _require_reply(self, id_: int) -> Node:
-        node = self._nodes[id_]
+        node = self.node(id_)
         if node.role != "assistant":
             raise ValueError("only a reply is generated")
         return node
 
     @property
     def _new_id(self) -> int:
-        return len(self._nodes)  # nothing is ever taken out
+        return max(self._nodes) + 1
 
     def _adopt(self, node: Node) -> Node:
-        assert node.parent is not None
-        self._children[node.parent].append(node.id)
-        self._children[node.id] = []
-        self._put(node)
+        self._lay(node)
+        self._changed.add(node.id)
+        self._undone.clear()
         self.choose(node.id)
         return node
 
     def _put(self, node: Node) -> Node:
         self._nodes[node.id] = node
+        self._changed.add(node.id)
         return node

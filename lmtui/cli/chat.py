@@ -7,8 +7,9 @@ port; how an answer is written is its view's affair.
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +22,15 @@ from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
 from lmtui.cli.screen import is_interactive, open_screen
+from lmtui.cli.stored import load
+from lmtui.cli.talking import Talk
 from lmtui.engine.port import Engine
-from lmtui.engine.types import Message, SamplingSettings
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.settings import Settings
+
+if TYPE_CHECKING:
+    from lmtui.chat.listed import Loaded
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
 
@@ -35,12 +42,6 @@ class Request:
     text: str
     system: str = ""
     prefill: str = ""
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """The conversation that the model answers."""
-        asked = Message("user", self.text)
-        return (Message("system", self.system), asked) if self.system else (asked,)
 
 
 Once = Annotated[
@@ -61,17 +62,27 @@ Prefill = Annotated[
         "the JSON tokens follow it.",
     ),
 ]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|last",
+        help="Go on with a conversation that was kept: a number from "
+        "`lmtui history list`, or the one used last.",
+        show_default=False,
+    ),
+]
 Top = Annotated[
     int,
     typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
 ]
 
 
-def chat(
+def chat(  # size: a line for each of its flags
     ctx: typer.Context,
     *,
     once: Once = None,
     system: System = "",
+    resume: Resume = None,
     prefill: Prefill = "",
     json: options.Json = False,
     top: Top = 10,
@@ -100,33 +111,67 @@ def chat(
     instead of obeyed; a pipe gets them as they are. Ctrl-C stops the answer; a second
     one does not wait.
 
+    What is said is kept, here and on the screen, and listed by `lmtui history`; the
+    setting chat.keep = false, or LMTUI_CHAT_KEEP=false, keeps nothing.
+
     \b
     Examples:
       lmtui chat
       lmtui chat --once "What is the capital of France?"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
+      lmtui chat --resume last
+      lmtui chat --resume last --once "And of Spain?"
       lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
     """
     settings = options.settings(ctx)
-    if once is None and not json and not prefill and is_interactive():
+    on_screen = once is None and not json and not prefill and is_interactive()
+    request = None if on_screen else read_request(once, system=system, prefill=prefill)
+    before = load(resume) if resume else None
+    settings = resumed(settings, before)
+    if request is None:
         system = read_system(system)
+        if before is not None and system:
+            before.conversation.reword(0, system)
         open_screen(
             settings,
             first="chat",
             system=system,
+            opened=before,
             no_color=no_color,
             open_engine=ctx.obj,
         )
         return
-    request = read_request(once, system=system, prefill=prefill)
-    engine = engine_for(ctx, settings)
-    output = Output()
+    engine, output = engine_for(ctx, settings), Output()
     view = JsonView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)
-    raise typer.Exit(answer(engine, request, seeded(settings.sampling), view=view))
+    talk = Talk(
+        request.text,
+        system=request.system,
+        prefill=request.prefill,
+        before=before,
+        keep=settings.chat_keep,
+    )
+    try:
+        raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
+    finally:
+        talk.close()
+
+
+def resumed(settings: Settings, before: Loaded | None) -> Settings:
+    """The settings with the sampling of a conversation's last answer, but for what a
+    flag says."""
+    drawn = before.conversation.path[-1].settings if before else None
+    if drawn is None:
+        return settings
+    values = {
+        name: getattr(drawn, name)
+        for name in drawn.__slots__
+        if settings.origin(name).source != "flag" and name != "seed"
+    }
+    return replace(settings, **values)
 
 
 def read_request(once: str | None, *, system: str, prefill: str) -> Request:
@@ -169,19 +214,23 @@ def seeded(sampling: SamplingSettings) -> SamplingSettings:
 
 
 def answer(
-    engine: Engine, request: Request, sampling: SamplingSettings, *, view: View
+    engine: Engine, talk: Talk, sampling: SamplingSettings, *, view: View
 ) -> int:
     """Let the engine answer into `view`; the exit code.
 
     The first item is waited for before anything is written: a prompt that does not
     fit leaves stdout empty.
     """
-    prompt = engine.prompt(request.messages, prefill=request.prefill)
+    prompt = engine.prompt(talk.messages, prefill=talk.prefill)
     with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
-        items = engine.generate(
-            prompt, sampling, top=max(1, view.top), stop=stop, progress=progress
+        talk.begin(prompt, engine.info.label, sampling)
+        items = talk.kept(
+            engine.generate(
+                prompt, sampling, top=max(1, view.top), stop=stop, progress=progress
+            )
         )
-        first = next(items)
-        progress.clear()
-        view.start(engine.info, prompt, request.prefill, sampling)
-        return write(first, items, view)
+        with closing(items):
+            first = next(items)
+            progress.clear()
+            view.start(engine.info, prompt, talk.prefill, sampling)
+            return write(first, items, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from lmtui.cli.edge import note
 from lmtui.cli.output import Output
 from lmtui.cli.table import table
 from lmtui.config import load
+from lmtui.sections.presets import PRESETS, SYSTEM, Preset
 from lmtui.settings import Settings
 from lmtui.text import visible_line
 
@@ -33,6 +35,8 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
 
     Keys are set in the file alone, by the names that --keys shows: under [keys],
     "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two in place of its own.
+    A preset is a table too: under [presets.pirate], system = "You are a pirate." and
+    temperature = 1.2. F10 on any screen shows all this, and changes it.
 
     \b
     Examples:
@@ -65,6 +69,15 @@ def _write_json(settings: Settings, output: Output) -> None:
                 "flag": fields.flag(name),
                 "variable": fields.variable(name),
                 "meaning": fields.meaning(name),
+            }
+        )
+    for preset in settings.presets.values():
+        output.event(
+            {
+                "event": "preset",
+                "name": preset.name,
+                "system": preset.system,
+                "sampling": dict(preset.sampling),
             }
         )
     for name, keys in settings.keys.items():
@@ -112,8 +125,20 @@ def _write_manual(settings: Settings, output: Output) -> None:
         output.text(f"\n{_headline(settings, name)}\n")
         meaning = textwrap.fill(fields.meaning(name), 76)
         output.text(textwrap.indent(meaning, "    ") + "\n")
+    for preset in settings.presets.values():
+        output.text("\n" + "".join(f"{line}\n" for line in _preset(preset)))
     for name, keys in settings.keys.items():
         output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({place})\n")
+
+
+def _preset(preset: Preset) -> Iterator[str]:
+    name = visible_line(preset.name)
+    yield f"[{PRESETS}.{name}]"
+    if preset.system is not None:
+        text = visible_line(preset.system)
+        yield textwrap.indent(textwrap.fill(f"{SYSTEM} = {text}", 76), "    ")
+    for key, value in preset.sampling.items():
+        yield f"    {key} = {value}"
 
 
 def _headline(settings: Settings, name: str) -> str:

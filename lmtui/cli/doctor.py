@@ -109,6 +109,27 @@ def _machine(settings: Settings) -> Iterator[Line]:
     crowded = "; more threads than cores wait for each other" if count > cores else ""
     yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
+    yield "compiled", _compiled()
+
+
+def _compiled() -> str:
+    """What makes the fast path faster, or why there is nothing."""
+    from lmtui.engine.fast import compiled
+    from lmtui.models import compilers
+
+    compiler = compilers.found()
+    if compiler is None:
+        name = compilers.name()
+        return f"nothing: there is no C++ compiler {name} (CXX names another)"
+    if failed := compiled.failures(compiler):
+        file, why = next(iter(failed.items()))
+        return f"not everything: {why} (tried again once {file} is gone)"
+    count = compiled.count()
+    layers = "nothing" if not count else f"layers of {count} shapes"
+    return (
+        f"{layers} so far, in {compiled.root()}; on a screen, after the first answer "
+        f"of a model on the fast path, by {compilers.name()}"
+    )
 
 
 def _path(computed: str, device: str, settings: Settings) -> str:

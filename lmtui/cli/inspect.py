@@ -13,14 +13,17 @@ import typer
 
 from lmtui import recent
 from lmtui.cli import edge, options
+from lmtui.cli.inspect_chat import kept_message
 from lmtui.cli.inspect_json import JsonRows, JsonView
 from lmtui.cli.inspect_options import (
     PAGE_TOP,
     Against,
     AgainstAdapter,
     Bos,
+    Chat,
     Files,
     Html,
+    Number,
     Plain,
     Rows,
     Sort,
@@ -45,7 +48,9 @@ from lmtui.text import visible_line
 def inspect(  # size: a line for each of its flags
     ctx: typer.Context,
     *,
-    files: Files,
+    files: Files = None,
+    chat: Chat = None,
+    message: Number = None,
     json: options.Json = False,
     plain: Plain = False,
     summary: Rows = False,
@@ -85,6 +90,7 @@ def inspect(  # size: a line for each of its flags
       lmtui inspect draft.txt --against-adapter notes
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
+      lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect -
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
@@ -96,16 +102,17 @@ def inspect(  # size: a line for each of its flags
     key = _key(sort, form, compares=other is not None)
     settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
-    documents = read_documents(files, skip=summary)
-    if watched:
+    documents = _texts(files or [], chat, message, skip=summary)
+    if watched and chat is None:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
-    if watched and len(files) == 1 and form == Form() and top is None:
+    alone = len(documents) == 1 and form == Form() and top is None
+    if watched and alone:
         open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
     engines = _engines(ctx, settings, other)
     if summary:
-        unread = len(files) - len(documents)
+        unread = len(files or documents) - len(documents)
         writer = _writer(form, compares=other is not None, unread=unread)
         score_rows(engines, documents, rules, view=RowsView(writer, key=key))
         raise typer.Exit(edge.USER if unread else edge.DONE)
@@ -115,7 +122,9 @@ def inspect(  # size: a line for each of its flags
     if json:
         view: View = JsonView(Output(), top=rules.top)
     else:
-        view = _plain_view(no_color, rules, many=len(files) > 1, compares=bool(other))
+        view = _plain_view(
+            no_color, rules, many=len(documents) > 1, compares=bool(other)
+        )
     score_all(engines, documents, rules, view=view)
 
 
@@ -166,6 +175,22 @@ def _key(sort: str | None, form: Form, *, compares: bool) -> Key | None:
     if sort and not form.rows:
         raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
     return sort_key(sort, AGAINST if compares else ALONE)
+
+
+def _texts(
+    files: Sequence[str], chat: str | None, message: int | None, *, skip: bool
+) -> Sequence[Document]:
+    """What to inspect: files, or a message."""
+    if chat is None:
+        if message is not None:
+            raise LmtuiError("--message is one of a conversation", "", "Add --chat ID.")
+        if not files:
+            hint = "See `lmtui inspect --help`."
+            raise LmtuiError("Missing argument 'FILE'", "", hint)
+        return read_documents(files, skip=skip)
+    if files:
+        raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")
+    return [kept_message(chat, message)]
 
 
 def read_documents(names: Sequence[str], *, skip: bool) -> list[Document]:

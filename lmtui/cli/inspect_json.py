@@ -142,7 +142,15 @@ def summary_fields(summary: Summary) -> Event:
         "characters": totals.characters,
         "bytes": totals.bytes,
         **_counts(totals),
+        **_place(summary),
     }
+
+
+def _place(summary: Summary) -> Event:
+    if summary.kept is None:
+        return {}
+    ids = "kept" if summary.kept else "retokenised"
+    return {"before": summary.before, "ids": ids}
 
 
 def _counts(totals: Totals) -> Event:

@@ -12,7 +12,28 @@ PAGE_TOP = 5
 """Alternatives at each token of a page, where nothing else was asked for."""
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE", help="Text files; - is stdin.")
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...", help="Text files; - is stdin.", show_default=False
+    ),
+]
+Chat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|last",
+        help="A message of this conversation, instead of a file.",
+        show_default=False,
+    ),
+]
+Number = Annotated[
+    int | None,
+    typer.Option(
+        "--message",
+        min=1,
+        metavar="N",
+        help="Which one, on the branch that is shown; unset is the last.",
+        show_default=False,
+    ),
 ]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Shaded text and a summary; the default.")

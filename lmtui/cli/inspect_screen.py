@@ -6,14 +6,19 @@ Owns the way from the verb's options to the screen. The screen is imported late.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from lmtui.cli.inspect_chat import KeptMessage
 from lmtui.cli.scoring import Rules
 from lmtui.cli.screen import open_screen
 from lmtui.models.wanted import Wanted
 from lmtui.reading import Document
 from lmtui.settings import Settings
+
+if TYPE_CHECKING:
+    from lmtui.tui.subject import Subject
 
 
 def open_inspector(
@@ -31,20 +36,25 @@ def open_inspector(
     Raises:
         LmtuiError: there is no theme of the name that was asked for.
     """
+    open_screen(
+        settings,
+        first="inspect",
+        subject=_subject(document, rules),
+        against=other,
+        no_color=no_color,
+        open_engine=context.obj,
+    )
+
+
+def _subject(document: Document, rules: Rules) -> Subject:
+    if isinstance(document, KeptMessage):
+        return document.subject(rules)
     from lmtui.tui.subject import Subject
 
-    subject = Subject(
+    return Subject(
         Path(document.name).name,
         read=lambda: document.text,
         bos=rules.bos,
         window=rules.window,
         stride=rules.stride,
-    )
-    open_screen(
-        settings,
-        first="inspect",
-        subject=subject,
-        against=other,
-        no_color=no_color,
-        open_engine=context.obj,
     )

@@ -37,9 +37,14 @@ def open_local(settings: Settings) -> WritingEngine:
 
 
 def open_wanted(
-    settings: Settings, wanted: Wanted, on_progress: OnProgress
+    settings: Settings,
+    wanted: Wanted,
+    on_progress: OnProgress,
+    *,
+    lasting: bool = False,
 ) -> WritingEngine:
-    """Load what is wanted, by all else that `settings` say.
+    """Load what is wanted, by all else that `settings` say; `lasting` for more than
+    one answer.
 
     Raises:
         LmtuiError: it can't be found, fetched or loaded here.
@@ -56,6 +61,7 @@ def open_wanted(
             quantize=bits(settings),
             threads=settings.threads,
             context=settings.context,
+            lasting=lasting,
             on_progress=on_progress,
         )
 

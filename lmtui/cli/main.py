@@ -20,6 +20,7 @@ from lmtui.cli import (
     config,
     doctor,
     finetune,
+    history,
     inspect,
     models,
     themes,
@@ -41,6 +42,7 @@ app.command("chat")(chat.chat)
 app.command("complete")(complete.complete)
 app.command("inspect")(inspect.inspect)
 app.command("finetune")(finetune.finetune)
+app.add_typer(history.app, name="history")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")
 app.command("themes")(themes.themes)

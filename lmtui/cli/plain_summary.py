@@ -92,11 +92,15 @@ def _numbers(summary: Summary) -> Text:
 
 def _windows(summary: Summary) -> str:
     windows = summary.windows
-    return f"{windows.window:,}, stride {windows.stride:,}, {_bos(summary)} BOS"
+    return f"{windows.window:,}, stride {windows.stride:,}, {_before(summary)}"
 
 
-def _bos(summary: Summary) -> str:
-    return "with" if summary.bos else "without"
+def _before(summary: Summary) -> str:
+    """What every window begins with, and where the ids of a message are from."""
+    if summary.kept is None:
+        return "with BOS" if summary.bos else "without BOS"
+    ids = "kept ids" if summary.kept else "re-tokenised"
+    return f"after {summary.before:,} tokens, {ids}"
 
 
 def _rows(rows: dict[str, str]) -> Text:
@@ -206,7 +210,7 @@ def _measures(summary: Summary) -> list[tuple[str, str]]:
         ("precision", f"{summary.info.precision}, {summary.info.dtype}"),
         ("window", f"{summary.windows.window:,}"),
         ("stride", f"{summary.windows.stride:,}"),
-        ("BOS", _bos(summary)),
+        ("begins", _before(summary)),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.meter import Meter, meter
 from lmtui.engine.port import Engine, Stop
-from lmtui.engine.types import BosRule, EngineInfo
+from lmtui.engine.types import BosRule, Encoding, EngineInfo
 from lmtui.engine.windows import Windows
 from lmtui.inspect import calibration
 from lmtui.inspect.difference import Comparison, Piece, Placed, alone, pieces, unit_of
@@ -49,6 +49,16 @@ class Engines:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage(Document):
+    """A text that comes after something else."""
+
+    def read(self, engine: Engine) -> tuple[Encoding, bool]:
+        """It and what is before it as ids, and whether its own are those that it was
+        written with."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a model makes of a whole text."""
 
@@ -56,6 +66,10 @@ class Summary:
     totals: Totals
     windows: Windows
     bos: bool
+    before: int = 0
+    """Tokens before it that are no part of it, but for BOS."""
+    kept: bool | None = None
+    """Whether its ids are those that it was written with; None for a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +197,11 @@ class _Half:
 
     def __init__(self, engine: Engine, document: Document, rules: Rules) -> None:
         self._engine, self._document, self._rules = engine, document, rules
-        self.encoding = engine.encode(document.text, bos=rules.bos)
+        self._kept: bool | None = None
+        if isinstance(document, Passage):
+            self.encoding, self._kept = document.read(engine)
+        else:
+            self.encoding = engine.encode(document.text, bos=rules.bos)
         self._windows = engine.windows(
             len(self.encoding.prefix), rules.window, rules.stride
         )
@@ -206,9 +224,13 @@ class _Half:
     def summary(self) -> Summary:
         """What they add up to, once all were taken."""
         self.totals.measure(self._document.text, self.encoding.spans)
+        before = len(self.encoding.prefix)
+        alone = self._kept is None
         return Summary(
             info=self._engine.info,
             totals=self.totals,
             windows=self._windows,
-            bos=bool(self.encoding.prefix),
+            bos=alone and before > 0,
+            before=0 if alone else before,
+            kept=self._kept,
         )

@@ -16,11 +16,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent
+from lmtui.cli.edge import note
 from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
+from lmtui.config_sheet import SettingsFile
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
+    from lmtui.chat.listed import Loaded
     from lmtui.engine.port import WritingEngine
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
@@ -45,6 +48,7 @@ def open_screen(
     subject: Subject | None = None,
     against: Wanted | None = None,
     system: str = "",
+    opened: Loaded | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
     no_color: bool = False,
@@ -58,6 +62,7 @@ def open_screen(
         Exception: what the screen broke off with; the terminal is restored.
     """
     from lmtui import log
+    from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
 
     def open_model(wanted: Wanted) -> Callable[[OnProgress], Opened]:
@@ -73,6 +78,8 @@ def open_screen(
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=recent.recent_files,
+        chats_file=default_file() if settings.chat_keep else None,
+        opened=opened,
         system=system,
         first=first,
         subject=subject,
@@ -82,6 +89,8 @@ def open_screen(
     )
     with _shared(first) as tell, _terminal_to_itself():
         app.run()
+    if not app.all_kept:
+        note("note: what was said last could not be kept\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
 
@@ -117,7 +126,9 @@ def _preferences(settings: Settings) -> Preferences:
             return f"Where {origin.place} is given, it still wins."
         return ""
 
-    return Preferences(settings.theme, folder, settings.keys, keep_theme)
+    return Preferences(
+        settings.theme, folder, settings.keys, keep_theme, SettingsFile(settings)
+    )
 
 
 def _choose_colours(*, no_color: bool) -> None:
@@ -147,7 +158,7 @@ def _open(
     if wanted != settings.wanted:
         against = None  # the comparison was asked for with another model
     if open_engine is None and against is None:
-        return open_wanted(settings, wanted, on_progress)
+        return open_wanted(settings, wanted, on_progress, lasting=True)
     if open_engine is None:
         assert against is not None
         return open_pair(settings, against, on_progress)

@@ -18,15 +18,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from lmtui import paths
+from lmtui import paths, processes
 from lmtui.edit.text_file import TextFile, load
 from lmtui.errors import LmtuiError
 
 SECONDS = 1.0
 """How long edits wait at most before they are in the copy, where the keeper is told
 of them often enough."""
-
-_CLOCK = 5.0  # s by which a process's start may be told differently at another time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def write(path: Path, base: str | None, text: str) -> None:
         "base": base,
         "time": time.time(),
         "pid": os.getpid(),
-        "started": _started(os.getpid()),
+        "started": processes.started(os.getpid()),
         "digest": hashlib.sha256(data).hexdigest(),
     }
     folder = paths.ensure_folder(_folder())
@@ -166,7 +164,7 @@ def _copies(path: Path) -> Iterator[Recovered]:
             yield recovered
         elif copy.name.startswith(f".{key}"):
             pid = copy.name.removeprefix(f".{key}").partition(".")[0]
-            if pid.isdecimal() and _started(int(pid)) is None:
+            if pid.isdecimal() and processes.started(int(pid)) is None:
                 _remove(copy)
 
 
@@ -190,7 +188,7 @@ def _read(copy: Path) -> Recovered | None:
             base=None if base is None else str(base),
             time=float(header["time"]),
             pid=pid,
-            open_elsewhere=_runs(pid, started),
+            open_elsewhere=processes.runs_elsewhere(pid, started),
             copy=copy,
         )
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -215,24 +213,3 @@ def _remove(copy: Path) -> None:
         copy.unlink(missing_ok=True)
     except OSError:
         return  # it is offered once more, which loses nothing
-
-
-def _runs(pid: int, started: float) -> bool:
-    """Whether the program that had this id when it started then, still runs."""
-    if pid == os.getpid():  # this one: nobody else has the file open
-        return False
-    since = _started(pid)
-    return since is not None and abs(since - started) < _CLOCK
-
-
-def _started(pid: int) -> float | None:
-    """When the process started, in seconds since the epoch; None if there is none."""
-    import psutil  # only who edits needs it
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return process.create_time()
-    except (psutil.Error, ValueError, OverflowError):
-        return None

@@ -172,7 +172,7 @@ class Decoder:
             bytes=data,
             piece="" if ends else self._text.feed(data),
             logprob=logprob,
-            rank=position.rank_of(token),
+            rank=position.rank_of(token, kept),
             entropy=position.entropy,
             sampled_prob=sampled_prob,
             distribution=distribution(

@@ -67,6 +67,7 @@ class Held(Protocol):
 
 
 H = TypeVar("H", bound=Held)
+T = TypeVar("T")
 
 
 class Passes(Protocol[H]):
@@ -87,6 +88,10 @@ class Passes(Protocol[H]):
     @property
     def reads_trees(self) -> bool:
         """Whether the states in a tree are those after its paths."""
+
+    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+        """Pass an answer on, during which nothing about how it is run may change; what
+        makes the next one faster may be done before and after."""
 
     def hold(self) -> H:
         """What holds nothing yet."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lmtui.engine.forward import Guesses, Reuse, checked, chunk_for
+from lmtui.engine.forward import Guesses, Reuse, T, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
@@ -112,6 +112,10 @@ class LibraryForward:
         parts = self.logits(_PROBE[half:], held)
         difference = parts.log_softmax(-1) - self.logits(_PROBE).log_softmax(-1)
         return float(difference.abs().max()) < 0.01
+
+    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+        """Pass an answer on, as it is."""
+        return answer
 
     def hold(self) -> LibraryHeld:
         """What holds nothing yet."""

@@ -6,7 +6,7 @@ engine. Everything it does is done by the modules it puts together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -58,9 +58,11 @@ from lmtui.models.wanted import Quantize
 class LocalEngine(LocalWriting):
     """A model on this machine; see `port.Engine` for what each verb promises."""
 
-    def __init__(self, loaded: Loaded, *, context: int | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, context: int | None = None, lasting: bool = False
+    ) -> None:
         tokenizer = loaded.tokenizer
-        self._forward = forward_of(loaded)
+        self._forward = forward_of(loaded, lasting=lasting)
         self._cache = PrefixCache(self._forward)
         self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
@@ -107,12 +109,14 @@ class LocalEngine(LocalWriting):
         quantize: Quantize = "none",
         threads: int | None = None,
         context: int | None = None,
+        lasting: bool = False,
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or what `spec` names.
 
         `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id; `adapter` the
-        name or the folder of one that was made for it.
+        name or the folder of one that was made for it; `lasting` says that there will
+        be many answers, so that time spent on making them faster pays.
 
         Raises:
             LmtuiError: it can't be found, fetched or loaded here.
@@ -126,7 +130,7 @@ class LocalEngine(LocalWriting):
             threads=threads,
             on_progress=on_progress,
         )
-        return cls(loaded, context=context)
+        return cls(loaded, context=context, lasting=lasting)
 
     @property
     def info(self) -> EngineInfo:
@@ -172,8 +176,7 @@ class LocalEngine(LocalWriting):
         context, ids = self._writer.draft(messages, draft)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, stop=stop)
-        pairs = enumerate(zip(ids, rows, strict=True))
-        tokens = tuple(self._scored(index, token, row) for index, (token, row) in pairs)
+        tokens = tuple(self._scored(ids, rows))
         shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
         return Trace(shown, tokens, tuple(context))
 
@@ -219,10 +222,7 @@ class LocalEngine(LocalWriting):
                 end_ids=self._end_ids,
                 stop=stop,
             )
-            ways += (
-                tuple(map(self._scored, range(len(way.ids)), way.ids, way.rows))
-                for way in grown
-            )
+            ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
         return ways
 
     def generate(
@@ -252,7 +252,7 @@ class LocalEngine(LocalWriting):
             rules=rules,
             top=top,
         )
-        return decoder.run(prompt.ids, stop, progress)
+        return self._forward.answering(decoder.run(prompt.ids, stop, progress))
 
     def score(
         self,
@@ -269,8 +269,7 @@ class LocalEngine(LocalWriting):
         rows = score_rows(
             self._forward, ids, prefix=prefix, windows=windows, top=top, stop=stop
         )
-        pairs = enumerate(zip(ids, rows, strict=True))
-        return (self._scored(index, token, row) for index, (token, row) in pairs)
+        return self._scored(ids, rows)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -278,17 +277,18 @@ class LocalEngine(LocalWriting):
         """The windows that `score` reads a text in, after `prefix` tokens."""
         return Windows.choose(window, stride, room=self._info.context - prefix)
 
-    def _scored(self, index: int, token: int, row: Row) -> ScoredToken:
-        return ScoredToken(
-            index=index,
-            id=token,
-            text=self._vocabulary.text(token),
-            bytes=self._vocabulary.bytes(token),
-            logprob=row.logprob,
-            rank=row.rank,
-            entropy=row.entropy,
-            top=tuple(self._expected(i, logprob) for i, logprob in row.top),
-        )
+    def _scored(self, ids: Iterable[int], rows: Iterable[Row]) -> Iterator[ScoredToken]:
+        for index, (token, row) in enumerate(zip(ids, rows, strict=True)):
+            yield ScoredToken(
+                index=index,
+                id=token,
+                text=self._vocabulary.text(token),
+                bytes=self._vocabulary.bytes(token),
+                logprob=row.logprob,
+                rank=row.rank,
+                entropy=row.entropy,
+                top=tuple(self._expected(i, logprob) for i, logprob in row.top),
+            )
 
     def _expected(self, token: int, logprob: float) -> Candidate:
         return Candidate(

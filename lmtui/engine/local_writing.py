@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lmtui.engine.expecting import Expecting
+from lmtui.engine.forward import Forward
 from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.going_on import GoingOn
 from lmtui.engine.port import Progress, Stop
@@ -22,6 +23,7 @@ _BESIDE = 512  # tokens after a cursor that a continuation may repeat
 class LocalWriting:
     """What `port.WritingEngine` adds to an engine; see there for what is promised."""
 
+    _forward: Forward
     _expecting: Expecting
     _going_on: GoingOn
     _replacing: Replacing
@@ -61,7 +63,7 @@ class LocalWriting:
         progress: Progress | None = None,
     ) -> Iterator[Step | Finish]:
         """Continue a text at a cursor."""
-        return self._going_on.steps(
+        steps = self._going_on.steps(
             self.beginning(text, cursor, settings),
             settings,
             beside=self._going_on.after(text, cursor, _BESIDE),
@@ -70,6 +72,7 @@ class LocalWriting:
             stop=stop,
             progress=progress,
         )
+        return self._forward.answering(steps)
 
     def alternatives(
         self,

@@ -71,8 +71,9 @@ def found(
         zip(matching, scores, strict=True), key=lambda each: (each[0][0], -each[1])
     )[:count]
     ids = torch.tensor([token for (_, token), _ in order]).long()
-    ranks = [position.rank_of(token) for token in ids.tolist()]
-    rows = candidates(position, position.kept(settings), lexicon.vocabulary, ids)
+    kept = position.kept(settings)
+    ranks = [position.rank_of(token, kept) for token in ids.tolist()]
+    rows = candidates(position, kept, lexicon.vocabulary, ids)
     return Found(
         tuple(map(Ranked, ranks, rows)), len(matching), position.logits.numel()
     )

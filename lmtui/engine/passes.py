@@ -10,12 +10,17 @@ from lmtui.engine.forward import Forward
 from lmtui.models.loaded import Loaded
 
 
-def forward_of(loaded: Loaded) -> Forward:
-    """What runs the model."""
+def forward_of(loaded: Loaded, *, lasting: bool) -> Forward:
+    """What runs the model, for many answers where it is `lasting`."""
     if loaded.is_packed:
         from lmtui.engine.fast.forward import LeanForward
 
-        return LeanForward(loaded.model.weights)
+        return LeanForward(loaded.model.weights, lasting=lasting)
+    if loaded.device.type == "cuda":
+        from lmtui.engine.static import StaticForward
+
+        if StaticForward.suits(loaded.model):
+            return StaticForward(loaded.model)
     from lmtui.engine.library import LibraryForward
 
     return LibraryForward(loaded.model)

@@ -7,6 +7,7 @@ from which one forward makes the logits again. Knows no cache and no loop.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,13 +54,28 @@ class Position:
         return self.logits.log_softmax(-1)
 
     @cached_property
+    def _sums(self) -> tuple[float, float]:
+        # Both at once: the probs of a large vocabulary are not worth keeping.
+        probs = self.logprobs.exp()
+        total = float(probs.sum(dtype=torch.float64))
+        return float(sampling.entropy(self.logprobs, probs=probs)), total
+
+    @property
     def entropy(self) -> float:
         """In nats."""
-        return float(sampling.entropy(self.logprobs))
+        return self._sums[0]
 
-    def rank_of(self, token: int) -> int:
+    @property
+    def total_prob(self) -> float:
+        """The sum of all probs, as they were rounded: 1, or nearly so."""
+        return self._sums[1]
+
+    def rank_of(self, token: int, kept: sampling.Kept) -> int:
         """1 + the number of tokens with a strictly greater logit."""
-        return 1 + int((self.logits > self.logits[token]).sum())
+        logits = self.logits
+        if kept.logits is logits and bool((kept.ranked == token).any()):
+            logits = logits[kept.ranked]  # all that are greater are among them
+        return 1 + int((logits > self.logits[token]).sum())
 
     def kept(self, settings: SamplingSettings) -> sampling.Kept:
         """The distribution drawn from under `settings`."""
@@ -79,15 +95,14 @@ def distribution(
     """The rows from rank index `start`, and sums over everything else."""
     ids = _ranked(position, kept, start + count)[start:]
     rows = candidates(position, kept, vocabulary, ids)
-    logprobs = position.logprobs[ids]
-    sampled = kept.prob(ids)
-    total = float(position.logprobs.exp().sum(dtype=torch.float64))
+    shown = math.fsum(row.prob for row in rows)
+    drawn = math.fsum(row.sampled_prob or 0 for row in rows)
     return Distribution(
         candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
-        rest_prob=max(0.0, total - float(logprobs.double().exp().sum())),
-        rest_sampled_prob=max(0.0, float(kept.probs.sum() - sampled.sum())),
+        rest_prob=max(0.0, position.total_prob - shown),
+        rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
         kept=kept.ids.numel(),
         kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),
         entropy=position.entropy,

@@ -20,6 +20,7 @@ from lmtui.engine.types import Cut, SamplingSettings
 
 _FIRST_LOOK = 64  # tokens ranked before it is known whether more are needed
 _WIDENING = 16
+_BLOCK = 64  # logits that are looked at together, to find the greatest of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first `count` tokens of logits [..., V] by (-logit, id): their ids [..., n]
     and logits [..., n]."""
     if 0 < count < logits.shape[-1] // 8:
-        values, ids = logits.topk(count + 1)
+        values, ids = _top(logits, count + 1)
         # topk does not say which of several equal logits it takes. It does not
         # matter unless the last one taken equals the first one left out.
         if bool((values[..., count - 1] > values[..., count]).all()):
@@ -68,6 +69,24 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
             return ids.gather(-1, ordered.indices), ordered.values
     ordered = logits.sort(descending=True, stable=True)
     return ordered.indices[..., :count], ordered.values[..., :count]
+
+
+def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The n greatest of logits [..., V], and their ids, as topk gives them.
+
+    That is slow for one large vocabulary. What is greater than the n-th greatest lies
+    in fewer than n blocks, which are those whose own greatest are: it is enough to look
+    into n blocks.
+    """
+    if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
+        return logits.topk(count)
+    blocks = logits[: logits.numel() // _BLOCK * _BLOCK].view(-1, _BLOCK)
+    chosen = blocks.amax(1).topk(count, sorted=False).indices
+    tail = logits[blocks.numel() :]
+    values, places = torch.cat([blocks[chosen].flatten(), tail]).topk(count)
+    within = count * _BLOCK
+    ids = chosen[places.clamp_max(within - 1) // _BLOCK] * _BLOCK + places % _BLOCK
+    return values, torch.where(places < within, ids, places - within + blocks.numel())
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
@@ -105,34 +124,32 @@ def filter_logits(
     if settings.temperature == 0:
         return _greedy(logits)
     size = min(settings.top_k or logits.numel(), logits.numel())
-    ids, probs, after_p = _rank_until_top_p(logits, settings, size)
+    ids, values, probs, after_p = _rank_until_top_p(logits, settings, size)
     after_m = count_min_p(probs[:after_p], settings.min_p)
     probs = probs[:after_m]
     bounds: list[tuple[Cut, tuple[float, int]]] = []
     stages: list[tuple[Cut, int]] = [("k", size), ("p", after_p), ("m", after_m)]
     for stage, count in stages:
         if count <= ids.numel():
-            bounds.append((stage, _place(logits, ids[count - 1])))
+            last = -float(values[count - 1]), int(ids[count - 1])
+            bounds.append((stage, last))
     return Kept(ids, probs / probs.sum(), tuple(bounds), logits)
-
-
-def _place(logits: Tensor, token: Tensor) -> tuple[float, int]:
-    return -float(logits[token]), int(token)
 
 
 def _greedy(logits: Tensor) -> Kept:
     best = logits.argmax()  # the first of equals, so the smallest id
     one = torch.ones(1, dtype=torch.float64)
-    return Kept(best.view(1), one, (("g", _place(logits, best)),), logits)
+    last = -float(logits[best]), int(best)
+    return Kept(best.view(1), one, (("g", last),), logits)
 
 
 def _rank_until_top_p(
     logits: Tensor, settings: SamplingSettings, size: int
-) -> tuple[Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, Tensor, int]:
     """Rank as few of the `size` best tokens as top-p needs.
 
-    Returns their ids [n], their float64 probs [n] among the `size` best at the
-    temperature, and how many of them top-p keeps.
+    Returns their ids [n], logits [n], their float64 probs [n] among the `size` best at
+    the temperature, and how many of them top-p keeps.
     """
     everything = size == logits.numel()
     look = _FIRST_LOOK if everything else size
@@ -144,7 +161,7 @@ def _rank_until_top_p(
         probs = (scaled - among.logsumexp(0)).exp()
         kept = count_top_p(probs, settings.top_p)
         if kept < look or look == size:
-            return ids, probs, kept
+            return ids, values, probs, kept
         look *= _WIDENING
 
 
@@ -160,10 +177,10 @@ def draw(kept: Kept, generator: torch.Generator) -> tuple[int, float]:
     return int(kept.ids[index]), float(kept.probs[index])
 
 
-def entropy(logprobs: Tensor, *, scratch: Tensor | None = None) -> Tensor:
+def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
     """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
 
-    `scratch`, of the same shape, is overwritten: memory that is used again is faster.
+    `probs`, their exponentials where these are known already, is overwritten.
     """
-    terms = torch.exp(logprobs, out=scratch).mul_(logprobs)
+    terms = (logprobs.exp() if probs is None else probs).mul_(logprobs)
     return -terms.nan_to_num_(0.0).sum(-1)  # 0 · -inf is NaN, and no others are

@@ -81,7 +81,8 @@ def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row
         above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
         ranks = above.sum(1).long() + 1  # exact: they are less than 2^24
         tops = _tops(logits, logprobs, top) if top else [()] * rows
-        entropies = sampling.entropy(logprobs, scratch=second[:rows])
+        probs = torch.exp(logprobs, out=second[:rows])
+        entropies = sampling.entropy(logprobs, probs=probs)
         yield from map(Row, own.tolist(), ranks.tolist(), entropies.tolist(), tops)
 
 

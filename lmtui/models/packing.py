@@ -24,6 +24,8 @@ takes."""
 ROWS = 16
 """The kernel takes multiples of so many rows."""
 
+_PART = 2**25  # weights that are packed together
+
 FEW = 24
 """Inputs up to which the packed product is the faster one, where there is another;
 measured with AVX512."""
@@ -165,15 +167,14 @@ class HalfMatrix:
     def __init__(self, weights: Tensor) -> None:
         """`weights` are float16 [N, K]; with them, rows are looked up."""
         self.weights = weights
-        whole = weights.float()
         if not _has_fbgemm():
             self._multiply: Future[Multiply] = Future()
-            self._multiply.set_result(partial(F.linear, weight=whole))
+            self._multiply.set_result(partial(F.linear, weight=weights.float()))
             return
         # It takes 0.3 s, in which the tokenizer and the template can be read: it holds
         # no lock of Python's, and is no work that threads of OpenMP share.
         aside = ThreadPoolExecutor(1)
-        self._multiply = aside.submit(_packed_half, whole)
+        self._multiply = aside.submit(_packed_half, weights)
         aside.shutdown(wait=False)
 
     def times(self, inputs: Tensor) -> Tensor:
@@ -184,10 +185,17 @@ class HalfMatrix:
 Multiply = Callable[[Tensor], Tensor]
 
 
-def _packed_half(whole: Tensor) -> Multiply:
-    packed = torch.ops.quantized.linear_prepack_fp16(whole, None)
+def _packed_half(weights: Tensor) -> Multiply:
+    """Packed in parts, so that only one of them is float32 at a time."""
+    rows = max(ROWS, _PART // weights.shape[1])
+    packed = [
+        torch.ops.quantized.linear_prepack_fp16(part.float(), None)
+        for part in torch.split(weights, rows)
+    ]
     product: Callable[..., Tensor] = torch.ops.quantized.linear_dynamic_fp16
-    return lambda inputs: product(inputs, packed)
+    if len(packed) == 1:
+        return lambda inputs: product(inputs, packed[0])
+    return lambda inputs: torch.cat([product(inputs, part) for part in packed], 1)
 
 
 def _has_fbgemm() -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lmtui.sections.setting import Kind, setting
-from lmtui.train.settings import TrainSettings
+from lmtui.train.settings import CHOICES, TrainSettings
 
 FINETUNE = "finetune"
 _DEFAULT = TrainSettings()
@@ -18,8 +18,14 @@ _BEFORE = f"{FINETUNE}_"
 
 
 def _train(name: str, meaning: str, *, kind: Kind, flag: str = "") -> Any:
-    default = getattr(_DEFAULT, name)
-    return setting(default, meaning, kind=kind, section=FINETUNE, flag=flag)
+    return setting(
+        getattr(_DEFAULT, name),
+        meaning,
+        kind=kind,
+        section=FINETUNE,
+        flag=flag,
+        choices=CHOICES.get(name, ()),
+    )
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ def setting(
     kind: Kind,
     section: str = "",
     flag: str | None = "",
+    choices: tuple[str, ...] = (),
 ) -> Any:
     """A field for a setting; `flag` is how the command line calls it where that is
-    not its name, None where it can't be set there."""
+    not its name, None where it can't be set there. `choices` are all its values,
+    where they can be told beforehand."""
     about = {"meaning": meaning, "kind": kind, "section": section, "flag": flag}
-    return field(default=default, metadata=about)
+    return field(default=default, metadata={**about, "choices": choices})
 
 
 def key_of(item: Field[Any]) -> str:

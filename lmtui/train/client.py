@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,17 +19,15 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Literal
 
-import lmtui
-from lmtui import busy, paths
+from lmtui import busy, child, paths
 from lmtui.errors import LmtuiError
 from lmtui.train import run_folder
 from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
 from lmtui.train.request import Request, require_safe_name, versions
 from lmtui.train.run_folder import RunFolder
 
-COMMAND: Sequence[str] = (sys.executable, "-P", "-m", "lmtui.train")
-"""What starts the worker, but for its arguments. Without -P, Python files among the
-notes could take the place of modules where it starts in their folder."""
+COMMAND: Sequence[str] = (*child.MODULE, "lmtui.train")
+"""What starts the worker, but for its arguments."""
 
 GRACE = 1.0
 """Seconds that a worker has to leave at once before it is killed."""
@@ -309,26 +306,13 @@ def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
     """The worker's process, whose commands end with this process."""
     try:
         with run.log_file.open("ab") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": _path()},
-                start_new_session=True,
-            )
+            return child.begin(command, log)
     except OSError as error:
         raise LmtuiError(
             "the training can't be started",
             f"{command[0]} ({error.strerror})",
             "Install the program again, or free some memory.",
         ) from error
-
-
-def _path() -> str:
-    """Where the worker looks for modules: first where this program is."""
-    ours = str(Path(lmtui.__file__).parents[1])
-    return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
 def _size(file: Path) -> int:

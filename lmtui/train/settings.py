@@ -78,7 +78,7 @@ class TrainSettings:
             _require(name, value is None or value >= 1, self, "Give at least 1.")
         for name in ("epochs", "clip", "max_file_mb"):
             _require(name, 0 < getattr(self, name) < 1e9, self, "Give more than 0.")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             known = getattr(self, name) in choices
             _require(name, known, self, f"Give {' or '.join(choices)}.", "is unknown")
         _require("block", self.block >= 8, self, "Give at least 8.")
@@ -92,11 +92,12 @@ class TrainSettings:
         return LEARNING_RATES[self.method] if self.lr is None else self.lr
 
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "method": get_args(Method),
     "front_matter": get_args(FrontMatter),
     "dtype": ("auto", "float32", "bfloat16"),
 }
+"""The settings that take one of a few words."""
 
 
 def _require(

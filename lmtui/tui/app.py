@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual import on
@@ -19,17 +20,21 @@ from textual.command import CommandPalette
 from textual.reactive import var
 from textual.screen import Screen
 
+from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.wanted import Wanted
 from lmtui.reading import read_file
 from lmtui.text import visible
+from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
+from lmtui.tui import palette
+from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
+from lmtui.tui.keeping_app import KeepingApp
 from lmtui.tui.key_order import KeysInOrder
-from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.preferences import Preferences, PreferencesApp
+from lmtui.tui.preferences import Preferences
 from lmtui.tui.questions import OpenEngine
 from lmtui.tui.runner import EngineRunner
 from lmtui.tui.screens.ask import Ask
@@ -38,20 +43,19 @@ from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.finetune import FinetuneScreen
 from lmtui.tui.screens.help import HelpScreen
+from lmtui.tui.screens.history import HistoryScreen
 from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
+from lmtui.tui.settings_app import SettingsApp
 from lmtui.tui.subject import Subject
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
 """What opens an engine for a model and an adapter, once it is called."""
 
-_PLACES = ("models", "start")
-"""Actions that lead somewhere from everywhere."""
 
-
-class LmtuiApp(KeysInOrder, PreferencesApp):
+class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
@@ -68,6 +72,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
                 priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
 
+    all_kept = True
+    """Whether everything that was said was kept when the program was left."""
     model: var[ModelState] = var(ModelState())
     """Which model there is; every screen that shows it watches this."""
 
@@ -79,6 +85,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
+        chats_file: Path | None = None,
+        opened: Loaded | None = None,
         system: str = "",
         first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
         subject: Subject | None = None,
@@ -91,8 +99,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._sampling = sampling
         self._load = 0
         self._engine = EngineRunner(self.post_message)
-        chat = ChatScreen(self._engine.for_screen, sampling=sampling, system=system)
-        self.install_screen(StartScreen(recent_files), "start")
+        self._chats = Chats(chats_file, self.post_message) if chats_file else None
+        chat = ChatScreen(
+            self._engine.for_screen,
+            sampling=sampling,
+            system=system,
+            chats=self._chats,
+            opened=opened,
+        )
+        self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None
         if writing is not None:
@@ -114,6 +129,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Follow the preferences, open a screen, and then load the model."""
         leave_when_gone(self, self.leave)
         self.follow_preferences()
+        if self._chats is not None:
+            self._chats.purge()
         if self._first == "inspect" and self._subject is not None:
             self.push_screen("start")
             self.inspect(self._subject)
@@ -179,6 +196,31 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         elif answer == "models":
             self.action_models()
 
+    # The conversations.
+
+    @property
+    def _chat(self) -> ChatScreen:
+        chat = self.get_screen("chat")
+        assert isinstance(chat, ChatScreen)
+        return chat
+
+    @on(kept.StoreReplaced)
+    def tell_replaced(self, event: kept.StoreReplaced) -> None:
+        """Say what became of the broken file, and keep what is held once more."""
+        self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
+        self._chat.keep_whole()
+
+    @on(kept.ConversationChosen)
+    def open_conversation(self, event: kept.ConversationChosen) -> None:
+        """Go on with a conversation."""
+        self._go("chat")
+        self.call_later(self._chat.open_stored, event)
+
+    def action_history(self, words: str = "") -> None:
+        """Show the conversations, over what is shown now."""
+        if self._chats and not isinstance(self.screen, HistoryScreen):
+            self.push_screen(HistoryScreen(self._chats, words))
+
     # From screen to screen.
 
     def action_start(self) -> None:
@@ -200,13 +242,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self._go("finetune")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always a file that is edited, or a training. While a training
-        has the processor, no model is loaded beside it."""
+        """There is not always a file that is edited, a training, or a store. While a
+        training has the processor, no model is loaded beside it."""
+        if action == "history" and self._chats is None:
+            return False
         if action == "complete":
             return self._complete is not None
         if action == "finetune":
             return self.finetune is not None
-        if action in ("models", "start", "chat"):
+        if action in ("models", "start", "chat", "history"):
             return self.finetune is None or bool(self._load)
         return super().check_action(action, parameters)
 
@@ -265,22 +309,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         yield from super().get_system_commands(screen)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
-        for active in screen.active_bindings.values():
-            if active.node is self and active.binding.action in _PLACES:
-                keys = self.get_key_display(active.binding)
-                yield self._command(self, active.binding, keys)
-        for binding, keys in shown_actions(screen):
-            if not binding.action.startswith("app."):  # those are among the above
-                yield self._command(screen, binding, keys)
-
-    def _command(
-        self, node: LmtuiApp | Screen[object], binding: Binding, keys: str
-    ) -> SystemCommand:
-        return SystemCommand(
-            f"{binding.description}  ({keys})",
-            binding.tooltip,
-            partial(self.call_later, node.run_action, binding.action),
-        )
+        yield from palette.commands(self, screen)
 
     async def action_quit(self) -> None:
         """Leave; a text that is not saved is asked about first."""
@@ -305,4 +334,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def leave(self) -> None:
         """End the program; what the engine does is stopped, and waited for shortly."""
         self._engine.close()
+        if self._chats is not None:
+            self.all_kept = self._chats.close()
         self.exit()

@@ -16,18 +16,15 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
-from lmtui.engine.port import WritingEngine
+from lmtui.engine.port import Engine, WritingEngine
 from lmtui.engine.types import (
-    Encoding,
     Finish,
     Prompt,
-    SamplingSettings,
-    ScoredToken,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.tui import inspecting_work, writing_work
+from lmtui.tui import inspecting_work, scoring_work, writing_work
 from lmtui.tui.batches import Batch, Clock, LoadReports
 from lmtui.tui.inspecting_questions import InspectingQuestion
 from lmtui.tui.mailbox import Mailbox
@@ -40,22 +37,19 @@ from lmtui.tui.messages import (
     ModelLoaded,
     PreviewReady,
     PromptProgressed,
-    ScoresArrived,
-    ScoringStarted,
     StepsArrived,
-    TokensScored,
+    TextsCounted,
 )
 from lmtui.tui.questions import (
-    DocumentAlone,
+    Count,
     Generate,
     Job,
     Load,
     Look,
+    LookAfter,
     Preview,
     Question,
     Score,
-    TextAfter,
-    TokensAfter,
 )
 from lmtui.tui.writing_questions import Expect, WritingJob
 
@@ -100,10 +94,20 @@ class EngineWork:
                 self._preview(question)
             case Look():
                 self._look(question)
+            case LookAfter():
+                self._look_after(question)
+            case Count():
+                self._count(question)
             case Generate():
                 self._generate(question)
             case Score():
-                self._score(question)
+                scoring_work.answer(
+                    self._scorer(question),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=partial(self._unwanted, question),
+                    clock=self._clock,
+                )
             case Expect() | WritingJob():
                 writing_work.answer(
                     self._loaded(),
@@ -209,6 +213,21 @@ class EngineWork:
         looked = DraftLooked(look.revision, shown, tokens, logprob, before)
         self._reply(look, looked)
 
+    def _look_after(self, look: LookAfter) -> None:
+        shown = self._loaded().look(
+            look.ids,
+            look.settings,
+            top=look.top,
+            stop=lambda: self._unwanted(look),
+        )
+        looked = DraftLooked(look.revision, shown, (), 0.0, len(look.ids))
+        self._reply(look, looked)
+
+    def _count(self, count: Count) -> None:
+        engine = self._loaded()
+        tokens = [len(engine.encode(text, bos="no").ids) for text in count.texts]
+        self._reply(count, TextsCounted(count.revision, tuple(tokens)))
+
     def _unwanted(self, question: Question) -> bool:
         """Whether to break off: for good, or until something more urgent is done."""
         return question.flag.is_set() or self._mailbox.outranked(question)
@@ -216,7 +235,7 @@ class EngineWork:
     def _generate(self, question: Generate) -> None:
         engine, start = self._loaded(), question.start
         if isinstance(start, Prompt):
-            prompt = start
+            prompt = _with_text(engine, start, question.prefill)
         else:
             prompt = engine.prompt(start, prefill=question.prefill)
         self._reply(question, GenerationStarted(question.job, prompt))
@@ -254,37 +273,6 @@ class EngineWork:
         assert finish is not None, "a generation ends with its Finish"
         return finish
 
-    def _score(self, score: Score) -> None:
-        if isinstance(score.passage, DocumentAlone):
-            tokens = self._score_document(score, score.passage)
-        else:
-            tokens = tuple(self._scored(score, score.passage))
-        self._reply(score, TokensScored(score.job, tokens))
-
-    def _score_document(
-        self, score: Score, document: DocumentAlone
-    ) -> tuple[ScoredToken, ...]:
-        engine = self._scorer(score)
-        encoding = self._encoded(engine, score, document)
-        windows = engine.windows(len(encoding.prefix), document.window, document.stride)
-        self._reply(score, ScoringStarted(score.job, encoding, windows))
-        batch: Batch[ScoredToken] = Batch(
-            partial(ScoresArrived, score.job), partial(self._reply, score), self._clock
-        )
-        kept: list[ScoredToken] = []
-        for token in engine.score(
-            encoding.ids,
-            prefix=encoding.prefix,
-            window=windows.window,
-            stride=windows.stride,
-            top=document.top,
-            stop=lambda: self._unwanted(score),
-        ):
-            kept.append(token)
-            batch.add(token)
-        batch.flush()
-        return tuple(kept)
-
     def _scorer(self, score: Score) -> WritingEngine:
         if not score.other:
             return self._loaded()
@@ -292,34 +280,14 @@ class EngineWork:
             raise LmtuiError("there is no model to compare with")
         return self._other
 
-    def _encoded(
-        self, engine: WritingEngine, score: Score, document: DocumentAlone
-    ) -> Encoding:
-        if document.after is None:
-            return engine.encode(document.text, bos=document.bos)
-        trace = engine.trace(
-            document.after,
-            document.text,
-            SamplingSettings(),  # nothing is drawn
-            stop=partial(self._unwanted, score),
-        )
-        return Encoding(tuple(t.id for t in trace.tokens), (), trace.context)
 
-    def _scored(
-        self, score: Score, passage: TextAfter | TokensAfter
-    ) -> Iterator[ScoredToken]:
-        engine = self._loaded()
-
-        def stop() -> bool:
-            return self._unwanted(score)
-
-        if isinstance(passage, TextAfter):
-            settings = SamplingSettings()  # nothing is drawn
-            trace = engine.trace(passage.messages, passage.text, settings, stop=stop)
-            return iter(trace.tokens)
-        return engine.score(
-            passage.ids, prefix=passage.prefix, top=passage.top, stop=stop
-        )
+def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
+    """A prompt that goes on with a text. The ids before it stay what they are; the text
+    is read by itself, and nothing in it becomes a control token."""
+    if not text:
+        return prompt
+    ids = engine.encode(text, bos="no").ids
+    return Prompt((*prompt.ids, *ids), prompt.text + text, prompt.stop_texts)
 
 
 def _bug(error: Exception) -> LmtuiError:

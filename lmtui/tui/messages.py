@@ -122,6 +122,14 @@ class LookFailed(Message):
 
 
 @dataclass
+class TextsCounted(Message):
+    """How many tokens each of some texts is; nothing where that can't be told."""
+
+    revision: int
+    tokens: tuple[int, ...]
+
+
+@dataclass
 class PreviewReady(Message):
     """An earlier distribution was drawn again under other settings."""
 

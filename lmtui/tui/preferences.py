@@ -1,8 +1,8 @@
 """What the user prefers, and an app that follows it: a theme, keys.
 
 Owns which theme is shown, how another is chosen, and that a preference which can't be
-followed is one notice and no more. Knows no screen of ours and no settings file: the
-preferences come in as values, and a choice goes out through a function.
+followed is one notice and no more. Knows no screen of ours: the preferences come in as
+values, and a choice goes out through a function.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import OptionList
 
+from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
@@ -49,6 +50,8 @@ class Preferences:
     keep_theme: Callable[[str], str] = _keep_nothing
     """Writes a chosen theme down, and returns what the user should know about that;
     raises LmtuiError where it can't be written."""
+    settings_file: SettingsFile | None = None
+    """Where every setting can be changed; without it they can only be followed."""
 
 
 class ThemePalette(CommandPalette):
@@ -145,6 +148,10 @@ class PreferencesApp(App[None]):
         """A key as people write it."""
         return key_display(binding.key)
 
+    def wear(self, theme: str) -> None:
+        """Show a theme, and come back to it after a preview."""
+        self.theme = self._kept_theme = self._themes.or_default(theme).name
+
     def search_themes(self) -> None:
         """Open the list of themes."""
         self.push_screen(ThemePalette())
@@ -158,7 +165,7 @@ class PreferencesApp(App[None]):
     @on(ThemePalette.Chosen)
     def keep_theme(self, event: ThemePalette.Chosen) -> None:
         """Show the chosen theme, and remember it."""
-        self.theme = self._kept_theme = event.name
+        self.wear(event.name)
         try:
             remark = self._preferences.keep_theme(event.name)
         except LmtuiError as error:

@@ -26,6 +26,7 @@ from lmtui.tui.messages import (
     ModelFailed,
     PreviewFailed,
     ScoreFailed,
+    TextsCounted,
 )
 
 Opened = WritingEngine | tuple[WritingEngine, WritingEngine]
@@ -40,11 +41,12 @@ class Kind(IntEnum):
     LOAD = 0
     PREVIEW = 1
     LOOK = 2
-    GENERATE = 3
-    REPLACE = 4
-    GHOST = 5
-    HEAT = 6
-    SCORE = 7
+    COUNT = 3
+    GENERATE = 4
+    REPLACE = 5
+    GHOST = 6
+    HEAT = 7
+    SCORE = 8
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,39 @@ class Look(Question):
     def failed(self, error: LmtuiError) -> Report:
         """As `LookFailed`."""
         return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LookAfter(Question):
+    """Say what comes after ids."""
+
+    kind = Kind.LOOK
+    revision: int
+    ids: tuple[int, ...]
+    settings: SamplingSettings
+    top: int
+
+    @property
+    def bound(self) -> bool:
+        """Ids belong to the tokenizer they came from."""
+        return True
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `LookFailed`."""
+        return LookFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Count(Question):
+    """Say how many tokens each of some texts is."""
+
+    kind = Kind.COUNT
+    revision: int
+    texts: tuple[str, ...]
+
+    def failed(self, error: LmtuiError) -> Report:
+        """Nothing is counted then."""
+        return TextsCounted(self.revision, ())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,9 +27,9 @@ class Runner(Protocol):
     """What a screen can ask of the engine; nothing here waits for an answer.
 
     Of each kind of question one waits, the newest of the whole program. The most
-    urgent goes first: preview, look, generate, score. Every job ends with exactly one
-    message: finished, scored, failed or dropped. Of looks and previews only the last
-    is sure to be answered.
+    urgent goes first: preview, look, count, generate, score. Every job ends with
+    exactly one message: finished, scored, failed or dropped. Of looks, counts and
+    previews only the last is sure to be answered.
     """
 
     def number(self) -> int:
@@ -48,6 +48,25 @@ class Runner(Protocol):
         """Read a message that is being written: `DraftLooked`, `LookFailed`.
 
         With `upto`, what comes after so many of its tokens is told, not after all.
+        Waits while an answer is generated.
+        """
+
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
+
+        Dropped where another model is loaded meanwhile.
+        """
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is, read by itself: `TextsCounted`.
+
         Waits while an answer is generated.
         """
 
@@ -74,7 +93,7 @@ class Runner(Protocol):
         top: int = 20,
     ) -> None:
         """Answer a conversation (its answer beginning with `prefill`), or go on after
-        the ids of a prompt.
+        the ids of a prompt and those of `prefill`, read by itself.
 
         `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
         `GenerationFinished` (also when stopped) or `GenerationFailed`.

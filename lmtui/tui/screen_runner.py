@@ -13,9 +13,11 @@ from lmtui.tui.batches import Post
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import JobDropped
 from lmtui.tui.questions import (
+    Count,
     Generate,
     Job,
     Look,
+    LookAfter,
     Passage,
     Preview,
     Question,
@@ -59,6 +61,30 @@ class ScreenRunner:
                 top=top,
             ),
         )
+
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids."""
+        self.ask(
+            LookAfter(
+                reply=self._post,
+                revision=revision,
+                ids=tuple(ids),
+                settings=settings,
+                top=top,
+            )
+        )
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is."""
+        question = Count(reply=self._post, revision=revision, texts=tuple(texts))
+        self.ask(question)
 
     def preview(
         self,

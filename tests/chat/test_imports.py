@@ -6,4 +6,5 @@ from tests.test_imports import loaded_by
 
 
 def test_conversations_load_nothing_heavy() -> None:
-    assert loaded_by("lmtui.chat.tree") == set()
+    for module in ("tree", "keeper", "search"):
+        assert loaded_by(f"lmtui.chat.{module}") == set()

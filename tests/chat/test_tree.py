@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import (
+    Candidate,
     FinishReason,
     Message,
+    Prompt,
     SamplingSettings,
     ScoredToken,
 )
@@ -142,6 +144,157 @@ def test_a_message_of_the_user_keeps_its_scores() -> None:
     assert (node.tokens, node.logprob) == (tokens, -1.5)
 
 
+def test_a_turn_is_undone_and_had_back() -> None:
+    chat = Conversation()
+    exchange(chat, "one")
+    asked, _ = exchange(chat, "two")
+    assert chat.undo() == asked
+    assert contents(chat) == ["one", "a b"]
+    assert chat.undo() is not None and contents(chat) == []
+    assert chat.undo() is None
+    chat.redo()
+    assert contents(chat) == ["one", "a b"]
+    chat.redo()
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+    assert chat.redo() is None
+    chat.undo()
+    exchange(chat, "three")
+    assert chat.redo() is None  # something else was said since
+    assert [n.content for n in chat.siblings(asked.id)] == ["two", "three"]
+
+
+def test_what_is_deleted_is_passed_over_and_can_be_had_back() -> None:
+    chat = Conversation()
+    _, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="n", settings=PLAIN)
+    chat.grow(second.id, STEPS[:1])
+    exchange(chat, "two")
+    chat.delete(second.id)
+    assert contents(chat) == ["one", "a b"] and chat.leaf.id == first.id
+    chat.delete(first.id)
+    assert contents(chat) == ["one"] and not chat.children(1)
+    chat.restore(second.id)
+    assert contents(chat) == ["one", "a", "two", "a b"]
+    with pytest.raises(ValueError, match="system"):
+        chat.delete(0)
+
+
+def test_other_words_in_the_same_place() -> None:
+    chat = Conversation("be brief")
+    asked, reply = exchange(chat, "one")
+    chat.score(asked.id, [ScoredToken(0, 1, "o", b"o", None, None, None)], by="m")
+    assert chat.reword(asked.id, "uno").scored == ()
+    chat.reword(0, "be long")
+    assert [node.content for node in chat.path] == ["be long", "uno", "a b"]
+    with pytest.raises(ValueError, match="amended"):
+        chat.reword(reply.id, "x")
+
+
+def test_a_branch_that_ends_earlier_goes_on_beside_what_was_there() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    asked, _ = exchange(chat, "two")
+    assert chat.end_at(reply.id).id == reply.id
+    third = chat.say("three")
+    assert [n.id for n in chat.siblings(third.id)] == [asked.id, third.id]
+
+
+def test_a_fork_begins_the_same_and_goes_its_own_way() -> None:
+    chat = Conversation("be brief")
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    chat.take_changes()
+    fork = chat.fork(reply.id)
+    assert contents(fork) == ["one", "a b"]
+    assert fork.leaf.continuation == reply.continuation
+    assert len(fork.take_changes().nodes) == 3
+    exchange(fork, "three")
+    assert contents(chat)[-2] == "two" and not chat.take_changes()
+
+
+def test_what_changed_is_told_once() -> None:
+    chat = Conversation()
+    asked, reply = exchange(chat, "one")
+    changes = chat.take_changes()
+    assert [node.id for node in changes.nodes] == [0, asked.id, reply.id]
+    assert changes.chosen == {0: asked.id, asked.id: reply.id}
+    assert not chat.take_changes()
+    chat.undo()
+    assert chat.take_changes().chosen == {0: None}
+    assert chat.whole().nodes == chat.nodes
+
+
+def test_what_is_no_tree_is_refused() -> None:
+    root, one = Node(0, None, "system", ""), Node(1, 0, "user", "a")
+    for nodes, chosen in (
+        ([one], {}),
+        ([root, replace(one, parent=7)], {}),
+        ([root, one, one], {}),
+        ([root, replace(one, parent=None)], {}),
+        ([replace(root, role="user")], {}),
+        ([root, one], {0: 5}),
+        ([root, one], {1: 0}),
+    ):
+        with pytest.raises(ValueError):
+            Conversation.restored(nodes, chosen)
+
+
+def test_an_amended_reply_goes_on_from_the_ids_that_still_hold() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " is", " Paris", ".")
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    amended = chat.amend(reply.id, "It is Lyon")
+    ids = (*prompt.ids, *reply.ids[:2])
+    assert amended.prompt == Prompt(ids, f"{prompt.text}It is")
+    assert (amended.given, amended.rest, amended.steps) == (2, " Lyon", ())
+    assert [n.id for n in chat.siblings(reply.id)] == [reply.id, amended.id]
+    assert amended.continuation == amended.prompt
+    whole = Prompt((*ids, 1, 2, 3), f"{prompt.text}It is Lyon")
+    read = chat.lay_out(amended.id, whole)
+    assert (read.prompt, read.given, read.rest) == (whole, 5, "")
+    grown = chat.grow(amended.id, steps[3:4])
+    assert grown.content == "It is Lyon."
+    again = chat.amend(amended.id, "It is Lyon. Yes")
+    assert again.prompt is not None and again.prompt.ids == (*whole.ids, steps[3].id)
+    assert (again.given, again.rest) == (6, " Yes")
+    other = chat.amend(amended.id, "No")
+    assert (other.prompt, other.given, other.rest) == (prompt, 0, "No")
+
+
+def test_another_token_in_place_of_one() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " is", " Paris")
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    other = Candidate(77, " was", b" was", -2.0)
+    taken = chat.branch(reply.id, 1, other)
+    ids = (*prompt.ids, steps[0].id, 77)
+    assert taken.prompt == Prompt(ids, f"{prompt.text}It was")
+    assert (taken.content, taken.given, taken.steps) == ("It was", 2, ())
+    assert taken.continuation == taken.prompt
+    part = Candidate(78, "⟨E3⟩", b"\xe3", -2.0)
+    for index, candidate in ((1, part), (99, other)):
+        with pytest.raises(ValueError):
+            chat.branch(reply.id, index, candidate)
+    with pytest.raises(ValueError, match="ids"):
+        chat.branch(chat.reply(asked.id, model="m", settings=PLAIN).id, 0, other)
+
+
+def test_an_amended_reply_without_ids_is_only_text() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="It is")
+    amended = chat.amend(reply.id, "It was")
+    assert (amended.prompt, amended.rest, amended.content) == (None, "", "It was")
+
+
 def test_only_what_fits_the_role_is_done() -> None:
     chat = Conversation("be brief")
     asked, reply = exchange(chat, "one")
@@ -162,6 +315,8 @@ class RandomConversation(RuleBasedStateMachine):
         super().__init__()
         self.chat = Conversation("system")
         self.seen: dict[int, Node] = {0: self.chat.root}
+        self.kept: dict[int, Node] = {}
+        self.chosen: dict[int, int] = {}
 
     def pick(self, data: st.DataObject, role: str) -> Node | None:
         nodes = [node for node in self.chat.nodes if node.role == role]
@@ -215,6 +370,42 @@ class RandomConversation(RuleBasedStateMachine):
         if node := self.pick(data, "assistant"):
             resumed = self.chat.resume(node.id, settings=PLAIN)
             assert resumed in self.chat.path and resumed.content == node.content
+
+    @rule(data=st.data(), text=st.text(max_size=5))
+    def amend(self, data: st.DataObject, text: str) -> None:
+        if node := self.pick(data, "assistant"):
+            amended = self.chat.amend(node.id, text)
+            assert self.chat.leaf == amended and amended.content == text
+            assert text.endswith(amended.rest)
+
+    @rule()
+    def undo_and_redo(self) -> None:
+        before = self.chat.path
+        if self.chat.undo():
+            assert self.chat.path == before[: len(self.chat.path)] != before
+            self.chat.redo()
+        assert self.chat.path == before
+
+    @rule(data=st.data())
+    def delete_and_restore(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from(self.chat.nodes))
+        if node.parent is not None:
+            self.chat.delete(node.id)
+            assert node.id not in [n.id for n in self.chat.path]
+            self.chat.restore(node.id)
+            assert node in self.chat.path
+
+    @rule()
+    def keep(self) -> None:
+        changes = self.chat.take_changes()
+        for node in changes.nodes:
+            self.kept[node.id] = node
+        for parent, child in changes.chosen.items():
+            self.chosen.pop(parent, None)
+            if child is not None:
+                self.chosen[parent] = child
+        again = Conversation.restored(self.kept.values(), self.chosen)
+        assert (again.nodes, again.chosen) == (self.chat.nodes, self.chat.chosen)
 
     @rule(data=st.data(), by=st.integers(-3, 3))
     def move(self, data: st.DataObject, by: int) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.chat.store import Store, default_file
 from lmtui.cli.answers import JsonView, TextView
-from lmtui.cli.chat import Request, answer, seeded
+from lmtui.cli.chat import answer, seeded
 from lmtui.cli.output import Output
+from lmtui.cli.talking import Talk
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import REPOSITORY, command, run, run_in_terminal
 from tests.fakes import END, FakeEngine
@@ -47,11 +49,11 @@ def test_system_and_prefill_reach_the_model(tmp_path: Path) -> None:
     file = tmp_path / "system.txt"
     file.write_text("Be brief.", encoding="utf-8")
     engine, out = FakeEngine(["Paris."]), io.StringIO()
-    request = Request("Where?", system="Be brief.", prefill="It is ")
-    assert answer(engine, request, SamplingSettings(), view=TextView(Output(out))) == 0
+    talk = Talk("Where?", system="Be brief.", prefill="It is ")
+    assert answer(engine, talk, SamplingSettings(), view=TextView(Output(out))) == 0
     assert out.getvalue() == "It is Paris.\n"
-    assert engine.calls[0] == ("prompt", (request.messages, "It is "))
-    assert [m.role for m in request.messages] == ["system", "user"]
+    assert engine.calls[0] == ("prompt", (talk.messages, "It is "))
+    assert [m.role for m in talk.messages] == ["system", "user"]
     named = run("chat", "--once", "a", "--system", f"@{file}", "--json", script=PARIS)
     assert b"system: Be brief." in bytes(named.events[0]["prompt_ids"])
 
@@ -86,7 +88,7 @@ def test_the_pieces_are_the_answer_and_the_bytes_the_tokens() -> None:
 def test_json_tokens_do_not_repeat_the_prefill() -> None:
     out = io.StringIO()
     view = JsonView(Output(out), 2)
-    answer(FakeEngine(["b"]), Request("a", prefill="x"), SamplingSettings(), view=view)
+    answer(FakeEngine(["b"]), Talk("a", prefill="x"), SamplingSettings(), view=view)
     assert '"prefill":"x"' in out.getvalue().splitlines()[0]
     assert '"piece":"x"' not in out.getvalue()
 
@@ -220,3 +222,62 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     done = run("chat", "--once", "a", "--json", script={"engine": LONG, "interrupt": 2})
     assert (done.code, done.err) == (130, "")
     assert done.events[-1]["event"] == "token"
+
+
+def kept() -> list[list[str]]:
+    """What is said in each kept conversation, the last used first."""
+    store = Store(default_file())
+    found = [store.load(about.id).conversation for about in store.listed()]
+    store.close()
+    return [[node.content for node in chat.path] for chat in found]
+
+
+def test_what_is_asked_in_the_shell_is_kept_and_resumed() -> None:
+    run("chat", "--once", "France?", "--system", "Be brief.", script=PARIS)
+    spain = {"engine": {"answers": ["Madrid."]}}
+    done = run("chat", "--resume", "last", "--once", "Spain?", "--json", script=spain)
+    sent = bytes(done.events[0]["prompt_ids"]).decode()
+    assert sent == (
+        "system: Be brief.\nuser: France?\nassistant: It is Paris.\n"
+        "user: Spain?\nassistant: "
+    )
+    assert kept() == [["Be brief.", "France?", "It is Paris.", "Spain?", "Madrid."]]
+    run("chat", "--once", "a", script=PARIS)
+    run("chat", "--resume", "1", "--once", "b", "--prefill", "It", script=spain)
+    assert [chat[-1] for chat in kept()] == ["ItMadrid.", "It is Paris."]
+
+
+def test_a_resumed_conversation_is_drawn_as_before_unless_a_flag_says() -> None:
+    run("chat", "--once", "a", "--temperature", "1.5", "--top-k", "7", script=PARIS)
+    done = run("chat", "--resume", "last", "--once", "b", "--top-k", "9", "--json",
+               script=PARIS)  # fmt: skip
+    sampling = done.events[0]["sampling"]
+    assert (sampling["temperature"], sampling["top_k"]) == (1.5, 9)
+
+
+def test_nothing_is_kept_where_that_is_not_wanted(home: Path) -> None:
+    run("chat", "--once", "a", script=PARIS, env={"LMTUI_CHAT_KEEP": "false"})
+    (home / "config.toml").write_text("[chat]\nkeep = false\n")
+    run("chat", "--once", "a", script=PARIS)
+    assert not default_file().exists()
+
+
+def test_what_cannot_be_resumed_is_said_before_a_model_is_loaded() -> None:
+    for which in ("last", "7", "first"):
+        done = run("chat", "--resume", which, "--once", "a", script={"missing": "x"})
+        assert (done.code, done.out) == (2, "")
+        assert "conversation" in done.err and "hint: " in done.err
+
+
+def test_a_store_that_cannot_be_costs_no_answer(home: Path) -> None:
+    (home / "data").write_text("no folder")
+    done = run("chat", "--once", "a", script=PARIS)
+    assert (done.code, done.out) == (0, "It is Paris.\n")
+    assert done.err.startswith("note: not kept: ")
+
+
+def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
+    script = {"engine": {"answers": ["a b c d e f"]}, "interrupt": 1}
+    done = run("chat", "--once", "go", script=script)
+    assert done.code == 130
+    assert kept() == [["", "go", done.out.removesuffix("\n")]]

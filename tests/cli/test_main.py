@@ -97,8 +97,9 @@ def test_a_bug_without_a_log_still_ends_in_order(tmp_path: Path) -> None:
 
 
 def test_nothing_is_created_without_need(empty_home: Path) -> None:
-    run("chat", "--once", "a")
+    run("chat", "--once", "a", env={"LMTUI_CHAT_KEEP": "false"})
     run("config")
+    run("history", "list")
     assert os.listdir(empty_home) == []
 
 

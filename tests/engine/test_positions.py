@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from lmtui.engine.positions import Context, Positions
+from lmtui.engine.positions import Context, Position, Positions
+from lmtui.engine.types import SamplingSettings
 
 
 def recomputed(context: Context) -> Tensor:
@@ -26,3 +29,20 @@ def test_a_handle_of_another_engine_names_nothing() -> None:
     for engine, foreign in ((first, handles[1]), (second, handles[2])):
         with pytest.raises(KeyError):
             engine.get(foreign)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    token=st.integers(0, 99),
+    top_k=st.integers(0, 20),
+    penalty=st.sampled_from([1.0, 1.5]),
+)
+def test_a_rank_counts_what_is_greater(
+    seed: int, token: int, top_k: int, penalty: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(100, generator=generator).mul(3).round()
+    position = Position(logits, Context((1, 2, 3), 3))
+    kept = position.kept(SamplingSettings(top_k=top_k, repetition_penalty=penalty))
+    wanted = 1 + sum(value > logits[token] for value in logits)
+    assert position.rank_of(token, kept) == wanted

@@ -109,6 +109,26 @@ def test_equal_logits_rank_by_id(values: list[int], count: int) -> None:
     assert ranked.tolist() == [values[i] for i in expected]
 
 
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.integers(2000, 6000),
+    levels=st.sampled_from([2, 30, 5000, 10**6]),
+    share=st.floats(0, 1),
+)
+def test_a_few_of_a_large_vocabulary_are_the_first_of_all(
+    seed: int, size: int, levels: int, share: float
+) -> None:
+    logits = (random_logits(seed, size) * levels).round() / levels
+    logits[
+        torch.rand(size, generator=torch.Generator().manual_seed(seed)) < share
+    ] = -torch.inf
+    everything = logits.sort(descending=True, stable=True)
+    for count in (1, 2, size // 600, size // 512 - 1, size // 100):
+        ids, values = rank(logits, count)
+        assert torch.equal(ids, everything.indices[:count])
+        assert torch.equal(values, everything.values[:count])
+
+
 def test_few_of_many_equal_logits_rank_by_id() -> None:
     logits = torch.zeros(5000)
     logits[[4000, 70]] = 1
@@ -133,9 +153,8 @@ def test_impossible_tokens_add_nothing_to_the_entropy() -> None:
     logprobs = torch.tensor([[0.5, 0.5, 0, 0], [1, 0, 0, 0]]).log()
     expected = [math.log(2), 0]
     assert entropy(logprobs).tolist() == pytest.approx(expected)
-    assert entropy(logprobs, scratch=torch.empty(2, 4)).tolist() == pytest.approx(
-        expected
-    )
+    probs = logprobs.exp()
+    assert entropy(logprobs, probs=probs).tolist() == pytest.approx(expected)
 
 
 def test_top_k_keeps_k_even_among_equals() -> None:

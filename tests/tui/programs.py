@@ -17,8 +17,8 @@ from lmtui.models.wanted import Wanted
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.prompt import Prompt
-from lmtui.tui.widgets.transcript import MessageView
 from tests.fakes import FakeEngine
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)

@@ -18,12 +18,12 @@ from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.widgets.choices import Choices
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
-from lmtui.tui.widgets.transcript import MessageView
 from lmtui.tui.widgets.words import Words
 from tests.fakes import FakeEngine
 
@@ -367,18 +367,30 @@ async def test_quitting_while_an_answer_streams() -> None:
     assert running.app.return_code == 0
 
 
-async def test_a_prompt_sent_meanwhile_is_not_lost() -> None:
-    go_on = Event()
-    engine = FakeEngine(
-        answers=["a b", "c"], on_token=lambda i: go_on.wait(20) and None
-    )
+async def test_a_prompt_sent_meanwhile_waits_for_its_turn() -> None:
+    engine, go_on = held("a b c", at=1)
     async with chat(engine) as running:
         await running.ask("first")
         await running.until(lambda: len(running.views) == 2)
         await running.ask("second")
-        await running.until(lambda: running.prompt.text == "second")
+        assert running.prompt.text == ""
+        go_on.set()
+        await running.answered(4)
+        assert [view.text for view in running.views] == [
+            "first", "a b c", "second", "a b c",
+        ]  # fmt: skip
+
+
+async def test_what_waits_comes_back_when_the_answer_is_stopped() -> None:
+    engine, go_on = held("a b c", at=1)
+    async with chat(engine) as running:
+        await running.ask("first")
+        await running.until(lambda: len(running.views) == 2)
+        await running.ask("second")
+        await running.pilot.press("escape")
         go_on.set()
         await running.answered()
+        assert running.prompt.text == "second"
 
 
 async def test_keys_of_the_prompt() -> None:

@@ -157,19 +157,19 @@ def program(keys: dict[str, str]) -> LmtuiApp:
 
 
 async def test_the_users_keys_work_and_are_what_is_shown() -> None:
-    app = program({"live.panel": "f10", "app.help": "f12", "no.such": "f6"})
+    app = program({"live.panel": "f11", "app.help": "f12", "no.such": "f6"})
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: app.screen.id != "_default")
         chat = app.screen
         was = chat.classes
         await pilot.press("f2")
         assert chat.classes == was
-        await pilot.press("f10")
+        await pilot.press("f11")
         await until(pilot, lambda: chat.classes != was)
         named = {binding.id: keys for binding, keys in shown_actions(chat)}
-        assert named["live.panel"] == "F10"
+        assert named["live.panel"] == "F11"
         titles = [command.title for command in app.get_system_commands(chat)]
-        assert "Panel  (F10)" in titles
+        assert "Panel  (F11)" in titles
         await pilot.press("f12")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         help_ = app.screen
@@ -179,11 +179,11 @@ async def test_the_users_keys_work_and_are_what_is_shown() -> None:
             for section in help_._sections
             for item in section.bound
         }
-        assert (keys["live.panel"], keys["app.help"]) == ("F10", "F12")
+        assert (keys["live.panel"], keys["app.help"]) == ("F11", "F12")
         await pilot.press("f12")
         await until(pilot, lambda: app.screen is chat)
         shown = {a.binding.id: key for key, a in chat.active_bindings.items()}
-        assert shown["live.panel"] == "f10"
+        assert shown["live.panel"] == "f11"
         assert shown["app.help"] == "f12"
         (notice,) = list(app._notifications)
         assert notice.message.startswith("no.such: nothing is called so")

@@ -51,6 +51,7 @@ from lmtui.tui.messages import (
     ScoresArrived,
     ScoringStarted,
     StepsArrived,
+    TextsCounted,
     TokensScored,
 )
 from lmtui.tui.questions import DocumentAlone, TextAfter, TokensAfter
@@ -147,6 +148,8 @@ class Bridge:
             asked.generate,
         )
         self.score, self.stop = asked.score, asked.stop
+        self.look_after = asked.look_after
+        self.count = asked.count
 
 
 @contextmanager
@@ -232,6 +235,26 @@ def test_an_answer_begins_with_its_prefill() -> None:
     with running(FakeEngine([ANSWER])) as (screen, runner):
         runner.generate(1, HELLO, PLAIN, prefill="Well, ")
         assert screen.wait(GenerationStarted).prompt.text.endswith("assistant: Well, ")
+
+
+def test_a_prompt_goes_on_with_a_text_that_is_read_by_itself() -> None:
+    with running(FakeEngine([ANSWER])) as (screen, runner):
+        start = Prompt((104, 105), "hi")
+        runner.generate(1, start, PLAIN, prefill=" <|end|>")
+        begun = screen.wait(GenerationStarted)
+        assert begun.prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
+
+
+def test_what_comes_after_ids_is_told() -> None:
+    engine = FakeEngine([ANSWER])
+    with running(engine) as (screen, runner):
+        runner.look_after(7, (104, 105), PLAIN)
+        looked = screen.wait(DraftLooked)
+        expected = engine.look((104, 105), PLAIN)
+        assert (looked.revision, looked.before, looked.tokens) == (7, 2, ())
+        assert looked.distribution.candidates == expected.candidates
+        runner.look_after(8, tuple(range(9_000)), PLAIN)
+        assert screen.wait(LookFailed).revision == 8
 
 
 def test_two_generations_one_after_the_other() -> None:
@@ -803,3 +826,15 @@ def test_every_job_ends_once_whatever_is_asked(asked: list[str]) -> None:
     ended = Counter(screen.ended())
     assert ended == Counter({*jobs, 99})
     assert not screen.all(GenerationFailed) and not screen.all(ScoreFailed)
+
+
+def test_texts_are_counted_each_by_itself_and_without_a_beginning() -> None:
+    with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, runner):
+        runner.count(1, ["abc", "", "é"])
+        assert screen.wait(TextsCounted) == TextsCounted(1, (3, 0, 2))
+
+
+def test_without_a_model_nothing_is_counted() -> None:
+    with running() as (screen, runner):
+        runner.count(1, ["abc"])
+        assert screen.wait(TextsCounted) == TextsCounted(1, ())

@@ -149,8 +149,10 @@ def _plain(
     """Attention of queries [n, H, t, d], the last t of whose keys [n, KV, …, d] are
     their own, under a mask [t, t] of those."""
     rows, heads, tokens, head = queries.shape
+    if mask is None and tokens == 1:
+        return _single(queries, keys, values)
     kv_heads, held = keys.shape[1], keys.shape[2] - tokens
-    if mask is None and tokens > 1 and held == 0:
+    if mask is None and held == 0:
         return F.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, enable_gqa=True
         )
@@ -158,11 +160,11 @@ def _plain(
         # The last bit of a sum depends on what else is summed with it, and rounding to
         # bfloat16 makes that a difference. So that guessed tokens find what they would
         # have found one by one, they look one by one.
-        singles = (
+        singles = [
             _single(queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end])
             for i, end in enumerate(range(held + 1, held + tokens + 1))
-        )
-        return next(singles) if tokens == 1 else torch.cat(list(singles), 2)
+        ]
+        return torch.cat(singles, 2)
     # Heads that read the same keys are further queries of one head.
     share = heads // kv_heads
     whole = _causal(mask, held, tokens)

@@ -3,7 +3,8 @@
 Owns the arithmetic from token ids to the states that the head reads. A norm is not
 divided by before a product but after it, where there is less to divide; the turn of
 queries and keys is one product of complex numbers. What is held in memory between two
-layers is float32, what is multiplied with packed weights is bfloat16.
+layers is float32, what is multiplied with packed weights is bfloat16. Where what lies
+between two attentions was compiled (see `crossing`), that is run for a few tokens.
 
 RMSNorm: Zhang & Sennrich 2019; rotations: Su et al. 2021; SwiGLU: Shazeer 2020.
 Shapes are as in `models.lean`; n are rows, t their new tokens, m = n·t.
@@ -13,14 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.engine.fast.crossing import Plan, Run, weights_of
 from lmtui.engine.fast.slabs import Sizes, Slabs
 from lmtui.models.lean import Layer, LeanWeights, Shape
-from lmtui.models.packing import Packed
+from lmtui.models.packing import FEW, Packed
 
 _HALF = torch.bfloat16
 
@@ -39,6 +42,27 @@ class Steps:
         ]
         self._last_norm = weights.norm * self._root
         self._turns = torch.empty(0, shape.head // 2, dtype=torch.complex64)
+        self._compiled: Run | None = None
+        self._crossings: list[list[Tensor] | None] = [None] * shape.layers
+
+    def plan(self) -> Plan | None:
+        """Of most of the layers, what follows their attention; None where there is
+        nothing to compile."""
+        layers = self._weights.layers
+        plans = [Plan.of(self._shape, *pair) for pair in pairwise(layers)]
+        return max(plans, key=plans.count, default=None)
+
+    def use(self, compiled: Run | None, plan: Plan) -> None:
+        """From now on run what was compiled wherever it is `plan`; None takes that
+        back."""
+        self._compiled = compiled
+        self._crossings = [
+            weights_of(*pair, self._root)
+            if compiled and Plan.of(self._shape, *pair) == plan
+            else None
+            for pair in pairwise(self._weights.layers)
+        ]
+        self._crossings.append(None)  # after the last layer comes the head
 
     def states(
         self,
@@ -62,21 +86,38 @@ class Steps:
         turns = self._turned(held.length, tokens, depths)
         if rows > 1 and tokens > 1:
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
-        run = _Run(self._shape, rows, tokens)
-        state = run.begin(self._weights.embedding[ids.flatten()])
+        run = _Run(self._shape, rows, tokens, turns)
+        run.state.copy_(self._weights.embedding[ids.flatten()])
+        self._attend_with(run, 0)
         opened = held.opened(tokens)
-        for index, layer in enumerate(self._weights.layers):
+        for index in range(self._shape.layers):
             between()
-            attention_norm, feed_norm = self._norms[index]
-            run.attend_with(_times(layer.qkv, run.scaled(attention_norm)), layer, turns)
             opened.write(index, run.keys_values)
-            found = opened.attend(index, run.queries, mask)
-            state += _times(layer.out, found.transpose(1, 2).reshape(run.m, -1))
-            gate, up = _times(layer.gate_up, run.normed(feed_norm)).chunk(2, 1)
-            state += _times(layer.down, F.silu(gate).mul_(up))
+            found = opened.attend(index, run.queries, mask).transpose(1, 2)
+            self._cross(run, index, found.reshape(run.m, -1))
         held.added(tokens)
-        states = state / run.norm() * self._last_norm
+        states = run.state / run.norm() * self._last_norm
         return states if keep is None else states[keep]
+
+    def _cross(self, run: _Run, index: int, found: Tensor) -> None:
+        """From what attention has found in a layer to that of the next one."""
+        weights = self._crossings[index]
+        if weights is not None and self._compiled is not None and run.m <= FEW:
+            run.cross(self._compiled, found, weights)
+            return
+        layer = self._weights.layers[index]
+        run.state += _times(layer.out, found)
+        feed = run.normed(self._norms[index][1])
+        gate, up = _times(layer.gate_up, feed).chunk(2, 1)
+        run.state += _times(layer.down, F.silu(gate).mul_(up))
+        if index + 1 < self._shape.layers:
+            self._attend_with(run, index + 1)
+
+    def _attend_with(self, run: _Run, index: int) -> None:
+        """Make queries, keys and values of a layer."""
+        layer = self._weights.layers[index]
+        scaled = run.scaled(self._norms[index][0])
+        run.attend_with(_times(layer.qkv, scaled), layer)
 
     def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """The turns of some places: complex64 [t, 1, d/2]."""
@@ -95,16 +136,21 @@ class _Run:
     layer makes of it, with all views on that, since each of them takes as long as a
     small product."""
 
-    def __init__(self, shape: Shape, rows: int, tokens: int) -> None:
+    def __init__(self, shape: Shape, rows: int, tokens: int, turns: Tensor) -> None:
+        """`turns` are complex64 [m, 1, d/2]."""
         self.m = m = rows * tokens
+        self._turns = turns
+        self._real_turns = torch.view_as_real(turns)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
         # A column more, whose square is what a norm adds to be never 0.
         self._wide = torch.empty(m, shape.width + 1)
         self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
-        self._state = self._wide[:, :-1]
+        self.state = self._wide[:, :-1]
+        """float32 [m, D]; the layers add to it in place."""
         self._half = torch.empty(m, shape.width, dtype=_HALF)
         self._float = torch.empty(m, shape.width)
         heads = torch.empty(m, shape.heads + 2 * shape.kv_heads, shape.head)
+        self._heads = heads
         self._qkv = heads.flatten(1)
         self._q = heads[:, : shape.heads]
         self._k = heads[:, shape.heads : shape.heads + shape.kv_heads]
@@ -112,13 +158,9 @@ class _Run:
         self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
         parted = heads.view(rows, tokens, -1, shape.head).transpose(1, 2)
         self.queries = parted[:, : shape.heads]
-        """[n, H, t, d], of the layer that `attend_with` was called for last."""
+        """[n, H, t, d], of the layer that they were made of last."""
         self.keys_values = parted[:, shape.heads :]
         """[n, 2·KV, t, d], likewise."""
-
-    def begin(self, embedded: Tensor) -> Tensor:
-        """The state, float32 [m, D], which the layers add to in place."""
-        return self._state.copy_(embedded)
 
     def norm(self) -> Tensor:
         """What an RMSNorm divides the state by, times √D: float32 [m, 1]."""
@@ -127,14 +169,14 @@ class _Run:
 
     def scaled(self, weight: Tensor) -> Tensor:
         """The state times the weight of a norm, not divided yet: [m, D]."""
-        return torch.mul(self._state, weight, out=self._half)
+        return torch.mul(self.state, weight, out=self._half)
 
     def normed(self, weight: Tensor) -> Tensor:
         """The state after a norm: [m, D]."""
-        torch.div(self._state, self.norm(), out=self._float)
+        torch.div(self.state, self.norm(), out=self._float)
         return torch.mul(self._float, weight, out=self._half)
 
-    def attend_with(self, product: Tensor, layer: Layer, turns: Tensor) -> None:
+    def attend_with(self, product: Tensor, layer: Layer) -> None:
         """Make queries, keys and values of a product of the scaled state."""
         torch.div(product, self.norm(), out=self._qkv)
         if layer.bias is not None:
@@ -142,7 +184,14 @@ class _Run:
         if layer.q_norm is not None and layer.k_norm is not None:
             self._normed(self._q, layer.q_norm)
             self._normed(self._k, layer.k_norm)
-        self._pairs.mul_(turns)
+        self._pairs.mul_(self._turns)
+
+    def cross(self, compiled: Run, found: Tensor, weights: list[Tensor]) -> None:
+        """Go from one attention to the next with what was compiled."""
+        state = self.state.contiguous()
+        state, heads = compiled([state, found, self._real_turns, *weights])
+        self.state.copy_(state)
+        self._heads.copy_(heads)
 
     def _normed(self, heads: Tensor, weight: Tensor) -> None:
         """Normalise each head by itself, in place."""

@@ -349,6 +349,32 @@ const places = (value, order, form, head) => {
   }
   return table;
 };
+const along = () => {
+  const known = [];
+  cells.forEach((cell, index) => {
+    const value = surprisal(cell);
+    if (value !== null) known.push([index, value]);
+  });
+  const size = Math.max(1, Math.ceil(known.length / 120)), box = make("div", "along");
+  const means = [];
+  for (let from = 0; from < known.length; from += size) {
+    const part = known.slice(from, from + size);
+    means.push([part[0][0], part.reduce((total, [, value]) => total + value, 0) / part.length]);
+  }
+  const most = Math.max(1, ...means.map(([, mean]) => mean));
+  for (const [index, mean] of means) {
+    const go = make("button"), bar = make("span");
+    go.tabIndex = -1;
+    go.title = `line ${cells[index][LINE]}: ${number(mean, 2)} bits a token`;
+    go.setAttribute("aria-label", go.title);
+    bar.style.height = `${100 * mean / most}%`;
+    go.append(bar);
+    go.addEventListener("click", () => pin(index));
+    box.append(go);
+  }
+  return card("Surprise along the text", box,
+    make("p", "", `The mean of ${size === 1 ? "each token" : `${size} tokens`}, up to ${number(most, 1)} bits.`));
+};
 const MEASURED = [
   ["tokens", (each) => number(each.tokens, 0)],
   ["scored", (each) => number(each.scored, 0)],
@@ -392,6 +418,7 @@ const drawSummary = () => {
       "Bar: how often the most probable token came. Mark: the probability it was given.")));
     parts.push(card(`Calibration of all tokens over 10%${name}`, reliability(model.claims)));
   }
+  parts.push(along());
   parts.push(card("Most surprising", places(surprisal, (each) => each,
     (each) => number(each, 1), "bits")));
   if (DATA.total) parts.unshift(card(`All ${DATA.texts.length} texts`, measured(DATA.total)));

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import FinishReason
-from lmtui.tui.widgets.transcript import MessageView
+from lmtui.tui.widgets.message_view import Entry
 
 _ENDS = {
     FinishReason.CANCELLED: "stopped",
@@ -19,15 +19,15 @@ _ENDS = {
 _WRITERS = {"user": "You", "system": "System"}
 
 
-def views_of(conversation: Conversation) -> list[MessageView]:
+def entries_of(conversation: Conversation) -> list[Entry]:
     """The active branch; what ended without a word has nothing to show."""
     nodes = conversation.path[1:]
-    return [view_of(conversation, node) for node in nodes if not node.is_empty]
+    return [entry_of(conversation, node) for node in nodes if not node.is_empty]
 
 
-def view_of(conversation: Conversation, node: Node) -> MessageView:
+def entry_of(conversation: Conversation, node: Node) -> Entry:
     """One message."""
-    return MessageView(
+    return Entry(
         str(node.id),
         node.role,
         node.content,

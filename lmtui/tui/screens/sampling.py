@@ -6,8 +6,9 @@ them. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -36,11 +37,32 @@ class SamplingScreen(LiveScreen):
         super().__init__(make_runner)
         self._settings = sampling
         self._previewed = 0
+        self._followed: Mapping[str, Any] = {}
+
+    def on_mount(self) -> None:
+        """Follow what is set for good while the screen is there."""
+        self.watch(self.app, "kept_sampling", self.follow_kept)
+
+    def follow_kept(self, kept: Mapping[str, Any]) -> None:
+        """Draw as was set just now; what was not stays as it is here."""
+        known = self._followed
+        new = {name: kept[name] for name in kept if known.get(name, ...) != kept[name]}
+        self._followed = kept
+        if new:
+            self.draw_with(replace(self._settings, **new))
+
+    def draw_with(self, settings: SamplingSettings) -> None:
+        """Use other settings, and show them in the controls."""
+        self.query_one(SamplerControls).settings = settings
+        self._draw(settings)
 
     @on(SamplerControls.SettingsChanged)
     def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
         """Redraw what is shown; the next answer uses them."""
-        self._settings = event.settings
+        self._draw(event.settings)
+
+    def _draw(self, settings: SamplingSettings) -> None:
+        self._settings = settings
         shown = self._panel.distribution
         if shown is not None:
             self._preview(shown.handle, shown.start, len(shown.candidates))

@@ -20,7 +20,10 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from lmtui.chat.listed import Listed
 from lmtui.tui.aside import aside
+from lmtui.tui.chat_facts import ConversationChosen, ConversationsListed
+from lmtui.tui.chats import Chats
 from lmtui.tui.messages import FileChosen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.choices import Choice, Choices
@@ -28,6 +31,9 @@ from lmtui.tui.widgets.model_line import ModelLine
 
 RecentFiles = Callable[[], Sequence[Path]]
 """The files that were looked at of late; may wait for a disk."""
+
+RECENT = 5
+"""Conversations that are listed here."""
 
 
 class StartScreen(Screen[None]):
@@ -46,6 +52,8 @@ model loads meanwhile: nothing has to wait for it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.chat", "Chat", id="start.chat",
                 tooltip="Talk, and watch every distribution."),
+        Binding("o", "app.history", "History", id="start.history",
+                tooltip="Find one that was had before, and go on with it."),
         Binding("e", "app.complete", "Editor", id="start.editor",
                 tooltip="Back to the file that is being edited."),
         Binding("f", "app.finetune", "Training", id="start.training",
@@ -67,10 +75,12 @@ model loads meanwhile: nothing has to wait for it.
             self.paths = tuple(paths)
             super().__init__()
 
-    def __init__(self, recent_files: RecentFiles) -> None:
+    def __init__(self, recent_files: RecentFiles, chats: Chats | None = None) -> None:
         super().__init__()
         self._recent_files = recent_files
         self._paths: tuple[Path, ...] = ()
+        self._chats = chats
+        self._talks: tuple[Listed, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
@@ -92,6 +102,15 @@ model loads meanwhile: nothing has to wait for it.
         self._offer()
         nothing = self.Recalled(())
         aside(self._recall, self.post_message, otherwise=nothing)
+        if self._chats is not None:
+            self._chats.list(self.post_message, limit=RECENT)
+
+    @on(ConversationsListed)
+    def show_talks(self, event: ConversationsListed) -> None:
+        """List the conversations that were had last."""
+        if event.rows != self._talks:
+            self._talks = event.rows
+            self._offer()
 
     def _recall(self) -> Message:
         return self.Recalled(self._recent_files())
@@ -108,7 +127,16 @@ model loads meanwhile: nothing has to wait for it.
             Choice(shown_path(path), f"open({number})")
             for number, path in enumerate(self._paths)
         ]
-        self.query_one(Choices).offer(heading="Recent files, as tokens", more=files)
+        talks = [
+            Choice(listed.title or listed.preview or "Untitled", f"resume({listed.id})")
+            for listed in self._talks
+        ]
+        more = {"Recent conversations": talks, "Recent files, as tokens": files}
+        self.query_one(Choices).offer(more=more)
+
+    def action_resume(self, id: int) -> None:
+        """Go on with a conversation."""
+        self.post_message(ConversationChosen(id))
 
     def action_open(self, number: int) -> None:
         """Show a file as tokens."""

@@ -13,16 +13,18 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from lmtui.chat.node import Node
+from lmtui.chat.packing import NOT_KEPT
 from lmtui.chat.tree import Conversation
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import SamplingSettings, Step
+from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
-from lmtui.tui.questions import TextAfter
+from lmtui.tui.questions import Passage, TextAfter, TokensAfter
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.sampling import SamplingScreen
 from lmtui.tui.subject import Known, Subject
+from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.token_view import TokenView
-from lmtui.tui.widgets.transcript import MessageView
 
 
 class TokensScreen(SamplingScreen):
@@ -53,7 +55,6 @@ class TokensScreen(SamplingScreen):
         self._job = 0  # of the answer that is being made, 0 for none
         self._scoring = self._looking = 0
         self._inspected = self._conversation.root
-        self._scored_by: dict[int, str] = {}  # of each message, the model
 
     def written_here(self, model: str | None) -> bool:
         """Whether that model is the one in use, which alone can go on with its ids
@@ -88,20 +89,32 @@ class TokensScreen(SamplingScreen):
         self.post_message(facts.SubjectChosen(subject))
 
     def _read(self, node: Node) -> None:
-        """Show a message as tokens, scored before if need be."""
-        self._inspected = node
-        if node.steps or self._scores_hold(node):
+        """Show a message as tokens, scored before if need be: by its ids where they
+        are known, else by its words."""
+        self._inspected = node = self._conversation.node(node.id)
+        if (node.steps and not node.given) or self._scores_hold(node):
             self._open_tokens(node)
             return
         self._scoring = self.runner.number()
-        before = self._conversation.messages(node.parent)
-        self.runner.score(self._scoring, TextAfter(before, node.content))
+        if node.own_ids and self.written_here(node.model):
+            passage: Passage = TokensAfter(node.own_ids, node.ids_before)
+        elif node.steps:
+            self._open_tokens(node)
+            return
+        else:
+            before = self._conversation.messages(node.parent)
+            passage = TextAfter(before, node.content)
+        self.runner.score(self._scoring, passage)
 
     def close_tokens(self) -> bool:
         """Show the conversation again; whether tokens were shown."""
         shown = self.has_class("-tokens")
         self.remove_class("-tokens")
         return shown
+
+    def keep(self) -> None:
+        """Something became of the conversation."""
+        raise NotImplementedError
 
     async def show_version(self, node: Node) -> None:
         """Another version of a message was chosen."""
@@ -117,28 +130,32 @@ class TokensScreen(SamplingScreen):
             self.notify("There is no other version; Ctrl+R makes one.")
             return
         there = self._conversation.move(node.id, by)
+        self.keep()
         await self.show_version(there)
         if shown and there.content:
             self._read(there)
 
-    def _message_in_focus(self) -> Node | None:
+    def focused_message(self) -> Node | None:
+        """The message that has the focus, if one has."""
         focused = self.focused
-        wanted = focused.key if isinstance(focused, MessageView) else None
+        if not isinstance(focused, MessageView):
+            return None
+        return self._conversation.node(int(focused.key))
+
+    def _message_in_focus(self) -> Node | None:
         path = [node for node in self._conversation.path[1:] if node.content]
-        last = path[-1] if path else None
-        return next((node for node in path if str(node.id) == wanted), last)
+        return self.focused_message() or (path[-1] if path else None)
 
     def _scores_hold(self, node: Node) -> bool:
-        model = self._scored_by.get(node.id)
-        return bool(node.scored) and self.written_here(model)
+        return bool(node.scored) and self.written_here(node.scored_by)
 
     @on(facts.TokensScored)
     def keep_scores(self, event: facts.TokensScored) -> None:
         """A written message was scored: show its tokens."""
         if event.job == self._scoring and self._info is not None:
-            node = self._conversation.score(self._inspected.id, event.tokens)
-            self._scored_by[node.id] = self._info.label
-            self._open_tokens(node)
+            id_, label = self._inspected.id, self._info.label
+            self._open_tokens(self._conversation.score(id_, event.tokens, by=label))
+            self.keep()
 
     @on(facts.ScoreFailed)
     def show_score_failed(self, event: facts.ScoreFailed) -> None:
@@ -152,8 +169,7 @@ class TokensScreen(SamplingScreen):
         self._strip.reset(info=self._info, before=node.tokens)
         if node.finish is not None:
             self._strip.finish(node.finish)
-        prompt = len(node.prompt.ids) if node.prompt else 0
-        self._strip.read(prompt + len(node.tokens))
+        self._strip.read(len(node.ids_before) + len(node.tokens))
         tokens = self.query_one(TokenView)
         tokens.show(node.tokens)
         tokens.focus()
@@ -167,23 +183,41 @@ class TokensScreen(SamplingScreen):
             return
         self._panel.title = f"Token {event.index + 1}"
         self._looking = self.runner.number()
-        if node.steps:
-            step = node.steps[event.index]
-            self._panel.show(step.distribution, chosen=step.id)
+        token = node.tokens[event.index]
+        if isinstance(token, Step) and token.distribution.handle != NOT_KEPT:
+            self._panel.show(token.distribution, chosen=token.id)
+            return
+        if node.own_ids:
+            self._look_by_ids(node, event.index)
             return
         before = self._conversation.messages(node.parent)
         self.runner.look(
             self._looking, before, node.content, self._settings, upto=event.index
         )
 
+    def _look_by_ids(self, node: Node, index: int) -> None:
+        """Ask what was expected where a token stands; only what wrote it can tell."""
+        if not self.written_here(node.model):
+            writer = visible_line(node.model or "another model")
+            self._panel.clear(f"Only {writer} can tell what else could stand here.")
+            return
+        ids = (*node.ids_before, *node.own_ids[:index])
+        settings = node.settings or self._settings
+        self.runner.look_after(self._looking, ids, settings)
+
     @on(facts.DraftLooked)
     def show_written(self, event: facts.DraftLooked) -> None:
-        """What the model expected where a token of a written message stands."""
-        tokens = self._inspected.scored
+        """What the model expected where a token of a message stands."""
+        tokens = self._inspected.tokens
         index = self.query_one(TokenView).index
         if event.revision == self._looking and index < len(tokens):
             self._panel.show(event.distribution, chosen=tokens[index].id)
-            self._strip.read(event.before + len(tokens))
+            self._strip.read(self._inspected_from(event) + len(tokens))
+
+    def _inspected_from(self, event: facts.DraftLooked) -> int:
+        """How many tokens stand before the message."""
+        node = self._inspected
+        return len(node.ids_before) if node.own_ids else event.before
 
     @on(facts.LookFailed)
     def show_nothing_expected(self, event: facts.LookFailed) -> None:

@@ -27,7 +27,7 @@ class Choice:
 
 
 class Choices(OptionList):
-    """The bindings of the screen it is on, and below them more under a heading."""
+    """The bindings of the screen it is on, and below them more under headings."""
 
     DEFAULT_CSS = """
     Choices {
@@ -56,11 +56,10 @@ class Choices(OptionList):
         self,
         *,
         details: Mapping[str, str] | None = None,
-        heading: str = "",
-        more: Sequence[Choice] = (),
+        more: Mapping[str, Sequence[Choice]] | None = None,
     ) -> None:
-        """List what the screen's keys do, in their order; `details` say more of an
-        action than its tooltip does."""
+        """List what the screen's keys do, in their order, and more by its headings;
+        `details` say more of an action than its tooltip does."""
         place = self.highlighted
         self.clear_options()
         said = details or {}
@@ -70,11 +69,13 @@ class Choices(OptionList):
             words = said.get(binding.action, binding.tooltip)
             line = choice_line(key, binding.description, words)
             self.add_option(Option(line, id=binding.action))
-        if more:
-            self.add_options([None, Option(Content(f"      {heading}"), disabled=True)])
-        for choice in more:
-            label = Content(f"      {visible_line(choice.label)}")
-            self.add_option(Option(label, id=choice.action))
+        for heading, choices in (more or {}).items():
+            if choices:
+                title = Option(Content(f"      {heading}"), disabled=True)
+                self.add_options([None, title])
+            for choice in choices:
+                label = Content(f"      {visible_line(choice.label)}")
+                self.add_option(Option(label, id=choice.action))
         self.highlighted = min(place or 0, self.option_count - 1)
 
     @on(OptionList.OptionSelected)

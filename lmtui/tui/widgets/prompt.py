@@ -6,6 +6,7 @@ what becomes of a prompt; it posts facts.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -23,7 +24,8 @@ class Prompt(TextArea):
 
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
-the first and last line go through what you sent before.
+the first and last line go through what you sent before. A line that begins with / is
+a command, which Tab completes; /help lists them, and the palette has them all.
 """
     DEFAULT_CSS = """
     Prompt {
@@ -74,12 +76,22 @@ the first and last line go through what you sent before.
         self._sent: list[str] = []
         self._place = 0
         self._unsent = ""
+        self._draft: str | None = None  # while something else is edited
+        self.completed: Callable[[str], str] = lambda text: text
+        """What Tab makes of the text; Tab leads on where that is the same."""
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":
             event.stop()
             event.prevent_default()
             self._enter()
+            return
+        whole = self.completed(self.text) if event.key == "tab" else self.text
+        if whole != self.text:
+            event.stop()
+            event.prevent_default()
+            self.text = whole
+            self.move_cursor(self.document.end)
             return
 
         def write(text: str) -> None:
@@ -96,10 +108,31 @@ the first and last line go through what you sent before.
 
     def _send(self) -> None:
         text = self.text
-        self._sent.append(text)
-        self._place = len(self._sent)
-        self.clear()
+        if self._draft is None:
+            self._sent.append(text)
+            self._place = len(self._sent)
+            self.clear()
         self.post_message(self.Submitted(text))
+
+    def recall(self, prompts: Sequence[str]) -> None:
+        """Put prompts of earlier runs before those of this one."""
+        self._sent = [*prompts, *self._sent]
+        self._place += len(prompts)
+
+    def begin_edit(self, text: str, title: str) -> None:
+        """Let something else be edited here; the draft waits."""
+        if self._draft is None:
+            self._draft = self.text
+        self.border_title = title
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def end_edit(self) -> None:
+        """Go on with the draft."""
+        self.border_title = None
+        self.text = self._draft or ""
+        self._draft = None
+        self.move_cursor(self.document.end)
 
     def get_line(self, line_index: int) -> Text:
         """A line as it is drawn: what was pasted may hold control characters."""

@@ -96,6 +96,7 @@ class Whole:
 
     weights: Tensor
     bits: int = 8
+    beside: None = None
 
     @property
     def q(self) -> Tensor:

@@ -1,0 +1,164 @@
+"""The connection to the file of the conversations, and what its failures mean.
+
+Owns how the file is opened (write-ahead log, every commit on the disk, another program
+waited for), short transactions, and the words for what went wrong. Knows no message.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from lmtui import paths
+from lmtui.chat import schema
+from lmtui.errors import LmtuiError
+
+WAIT = 5.0
+"""Seconds that another program's transaction is waited for."""
+
+
+class Damaged(Exception):
+    """The file is no whole database any more."""
+
+
+class Database:
+    """One connection; used by one thread at a time."""
+
+    def __init__(self, file: Path, *, readonly: bool = False) -> None:
+        """Open the file, which is made where there is none.
+
+        Raises:
+            LmtuiError: it can't be used here.
+            Damaged: it is broken.
+        """
+        self.file = file
+        self._readonly = readonly
+        with _explained(file):
+            self._connection = _read_only(file) if readonly else _opened(file)
+        self._inode = _inode(file)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read what is there now."""
+        self._follow()
+        with _explained(self.file):
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Write all that is done in the block, or nothing of it."""
+        self._follow()
+        connection = self._connection
+        with _explained(self.file):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                raise
+
+    def _follow(self) -> None:
+        """Go over to the file that has taken the place of the one that was opened:
+        another program found that broken, or the user removed it."""
+        if not self._readonly and _inode(self.file) != self._inode:
+            self.close()
+            with _explained(self.file):
+                self._connection = _opened(self.file)
+            self._inode = _inode(self.file)
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    folder = paths.ensure_folder(file.parent)
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise paths.unwritable(folder, error) from error
+    connection = _connected(str(file))
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        schema.prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    """The file as it is, also where nothing can be written beside it."""
+    for how in ("mode=ro", "immutable=1"):
+        connection = _connected(f"file:{quote(str(file))}?{how}", uri=True)
+        try:
+            schema.version(connection)
+            return connection
+        except sqlite3.OperationalError:
+            connection.close()
+        except BaseException:
+            connection.close()
+            raise
+    raise paths.unwritable(file.parent)
+
+
+def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        name, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=uri
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _inode(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _meaning(error, file) from error
+
+
+def _meaning(error: sqlite3.Error, file: Path) -> Exception:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Damaged(str(error))
+    title, hint = _WORDS.get(code, ("the conversations can't be kept", ""))
+    return LmtuiError(title, f"{file} ({error})", hint)
+
+
+_MOVE = "Make the folder writable, or set LMTUI_HOME to another one."
+_WORDS = {
+    sqlite3.SQLITE_FULL: (
+        "the disk is full",
+        "Free some space; what is on the screen is kept as soon as there is room.",
+    ),
+    sqlite3.SQLITE_READONLY: ("the conversations can't be written to", _MOVE),
+    sqlite3.SQLITE_CANTOPEN: ("the conversations can't be opened", _MOVE),
+    sqlite3.SQLITE_PERM: ("the conversations can't be opened", _MOVE),
+    sqlite3.SQLITE_BUSY: (
+        "another program holds the conversations",
+        "Wait until it is done; it is tried again.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk can't be read or written",
+        "Look at its free space and its health; it is tried again.",
+    ),
+}

@@ -1,0 +1,63 @@
+"""What is said of a conversation beside its messages. Knows no store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from lmtui.chat.tree import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is said of a conversation beside its messages."""
+
+    title: str
+    named: bool = False
+    """Whether the user gave it its title."""
+    pinned: bool = False
+    archived: bool = False
+    created: float = field(default_factory=time.time)
+    updated: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A conversation as a list shows it."""
+
+    id: int
+    uid: str
+    title: str
+    named: bool
+    """Whether the user gave it its title."""
+    pinned: bool
+    archived: bool
+    messages: int
+    """Without the system message, all branches together."""
+    preview: str
+    """The beginning of the message that was kept last."""
+    model: str | None
+    """What wrote the last reply."""
+    created: float
+    updated: float
+    """Seconds since the epoch, by the clock of then."""
+
+    @property
+    def facts(self) -> Facts:
+        """What of it goes along when it is taken elsewhere."""
+        return Facts(
+            self.title,
+            named=self.named,
+            pinned=self.pinned,
+            archived=self.archived,
+            created=self.created,
+            updated=self.updated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A conversation from the store."""
+
+    about: Listed
+    conversation: Conversation

@@ -1,0 +1,91 @@
+"""The shown branch of a conversation as Markdown, and back.
+
+Owns the format: the title as a heading, then each message under a heading that says who
+speaks. A line of a message that looks like such a heading is escaped, so that every
+text comes back as it was. Knows no store.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import Role
+from lmtui.errors import LmtuiError
+
+_SPEAKERS: dict[Role, str] = {
+    "system": "System",
+    "user": "You",
+    "assistant": "Assistant",
+}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "you": "user",
+    "user": "user",
+    "assistant": "assistant",
+    "model": "assistant",
+}
+_NAMES = "|".join(_ROLES)
+_HEADING = re.compile(rf"^## ({_NAMES})(?: · (.*))?$", re.IGNORECASE | re.MULTILINE)
+_LOOKS_ALIKE = re.compile(rf"^(\\*)(## (?:{_NAMES})\b)", re.IGNORECASE | re.MULTILINE)
+_ESCAPED = re.compile(rf"^\\(\\*## (?:{_NAMES})\b)", re.IGNORECASE | re.MULTILINE)
+
+
+def to_markdown(conversation: Conversation, title: str) -> str:
+    """The shown branch, ending with a newline."""
+    parts = [f"# {' '.join(title.split())}\n"]
+    parts += [_section(node) for node in conversation.path if node.content]
+    return "\n".join(parts)
+
+
+def from_markdown(text: str) -> tuple[str, Conversation]:
+    """A title, which may be empty, and the conversation.
+
+    Raises:
+        LmtuiError: there is none in the text.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    headings = list(_HEADING.finditer(text))
+    if not headings:
+        raise LmtuiError(
+            "there is no conversation in this text",
+            "no heading says who speaks",
+            "Put each message under a line “## You” or “## Assistant”.",
+        )
+    first = text[: headings[0].start()].strip()
+    title = first.removeprefix("# ").split("\n")[0] if first.startswith("# ") else ""
+    nodes = [Node(0, None, "system", "")]
+    ends = [*(heading.start() for heading in headings[1:]), len(text)]
+    for heading, end in zip(headings, ends, strict=True):
+        content = _read(text[heading.end() : end], last=end == len(text))
+        role = _ROLES[heading[1].lower()]
+        if role != "system":
+            last = len(nodes)
+            nodes.append(Node(last, last - 1, role, content, model=heading[2]))
+        elif len(nodes) == 1 and not nodes[0].content:
+            nodes[0] = Node(0, None, role, content)
+        else:
+            raise LmtuiError(
+                "the system message is not the first one", heading[0], "Move it up."
+            )
+    chosen = {node.id - 1: node.id for node in nodes[1:]}
+    return title, Conversation.restored(nodes, chosen)
+
+
+def _section(node: Node) -> str:
+    model = " ".join((node.model or "").split())
+    writer = f"{_SPEAKERS[node.role]} · {model}" if model else _SPEAKERS[node.role]
+    content = _LOOKS_ALIKE.sub(r"\\\1\2", node.content)
+    return f"## {writer}\n\n{content}\n"
+
+
+def _read(content: str, *, last: bool) -> str:
+    """A message without the empty lines that belong to the format."""
+    content = content.removeprefix("\n").removeprefix("\n")
+    content = content.removesuffix("\n") if last else _before_heading(content)
+    return _ESCAPED.sub(r"\1", content)
+
+
+def _before_heading(content: str) -> str:
+    return content[:-2] if content.endswith("\n\n") else content.removesuffix("\n")

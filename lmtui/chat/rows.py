@@ -1,0 +1,159 @@
+"""A message as a row of the store, and back.
+
+Owns which column holds what, and which values are refused: a file may be damaged or of
+a stranger. Knows no SQL connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from math import nan
+from typing import Any, get_args
+
+from lmtui import processes
+from lmtui.chat.node import Node, State
+from lmtui.chat.packing import Packed, pack, pack_prompt
+from lmtui.engine.types import Finish, FinishReason, Role, SamplingSettings
+from lmtui.errors import LmtuiError
+
+COLUMNS = ("id", "parent", "role", "content", "state", "gone", "model", "scored_by",
+           "given", "rest", "settings", "finish", "steps", "scored", "prompt",
+           "writer")  # fmt: skip
+"""What is written of a message; which one follows it is written apart."""
+
+Fields = Mapping[str, Any]
+
+
+def row_of(node: Node) -> dict[str, Any]:
+    """A message as its columns; one that grows is marked as this process's."""
+    packed = node.packed or Packed(
+        pack(node.steps), pack(node.scored), pack_prompt(node.prompt)
+    )
+    finish = json.dumps(finish_fields(node.finish)) if node.finish else None
+    settings = json.dumps(settings_fields(node.settings)) if node.settings else None
+    return {
+        "id": node.id,
+        "parent": node.parent,
+        "role": node.role,
+        "content": storable(node.content),
+        "state": node.state,
+        "gone": node.gone,
+        "model": node.model,
+        "scored_by": node.scored_by,
+        "given": node.given,
+        "rest": storable(node.rest),
+        "settings": settings,
+        "finish": finish,
+        "steps": packed.steps,
+        "scored": packed.scored,
+        "prompt": packed.prompt,
+        "writer": writer() if node.state == "growing" else None,
+    }
+
+
+def node_of(row: Fields) -> Node:
+    """A message from its columns, its tokens packed. One that no living process
+    writes any more was stopped.
+
+    Raises:
+        ValueError: they make no message.
+    """
+    state = row["state"]
+    if state == "growing" and not grows_elsewhere(row["writer"]):
+        state = "stopped"
+    if row["role"] not in get_args(Role) or state not in get_args(State):
+        raise ValueError("no such message")
+    if not isinstance(row["content"], str) or not isinstance(row["rest"], str):
+        raise ValueError("no text")
+    return Node(
+        id=int(row["id"]),
+        parent=None if row["parent"] is None else int(row["parent"]),
+        role=row["role"],
+        content=row["content"],
+        state=state,
+        model=row["model"],
+        scored_by=row["scored_by"],
+        given=int(row["given"]),
+        rest=row["rest"],
+        gone=bool(row["gone"]),
+        settings=settings_of(_read(row["settings"])),
+        finish=finish_of(_read(row["finish"])),
+        packed=Packed(row["steps"], row["scored"], row["prompt"]),
+    )
+
+
+def storable(text: str) -> str:
+    """A text as it can be kept: half of a UTF-16 pair can't be encoded."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def settings_fields(settings: SamplingSettings) -> dict[str, Any]:
+    """Sampling settings as JSON holds them."""
+    return {item.name: getattr(settings, item.name) for item in fields(settings)}
+
+
+def settings_of(found: Fields | None) -> SamplingSettings | None:
+    """Sampling settings from JSON.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if found is None:
+        return None
+    try:
+        return SamplingSettings(**found)
+    except (TypeError, LmtuiError) as error:
+        raise ValueError("no sampling settings") from error
+
+
+def finish_fields(finish: Finish) -> dict[str, Any]:
+    """How a generation ended, as JSON holds it."""
+    return {item.name: getattr(finish, item.name) for item in fields(finish)}
+
+
+def finish_of(found: Fields | None) -> Finish | None:
+    """How a generation ended, from JSON.
+
+    Raises:
+        ValueError: that is not said.
+    """
+    if found is None:
+        return None
+    kinds = {"piece": str, "logprob": float, "prompt_seconds": float, "seconds": float}
+    try:
+        reason = FinishReason(found["reason"])
+        others = {name: value for name, value in found.items() if name != "reason"}
+        values: dict[str, Any] = {
+            name: nan if value is None else kinds.get(name, int)(value)
+            for name, value in others.items()
+        }
+        return Finish(reason=reason, **values)
+    except (TypeError, KeyError, OverflowError) as error:
+        raise ValueError("no ending") from error
+
+
+def _read(text: str | None) -> Fields | None:
+    found = None if text is None else json.loads(text)
+    if found is not None and not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+@cache
+def writer() -> str:
+    """This process, as a message that grows names it."""
+    pid = os.getpid()
+    return f"{pid}:{processes.started(pid) or 0.0}"
+
+
+def grows_elsewhere(name: str | None) -> bool:
+    """Whether the process of that name still runs, and is not this one."""
+    pid, _, since = (name or "").partition(":")
+    try:
+        return processes.runs_elsewhere(int(pid), float(since))
+    except ValueError:
+        return False

@@ -1,0 +1,153 @@
+"""The tables that conversations are kept in, and their versions.
+
+Owns the SQL that makes them, and the steps from an older file to a newer one. Knows
+neither messages nor threads.
+
+A conversation is a row with what a list of many shows, so that the list reads nothing
+else. A message is a row: its words as text, what is known of its tokens packed. The
+index of words is made of the words where they stand, and only of messages that do not
+grow any more.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from lmtui.errors import LmtuiError
+
+APPLICATION = 0x6C6D7475
+"""Marks a database as ours: `lmtu`."""
+
+_FIRST = """
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL DEFAULT '',
+    named INTEGER NOT NULL DEFAULT 0,
+    pinned INTEGER NOT NULL DEFAULT 0,
+    archived INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    touched INTEGER NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0,
+    preview TEXT NOT NULL DEFAULT '',
+    model TEXT
+);
+CREATE INDEX by_use ON conversations (deleted, archived, pinned DESC, touched DESC);
+
+CREATE TABLE messages (
+    key INTEGER PRIMARY KEY,
+    conversation INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    id INTEGER NOT NULL,
+    parent INTEGER,
+    chosen INTEGER,
+    role TEXT NOT NULL,
+    content TEXT NOT NULL,
+    state TEXT NOT NULL,
+    gone INTEGER NOT NULL,
+    model TEXT,
+    scored_by TEXT,
+    given INTEGER NOT NULL,
+    rest TEXT NOT NULL,
+    settings TEXT,
+    finish TEXT,
+    steps BLOB NOT NULL,
+    scored BLOB NOT NULL,
+    prompt BLOB NOT NULL,
+    writer TEXT,
+    UNIQUE (conversation, id)
+);
+CREATE INDEX growing ON messages (writer) WHERE state = 'growing';
+
+CREATE VIRTUAL TABLE words USING fts5 (
+    content, content = 'messages', content_rowid = 'key',
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER message_made AFTER INSERT ON messages
+WHEN new.state <> 'growing' AND new.role <> 'system' BEGIN
+    INSERT INTO words (rowid, content) VALUES (new.key, new.content);
+END;
+CREATE TRIGGER message_left AFTER DELETE ON messages
+WHEN old.state <> 'growing' AND old.role <> 'system' BEGIN
+    INSERT INTO words (words, rowid, content)
+    VALUES ('delete', old.key, old.content);
+END;
+CREATE TRIGGER message_unread BEFORE UPDATE ON messages
+WHEN old.state <> 'growing' AND old.role <> 'system'
+    AND (old.content <> new.content OR new.state = 'growing') BEGIN
+    INSERT INTO words (words, rowid, content)
+    VALUES ('delete', old.key, old.content);
+END;
+CREATE TRIGGER message_read AFTER UPDATE ON messages
+WHEN new.state <> 'growing' AND new.role <> 'system'
+    AND (old.content <> new.content OR old.state = 'growing') BEGIN
+    INSERT INTO words (rowid, content) VALUES (new.key, new.content);
+END;
+"""
+
+STEPS = (_FIRST,)
+"""From each version to the next one."""
+
+VERSION = len(STEPS)
+"""What this program writes."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older program up to date: all of it, or
+    nothing.
+
+    Raises:
+        LmtuiError: a newer program made the file, or it is of another kind.
+        sqlite3.Error: it can't be read or written.
+    """
+    if version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Again: another program may have been faster.
+        for step in STEPS[version(connection) :]:
+            for statement in _statements(step):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The version of the file, 0 for an empty one.
+
+    Raises:
+        LmtuiError: a newer program made it, or it is of another kind.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if found > VERSION and application == APPLICATION:
+        raise LmtuiError(
+            "your conversations were kept by a newer lmtui",
+            f"version {found} of the file, this program knows {VERSION}",
+            "Update lmtui, or set LMTUI_HOME to another folder.",
+        )
+    if (found or application) and application != APPLICATION:
+        raise LmtuiError(
+            "the file of the conversations is of another program",
+            f"application {application:#x}",
+            "Move it away, or set LMTUI_HOME to another folder.",
+        )
+    return int(found)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script one by one: run as a whole it would end the
+    transaction that it is part of."""
+    found, begun = [], ""
+    for line in script.splitlines(keepends=True):
+        begun += line
+        if sqlite3.complete_statement(begun):
+            found.append(begun)
+            begun = ""
+    return found

@@ -1,0 +1,338 @@
+"""Conversations on the disk.
+
+Owns what is written when, and how a conversation is found again. Everything here waits
+for the disk: a screen calls it through `keeper`. Two programs can use the file at once.
+What was used last comes first by a number that only grows, never by the clock. Knows no
+torch and no screen.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lmtui import paths
+from lmtui.chat import rows
+from lmtui.chat.changes import Changes
+from lmtui.chat.database import Database
+from lmtui.chat.listed import Facts, Listed, Loaded
+from lmtui.chat.node import Node
+from lmtui.chat.titles import preview_of, title_of
+from lmtui.chat.tree import Conversation
+from lmtui.errors import LmtuiError
+
+UNDO = 24 * 3600.0
+"""Seconds for which a deleted conversation can be had back."""
+
+Mark = Literal["pinned", "archived", "deleted"]
+
+
+def default_file() -> Path:
+    """Where the conversations are kept."""
+    return paths.data_folder() / "chats.db"
+
+
+class Store:
+    """The conversations of one file."""
+
+    def __init__(self, file: Path, *, readonly: bool = False) -> None:
+        """Open the file; it is made where there is none.
+
+        Raises:
+            LmtuiError: it can't be used here.
+            Damaged: it is broken.
+        """
+        self.database = Database(file, readonly=readonly)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.database.close()
+
+    # Keeping.
+
+    def save(self, changes: Mapping[str, Changes]) -> None:
+        """Keep what became of conversations, named by their uids; one that is not
+        there yet is made. All of it is on the disk when this returns.
+
+        Raises:
+            LmtuiError: it can't be kept; nothing of it is.
+            Damaged: the file is broken.
+        """
+        with self.database.writing() as connection:
+            for uid, change in changes.items():
+                id_ = _id_of(connection, uid) or _make(connection, uid)
+                _write(connection, id_, change)
+                if change.nodes:
+                    _summarise(connection, id_, change.nodes)
+
+    def add(self, uid: str, conversation: Conversation, facts: Facts) -> int:
+        """Keep a whole conversation with what is said of it; its id.
+
+        Raises:
+            LmtuiError: it can't be kept.
+            Damaged: the file is broken.
+        """
+        whole = Changes(conversation.nodes, dict(conversation.chosen))
+        with self.database.writing() as connection:
+            id_ = _make(connection, uid)
+            _write(connection, id_, whole)
+            _summarise(connection, id_, conversation.path)
+            connection.execute(
+                "UPDATE conversations SET title = ?, named = ?, pinned = ?,"
+                " archived = ?, created = ?, updated = ? WHERE id = ?",
+                (rows.storable(facts.title), facts.named, facts.pinned,
+                 facts.archived, facts.created, facts.updated, id_),
+            )  # fmt: skip
+        return id_
+
+    def rename(self, id_: int, title: str) -> None:
+        """Give a conversation another title; an empty one is made anew from its first
+        message.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+        """
+        name = " ".join(rows.storable(title).split())
+        with self.database.writing() as connection:
+            _require(connection, id_)
+            made = name or _made_title(connection, id_)
+            connection.execute(
+                "UPDATE conversations SET title = ?, named = ? WHERE id = ?",
+                (made, bool(name), id_),
+            )
+
+    def mark(self, id_: int, mark: Mark, value: bool) -> None:
+        """Pin, archive or delete a conversation, or undo that.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+        """
+        when = ", updated = :now" if mark == "deleted" else ""
+        with self.database.writing() as connection:
+            _require(connection, id_, deleted=True)
+            connection.execute(
+                f"UPDATE conversations SET {mark} = :value{when} WHERE id = :id",
+                {"value": value, "now": time.time(), "id": id_},
+            )
+
+    def remove(self, id_: int) -> None:
+        """Remove a conversation for good.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+        """
+        with self.database.writing() as connection:
+            _require(connection, id_, deleted=True)
+            connection.execute("DELETE FROM conversations WHERE id = ?", (id_,))
+
+    def purge(self) -> None:
+        """Remove what was deleted more than a day ago."""
+        with self.database.writing() as connection:
+            connection.execute(
+                "DELETE FROM conversations WHERE deleted AND updated < ?",
+                (time.time() - UNDO,),
+            )
+
+    # Finding.
+
+    def listed(
+        self, *, archived: bool = False, limit: int = -1, title: str = ""
+    ) -> list[Listed]:
+        """Conversations, the pinned ones first, then the last used; with `archived`
+        all of them. `title` are words that the title has to hold."""
+        where, values = "deleted = 0", list[Any]()
+        if not archived:
+            where += " AND archived = 0"
+        for word in title.split():
+            where += " AND title LIKE ? ESCAPE '\\'"
+            values.append(f"%{_literal(word)}%")
+        with self.database.reading() as connection:
+            found = connection.execute(
+                f"SELECT * FROM conversations WHERE {where}"
+                " ORDER BY archived, pinned DESC, touched DESC LIMIT ?",
+                (*values, limit),
+            )
+            return [_listed(row) for row in found]
+
+    def count(self) -> int:
+        """How many conversations there are, archived ones included."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT COUNT(*) FROM conversations WHERE deleted = 0"
+            )
+            return int(found.fetchone()[0])
+
+    def last(self) -> int | None:
+        """The conversation that was used last."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT id FROM conversations WHERE deleted = 0"
+                " ORDER BY touched DESC LIMIT 1"
+            ).fetchone()
+        return int(found["id"]) if found else None
+
+    def find(self, uid: str) -> int:
+        """The number of a conversation.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+        """
+        with self.database.reading() as connection:
+            found = _id_of(connection, uid)
+        if found is None:
+            raise LmtuiError("this conversation is not kept yet", "", "Try it again.")
+        return found
+
+    def asked(self, limit: int = 200) -> list[str]:
+        """What the user said of late in all conversations, the last of it at the end;
+        nothing twice in a row."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
+                " ORDER BY key DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        said = [row["content"] for row in reversed(found)]
+        return [
+            text
+            for text, after in zip(said, [*said[1:], None], strict=True)
+            if text != after
+        ]
+
+    def load(self, id_: int) -> Loaded:
+        """A conversation with all its messages; their tokens stay packed.
+
+        Raises:
+            LmtuiError: there is no such conversation.
+            Damaged: the file is broken.
+        """
+        with self.database.reading() as connection:
+            about = _listed(_require(connection, id_))
+            found = connection.execute(
+                "SELECT * FROM messages WHERE conversation = ? ORDER BY id", (id_,)
+            ).fetchall()
+        return Loaded(about, _conversation(found))
+
+
+def _conversation(found: list[sqlite3.Row]) -> Conversation:
+    """The tree that these rows make. What was salvaged of a broken file may have holes:
+    a message whose predecessor is lost follows the one kept before it."""
+    nodes: dict[int, Node] = {0: Node(0, None, "system", "")}
+    chosen: dict[int, int] = {}
+    for node, row in _readable(found):
+        if node.id == 0 and node.role == "system":
+            nodes[0] = node
+        elif node.id > 0 and node.role != "system":
+            lost = node.parent not in nodes
+            nodes[node.id] = replace(node, parent=max(nodes)) if lost else node
+        if row["chosen"] is not None:
+            chosen[node.id] = row["chosen"]
+    links = {a: b for a, b in chosen.items() if b in nodes and nodes[b].parent == a}
+    return Conversation.restored(nodes.values(), links)
+
+
+def _readable(found: list[sqlite3.Row]) -> Iterator[tuple[Node, sqlite3.Row]]:
+    for row in found:
+        try:
+            yield rows.node_of(dict(row)), row
+        except (ValueError, TypeError):
+            continue
+
+
+def _id_of(connection: sqlite3.Connection, uid: str) -> int | None:
+    found = connection.execute("SELECT id FROM conversations WHERE uid = ?", (uid,))
+    row = found.fetchone()
+    return int(row["id"]) if row else None
+
+
+def _make(connection: sqlite3.Connection, uid: str) -> int:
+    now = time.time()
+    made = connection.execute(
+        "INSERT INTO conversations (uid, touched, created, updated)"
+        f" VALUES (?, {_NEXT}, ?, ?)",
+        (uid, now, now),
+    )
+    assert made.lastrowid is not None
+    return made.lastrowid
+
+
+_NEXT = "(SELECT IFNULL(MAX(touched), 0) + 1 FROM conversations)"
+
+_NAMES = ", ".join(rows.COLUMNS)
+_PLACES = ", ".join(f":{name}" for name in rows.COLUMNS)
+_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in rows.COLUMNS[1:])
+_UPSERT = (
+    f"INSERT INTO messages (conversation, {_NAMES}) VALUES (:conversation, {_PLACES})"
+    f" ON CONFLICT (conversation, id) DO UPDATE SET {_UPDATES}"
+)
+
+
+def _write(connection: sqlite3.Connection, id_: int, change: Changes) -> None:
+    connection.executemany(
+        _UPSERT, ({**rows.row_of(node), "conversation": id_} for node in change.nodes)
+    )
+    connection.executemany(
+        "UPDATE messages SET chosen = ? WHERE conversation = ? AND id = ?",
+        ((child, id_, parent) for parent, child in change.chosen.items()),
+    )
+
+
+def _summarise(
+    connection: sqlite3.Connection, id_: int, nodes: tuple[Node, ...]
+) -> None:
+    """Bring what a list shows up to date with messages that were kept."""
+    said = [node for node in nodes if node.content and node.role != "system"]
+    replies = [node.model for node in said if node.model]
+    asked = [node.content for node in said if node.role == "user"]
+    connection.execute(
+        f"UPDATE conversations SET touched = {_NEXT}, updated = ?,"
+        " messages = (SELECT COUNT(*) FROM messages"
+        "   WHERE conversation = conversations.id AND id > 0 AND gone = 0),"
+        " title = CASE title WHEN '' THEN ? ELSE title END,"
+        " preview = IFNULL(?, preview), model = IFNULL(?, model) WHERE id = ?",
+        (
+            time.time(),
+            rows.storable(title_of(asked[0])) if asked else "",
+            rows.storable(preview_of(said[-1].content)) if said else None,
+            replies[-1] if replies else None,
+            id_,
+        ),
+    )
+
+
+def _made_title(connection: sqlite3.Connection, id_: int) -> str:
+    found = connection.execute(
+        "SELECT content FROM messages WHERE conversation = ? AND role = 'user'"
+        " AND gone = 0 ORDER BY id LIMIT 1",
+        (id_,),
+    ).fetchone()
+    return title_of(found["content"]) if found else ""
+
+
+def _require(
+    connection: sqlite3.Connection, id_: int, *, deleted: bool = False
+) -> sqlite3.Row:
+    found: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM conversations WHERE id = ? AND (deleted = 0 OR ?)",
+        (id_, deleted),
+    ).fetchone()
+    if found is None:
+        raise LmtuiError(
+            "there is no such conversation", str(id_), "See `lmtui history list`."
+        )
+    return found
+
+
+def _listed(row: sqlite3.Row) -> Listed:
+    values = {name: row[name] for name in Listed.__slots__}
+    flags = {name: bool(row[name]) for name in ("named", "pinned", "archived")}
+    return Listed(**{**values, **flags})
+
+
+def _literal(word: str) -> str:
+    """A word for LIKE, its own wildcards escaped."""
+    return "".join(f"\\{c}" if c in "\\%_" else c for c in word)

@@ -1,0 +1,35 @@
+"""What a conversation is called, and how it reads in a list.
+
+Owns how a long text becomes a short line. Knows no store and no screen; whoever draws
+the line makes it safe.
+"""
+
+from __future__ import annotations
+
+import re
+
+TITLE = 60
+"""Most code points of a title that is made from a message."""
+_PREVIEW = 120
+_READ = 2000  # code points looked at of a long message
+_LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
+
+
+def title_of(text: str) -> str:
+    """A title from the first message of the user: its first words, cut at a word."""
+    line = _one_line(_LEADING.sub("", text[:_READ]) or text[:_READ])
+    if len(line) <= TITLE:
+        return line
+    cut = line[: TITLE - 1]
+    at = cut.rfind(" ")
+    return (cut[:at] if at > TITLE // 2 else cut).rstrip(" ,;:.") + "…"
+
+
+def preview_of(text: str) -> str:
+    """The beginning of a message as a line."""
+    line = _one_line(text[:_READ])
+    return line if len(line) <= _PREVIEW else line[: _PREVIEW - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

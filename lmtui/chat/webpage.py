@@ -1,0 +1,58 @@
+"""The shown branch of a conversation as a page for a browser.
+
+Owns the page: one file without scripts, which loads nothing; every text escaped, and
+its control characters made visible. Knows no store.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.text import visible, visible_line
+
+_WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #777; --user: #2a7ab0; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
+.quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
+article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
+article.user { border-color: var(--user); }
+pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+"""
+
+
+def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
+    """The page."""
+    name = escape(visible_line(title))
+    day = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M")
+    body = "\n".join(_article(node) for node in conversation.path if node.content)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{name}</h1>
+<p class="quiet">{day}</p>
+{body}
+</body>
+</html>
+"""
+
+
+def _article(node: Node) -> str:
+    writer = node.model or _WRITERS[node.role]
+    return (
+        f'<article class="{node.role}"><h2>{escape(visible_line(writer))}</h2>\n'
+        f"<pre>{escape(visible(node.content))}</pre></article>"
+    )

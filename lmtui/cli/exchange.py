@@ -1,0 +1,150 @@
+"""`lmtui history export` and `import`: conversations to and from files.
+
+Owns which file is which format, and that nothing is overwritten. The formats themselves
+are `lmtui.chat`'s.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui.chat.exporting import Format, format_of, write_new, written
+from lmtui.cli import options
+from lmtui.cli.output import Output
+from lmtui.cli.reading import read_document
+from lmtui.cli.stored import load, reading, writing
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+
+if TYPE_CHECKING:
+    from lmtui.chat.interchange import Imported
+
+
+def export(
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|last]", help="Which one; not with --all.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OUT]",
+            help="A new file, whose ending says the format; stdout without it.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="md is the shown branch to read, html the same for a browser, json "
+            "everything; md where neither this nor OUT says.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every conversation, as JSON, a line each."),
+    ] = False,
+) -> None:
+    """Write a conversation as Markdown, JSON or a web page.
+
+    \b
+    Examples:
+      lmtui history export last > talk.md
+      lmtui history export 12 talk.html
+      lmtui history export --all > everything.jsonl
+    """
+    if everything:
+        place = out or (None if which is None else Path(which))
+        _write(place, _all_lines())
+        return
+    if which is None:
+        raise LmtuiError(
+            "no conversation is named", "", "Give an ID, or last, or --all."
+        )
+    loaded = load(which)
+    wanted = format or (format_of(out) if out else Format.MARKDOWN)
+    _write(out, iter([written(wanted, loaded.conversation, loaded.about.facts)]))
+
+
+def import_files(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE|-...", show_default=False)
+    ],
+    *,
+    json: options.Json = False,
+) -> None:
+    """Take conversations in: JSON that was exported here, or Markdown.
+
+    Markdown needs a line “## You”, “## Assistant” or “## System” before each message.
+    A file with anything in it that can't be used is refused as a whole.
+
+    \b
+    Examples:
+      lmtui history import everything.jsonl
+      lmtui history import talk.md notes.md
+    """
+    output = Output()
+    for name in files:
+        found = read_conversations(name)
+        with writing() as store:
+            for each in found:
+                id_ = store.add(secrets.token_hex(8), each.conversation, each.facts)
+                said = len(each.conversation.nodes) - 1
+                if json:
+                    output.event(
+                        {"event": "imported", "id": id_, "title": each.facts.title,
+                         "messages": said}
+                    )  # fmt: skip
+                else:
+                    words = f"{said:,} message{'' if said == 1 else 's'}"
+                    output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
+
+
+def read_conversations(name: str) -> list[Imported]:
+    """The conversations in a file, JSON or Markdown by its content.
+
+    Raises:
+        LmtuiError: there are none, or one of them can't be used.
+    """
+    from lmtui.chat.interchange import Imported, from_json
+    from lmtui.chat.listed import Facts
+    from lmtui.chat.markdown import from_markdown
+    from lmtui.chat.titles import title_of
+
+    text = read_document(name).text
+    if text.lstrip("\ufeff \n").startswith("{"):
+        lines = [line for line in text.removeprefix("\ufeff").split("\n") if line]
+        return [from_json(line) for line in lines]
+    title, conversation = from_markdown(text)
+    asked = [node.content for node in conversation.nodes if node.role == "user"]
+    made = title_of(asked[0]) if asked else "Imported"
+    facts = Facts(title or made, named=bool(title))
+    return [Imported(conversation, facts)]
+
+
+def _all_lines() -> Iterator[str]:
+    with reading() as store:
+        if store is None:
+            return
+        for about in reversed(store.listed(archived=True)):
+            yield written(Format.JSON, store.load(about.id).conversation, about.facts)
+
+
+def _write(out: Path | None, parts: Iterator[str]) -> None:
+    output = Output()
+    if out is not None:
+        write_new(out, parts)
+        output.text(f"{out}\n")
+        return
+    for part in parts:
+        output.text(part)

@@ -1,0 +1,127 @@
+"""The settings to be looked at and changed: what the file says, and what counts.
+
+Owns what a change of one setting, or of one preset, does to `config.toml`, and that
+nothing is written over what someone else wrote there meanwhile. Everything here waits
+for a disk. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui import config_file, paths
+from lmtui.config import load
+from lmtui.config_edit import Change, Drop, Put, change
+from lmtui.config_presets import changes_for
+from lmtui.errors import LmtuiError
+from lmtui.sections.presets import PRESETS, Preset, check_name
+from lmtui.settings import Origin, Settings, Value, check, key, names
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Every setting, as it was read."""
+
+    counting: Settings
+    """What would count if the program began now, the same way as it did."""
+    kept: Settings
+    """What the file alone says."""
+    text: str
+    """The file itself."""
+
+    def stronger(self, name: str) -> Origin | None:
+        """The flag or the variable that counts whatever the file says, if any."""
+        origin = self.counting.origin(name)
+        return origin if origin.source in ("flag", "environment") else None
+
+
+class SettingsFile:
+    """`config.toml` beside the flags of `started` and the environment."""
+
+    def __init__(
+        self,
+        started: Settings,
+        *,
+        environment: Mapping[str, str] | None = None,
+        file: Path | None = None,
+    ) -> None:
+        self._flags = {
+            name: getattr(started, name)
+            for name in names()
+            if started.origin(name).source == "flag"
+        }
+        self._environment = dict(os.environ if environment is None else environment)
+        self._path = file or paths.config_file()
+        self.presets = started.presets
+        """The presets that there were when the program began."""
+
+    def read(self) -> Sheet:
+        """The settings as they are now.
+
+        Raises:
+            LmtuiError: the file, or a variable, can't be used.
+        """
+        # First the text: what is written between the two reads is then noticed.
+        text = config_file.text_of(self._path)
+        return Sheet(
+            load(self._flags, environment=self._environment, file=self._path),
+            load(environment={}, file=self._path),
+            text,
+        )
+
+    def put(self, seen: Sheet, name: str, value: Value) -> Sheet:
+        """Write a setting into the file; None takes it out, so that the default, or
+        what is stronger than the file, counts.
+
+        Raises:
+            LmtuiError: it can't have this value, or the file can't be changed.
+        """
+        place = tuple(key(name).split("."))
+        if value is None:
+            return self._change(seen, [Drop(place)])
+        check(name, value)
+        return self._change(seen, [Put(place, value)])
+
+    def put_preset(
+        self, seen: Sheet, preset: Preset, before: Preset | None = None
+    ) -> Sheet:
+        """Write a preset, in place of `before` or as a new one.
+
+        Raises:
+            LmtuiError: it can't be used, its name is taken, or the file can't be
+                changed.
+        """
+        check_preset(preset, before, seen.kept.presets)
+        return self._change(seen, changes_for(preset, before))
+
+    def drop_preset(self, seen: Sheet, name: str) -> Sheet:
+        """Take a preset out of the file.
+
+        Raises:
+            LmtuiError: the file can't be changed.
+        """
+        return self._change(seen, [Drop((PRESETS, name))])
+
+    def _change(self, seen: Sheet, changes: Iterable[Change]) -> Sheet:
+        change(self._path, changes, seen=seen.text)
+        return self.read()
+
+
+def check_preset(
+    preset: Preset, before: Preset | None, others: Mapping[str, Preset]
+) -> None:
+    """Refuse a preset that can't stand beside the others.
+
+    Raises:
+        LmtuiError: its name can't be used or is taken, or it says nothing.
+    """
+    check_name(preset.name)
+    if preset.name in others and (before is None or before.name != preset.name):
+        hint = "Choose another name, or change that preset."
+        raise LmtuiError("there is a preset of that name", preset.name, hint)
+    if preset.system is None and not preset.sampling:
+        hint = "Give it a system prompt, or a value below."
+        raise LmtuiError("the preset says nothing", preset.name, hint)

@@ -1,0 +1,227 @@
+"""What can be done by writing a line that begins with a slash.
+
+Owns the list of commands with a sentence each, and what every one does. All of them are
+in the palette too. A line that begins with two slashes is a message that begins with
+one. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from textual.content import Content
+
+from lmtui.chat.tree import Conversation
+from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
+from lmtui.text import visible_line
+from lmtui.tui.messages import ModelChosen
+from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.screens.showing import prompt_page, stats_page
+from lmtui.tui.screens.taking_along import TakingScreen
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that is done by its name."""
+
+    name: str
+    """With its slash."""
+    argument: str
+    """What follows it, in capitals; in brackets where it can be left out."""
+    what: str
+    """What it does, in a clause."""
+    waits: bool = True
+    """Whether it is of no use while an answer is made."""
+
+
+COMMANDS = (
+    Command("/help", "", "show every key and command", waits=False),
+    Command("/new", "", "begin another conversation; this one is kept"),
+    Command("/system", "[TEXT]", "say what the model is to be; edit it without TEXT"),
+    Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
+    Command("/adapter", "[NAME]", "use what was learned from notes; a list without"),
+    Command("/temp", "T", "temperature; 0 takes the most probable token", waits=False),
+    Command("/topk", "K", "draw from the K most probable tokens", waits=False),
+    Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
+    Command("/minp", "P", "drop tokens below this share of the top one", waits=False),
+    Command("/seed", "[N]", "draw the same each time; without N anew", waits=False),
+    Command("/regen", "", "another answer in place of the last one"),
+    Command("/continue", "", "let the last answer go on from its end"),
+    Command("/edit", "", "change your last message, or the one in focus"),
+    Command("/tree", "", "show every branch and go on from any message"),
+    Command("/fork", "", "go on from here in a conversation of its own"),
+    Command("/undo", "", "have back what was deleted, or undo the last turn"),
+    Command("/redo", "", "have the turn back that was undone"),
+    Command("/copy", "", "copy the last answer, or the message in focus", waits=False),
+    Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
+    Command("/save", "TITLE", "give this conversation a title", waits=False),
+    Command("/export", "[FILE]", "write it to a .md, .json or .html file", waits=False),
+    Command("/search", "[WORDS]", "find words in all conversations"),
+    Command("/stats", "", "what was said in numbers", waits=False),
+    Command("/prompt", "", "show what the model was given, token for token",
+            waits=False),
+    Command("/quit", "", "leave the program", waits=False),
+)  # fmt: skip
+
+_BY_NAME = {command.name: command for command in COMMANDS}
+_SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "/temp": ("temperature", float),
+    "/topk": ("top_k", int),
+    "/topp": ("top_p", float),
+    "/minp": ("min_p", float),
+    "/seed": ("seed", int),
+}
+
+
+def matching(text: str) -> list[Command]:
+    """The commands that what is typed can become; none where it is no command."""
+    if not text.startswith("/") or any(map(str.isspace, text)):
+        return []
+    return [command for command in COMMANDS if command.name.startswith(text)]
+
+
+def is_command(text: str) -> bool:
+    """Whether a line is meant as a command, also as one that does not exist."""
+    name = text.split(maxsplit=1)[0] if text.strip() else ""
+    return name in _BY_NAME or (
+        name.startswith("/") and name[1:].isalpha() and "\n" not in text
+    )
+
+
+def as_message(text: str) -> str:
+    """A line that is no command, as it is said."""
+    return text[1:] if text.startswith("//") else text
+
+
+class CommandScreen(TakingScreen):
+    """Has a prompt in which commands are written too."""
+
+    async def run_command(self, text: str) -> None:
+        """Do what a line says."""
+        name, _, argument = text.strip().partition(" ")
+        command, argument = _BY_NAME.get(name), argument.strip()
+        if command is None:
+            self._refuse(name, "There is no such command; /help lists them all.")
+        elif command.waits and self.busy:
+            self._refuse(name, "An answer is being made; Esc stops it.")
+        elif command.argument and not command.argument.startswith("[") and not argument:
+            self._refuse(name, f"It needs {command.argument}: {command.what}.")
+        elif name in _SAMPLING:
+            self._set(name, argument)
+        elif (done := self._doings[name](argument)) is not None:
+            await done
+
+    def _refuse(self, name: str, why: str) -> None:
+        self.notify(why, title=visible_line(name), severity="warning", markup=False)
+
+    @property
+    def _doings(self) -> dict[str, Callable[[str], Awaitable[object] | None]]:
+        app = self.app
+        return {
+            "/help": lambda _: self._help(),
+            "/new": lambda _: self.begin_new(),
+            "/system": self._system_message,
+            "/model": lambda name: self._use(Wanted(name) if name else None),
+            "/adapter": lambda name: self._use(Wanted(None, name) if name else None),
+            "/regen": lambda _: self.run_action("regenerate"),
+            "/continue": lambda _: self.run_action("go_on"),
+            "/edit": lambda _: self._edit_last(),
+            "/tree": lambda _: self.action_tree(),
+            "/fork": lambda _: self._fork_here(),
+            "/undo": lambda _: self.undo(),
+            "/redo": lambda _: self.redo(),
+            "/copy": lambda _: self._copy(),
+            "/code": lambda _: self.action_code(),
+            "/save": self.save_title,
+            "/export": self.export,
+            "/search": self._search,
+            "/stats": lambda _: self._show("In numbers", self._stats),
+            "/prompt": lambda _: self._show("As sent", prompt_page),
+            "/quit": lambda _: app.run_action("quit"),
+        }
+
+    def _set(self, name: str, argument: str) -> None:
+        """Change a setting of the sampler."""
+        field, kind = _SAMPLING[name]
+        try:
+            value: dict[str, Any] = {field: kind(argument) if argument else None}
+            settings = replace(self._settings, **value)
+        except ValueError:
+            self._refuse(name, f"{visible_line(argument)} is no number.")
+        except LmtuiError as error:
+            self._refuse(name, f"{error}. {error.hint}")
+        else:
+            self.query_one(SamplerControls).settings = settings
+            self.use_settings(SamplerControls.SettingsChanged(settings))
+            self.notify(f"{name[1:]} {argument or 'random'}", markup=False)
+
+    async def _system_message(self, text: str) -> None:
+        if not text:
+            self.edit(self._conversation.root)
+            return
+        self._conversation.reword(0, text)
+        await self.branch_changed()
+        self.notify("It is read before the next answer.")
+
+    def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
+        if wanted is None:
+            return self.app.run_action("models")
+        self.post_message(ModelChosen(wanted))
+        return None
+
+    def _edit_last(self) -> None:
+        said = [node for node in self._conversation.path if node.role == "user"]
+        focused = self.focused_message()
+        if focused is not None or said:
+            self.edit(focused or said[-1])
+        else:
+            self.notify("Nothing is said yet.")
+
+    def _fork_here(self) -> Awaitable[object] | None:
+        node = self.focused_message() or self._conversation.leaf
+        if not self.is_begun:
+            self.notify("Nothing is said yet.")
+            return None
+        return self.fork(node)
+
+    def _copy(self) -> None:
+        node = self._message_in_focus()
+        if node is None:
+            self.notify("Nothing is said yet.")
+        else:
+            self.copy_text(node.content)
+
+    def _search(self, words: str) -> Awaitable[object]:
+        return self.app.run_action(f"history({words!r})")
+
+    def _stats(self, conversation: Conversation) -> Content:
+        return stats_page(conversation, self._info)
+
+    def _help(self) -> None:
+        lines = Content("\n").join(map(line_of, COMMANDS))
+        self.app.push_screen(PageScreen("Commands; F1 shows the keys", lines))
+
+    def _show(self, title: str, page: Callable[[Conversation], Content]) -> None:
+        if self.is_begun:
+            self.app.push_screen(PageScreen(title, page(self._conversation)))
+        else:
+            self.notify("Nothing is said yet.")
+
+
+def line_of(command: Command) -> Content:
+    """A command as a line of a list."""
+    name = f"{command.name} {command.argument}"
+    return Content.assemble((f"{name:<18} ", "$accent"), (command.what, "$quiet"))
+
+
+def completed(text: str) -> str:
+    """What is typed as the first command that it can become, ready for what that
+    needs."""
+    found = matching(text)
+    if not found:
+        return text
+    return f"{found[0].name} " if found[0].argument else found[0].name

@@ -1,0 +1,169 @@
+"""A conversation that is kept while it is held, and others that can be opened instead.
+
+Owns when the store is told of what was said, and that nothing is begun before the
+user's words are on the disk. What is said is its subclass's. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from textual import on
+
+from lmtui.chat.listed import Listed, Loaded
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import SamplingSettings
+from lmtui.tui import chat_facts as kept
+from lmtui.tui.batches import Post
+from lmtui.tui.chats import Chats
+from lmtui.tui.runner import Runner
+from lmtui.tui.screens.drawing import entries_of
+from lmtui.tui.screens.tokens import TokensScreen
+from lmtui.tui.widgets.message_view import Places
+from lmtui.tui.widgets.prompt import Prompt as PromptField
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.transcript import Transcript
+
+
+class RememberingScreen(TokensScreen):
+    """Has a `Transcript` of a conversation that lasts, if there is a store."""
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], Runner],
+        *,
+        sampling: SamplingSettings,
+        system: str = "",
+        chats: Chats | None = None,
+        opened: Loaded | None = None,
+    ) -> None:
+        super().__init__(make_runner, sampling=sampling, system=system)
+        self._chats = chats
+        self._system = system
+        self._uid = secrets.token_hex(8)
+        self._about: Listed | None = None
+        self._title = ""  # that was given to it here
+        if opened is not None:
+            self._take(opened)
+
+    def _take(self, opened: Loaded) -> None:
+        self._conversation, self._about = opened.conversation, opened.about
+        self._uid, self._title = opened.about.uid, ""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was said."""
+        return len(self._conversation.nodes) > 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made, which belongs to this conversation."""
+        return bool(self._job)
+
+    # Keeping.
+
+    def keep(self) -> None:
+        """Keep what became of the conversation, once there is one."""
+        if self._chats is None or not self.is_begun:
+            return
+        if changes := self._conversation.take_changes():
+            self._chats.keep(self._uid, changes)
+
+    def keep_first(self, job: int) -> None:
+        """Keep it, and let the job begin when that is done."""
+        if self._chats is None:
+            self.begin_job(kept.ConversationKept(job))
+            return
+        changes = self._conversation.take_changes()
+        self._chats.keep(self._uid, changes, job=job, to=self.post_message)
+
+    def begin_job(self, event: kept.ConversationKept) -> None:
+        """What was said is on the disk."""
+        raise NotImplementedError
+
+    def keep_whole(self) -> None:
+        """The store is another one: it has nothing of this conversation, or less."""
+        if self._chats is not None and self.is_begun:
+            self._chats.keep(self._uid, self._conversation.whole())
+
+    # Others.
+
+    def open_stored(self, chosen: kept.ConversationChosen) -> None:
+        """Go on with another conversation, once it is read."""
+        if self.busy:
+            self.notify("An answer is being made; Esc stops it.")
+        elif self._chats is not None:
+            self._chats.open(
+                self.post_message,
+                chosen.id,
+                message=chosen.message,
+                words=chosen.words,
+            )
+
+    @on(kept.ConversationOpened)
+    async def show_opened(self, event: kept.ConversationOpened) -> None:
+        """It was read: show it, as it was left or at a message."""
+        if self.busy:
+            return
+        self._take(event.loaded)
+        at = event.message
+        if at is not None and at in {node.id for node in self._conversation.nodes}:
+            self._conversation.choose(at)
+            self.keep()
+        self._adopt_settings()
+        self.conversation_changed()
+        found = event.passage.places
+        await self.show_branch(at=None if at is None else str(at), found=found)
+
+    @on(kept.StoreFailed)
+    def show_store_failed(self, event: kept.StoreFailed) -> None:
+        """What is shown stays."""
+        self._show_error(event.error)
+
+    def save_title(self, title: str) -> None:
+        """Give the conversation a title."""
+        if self._chats is None or not self.is_begun:
+            self.notify("Only a conversation that is kept has a title.")
+            return
+        self._title = " ".join(title.split())
+        self._chats.entitle(self.post_message, self._uid, title)
+
+    @on(kept.ConversationChanged)
+    def tell_title(self) -> None:
+        """It has its title."""
+        self.notify("The conversation has its title.")
+
+    @on(kept.PromptsRecalled)
+    def recall_prompts(self, event: kept.PromptsRecalled) -> None:
+        """What was asked in earlier runs is a key away."""
+        self.query_one(PromptField).recall(event.prompts)
+
+    def on_mount(self) -> None:
+        """Recall what was asked before."""
+        if self._chats is not None:
+            self._chats.recall(self.post_message)
+
+    def _adopt_settings(self) -> None:
+        """Draw as the last answer of this conversation was drawn."""
+        settings = self._conversation.path[-1].settings
+        if settings is not None:
+            self._settings = settings
+            self.query_one(SamplerControls).settings = settings
+
+    async def begin_new(self, conversation: Conversation | None = None) -> None:
+        """Begin a conversation; the one that was held stays in the store."""
+        self._conversation = conversation or Conversation(self._system)
+        self._uid, self._about, self._title = secrets.token_hex(8), None, ""
+        self.keep()
+        self.conversation_changed()
+        await self.show_branch()
+
+    def conversation_changed(self) -> None:
+        """Another conversation is held now, or another branch of it."""
+        raise NotImplementedError
+
+    async def show_branch(self, *, at: str | None = None, found: Places = ()) -> None:
+        """Draw the active branch anew."""
+        entries = entries_of(self._conversation)
+        await self.query_one(Transcript).show(entries, at=at, found=found)

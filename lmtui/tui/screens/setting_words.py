@@ -1,0 +1,162 @@
+"""What is said of a setting, or of a preset, in a list and beside it.
+
+Owns the words and their order. Knows neither the list nor where a value is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from lmtui import settings as fields
+from lmtui.config_sheet import Sheet
+from lmtui.config_values import limits
+from lmtui.sections.presets import SYSTEM, Preset
+from lmtui.sections.sampling import SAMPLING
+from lmtui.sections.setting import own_name
+from lmtui.settings import Settings, Value
+from lmtui.text import visible, visible_line
+
+EVERYWHERE = "Everywhere"
+PRESETS = "Presets"
+_NAME, _VALUE = 22, 14  # cells of the columns
+_SYSTEM = 400  # characters of a system prompt that are shown beside the list
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A setting in the list."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresetRow:
+    """A preset in the list; None is one to be made."""
+
+    preset: Preset | None
+
+
+Row = SettingRow | PresetRow
+
+
+def rows_of(sheet: Sheet, words: str = "") -> dict[str, list[Row]]:
+    """What to list under each heading: all, or what has all of these words."""
+    found: dict[str, list[Row]] = {}
+    for name in fields.names():
+        section = fields.item(name).metadata["section"]
+        if _has(words, fields.key(name), fields.meaning(name)):
+            found.setdefault(section or EVERYWHERE, []).append(SettingRow(name))
+    for preset in sheet.kept.presets.values():
+        if _has(words, PRESETS, preset.name, preset.system or ""):
+            found.setdefault(PRESETS, []).append(PresetRow(preset))
+    if not words.strip():
+        found.setdefault(PRESETS, []).append(PresetRow(None))
+    return found
+
+
+def _has(words: str, *texts: str) -> bool:
+    whole = " ".join(texts).casefold()
+    return all(word in whole for word in words.casefold().split())
+
+
+def counted(rows: Iterable[Row]) -> str:
+    """How many of each kind there are: `41 settings, 2 presets`."""
+    listed = [row for row in rows if row != PresetRow(None)]
+    settings = sum(isinstance(row, SettingRow) for row in listed)
+    presets = len(listed) - settings
+    kinds = {"setting": settings, "preset": presets}
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in kinds.items() if n]
+    return ", ".join(parts) or "0 settings"
+
+
+def shown(value: Value) -> str:
+    """A value as the file writes it, or that there is none."""
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else visible_line(str(value))
+
+
+def line_of(row: Row, sheet: Sheet) -> Content:
+    """A row of the list."""
+    if isinstance(row, PresetRow):
+        return _preset_line(row.preset)
+    value = getattr(sheet.counting, row.name)
+    changed = value != getattr(Settings(), row.name)
+    origin = sheet.counting.origin(row.name)
+    source = {"default": "", "file": "config.toml"}.get(origin.source, origin.place)
+    name = own_name(fields.item(row.name))
+    return Content.assemble(
+        f"  {name:<{_NAME}} ",
+        (f"{shown(value):<{_VALUE}}", "bold $accent" if changed else "$foreground"),
+        (f" {source}", "$quiet"),
+    )
+
+
+def _preset_line(preset: Preset | None) -> Content:
+    if preset is None:
+        return Content.assemble(("  + a new one", "$accent"))
+    said = [preset.system or ""] if preset.system else []
+    said += [f"{name} {shown(value)}" for name, value in preset.sampling.items()]
+    return Content.assemble(
+        f"  {visible_line(preset.name):<{_NAME}} ",
+        (visible_line(" · ".join(said)), "$quiet"),
+    )
+
+
+def about(row: Row, sheet: Sheet, more: Mapping[str, Sequence[str]]) -> Content:
+    """What is said of a row beside the list; `more` are values that the settings
+    themselves don't know."""
+    if isinstance(row, PresetRow):
+        return _about_preset(row.preset)
+    name = row.name
+    head = Content.assemble((fields.key(name), "bold"), f"\n{fields.meaning(name)}\n")
+    lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]
+    if stronger := sheet.stronger(name):
+        words = (
+            f"{stronger.place} is given and counts instead of what the file says, "
+            "this time."
+        )
+        lines.append(Content.assemble((visible_line(words), "$warning")))
+    when = "at once" if counts_at_once(name) else "from the next start on"
+    lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
+    return Content("\n").join([head, *lines])
+
+
+def _facts(name: str, sheet: Sheet, more: Sequence[str]) -> Iterator[str]:
+    kind = fields.item(name).metadata["kind"]
+    if values := more or fields.choices(name):
+        yield f"One of: {visible_line(', '.join(values))}."
+    elif bounds := limits(name):
+        yield bounds
+    elif kind is bool:
+        yield "Enter turns it over."
+    yield f"Default: {shown(getattr(Settings(), name))}"
+    kept = shown(getattr(sheet.kept, name))
+    there = sheet.kept.origin(name).source == "file"
+    yield f"In config.toml: {kept if there else 'nothing'}"
+
+
+def _about_preset(preset: Preset | None) -> Content:
+    if preset is None:
+        return Content.assemble(
+            ("A preset", "bold"),
+            "\nA system prompt and a way of drawing under one name. "
+            "A conversation begins with it where it is asked for by its name; what it "
+            "does not say stays as it is set above.",
+        )
+    lines = [f"{name} = {shown(value)}" for name, value in preset.sampling.items()]
+    if preset.system is not None:
+        cut = len(preset.system) > _SYSTEM
+        text = visible(preset.system[:_SYSTEM]) + ("…" if cut else "")
+        lines.insert(0, f"{SYSTEM}: {text}")
+    return Content.assemble(
+        (visible_line(preset.name), "bold"), "\n" + "\n".join(lines)
+    )
+
+
+def counts_at_once(name: str) -> bool:
+    """Whether a change of a setting is followed while the program runs."""
+    return name == "theme" or fields.item(name).metadata["section"] == SAMPLING

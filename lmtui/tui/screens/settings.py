@@ -1,0 +1,315 @@
+"""The settings: each with its sentence, its value and where that came from.
+
+Owns what is listed and what each key does to it. The file is read and written aside, by
+functions that may wait for a disk; the answers come as messages. Knows no setting by
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui import settings as fields
+from lmtui.config_sheet import SettingsFile, Sheet
+from lmtui.errors import LmtuiError
+from lmtui.sections.presets import Preset
+from lmtui.settings import Value
+from lmtui.text import visible, visible_line
+from lmtui.tui import setting_facts as facts
+from lmtui.tui.aside import aside
+from lmtui.tui.screens.ask import Ask, Choice
+from lmtui.tui.screens.preset import Edited, PresetForm
+from lmtui.tui.screens.setting import Chosen, EditSetting
+from lmtui.tui.screens.setting_words import (
+    PresetRow,
+    Row,
+    SettingRow,
+    about,
+    counted,
+    line_of,
+    rows_of,
+    shown,
+)
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.search_field import SearchField
+
+NOTHING = "No setting has all of these words."
+_BUG = LmtuiError("the settings could not be read or written", "", "See the log.")
+
+
+class SettingsScreen(Screen[None]):
+    """A field to search by, a list, and what is under the cursor."""
+
+    HELP = """\
+Type to search names and sentences; Up and Down walk the list. Enter changes what is
+under the cursor and writes it into config.toml, where your comments and your order stay
+as they are. F8 takes it out of the file again, so that the default counts. A flag or a
+variable of the environment counts before the file, and is named where there is one. A
+preset is a system prompt and a way of drawing under one name.
+"""
+    CSS_PATH = "settings.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="settings.close",
+                tooltip="Empty the field; else back to where you were."),
+        Binding("f8", "reset", "Default", id="settings.reset",
+                tooltip="Take it out of the file, so that the default counts; a "
+                "preset is deleted."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, file: SettingsFile, *, choices: Mapping[str, Sequence[str]]
+    ) -> None:
+        super().__init__()
+        self._file = file
+        self._choices = choices
+        self._sheet: Sheet | None = None
+        self._rows: dict[str, Row] = {}
+        self._writing = False
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield SearchField(id="words", placeholder="Type to search the settings")
+        with Horizontal(id="main"):
+            yield DialogList(id="list")
+            with VerticalScroll(id="preview", can_focus=False):
+                yield Static(id="about", markup=False)
+        yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """What is typed goes into the field; the list is walked from there."""
+        self._list.can_focus = False
+        self._field.focus()
+
+    def on_screen_resume(self) -> None:
+        """Another program may have written into the file meanwhile."""
+        self._read()
+
+    @property
+    def _list(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    @property
+    def _field(self) -> SearchField:
+        return self.query_one(SearchField)
+
+    @property
+    def _row(self) -> Row | None:
+        place = self._list.highlighted
+        if place is None or not self._rows:
+            return None
+        return self._rows.get(self._list.get_option_at_index(place).id or "")
+
+    # What there is.
+
+    def _read(self) -> None:
+        def work() -> Message:
+            try:
+                return facts.SheetRead(self._file.read())
+            except LmtuiError as error:
+                return facts.SheetFailed(error)
+
+        aside(work, self.post_message, otherwise=facts.SheetFailed(_BUG))
+
+    @on(facts.SheetRead)
+    def show_sheet(self, event: facts.SheetRead) -> None:
+        """Show the settings as they are now."""
+        self._writing = False
+        self._sheet = event.sheet
+        self._show()
+
+    @on(facts.SheetFailed)
+    def show_failure(self, event: facts.SheetFailed) -> None:
+        """Say what is wrong with the file; nothing can be changed till it is right."""
+        if isinstance(event, facts.KeepingSettingFailed):
+            return
+        error = event.error
+        self._writing, self._sheet, self._rows = False, None, {}
+        self._list.clear_options()
+        words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
+        title = (visible_line(error.title), "bold $error")
+        self._tell(Content.assemble(title, *words, ("Enter reads it again.", "$quiet")))
+        self._foot("Enter reads the file again · F1 help · Esc closes")
+
+    @on(Input.Changed, "#words")
+    def _show(self) -> None:
+        if self._sheet is None:
+            return
+        before = self._row
+        self._list.clear_options()
+        self._rows = {}
+        for heading, rows in rows_of(self._sheet, self._field.value).items():
+            title = Content.assemble((heading, "bold $primary"))
+            self._list.add_option(Option(title, disabled=True))
+            for row in rows:
+                id_ = f"row-{len(self._rows)}"
+                self._rows[id_] = row
+                self._list.add_option(Option(line_of(row, self._sheet), id=id_))
+        self._stand_on(before)
+        self._preview()
+
+    def _stand_on(self, row: Row | None) -> None:
+        """The cursor to where it was, or to the first line."""
+        ids = [id_ for id_, each in self._rows.items() if _same(each, row)]
+        for id_ in ids or list(self._rows)[:1]:
+            self._list.highlighted = self._list.get_option_index(id_)
+
+    @on(OptionList.OptionHighlighted)
+    def _preview(self) -> None:
+        if self._sheet is None:
+            return
+        row = self._row
+        words = about(row, self._sheet, self._choices) if row else Content(NOTHING)
+        self._tell(words)
+        keys = "Enter changes · F8 default"
+        if isinstance(row, PresetRow):
+            keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
+        count = counted(self._rows.values())
+        self._foot(f"{count} · {keys} · F1 help · Esc closes")
+
+    def _tell(self, words: Content) -> None:
+        self.query_one("#about", Static).update(words)
+
+    def _foot(self, words: str) -> None:
+        self.query_one("#foot", Static).update(Content(words))
+
+    # Changing.
+
+    @on(OptionList.OptionSelected)
+    @on(Input.Submitted, "#words")
+    def change(self) -> None:
+        """Change what is under the cursor."""
+        if self._sheet is None:
+            self._read()
+            return
+        match self._row:
+            case SettingRow(name):
+                self._change_setting(name, self._sheet)
+            case PresetRow(preset):
+                others = self._sheet.kept.presets
+                drawn = self._sheet.counting.sampling
+                form = PresetForm(preset, others=others, drawn=drawn)
+                self.app.push_screen(form, partial(self._take_preset, preset))
+
+    def _change_setting(self, name: str, sheet: Sheet) -> None:
+        value = getattr(sheet.kept, name)
+        if isinstance(value, bool):
+            self._put(name, not value)
+            return
+        choices = tuple(self._choices.get(name, ())) or fields.choices(name)
+        asked = EditSetting(name, value, choices=choices)
+        self.app.push_screen(asked, partial(self._take_value, name))
+
+    def _take_value(self, name: str, chosen: Chosen | None) -> None:
+        if chosen is not None:
+            self._put(name, chosen.value)
+
+    def _put(self, name: str, value: Value) -> None:
+        def write(sheet: Sheet) -> Message:
+            return facts.SettingKept(self._file.put(sheet, name, value), name)
+
+        self._write(write)
+
+    def _take_preset(self, before: Preset | None, edited: Edited | None) -> None:
+        if edited is None:
+            return
+        if edited.preset is None and before is not None:
+            self._ask_to_delete(before)
+            return
+
+        def write(sheet: Sheet) -> Message:
+            assert edited.preset is not None
+            return facts.PresetsKept(
+                self._file.put_preset(sheet, edited.preset, before)
+            )
+
+        self._write(write)
+
+    def action_reset(self) -> None:
+        """Take what is under the cursor out of the file."""
+        match self._row:
+            case SettingRow(name) if self._sheet is not None:
+                if self._sheet.kept.origin(name).source == "file":
+                    self._put(name, None)
+                else:
+                    self.notify("It is not in config.toml.")
+            case PresetRow(Preset() as preset):
+                self._ask_to_delete(preset)
+
+    def _ask_to_delete(self, preset: Preset) -> None:
+        choices = (
+            Choice("k", "Keep", "nothing changes"),
+            Choice("d", "Delete", "it is taken out of config.toml"),
+        )
+        title = f"Delete the preset {preset.name}?"
+        asked = Ask(title, [shown(preset.system)] if preset.system else [], choices,
+                    harmless="k")  # fmt: skip
+        self.app.push_screen(asked, partial(self._delete, preset.name))
+
+    def _delete(self, name: str, answer: str | None) -> None:
+        def write(sheet: Sheet) -> Message:
+            return facts.PresetsKept(self._file.drop_preset(sheet, name))
+
+        if answer == "d":
+            self._write(write)
+
+    def _write(self, write: Callable[[Sheet], Message]) -> None:
+        """Change the file as it was seen; what is asked for meanwhile is not done."""
+        if (sheet := self._sheet) is None or self._writing:
+            return
+        self._writing = True
+
+        def work() -> Message:
+            try:
+                return write(sheet)
+            except LmtuiError as error:
+                return facts.KeepingSettingFailed(error)
+
+        failed = facts.KeepingSettingFailed(_BUG)
+        aside(work, self.post_message, otherwise=failed)
+
+    @on(facts.KeepingSettingFailed)
+    def tell_not_kept(self, event: facts.KeepingSettingFailed) -> None:
+        """Say why nothing was written, and look at the file as it is now."""
+        error = event.error
+        parts = [part for part in (error.detail, error.hint) if part]
+        self.notify(visible("\n".join(parts)), title=visible_line(error.title),
+                    severity="error", markup=False, timeout=12)  # fmt: skip
+        self._read()
+
+    # Keys.
+
+    @on(SearchField.Walked)
+    def walk(self, event: SearchField.Walked) -> None:
+        """Walk the list."""
+        getattr(self._list, f"action_{event.where}")()
+
+    def action_close(self) -> None:
+        """Empty the field, or close."""
+        if self._field.value:
+            self._field.value = ""
+        else:
+            self.app.pop_screen()
+
+
+def _same(row: Row, other: Row | None) -> bool:
+    """Whether two rows are of the same setting or preset, whatever its value."""
+    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
+        names = [each.preset.name if each.preset else "" for each in (row, other)]
+        return names[0] == names[1]
+    return row == other

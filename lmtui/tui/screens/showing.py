@@ -1,0 +1,85 @@
+"""A conversation as pages to read: its numbers, and what the model was given.
+
+Owns the words. What the model was given is shown as it was sent: with every control
+token, drawn so that it can't be taken for text. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import EngineInfo
+from lmtui.text import visible, visible_line
+
+_CONTROL = re.compile(
+    r"(<\|[^|<>\n]{1,40}\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>)"
+)
+
+
+def prompt_page(conversation: Conversation) -> Content:
+    """What the model was given for the last answer, and the answer after it."""
+    reply = _last_reply(conversation)
+    if reply is None or reply.prompt is None:
+        return Content("Nothing was sent to a model in this branch yet.")
+    prompt, own = reply.prompt, len(reply.ids)
+    head = (
+        f"{len(prompt.ids):,} tokens were sent to {visible_line(reply.model or '')};"
+        f" the answer is {own:,} more.\n\n"
+    )
+    answer = "".join(step.text for step in reply.steps)
+    return Content.assemble(
+        (head, "$quiet"),
+        *_with_controls(prompt.text, ""),
+        *_with_controls(answer, "bold"),
+    )
+
+
+def _with_controls(text: str, style: str) -> Iterator[tuple[str, str]]:
+    for place, part in enumerate(_CONTROL.split(text)):
+        yield visible(part), "$accent reverse" if place % 2 else style
+
+
+def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
+    """What was said in numbers, of the shown branch and of all of it."""
+    path = [conversation.node(node.id) for node in conversation.path[1:]]
+    replies = [node for node in path if node.steps]
+    everything = [node for node in conversation.nodes[1:] if not node.gone]
+    lines = [
+        ("messages", f"{len(path):,} shown, {len(everything):,} in all branches"),
+        *_token_lines(replies),
+    ]
+    if (reply := _last_reply(conversation)) is not None and reply.prompt is not None:
+        used = len(reply.prompt.ids) + len(reply.ids)
+        room = f" of {info.context:,}" if info else ""
+        lines.append(("context", f"{used:,} tokens{room} at the last answer"))
+    models = dict.fromkeys(node.model for node in replies if node.model)
+    lines.append(("written by", ", ".join(map(visible_line, models)) or "nobody yet"))
+    return Content("\n".join(f"{name:<12}  {value}" for name, value in lines))
+
+
+def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
+    tokens = sum(len(node.steps) for node in replies)
+    if not tokens:
+        return
+    yield "tokens", f"{tokens:,} generated in {len(replies):,} answers"
+    known = [step.logprob for node in replies for step in node.steps]
+    total = math.fsum(known)
+    yield "Σ log P", f"{total:,.2f} nats"
+    yield "perplexity", f"{math.exp(min(700.0, -total / tokens)):,.2f}"
+    ends = [node.finish for node in replies if node.finish is not None]
+    seconds = math.fsum(end.seconds for end in ends)
+    if seconds > 0:
+        made = sum(end.tokens for end in ends)
+        yield "speed", f"{made / seconds:,.1f} tokens/s, {seconds:,.1f} s in all"
+
+
+def _last_reply(conversation: Conversation) -> Node | None:
+    replies = [node for node in conversation.path if node.role == "assistant"]
+    with_words = [node for node in replies if not node.is_empty]
+    return conversation.node(with_words[-1].id) if with_words else None

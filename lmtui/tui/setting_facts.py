@@ -1,0 +1,40 @@
+"""What becomes of the settings while the program runs, as messages."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from lmtui.config_sheet import Sheet
+from lmtui.errors import LmtuiError
+
+
+class SheetRead(Message):
+    """The settings were read."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.sheet = sheet
+        super().__init__()
+
+
+class SettingKept(SheetRead):
+    """A setting was written into the file, or taken out of it."""
+
+    def __init__(self, sheet: Sheet, name: str) -> None:
+        self.name = name
+        super().__init__(sheet)
+
+
+class PresetsKept(SheetRead):
+    """A preset was written into the file, or taken out of it."""
+
+
+class SheetFailed(Message):
+    """The settings can't be read."""
+
+    def __init__(self, error: LmtuiError) -> None:
+        self.error = error
+        super().__init__()
+
+
+class KeepingSettingFailed(SheetFailed):
+    """A change was not written; the file is as it was."""

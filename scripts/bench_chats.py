@@ -1,0 +1,169 @@
+"""How long conversations take to be listed, searched, opened and kept.
+
+Makes its own store in a temporary folder; needs no model. Medians of several runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median, quantiles
+from threading import Event
+from typing import NoReturn
+
+from lmtui.chat.node import Node
+from lmtui.chat.search import search
+from lmtui.chat.store import Store
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import (
+    Distribution,
+    Finish,
+    FinishReason,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.chat_facts import ConversationChosen
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.widgets.message_view import MessageView
+from lmtui.tui.widgets.transcript import PART
+
+CONVERSATIONS, TURNS, MESSAGES = 10_000, 3, 2_000
+_NOTHING = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, 2.0, 0)
+_SYLLABLES = [first + second for first in "bcdfghjklm" for second in "aeiou"]
+_CHANCE = random.Random(8)
+WORDS = ["".join(_CHANCE.choices(_SYLLABLES, k=_CHANCE.randint(2, 4)))
+         for _ in range(20_000)]  # fmt: skip
+
+
+def words(count: int) -> list[str]:
+    """Words of which some are far more frequent than others."""
+    return [WORDS[int(_CHANCE.paretovariate(0.7)) % len(WORDS)] for _ in range(count)]
+
+
+def steps_of(text: list[str]) -> list[Step]:
+    """A token for each word."""
+    return [
+        Step(i, i % 49_000, f" {word}", f" {word}".encode(), f" {word}", -1.25, 3, 2.0,
+             0.25, _NOTHING)
+        for i, word in enumerate(text)
+    ]  # fmt: skip
+
+
+def talked(chat: Conversation, turns: int, tokens: int, prompt: int) -> None:
+    """Turns of so many tokens each, after prompts of so many ids at most."""
+    for turn in range(turns):
+        asked = chat.say(" ".join(words(20)))
+        reply = chat.reply(asked.id, model="model", settings=SamplingSettings())
+        ids = tuple(range(min(prompt, (turn + 1) * (tokens + 30))))
+        chat.lay_out(reply.id, Prompt(ids, "p" * (4 * len(ids))))
+        chat.grow(reply.id, steps_of(words(tokens)))
+        finish = Finish(FinishReason.STOP, tokens, -1.25 * tokens, len(ids), 0, 0.1,
+                        1.0, 1)  # fmt: skip
+        chat.finish(reply.id, finish)
+
+
+def filled(file: Path) -> Store:
+    """A store of many conversations."""
+    store = Store(file)
+    batch = {}
+    for number in range(CONVERSATIONS):
+        chat = Conversation()
+        talked(chat, TURNS, 60, 400)
+        batch[str(number)] = chat.take_changes()
+        if len(batch) == 500:
+            store.save(batch)
+            batch = {}
+    return store
+
+
+def milliseconds(work: Callable[[], object], times: int = 7) -> float:
+    """The median time of a call."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return 1000 * median(taken)
+
+
+async def on_screen(file: Path, id_: int) -> tuple[float, float]:
+    """Milliseconds from choosing a conversation to its last messages on the screen,
+    and in which 95 of 100 frames are drawn while it is scrolled through."""
+    released = Event()
+
+    def no_model(_: object) -> NoReturn:
+        released.wait()
+        raise LmtuiError("there is no model")
+
+    settings = SamplingSettings()
+    app = LmtuiApp(lambda _: no_model, sampling=settings, first="chat", chats_file=file)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        chat, opened = app.screen, []
+        assert isinstance(chat, ChatScreen)
+        for _ in range(5):
+            await chat.begin_new()
+            await pilot.pause()
+            start = time.perf_counter()
+            app.post_message(ConversationChosen(id_))
+            while len(chat.query(MessageView)) < PART:
+                await asyncio.sleep(0.001)
+            await pilot.pause()
+            opened.append(1000 * (time.perf_counter() - start))
+        frames = []
+        for _ in range(300):  # of the screen's own thread, without its waiting
+            start = time.thread_time()
+            chat.transcript.scroll_relative(y=-6, animate=False)
+            await pilot.pause()
+            frames.append(1000 * (time.thread_time() - start))
+        released.set()
+        app.leave()
+    return median(opened), quantiles(frames, n=20)[-1]
+
+
+def print_chats() -> None:
+    """The table of what conversations cost."""
+    print(f"\n| {CONVERSATIONS:,} conversations | |\n|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "chats.db"
+        store = filled(file)
+        size = file.stat().st_size / CONVERSATIONS / TURNS / 60
+        rare, common = WORDS[-1], WORDS[1]
+        rows: list[tuple[str, Callable[[], object]]] = [
+            (f"list {CONVERSATIONS:,} conversations", store.listed),
+            ("list the last 50", lambda: store.listed(limit=50)),
+            ("search a frequent word", lambda: search(store, common)),
+            ("search a rare word", lambda: search(store, rare)),
+            ("search a word just begun", lambda: search(store, "ba")),
+            ("search two words", lambda: search(store, f"{common} {WORDS[2]}")),
+        ]
+        for name, work in rows:
+            print(f"| {name} | {milliseconds(work):.1f} ms |")
+        long = Conversation()
+        talked(long, MESSAGES // 2, 100, 2_000)
+        store.save({"long": long.take_changes()})
+        last = store.last()
+        assert last is not None
+        loaded = milliseconds(lambda: store.load(last), 3)
+        opened, frame = asyncio.run(on_screen(file, last))
+        print(f"| read {MESSAGES:,} messages from the disk | {loaded:.0f} ms |")
+        print(f"| … from choosing them to the screen | {opened:.0f} ms |")
+        print(f"| … a frame while they are scrolled through, p95 | {frame:.0f} ms |")
+        growing: Node = replace(long.leaf, state="growing")
+        changes = replace(long.take_changes(), nodes=(growing,))
+        saved = milliseconds(lambda: store.save({"long": changes}))
+        print(f"| keep a reply of 100 tokens that grows | {saved:.1f} ms |")
+        print(f"| bytes of the file for each token of a reply | {size:.0f} |")
+        store.close()
+
+
+if __name__ == "__main__":
+    print_chats()

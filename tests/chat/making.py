@@ -1,0 +1,58 @@
+"""Conversations with everything in them, for whoever keeps or shows them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lmtui.chat.node import Node
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import SamplingSettings, ScoredToken
+from tests.chat.test_node import answer
+
+PLAIN = SamplingSettings()
+
+
+def exchange(chat: Conversation, text: str, reply: str = "a b") -> Node:
+    """A message of the user and a whole reply, which is returned."""
+    asked = chat.say(text)
+    begun = chat.reply(asked.id, model="fake", settings=PLAIN)
+    prompt, steps, finish = answer(*_words(reply))
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    return chat.finish(begun.id, finish)
+
+
+def full() -> Conversation:
+    """Branches, a score, a stopped reply, an amended one, something deleted."""
+    chat = Conversation("be brief")
+    first = exchange(chat, "What is the capital of France?", "It is Paris.")
+    known = ScoredToken(1, 104, "h", b"h", -1.5, 3, 2.0)
+    unknown = ScoredToken(0, 87, "W", b"W", None, None, None)
+    chat.score(1, [unknown, known], by="fake")
+    exchange(chat, "And of Japan?", "Tōkyō 🏯")
+    chat.regenerate(first.id, model="other", settings=replace(PLAIN, seed=7))
+    chat.stop(chat.leaf.id)
+    amended = chat.amend(first.id, "It is Lyon.")
+    chat.choose(amended.id)
+    gone = exchange(chat, "never mind")
+    chat.delete(gone.id)
+    chat.choose(first.id)
+    return chat
+
+
+def same(one: Conversation, other: Conversation) -> bool:
+    """Whether both say the same and lead the same way, their tokens put aside."""
+    return bare(one) == bare(other) and one.chosen == other.chosen
+
+
+def bare(chat: Conversation) -> list[Node]:
+    """The messages without what is known of their tokens."""
+    return [
+        replace(chat.node(node.id), steps=(), scored=(), packed=None)
+        for node in chat.nodes
+    ]
+
+
+def _words(text: str) -> list[str]:
+    first, *others = text.split(" ")
+    return [first, *(f" {word}" for word in others)]

@@ -1,0 +1,181 @@
+"""Conversations as JSON, Markdown and a page: complete, exact, and never obeyed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.chat.interchange import from_json, to_json
+from lmtui.chat.listed import Facts
+from lmtui.chat.markdown import from_markdown, to_markdown
+from lmtui.chat.node import Node
+from lmtui.chat.store import Store
+from lmtui.chat.tree import Conversation
+from lmtui.chat.webpage import to_html
+from lmtui.errors import LmtuiError
+from tests.chat.making import exchange, full
+
+FACTS = Facts("A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123)
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r"))
+HOSTILE = "\x1b]0;x\x07 <script>alert(1)</script> [bold]x[/] \u202e & \x9b31m"
+
+
+def line() -> str:
+    return to_json(full(), FACTS)
+
+
+def chat_of(*contents: str) -> Conversation:
+    nodes = [Node(0, None, "system", contents[0])]
+    for id_, content in enumerate(contents[1:], 1):
+        role = "user" if id_ % 2 else "assistant"
+        nodes.append(Node(id_, id_ - 1, role, content))  # type: ignore[arg-type]
+    return Conversation.restored(nodes, {n.id - 1: n.id for n in nodes[1:]})
+
+
+def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
+    store = Store(tmp_path / "chats.db")
+    first = store.add("a", full(), FACTS)
+    loaded = store.load(first)
+    before = to_json(loaded.conversation, loaded.about.facts)
+    again = from_json(before)
+    second = store.load(store.add("b", again.conversation, again.facts))
+    assert to_json(second.conversation, second.about.facts) == before
+    assert before.isascii() is False and before.count("\n") == 1
+    store.close()
+
+
+def test_it_is_complete_but_for_what_was_deleted() -> None:
+    found = json.loads(line())
+    chat = full()
+    gone = next(node.id for node in chat.nodes if node.gone)
+    ids = [message["id"] for message in found["messages"]]
+    assert ids == [node.id for node in chat.nodes if node.id != gone]
+    reply = found["messages"][2]
+    node = chat.node(2)
+    assert reply["steps"]["ids"] == list(node.ids)
+    assert reply["prompt"]["ids"] == list(node.prompt.ids)  # type: ignore[union-attr]
+    assert len(reply["steps"]["logprobs"]) == len(node.steps)
+    assert found["messages"][1]["scored"]["logprobs"] == [None, -1.5]
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_any_words_come_back_from_json(contents: list[str]) -> None:
+    again = from_json(to_json(chat_of(*contents), FACTS))
+    assert [node.content for node in again.conversation.nodes] == contents
+    assert again.facts == FACTS
+
+
+@given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
+def test_any_words_come_back_from_markdown(contents: list[str], title: str) -> None:
+    text = to_markdown(chat_of(*contents), title)
+    found, again = from_markdown(text)
+    assert [node.content for node in again.nodes] == contents
+    assert found == " ".join(title.split()).strip()
+
+
+@pytest.mark.parametrize(
+    "content", ["## You", "\\## You\n## Assistant · x", "a\n\n## system b", "\n\nx\n\n"]
+)
+def test_a_text_like_a_heading_stays_a_text(content: str) -> None:
+    _, again = from_markdown(to_markdown(chat_of("", content, content), "t"))
+    assert [node.content for node in again.path[1:]] == [content, content]
+
+
+def test_markdown_is_the_shown_branch() -> None:
+    chat = Conversation("be brief")
+    first = exchange(chat, "one")
+    chat.amend(first.id, "two")
+    text = to_markdown(chat, "A\ntitle")
+    assert text == (
+        "# A title\n\n## System\n\nbe brief\n\n## You\n\none\n\n"
+        "## Assistant · fake\n\ntwo\n"
+    )
+
+
+def test_markdown_that_was_written_by_hand() -> None:
+    title, chat = from_markdown("\ufeff## user\r\n\r\nHi\r\n\r\n## Model\r\nHello\r\n")
+    assert title == ""
+    assert [(n.role, n.content) for n in chat.path[1:]] == [
+        ("user", "Hi"), ("assistant", "Hello"),
+    ]  # fmt: skip
+    with pytest.raises(LmtuiError, match="no conversation") as raised:
+        from_markdown("# A recipe\n\nFlour.")
+    assert "## You" in raised.value.hint
+    with pytest.raises(LmtuiError, match="system"):
+        from_markdown("## You\n\na\n\n## System\n\nb\n")
+
+
+def edited(**changes: Any) -> str:
+    found = json.loads(line())
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        at: Any = found
+        for part in way:
+            at = at[int(part[1:]) if part[0] == "m" and part[1:].isdigit() else part]
+        at[last] = value
+    return json.dumps(found)
+
+
+BROKEN = [
+        "", "null", "[]", "{}", "{" * 10, "[" * 100_000, '{"lmtui": "conversation"}',
+        edited(version="x"), edited(version=None), edited(messages={}),
+        edited(messages=[]), edited(messages=[7]), edited(title=3),
+        edited(created=-1), edited(created="now"), edited(updated=1e300),
+        edited(messages__m0__id=5), edited(messages__m1__parent=99),
+        edited(messages__m1__parent=1), edited(messages__m1__id=-1),
+        edited(messages__m1__id=2**70), edited(messages__m1__id=True),
+        edited(messages__m1__role="root"), edited(messages__m1__role="system"),
+        edited(messages__m1__role=["user"]), edited(messages__m1__content=None),
+        edited(messages__m1__chosen=77), edited(messages__m2__state="odd"),
+        edited(messages__m2__settings={"temperature": -1}),
+        edited(messages__m2__settings={"__class__": "x"}),
+        edited(messages__m2__finish={"reason": "boredom"}),
+        edited(messages__m2__steps__ids=[1]), edited(messages__m2__steps__ids=None),
+        edited(messages__m2__steps={"ids": []}), edited(messages__m2__steps="x"),
+        edited(messages__m2__content="I"), edited(messages__m2__given=-4),
+        edited(messages__m2__prompt__ids=[2**40]), edited(messages__m2__prompt=[]),
+        edited(messages__m2__steps__bytes=["zz"] * 4),
+        line().replace(":1.5,", ":NaN,"), line().replace(":1.5,", ":Infinity,"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(BROKEN)))
+def test_what_is_broken_is_refused_as_a_whole(number: int) -> None:
+    with pytest.raises(LmtuiError, match="import") as raised:
+        from_json(BROKEN[number])
+    assert raised.value.hint
+
+
+def test_a_newer_export_is_refused_with_a_hint() -> None:
+    with pytest.raises(LmtuiError, match="newer") as raised:
+        from_json(edited(version=99))
+    assert raised.value.hint == "Update lmtui."
+
+
+def test_a_page_obeys_nothing() -> None:
+    chat = chat_of("", HOSTILE, HOSTILE)
+    page = to_html(chat, HOSTILE, updated=0)
+    assert "<script" not in page.replace("&lt;script", "")
+    assert "\x1b" not in page and "\u202e" not in page and "\x9b" not in page
+    assert "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
+    assert page.count("&lt;script&gt;alert(1)") == 4
+
+
+def test_a_line_of_json_is_safe_on_a_terminal() -> None:
+    text = to_json(chat_of(HOSTILE, HOSTILE), FACTS)
+    assert not any(c in text for c in "\x1b\x07\u202e\x9b")
+    assert from_json(text).conversation.root.content == HOSTILE
+
+
+def test_a_message_of_ten_megabytes(tmp_path: Path) -> None:
+    big = "word " * 2_000_000
+    store = Store(tmp_path / "chats.db")
+    found = from_json(to_json(chat_of("", big), FACTS))
+    id_ = store.add("a", found.conversation, found.facts)
+    assert store.load(id_).conversation.leaf.content == big
+    store.close()

@@ -1,0 +1,302 @@
+"""Conversations on the disk: what is kept, found and refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lmtui.chat import schema
+from lmtui.chat.changes import Changes
+from lmtui.chat.store import UNDO, Facts, Store
+from lmtui.chat.titles import preview_of, title_of
+from lmtui.chat.tree import Conversation
+from lmtui.errors import LmtuiError
+from tests.chat.making import PLAIN, exchange, full, same
+from tests.chat.test_node import answer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "chats.db")
+    yield opened
+    opened.close()
+
+
+def keep(store: Store, text: str, uid: str = "") -> int:
+    """A conversation of one turn; its id."""
+    chat = Conversation()
+    exchange(chat, text)
+    store.save({uid or text: chat.take_changes()})
+    (found,) = [c for c in store.listed(archived=True) if c.uid == (uid or text)]
+    return found.id
+
+
+def titles(store: Store, **options: bool) -> list[str]:
+    return [found.title for found in store.listed(**options)]
+
+
+def test_a_conversation_is_what_it_was(store: Store) -> None:
+    chat = full()
+    store.save({"one": chat.take_changes()})
+    (about,) = store.listed()
+    again = store.load(about.id).conversation
+    assert same(chat, again)
+    for node in chat.nodes:
+        found = again.node(node.id)
+        assert found.ids == node.ids and found.prompt == node.prompt
+        assert [t.rank for t in found.tokens] == [t.rank for t in node.tokens]
+    assert not again.take_changes()
+    assert about.title == "What is the capital of France?"
+
+
+def test_only_what_changed_is_written(store: Store) -> None:
+    chat = Conversation()
+    exchange(chat, "one")
+    store.save({"a": chat.take_changes()})
+    again = store.load(1).conversation
+    exchange(again, "two")
+    changes = again.take_changes()
+    assert [node.content for node in changes.nodes] == ["two", "a b"]
+    store.save({"a": changes})
+    assert [n.content for n in store.load(1).conversation.path] == [
+        "", "one", "a b", "two", "a b",
+    ]  # fmt: skip
+
+
+def test_packed_tokens_are_written_back_as_they_are(store: Store) -> None:
+    chat = Conversation()
+    reply = exchange(chat, "one")
+    store.save({"a": chat.take_changes()})
+    again = store.load(1).conversation
+    again.delete(reply.id)
+    store.save({"a": again.take_changes()})
+    assert store.load(1).conversation.node(reply.id).ids == reply.ids
+
+
+def test_the_last_used_comes_first_whatever_the_clock_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(10**9, 0, -(10**6)))
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    for text in ("one", "two", "three"):
+        keep(store, text)
+    assert titles(store) == ["three", "two", "one"]
+    assert store.last() == 3
+    again = store.load(1).conversation
+    exchange(again, "more")
+    store.save({"one": again.take_changes()})
+    assert titles(store) == ["one", "three", "two"]
+
+
+def test_pins_archive_names_and_deletion(store: Store) -> None:
+    ids = {text: keep(store, text) for text in ("one", "two", "three")}
+    store.mark(ids["one"], "pinned", True)
+    assert titles(store) == ["one", "three", "two"]
+    store.mark(ids["three"], "archived", True)
+    assert titles(store) == ["one", "two"]
+    assert titles(store, archived=True) == ["one", "two", "three"]
+    store.rename(ids["two"], "  a \n name ")
+    assert titles(store) == ["one", "a name"]
+    store.rename(ids["two"], "")
+    store.mark(ids["one"], "deleted", True)
+    assert titles(store) == ["two"]
+    with pytest.raises(LmtuiError, match="no such conversation"):
+        store.load(ids["one"])
+    store.purge()
+    store.mark(ids["one"], "deleted", False)
+    assert titles(store) == ["one", "two"]
+    assert [c.title for c in store.listed(title="TW")] == ["two"]
+    assert store.listed(title="%") == []
+
+
+def test_what_was_deleted_is_removed_a_day_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, "one")
+    store.mark(1, "deleted", True)
+    later = time.time() + UNDO + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    store.purge()
+    with pytest.raises(LmtuiError):
+        store.mark(1, "deleted", False)
+    keep(store, "two")
+    store.remove(2)
+    assert store.count() == 0
+    with store.database.reading() as connection:
+        (left,) = connection.execute("SELECT COUNT(*) FROM messages").fetchone()
+    assert left == 0
+
+
+def test_a_reply_that_nobody_writes_any_more_was_stopped(store: Store) -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="fake", settings=PLAIN)
+    prompt, steps, _ = answer("a", " b")
+    chat.lay_out(reply.id, prompt)
+    chat.grow(reply.id, steps[:2])
+    store.save({"a": chat.take_changes()})
+    found = store.load(1).conversation.leaf
+    assert (found.state, found.content) == ("stopped", "a b")
+    onward, before = found.continuation, chat.leaf.continuation
+    assert onward is not None and onward == before
+    with store.database.writing() as connection:
+        parent = f"{os.getppid()}:"
+        connection.execute("UPDATE messages SET writer = ? || 0", (parent,))
+    assert store.load(1).conversation.leaf.state == "stopped"
+
+
+def test_two_programs_write_at_once(store: Store) -> None:
+    other = Store(store.database.file)
+    for number in range(5):
+        keep(store, f"mine {number}")
+        keep(other, f"yours {number}")
+    assert store.count() == other.count() == 10
+    other.close()
+
+
+def test_the_file_is_the_users_alone(store: Store) -> None:
+    keep(store, "one")
+    for file in store.database.file.parent.glob("chats.db*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    store = Store(file)
+    keep(store, "one")
+    with store.database.writing() as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    store.close()
+    before = file.read_bytes()
+    for readonly in (False, True):
+        with pytest.raises(LmtuiError, match="newer") as raised:
+            Store(file, readonly=readonly)
+        assert "Update lmtui" in raised.value.hint
+    assert file.read_bytes() == before
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA application_id = 7")
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(LmtuiError, match="another program"):
+        Store(file)
+
+
+def test_tables_that_were_half_made_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = schema.STEPS[0] + "CREATE TABLE conversations (twice);"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STEPS", (broken,))
+        with pytest.raises(LmtuiError):
+            Store(tmp_path / "chats.db")
+    store = Store(tmp_path / "chats.db")
+    assert keep(store, "one") == 1
+    store.close()
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(store: Store) -> None:
+    keep(store, "one")
+    with store.database.reading() as connection:
+        connection.execute("PRAGMA max_page_count = 30")
+    chat = Conversation()
+    chat.say("x" * 300_000)
+    changes = chat.take_changes()
+    with pytest.raises(LmtuiError, match="disk is full"):
+        store.save({"big": changes})
+    assert titles(store) == ["one"]
+    with store.database.reading() as connection:
+        connection.execute("PRAGMA max_page_count = 100000")
+    store.save({"big": changes})
+    assert store.count() == 2
+
+
+def test_a_folder_that_cannot_be_written_to_can_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    store = Store(folder / "chats.db")
+    keep(store, "one")
+    store.close()
+    folder.chmod(0o500)
+    try:
+        found = Store(folder / "chats.db", readonly=True)
+        assert titles(found) == ["one"]
+        found.close()
+        if os.geteuid():
+            with pytest.raises(LmtuiError, match="written") as raised:
+                Store(folder / "other.db")
+            assert "LMTUI_HOME" in raised.value.hint
+    finally:
+        folder.chmod(0o700)
+
+
+def test_a_whole_conversation_is_added_with_its_facts(store: Store) -> None:
+    facts = Facts("Mine", named=True, pinned=True, created=5.0, updated=6.0)
+    id_ = store.add("x", full(), facts)
+    (found,) = store.listed()
+    assert (found.id, found.title, found.pinned) == (id_, "Mine", True)
+    assert (found.created, found.updated) == (5.0, 6.0)
+    assert same(store.load(id_).conversation, full())
+
+
+def test_hostile_text_is_kept(store: Store) -> None:
+    text = "\x1b]0;owned\x07 [bold] \x00 \ud800 \u202e 'q\" --"
+    keep(store, text, "h")
+    assert store.load(1).conversation.path[1].content == text.replace("\ud800", "?")
+
+
+def test_holes_in_a_tree_lose_nothing_else(store: Store) -> None:
+    chat = Conversation()
+    exchange(chat, "one")
+    exchange(chat, "two")
+    store.save({"a": chat.take_changes()})
+    with store.database.writing() as connection:
+        connection.execute("DELETE FROM messages WHERE id IN (0, 2)")
+        connection.execute("UPDATE messages SET role = 'alien' WHERE id = 4")
+    nodes = store.load(1).conversation.nodes
+    assert [(n.id, n.parent, n.content) for n in nodes] == [
+        (0, None, ""), (1, 0, "one"), (3, 1, "two"),
+    ]  # fmt: skip
+
+
+def test_changes_that_are_put_together_keep_the_last_of_each() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    first = chat.take_changes()
+    chat.reword(asked.id, "two")
+    exchange(chat, "three")
+    both = first.then(chat.take_changes())
+    assert [n.content for n in both.nodes] == ["", "two", "three", "a b"]
+    assert not Changes() and both
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Hello", "Hello"),
+        ("# A heading\n\nand more", "A heading and more"),
+        ("> - *x*", "x*"),
+        ("word " * 30, "word word word word word word word word word word word…"),
+        ("x" * 100, "x" * 59 + "…"),
+        ("   \n ", ""),
+        ("###", "###"),
+    ],
+)
+def test_titles_are_the_first_words(text: str, title: str) -> None:
+    assert title_of(text) == title
+    assert len(title_of(text)) <= 60
+
+
+def test_a_huge_message_has_a_short_preview() -> None:
+    assert len(preview_of("a " * 5_000_000)) == 120
+    assert replace(full().root, content="x").content == "x"

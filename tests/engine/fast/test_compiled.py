@@ -1,0 +1,265 @@
+"""What lies between two attentions, compiled: the same, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui import child
+from lmtui.engine.cache import PrefixCache
+from lmtui.engine.fast import compiled, workshop
+from lmtui.engine.fast.crossing import Crossing, Plan, Run
+from lmtui.engine.fast.forward import LeanForward
+from lmtui.models import compilers
+from lmtui.models.lean import LeanWeights
+from lmtui.models.packing import Beside, Packed
+from tests.engine.fast import lean
+
+IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
+needs_compiler = pytest.mark.skipif(
+    compilers.found() is None, reason="there is no C++ compiler"
+)
+
+
+def uncompiled(plan: Plan) -> Run:
+    """What a compiler is given, run as it is."""
+    return lambda inputs: Crossing(plan)(*inputs)
+
+
+def with_beside(weights: LeanWeights) -> LeanWeights:
+    """With something added to the products of two matrices of each layer."""
+
+    def added(packed: Packed) -> Packed:
+        columns = packed.weights.shape[1] * (1 if packed.bits == 8 else 2)
+        first = torch.randn(4, columns) / 30
+        second = torch.randn(len(packed.weights), 4) / 30
+        return replace(packed, beside=Beside(first, second))
+
+    layers = tuple(
+        replace(layer, qkv=added(layer.qkv), down=added(layer.down))
+        for layer in weights.layers
+    )
+    return replace(weights, layers=layers)
+
+
+def following(forward: LeanForward, text: list[int]) -> torch.Tensor:
+    """Logprobs after each of the last tokens of a text, read one by one. [n, V]"""
+    cache = PrefixCache(forward)
+    cache.read(text[:60])
+    rows = torch.cat([cache.extend([token]) for token in text[60:]])
+    return rows.log_softmax(-1)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Mean KL divergence in nats."""
+    return float((one.exp() * (one - other)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("kind", lean.KINDS)
+def test_what_is_compiled_computes_what_is_run_otherwise(
+    kind: str, bits: int, beside: bool
+) -> None:
+    weights = lean.packed(kind, bits)._steps._weights
+    if beside:
+        weights = with_beside(weights)
+    forward = LeanForward(weights)
+    wanted = following(forward, IDS)
+    plan = plan_of(forward)
+    forward._steps.use(uncompiled(plan), plan)
+    assert 0 < apart(wanted, following(forward, IDS)) < 2e-4
+    forward._steps.use(None, plan)
+    assert torch.equal(following(forward, IDS), wanted)
+
+
+def test_only_layers_of_that_plan_and_a_few_tokens_are_run_so() -> None:
+    weights = lean.packed("llama", 4)._steps._weights
+    wide = lean.packed("llama", 8)._steps._weights.layers[2]
+    forward = LeanForward(replace(weights, layers=(*weights.layers[:2], wide)))
+    plan = Plan.of(weights.shape, *weights.layers[:2])
+    calls = []
+
+    def run(inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        calls.append(len(inputs[0]))
+        return Crossing(plan)(*inputs)  # type: ignore[no-any-return]
+
+    wanted = following(forward, IDS)
+    forward._steps.use(run, plan)
+    assert apart(wanted, following(forward, IDS)) < 2e-4
+    assert calls == [1] * (len(IDS) - 60)  # not the sixty, nor the second crossing
+
+
+def test_a_plan_can_be_told_another_process() -> None:
+    plans = [plan_of(lean.packed(kind)) for kind in lean.KINDS]
+    plans.append(
+        plan_of(LeanForward(with_beside(lean.packed("llama", 4)._steps._weights)))
+    )
+    for plan in plans:
+        assert Plan.read(json.loads(json.dumps(asdict(plan)))) == plan
+    folders = {compiled.folder_of(plan) for plan in plans}
+    assert len(folders) == len(set(plans))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache after a first answer, when the compiler is done."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(home))
+        forward = fresh(lasting=True)
+        assert answer(forward) == answer(fresh())
+        compiling = forward._workshop._compiling
+        assert compiling is not None
+        assert compiling.wait(timeout=200) == 0
+        assert compiled.failures(str(compilers.found())) == {}
+        wanted = following(forward, IDS)  # what is done waits for the next answer
+        answer(forward)
+        assert forward._steps._compiled is not None
+        assert 0 < apart(wanted, following(forward, IDS)) < 2e-4
+    return home
+
+
+@needs_compiler
+def test_it_is_put_in_use_between_answers_and_by_the_next_program(
+    made: Path, home: Path
+) -> None:
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    wanted = following(fresh(), IDS)
+    assert fresh()._steps._compiled is not None
+    shutil.rmtree(compiled.root())
+    assert fresh()._steps._compiled is None
+    assert 0 < apart(wanted, following(fresh(), IDS)) < 2e-4
+
+
+@needs_compiler
+def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -> None:
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    forward = fresh()
+    wanted = following(forward, IDS)
+    cache = PrefixCache(forward)
+    cache.read(IDS[:60])
+    rows = [cache.extend(IDS[at : at + 5]) for at in range(60, 90, 5)]
+    assert torch.equal(torch.cat(rows).log_softmax(-1), wanted)
+
+
+@needs_compiler
+@pytest.mark.parametrize("harm", ["cut short", "overwritten", "of another", "foreign"])
+def test_what_is_damaged_is_not_used(harm: str, made: Path, home: Path) -> None:
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    plan = plan_of(fresh())
+    folder = compiled.folder_of(plan)
+    package = folder / compiled.PACKAGE
+    if harm == "cut short":
+        package.write_bytes(package.read_bytes()[:-1000])
+    elif harm == "overwritten":
+        package.write_bytes(b"x" * package.stat().st_size)
+    elif harm == "foreign":
+        note = folder / "lmtui.json"
+        note.write_text(note.read_text().replace(torch.__version__, "1.0"))
+    else:  # the same shapes, another arithmetic
+        plan = replace(plan, epsilon=0.5)
+        folder.rename(compiled.folder_of(plan))
+        with pytest.raises(ValueError, match="something else"):
+            compiled.opened(plan)
+        assert not compiled.is_kept(plan)
+        return
+    forward = fresh()
+    assert forward._steps._compiled is None
+    assert answer(forward) == answer(fresh())
+    assert not compiled.is_kept(plan)
+
+
+def test_nothing_is_compiled_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    forward = fresh(lasting=True)
+    answer(forward)
+    assert forward._workshop._compiling is None
+
+
+def test_a_failure_is_noted_and_tried_again_with_another_compiler(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = home / "c++"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    forward = fresh(lasting=True)
+    answer(forward)
+    compiling = forward._workshop._compiling
+    assert compiling is not None
+    compiling.wait(timeout=200)
+    assert answer(forward) == answer(fresh())
+    assert forward._steps._compiled is None
+    ((note, why),) = compiled.failures(str(compilers.found())).items()
+    assert why
+    assert note.parent == compiled.root()
+    assert set(compiled.root().iterdir()) == {note}
+    again = fresh(lasting=True)
+    answer(again)
+    assert again._workshop._compiling is None
+    assert not compiled.has_failed(plan_of(forward), "another")
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled.root().parent.mkdir(parents=True)
+    compiled.root().write_text("not a folder")
+    forward = fresh(lasting=True)
+    answer(forward)
+    compiling = forward._workshop._compiling
+    if compiling is not None:
+        compiling.wait(timeout=200)
+    assert answer(forward) == answer(fresh())
+    assert forward._steps._compiled is None
+
+
+def test_the_compiler_ends_with_who_began_it(home: Path) -> None:
+    said = json.dumps(asdict(plan_of(fresh())))
+    with open(home / "words", "wb") as words:
+        command = [*workshop._COMMAND, said, "compiler"]
+        process = child.begin(command, words, beneath=True)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=60) < 0
+    assert not compiled.is_kept(plan_of(fresh()))
+
+
+def fresh(*, lasting: bool = False) -> LeanForward:
+    """A model as a new program opens it."""
+    return LeanForward(lean.packed("llama", 4)._steps._weights, lasting=lasting)
+
+
+def plan_of(forward: LeanForward) -> Plan:
+    plan = forward._steps.plan()
+    assert plan is not None
+    return plan
+
+
+def answer(forward: LeanForward) -> list[int]:
+    """Some tokens, each the most probable one."""
+
+    def tokens() -> Iterator[int]:
+        cache = PrefixCache(forward)
+        cache.read(IDS)
+        for _ in range(5):
+            assert cache.logits is not None
+            yield int(cache.logits.argmax())
+            cache.extend([int(cache.logits.argmax())])
+
+    return list(forward.answering(tokens()))

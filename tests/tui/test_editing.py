@@ -1,0 +1,222 @@
+"""Saying it in other words, going other ways, and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from textual.widgets import OptionList
+
+from lmtui.chat.store import Store
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.tree import TreeScreen, rows_of
+from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.chat.making import full
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, assert_laid_out, program
+
+
+@asynccontextmanager
+async def talking(*answers: str, file: Path | None = None) -> AsyncIterator[Program]:
+    """A chat in which the first question was answered."""
+    engine = FakeEngine(list(answers), name="fake")
+    async with program({"default": engine}, first="chat", chats_file=file) as running:
+        await running.ready()
+        await running.ask("one")
+        await answered(running, "one", answers[0])
+        yield running
+
+
+async def answered(running: Program, *texts: str) -> None:
+    """Wait until the conversation reads like this."""
+    await running.until(
+        lambda: (
+            [view.text for view in running.views] == list(texts)
+            and running.chat.query_one(Status).state == "ready"
+            and not running.chat.busy
+        )
+    )
+
+
+async def on_message(running: Program, place: int, *keys: str) -> None:
+    """Press keys on a message."""
+    running.views[place].focus()
+    await running.press(*keys)
+
+
+def prompt(running: Program) -> Prompt:
+    return running.chat.query_one(Prompt)
+
+
+async def test_a_message_is_asked_in_other_words_as_a_branch() -> None:
+    async with talking("first", "second") as running:
+        prompt(running).insert("a draft")
+        await on_message(running, 0, "e")
+        assert prompt(running).text == "one"
+        await running.press("!", "enter")
+        await answered(running, "one!", "second")
+        assert prompt(running).text == "a draft"
+        assert running.views[0]._note == "2/2"
+        await on_message(running, 0, "left_square_bracket")
+        await answered(running, "one", "first")
+
+
+async def test_a_message_is_said_in_other_words_in_its_place() -> None:
+    async with talking("first") as running:
+        await on_message(running, 0, "e")
+        await running.press("!", "ctrl+s")
+        await answered(running, "one!", "first")
+        assert running.views[0]._note == ""
+
+
+async def test_messages_are_a_key_apart() -> None:
+    async with talking("first") as running:
+        await running.press("alt+up")
+        assert running.views[1].has_focus
+        await running.press("alt+up", "ctrl+up")
+        assert running.views[0].has_focus
+        await running.press("alt+down", "ctrl+down")
+        assert prompt(running).has_focus
+
+
+async def test_esc_leaves_a_message_as_it_is() -> None:
+    async with talking("first") as running:
+        await on_message(running, 1, "e")
+        assert "first" in prompt(running).text
+        await running.press("x", "escape")
+        assert prompt(running).text == ""
+        await answered(running, "one", "first")
+
+
+async def test_an_answer_is_amended_and_goes_on_from_its_ids() -> None:
+    async with talking("It is Paris", " and Nice") as running:
+        before = running.chat._conversation.leaf
+        await on_message(running, 1, "e")
+        for _ in "Paris":
+            await running.press("backspace")
+        await running.press(*"Lyon", "enter")
+        await answered(running, "one", "It is Lyon and Nice")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        own = (*before.ids[:2], *b" Lyon")
+        assert node.prompt.ids == (*before.prompt.ids, *own)
+        assert (node.given, node.rest) == (len(own), "")
+        assert node.own_ids == (*own, *node.ids)
+        assert running.views[1]._note == "2/2"
+        # All of it can be read token by token, what was written by hand too.
+        await running.press("f3")
+        tokens = running.chat.query_one(TokenView)
+        await running.until(lambda: len(tokens.tokens) == len(node.own_ids))
+        assert all(token.logprob is not None for token in tokens.tokens)
+
+
+async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
+    async with talking("It is Paris", " now") as running:
+        await on_message(running, 1, "e")
+        await running.press(".", "ctrl+s")
+        await answered(running, "one", "It is Paris.")
+        await running.press("escape", "ctrl+g")
+        await answered(running, "one", "It is Paris. now")
+
+
+async def test_another_token_is_taken_and_gone_on_from() -> None:
+    async with talking("It is Paris", " and so on") as running:
+        before = running.chat._conversation.leaf
+        await running.press("f3", "right")
+        panel = running.chat._panel
+        await running.until(lambda: panel.chosen == before.ids[1])
+        await running.press("enter")
+        assert panel.has_focus
+        await running.press("down")
+        assert panel.distribution is not None
+        taken = panel.distribution.candidates[1]
+        await running.press("enter")
+        text = (b"It" + taken.bytes).decode()
+        await answered(running, "one", f"{text} and so on")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
+        assert running.views[1]._note == "2/2"
+
+
+async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    async with talking("first", "second", "third", file=file) as running:
+        await running.ask("two")
+        await answered(running, "one", "first", "two", "second")
+        await on_message(running, 1, "k")
+        await answered(running, "one", "first")
+        await running.press("escape")
+        await running.ask("three")
+        await answered(running, "one", "first", "three", "third")
+    store = Store(file)
+    said = [[n.content for n in store.load(c.id).conversation.path[1:]]
+            for c in store.listed()]  # fmt: skip
+    store.close()
+    assert said == [
+        ["one", "first", "three", "third"],
+        ["one", "first", "two", "second"],
+    ]
+
+
+async def test_what_is_deleted_comes_back(tmp_path: Path) -> None:
+    async with talking("first", "second", file=tmp_path / "c.db") as running:
+        await running.press("ctrl+r")
+        await answered(running, "one", "second")
+        await on_message(running, 1, "d")
+        await answered(running, "one", "first")
+        await running.press("escape")
+        await running.ask("/undo")
+        await answered(running, "one", "second")
+
+
+async def test_turns_are_undone_and_done_again() -> None:
+    async with talking("first", "second") as running:
+        await running.ask("two")
+        await answered(running, "one", "first", "two", "second")
+        for command, texts in (
+            ("/undo", ("one", "first")),
+            ("/undo", ()),
+            ("/undo", ()),
+            ("/redo", ("one", "first")),
+            ("/redo", ("one", "first", "two", "second")),
+            ("/redo", ("one", "first", "two", "second")),
+        ):
+            await running.ask(command)
+            await answered(running, *texts)
+
+
+async def test_the_tree_leads_to_any_message() -> None:
+    async with talking("first", "second", "third") as running:
+        await running.press("ctrl+r")
+        await answered(running, "one", "second")
+        await running.ask("two")
+        await answered(running, "one", "second", "two", "third")
+        await running.press("f8")
+        screen = await running.on(TreeScreen)
+        assert_laid_out(screen)
+        options = screen.query_one(OptionList)
+        assert options.highlighted == 4
+        await running.press("home", "down", "enter")
+        await running.on(ChatScreen)
+        await answered(running, "one", "first")
+        await running.press("f8")
+        await running.on(TreeScreen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        await answered(running, "one", "first")
+
+
+def test_a_tree_is_drawn_in_lines() -> None:
+    lines = [str(line) for _, line in rows_of(full())]
+    assert lines == [
+        "● You  What is the capital of France?",
+        "● ├ Model  It is Paris.",
+        "● │ You  And of Japan?",
+        "● │ Model  Tōkyō 🏯",
+        "  └ Model  It is Lyon.",
+        "    You  never mind",
+    ]
