@@ -98,7 +98,10 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """The file as it is, also where nothing can be written beside it."""
+    """The file as it is, also where nothing can be written beside it; one of an older
+    program is brought up to date first, if that can be."""
+    with suppress(LmtuiError, sqlite3.OperationalError):
+        _opened(file).close()
     for how in ("mode=ro", "immutable=1"):
         connection = _connected(f"file:{quote(str(file))}?{how}", uri=True)
         try:

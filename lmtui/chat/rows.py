@@ -80,7 +80,7 @@ def node_of(row: Fields) -> Node:
         scored_by=row["scored_by"],
         given=int(row["given"]),
         rest=row["rest"],
-        left_out=int(row["left_out"]),
+        left_out=int(row.get("left_out", 0)),
         gone=bool(row["gone"]),
         settings=settings_of(_read(row["settings"])),
         finish=finish_of(_read(row["finish"])),

@@ -50,7 +50,6 @@ CREATE TABLE messages (
     scored_by TEXT,
     given INTEGER NOT NULL,
     rest TEXT NOT NULL,
-    left_out INTEGER NOT NULL,
     settings TEXT,
     finish TEXT,
     steps BLOB NOT NULL,
@@ -87,7 +86,11 @@ WHEN new.state <> 'growing' AND new.role <> 'system'
 END;
 """
 
-STEPS = (_FIRST,)
+_SECOND = """
+ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+"""
+
+STEPS = (_FIRST, _SECOND)
 """From each version to the next one."""
 
 VERSION = len(STEPS)

@@ -182,6 +182,37 @@ def test_the_file_is_the_users_alone(store: Store) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("readonly", [False, True])
+def test_an_older_file_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readonly: bool
+) -> None:
+    file = tmp_path / "chats.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STEPS", schema.STEPS[:1])
+        patch.setattr(schema, "VERSION", 1)
+        Store(file).close()
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.execute(
+            "INSERT INTO conversations (uid, title, touched, created, updated)"
+            " VALUES ('old', 'Old', 1, 0, 0)"
+        )
+        connection.execute(
+            "INSERT INTO messages (conversation, id, parent, role, content, state,"
+            " gone, given, rest, steps, scored, prompt)"
+            " VALUES (1, 1, 0, 'user', 'from before', 'whole', 0, 0, '', '', '', '')"
+        )
+    connection.close()
+    store = Store(file, readonly=readonly)
+    node = store.load(1).conversation.node(1)
+    assert (node.content, node.left_out) == ("from before", 0)
+    store.close()
+    store = Store(file)
+    keep(store, "new")
+    assert titles(store) == ["new", "Old"]
+    store.close()
+
+
 def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     store = Store(file)

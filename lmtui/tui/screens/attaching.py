@@ -1,118 +1,83 @@
-"""A screen whose prompt can bring files along.
+"""Files that go along with a message: read beside the screen, named with Tab.
 
-Owns the way of a draft through the widget that completes names, the count of what is
-attached, and the reading of the files when a message is sent: aside, with the message
-handed back where one can't be read. Knows no conversation.
+Owns the way of a message from the prompt to where it is said. Knows no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from textual import on
 from textual.message import Message
-from textual.screen import Screen
-from textual.widgets import TextArea
 
-from lmtui.chat.attachments import Attached, Attachment, attach
-from lmtui.edit import positions
+from lmtui.chat import attaching
+from lmtui.edit import naming
 from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_line
-from lmtui.tui import messages as facts
 from lmtui.tui.aside import aside
-from lmtui.tui.runner import Runner
-from lmtui.tui.widgets.attachments import Attachments
+from lmtui.tui.screens.commands import CommandScreen
+from lmtui.tui.widgets.prompt import Prompt as PromptField
 
 
-class AttachingScreen(Screen[None]):
-    """Has `Attachments` above a text field `#prompt`."""
-
-    runner: Runner
-    folder = Path()
-    """Where relative names begin."""
-    _counted: tuple[int, Sequence[Attachment]] = (0, ())
+class AttachingScreen(CommandScreen):
+    """Has a prompt in which files are named."""
 
     @dataclass
-    class FilesAttached(Message):
-        """The files that a message names are in it."""
+    class Attached(Message):
+        """The files that a message names were read, or why one can't be."""
 
-        draft: str
-        """As it was written."""
-        message: Attached
+        written: str
+        whole: str
+        error: LmtuiError | None = None
 
     @dataclass
-    class AttachingFailed(Message):
-        """A file can't be attached; nothing is sent."""
+    class Named(Message):
+        """It was found out how the name of a file goes on."""
 
-        draft: str
-        error: LmtuiError
+        text: str
+        whole: str
 
-    def begin_attaching(self, draft: str) -> bool:
-        """Read the files that a message names: `FilesAttached` or `AttachingFailed`;
-        False, and nothing, where it can name none."""
-        if "@" not in draft:
-            return False
+    def deliver(self, text: str) -> None:
+        """Say a message, with the files that it names."""
+        if not attaching.names_files(text):
+            self.post_message(self.Attached(text, text))
+            return
 
         def work() -> Message:
             try:
-                return self.FilesAttached(draft, attach(draft, self.folder))
+                return self.Attached(text, attaching.attached(text))
             except LmtuiError as error:
-                return self.AttachingFailed(draft, error)
+                return self.Attached(text, text, error)
 
-        plain = self.FilesAttached(draft, Attached(draft))
-        aside(work, self.post_message, otherwise=plain)
-        return True
+        aside(work, self.post_message, otherwise=self.Attached(text, text))
 
-    @on(AttachingFailed)
-    def tell_not_attached(self, event: AttachingFailed) -> None:
-        """Say why."""
-        error = event.error
-        self.notify(
-            visible("\n".join(part for part in (error.detail, error.hint) if part)),
-            title=f"Not sent: {visible_line(error.title)}",
-            severity="error",
-            markup=False,
-            timeout=12,
-        )
+    @on(Attached)
+    async def say_attached(self, event: Attached) -> None:
+        """Say it now, or when there is a model and room."""
+        if event.error is not None:
+            self._show_error(event.error)
+            self.query_one(PromptField).give_back(event.written)
+        elif self._info is not None and not self._job:
+            await self.say(event.whole)
+        else:
+            self._waiting.append(event.whole)
+            if self._info is None:
+                self._status.state = "your message is sent once the model is there"
 
-    # The draft.
+    @on(PromptField.NameAsked)
+    def find_name(self, event: PromptField.NameAsked) -> None:
+        """How does the name of this file go on?"""
 
-    @on(TextArea.Changed, "#prompt")
-    @on(TextArea.SelectionChanged, "#prompt")
-    def follow_names(self, event: TextArea.Changed | TextArea.SelectionChanged) -> None:
-        """Something else is written, or the cursor stands elsewhere."""
-        area = event.text_area
-        row, column = area.cursor_location
-        cursor = positions.offset_of(area.text, row + 1, column + 1)
-        self.query_one(Attachments).follow(area.text, cursor)
+        def work() -> Message:
+            before, at, name = event.text.rpartition("@")
+            return self.Named(event.text, before + at + naming.completed(name))
 
-    @on(Attachments.Taken)
-    def write_name(self, event: Attachments.Taken) -> None:
-        """Write a name that was chosen from the list."""
-        area = self.query_one("#prompt", TextArea)
-        start, end = (_location(area.text, at) for at in (event.start, event.end))
-        area.replace(event.text, start, end, maintain_selection_offset=False)
-        area.focus()
+        same = self.Named(event.text, event.text)
+        aside(work, self.post_message, otherwise=same)
 
-    @on(Attachments.FilesRead)
-    def count_tokens(self, event: Attachments.FilesRead) -> None:
-        """Ask how many tokens the files are."""
-        self._counted = self.runner.number(), event.files
-        if event.files:
-            texts = [file.quoted for file in event.files]
-            self.runner.count(self._counted[0], texts)
-
-    @on(facts.TextsCounted)
-    def show_tokens(self, event: facts.TextsCounted) -> None:
-        """Say it, unless other files are named by now."""
-        revision, files = self._counted
-        if event.revision == revision:
-            self.query_one(Attachments).show_tokens(files, event.tokens)
-
-
-def _location(text: str, offset: int) -> tuple[int, int]:
-    """A place of a text as a text field counts, from 0."""
-    line, column = positions.place_of(text, offset)
-    return line - 1, column - 1
+    @on(Named)
+    def write_name(self, event: Named) -> None:
+        """Write it, unless something else was written meanwhile."""
+        prompt = self.query_one(PromptField)
+        if prompt.text == event.text != event.whole:
+            prompt.text = event.whole
+            prompt.move_cursor(prompt.document.end)

@@ -23,8 +23,8 @@ from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
 from lmtui.tui.runner import Runner
+from lmtui.tui.screens.attaching import AttachingScreen
 from lmtui.tui.screens.commands import (
-    CommandScreen,
     as_message,
     completed,
     is_command,
@@ -55,7 +55,7 @@ between flat and sharp.
 """
 
 
-class ChatScreen(CommandScreen):
+class ChatScreen(AttachingScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "chat.tcss"
@@ -194,13 +194,7 @@ class ChatScreen(CommandScreen):
         if is_command(event.text):
             await self.run_command(event.text)
             return
-        text = as_message(event.text)
-        if self._info is not None and not self._job:
-            await self.say(text)
-            return
-        self._waiting.append(text)
-        if self._info is None:
-            self._status.state = "your message is sent once the model is there"
+        self.deliver(as_message(event.text))
 
     # Keys.
 

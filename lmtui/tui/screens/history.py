@@ -163,7 +163,10 @@ stand together. Enter on one opens its conversation there.
     def _say(self) -> None:
         what = "hit" if self._field.value.strip() else "conversation"
         count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
-        keys = "Enter opens · f finds · r p a d · F1 help · Esc closes"
+        keys = (
+            "Enter opens · Esc closes · f finds · r renames · p pins · a archives"
+            " · d deletes · F1 help"
+        )
         self.query_one("#foot", Static).update(Content(f"{count} · {keys}"))
 
     @on(facts.StoreFailed)

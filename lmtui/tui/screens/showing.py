@@ -67,7 +67,8 @@ def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
     tokens = sum(len(node.steps) for node in replies)
     if not tokens:
         return
-    yield "tokens", f"{tokens:,} generated in {len(replies):,} answers"
+    answers = f"{len(replies):,} answer{'' if len(replies) == 1 else 's'}"
+    yield "tokens", f"{tokens:,} generated in {answers}"
     known = [step.logprob for node in replies for step in node.steps]
     total = math.fsum(known)
     yield "Σ log P", f"{total:,.2f} nats"

@@ -25,7 +25,8 @@ class Prompt(TextArea):
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
 the first and last line go through what you sent before. A line that begins with / is
-a command, which Tab completes; /help lists them, and the palette has them all.
+a command, which Tab completes; /help lists them, and the palette has them all. A word
+such as @notes.md attaches that file; Tab completes its name.
 """
     DEFAULT_CSS = """
     Prompt {
@@ -64,6 +65,13 @@ a command, which Tab completes; /help lists them, and the palette has them all.
             self.text = text
             super().__init__()
 
+    class NameAsked(Message):
+        """The user wants the rest of the name of a file, which is the last word."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+            super().__init__()
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
             id=id,
@@ -86,18 +94,28 @@ a command, which Tab completes; /help lists them, and the palette has them all.
             event.prevent_default()
             self._enter()
             return
-        whole = self.completed(self.text) if event.key == "tab" else self.text
-        if whole != self.text:
+        if event.key == "tab" and self._complete():
             event.stop()
             event.prevent_default()
-            self.text = whole
-            self.move_cursor(self.document.end)
             return
 
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
         await take_key(self, event, write)
+
+    def _complete(self) -> bool:
+        """Write the rest of what is begun; whether anything is."""
+        last = (self.text.split() or [""])[-1]
+        if last.startswith("@") and self.text.endswith(last):
+            self.post_message(self.NameAsked(self.text))
+            return True
+        whole = self.completed(self.text)
+        if whole == self.text:
+            return False
+        self.text = whole
+        self.move_cursor(self.document.end)
+        return True
 
     def _enter(self) -> None:
         row, column = self.cursor_location
