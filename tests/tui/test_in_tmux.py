@@ -197,3 +197,29 @@ def test_what_is_selected_is_copied(start: Start) -> None:
     tmux.press("C-c")
     tmux.until(lambda _: "take this" in tmux.run("list-buffers"))
     assert tmux.run("show-buffer") == "take this"
+
+
+def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -> None:
+    file = home / "config.toml"
+    file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
+    tmux = start()
+    tmux.press("F10")
+    tmux.shows("Type to search", "42 settings")
+    tmux.type("top_k")
+    tmux.shows("In config.toml: 30")
+    tmux.press("Enter")
+    tmux.shows("Enter takes it")
+    tmux.press("BSpace", "BSpace")
+    tmux.type("7")
+    tmux.press("Enter")
+    tmux.shows("In config.toml: 7")
+    assert file.read_text() == "# mine\n[sampling]\ntop_k = 7  # few\n"
+    tmux.press("F8")
+    tmux.shows("In config.toml: nothing")
+    assert file.read_text() == "# mine\n[sampling]\n"
+    tmux.press("Escape", "Escape")
+    tmux.shows("ready")
+    tmux.press("F4")
+    tmux.until(
+        lambda screen: "‹ T " in screen and "top-k 40" in " ".join(screen.split())
+    )

@@ -120,8 +120,9 @@ def about(row: Row, sheet: Sheet, more: Mapping[str, Sequence[str]]) -> Content:
             "this time."
         )
         lines.append(Content.assemble((visible_line(words), "$warning")))
-    when = "at once" if counts_at_once(name) else "from the next start on"
-    lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
+    else:
+        when = "at once" if counts_at_once(name) else "from the next start on"
+        lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
     return Content("\n").join([head, *lines])
 
 
