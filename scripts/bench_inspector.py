@@ -53,7 +53,7 @@ class Bench:
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for it."""
         while not condition():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)  # rarely: the model needs the processor
 
     async def timed(
         self, cause: Callable[[], object], seen: Callable[[], object]

@@ -35,7 +35,6 @@ class TokensFound(Message):
     """The tokens that say what was typed, with their ranks."""
 
     revision: int
-    text: str
     found: Found
 
 

@@ -58,4 +58,4 @@ def _find(engine: Engine, question: FindTokens, tell: Tell) -> None:
             "this position was looked at too long ago",
             "Move the cursor and come back.",
         ) from error
-    tell(TokensFound(question.revision, question.text, found))
+    tell(TokensFound(question.revision, found))

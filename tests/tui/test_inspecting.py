@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
+from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.inspect.roads import ROOT
 from lmtui.models.wanted import Wanted
 from lmtui.tui.screens.alternatives import AlternativesScreen
 from lmtui.tui.screens.ask import PAUSE, Ask
 from lmtui.tui.screens.branches import BranchesScreen
 from lmtui.tui.screens.inspect import InspectScreen
+from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.screens.start import StartScreen
 from lmtui.tui.subject import Known, Subject
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -25,6 +28,7 @@ from tests.tui.inspecting import Inspecting, inspecting
 from tests.tui.programs import assert_laid_out
 
 TEXT = "the cat sat"
+PLAIN = SamplingSettings(temperature=0, max_tokens=50)
 
 
 # The vocabulary.
@@ -414,6 +418,27 @@ async def test_known_tokens_are_shown_without_scoring() -> None:
         await page.idle()
         looked = [q for verb, q in engine.calls if verb == "look"]
         assert looked[-1][0] == tuple(before)  # type: ignore[index]
+
+
+async def test_steps_whose_rows_were_not_kept_are_looked_at() -> None:
+    engine = FakeEngine(["one two"], name="default")
+    steps = [
+        s for s in engine.generate(Prompt((120,), "x"), PLAIN) if isinstance(s, Step)
+    ]
+    bare = tuple(
+        replace(s, distribution=replace(s.distribution, candidates=(), handle=-1))
+        for s in steps
+    )
+    subject = Subject("answer", known=Known(bare, (120,), "default"))
+    async with inspecting("", engine, subject=subject) as page:
+        await page.until(lambda: page.text == "one two<end>")
+        await page.to(1)
+        shown = page.panel.distribution
+        assert shown is not None and page.panel.chosen == steps[1].id
+        ids = [row.id for row in steps[1].distribution.candidates]
+        assert [row.id for row in shown.candidates] == ids
+        await page.press("o")
+        await page.running.on(OverviewScreen)
 
 
 async def test_tokens_of_another_model_can_only_be_read() -> None:

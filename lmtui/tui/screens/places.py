@@ -107,8 +107,8 @@ class PlacesScreen(ScoredScreen):
     @on(inspecting_facts.PlaceFailed)
     def show_place_failed(self, event: inspecting_facts.PlaceFailed) -> None:
         """What came with the token stays."""
-        if event.revision == self._looking:
-            self._explain(event.error) if self._place is None else None
+        if event.revision == self._looking and self._place is None:
+            self._explain(event.error)
 
     def _preview(self, handle: int, start: int, rows: int) -> None:
         if handle >= 0:  # else the engine is asked about this place already
@@ -161,7 +161,8 @@ class PlacesScreen(ScoredScreen):
 def kept_rows(token: Token, *, vocabulary: int) -> Distribution | None:
     """The rows that came with a token; None where it has no distribution."""
     if not isinstance(token, ScoredToken):
-        return token.distribution
+        kept = token.distribution  # without rows where it comes from a kept chat
+        return kept if kept.candidates else None
     if token.entropy is None or not token.top:
         return None
     return expected(token, token.entropy, vocabulary=vocabulary)

@@ -52,8 +52,9 @@ class TokenLegend(StyledLines):
         whole, quiet = self._measure, "legend--quiet"
         unit = _UNITS.get(whole, "")
         kind = "difference" if whole == "difference" else "surprise"
-        after = f" {unit}  m: other" if unit else "  m: other"
-        for name, rest in ((whole, after), (whole, ""), ("", "")):
+        hint = "  m: other"
+        after = f" {unit}{hint}" if unit else hint
+        for name, rest in ((whole, after), (whole, hint), (whole, ""), ("", "")):
             line: list[Part] = [(f"{name} " if name else "", quiet)]
             for step, label in enumerate(legend_of(whole)):
                 line += [(" ", quiet), (label, f"{kind}--{step}")]
