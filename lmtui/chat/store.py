@@ -26,6 +26,7 @@ from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
 
+_RECALLED = 20_000  # code points of a message that is asked again by a key
 UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be had back."""
 
@@ -216,8 +217,8 @@ class Store:
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
-                " ORDER BY key DESC LIMIT ?",
-                (limit,),
+                " AND LENGTH(content) < ? ORDER BY key DESC LIMIT ?",
+                (_RECALLED, limit),
             ).fetchall()
         said = [row["content"] for row in reversed(found)]
         return [

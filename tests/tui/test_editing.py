@@ -16,7 +16,7 @@ from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from tests.chat.making import full
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, assert_laid_out, program
+from tests.tui.programs import Program, assert_laid_out, holding, program
 
 
 @asynccontextmanager
@@ -220,3 +220,23 @@ def test_a_tree_is_drawn_in_lines() -> None:
         "  └ Model  It is Lyon.",
         "    You  never mind",
     ]
+
+
+async def test_nothing_is_edited_while_an_answer_is_made() -> None:
+    engine, go_on = holding("a b c", at=1, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("one")
+        await running.until(lambda: len(running.views) == 2 and running.views[1].text)
+        for key in ("e", "d", "k"):
+            await on_message(running, 0, key)
+            assert not running.chat.is_editing and len(running.views) == 2
+        go_on.set()
+        await answered(running, "one", "a b c")
+        await on_message(running, 0, "e")
+        await running.press("ctrl+r")
+        await running.until(lambda: running.chat.busy or running.views[1]._note)
+        await running.until(lambda: not running.chat.busy)
+        assert running.chat.is_editing
+        await running.press("!", "enter")
+        await running.until(lambda: running.views[0].text == "one!")

@@ -128,6 +128,9 @@ class AnsweringScreen(RememberingScreen):
         if event.job != self._job or self._begin is None:
             return
         (begin, prefill), self._begin = self._begin, None
+        if self._info is None:  # another model is on its way
+            self.post_message(facts.JobDropped(self._job))
+            return
         self.runner.generate(
             self._job,
             begin,

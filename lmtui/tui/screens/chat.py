@@ -142,6 +142,7 @@ class ChatScreen(AttachingScreen):
 
     def conversation_changed(self) -> None:
         """Look at the draft after what stands before it now."""
+        self.leave_edit()
         self.close_tokens()
         self._look()
 

@@ -141,10 +141,13 @@ class EditingScreen(AnsweringScreen):
         """Take the other words; with `ask`, the model goes on from them."""
         assert self._edited is not None
         node = self._conversation.node(self._edited)
-        self.leave_edit()
+        if self.busy:
+            self.notify(_BUSY)
+            return
         if ask and node.role != "system" and self._info is None:
-            self.notify("There is no model yet.")
-            ask = False
+            self.notify("There is no model yet; Ctrl+S keeps the words as they are.")
+            return
+        self.leave_edit()
         if node.role == "assistant":
             await self._amend(node, text, ask=ask)
         elif ask and node.role == "user":

@@ -24,6 +24,7 @@ from lmtui.chat.code import blocks_of
 from lmtui.chat.exporting import format_of, name_for, write_new, written
 from lmtui.chat.listed import Facts
 from lmtui.chat.titles import title_of
+from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui.aside import aside
@@ -75,17 +76,14 @@ class TakingScreen(EditingScreen):
         if not self.is_begun:
             self.notify("Nothing is said yet.")
             return
-        facts, conversation = self.facts, self._conversation
+        facts, held = self.facts, self._conversation
+        # A copy: the one that is held can grow meanwhile.
+        copy = Conversation.restored(held.nodes, held.chosen)
         path = Path(name or f"{name_for(facts.title)}.md").expanduser()
-        try:
-            text = written(format_of(path), conversation, facts)
-        except LmtuiError as error:
-            self._show_error(error)
-            return
 
         def work() -> Message:
             try:
-                write_new(path, [text])
+                write_new(path, [written(format_of(path), copy, facts)])
             except LmtuiError as error:
                 return self.Exported(path, error)
             return self.Exported(path)
