@@ -313,21 +313,3 @@ def test_the_clipboard_of_this_machine(
     assert clipboard.command({}, "darwin") == ("pbcopy",)
     os.remove(tmp_path / "xclip")
     assert clipboard.command({"DISPLAY": ":0"}, "linux") is None
-
-
-async def test_a_file_is_named_with_tab_and_goes_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.md").write_text("one\n")
-    (tmp_path / "other").write_bytes(b"\0")
-    async with talking("first", "second") as running:
-        prompt(running).insert("Read @no")
-        await running.press("tab")
-        await running.until(lambda: prompt(running).text == "Read @notes.md")
-        await running.press("enter")
-        whole = "Read @notes.md\n\nnotes.md:\n```\none\n```"
-        await answered(running, "one", "first", whole, "second")
-        await running.ask("@other")
-        await running.until(lambda: "binary" in said(running))
-        assert prompt(running).text == "@other"

@@ -1,25 +1,33 @@
-"""Files that go along with a message: read beside the screen, named with Tab.
+"""Files that go along with a message: named in the prompt, read when it is sent.
 
-Owns the way of a message from the prompt to where it is said. Knows no torch.
+Owns the way of a draft through the widget that completes names, the count of what is
+attached, and the way of a message from the prompt to where it is said: its files are
+read aside, and it is handed back where one can't be. Knows no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import on
 from textual.message import Message
+from textual.widgets import TextArea
 
-from lmtui.chat import attaching
-from lmtui.edit import naming
+from lmtui.chat.attachments import Attachment, attach
+from lmtui.edit import positions
 from lmtui.errors import LmtuiError
+from lmtui.tui import messages as facts
 from lmtui.tui.aside import aside
 from lmtui.tui.screens.commands import CommandScreen
+from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.prompt import Prompt as PromptField
 
 
 class AttachingScreen(CommandScreen):
-    """Has a prompt in which files are named."""
+    """Has a prompt in which files are named, and `Attachments` above it."""
+
+    _counted: tuple[int, Sequence[Attachment]] = (0, ())
 
     @dataclass
     class Attached(Message):
@@ -29,22 +37,58 @@ class AttachingScreen(CommandScreen):
         whole: str
         error: LmtuiError | None = None
 
-    @dataclass
-    class Named(Message):
-        """It was found out how the name of a file goes on."""
+    def on_mount(self) -> None:
+        """While there are names to choose from, the keys are theirs."""
+        prompt, attachments = self.query_one(PromptField), self.query_one(Attachments)
+        prompt.take_first = attachments.take_key
 
-        text: str
-        whole: str
+    # The draft.
+
+    @on(TextArea.Changed, "#prompt")
+    @on(TextArea.SelectionChanged, "#prompt")
+    def follow_names(self, event: TextArea.Changed | TextArea.SelectionChanged) -> None:
+        """Something else is written, or the cursor stands elsewhere."""
+        area = event.text_area
+        row, column = area.cursor_location
+        cursor = positions.offset_of(area.text, row + 1, column + 1)
+        draft = "" if self.is_editing else area.text
+        self.query_one(Attachments).follow(draft, min(cursor, len(draft)))
+
+    @on(Attachments.Taken)
+    def write_name(self, event: Attachments.Taken) -> None:
+        """Write a name that was chosen from the list."""
+        area = self.query_one(PromptField)
+        start, end = (_location(area.text, at) for at in (event.start, event.end))
+        area.replace(event.text, start, end, maintain_selection_offset=False)
+        area.focus()
+
+    @on(Attachments.FilesRead)
+    def count_tokens(self, event: Attachments.FilesRead) -> None:
+        """Ask how many tokens the files are."""
+        self._counted = self.runner.number(), event.files
+        if event.files:
+            texts = [file.quoted for file in event.files]
+            self.runner.count(self._counted[0], texts)
+
+    @on(facts.TextsCounted)
+    def show_tokens(self, event: facts.TextsCounted) -> None:
+        """Say it, unless other files are named by now."""
+        revision, files = self._counted
+        if event.revision == revision:
+            self.query_one(Attachments).show_tokens(files, event.tokens)
+
+    # Sending.
 
     def deliver(self, text: str) -> None:
         """Say a message, with the files that it names."""
-        if not attaching.names_files(text):
+        if "@" not in text:
             self.post_message(self.Attached(text, text))
             return
+        folder = self.query_one(Attachments).folder
 
         def work() -> Message:
             try:
-                return self.Attached(text, attaching.attached(text))
+                return self.Attached(text, attach(text, folder).text)
             except LmtuiError as error:
                 return self.Attached(text, text, error)
 
@@ -63,21 +107,8 @@ class AttachingScreen(CommandScreen):
             if self._info is None:
                 self._status.state = "your message is sent once the model is there"
 
-    @on(PromptField.NameAsked)
-    def find_name(self, event: PromptField.NameAsked) -> None:
-        """How does the name of this file go on?"""
 
-        def work() -> Message:
-            before, at, name = event.text.rpartition("@")
-            return self.Named(event.text, before + at + naming.completed(name))
-
-        same = self.Named(event.text, event.text)
-        aside(work, self.post_message, otherwise=same)
-
-    @on(Named)
-    def write_name(self, event: Named) -> None:
-        """Write it, unless something else was written meanwhile."""
-        prompt = self.query_one(PromptField)
-        if prompt.text == event.text != event.whole:
-            prompt.text = event.whole
-            prompt.move_cursor(prompt.document.end)
+def _location(text: str, offset: int) -> tuple[int, int]:
+    """A place of a text as a text field counts, from 0."""
+    line, column = positions.place_of(text, offset)
+    return line - 1, column - 1

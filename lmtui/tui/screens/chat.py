@@ -31,6 +31,7 @@ from lmtui.tui.screens.commands import (
     line_of,
     matching,
 )
+from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -97,6 +98,7 @@ class ChatScreen(AttachingScreen):
                 yield LikelihoodStrip(id="strip")
                 yield SamplerControls(self._settings, id="sampler")
         yield Static(id="commands", markup=False)
+        yield Attachments(id="attachments")
         yield PromptField(id="prompt")
         yield Status(id="status")
 

@@ -88,7 +88,8 @@ closes the list. @@ is an @ that names no file.
 
     def __init__(self, *, folder: Path = Path(), id: str | None = None) -> None:
         super().__init__(id=id)
-        self._folder = folder
+        self.folder = folder
+        """Where relative names begin."""
         self._mention: Mention | None = None
         self._left: int | None = None  # where the @ stands whose list was closed
         self._paths: tuple[str, ...] = ()
@@ -133,7 +134,7 @@ closes the list. @@ is an @ that names no file.
             return
 
         def work() -> Message:
-            return self.Found(mention, completions(mention.path, self._folder))
+            return self.Found(mention, completions(mention.path, self.folder))
 
         aside(work, self.post_message, otherwise=self.Found(mention, ()))
 
@@ -195,7 +196,7 @@ closes the list. @@ is an @ that names no file.
 
         def work() -> Message:
             try:
-                return self.FilesRead(named, attach(draft, self._folder).files)
+                return self.FilesRead(named, attach(draft, self.folder).files)
             except LmtuiError as error:
                 return self.FilesRead(named, error=error)
 

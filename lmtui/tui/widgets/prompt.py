@@ -25,8 +25,7 @@ class Prompt(TextArea):
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
 the first and last line go through what you sent before. A line that begins with / is
-a command, which Tab completes; /help lists them, and the palette has them all. A word
-such as @notes.md attaches that file; Tab completes its name.
+a command, which Tab completes; /help lists them, and the palette has them all.
 """
     DEFAULT_CSS = """
     Prompt {
@@ -65,13 +64,6 @@ such as @notes.md attaches that file; Tab completes its name.
             self.text = text
             super().__init__()
 
-    class NameAsked(Message):
-        """The user wants the rest of the name of a file, which is the last word."""
-
-        def __init__(self, text: str) -> None:
-            self.text = text
-            super().__init__()
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
             id=id,
@@ -87,8 +79,14 @@ such as @notes.md attaches that file; Tab completes its name.
         self._draft: str | None = None  # while something else is edited
         self.completed: Callable[[str], str] = lambda text: text
         """What Tab makes of the text; Tab leads on where that is the same."""
+        self.take_first: Callable[[str], bool] = lambda key: False
+        """Asked before a key does anything here; whether it took the key."""
 
     async def _on_key(self, event: events.Key) -> None:
+        if self.take_first(event.key):
+            event.stop()
+            event.prevent_default()
+            return
         if event.key == "enter":
             event.stop()
             event.prevent_default()
@@ -106,10 +104,6 @@ such as @notes.md attaches that file; Tab completes its name.
 
     def _complete(self) -> bool:
         """Write the rest of what is begun; whether anything is."""
-        last = (self.text.split() or [""])[-1]
-        if last.startswith("@") and self.text.endswith(last):
-            self.post_message(self.NameAsked(self.text))
-            return True
         whole = self.completed(self.text)
         if whole == self.text:
             return False
