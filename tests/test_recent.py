@@ -80,7 +80,7 @@ def test_inspect_remembers_what_a_person_looked_at(home: Path, tmp_path: Path) -
     a, b = made(tmp_path, "a", "b")
     run("inspect", a)
     assert not (home / "state").exists()
-    run_in_terminal("inspect", b)
+    run_in_terminal("inspect", b, "--plain")
     assert json.loads((home / "state" / "recent.json").read_bytes()) == [b]
 
 

@@ -52,7 +52,15 @@ class StoreReplaced:
     salvaged: Salvaged
 
 
-Fact = KeepFailed | KeptAgain | StoreReplaced
+@dataclass(frozen=True, slots=True)
+class ChangedElsewhere:
+    """Another program has said something in a conversation since it was opened here:
+    nothing more is written into it, and who holds it has to keep it as another one."""
+
+    uid: str
+
+
+Fact = KeepFailed | KeptAgain | StoreReplaced | ChangedElsewhere
 
 
 class Keeper:
@@ -68,6 +76,7 @@ class Keeper:
         self._changed = Condition()
         self._work: deque[Done] = deque()
         self._held: dict[str, Changes] = {}  # what is to be written, by its uid
+        self._known: dict[str, int] = {}  # how far each is touched, as known here
         self._waiting: list[Done] = []  # who wants to know when it is
         self._urgent = False  # something besides growth is held
         self._due = 0.0
@@ -75,6 +84,11 @@ class Keeper:
         self._closing = False
         self._store: Store | None = None
         self._thread: Thread | None = None
+
+    def know(self, uid: str, touched: int) -> None:
+        """A conversation was opened, which is as far as this."""
+        with self._changed:
+            self._known[uid] = touched
 
     def keep(self, uid: str, changes: Changes, *, then: Done | None = None) -> None:
         """Write what became of a conversation. `then` is called on the keeper's
@@ -131,6 +145,8 @@ class Keeper:
             while self._work:
                 self._guarded(self._work.popleft())
         self._write()
+        if self._held and not self._failed:  # as another one, which was refused
+            self._write()
         if self._store is not None:
             self._store.close()
 
@@ -160,7 +176,7 @@ class Keeper:
 
     def _save(self, held: dict[str, Changes]) -> None:
         try:
-            self._with_store(lambda store: store.save(held))
+            saved = self._with_store(lambda store: store.save(held, self._known))
         except Exception as error:
             self._hold_again(held)
             if not self._failed:
@@ -169,6 +185,9 @@ class Keeper:
             self._due = self._clock() + _AGAIN
             return
         self._due = self._clock() + GROWING
+        self._known.update(saved.touched)
+        for uid in saved.refused:
+            self._tell(ChangedElsewhere(uid))
         if self._failed:
             self._failed = False
             self._tell(KeptAgain())

@@ -41,6 +41,9 @@ class Listed:
     created: float
     updated: float
     """Seconds since the epoch, by the clock of then."""
+    touched: int
+    """Grows whenever something is said in any conversation; says, too, whether another
+    program has said something in this one."""
 
     @property
     def facts(self) -> Facts:

@@ -60,6 +60,9 @@ class Node:
     rest: str = ""
     """The end of its text that was written by hand after `prompt` and that no ids stand
     for yet."""
+    left_out: int = 0
+    """How many messages of the conversation were left out of `prompt`, for want of
+    room."""
     gone: bool = False
     """Whether the user deleted it; it can be had back as long as it is there."""
     packed: Packed | None = None

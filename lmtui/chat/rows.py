@@ -21,8 +21,8 @@ from lmtui.engine.types import Finish, FinishReason, Role, SamplingSettings
 from lmtui.errors import LmtuiError
 
 COLUMNS = ("id", "parent", "role", "content", "state", "gone", "model", "scored_by",
-           "given", "rest", "settings", "finish", "steps", "scored", "prompt",
-           "writer")  # fmt: skip
+           "given", "rest", "left_out", "settings", "finish", "steps", "scored",
+           "prompt", "writer")  # fmt: skip
 """What is written of a message; which one follows it is written apart."""
 
 Fields = Mapping[str, Any]
@@ -46,6 +46,7 @@ def row_of(node: Node) -> dict[str, Any]:
         "scored_by": node.scored_by,
         "given": node.given,
         "rest": storable(node.rest),
+        "left_out": node.left_out,
         "settings": settings,
         "finish": finish,
         "steps": packed.steps,
@@ -79,6 +80,7 @@ def node_of(row: Fields) -> Node:
         scored_by=row["scored_by"],
         given=int(row["given"]),
         rest=row["rest"],
+        left_out=int(row["left_out"]),
         gone=bool(row["gone"]),
         settings=settings_of(_read(row["settings"])),
         finish=finish_of(_read(row["finish"])),

@@ -50,6 +50,7 @@ CREATE TABLE messages (
     scored_by TEXT,
     given INTEGER NOT NULL,
     rest TEXT NOT NULL,
+    left_out INTEGER NOT NULL,
     settings TEXT,
     finish TEXT,
     steps BLOB NOT NULL,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from lmtui.chat import rows
 from lmtui.chat.changes import Changes
 from lmtui.chat.database import Database
 from lmtui.chat.listed import Facts, Listed, Loaded
+from lmtui.chat.loading import conversation_of
 from lmtui.chat.node import Node
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
@@ -29,6 +30,16 @@ UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be had back."""
 
 Mark = Literal["pinned", "archived", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came of keeping."""
+
+    touched: Mapping[str, int]
+    """How far each conversation is touched now."""
+    refused: frozenset[str] = frozenset()
+    """Those in which another program has said something meanwhile."""
 
 
 def default_file() -> Path:
@@ -54,20 +65,32 @@ class Store:
 
     # Keeping.
 
-    def save(self, changes: Mapping[str, Changes]) -> None:
+    def save(
+        self, changes: Mapping[str, Changes], known: Mapping[str, int] | None = None
+    ) -> Saved:
         """Keep what became of conversations, named by their uids; one that is not
         there yet is made. All of it is on the disk when this returns.
+
+        `known` says how far each was `touched` as far as the caller knows: nothing is
+        written over what another program said since.
 
         Raises:
             LmtuiError: it can't be kept; nothing of it is.
             Damaged: the file is broken.
         """
+        touched, refused = dict[str, int](), set[str]()
         with self.database.writing() as connection:
             for uid, change in changes.items():
+                there = _touched(connection, uid)
+                if there and there != (known or {}).get(uid, there):
+                    refused.add(uid)
+                    continue
                 id_ = _id_of(connection, uid) or _make(connection, uid)
                 _write(connection, id_, change)
                 if change.nodes:
                     _summarise(connection, id_, change.nodes)
+                touched[uid] = _touched(connection, uid)
+        return Saved(touched, frozenset(refused))
 
     def add(self, uid: str, conversation: Conversation, facts: Facts) -> int:
         """Keep a whole conversation with what is said of it; its id.
@@ -215,38 +238,21 @@ class Store:
             found = connection.execute(
                 "SELECT * FROM messages WHERE conversation = ? ORDER BY id", (id_,)
             ).fetchall()
-        return Loaded(about, _conversation(found))
-
-
-def _conversation(found: list[sqlite3.Row]) -> Conversation:
-    """The tree that these rows make. What was salvaged of a broken file may have holes:
-    a message whose predecessor is lost follows the one kept before it."""
-    nodes: dict[int, Node] = {0: Node(0, None, "system", "")}
-    chosen: dict[int, int] = {}
-    for node, row in _readable(found):
-        if node.id == 0 and node.role == "system":
-            nodes[0] = node
-        elif node.id > 0 and node.role != "system":
-            lost = node.parent not in nodes
-            nodes[node.id] = replace(node, parent=max(nodes)) if lost else node
-        if row["chosen"] is not None:
-            chosen[node.id] = row["chosen"]
-    links = {a: b for a, b in chosen.items() if b in nodes and nodes[b].parent == a}
-    return Conversation.restored(nodes.values(), links)
-
-
-def _readable(found: list[sqlite3.Row]) -> Iterator[tuple[Node, sqlite3.Row]]:
-    for row in found:
-        try:
-            yield rows.node_of(dict(row)), row
-        except (ValueError, TypeError):
-            continue
+        return Loaded(about, conversation_of(found))
 
 
 def _id_of(connection: sqlite3.Connection, uid: str) -> int | None:
     found = connection.execute("SELECT id FROM conversations WHERE uid = ?", (uid,))
     row = found.fetchone()
     return int(row["id"]) if row else None
+
+
+def _touched(connection: sqlite3.Connection, uid: str) -> int:
+    """How far a conversation is touched, 0 where there is none."""
+    found = connection.execute(
+        "SELECT touched FROM conversations WHERE uid = ?", (uid,)
+    ).fetchone()
+    return int(found["touched"]) if found else 0
 
 
 def _make(connection: sqlite3.Connection, uid: str) -> int:

@@ -294,12 +294,12 @@ class Conversation:
         assert node.parent is not None
         return self._adopt(replace(grows, id=self._new_id))
 
-    def lay_out(self, id_: int, prompt: Prompt) -> Node:
+    def lay_out(self, id_: int, prompt: Prompt, *, left_out: int = 0) -> Node:
         """Keep the prompt a reply is generated after. A continuation's changes nothing,
         but where it has ids for what was written by hand."""
         node = self._require_reply(id_)
         if node.prompt is None:
-            return self._put(replace(node, prompt=prompt))
+            return self._put(replace(node, prompt=prompt, left_out=left_out))
         if not node.rest:
             return node
         more = len(prompt.ids) - len(node.prompt.ids)

@@ -153,6 +153,7 @@ def chat(  # size: a line for each of its flags
         prefill=request.prefill,
         before=before,
         keep=settings.chat_keep,
+        drop_oldest=settings.chat_when_full == "drop",
     )
     try:
         raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
@@ -221,7 +222,7 @@ def answer(
     The first item is waited for before anything is written: a prompt that does not
     fit leaves stdout empty.
     """
-    prompt = engine.prompt(talk.messages, prefill=talk.prefill)
+    prompt = talk.lay_out(engine, sampling)
     with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
         talk.begin(prompt, engine.info.label, sampling)
         items = talk.kept(

@@ -32,6 +32,7 @@ app = options.group("List, search, show, export, import and delete conversations
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="At most so many; 0 is all.")
 ]
+_OURS = ("uid", "touched")  # of no use outside
 EMPTY = "nothing yet; what is said in `lmtui chat` is kept and listed here\n"
 
 
@@ -147,7 +148,7 @@ def delete(
 
 
 def _fields(about: Listed) -> Event:
-    return {name: getattr(about, name) for name in about.__slots__ if name != "uid"}
+    return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
 def _row(about: Listed) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
-from lmtui import busy, config, paths, recent
+from lmtui import busy, config, paths, recent, seen
 from lmtui.cli.edge import note
 from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
@@ -80,6 +80,7 @@ def open_screen(
         recent_files=recent.recent_files,
         chats_file=default_file() if settings.chat_keep else None,
         opened=opened,
+        drop_oldest=settings.chat_when_full == "drop",
         system=system,
         first=first,
         subject=subject,
@@ -127,7 +128,12 @@ def _preferences(settings: Settings) -> Preferences:
         return ""
 
     return Preferences(
-        settings.theme, folder, settings.keys, keep_theme, SettingsFile(settings)
+        settings.theme,
+        folder,
+        settings.keys,
+        keep_theme,
+        settings_file=SettingsFile(settings),
+        first_time=seen.first_time,
     )
 
 

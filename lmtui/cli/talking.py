@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.cli.edge import note
+from lmtui.engine.fitting import fitted
+from lmtui.engine.port import Engine
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.text import visible
 
@@ -34,6 +36,7 @@ class Talk:
         prefill: str = "",
         before: Loaded | None = None,
         keep: bool = False,
+        drop_oldest: bool = False,
     ) -> None:
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else secrets.token_hex(8)
@@ -42,20 +45,36 @@ class Talk:
         self._asked = self._conversation.say(text)
         self.prefill = prefill
         """What the answer begins with."""
+        self._drop_oldest, self._left_out = drop_oldest, 0
         self._reply: Node | None = None
-        self._keeper: Keeper | None = _keeper() if keep else None
+        self._keeper: Keeper | None = self._made_keeper(before) if keep else None
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """What the model answers to."""
         return self._conversation.messages(self._asked.id)
 
+    def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
+        """What the model reads; with `drop_oldest` without the turns that do not
+        fit."""
+        if not self._drop_oldest:
+            return engine.prompt(self.messages, prefill=self.prefill)
+        room = sampling.max_tokens
+        prompt, self._left_out = fitted(
+            engine, self.messages, prefill=self.prefill, answer=room
+        )
+        if self._left_out:
+            note(f"note: {self._left_out:,} earlier messages are left out\n")
+        return prompt
+
     def begin(self, prompt: Prompt, model: str, sampling: SamplingSettings) -> None:
         """The model is about to see this; wait until it is on the disk."""
         reply = self._conversation.reply(
             self._asked.id, model=model, settings=sampling, prefill=self.prefill
         )
-        self._reply = self._conversation.lay_out(reply.id, prompt)
+        self._reply = self._conversation.lay_out(
+            reply.id, prompt, left_out=self._left_out
+        )
         tried = Event()
         self._keep(tried)
         if self._keeper is not None:
@@ -90,18 +109,25 @@ class Talk:
             changes = self._conversation.take_changes()
             self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
 
+    def _made_keeper(self, before: Loaded | None) -> Keeper:
+        from lmtui.chat.keeper import Keeper
+        from lmtui.chat.store import default_file
 
-def _keeper() -> Keeper:
-    from lmtui.chat.keeper import Keeper
-    from lmtui.chat.store import default_file
+        keeper = Keeper(default_file(), self._tell)
+        if before is not None:
+            keeper.know(self._uid, before.about.touched)
+        return keeper
 
-    return Keeper(default_file(), _tell)
+    def _tell(self, fact: Fact) -> None:
+        from lmtui.chat.keeper import ChangedElsewhere, KeepFailed, StoreReplaced
 
-
-def _tell(fact: Fact) -> None:
-    from lmtui.chat.keeper import KeepFailed, StoreReplaced
-
-    if isinstance(fact, KeepFailed):
-        note(f"note: not kept: {visible(str(fact.error))}\n")
-    elif isinstance(fact, StoreReplaced):
-        note(f"note: {visible(fact.salvaged.words)}\n")
+        if isinstance(fact, KeepFailed):
+            note(f"note: not kept: {visible(str(fact.error))}\n")
+        elif isinstance(fact, StoreReplaced):
+            note(f"note: {visible(fact.salvaged.words)}\n")
+        elif isinstance(fact, ChangedElsewhere) and self._keeper is not None:
+            self._uid = secrets.token_hex(8)
+            self._keeper.keep(self._uid, self._conversation.whole())
+            note(
+                "note: the conversation was changed elsewhere; this is kept as a copy\n"
+            )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lmtui.errors import LmtuiError
 from lmtui.sections.setting import setting
 
 CHAT = "chat"
+WHEN_FULL = ("stop", "drop")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,25 @@ class ChatSection:
         flag=None,
     )
 
+    chat_when_full: str = setting(
+        "stop",
+        "What is done where a conversation does not fit the context any more: stop "
+        "says so; drop leaves out the oldest turns, and marks how many.",
+        kind=str,
+        section=CHAT,
+        flag=None,
+        choices=WHEN_FULL,
+    )
+
 
 def check(name: str, value: Any) -> None:
-    """Yes or no can both be used."""
+    """Refuse a value that nothing is done for.
+
+    Raises:
+        LmtuiError: it is none of those there are.
+    """
+    if name == "chat_when_full" and value not in WHEN_FULL:
+        options = ", ".join(WHEN_FULL)
+        raise LmtuiError(
+            "chat.when_full is unknown", f"{value}", f"Give one of: {options}."
+        )

@@ -87,6 +87,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         recent_files: RecentFiles = tuple,
         chats_file: Path | None = None,
         opened: Loaded | None = None,
+        drop_oldest: bool = False,
         system: str = "",
         first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
         subject: Subject | None = None,
@@ -100,13 +101,14 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self._load = 0
         self._engine = EngineRunner(self.post_message)
         self._chats = Chats(chats_file, self.post_message) if chats_file else None
-        chat = ChatScreen(
+        self._chat = chat = ChatScreen(
             self._engine.for_screen,
             sampling=sampling,
             system=system,
             chats=self._chats,
             opened=opened,
         )
+        chat.drop_oldest = drop_oldest
         self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None
@@ -198,17 +200,16 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     # The conversations.
 
-    @property
-    def _chat(self) -> ChatScreen:
-        chat = self.get_screen("chat")
-        assert isinstance(chat, ChatScreen)
-        return chat
-
     @on(kept.StoreReplaced)
     def tell_replaced(self, event: kept.StoreReplaced) -> None:
         """Say what became of the broken file, and keep what is held once more."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
         self._chat.keep_whole()
+
+    @on(kept.ChangedElsewhere)
+    def let_go_on_apart(self, event: kept.ChangedElsewhere) -> None:
+        """Nothing is written over what another program has said."""
+        self._chat.keep_as_another(event.uid)
 
     @on(kept.ConversationChosen)
     def open_conversation(self, event: kept.ConversationChosen) -> None:

@@ -42,6 +42,13 @@ class StoreReplaced(Message):
 
 
 @dataclass
+class ChangedElsewhere(Message):
+    """Another program has said something in a conversation that is held here."""
+
+    uid: str
+
+
+@dataclass
 class ConversationsListed(Message):
     """The conversations were listed."""
 

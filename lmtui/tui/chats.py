@@ -14,7 +14,8 @@ from textual.message import Message
 
 from lmtui.chat import search
 from lmtui.chat.changes import Changes
-from lmtui.chat.keeper import Fact, Keeper, KeepFailed, KeptAgain
+from lmtui.chat.keeper import ChangedElsewhere, Fact, Keeper, KeepFailed, KeptAgain
+from lmtui.chat.listed import Loaded
 from lmtui.chat.search import Passage
 from lmtui.chat.store import Mark, Store
 from lmtui.errors import LmtuiError
@@ -39,8 +40,14 @@ class Chats:
                 _posted(self._post, facts.KeepingFailed(fact.error))
             case KeptAgain():
                 _posted(self._post, facts.KeepingRecovered())
+            case ChangedElsewhere():
+                _posted(self._post, facts.ChangedElsewhere(fact.uid))
             case _:
                 _posted(self._post, facts.StoreReplaced(fact.salvaged.words))
+
+    def know(self, opened: Loaded) -> None:
+        """A conversation was read, and is as far as this."""
+        self._keeper.know(opened.about.uid, opened.about.touched)
 
     def keep(
         self, uid: str, changes: Changes, *, job: int = 0, to: Post | None = None
@@ -81,6 +88,7 @@ class Chats:
 
         def work(store: Store) -> Message:
             loaded, passage = store.load(id_), Passage("", ())
+            self.know(loaded)
             if message is not None and words:
                 passage = search.places(store, words, conversation=id_, message=message)
             return facts.ConversationOpened(loaded, message, passage)

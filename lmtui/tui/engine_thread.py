@@ -16,6 +16,7 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
+from lmtui.engine.fitting import fitted
 from lmtui.engine.port import Engine, WritingEngine
 from lmtui.engine.types import (
     Finish,
@@ -233,12 +234,9 @@ class EngineWork:
         return question.flag.is_set() or self._mailbox.outranked(question)
 
     def _generate(self, question: Generate) -> None:
-        engine, start = self._loaded(), question.start
-        if isinstance(start, Prompt):
-            prompt = _with_text(engine, start, question.prefill)
-        else:
-            prompt = engine.prompt(start, prefill=question.prefill)
-        self._reply(question, GenerationStarted(question.job, prompt))
+        engine = self._loaded()
+        prompt, left_out = _laid_out(engine, question)
+        self._reply(question, GenerationStarted(question.job, prompt, left_out))
 
         def progress(done: int, total: int) -> None:
             self._reply(question, PromptProgressed(question.job, done, total))
@@ -281,13 +279,32 @@ class EngineWork:
         return self._other
 
 
+def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
+    """The prompt of a question, and how many messages are left out of it."""
+    start, prefill = question.start, question.prefill
+    if isinstance(start, Prompt):
+        return _with_text(engine, start, prefill), 0
+    if not question.drop_oldest:
+        return engine.prompt(start, prefill=prefill), 0
+    room = question.settings.max_tokens
+    return fitted(engine, start, prefill=prefill, answer=room)
+
+
 def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
     """A prompt that goes on with a text. The ids before it stay what they are; the text
     is read by itself, and nothing in it becomes a control token."""
     if not text:
         return prompt
-    ids = engine.encode(text, bos="no").ids
-    return Prompt((*prompt.ids, *ids), prompt.text + text, prompt.stop_texts)
+    ids = (*prompt.ids, *_inside(engine, text))
+    return Prompt(ids, prompt.text + text, prompt.stop_texts)
+
+
+def _inside(engine: Engine, text: str) -> tuple[int, ...]:
+    """The ids of a text that does not begin a document: some tokenizers put a space
+    before one, which is seen where it is read after a line."""
+    alone, line = (engine.encode(part, bos="no").ids for part in (text, "\n"))
+    after = engine.encode(f"\n{text}", bos="no").ids
+    return after[len(line) :] if after[: len(line)] == line else alone
 
 
 def _bug(error: Exception) -> LmtuiError:

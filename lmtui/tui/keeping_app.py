@@ -19,9 +19,8 @@ class KeepingApp(App[None]):
     def tell_not_kept(self, event: kept.KeepingFailed) -> None:
         """What is said stays on the screen; say why it is nowhere else."""
         error = event.error
-        parts = (error.detail, error.hint)
         self.notify(
-            visible("\n".join(part for part in parts if part)),
+            visible(f"{error.detail}\n{error.hint}".strip()),
             title=f"Not kept: {visible_line(error.title)}",
             severity="error",
             markup=False,

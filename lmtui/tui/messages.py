@@ -151,6 +151,8 @@ class GenerationStarted(Message):
 
     job: int
     prompt: Prompt
+    left_out: int = 0
+    """How many of its messages are not in it, for want of room."""
 
 
 @dataclass

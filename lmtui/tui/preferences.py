@@ -1,4 +1,4 @@
-"""What the user prefers, and an app that follows it: a theme, keys.
+"""What the user prefers, and an app that follows it: a theme, keys, what is told once.
 
 Owns which theme is shown, how another is chosen, and that a preference which can't be
 followed is one notice and no more. Knows no screen of ours: the preferences come in as
@@ -31,11 +31,17 @@ from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
+from lmtui.tui.aside import aside
 from lmtui.tui.keys import key_display, user_keys
+from lmtui.tui.widgets.hint_line import HintLine
 
 
 def _keep_nothing(theme: str) -> str:
     return ""
+
+
+def _never(name: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Preferences:
     raises LmtuiError where it can't be written."""
     settings_file: SettingsFile | None = None
     """Where every setting can be changed; without it they can only be followed."""
+    first_time: Callable[[str], bool] = _never
+    """Whether a hint is to be shown, which from then on was; may wait for a disk."""
 
 
 class ThemePalette(CommandPalette):
@@ -110,6 +118,13 @@ class _ThemeNames(Provider):
 
 class PreferencesApp(App[None]):
     """An app in the user's colours, with the user's keys."""
+
+    @dataclass
+    class HintLookedUp(Message):
+        """It was found out whether a hint is new to the user."""
+
+        hint: HintLine
+        is_new: bool
 
     def __init__(self, preferences: Preferences) -> None:
         # Before the base class, which asks for the colours.
@@ -173,6 +188,23 @@ class PreferencesApp(App[None]):
         else:
             if remark:
                 self.notify(visible(remark), title="Theme saved", markup=False)
+
+    @on(HintLine.Wondered)
+    def look_up_hint(self, event: HintLine.Wondered) -> None:
+        """Find out whether a hint was ever seen."""
+        hint, first_time = event.hint, self._preferences.first_time
+        name = hint.name or ""
+
+        def work() -> Message:
+            return self.HintLookedUp(hint, first_time(name))
+
+        aside(work, self.post_message, otherwise=self.HintLookedUp(hint, False))
+
+    @on(HintLookedUp)
+    def show_hint(self, event: HintLookedUp) -> None:
+        """Show it where it is new."""
+        if event.is_new and event.hint.is_mounted:
+            event.hint.show()
 
     def _warn(self, title: str, text: str) -> None:
         self.notify(

@@ -207,6 +207,8 @@ class Generate(Job):
     settings: SamplingSettings
     prefill: str
     top: int
+    drop_oldest: bool = False
+    """Whether the oldest turns are left out where all of them do not fit."""
 
     @property
     def bound(self) -> bool:

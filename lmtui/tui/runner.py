@@ -91,9 +91,11 @@ class Runner(Protocol):
         *,
         prefill: str = "",
         top: int = 20,
+        drop_oldest: bool = False,
     ) -> None:
         """Answer a conversation (its answer beginning with `prefill`), or go on after
-        the ids of a prompt and those of `prefill`, read by itself.
+        the ids of a prompt and those of `prefill`, read by itself. With `drop_oldest`
+        the oldest turns are left out where all of them do not fit.
 
         `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
         `GenerationFinished` (also when stopped) or `GenerationFailed`.

@@ -114,6 +114,7 @@ class ScreenRunner:
         *,
         prefill: str = "",
         top: int = 20,
+        drop_oldest: bool = False,
     ) -> None:
         """Answer a conversation, or go on after the ids of a prompt."""
         begin = start if isinstance(start, Prompt) else tuple(start)
@@ -125,6 +126,7 @@ class ScreenRunner:
                 settings=settings,
                 prefill=prefill,
                 top=top,
+                drop_oldest=drop_oldest,
             ),
         )
 

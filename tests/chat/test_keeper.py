@@ -74,9 +74,10 @@ def test_a_reply_that_grows_is_written_now_and_then(
     written: queue.Queue[str] = queue.Queue()
     save = Store.save
 
-    def noted(store: Store, changes: Any) -> None:
-        save(store, changes)
+    def noted(store: Store, changes: Any, known: Any) -> Any:
+        saved = save(store, changes, known)
         written.put(changes["a"].nodes[-1].content)
+        return saved
 
     monkeypatch.setattr(Store, "save", noted)
     chat = Conversation()
@@ -117,10 +118,10 @@ def test_a_full_disk_is_said_once_and_tried_again(
     full = LmtuiError("the disk is full", "", "Free some space.")
     save, room = Store.save, threading.Event()
 
-    def refuse(store: Store, changes: Any) -> None:
+    def refuse(store: Store, changes: Any, known: Any) -> Any:
         if not room.is_set():
             raise full
-        save(store, changes)
+        return save(store, changes, known)
 
     monkeypatch.setattr(Store, "save", refuse)
     chat = Conversation()

@@ -161,6 +161,21 @@ def test_two_programs_write_at_once(store: Store) -> None:
     other.close()
 
 
+def test_nothing_is_written_over_what_another_program_said(store: Store) -> None:
+    keep(store, "one", "a")
+    mine, yours = store.load(1), store.load(1)
+    known = {"a": mine.about.touched}
+    exchange(mine.conversation, "mine")
+    saved = store.save({"a": mine.conversation.take_changes()}, known)
+    assert saved.refused == frozenset() and saved.touched["a"] > known["a"]
+    exchange(yours.conversation, "yours")
+    refused = store.save({"a": yours.conversation.take_changes()}, known)
+    assert refused.refused == {"a"} and not refused.touched
+    assert store.load(1).conversation.path[3].content == "mine"
+    store.save({"b": yours.conversation.whole()})
+    assert store.load(2).conversation.path[3].content == "yours"
+
+
 def test_the_file_is_the_users_alone(store: Store) -> None:
     keep(store, "one")
     for file in store.database.file.parent.glob("chats.db*"):

@@ -281,3 +281,16 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
     done = run("chat", "--once", "go", script=script)
     assert done.code == 130
     assert kept() == [["", "go", done.out.removesuffix("\n")]]
+
+
+def test_the_oldest_turns_are_left_out_where_that_is_wanted() -> None:
+    script = {"engine": {"answers": ["a" * 60], "context": 160}}
+    run("chat", "--once", "x" * 60, script=script)
+    asked = ("chat", "--resume", "last", "--once", "more", "--json")
+    done = run(*asked, script=script)
+    assert (done.code, done.out) == (2, "")
+    done = run(*asked, script=script, env={"LMTUI_CHAT_WHEN_FULL": "drop"})
+    assert done.err == "note: 2 earlier messages are left out\n"
+    assert bytes(done.events[0]["prompt_ids"]) == b"user: more\nassistant: "
+    done = run("chat", "--once", "a", env={"LMTUI_CHAT_WHEN_FULL": "shrug"})
+    assert done.code == 2 and "stop, drop" in done.err

@@ -181,14 +181,14 @@ def test_config_shows_the_keys_of_the_file_as_they_stand(empty_home: Path) -> No
 
 def test_config_lists_the_keys_in_force(empty_home: Path) -> None:
     file = empty_home / "config.toml"
-    file.write_text('[keys]\nchat.regenerate = "F8, f11"\nno.such = "x"\n', "utf-8")
+    file.write_text('[keys]\nchat.regenerate = "F12, f11"\nno.such = "x"\n', "utf-8")
     done = run("config", "--keys")
     assert done.code == 0
     assert done.err == "note: [keys] no.such: nothing is called so\n"
     (line,) = (x for x in done.out.splitlines() if x.startswith("chat.regenerate"))
-    assert line.split()[1:4] == ["f8,", "f11", "(yours)"]
+    assert line.split()[1:4] == ["f12,", "f11", "(yours)"]
     by_id = {event["id"]: event for event in run("config", "--keys", "--json").events}
-    assert by_id["chat.regenerate"]["keys"] == ["f8", "f11"]
+    assert by_id["chat.regenerate"]["keys"] == ["f12", "f11"]
     assert by_id["chat.regenerate"]["default"] == ["ctrl+r"]
     assert by_id["chat.regenerate"]["source"] == "file"
     assert by_id["app.quit"]["keys"] == ["ctrl+q"]

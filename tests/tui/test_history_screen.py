@@ -270,6 +270,28 @@ async def test_tokens_of_a_kept_answer_are_shown_from_their_ids(file: Path) -> N
         assert len(panel.distribution.candidates) == 20
 
 
+async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> None:
+    filled(file, "apples")
+    store = Store(file)
+    opened, other = store.load(1), store.load(1)
+    async with kept(file, "mine", "more", opened=opened) as running:
+        await running.until(lambda: len(running.views) == 2)
+        exchange(other.conversation, "elsewhere")
+        store.save({"apples": other.conversation.take_changes()})
+        store.close()
+        await running.ask("here")
+        await running.until(lambda: texts(running)[-1] == "mine")
+        await running.until(lambda: "as a copy" in notices(running))
+        await running.until(lambda: not running.chat.busy)
+        await running.ask("again")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: not running.chat.busy)
+    assert sorted(stored(file)) == [
+        ["apples", "about apples", "elsewhere", "a b"],
+        ["apples", "about apples", "here", "mine", "again", "more"],
+    ]
+
+
 async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     async with kept(tmp_path / "file" / "chats.db") as running:
@@ -284,10 +306,10 @@ async def test_a_full_disk_is_said_and_tried_again(
     room = False
     save = Store.save
 
-    def refuse(store: Store, changes: Any) -> None:
+    def refuse(store: Store, changes: Any, known: Any) -> Any:
         if not room:
             raise LmtuiError("the disk is full", "", "Free some space.")
-        save(store, changes)
+        return save(store, changes, known)
 
     monkeypatch.setattr(Store, "save", refuse)
     async with kept(file) as running:
@@ -333,3 +355,22 @@ async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
             transcript.scroll_end(animate=False)
             await running.pilot.pause()
         await running.until(lambda: "q149" in running.seen)
+
+
+async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) -> None:
+    engine = FakeEngine(["a" * 30, "b" * 30, "c" * 30], name="default", context=160)
+    async with program(
+        {"default": engine}, first="chat", chats_file=file, drop_oldest=True
+    ) as running:
+        await running.ready()
+        for number, text in enumerate(("one", "two", "three"), 1):
+            await running.ask(text)
+            await running.until(lambda number=number: len(running.views) == 2 * number)
+            await running.until(lambda: not running.chat.busy)
+        assert running.views[-1]._note == "without 2 earlier messages"
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and "user: one" not in node.prompt.text
+        assert "user: two" in node.prompt.text and node.left_out == 2
+    store = Store(file)
+    assert store.load(1).conversation.path[-1].left_out == 2
+    store.close()

@@ -147,7 +147,7 @@ class Bridge:
             asked.preview,
             asked.generate,
         )
-        self.score, self.stop = asked.score, asked.stop
+        self.score, self.stop, self.count = asked.score, asked.stop, asked.count
         self.look_after = asked.look_after
         self.count = asked.count
 

@@ -13,6 +13,7 @@ from lmtui import settings as fields
 from lmtui.config import load
 from lmtui.config_sheet import SettingsFile
 from lmtui.config_values import limits, written
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.settings import Value
 from lmtui.tui.preferences import Preferences
@@ -132,7 +133,7 @@ async def test_what_was_set_in_the_chat_stays_when_something_else_is_kept(
 ) -> None:
     async with shown(file) as running:
         chat = running.chat
-        chat.draw_with(SamplerControls().settings.__class__(temperature=0.3, top_k=7))
+        chat.draw_with(SamplingSettings(temperature=0.3, top_k=7))
         for name, typed in (("min_p", "0.2"), ("top_p", "0.5")):
             await search(running, name)
             await running.press("enter")
@@ -267,6 +268,26 @@ async def test_what_was_written_into_a_preset_is_not_lost_without_a_question(
         await running.on(SettingsScreen)
         await running.until(lambda: list(running.app.presets) == ["captain"])
         assert "[presets.captain]" in file.read_text()
+
+
+async def test_the_chat_takes_up_a_preset_also_one_just_made(file: Path) -> None:
+    async with shown(file) as running:
+        chat = running.chat
+        chat.draw_with(SamplingSettings(temperature=0.1, top_k=7))
+        assert chat.take_up("pirate").system == "You [bold]are\x1b a pirate[/nope]"
+        drawn = chat.query_one(SamplerControls).settings
+        assert (drawn.temperature, drawn.top_k) == (1.2, 7)
+        await search(running, "pirate")
+        await running.press("enter")
+        form = await running.on(PresetForm)
+        form.query_one("#temperature", TextField).value = "0.4"
+        await running.press("ctrl+s")
+        await running.on(SettingsScreen)
+        await running.until(lambda: "0.4" in running.seen)
+        chat.take_up("pirate")
+        assert chat.query_one(SamplerControls).settings.temperature == 0.4
+        with pytest.raises(LmtuiError, match="no preset of that name"):
+            chat.take_up("priate")
 
 
 async def test_the_way_there_and_back(file: Path) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 from textual.command import CommandPalette
 
+from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.models.wanted import Wanted
+from lmtui.settings import Settings
+from lmtui.tui.preferences import Preferences
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.models import ModelsScreen
+from lmtui.tui.screens.settings import SettingsScreen
 from lmtui.tui.screens.start import StartScreen
 from lmtui.tui.widgets.choices import Choices
+from lmtui.tui.widgets.hint_line import HintLine
 from tests.fakes import FakeEngine
 from tests.tui.programs import assert_laid_out, program
 
@@ -96,3 +102,41 @@ async def test_nothing_overlaps(size: tuple[int, int]) -> None:
         assert "lmtui" in running.seen
         for letter in "cmthq":
             assert f" {letter}  " in running.seen
+
+
+async def test_a_hint_is_there_when_it_is_new_and_goes_when_it_was_read() -> None:
+    asked: list[str] = []
+
+    def first_time(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    async with program(preferences=Preferences(first_time=first_time)) as running:
+        await running.until(lambda: "New here? c begins a chat;" in running.seen)
+        assert asked == ["start"]
+        assert_laid_out(running.app.screen)
+        await running.press("escape")
+        assert "New here?" not in running.seen
+        running.app.screen.query_one(HintLine).show()
+        await running.until(lambda: "New here?" in running.seen)
+        await running.pilot.click(HintLine)
+        assert "New here?" not in running.seen
+
+
+async def test_a_hint_that_was_seen_is_not_shown_again() -> None:
+    async with program() as running:
+        hint = running.app.screen.query_one(HintLine)
+        running.app.post_message(running.app.HintLookedUp(hint, False))
+        await running.ready()
+        assert "New here?" not in running.seen
+
+
+async def test_the_settings_have_a_key_where_there_is_a_file(tmp_path: Path) -> None:
+    file = SettingsFile(Settings(), environment={}, file=tmp_path / "config.toml")
+    async with program(preferences=Preferences(settings_file=file)) as running:
+        await running.until(lambda: "Settings" in running.seen)
+        await running.press("s")
+        await running.on(SettingsScreen)
+    async with program() as running:
+        await running.ready()
+        assert "Settings" not in running.seen

@@ -50,6 +50,9 @@ class AnsweringScreen(RememberingScreen):
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
         self._waiting: list[str] = []  # sent before there was a model or room
 
+    drop_oldest = False
+    """Whether the oldest turns are left out where all of them do not fit."""
+
     @property
     def transcript(self) -> Transcript:
         """Where the conversation is read."""
@@ -125,7 +128,13 @@ class AnsweringScreen(RememberingScreen):
         if event.job != self._job or self._begin is None:
             return
         (begin, prefill), self._begin = self._begin, None
-        self.runner.generate(self._job, begin, self._settings, prefill=prefill)
+        self.runner.generate(
+            self._job,
+            begin,
+            self._settings,
+            prefill=prefill,
+            drop_oldest=self.drop_oldest,
+        )
 
     # Its growth.
 
@@ -134,7 +143,9 @@ class AnsweringScreen(RememberingScreen):
         """The prompt is laid out: its ids are what a continuation goes on from."""
         if event.job != self._job or self._reply is None:
             return
-        self._reply = self._conversation.lay_out(self._reply.id, event.prompt)
+        self._reply = self._conversation.lay_out(
+            self._reply.id, event.prompt, left_out=event.left_out
+        )
         self._strip.read(len(event.prompt.ids))
 
     @on(facts.PromptProgressed)

@@ -32,6 +32,7 @@ from lmtui.tui.widgets.expected_lines import ExpectedLines
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.ghost_editor import GhostEditor
 from lmtui.tui.widgets.ghost_status import ghost_words
+from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.place_line import PlaceLine
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -39,6 +40,8 @@ from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
+
+HINT = "Write and wait: Tab takes the grey text, Ctrl+Right a word; F1 has every key."
 
 
 class CompleteScreen(GhostingScreen):
@@ -86,6 +89,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
                 yield TextTotals(id="totals")
         yield FindBar(id="find")
         yield LinePrompt(id="line")
+        yield HintLine("complete", HINT)
         yield PlaceLine(id="place")
         yield Status(id="status")
 
@@ -100,6 +104,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
     def action_stop(self) -> None:
         """Stop what the model does, and back to the text."""
         self.stop_work()
+        self.query_one(HintLine).hide()
         self.to_text()
 
     # What is said about the ghost.

@@ -41,8 +41,15 @@ def note_of(conversation: Conversation, node: Node) -> str:
     versions = [sibling.id for sibling in conversation.siblings(node.id)]
     place = f"{versions.index(node.id) + 1}/{len(versions)}"
     return " · ".join(
-        part for part in (place if len(versions) > 1 else "", _end(node)) if part
+        part
+        for part in (place if len(versions) > 1 else "", _left_out(node), _end(node))
+        if part
     )
+
+
+def _left_out(node: Node) -> str:
+    what = "message" if node.left_out == 1 else "messages"
+    return f"without {node.left_out:,} earlier {what}" if node.left_out else ""
 
 
 def _end(node: Node) -> str:

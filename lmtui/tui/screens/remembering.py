@@ -46,6 +46,8 @@ class RememberingScreen(TokensScreen):
         self._title = ""  # that was given to it here
         if opened is not None:
             self._take(opened)
+            if chats is not None:
+                chats.know(opened)
 
     def _take(self, opened: Loaded) -> None:
         self._conversation, self._about = opened.conversation, opened.about
@@ -86,6 +88,18 @@ class RememberingScreen(TokensScreen):
         """The store is another one: it has nothing of this conversation, or less."""
         if self._chats is not None and self.is_begun:
             self._chats.keep(self._uid, self._conversation.whole())
+
+    def keep_as_another(self, uid: str) -> None:
+        """Another program goes on with this conversation: what is held here goes on as
+        one of its own."""
+        if uid == self._uid:
+            self._uid, self._about = secrets.token_hex(8), None
+            self.keep_whole()
+            self.notify(
+                "Another program has said something in this conversation meanwhile. It"
+                " goes on here as a copy; Ctrl+O leads to the other one.",
+                timeout=12,
+            )
 
     # Others.
 

@@ -27,11 +27,13 @@ from lmtui.tui.chats import Chats
 from lmtui.tui.messages import FileChosen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.choices import Choice, Choices
+from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.model_line import ModelLine
 
 RecentFiles = Callable[[], Sequence[Path]]
 """The files that were looked at of late; may wait for a disk."""
 
+HINT = "c begins a chat; Ctrl+P and F1 show the rest."
 RECENT = 5
 """Conversations that are listed here."""
 
@@ -60,12 +62,16 @@ model loads meanwhile: nothing has to wait for it.
                 tooltip="Back to the training and its figures."),
         Binding("m", "app.models", "Models", id="start.models",
                 tooltip="Choose, fetch and load another model."),
+        Binding("s", "app.settings", "Settings", id="start.settings",
+                tooltip="See every setting and preset, and change them."),
         Binding("t", "app.change_theme", "Themes", id="start.themes",
                 tooltip="Try the colours."),
         Binding("h", "app.help", "Help", id="start.help",
                 tooltip="Show what every key does."),
         Binding("q", "app.quit", "Quit", id="start.quit",
                 tooltip="Leave the program."),
+        Binding("escape", "hide_hint", "Hide the hint", id="start.hide", show=False,
+                tooltip="Hide what is said to whoever is new here."),
     ]  # fmt: skip
 
     class Recalled(Message):
@@ -91,6 +97,7 @@ model loads meanwhile: nothing has to wait for it.
             yield Static(title, id="title")
             yield ModelLine(id="model")
             yield Choices(id="choices")
+        yield HintLine("start", HINT)
 
     def on_mount(self) -> None:
         """Follow the model from what it is now."""
@@ -133,6 +140,10 @@ model loads meanwhile: nothing has to wait for it.
         ]
         more = {"Recent conversations": talks, "Recent files, as tokens": files}
         self.query_one(Choices).offer(more=more)
+
+    def action_hide_hint(self) -> None:
+        """The hint was read."""
+        self.query_one(HintLine).hide()
 
     def action_resume(self, id: int) -> None:
         """Go on with a conversation."""

@@ -1,0 +1,39 @@
+"""Which of the oldest turns of a conversation are left out where it does not fit.
+
+Owns the choice: whole turns, the oldest first, as few as make room for an answer; the
+system message and the last turn always stay. Knows the engine only through its port.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from lmtui.engine.port import Engine
+from lmtui.engine.types import Message, Prompt
+
+_SHARE = 4  # of the context, a fourth is room enough for an answer
+
+
+def fitted(
+    engine: Engine, messages: Sequence[Message], *, prefill: str = "", answer: int
+) -> tuple[Prompt, int]:
+    """A prompt with room for so many tokens of an answer, and how many messages are
+    left out for that. Where nothing can be left out, it is as long as it is."""
+    context = engine.info.context
+    room = context - min(answer, context // _SHARE)
+    first = 1 if messages and messages[0].role == "system" else 0
+    cuts = [i for i, m in enumerate(messages) if m.role == "user" and i >= first]
+    cuts = cuts or [first]
+
+    def laid_out(place: int) -> Prompt:
+        kept = (*messages[:first], *messages[cuts[place] :])
+        return engine.prompt(kept if place else messages, prefill=prefill)
+
+    whole = laid_out(0)
+    if len(whole.ids) <= room or len(cuts) == 1:
+        return whole, 0
+    place = bisect_left(
+        range(1, len(cuts) - 1), True, key=lambda i: len(laid_out(i).ids) <= room
+    )
+    return laid_out(place + 1), cuts[place + 1] - first
