@@ -92,6 +92,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self._entries.append(entry)
         self._end += 1
         await self.mount(MessageView(entry))
+        if len(far := self._views()[:-MOST]) > PART:
+            await self.remove_children(far)
+            self._start += len(far)
+            self._tell_of_more()
         self.anchor()
 
     def renew(self, entry: Entry) -> None:
