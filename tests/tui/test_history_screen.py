@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
@@ -16,9 +16,10 @@ from lmtui.errors import LmtuiError
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.history import EMPTY, NOTHING, HistoryScreen
 from lmtui.tui.screens.start import StartScreen
-from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.widgets.message_view import Entry
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
+from lmtui.tui.widgets.transcript import MOST, PART, STEP
 from tests.chat.making import exchange
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, assert_laid_out, holding, program
@@ -333,28 +334,27 @@ async def test_without_keeping_there_is_nothing_to_list() -> None:
 
 async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
     chat = Conversation()
-    for number in range(150):
+    for number in range(30):
         exchange(chat, f"q{number}", "a")
     store = Store(file)
     store.save({"long": chat.take_changes()})
     opened = store.load(1)
     store.close()
     async with kept(file, opened=opened) as running:
-        await running.until(lambda: "q149" in running.seen)
-        assert len(running.views) < 40
-        running.chat.query_one(Prompt)
+        await running.until(lambda: "q29" in running.seen)
+        assert len(running.views) == PART
+        more = running.chat.transcript.query_one("#more", Static)
+        assert "40 earlier messages" in str(more.render())
         transcript = running.chat.transcript
-        for _ in range(40):
+        for _ in range(20):
             transcript.scroll_home(animate=False)
             await running.pilot.pause()
-            if "q0" in running.seen.split():
-                break
-        await running.until(lambda: "earlier message" not in running.seen)
-        assert len(running.views) <= 150
-        for _ in range(60):
+        await running.until(lambda: running.views[0].text == "q0")
+        assert len(running.views) <= MOST + STEP
+        for _ in range(20):
             transcript.scroll_end(animate=False)
             await running.pilot.pause()
-        await running.until(lambda: "q149" in running.seen)
+        await running.until(lambda: running.views[-2].text == "q29")
 
 
 async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) -> None:
@@ -374,3 +374,24 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
     store = Store(file)
     assert store.load(1).conversation.path[-1].left_out == 2
     store.close()
+
+
+async def test_a_broken_file_is_put_aside_and_said(file: Path) -> None:
+    file.write_bytes(b"no database" * 1000)
+    async with kept(file) as running:
+        await running.until(lambda: "was damaged" in notices(running))
+        await running.ask("count")
+        await running.until(lambda: texts(running) == ["count", "one two three"])
+        await running.until(lambda: not running.chat.busy)
+    assert stored(file) == [["count", "one two three"]]
+    assert file.with_name("chats.db.broken-1").read_bytes().startswith(b"no database")
+
+
+async def test_messages_left_far_behind_are_let_go_of(file: Path) -> None:
+    filled(file, "apples")
+    async with kept(file) as running:
+        transcript = running.chat.transcript
+        for number in range(MOST + PART + 1):
+            await transcript.add(Entry(str(number), "user", f"q{number}"))
+        assert running.views[0].text == f"q{PART + 1}"
+        assert len(running.views) == MOST

@@ -19,9 +19,10 @@ from lmtui.tui.widgets.message_view import Entry, MessageView, Places
 PART = 20
 """Messages of a conversation that is opened."""
 STEP = 3
-"""Messages that are brought to the screen at once: so few that no frame is late."""
-MOST = 40
-"""Messages on the screen before those at its other end are let go of."""
+"""Messages that are brought to the screen at once: few, so that no frame is late."""
+MOST = 30
+"""Messages on the screen before those at its other end are let go of: laying out is
+what scrolling costs, and it grows with them."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -91,6 +92,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self._entries.append(entry)
         self._end += 1
         await self.mount(MessageView(entry))
+        if len(far := self._views()[:-MOST]) > PART:
+            await self.remove_children(far)
+            self._start += len(far)
+            self._tell_of_more()
         self.anchor()
 
     def renew(self, entry: Entry) -> None:
@@ -167,4 +172,4 @@ class Transcript(VerticalScroll, can_focus=False):
         count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
         line = self.query_one("#more", Static)
         line.display = self._start > 0
-        line.update(Content(f"↑ {count}"))
+        line.update(Content(f"↑ {count}"), layout=False)
