@@ -82,6 +82,18 @@ async def test_messages_are_a_key_apart() -> None:
         assert prompt(running).has_focus
 
 
+async def test_totals_stand_beside_a_message_on_demand() -> None:
+    async with talking("It is Paris") as running:
+        node = running.chat._conversation.leaf
+        assert node.finish is not None
+        await on_message(running, 1, "t")
+        note = running.views[1]._note
+        assert note.startswith("4 tokens · Σ log P −")
+        assert note.endswith(f"perplexity {node.finish.perplexity:.2f}")
+        await on_message(running, 0, "t")
+        assert running.views[0]._note == ""  # its tokens are not scored yet
+
+
 async def test_esc_leaves_a_message_as_it_is() -> None:
     async with talking("first") as running:
         await on_message(running, 1, "e")

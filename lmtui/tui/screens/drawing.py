@@ -6,6 +6,8 @@ neither engine nor screen.
 
 from __future__ import annotations
 
+import math
+
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import FinishReason
@@ -44,6 +46,18 @@ def note_of(conversation: Conversation, node: Node) -> str:
         part
         for part in (place if len(versions) > 1 else "", _left_out(node), _end(node))
         if part
+    )
+
+
+def totals_of(node: Node) -> str:
+    """What the tokens of a message come to; nothing where none is scored."""
+    scored = [t.logprob for t in node.tokens if t.logprob is not None]
+    if not scored or node.logprob is None:
+        return ""
+    perplexity = math.exp(min(700.0, -node.logprob / len(scored)))
+    total = f"{node.logprob:,.2f}".replace("-", "−")
+    return (
+        f"{len(scored):,} tokens · Σ log P {total} nats · perplexity {perplexity:,.2f}"
     )
 
 

@@ -20,6 +20,7 @@ from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.answering import AnsweringScreen
+from lmtui.tui.screens.drawing import note_of, totals_of
 from lmtui.tui.screens.tree import TreeScreen
 from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -82,7 +83,9 @@ class EditingScreen(AnsweringScreen):
     async def fulfil(self, event: MessageView.Wished) -> None:
         """Something is to be done with a message."""
         node = self._conversation.node(int(event.key))
-        if self.busy:
+        if event.wish == "totals":
+            self._tell_totals(node)
+        elif self.busy:
             self.notify(_BUSY)
         elif event.wish == "edit":
             self.edit(node)
@@ -90,6 +93,15 @@ class EditingScreen(AnsweringScreen):
             await self.delete(node)
         else:
             await self.fork(node)
+
+    def _tell_totals(self, node: Node) -> None:
+        """Say beside a message what its tokens come to."""
+        totals = totals_of(node)
+        if not totals:
+            self.notify("Its tokens are not scored yet; F3 does that.")
+        elif view := self.view_of(node):
+            note = note_of(self._conversation, node)
+            view.set_note(f"{note} · {totals}" if note else totals)
 
     def action_message(self, by: int) -> None:
         """Go from message to message, and from the last one to the prompt."""

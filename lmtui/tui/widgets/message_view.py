@@ -19,7 +19,7 @@ from textual.widgets import Static
 from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.words import Words
 
-Wish = Literal["edit", "delete", "fork"]
+Wish = Literal["edit", "delete", "fork", "totals"]
 Places = tuple[tuple[int, int], ...]
 """Start and end of each part of a text, in code points."""
 
@@ -64,6 +64,8 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
                 tooltip="Delete it and what follows it; /undo brings it back."),
         Binding("k", "wish('fork')", "Fork", id="message.fork",
                 tooltip="Go on from here in a conversation of its own."),
+        Binding("t", "wish('totals')", "Totals", id="message.totals",
+                tooltip="Say beside it how probable it was in all."),
     ]  # fmt: skip
 
     class Wished(Message):
