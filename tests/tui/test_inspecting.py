@@ -433,8 +433,9 @@ async def test_steps_whose_rows_were_not_kept_are_looked_at() -> None:
     async with inspecting("", engine, subject=subject) as page:
         await page.until(lambda: page.text == "one two<end>")
         await page.to(1)
+        await page.until(lambda: page.panel.chosen == steps[1].id)
         shown = page.panel.distribution
-        assert shown is not None and page.panel.chosen == steps[1].id
+        assert shown is not None
         ids = [row.id for row in steps[1].distribution.candidates]
         assert [row.id for row in shown.candidates] == ids
         await page.press("o")
