@@ -290,3 +290,28 @@ def test_every_setting_of_a_training_can_be_set() -> None:
     assert Settings().training == TrainSettings()
     assert fields.variable("finetune_max_file_mb") == "LMTUI_FINETUNE_MAX_FILE_MB"
     assert fields.flag("finetune_max_file_mb") == "--max-file-mb"
+
+
+def test_presets_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[presets.pirate]\nsystem = "Arr."\ntemperature = 1\nseed = 3\n')
+    preset = load(environment={}, file=file).presets["pirate"]
+    assert preset.system == "Arr."
+    assert preset.applied(SamplingSettings()) == SamplingSettings(temperature=1, seed=3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "presets = 3", "[presets]\npirate = 3", "[presets.a]\nsystem = 3",
+        "[presets.a]\ncolour = 3", '[presets.a]\ntop_k = "many"',
+        "[presets.a]\ntop_k = 1.5", "[presets.a]\ntemperature = -1",
+        "[presets.a]\ntemperature = true",
+    ],
+)  # fmt: skip
+def test_presets_that_cannot_be_used_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text + "\n")
+    with pytest.raises(LmtuiError) as raised:
+        load(environment={}, file=file)
+    assert raised.value.hint and str(file) in raised.value.detail

@@ -45,7 +45,7 @@ def test_presets_are_read_in_their_order(file: Path) -> None:
 
 def test_a_preset_changes_what_it_says_and_no_more() -> None:
     drawn = SamplingSettings(temperature=0.1, seed=3)
-    assert PIRATE.over(drawn) == SamplingSettings(temperature=1.0, top_k=5, seed=3)
+    assert PIRATE.applied(drawn) == SamplingSettings(temperature=1.0, top_k=5, seed=3)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Preset:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What it says of `SamplingSettings`, by name."""
 
-    def over(self, settings: SamplingSettings) -> SamplingSettings:
+    def applied(self, settings: SamplingSettings) -> SamplingSettings:
         """The settings as they are under this preset."""
         return replace(settings, **self.sampling)
 

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from lmtui.chat.code import blocks_of
 from lmtui.chat.store import Store
+from lmtui.sections.presets import Preset
 from lmtui.tui import clipboard
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.code import CodeScreen
@@ -66,7 +67,7 @@ async def page(running: Program) -> str:
 def test_every_command_has_a_doing() -> None:
     from lmtui.tui.screens.commands import _SAMPLING
 
-    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 25
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 26
     assert set(_SAMPLING) < {command.name for command in COMMANDS}
 
 
@@ -122,6 +123,19 @@ async def test_settings_of_the_sampler() -> None:
             await running.ask(line)
             assert why in said(running)
         assert running.chat._settings.temperature == 1.5
+
+
+async def test_a_preset_is_a_system_message_and_a_sampler() -> None:
+    presets = {"pirate": Preset("pirate", "Arr.", {"temperature": 1.5, "top_k": 3})}
+    async with program(first="chat") as running:
+        await running.ready()
+        running.app.presets = presets
+        await running.ask("/preset pirate")
+        await running.until(lambda: running.chat._conversation.root.content == "Arr.")
+        settings = running.chat._settings
+        assert (settings.temperature, settings.top_k) == (1.5, 3)
+        await running.ask("/preset parrot")
+        assert "There are: pirate." in said(running)
 
 
 async def test_a_line_with_two_slashes_is_said() -> None:

@@ -270,13 +270,8 @@ async def test_what_was_written_into_a_preset_is_not_lost_without_a_question(
         assert "[presets.captain]" in file.read_text()
 
 
-async def test_the_chat_takes_up_a_preset_also_one_just_made(file: Path) -> None:
+async def test_the_chat_takes_up_a_preset_that_was_just_changed(file: Path) -> None:
     async with shown(file) as running:
-        chat = running.chat
-        chat.draw_with(SamplingSettings(temperature=0.1, top_k=7))
-        assert chat.take_up("pirate").system == "You [bold]are\x1b a pirate[/nope]"
-        drawn = chat.query_one(SamplerControls).settings
-        assert (drawn.temperature, drawn.top_k) == (1.2, 7)
         await search(running, "pirate")
         await running.press("enter")
         form = await running.on(PresetForm)
@@ -284,10 +279,8 @@ async def test_the_chat_takes_up_a_preset_also_one_just_made(file: Path) -> None
         await running.press("ctrl+s")
         await running.on(SettingsScreen)
         await running.until(lambda: "0.4" in running.seen)
-        chat.take_up("pirate")
-        assert chat.query_one(SamplerControls).settings.temperature == 0.4
-        with pytest.raises(LmtuiError, match="no preset of that name"):
-            chat.take_up("priate")
+        await running.chat.run_command("/preset pirate")
+        assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
 
 
 async def test_the_way_there_and_back(file: Path) -> None:

@@ -21,7 +21,6 @@ from lmtui.tui.messages import ModelChosen
 from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.screens.showing import prompt_page, stats_page
 from lmtui.tui.screens.taking_along import TakingScreen
-from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ COMMANDS = (
     Command("/system", "[TEXT]", "say what the model is to be; edit it without TEXT"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
     Command("/adapter", "[NAME]", "use what was learned from notes; a list without"),
+    Command("/preset", "[NAME]", "use a system message and a sampler by their name"),
     Command("/temp", "T", "temperature; 0 takes the most probable token", waits=False),
     Command("/topk", "K", "draw from the K most probable tokens", waits=False),
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
@@ -127,6 +127,7 @@ class CommandScreen(TakingScreen):
             "/system": self._system_message,
             "/model": lambda name: self._use(Wanted(name) if name else None),
             "/adapter": lambda name: self._use(Wanted(None, name) if name else None),
+            "/preset": self._use_preset,
             "/regen": lambda _: self.run_action("regenerate"),
             "/continue": lambda _: self.run_action("go_on"),
             "/edit": lambda _: self._edit_last(),
@@ -155,8 +156,7 @@ class CommandScreen(TakingScreen):
         except LmtuiError as error:
             self._refuse(name, f"{error}. {error.hint}")
         else:
-            self.query_one(SamplerControls).settings = settings
-            self.use_settings(SamplerControls.SettingsChanged(settings))
+            self.draw_with(settings)
             self.notify(f"{name[1:]} {argument or 'random'}", markup=False)
 
     async def _system_message(self, text: str) -> None:
@@ -166,6 +166,17 @@ class CommandScreen(TakingScreen):
         self._conversation.reword(0, text)
         await self.branch_changed()
         self.notify("It is read before the next answer.")
+
+    def _use_preset(self, name: str) -> Awaitable[object] | None:
+        preset = self.presets.get(name)
+        if preset is None:
+            known = ", ".join(map(visible_line, self.presets))
+            some = f"There are: {known}." if known else "There is none in config.toml."
+            self._refuse("/preset", some)
+            return None
+        self.draw_with(preset.applied(self._settings))
+        self.notify(f"preset {visible_line(name)}", markup=False)
+        return self._system_message(preset.system) if preset.system else None
 
     def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
         if wanted is None:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
-from lmtui.config_presets import preset_named
 from lmtui.engine.types import SamplingSettings
 from lmtui.sections.presets import Preset
 from lmtui.text import visible_line
@@ -40,7 +39,8 @@ class SamplingScreen(LiveScreen):
         self._settings = sampling
         self._previewed = 0
         self._followed: Mapping[str, Any] = {}
-        self._presets: Mapping[str, Preset] = {}
+        self.presets: Mapping[str, Preset] = {}
+        """What a conversation can take up, by its name."""
 
     def on_mount(self) -> None:
         """Follow what is set for good while the screen is there."""
@@ -49,17 +49,7 @@ class SamplingScreen(LiveScreen):
 
     def keep_presets(self, presets: Mapping[str, Preset]) -> None:
         """These are what there is to begin with now."""
-        self._presets = presets
-
-    def take_up(self, name: str) -> Preset:
-        """Draw as a preset says; its system prompt is for the caller.
-
-        Raises:
-            LmtuiError: there is no preset of that name.
-        """
-        preset = preset_named(self._presets, name)
-        self.draw_with(preset.over(self._settings))
-        return preset
+        self.presets = presets
 
     def follow_kept(self, kept: Mapping[str, Any]) -> None:
         """Draw as was set just now; what was not stays as it is here."""
