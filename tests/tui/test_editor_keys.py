@@ -29,6 +29,7 @@ KEYS = {
     "app.models": "F5",
     "app.palette": "C-p",
     "app.quit": "C-q",
+    "app.settings": "F10",
     "app.start": "F9",
     "ask.leave": "Escape",
     "ask-line.close": "Escape",
@@ -344,6 +345,9 @@ def test_help_the_palette_and_other_screens(start: Start) -> None:
     press(tmux, "app.models", "NAME")
     tmux.press("Escape")
     tmux.lacks("NAME")
+    press(tmux, "app.settings", "temperature")
+    tmux.press("Escape")
+    tmux.lacks("temperature")
     tmux.type("kept ")
     tmux.shows("kept the cat")
     press(tmux, "complete.inspect", "surprisal  <")

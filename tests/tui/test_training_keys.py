@@ -95,7 +95,7 @@ def test_paused_it_goes_on_and_what_it_made_is_read_and_used(start: Start) -> No
     tmux.shows("q leaves")
     assert not busy.others()
     tmux.press("c")
-    tmux.shows("fake ·")
+    tmux.shows("fake + walks ·")
     assert [use.what for use in busy.others()] == ["lmtui"]
     tmux.type("kept words")
     tmux.shows("kept words")
@@ -109,7 +109,7 @@ def test_written_with(start: Start) -> None:
     tmux.press("Enter")
     tmux.shows("q leaves")
     tmux.press("e")
-    tmux.shows("fake ·", "line 1, column 1")
+    tmux.shows("fake + walks ·", "line 1, column 1")
     tmux.press("C-q")
     tmux.shows("left with 0", "better on your notes")
 

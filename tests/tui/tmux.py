@@ -5,6 +5,7 @@ It runs with a scripted engine in a tmux server of the test's own.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -111,7 +112,10 @@ class Tmux:
 
 @contextmanager
 def server(home: Path) -> Iterator[Tmux]:
-    """A tmux whose programs have this home."""
+    """A tmux whose programs have this home, in which no hint is new."""
+    state = home / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "seen.json").write_text(json.dumps(["start", "complete"]))
     with tempfile.TemporaryDirectory(
         prefix="lmtui-"
     ) as folder:  # sockets' paths are short
