@@ -11,8 +11,10 @@ from lmtui.errors import LmtuiError
 class SheetRead(Message):
     """The settings were read."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, *, asked: int = 0) -> None:
         self.sheet = sheet
+        self.asked = asked
+        """The number of the question; none where something was written."""
         super().__init__()
 
 
@@ -31,8 +33,9 @@ class PresetsKept(SheetRead):
 class SheetFailed(Message):
     """The settings can't be read."""
 
-    def __init__(self, error: LmtuiError) -> None:
+    def __init__(self, error: LmtuiError, *, asked: int = 0) -> None:
         self.error = error
+        self.asked = asked
         super().__init__()
 
 

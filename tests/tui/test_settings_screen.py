@@ -22,6 +22,7 @@ from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.preset import PresetForm
 from lmtui.tui.screens.setting import EditSetting
 from lmtui.tui.screens.settings import SettingsScreen
+from lmtui.tui.setting_facts import SheetRead
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.text_box import TextBox
 from lmtui.tui.widgets.text_field import TextField
@@ -200,6 +201,22 @@ async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> N
         await running.press("enter")
         await said(running, "In config.toml: true")
         assert file.read_text() == theirs.replace("false", "true")
+
+
+async def test_what_was_read_before_a_change_is_not_shown_after_it(file: Path) -> None:
+    async with shown(file) as running:
+        screen = await running.on(SettingsScreen)
+        before = screen._sheet
+        assert before is not None
+        await search(running, "chat.keep")
+        asked = screen._asked
+        await running.press("enter")
+        await said(running, "In config.toml: false")
+        screen.post_message(SheetRead(before, asked=asked))
+        await running.pilot.pause()
+        await said(running, "In config.toml: false")
+        await running.press("enter")
+        await said(running, "In config.toml: true")
 
 
 async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:

@@ -81,6 +81,7 @@ preset is a system prompt and a way of drawing under one name.
         self._sheet: Sheet | None = None
         self._rows: dict[str, Row] = {}
         self._writing = False
+        self._asked = 0
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
@@ -118,17 +119,25 @@ preset is a system prompt and a way of drawing under one name.
     # What there is.
 
     def _read(self) -> None:
+        if self._writing:
+            return  # what was written comes back as it is then
+        self._asked = asked = self._asked + 1
+
         def work() -> Message:
             try:
-                return facts.SheetRead(self._file.read())
+                return facts.SheetRead(self._file.read(), asked=asked)
             except LmtuiError as error:
-                return facts.SheetFailed(error)
+                return facts.SheetFailed(error, asked=asked)
 
-        aside(work, self.post_message, otherwise=facts.SheetFailed(_BUG))
+        failed = facts.SheetFailed(_BUG, asked=asked)
+        aside(work, self.post_message, otherwise=failed)
 
     @on(facts.SheetRead)
     def show_sheet(self, event: facts.SheetRead) -> None:
-        """Show the settings as they are now."""
+        """Show the settings as they are now, not as they were before a change."""
+        if event.asked not in (0, self._asked):
+            event.stop()
+            return
         self._writing = False
         self._sheet = event.sheet
         self._show()
@@ -136,7 +145,7 @@ preset is a system prompt and a way of drawing under one name.
     @on(facts.SheetFailed)
     def show_failure(self, event: facts.SheetFailed) -> None:
         """Say what is wrong with the file; nothing can be changed till it is right."""
-        if isinstance(event, facts.KeepingSettingFailed):
+        if event.asked != self._asked:
             return
         error = event.error
         self._writing, self._sheet, self._rows = False, None, {}
@@ -273,6 +282,7 @@ preset is a system prompt and a way of drawing under one name.
         if (sheet := self._sheet) is None or self._writing:
             return
         self._writing = True
+        self._asked += 1  # what is read till then is old
 
         def work() -> Message:
             try:
@@ -286,6 +296,7 @@ preset is a system prompt and a way of drawing under one name.
     @on(facts.KeepingSettingFailed)
     def tell_not_kept(self, event: facts.KeepingSettingFailed) -> None:
         """Say why nothing was written, and look at the file as it is now."""
+        self._writing = False
         error = event.error
         parts = [part for part in (error.detail, error.hint) if part]
         self.notify(visible("\n".join(parts)), title=visible_line(error.title),

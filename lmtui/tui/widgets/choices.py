@@ -89,5 +89,5 @@ class Choices(OptionList):
 def choice_line(key: str, name: str, words: str) -> Content:
     """A choice that has a key, as it is drawn."""
     return Content.assemble(
-        (f"{key:>4}  ", "$accent"), f"{name:<12} ", (words, "$quiet")
+        (f"{key:>4}  ", "$accent"), f"{name:<13} ", (words, "$quiet")
     )
