@@ -20,6 +20,7 @@ from lmtui.cli.interrupt import stop_on_interrupt
 from lmtui.cli.loading import engine_for
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
+from lmtui.cli.presets import PresetName, under
 from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.cli.stored import load
@@ -82,6 +83,7 @@ def chat(  # size: a line for each of its flags
     *,
     once: Once = None,
     system: System = "",
+    preset: PresetName = None,
     resume: Resume = None,
     prefill: Prefill = "",
     json: options.Json = False,
@@ -120,18 +122,19 @@ def chat(  # size: a line for each of its flags
       lmtui chat --once "What is the capital of France?"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
+      lmtui chat --preset pirate
       lmtui chat --resume last
       lmtui chat --resume last --once "And of Spain?"
       lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
     """
-    settings = options.settings(ctx)
+    settings, begins = under(options.settings(ctx), preset)
     on_screen = once is None and not json and not prefill and is_interactive()
     request = None if on_screen else read_request(once, system=system, prefill=prefill)
     before = load(resume) if resume else None
     settings = resumed(settings, before)
     if request is None:
-        system = read_system(system)
+        system = read_system(system) or begins
         if before is not None and system:
             before.conversation.reword(0, system)
         open_screen(
@@ -149,7 +152,7 @@ def chat(  # size: a line for each of its flags
         note(BASE_MODEL)
     talk = Talk(
         request.text,
-        system=request.system,
+        system=request.system or begins,
         prefill=request.prefill,
         before=before,
         keep=settings.chat_keep,

@@ -56,3 +56,16 @@ def test_config_lists_the_presets(file: Path) -> None:
             "sampling": {"temperature": 1.5, "top_k": 7},
         }
     ]
+
+
+def test_a_conversation_begins_with_a_preset(file: Path) -> None:
+    engine = {"engine": {"answers": ["Arr"]}}
+    done = run("chat", "--once", "hi", "--preset", "pirate", "--json", script=engine)
+    start = done.events[0]
+    assert start["sampling"]["temperature"] == 1.5
+    assert start["sampling"]["top_k"] == 7
+    kept = run("history", "show", "1", "--json").out
+    assert "pirate." in kept
+    done = run("chat", "--once", "hi", "--preset", "priate", script=engine)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("hint: Did you mean pirate?\n")
