@@ -346,10 +346,12 @@ async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
         more = running.chat.transcript.query_one("#more", Static)
         assert "40 earlier messages" in str(more.render())
         transcript = running.chat.transcript
-        for _ in range(20):
+
+        def at_the_beginning() -> bool:
             transcript.scroll_home(animate=False)
-            await running.pilot.pause()
-        await running.until(lambda: running.views[0].text == "q0")
+            return running.views[0].text == "q0"
+
+        await running.until(at_the_beginning)
         assert len(running.views) <= MOST + STEP
         for _ in range(20):
             transcript.scroll_end(animate=False)
