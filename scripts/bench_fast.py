@@ -15,18 +15,21 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import torch
 from bench_tools import compare, row
 
+from lmtui import child
 from lmtui.engine import sampling
+from lmtui.engine.fast import compiled
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.positions import Context, Positions, distribution
 from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Prompt, SamplingSettings, Step
-from lmtui.models import fetch
+from lmtui.models import compilers, fetch
 
 CONTEXTS = (32, 512, 2048)
 _ROOT = Path(__file__).parent.parent
@@ -127,18 +130,42 @@ def first_start(model: str | None) -> float:
     return taken
 
 
+_PEAK = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=-3, stderr=-3)
+print(os.wait4(process.pid, 0)[2].ru_maxrss)
+"""
+
+
 def peak_memory(model: str | None) -> int:
     """Bytes that a process needs at most to answer, mapped files included."""
     source = fetch.default_file() if model is None else Path(model)
     command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
-    process = subprocess.Popen(
-        [*command, "--model", str(source), "--max-tokens", "32"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    # Begun by a small process: a peak counts from what was there before the program.
+    told = subprocess.run(
+        [sys.executable, "-c", _PEAK, *command, "--model", str(source)],
+        capture_output=True,
+        check=True,
     )
-    _, _, used = os.wait4(process.pid, 0)
-    process.returncode = 0
-    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return int(told.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def use_compiled(engine: LocalEngine) -> bool:
+    """Let an engine run what lies between two attentions compiled, which is done first
+    where it was not yet; whether it can be."""
+    steps = engine._forward._steps  # type: ignore[attr-defined]
+    plan, compiler = steps.plan(), compilers.found()
+    if plan is None or compiler is None:
+        return False
+    if not compiled.is_kept(plan):
+        command = [*child.MODULE, "lmtui.engine.fast.compile"]
+        with open(os.devnull, "wb") as nothing:
+            said = json.dumps(asdict(plan))
+            child.begin([*command, said, compiler], nothing, beneath=True).wait()
+    if not compiled.is_kept(plan):
+        return False
+    steps.use(compiled.opened(plan), plan)
+    return True
 
 
 def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:
@@ -175,9 +202,16 @@ def print_fast(
     rounds, tokens = options.rounds, options.tokens  # type: ignore[attr-defined]
     guess = Guesser.guess
     Guesser.guess = lambda self, most: ()  # type: ignore[method-assign]
+    can = use_compiled(fast)
+    print("" if can else "\nNothing can be compiled here.")
     try:
         with llama(options.llama, peer) as other:  # type: ignore[attr-defined]
             _print_pairs(fast, other, rounds, tokens)
+            if can:
+                steps = fast._forward._steps  # type: ignore[attr-defined]
+                steps.use(None, steps.plan())
+                print("\nThe same, nothing compiled:")
+                _print_decoding(fast, other, rounds, tokens)
     finally:
         Guesser.guess = guess  # type: ignore[method-assign]
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
@@ -188,7 +222,7 @@ def print_fast(
     print_fidelity(fast, exact)
 
 
-def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
+def _print_decoding(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
     print("\n| fast path / llama.cpp | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
     for context in CONTEXTS:
         flash = other.flash("decode", context, tokens, 0)
@@ -198,6 +232,10 @@ def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> N
             rounds,
         )
         row(f"decode with all statistics, context {context:,}", result, "tokens/s")
+
+
+def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
+    _print_decoding(fast, other, rounds, tokens)
     result = compare(
         lambda: our_decode(fast, 512, tokens),
         lambda: 1 / other.ask("decode", True, 512, tokens, 20),
