@@ -15,47 +15,25 @@ from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.places import expected
 from lmtui.tui.screens.start import StartScreen, shown_path
-from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.text_totals import TextTotals
-from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, assert_laid_out, program
+from tests.tui.inspecting import Inspecting
+from tests.tui.programs import assert_laid_out, program
 
 TEXT = "naïve [b]x\x1b[0m\n"
-
-
-class Reading:
-    """A program with one recent file, which is open."""
-
-    def __init__(self, running: Program, screen: InspectScreen) -> None:
-        self.running, self.screen = running, screen
-        self.until, self.press = running.until, running.press
-
-    @property
-    def state(self) -> str:
-        return self.screen.query_one(Status).state
-
-    @property
-    def tokens(self) -> TokenView:
-        return self.screen.query_one(TokenView)
-
-    @property
-    def panel(self) -> ProbabilityPanel:
-        return self.screen.query_one(ProbabilityPanel)
 
 
 @asynccontextmanager
 async def reading(
     path: Path, engine: FakeEngine | None = None, **options: Any
-) -> AsyncIterator[Reading]:
+) -> AsyncIterator[Inspecting]:
     engines = {"default": engine or FakeEngine(name="default")}
     async with program(engines, recent_files=lambda: [path], **options) as running:
         await running.ready()
         start = await running.on(StartScreen)
         await running.until(lambda: start._paths)
         await running.press("up", "enter")
-        yield Reading(running, await running.on(InspectScreen))
+        yield Inspecting(running, await running.on(InspectScreen))
 
 
 @pytest.fixture
@@ -71,7 +49,7 @@ async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
         await page.until(lambda: page.state.startswith("ready"))
         data = TEXT.encode()
         scored = list(engine.score(data, top=20))
-        assert page.tokens.tokens == tuple(scored)
+        assert page.view.tokens == tuple(scored)
         assert "notes.txt" in page.running.seen
         totals = page.screen.query_one(TextTotals)
         total = sum(token.logprob or 0.0 for token in scored)
@@ -97,13 +75,13 @@ async def test_it_fills_while_it_is_scored_and_can_be_stopped(file: Path) -> Non
 
     async with reading(file, FakeEngine(name="default", on_token=hold)) as page:
         whole = len(TEXT.encode())
-        await page.until(lambda: "scoring " in page.state and page.tokens.tokens)
+        await page.until(lambda: "scoring " in page.state and page.view.tokens)
         assert f"/{whole} tokens" in page.state
-        assert len(page.tokens.tokens) < 6
+        assert len(page.view.tokens) < 6
         await page.press("escape")
         go_on.set()
         await page.until(lambda: page.state.startswith("stopped at"))
-        assert 0 < len(page.tokens.tokens) <= 5
+        assert 0 < len(page.view.tokens) <= 5
         assert page.running.app.screen is page.screen
         await page.press("escape")
         await page.running.on(StartScreen)
@@ -138,7 +116,7 @@ async def test_another_model_scores_it_anew(file: Path) -> None:
         await page.running.ready("other")
         await page.until(lambda: "score" in [verb for verb, _ in other.calls])
         await page.until(lambda: page.state.startswith("ready"))
-        assert len(page.tokens.tokens) == len(TEXT.encode())
+        assert len(page.view.tokens) == len(TEXT.encode())
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lmtui.engine.fast.compiling import Compiling
 from lmtui.engine.fast.slabs import Slabs
 from lmtui.engine.fast.step import Steps
-from lmtui.engine.fast.workshop import Workshop
 from lmtui.engine.forward import Guesses, Reuse, T, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
@@ -36,13 +36,13 @@ class LeanForward:
     def __init__(self, weights: LeanWeights, *, lasting: bool = False) -> None:
         """`lasting` says that there will be many answers."""
         self._steps = Steps(weights)
-        self._workshop = Workshop(self._steps, lasting=lasting)
+        self._compiling = Compiling(self._steps, lasting=lasting)
         self.chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.head
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
         """Pass an answer on; what makes the next one faster is done around it."""
-        return self._workshop.answering(answer)
+        return self._compiling.answering(answer)
 
     def hold(self) -> Slabs:
         """What holds nothing yet."""

@@ -6,7 +6,6 @@ it is answered and kept is that of what it is made from. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -16,13 +15,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
-from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
-from lmtui.engine.types import SamplingSettings
 from lmtui.tui import messages as facts
-from lmtui.tui.batches import Post
-from lmtui.tui.chats import Chats
-from lmtui.tui.runner import Runner
 from lmtui.tui.screens.attaching import AttachingScreen
 from lmtui.tui.screens.commands import (
     as_message,
@@ -73,19 +67,7 @@ class ChatScreen(AttachingScreen):
                 tooltip="Let the last answer go on from exactly where it stands."),
     ]  # fmt: skip
 
-    def __init__(
-        self,
-        make_runner: Callable[[Post], Runner],
-        *,
-        sampling: SamplingSettings,
-        system: str = "",
-        chats: Chats | None = None,
-        opened: Loaded | None = None,
-    ) -> None:
-        super().__init__(
-            make_runner, sampling=sampling, system=system, chats=chats, opened=opened
-        )
-        self._revision = 0
+    _revision = 0  # of the draft that was looked at last
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""

@@ -7,18 +7,13 @@ its place, and what is deleted can be had back. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 
-from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
-from lmtui.engine.types import Message, SamplingSettings
-from lmtui.tui.batches import Post
-from lmtui.tui.chats import Chats
-from lmtui.tui.runner import Runner
+from lmtui.engine.types import Message
 from lmtui.tui.screens.answering import AnsweringScreen
 from lmtui.tui.screens.drawing import note_of, totals_of
 from lmtui.tui.screens.tree import TreeScreen
@@ -56,20 +51,8 @@ class EditingScreen(AnsweringScreen):
                 tooltip="Every branch; go on from any message."),
     ]  # fmt: skip
 
-    def __init__(
-        self,
-        make_runner: Callable[[Post], Runner],
-        *,
-        sampling: SamplingSettings,
-        system: str = "",
-        chats: Chats | None = None,
-        opened: Loaded | None = None,
-    ) -> None:
-        super().__init__(
-            make_runner, sampling=sampling, system=system, chats=chats, opened=opened
-        )
-        self._edited: int | None = None
-        self._deleted: list[int] = []  # since something was said
+    _edited: int | None = None
+    _deleted: tuple[int, ...] = ()  # since something was said
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There is not always something edited."""
@@ -236,7 +219,7 @@ class EditingScreen(AnsweringScreen):
     async def delete(self, node: Node) -> None:
         """Delete a message and what follows it."""
         self._conversation.delete(node.id)
-        self._deleted.append(node.id)
+        self._deleted = (*self._deleted, node.id)
         await self.branch_changed()
         self.notify("Deleted, with what followed; /undo brings it back.")
 
@@ -244,7 +227,9 @@ class EditingScreen(AnsweringScreen):
         """Have back what was deleted since something was said, or else end the
         conversation before the last turn."""
         if self._deleted:
-            self._conversation.restore(self._deleted.pop())
+            *before, last = self._deleted
+            self._deleted = tuple(before)
+            self._conversation.restore(last)
         elif self._conversation.undo() is None:
             self.notify("There is nothing to undo.")
             return
@@ -259,7 +244,7 @@ class EditingScreen(AnsweringScreen):
 
     def keep_first(self, job: int) -> None:
         """Something is said: what was deleted before stays so."""
-        self._deleted.clear()
+        self._deleted = ()
         super().keep_first(job)
 
     def action_tree(self) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from lmtui import child
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.fast import compiled, workshop
+from lmtui.engine.fast import compiled, compiling
 from lmtui.engine.fast.crossing import Crossing, Plan, Run
 from lmtui.engine.fast.forward import LeanForward
 from lmtui.models import compilers
@@ -121,9 +121,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("LMTUI_HOME", str(home))
         forward = fresh(lasting=True)
         assert answer(forward) == answer(fresh())
-        compiling = forward._workshop._compiling
-        assert compiling is not None
-        assert compiling.wait(timeout=200) == 0
+        process = forward._compiling._process
+        assert process is not None
+        assert process.wait(timeout=200) == 0
         assert compiled.failures(str(compilers.found())) == {}
         wanted = following(forward, IDS)  # what is done waits for the next answer
         answer(forward)
@@ -188,7 +188,7 @@ def test_nothing_is_compiled_without_a_compiler(
     monkeypatch.setenv("CXX", "/nowhere/c++")
     forward = fresh(lasting=True)
     answer(forward)
-    assert forward._workshop._compiling is None
+    assert forward._compiling._process is None
 
 
 def test_a_failure_is_noted_and_tried_again_with_another_compiler(
@@ -200,9 +200,9 @@ def test_a_failure_is_noted_and_tried_again_with_another_compiler(
     monkeypatch.setenv("CXX", str(broken))
     forward = fresh(lasting=True)
     answer(forward)
-    compiling = forward._workshop._compiling
-    assert compiling is not None
-    compiling.wait(timeout=200)
+    process = forward._compiling._process
+    assert process is not None
+    process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
     assert forward._steps._compiled is None
     ((note, why),) = compiled.failures(str(compilers.found())).items()
@@ -211,7 +211,7 @@ def test_a_failure_is_noted_and_tried_again_with_another_compiler(
     assert set(compiled.root().iterdir()) == {note}
     again = fresh(lasting=True)
     answer(again)
-    assert again._workshop._compiling is None
+    assert again._compiling._process is None
     assert not compiled.has_failed(plan_of(forward), "another")
 
 
@@ -222,9 +222,9 @@ def test_a_cache_that_cannot_be_written_changes_nothing(
     compiled.root().write_text("not a folder")
     forward = fresh(lasting=True)
     answer(forward)
-    compiling = forward._workshop._compiling
-    if compiling is not None:
-        compiling.wait(timeout=200)
+    process = forward._compiling._process
+    if process is not None:
+        process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
     assert forward._steps._compiled is None
 
@@ -232,7 +232,7 @@ def test_a_cache_that_cannot_be_written_changes_nothing(
 def test_the_compiler_ends_with_who_began_it(home: Path) -> None:
     said = json.dumps(asdict(plan_of(fresh())))
     with open(home / "words", "wb") as words:
-        command = [*workshop._COMMAND, said, "compiler"]
+        command = [*compiling._COMMAND, said, "compiler"]
         process = child.begin(command, words, beneath=True)
     assert process.stdin is not None
     process.stdin.close()

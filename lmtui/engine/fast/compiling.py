@@ -3,7 +3,7 @@
 Owns when a crossing is compiled, by a process of its own that gives way to all others,
 and when it takes the place of what runs now: between two answers. Whatever goes wrong
 leaves what runs now, and is not tried again before something has changed. The process
-ends with this one, or where the workshop goes away: with the pipe that it listens to.
+ends with this one, or where what began it goes away: with the pipe that it listens to.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from logging import getLogger
-from typing import TypeVar
 
 from lmtui import child
 from lmtui.engine.fast import compiled
 from lmtui.engine.fast.step import Steps
+from lmtui.engine.forward import T
 from lmtui.models import compilers
-
-T = TypeVar("T")
 
 _COMMAND = (*child.MODULE, "lmtui.engine.fast.compile")
 
 
-class Workshop:
+class Compiling:
     """A model's steps, and what makes them faster. `lasting` allows to compile: this
     process will be there to use it."""
 
@@ -35,14 +33,14 @@ class Workshop:
         self._steps = steps
         self._plan = steps.plan()
         self._may_compile = lasting
-        self._compiling: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._put_in_use()
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
         """Pass an answer on. Before it, what was compiled meanwhile is put in use;
         after it, compiling begins."""
-        if self._compiling is not None and self._compiling.poll() is not None:
-            self._compiling = None
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
             self._put_in_use()
         try:
             yield from answer
@@ -68,4 +66,4 @@ class Workshop:
             return
         command = [*_COMMAND, json.dumps(asdict(self._plan)), compiler]
         with suppress(OSError), open(os.devnull, "wb") as nothing:
-            self._compiling = child.begin(command, nothing, beneath=True)
+            self._process = child.begin(command, nothing, beneath=True)
