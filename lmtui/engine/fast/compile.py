@@ -1,4 +1,4 @@
-"""`python -m lmtui.engine.fast.compile PLAN COMPILER`: compile a crossing, aside.
+"""`python -m lmtui.engine.fast.compile PLAN COMPILER`: compile for a model, aside.
 
 Owns the compiler's run, which never gets in the way, and the end of this process: it
 ends with the one that began it, and takes the processes of the compiler along. Needs no
@@ -39,11 +39,13 @@ def main(said: str, compiler: str) -> None:
 
 def _keep(plan: Plan) -> None:
     from lmtui import paths
-    from lmtui.engine.fast import compiled
+    from lmtui.engine.fast import attention, compiled
 
     root = paths.ensure_folder(compiled.root())
     with paths.scratch_folder(root) as scratch, paths.scratch_folder(root) as waste:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["TMPDIR"] = str(waste)
+        if attention.suits(plan.head):
+            attention.build(plan.head, plan.heads // plan.kv_heads, scratch)
         build(plan, scratch / compiled.PACKAGE)
         compiled.keep(plan, scratch)
 

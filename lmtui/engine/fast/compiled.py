@@ -1,6 +1,6 @@
-"""Compiled crossings, kept for the next start.
+"""What was compiled for the layers of a model, kept for the next start.
 
-Owns the folder that holds each, and whether it can be trusted: made by this version of
+Owns the folder that holds it, and whether it can be trusted: made by this version of
 torch for this kind of processor, complete, and computing what it should. Compiles
 nothing. Knows no model but its plan.
 """
@@ -11,18 +11,29 @@ import hashlib
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from lmtui.engine.fast import attention
+from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.crossing import Crossing, Plan, Run, examples
 from lmtui.models import sealed
 
 PACKAGE = "crossing.pt2"
 _FAILED = "-failed.json"
-_LAYOUT = "1"  # of `crossing`: another one is another folder
+_LAYOUT = "2"  # of both: another one is another folder
 _NEAR = 1e-3  # of the largest number: sums are rounded in another order
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What runs in place of the layers' single operations."""
+
+    crossing: Run
+    attention: Attention | None = None
+    """None where heads have a width that it can't be compiled for."""
 
 
 def root() -> Path:
@@ -37,13 +48,13 @@ def folder_of(plan: Plan) -> Path:
 
 
 def made_by() -> dict[str, str]:
-    """What a compiled crossing can be used by."""
+    """What can use what is compiled here."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"torch": torch.__version__, "cpu": capability, "layout": _LAYOUT}
 
 
 def keep(plan: Plan, scratch: Path) -> None:
-    """Keep the folder in which a crossing was compiled, and none of those that this
+    """Keep the folder in which a plan was compiled, and none of those that this
     version of torch can't use.
 
     Raises:
@@ -85,7 +96,7 @@ def _note_of(plan: Plan) -> Path:
 
 
 def count() -> int:
-    """How many crossings were compiled here."""
+    """How many plans were compiled here."""
     return sum(
         sealed.is_complete(folder, made_by()) for folder, _, _ in sealed.folders(root())
     )
@@ -97,7 +108,7 @@ def is_kept(plan: Plan) -> bool:
 
 
 @torch.inference_mode()
-def opened(plan: Plan) -> Run:
+def opened(plan: Plan) -> Compiled:
     """What was compiled, ready to run.
 
     Raises:
@@ -112,10 +123,14 @@ def opened(plan: Plan) -> Run:
         run: Run = loader.run
         for tokens in (1, 3):
             _require_right(run, plan, tokens)
+        attending = None
+        if attention.suits(plan.head):
+            attending = Attention(folder / attention.FILE, plan.heads, plan.kv_heads)
+            attending.require_right(plan.head)
     except (RuntimeError, OSError, ValueError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ValueError(str(error).partition("\n")[0]) from error
-    return run
+    return Compiled(run, attending)
 
 
 def _require_right(run: Run, plan: Plan, tokens: int) -> None:

@@ -2,7 +2,9 @@
 
 Owns how that memory grows, what a row that continues another one keeps of its own, and
 attention over both. Nothing is copied when a token is added, and rows that continue the
-same text share it: what they read of it is read once for all of them. Knows no weights.
+same text share it: what they read of it is read once for all of them. They are float32,
+or float16 where attention over that was compiled (see `attention`): it takes as long as
+reading them does, and the library's is slower with float16. Knows no weights.
 
 n are rows, t tokens; H, KV and d are as in `models.lean`.
 """
@@ -49,12 +51,14 @@ class Slabs:
         self._before = before
         self._shared = shared
         self._own = 0
+        self._dtype = torch.float32
         self._data = self._room(_FIRST if before is None else _OWN)
 
     def _room(self, tokens: int) -> Tensor:
         sizes = self._sizes
         heads = 2 * sizes.kv_heads
-        return torch.empty(sizes.layers, self._rows, heads, tokens, sizes.head)
+        room = sizes.layers, self._rows, heads, tokens, sizes.head
+        return torch.empty(room, dtype=self._dtype)
 
     @property
     def length(self) -> int:
@@ -84,19 +88,38 @@ class Slabs:
         self._data = self._data[:, rows]
         self._rows = len(rows)
 
-    def opened(self, tokens: int) -> Opened:
+    def opened(self, tokens: int, dtype: torch.dtype) -> Opened:
         """Room for so many tokens more, in every layer; `added` says that it was
-        filled."""
+        filled. All is held in `dtype` from then on."""
+        self._make_room(tokens, dtype)
+        shared, end = None, self._own + tokens
+        if self._before is not None:
+            shared = self._seen(self._before._data, self._shared)
+        new = self._data[:, :, :, self._own : end].unbind(0)
+        return Opened(new, self._seen(self._data, end), shared, self._own)
+
+    def places(self, tokens: int) -> Places:
+        """Where all is in memory, float16, with room for so many tokens more, in every
+        layer; true until something else is asked."""
+        self._make_room(tokens, torch.float16)
+        own = Place.of(self._data, self._own)
+        if self._before is None:
+            return Places(Place(0, 0, 0, 0), own)
+        return Places(Place.of(self._before._data, self._shared), own)
+
+    def _make_room(self, tokens: int, dtype: torch.dtype) -> None:
+        self._turn_into(dtype)
         need, have = self._own + tokens, self._data.shape[3]
         if need > have:
             larger = self._room(max(need, 2 * have))
             larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
             self._data = larger
-        shared = None
+
+    def _turn_into(self, dtype: torch.dtype) -> None:
+        if self._dtype != dtype:
+            self._dtype, self._data = dtype, self._data.to(dtype)
         if self._before is not None:
-            shared = self._seen(self._before._data, self._shared)
-        new = self._data[:, :, :, self._own : need].unbind(0)
-        return Opened(new, self._seen(self._data, need), shared, self._own)
+            self._before._turn_into(dtype)
 
     def _seen(self, data: Tensor, tokens: int) -> _Seen:
         kv_heads = self._sizes.kv_heads
@@ -111,6 +134,32 @@ class Slabs:
 
 _Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Keys and values [n, KV, t, d] of each layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where keys and values [layers, n, 2·KV, room, d] are in memory."""
+
+    address: int
+    layer: int
+    """Bytes from one layer to the next."""
+    room: int
+    count: int
+    """Tokens that are held."""
+
+    @classmethod
+    def of(cls, data: Tensor, count: int) -> Place:
+        """Where it is."""
+        return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where what new tokens see is in memory."""
+
+    shared: Place
+    """What all rows continue; of no tokens where they continue nothing."""
+    own: Place
 
 
 class Opened:
@@ -132,10 +181,10 @@ class Opened:
         """What queries [n, H, t, d] of the new tokens find in a layer: [n, H, t, d].
         Each sees what was held before and, of the new ones, itself and those before it;
         or those that `mask`, [t, t], gives a 0 and not -inf."""
-        keys, values = self._keys[layer], self._values[layer]
+        keys, values = self._keys[layer].float(), self._values[layer].float()
         if self._shared is None:
             return _plain(queries, keys, values, mask)
-        far = self._shared[0][layer], self._shared[1][layer]
+        far = self._shared[0][layer].float(), self._shared[1][layer].float()
         if queries.shape[0] == 1:
             keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
             return _plain(queries, keys, values, mask)

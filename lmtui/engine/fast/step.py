@@ -3,8 +3,9 @@
 Owns the arithmetic from token ids to the states that the head reads. A norm is not
 divided by before a product but after it, where there is less to divide; the turn of
 queries and keys is one product of complex numbers. What is held in memory between two
-layers is float32, what is multiplied with packed weights is bfloat16. Where what lies
-between two attentions was compiled (see `crossing`), that is run for a few tokens.
+layers is float32, what is multiplied with packed weights is bfloat16. Where attention
+and what lies between two of them were compiled (see `attention` and `crossing`), that
+is run for a few tokens.
 
 RMSNorm: Zhang & Sennrich 2019; rotations: Su et al. 2021; SwiGLU: Shazeer 2020.
 Shapes are as in `models.lean`; n are rows, t their new tokens, m = n·t.
@@ -20,12 +21,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.engine.fast.attention import Attention
+from lmtui.engine.fast.compiled import Compiled
 from lmtui.engine.fast.crossing import Plan, Run, weights_of
 from lmtui.engine.fast.slabs import Sizes, Slabs
 from lmtui.models.lean import Layer, LeanWeights, Shape
 from lmtui.models.packing import FEW, Packed
 
 _HALF = torch.bfloat16
+_SEVERAL = 32  # new tokens of a row up to which compiled attention is the faster one
 
 
 class Steps:
@@ -42,7 +46,7 @@ class Steps:
         ]
         self._last_norm = weights.norm * self._root
         self._turns = torch.empty(0, shape.head // 2, dtype=torch.complex64)
-        self._compiled: Run | None = None
+        self._compiled: Compiled | None = None
         self._crossings: list[list[Tensor] | None] = [None] * shape.layers
 
     def plan(self) -> Plan | None:
@@ -52,7 +56,7 @@ class Steps:
         plans = [Plan.of(self._shape, *pair) for pair in pairwise(layers)]
         return max(plans, key=plans.count, default=None)
 
-    def use(self, compiled: Run | None, plan: Plan) -> None:
+    def use(self, compiled: Compiled | None, plan: Plan) -> None:
         """From now on run what was compiled wherever it is `plan`; None takes that
         back."""
         self._compiled = compiled
@@ -89,22 +93,44 @@ class Steps:
         run = _Run(self._shape, rows, tokens, turns)
         run.state.copy_(self._weights.embedding[ids.flatten()])
         self._attend_with(run, 0)
-        opened = held.opened(tokens)
+        find = self._finding(run, held, mask)
         for index in range(self._shape.layers):
             between()
-            opened.write(index, run.keys_values)
-            found = opened.attend(index, run.queries, mask).transpose(1, 2)
-            self._cross(run, index, found.reshape(run.m, -1))
+            self._cross(run, index, find(index))
         held.added(tokens)
+        run.settle()
         states = run.state / run.norm() * self._last_norm
         return states if keep is None else states[keep]
 
+    def _finding(
+        self, run: _Run, held: Slabs, mask: Tensor | None
+    ) -> Callable[[int], Tensor]:
+        """What answers with what attention finds in a layer: [m, H·d]."""
+        attention = self._attention
+        if attention is not None and run.tokens <= _SEVERAL:
+            places = held.places(run.tokens)
+            return lambda index: attention.attend(run.heads, places, index, mask)
+        opened = held.opened(run.tokens, torch.float16 if attention else torch.float32)
+
+        def find(index: int) -> Tensor:
+            run.settle()
+            opened.write(index, run.keys_values)
+            return opened.attend(index, run.queries, mask).transpose(1, 2)
+
+        return find
+
+    @property
+    def _attention(self) -> Attention | None:
+        return self._compiled.attention if self._compiled else None
+
     def _cross(self, run: _Run, index: int, found: Tensor) -> None:
         """From what attention has found in a layer to that of the next one."""
+        found = found.reshape(run.m, -1)
         weights = self._crossings[index]
         if weights is not None and self._compiled is not None and run.m <= FEW:
-            run.cross(self._compiled, found, weights)
+            run.cross(self._compiled.crossing, found, weights)
             return
+        run.settle()
         layer = self._weights.layers[index]
         run.state += _times(layer.out, found)
         feed = run.normed(self._norms[index][1])
@@ -139,6 +165,7 @@ class _Run:
     def __init__(self, shape: Shape, rows: int, tokens: int, turns: Tensor) -> None:
         """`turns` are complex64 [m, 1, d/2]."""
         self.m = m = rows * tokens
+        self.tokens = tokens
         self._turns = turns
         self._real_turns = torch.view_as_real(turns)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
@@ -149,18 +176,36 @@ class _Run:
         """float32 [m, D]; the layers add to it in place."""
         self._half = torch.empty(m, shape.width, dtype=_HALF)
         self._float = torch.empty(m, shape.width)
-        heads = torch.empty(m, shape.heads + 2 * shape.kv_heads, shape.head)
+        heads = torch.empty(rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head)
         self._heads = heads
-        self._qkv = heads.flatten(1)
-        self._q = heads[:, : shape.heads]
-        self._k = heads[:, shape.heads : shape.heads + shape.kv_heads]
-        turned = heads[:, : shape.heads + shape.kv_heads]
+        flat = heads.flatten(0, 1)
+        self._qkv = flat.flatten(1)
+        self._q = flat[:, : shape.heads]
+        self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
+        turned = flat[:, : shape.heads + shape.kv_heads]
         self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
-        parted = heads.view(rows, tokens, -1, shape.head).transpose(1, 2)
+        parted = heads.transpose(1, 2)
         self.queries = parted[:, : shape.heads]
         """[n, H, t, d], of the layer that they were made of last."""
         self.keys_values = parted[:, shape.heads :]
         """[n, 2·KV, t, d], likewise."""
+        self._crossed: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def heads(self) -> Tensor:
+        """Queries, keys and values [n, t, H + 2·KV, d] of the layer that they were
+        made of last, also where that was compiled."""
+        if self._crossed is None:
+            return self._heads
+        return self._crossed[1].view_as(self._heads)
+
+    def settle(self) -> None:
+        """Take over what was compiled has answered last."""
+        if self._crossed is not None:
+            state, heads = self._crossed
+            self.state.copy_(state)
+            self._heads.view_as(heads).copy_(heads)
+            self._crossed = None
 
     def norm(self) -> Tensor:
         """What an RMSNorm divides the state by, times √D: float32 [m, 1]."""
@@ -186,12 +231,11 @@ class _Run:
             self._normed(self._k, layer.k_norm)
         self._pairs.mul_(self._turns)
 
-    def cross(self, compiled: Run, found: Tensor, weights: list[Tensor]) -> None:
+    def cross(self, crossing: Run, found: Tensor, weights: list[Tensor]) -> None:
         """Go from one attention to the next with what was compiled."""
-        state = self.state.contiguous()
-        state, heads = compiled([state, found, self._real_turns, *weights])
-        self.state.copy_(state)
-        self._heads.copy_(heads)
+        state = self._crossed[0] if self._crossed else self.state.contiguous()
+        state, heads = crossing([state, found, self._real_turns, *weights])
+        self._crossed = state, heads
 
     def _normed(self, heads: Tensor, weight: Tensor) -> None:
         """Normalise each head by itself, in place."""

@@ -13,8 +13,9 @@ import torch
 
 from lmtui import child
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.fast import compiled, compiling
-from lmtui.engine.fast.crossing import Crossing, Plan, Run
+from lmtui.engine.fast import attention, compiled, compiling
+from lmtui.engine.fast.compiled import Compiled
+from lmtui.engine.fast.crossing import Crossing, Plan
 from lmtui.engine.fast.forward import LeanForward
 from lmtui.models import compilers
 from lmtui.models.lean import LeanWeights
@@ -27,9 +28,9 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def uncompiled(plan: Plan) -> Run:
+def uncompiled(plan: Plan) -> Compiled:
     """What a compiler is given, run as it is."""
-    return lambda inputs: Crossing(plan)(*inputs)
+    return Compiled(lambda inputs: Crossing(plan)(*inputs))
 
 
 def with_beside(weights: LeanWeights) -> LeanWeights:
@@ -91,7 +92,7 @@ def test_only_layers_of_that_plan_and_a_few_tokens_are_run_so() -> None:
         return Crossing(plan)(*inputs)  # type: ignore[no-any-return]
 
     wanted = following(forward, IDS)
-    forward._steps.use(run, plan)
+    forward._steps.use(Compiled(run), plan)
     assert apart(wanted, following(forward, IDS)) < 2e-4
     assert calls == [1] * (len(IDS) - 60)  # not the sixty, nor the second crossing
 
@@ -156,16 +157,20 @@ def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -
 
 
 @needs_compiler
+@pytest.mark.parametrize("file", [compiled.PACKAGE, attention.FILE])
 @pytest.mark.parametrize("harm", ["cut short", "overwritten", "of another", "foreign"])
-def test_what_is_damaged_is_not_used(harm: str, made: Path, home: Path) -> None:
+def test_what_is_damaged_is_not_used(
+    harm: str, file: str, made: Path, home: Path
+) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
-    plan = plan_of(fresh())
+    # Not of a fresh one, which would open it: a program opens a file only once.
+    plan = plan_of(lean.packed("llama", 4))
     folder = compiled.folder_of(plan)
-    package = folder / compiled.PACKAGE
+    package = folder / file
     if harm == "cut short":
-        package.write_bytes(package.read_bytes()[:-1000])
+        replaced(package, package.read_bytes()[:-1000])
     elif harm == "overwritten":
-        package.write_bytes(b"x" * package.stat().st_size)
+        replaced(package, b"x" * package.stat().st_size)
     elif harm == "foreign":
         note = folder / "lmtui.json"
         note.write_text(note.read_text().replace(torch.__version__, "1.0"))
@@ -238,6 +243,12 @@ def test_the_compiler_ends_with_who_began_it(home: Path) -> None:
     process.stdin.close()
     assert process.wait(timeout=60) < 0
     assert not compiled.is_kept(plan_of(fresh()))
+
+
+def replaced(file: Path, content: bytes) -> None:
+    """Another file of that name: this one may be in use."""
+    file.unlink()
+    file.write_bytes(content)
 
 
 def fresh(*, lasting: bool = False) -> LeanForward:

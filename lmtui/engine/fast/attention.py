@@ -1,0 +1,143 @@
+"""Attention of a few new tokens over what is held in float16, compiled.
+
+Owns how `attention.cpp` is compiled for a width of heads, how it is called, and the
+proof that what was compiled is right. Needs nothing of the compiler but C++17. Knows no
+weights and no cache. n are rows, t their new tokens; H, KV and d as in `models.lean`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import platform
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lmtui.engine.fast.slabs import Place, Places
+from lmtui.models import compilers
+
+FILE = "attention.so"
+_SOURCE = Path(__file__).with_suffix(".cpp")
+_LANES = 16  # numbers that the source takes at once
+_MOST = 256  # of a head, so that what is kept of one query stays in registers
+_NEAR = 1e-4  # of what is found, whose numbers are about 1
+_X86 = ("x86_64", "AMD64")
+
+
+def suits(head: int) -> bool:
+    """Whether heads of this width can be compiled for."""
+    return head % _LANES == 0 and head <= _MOST
+
+
+def build(head: int, share: int, folder: Path) -> None:
+    """Compile for heads of a width, so many of which share their keys.
+
+    Raises:
+        RuntimeError: the compiler failed, in its words.
+    """
+    native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
+    threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's has none
+    command = [
+        *(compilers.name(), "-std=c++17", "-O3", native, *threads),
+        *("-shared", "-fPIC", f"-DHEAD={head}", f"-DGROUP={share}"),
+        *(str(_SOURCE), "-o", str(folder / FILE)),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
+
+
+class Attention:
+    """What was compiled."""
+
+    def __init__(self, file: Path, heads: int, kv_heads: int) -> None:
+        """Open it.
+
+        Raises:
+            OSError: it is damaged.
+        """
+        self._heads, self._kv_heads = heads, kv_heads
+        address, whole = ctypes.c_void_p, ctypes.c_long
+        self._attend = ctypes.CDLL(str(file)).attend
+        self._attend.restype = None
+        place = address, whole, whole
+        self._attend.argtypes = [
+            *(address, address, whole, whole, whole),
+            *(*place, *place, address),
+        ]
+
+    def attend(
+        self, heads: Tensor, places: Places, layer: int, mask: Tensor | None
+    ) -> Tensor:
+        """What the new tokens find in a layer, float32 [n, t, H, d]. Their keys and
+        values are put down there.
+
+        `heads` are their queries, keys and values, float32 [n, t, H + 2·KV, d]; each
+        sees what was held before and, of the new ones, itself and those before it; or
+        those that `mask`, float32 [t, t], gives a 0 and not -inf.
+        """
+        rows, tokens, _, head = heads.shape
+        found = heads.new_empty(rows, tokens, self._heads, head)
+        shared, own = places.shared, places.own
+        self._attend(
+            heads.data_ptr(),
+            found.data_ptr(),
+            rows,
+            tokens,
+            self._kv_heads,
+            shared.address + layer * shared.layer,
+            shared.room,
+            shared.count,
+            own.address + layer * own.layer,
+            own.room,
+            own.count,
+            None if mask is None else mask.data_ptr(),
+        )
+        return found
+
+    def require_right(self, head: int) -> None:
+        """Compare it with the library's attention.
+
+        Raises:
+            ValueError: they differ.
+        """
+        random = torch.Generator().manual_seed(0)
+        for rows, tokens, held in product((1, 2), (1, 3), (0, 5, 300)):
+            sizes = rows, tokens, self._heads + 2 * self._kv_heads, head
+            heads = torch.randn(sizes, generator=random)
+            room = held + tokens + 1
+            both = torch.randn(
+                2, rows, 2 * self._kv_heads, room, head, generator=random
+            ).half()
+            shared, own = both[0, :1], both[1]
+            places = Places(Place.of(shared[None], held), Place.of(own[None], held))
+            found = self.attend(heads, places, 0, None)
+            new = heads[:, :, self._heads :].transpose(1, 2).half()
+            seen = torch.cat(
+                [
+                    shared[:, :, :held].expand(rows, -1, -1, -1),
+                    *(own[:, :, :held], new),
+                ],
+                2,
+            )
+            wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
+            far = float((found.transpose(1, 2) - wanted).abs().max())
+            if not far < _NEAR:
+                raise ValueError("it computes something else")
+
+
+def _plainly(queries: Tensor, seen: Tensor) -> Tensor:
+    """Attention of queries [n, H, t, d], each of which sees all keys and values
+    [n, 2·KV, s, d] but those of the queries after it."""
+    keys, values = seen.chunk(2, 1)
+    tokens, held = queries.shape[2], keys.shape[2] - queries.shape[2]
+    mask = torch.full((tokens, held + tokens), -math.inf).triu_(held + 1)
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, enable_gqa=True
+    )
