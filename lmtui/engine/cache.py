@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from lmtui.engine.forward import Forward, Guesses, Held, Reuse
+from lmtui.engine.forward import Forward, Held, Reuse
 from lmtui.engine.port import Progress, Stop
 from lmtui.errors import Cancelled
 
@@ -118,9 +118,9 @@ class PrefixCache:
         return self._held.row_bytes
 
     @property
-    def guesses(self) -> Sequence[Guesses]:
-        """The guesses that pay, the ones to be tried first before others."""
-        return self._forward.guesses
+    def guess_costs(self) -> Sequence[float]:
+        """What guesses cost: see `forward.Passes`."""
+        return self._forward.guess_costs
 
     def common(self, ids: Sequence[int]) -> int:
         """How many of the first tokens of `ids` are the first ones it holds."""

@@ -8,7 +8,6 @@ Logits that leave are float32 on the CPU; V is the size of the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol, Self, TypeVar
 
@@ -28,19 +27,6 @@ class Reuse(Enum):
     """Recurrent layers keep one state: tokens can be added, none taken back."""
     NOTHING = auto()
     """What is kept does not carry this model: each run starts anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guesses:
-    """How much is guessed where so many last tokens were seen before, and what it costs
-    to run the guess along with the next token."""
-
-    same: int
-    """Last tokens that have to be the same."""
-    most: int
-    """Tokens of such a guess."""
-    cost: float
-    """Passes over one token that it costs, whatever comes of it."""
 
 
 class Held(Protocol):
@@ -78,8 +64,9 @@ class Passes(Protocol[H]):
         """Most prompt tokens for one pass."""
 
     @property
-    def guesses(self) -> Sequence[Guesses]:
-        """The guesses that pay, the ones to be tried first before others."""
+    def guess_costs(self) -> Sequence[float]:
+        """What it costs to run one, two, … tokens along with another one, in passes
+        over one token; as many as may pay."""
 
     @property
     def reuse(self) -> Reuse:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lmtui.engine.forward import Guesses, Reuse, T, checked, chunk_for
+from lmtui.engine.forward import Reuse, T, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
@@ -31,7 +31,7 @@ _BLOCK_BYTES = 64 * 2**20  # of float32 logits in memory at once while scoring
 
 
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-_GUESSES = tuple(Guesses(same, most=7, cost=0.7) for same in (8, 4, 3))
+_GUESS_COSTS = (0.7,) * 7
 # In float32 on a CPU a pass over two tokens takes as long as one over eight, and that
 # is less than two passes over one.
 
@@ -78,7 +78,7 @@ class LibraryHeld:
 class LibraryForward:
     """A model of transformers; see `forward.Forward` for what each verb promises."""
 
-    guesses = _GUESSES
+    guess_costs: tuple[float, ...] = _GUESS_COSTS
 
     def __init__(self, model: Any) -> None:
         self.model = model

@@ -1,78 +1,93 @@
 """Speculation: the next few tokens are guessed, and run together with the last one.
 
-Owns where a guess comes from, what becomes of it, and when guessing is left alone
-because it does not pay. What came after the same few tokens the last time is what is
-guessed (prompt lookup decoding, Saxena 2023). A guess decides nothing: the decode loop
-draws every token from its own logits as ever, and those after a guess that was wrong
-are dropped. Knows ids alone, and no clock, so that the same text is guessed at in the
-same way on every machine.
+Owns where a guess comes from, what becomes of it, and how long one pays. What came
+after the same few tokens the last time is what is guessed (prompt lookup decoding,
+Saxena 2023); how often that was right of late, for so many same tokens, is how probable
+it is to be right again. A guess decides nothing: the decode loop draws every token from
+its own logits as ever, and those after a guess that was wrong are dropped. Knows ids
+alone, and no clock, so that the same text is guessed at in the same way on every
+machine.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice, repeat
 
 from torch import Tensor
 
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.forward import Guesses
 from lmtui.engine.port import Stop
 
 _LOOKS_BACK = 2048  # tokens of what is gone on from that a guess is looked for in
-_FORGETS = 0.8  # how much of what earlier guesses won still counts at the next one
-_PAUSE, _LONGEST = 8, 256  # tokens without a guess after one too many; it doubles
+_SAME = {16: 0.9, 8: 0.85, 4: 0.6, 3: 0.5, 2: 0.35, 1: 0.15}
+"""How probable the next token is to be the same again, after so many of the same, in
+code, chats and prose alike: where it is begun from."""
+_BEGUN = 8  # tokens that this counts for
+_FORGETS = 0.95  # how much each token before still counts at the next one
 
 
 class Guesser:
     """Guesses at how one text goes on."""
 
-    def __init__(self, kinds: Sequence[Guesses], *texts: Iterable[int]) -> None:
-        """`kinds` are what may be guessed, `texts` what may be repeated; the last one
-        is the one that grows."""
-        self._kinds = kinds
-        self._cost = 0.0
-        """Of the last guess."""
+    def __init__(self, costs: Sequence[float], *texts: Iterable[int]) -> None:
+        """`costs` are those of running 1, 2, … guesses along, in passes over one token;
+        `texts` what may be repeated, the last one is the one that grows."""
+        self._costs = costs
         self._ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
         """Where the token stands that last came after some tokens."""
-        self._pause, self._left = _PAUSE, 0
-        self._won = 0.0
+        self._right = {same: share * _BEGUN for same, share in _SAME.items()}
+        self._all = dict.fromkeys(_SAME, float(_BEGUN))
         for text in texts:
             for token in text:
-                self.add(token)
+                self._put(token)
 
     def add(self, token: int) -> None:
         """The text has one more token."""
+        if found := self._again():
+            same, place = found
+            right = self._ids[place] == token
+            self._right[same] = _FORGETS * self._right[same] + right
+            self._all[same] = _FORGETS * self._all[same] + 1
+        self._put(token)
+
+    def _put(self, token: int) -> None:
         place = len(self._ids)
-        for kind in self._kinds:
-            if place >= kind.same:
-                self._after[tuple(self._ids[place - kind.same :])] = place
+        for same in _SAME:
+            if place >= same:
+                self._after[tuple(self._ids[place - same :])] = place
         self._ids.append(token)
 
     def guess(self, most: int) -> Sequence[int]:
-        """So many tokens that may come next, at most as many as pay; none where
-        nothing is known, or where guesses do not pay."""
-        if self._left > 0:
-            self._left -= 1
+        """The tokens that may come next, of at most so many; none where nothing is
+        known, or where guesses do not pay."""
+        found = self._again()
+        if found is None:
             return ()
-        for kind in self._kinds:
-            place = self._after.get(tuple(self._ids[-kind.same :]))
-            if place is not None:
-                self._cost = kind.cost
-                again = self._ids[place:]  # and then that again, and so on
-                return list(islice(cycle(again), max(0, min(most, kind.most))))
-        return ()
+        same, place = found
+        count = self._pays(self._right[same] / self._all[same], most)
+        return list(islice(cycle(self._ids[place:]), count))  # and then that again
 
-    def learn(self, right: int) -> None:
-        """So many tokens of the last guess were right."""
-        self._won = _FORGETS * self._won + right - self._cost
-        if self._won >= 0:
-            self._pause = _PAUSE
-        else:
-            self._left, self._won = self._pause, 0.0
-            self._pause = min(2 * self._pause, _LONGEST)
+    def _again(self) -> tuple[int, int] | None:
+        """How many last tokens were there before, and where the next one stands."""
+        for same in _SAME:
+            place = self._after.get(tuple(self._ids[-same:]))
+            if place is not None:
+                return same, place
+        return None
+
+    def _pays(self, probable: float, most: int) -> int:
+        """How many guesses win most, of which each is right so probably if those before
+        it were: they win as many passes as are expected to be right."""
+        costs = self._costs[: max(most, 0)]
+        expected = accumulate(accumulate(repeat(probable, len(costs)), float.__mul__))
+        won = [
+            0.0,
+            *(right - cost for right, cost in zip(expected, costs, strict=True)),
+        ]
+        return won.index(max(won))
 
 
 class Speculation:
@@ -87,10 +102,9 @@ class Speculation:
         self._cache = cache
         self._held = len(ids)  # tokens in the cache that no guess is among
         texts = beside, ids[-_LOOKS_BACK:]
-        self._guesser = Guesser(cache.guesses, *texts) if cache.takes_back else None
+        self._guesser = Guesser(cache.guess_costs, *texts) if cache.takes_back else None
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """What was guessed and run, with the logits after it."""
-        self._right = 0
         self.logits = cache.logits
         """float32 [V], of the token after all that were run."""
 
@@ -112,20 +126,14 @@ class Speculation:
         self.logits, *after = map(Tensor.clone, rows)
         self._held += 1
         self._guessed.extend(zip(guess, after, strict=True))
-        self._right = 0
 
     def _is_right(self, token: int) -> bool:
         """Whether a token was guessed; else no guess after it is good any more."""
-        assert self._guesser is not None
         guessed, logits = self._guessed.popleft()
         if guessed == token:
             self.logits = logits
             self._held += 1
-            self._right += 1
-            if not self._guessed:
-                self._guesser.learn(self._right)
             return True
         self._guessed.clear()
         self._cache.take_back(self._held)
-        self._guesser.learn(self._right)
         return False

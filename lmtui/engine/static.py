@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from lmtui.engine.forward import Guesses, Reuse, checked
+from lmtui.engine.forward import Reuse, checked
 from lmtui.engine.library import LibraryForward, LibraryHeld
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
@@ -168,7 +168,7 @@ class Step:
 class StaticForward(LibraryForward):
     """The same as `LibraryForward`, but for steps of one token."""
 
-    guesses: tuple[Guesses, ...] = ()  # a pass over several tokens is not recorded
+    guess_costs = ()  # a pass over several tokens is not recorded
 
     def __init__(self, model: Any, *, records: bool = True) -> None:
         """`records` steps, which only a GPU can."""

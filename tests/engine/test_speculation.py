@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.forward import Guesses
 from lmtui.engine.library import LibraryForward
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.speculation import Guesser
@@ -19,8 +18,8 @@ from tests.engine.test_cache import counted
 
 TEXT = "the cat sat on the mat and the dog sat on the log\nthe cat sat on the mat and"
 SEEDS = 200
-KINDS = LibraryForward.guesses
-MOST = KINDS[0].most
+COSTS = LibraryForward.guess_costs
+MOST = len(COSTS)
 
 
 def made(
@@ -128,9 +127,9 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
     seen: list[Any] = []
     init = Guesser.__init__
 
-    def note(self: Guesser, kinds: Sequence[Guesses], *texts: Any) -> None:
+    def note(self: Guesser, costs: Sequence[float], *texts: Any) -> None:
         seen.extend(list(text) for text in texts)
-        init(self, kinds, *texts)
+        init(self, costs, *texts)
 
     monkeypatch.setattr(Guesser, "__init__", note)
     engine = tiny.engine(context=256)
@@ -145,12 +144,14 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
 # Guesses.
 
 
-@given(st.lists(st.integers(0, 1), max_size=40))
+SIZES = (16, 8, 4, 3, 2, 1)
+FREE = (0.0,) * MOST
+
+
+@given(st.lists(st.integers(0, 1), max_size=60))
 def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
-    guesser = Guesser(KINDS, ids)
-    guess = list(guesser.guess(MOST))
-    assert len(guess) <= MOST
-    for size in (8, 4, 3):
+    guess = list(Guesser(FREE, ids).guess(MOST))
+    for size in SIZES:
         tail = ids[-size:]
         places = [
             n for n in range(size, len(ids)) if ids[n - size : n] == tail
@@ -162,15 +163,40 @@ def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
     assert guess == []
 
 
-def test_guesses_that_are_wrong_become_rare_and_right_ones_do_not() -> None:
-    circle = [1, 2, 3, 4, 5] * 200
-    for right, most in ((0, 8), (MOST, 1000)):
-        guesser = Guesser(KINDS, circle[:10])
-        guesses = 0
-        for token in circle[10:900]:
-            if guesser.guess(MOST):
-                guesses += 1
-                guesser.learn(right)
-            guesser.add(token)
-        assert guesses <= most
-        assert guesses > (800 if right else 3)
+@given(st.lists(st.integers(0, 2), min_size=30, max_size=90), st.integers(0, MOST))
+def test_a_guess_is_no_longer_than_pays_and_is_allowed(
+    ids: list[int], most: int
+) -> None:
+    guesser = Guesser((0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1), ids)
+    assert len(guesser.guess(most)) <= most
+    assert not Guesser((1.0,) * MOST, ids[:5]).guess(1)  # never wins its cost
+    assert len(Guesser(FREE, ids).guess(most)) == most
+
+
+def test_guesses_that_are_wrong_become_rare_and_right_ones_long() -> None:
+    begun = [1, 2, 3, 4, 5] * 4
+    right = Guesser(COSTS, begun)
+    lengths = []
+    for token in begun * 10:
+        lengths.append(len(right.guess(MOST)))
+        right.add(token)
+    assert set(lengths[-20:]) == {MOST}
+    wrong, again = Guesser(COSTS, range(100)), 0
+    for token in range(400):  # each comes after the same one, and then another
+        for part in (token % 100, 1000 + token):
+            again += bool(wrong.guess(MOST)) if token > 100 else 0
+            wrong.add(part)
+    assert again < 10
+
+
+def test_guesses_come_back_where_a_text_repeats_itself_again() -> None:
+    page = list(range(200))
+    guesser = Guesser(COSTS, page)
+    for token in range(300):  # no part of the page goes on as it did
+        guesser.add(token * 7 % 200)
+    lengths = []
+    for token in page:
+        lengths.append(len(guesser.guess(MOST)))
+        guesser.add(token)
+    assert sum(lengths[:20]) < MOST * 20
+    assert set(lengths[40:]) == {MOST}

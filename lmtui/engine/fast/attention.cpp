@@ -158,8 +158,8 @@ static void weigh(long count, float *scores, Part &part) {
 
 template <int N>
 static void gather(const Block &block, const Query *queries, float (*weights)[BLOCK]) {
-    constexpr long STRIP = std::gcd(PARTS, REGISTERS / 4);  // of values, so that the sums
-    for (long start = 0; start < PARTS; start += STRIP) {  // stay in registers
+    constexpr long STRIP = std::gcd(PARTS, REGISTERS / 4);  // of values: the sums
+    for (long start = 0; start < PARTS; start += STRIP) {   // stay in registers
         lanes found[N][STRIP] = {};
         for (long j = 0; j < block.count; j++)
             for (int p = 0; p < STRIP; p++) {

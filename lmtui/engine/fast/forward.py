@@ -13,7 +13,7 @@ from torch import Tensor
 from lmtui.engine.fast.compiling import Compiling
 from lmtui.engine.fast.slabs import Slabs
 from lmtui.engine.fast.step import Steps
-from lmtui.engine.forward import Guesses, Reuse, T, checked, chunk_for
+from lmtui.engine.forward import Reuse, T, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
@@ -21,15 +21,15 @@ from lmtui.models.lean import LeanWeights
 
 _CHUNK = 512
 _BLOCK_ROWS = 128
-_GUESSES = (Guesses(8, most=7, cost=1.3), *(Guesses(n, 3, 0.5) for n in (4, 3)))
-# Packed products of four tokens take a third longer than those of one, of eight twice
-# as long; attention takes as long as for each by itself (see `slabs`).
+_GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
+# Packed products of four tokens take a third longer than those of one, of five twice as
+# long; with AVX-512 or without, compiled or not.
 
 
 class LeanForward:
     """Packed weights; see `forward.Forward` for what each verb promises."""
 
-    guesses = _GUESSES
+    guess_costs = _GUESS_COSTS
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
 
