@@ -226,14 +226,19 @@ def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     )
 
 
+_PAGE = 256  # tokens of an answer long enough to repeat something
+
+
 def print_speculation(engine: LocalEngine, options: Namespace) -> None:
     """The table of what guesses at the next tokens win, and lose."""
     root = Path(__file__).parent.parent
     page = (root / "README.md").read_text(encoding="utf-8")[:3_000]
     code = (root / "lmtui/engine/windows.py").read_text(encoding="utf-8")
     told = f"Repeat this code, but call the class Frames:\n\n```python\n{code}```"
+    changed = code + code[:900].replace("Windows", "Frames")
     prompts = {
         "Markdown written again": Prompt(engine.encode(page + page[:300]).ids, ""),
+        "code written again with another name": Prompt(engine.encode(changed).ids, ""),
         "a change of code, asked for": engine.prompt([Message("user", told)]),
         "a story": engine.prompt([Message("user", QUESTION)]),
     }
@@ -241,7 +246,7 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
     for what, prompt in prompts.items():
         for heat in (0.0, 0.8):
             drawn = SamplingSettings(
-                temperature=heat, seed=1, max_tokens=options.tokens
+                temperature=heat, seed=1, max_tokens=max(options.tokens, _PAGE)
             )
             result = compare(
                 lambda p=prompt, s=drawn: our_decode(engine, p, s, read=True),
