@@ -35,6 +35,7 @@ _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 _GUESSES = tuple(Guesses(same, most=7, cost=0.7) for same in (8, 4, 3))
 # In float32 on a CPU a pass over two tokens takes as long as one over eight, and that
 # is less than two passes over one.
+_PACKED = (Guesses(8, most=7, cost=1.1), *(Guesses(n, 3, 0.6) for n in (4, 3)))
 
 
 class LibraryHeld:
@@ -73,7 +74,7 @@ class LibraryHeld:
 class LibraryForward:
     """A model of transformers; see `forward.Forward` for what each verb promises."""
 
-    guesses = _GUESSES
+    guesses: tuple[Guesses, ...] = _GUESSES
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -92,6 +93,8 @@ class LibraryForward:
         if kind == "cpu":
             weights = sum(map(weights_in, layers))
             self.chunk = chunk_for(weights // max(len(layers), 1), self.chunk)
+            if weights > sum(p.numel() for layer in layers for p in layer.parameters()):
+                self.guesses = _PACKED
         kinds = set(
             getattr(model.config.get_text_config(), "layer_types", None)
             or ["full_attention"]

@@ -192,3 +192,10 @@ def test_guesses_change_nothing(
     without_guesses(monkeypatch)
     plain, _ = made(LocalEngine(packed, context=256), wanted)
     assert [step.id for step in guessed] == [step.id for step in plain]
+
+
+def test_what_is_packed_counts_for_how_it_is_run() -> None:
+    exact, packed = (LibraryForward(each) for each in both("granite"))
+    assert exact.guesses is LibraryForward.guesses
+    assert packed.guesses is not LibraryForward.guesses
+    assert exact.chunk == packed.chunk == 512
