@@ -30,6 +30,8 @@ from lmtui.engine.positions import Context, Positions, distribution
 from lmtui.engine.speculation import Guesser
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models import compilers, fetch
+from lmtui.models.load import load
+from lmtui.models.packed import with_packed_layers
 
 CONTEXTS = (32, 512, 2048)
 _ROOT = Path(__file__).parent.parent
@@ -168,6 +170,12 @@ def use_compiled(engine: LocalEngine) -> bool:
     return True
 
 
+def through_layers(model: str | None) -> LocalEngine:
+    """An engine that runs any model the way it runs those of another shape: through
+    the library's own layers, with packed weights."""
+    return LocalEngine(with_packed_layers(load(model), "auto"))
+
+
 def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:
     """How far the fast path is from the exact one, on two real texts."""
     print(
@@ -212,6 +220,9 @@ def print_fast(
                 steps.use(None, steps.plan())
                 print("\nThe same, nothing compiled:")
                 _print_decoding(fast, other, rounds, tokens)
+            print("\nThe same through the library's layers, as other shapes run:")
+            layered = through_layers(options.model)  # type: ignore[attr-defined]
+            _print_decoding(layered, other, rounds, tokens)
     finally:
         Guesser.guess = guess  # type: ignore[method-assign]
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
@@ -220,6 +231,8 @@ def print_fast(
     most = peak_memory(options.model) / 2**20  # type: ignore[attr-defined]
     print(f"Peak memory of a process that answers: {most:,.0f} MiB, mapped files too.")
     print_fidelity(fast, exact)
+    print("\nThrough the library's layers:")
+    print_fidelity(layered, exact)
 
 
 def _print_decoding(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:

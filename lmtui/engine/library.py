@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +20,9 @@ from transformers import DynamicCache
 from lmtui.engine.forward import Reuse, T, checked, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
+from lmtui.engine.slab_cache import slab_cache
 from lmtui.errors import Cancelled
+from lmtui.models.facts import weights_in
 
 _MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
 _GPU_TOKENS = 2048
@@ -34,6 +35,7 @@ _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 _GUESS_COSTS = (0.7,) * 7
 # In float32 on a CPU a pass over two tokens takes as long as one over eight, and that
 # is less than two passes over one.
+_PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
 
 class LibraryHeld:
@@ -50,8 +52,7 @@ class LibraryHeld:
     @property
     def row_bytes(self) -> int:
         """Bytes of memory that each row of a fork takes, in the beginning."""
-        layers = self.cache.layers
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+        return sum(layer.row_bytes for layer in self.cache.layers)
 
     def crop(self, length: int) -> None:
         """Hold the first `length` tokens alone, in every layer."""
@@ -60,19 +61,14 @@ class LibraryHeld:
 
     def fork(self, rows: int, length: int | None = None) -> LibraryHeld:
         """So many rows, each holding what this one holds, or a part of it."""
-        forked = DynamicCache()
-        # Only views: the first token that is run on them makes the copies.
-        for layer in self.cache.layers:
-            repeated = copy(layer)
-            repeated.keys = layer.keys[:, :, :length].expand(rows, -1, -1, -1)
-            repeated.values = layer.values[:, :, :length].expand(rows, -1, -1, -1)
-            forked.layers.append(repeated)
+        forked = slab_cache()
+        forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
         return LibraryHeld(forked)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Hold these rows alone."""
         for layer in self.cache.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            layer.batch_select_indices(rows)
 
 
 class LibraryForward:
@@ -95,8 +91,10 @@ class LibraryForward:
         self.chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
         """Most prompt tokens for one pass."""
         if kind == "cpu":
-            weights = sum(p.numel() for layer in layers for p in layer.parameters())
+            weights = sum(map(weights_in, layers))
             self.chunk = chunk_for(weights // max(len(layers), 1), self.chunk)
+            if weights > sum(p.numel() for layer in layers for p in layer.parameters()):
+                self.guess_costs = _PACKED_COSTS
         kinds = set(
             getattr(model.config.get_text_config(), "layer_types", None)
             or ["full_attention"]
@@ -122,8 +120,7 @@ class LibraryForward:
         # Built without the config, a cache keeps sliding-window layers whole: the
         # mask still limits what they see, and any number of tokens can be taken back.
         attention = self.reuse is Reuse.ANY_PREFIX
-        config = {} if attention else {"config": self.model.config}
-        return LibraryHeld(DynamicCache(**config))
+        return LibraryHeld(slab_cache(None if attention else self.model.config))
 
     def _look_at_stop(self, *_: object) -> None:
         if self._stop is not None and self._stop():
@@ -244,7 +241,7 @@ class LibraryForward:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
             return False
-        held = LibraryHeld(DynamicCache())
+        held = LibraryHeld(slab_cache())
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
             self.states(_PROBES[0][:1], held)

@@ -38,12 +38,19 @@ def facts_of(model: Any) -> Facts:
     named = {name: getattr(generation, name, None) for name in _SAMPLING}
     return Facts(
         architecture=type(model).__name__,
-        parameters=model.num_parameters(),
+        parameters=weights_in(model),
         vocabulary=config.vocab_size,
         context=getattr(config, "max_position_embeddings", None) or _CONTEXT,
         end_ids=_ids(getattr(generation, "eos_token_id", None), config.eos_token_id),
         generation_defaults=_numbers(named),
     )
+
+
+def weights_in(module: Any) -> int:
+    """How many weights a module of torch has, those included that were packed."""
+    plain: int = sum(parameter.numel() for parameter in module.parameters())
+    packed: int = sum(getattr(each, "packed_weights", 0) for each in module.modules())
+    return plain + packed
 
 
 def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> Facts:

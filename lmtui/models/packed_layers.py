@@ -1,19 +1,23 @@
 """Packed weights inside the library's own layers, for models of any other shape.
 
 Owns which matrices of a model are packed: those of its layers, whose sizes the kernel
-takes. Everything else, the embedding and the head above all, stays as it was. Knows no
-file: what is rounded are the weights of a model that was loaded.
+takes, and the head, in half precision. Those that are given the same input are one
+matrix; which they are is seen in a pass, and known of no architecture. Knows no file:
+what is rounded are the weights of a model that was loaded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lmtui.models.packing import GROUP, ROWS, Groups, Packed, quantise
+from lmtui.models import packing
+from lmtui.models.packed_norms import few_norm
+from lmtui.models.packing import GROUP, ROWS, Groups, Packed, quantise, stacked
 
 _SAME = 1e-3  # of a step: a matrix that is that near to 16 steps had no more
 
@@ -21,56 +25,189 @@ _SAME = 1e-3  # of a step: a matrix that is that near to 16 steps had no more
 class PackedLinear(nn.Module):
     """In place of a linear layer: its product in bfloat16, its bias in float32."""
 
-    def __init__(self, packed: Packed, bias: Tensor | None) -> None:
+    def __init__(self, packed: Packed, bias: Tensor | None, weights: int) -> None:
+        """`weights` is how many the layer had."""
         super().__init__()
         self._packed = packed
         self._bias = bias
+        self.packed_weights = weights
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The product of inputs [..., K]: [..., N], in their dtype."""
         flat = inputs.reshape(-1, inputs.shape[-1])
         product = self._packed.times(flat.bfloat16()).to(inputs.dtype)
         if self._bias is not None:
-            product = product + self._bias
+            product += self._bias
         return product.view(*inputs.shape[:-1], -1)
+
+
+class Together:
+    """Linear layers of the same input as one: whichever of them is called first makes
+    the products of all, which the others take."""
+
+    def __init__(self, whole: PackedLinear, sizes: Sequence[int]) -> None:
+        """`sizes` are the outputs of each."""
+        self._whole = whole
+        self._sizes = list(sizes)
+        self._inputs: Tensor | None = None
+        self._products: dict[int, Tensor] = {}  # those that were not taken yet
+
+    def product(self, part: int, inputs: Tensor) -> Tensor:
+        """What one of the layers makes of inputs [..., K]: [..., N]."""
+        # While a product is kept, its inputs are: nothing else can be taken for them.
+        if inputs is not self._inputs or part not in self._products:
+            whole = self._whole.forward(inputs)  # what calls a module takes as long
+            self._products = dict(enumerate(whole.split_with_sizes(self._sizes, -1)))
+            self._inputs = inputs
+        found = self._products.pop(part)
+        if not self._products:
+            self._inputs = None
+        return found.contiguous()
+
+
+class PackedPart(nn.Module):
+    """In place of a linear layer beside others that are given the same input."""
+
+    def __init__(self, together: Together, part: int, weights: int) -> None:
+        """`weights` is how many the layer had."""
+        super().__init__()
+        self._together = together
+        self._part = part
+        self.packed_weights = weights
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The product of inputs [..., K]: [..., N], in their dtype."""
+        return self._together.product(self._part, inputs)
+
+
+class HalfHead(nn.Module):
+    """In place of the head: weights of half precision, logits in float32."""
+
+    def __init__(self, head: nn.Linear, *, tied: bool) -> None:
+        """`tied` says that the weights are those of the embedding, which stays."""
+        super().__init__()
+        self._multiply = packing.half_product(head.weight.detach())
+        self._bias = None if head.bias is None else head.bias.detach().float()
+        self.packed_weights = 0 if tied else head.weight.numel()
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits [..., V] of states [..., K]."""
+        flat = states.reshape(-1, states.shape[-1])
+        logits = self._multiply(flat.float())
+        if self._bias is not None:
+            logits += self._bias
+        return logits.view(*states.shape[:-1], -1)
 
 
 def pack_layers(model: Any, bits: int, *, dense: bool) -> int:
     """Replace the matrices of a model's layers by such of at most so many bits, where
-    the kernel takes them; the bits of most of them, 0 where there were none."""
-    counts = {4: 0, 8: 0}
+    the kernel takes them, and what else runs faster; the bits of most of the matrices,
+    0 where there were none."""
     head = model.get_output_embeddings()
-    for parent in list(model.modules()):
-        for name, module in list(parent.named_children()):
-            if module is head or (weights := _matrix(module)) is None:
-                continue
-            groups = _rounded(weights, bits)
-            counts[groups.bits] += weights.numel()
-            packed = Packed.of(groups, dense=dense)
-            setattr(parent, name, PackedLinear(packed, module.bias))
-    if not any(counts.values()):
+    fitting = [m for m in model.modules() if m is not head and _fits(m)]
+    if not fitting:
         return 0
+    groups = _of_one_input(model, fitting)
+    del fitting  # so that a layer goes as soon as another has taken its place
+    counts = {4: 0, 8: 0}
+    while groups:
+        rounded = {layer: _rounded(layer, bits) for layer in groups.pop()}
+        for each in counts:  # to be read with more bits than it has takes longer
+            alike = {m: matrix for m, matrix in rounded.items() if matrix.bits == each}
+            counts[each] += sum(matrix.q.numel() for matrix in alike.values())
+            _replace(model, _packed(alike, dense=dense))
+    if type(head) is nn.Linear and packing.has_fast_half():
+        tied = head.weight is model.get_input_embeddings().weight
+        _replace(model, {head: HalfHead(head, tied=tied)})
+    norms: dict[nn.Module, nn.Module] = {
+        module: norm for module in model.modules() if (norm := few_norm(module))
+    }
+    _replace(model, norms)
     return 8 if counts[8] > counts[4] else 4
 
 
-def _matrix(module: nn.Module) -> Tensor | None:
-    """float32 [N, K] of a linear layer, if it can be packed."""
-    if isinstance(module, Conv1D):  # it keeps its matrix as [in, out]
-        weights = module.weight.detach().t()
-    elif type(module) is nn.Linear:
-        weights = module.weight.detach()
-    else:
-        return None
-    rows, columns = weights.shape
-    fits = rows % ROWS == 0 and columns % GROUP == 0
-    return weights.float().contiguous() if fits else None
+def _fits(module: Any) -> bool:
+    """Whether a module is a linear layer that can be packed."""
+    if type(module) not in (nn.Linear, Conv1D):
+        return False
+    rows, columns = _matrix(module).shape
+    return rows % ROWS == 0 and columns % GROUP == 0
 
 
-def _rounded(weights: Tensor, bits: int) -> Groups:
+def _matrix(layer: Any) -> Tensor:
+    """[N, K]."""
+    weights: Tensor = layer.weight.detach()
+    return weights.t() if isinstance(layer, Conv1D) else weights  # it has [in, out]
+
+
+def _rounded(layer: Any, bits: int) -> Groups:
     """In 4 bits where that is what is wanted, or where nothing is lost by it."""
+    weights = _matrix(layer).float().contiguous()
     few = quantise(weights, 4)
     if bits == 4:
         return few
     steps = few.scale.repeat_interleave(GROUP, 1)
     off = (few.floats() - weights).abs() <= _SAME * steps + 1e-12
     return few if bool(torch.all(off)) else quantise(weights, 8)
+
+
+def _of_one_input(model: Any, layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
+    """Put those together that a pass gives the very same tensor."""
+    groups: dict[tuple[int, int], list[nn.Module]] = {}
+    left = dict.fromkeys(layers)
+    inputs = []  # all are kept, so that no two have the same id
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if layer not in left:  # it was called before
+            return
+        del left[layer]
+        inputs.append(given[0])
+        # The version tells whether it was changed between two layers.
+        same = id(given[0]), given[0]._version
+        groups.setdefault(same, []).append(layer)
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        with torch.no_grad():
+            model(input_ids=torch.tensor([[1]]), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [*groups.values(), *([layer] for layer in left)]
+
+
+def _packed(layers: dict[Any, Groups], *, dense: bool) -> dict[nn.Module, nn.Module]:
+    """What takes the place of each of some layers of one input."""
+    if not layers:
+        return {}
+    sizes = {layer: len(groups.q) for layer, groups in layers.items()}
+    counts = [groups.q.numel() for groups in layers.values()]
+    packed = Packed.of(stacked(list(layers.values())), dense=dense)
+    whole = PackedLinear(packed, _biases(sizes), sum(counts))
+    if len(layers) == 1:
+        return dict.fromkeys(layers, whole)
+    together = Together(whole, list(sizes.values()))
+    return {
+        layer: PackedPart(together, part, counts[part])
+        for part, layer in enumerate(layers)
+    }
+
+
+def _biases(sizes: dict[Any, int]) -> Tensor | None:
+    """float32, of all outputs of some layers; None where none has one."""
+    if all(layer.bias is None for layer in sizes):
+        return None
+    return torch.cat(
+        [
+            torch.zeros(size) if layer.bias is None else layer.bias.detach().float()
+            for layer, size in sizes.items()
+        ]
+    )
+
+
+def _replace(model: nn.Module, instead: dict[nn.Module, nn.Module]) -> None:
+    """Put modules into the places of others, wherever those are."""
+    for parent in list(model.modules()):
+        for name, module in list(parent.named_children()):
+            if module in instead:
+                setattr(parent, name, instead[module])

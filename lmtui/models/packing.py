@@ -167,14 +167,14 @@ class HalfMatrix:
     def __init__(self, weights: Tensor) -> None:
         """`weights` are float16 [N, K]; with them, rows are looked up."""
         self.weights = weights
-        if not _has_fbgemm():
+        if not has_fast_half():
             self._multiply: Future[Multiply] = Future()
             self._multiply.set_result(partial(F.linear, weight=weights.float()))
             return
         # It takes 0.3 s, in which the tokenizer and the template can be read: it holds
         # no lock of Python's, and is no work that threads of OpenMP share.
         aside = ThreadPoolExecutor(1)
-        self._multiply = aside.submit(_packed_half, weights)
+        self._multiply = aside.submit(half_product, weights)
         aside.shutdown(wait=False)
 
     def times(self, inputs: Tensor) -> Tensor:
@@ -185,8 +185,9 @@ class HalfMatrix:
 Multiply = Callable[[Tensor], Tensor]
 
 
-def _packed_half(weights: Tensor) -> Multiply:
-    """Packed in parts, so that only one of them is float32 at a time."""
+def half_product(weights: Tensor) -> Multiply:
+    """What multiplies with a matrix [N, K] as `HalfMatrix` does, where that is the fast
+    way. It is packed in parts, so that only one of them is float32 at a time."""
     rows = max(ROWS, _PART // weights.shape[1])
     packed = [
         torch.ops.quantized.linear_prepack_fp16(part.float(), None)
@@ -198,5 +199,6 @@ def _packed_half(weights: Tensor) -> Multiply:
     return lambda inputs: torch.cat([product(inputs, part) for part in packed], 1)
 
 
-def _has_fbgemm() -> bool:
+def has_fast_half() -> bool:
+    """Whether there is a kernel for products of half precision."""
     return "fbgemm" in torch.backends.quantized.supported_engines

@@ -137,7 +137,7 @@ def test_the_head_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(packed, wanted, atol=1e-4, rtol=0)
     monkeypatch.setattr(packing, "_PART", 1000)  # so that there are several
     assert torch.equal(HalfMatrix(weights).times(inputs), packed)
-    monkeypatch.setattr(packing, "_has_fbgemm", lambda: False)
+    monkeypatch.setattr(packing, "has_fast_half", lambda: False)
     torch.testing.assert_close(
         HalfMatrix(weights).times(inputs), wanted, atol=1e-5, rtol=0
     )

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import cache as kept
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.library import LibraryForward
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import Cancelled
+from lmtui.models.packed import with_packed_layers
 from lmtui.models.packed_layers import PackedLinear, pack_layers
+from tests.engine import tiny
 from tests.engine.fast import lean
+from tests.engine.test_cache import FEW, contexts
+from tests.engine.test_speculation import made, without_guesses
 
 SIZE = lean.SIZE | {"max_position_embeddings": 256, "initializer_range": 0.1}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -30,6 +41,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},
     "mixtral": {"num_local_experts": 4},
 }
+STEADY = sorted(FAMILIES.keys() - {"mixtral"})
+"""Those whose experts are not chosen anew where a number is rounded."""
 IDS = [3 + (7 * i * i + i) % 200 for i in range(120)]
 
 
@@ -38,6 +51,14 @@ def model(family: str) -> Any:
     torch.manual_seed(1)
     config = AutoConfig.for_model(family, **(SIZE | FAMILIES[family]))
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+@kept
+def both(family: str) -> tuple[Any, Any]:
+    """A tiny random model, and the same with packed layers."""
+    exact, packed = model(family), model(family)
+    pack_layers(packed, 8, dense=False)
+    return exact, packed
 
 
 def linears(made: Any) -> int:
@@ -109,3 +130,72 @@ def test_what_the_kernel_does_not_take_is_left_alone() -> None:
     odd.get_output_embeddings = lambda: odd[2]  # type: ignore[assignment]
     assert pack_layers(odd, 8, dense=False) == 0
     assert not any(isinstance(m, PackedLinear) for m in odd.modules())
+
+
+@pytest.mark.parametrize("family", STEADY)
+@given(history=contexts(), tail=st.lists(FEW, min_size=3, max_size=12))
+@settings(deadline=None, max_examples=6)
+def test_whatever_was_read_before_it_says_nearly_the_same(
+    family: str, history: list[list[int]], tail: list[int]
+) -> None:
+    exact, packed = both(family)
+    forward = LibraryForward(packed)
+    forward.chunk = 24
+    cache = PrefixCache(forward)
+
+    def near(found: torch.Tensor, ids: list[int]) -> None:
+        wanted, found = logprobs(exact, ids)[-1], found.log_softmax(-1)
+        assert float((wanted.exp() * (wanted - found)).sum()) < 0.01
+
+    for ids in [*history, [*IDS[:40], *tail]]:  # the last one is beyond the windows
+        cache.read(ids)
+        near(cache.logits, ids)
+        for logits, end in zip(cache.extend(tail[:3]), (1, 2, 3), strict=True):
+            near(logits, [*ids, *tail[:end]])
+        if (forked := cache.fork(2, len(ids))) is not None:
+            paths = [tail[:1], tail[1:3]]
+            states = forward.states_after(paths, forked)
+            for logits, path in zip(forward.head(states), paths, strict=True):
+                near(logits, [*ids, *path])
+        assert cache.ids == [*ids, *tail[:3]]
+
+
+@pytest.mark.parametrize("asked", [0, 1, 2, 3])
+@pytest.mark.parametrize("family", ["gemma3_text", "opt", "granite"])
+def test_a_pass_that_is_stopped_leaves_nothing_behind(family: str, asked: int) -> None:
+    _, packed = both(family)
+    cache = PrefixCache(LibraryForward(packed))
+    cache.read(IDS[:30])
+    left = iter(range(asked))
+    with pytest.raises(Cancelled):
+        cache.read(IDS[:50], stop=lambda: next(left, None) is None)
+    assert cache.ids == IDS[:30]
+    cache.read([*IDS[:30], *IDS[60:70]])
+    fresh = PrefixCache(LibraryForward(packed))
+    fresh.read(IDS[:30])
+    fresh.read([*IDS[:30], *IDS[60:70]])
+    assert cache.logits is not None
+    assert fresh.logits is not None
+    assert torch.equal(cache.logits, fresh.logits)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_guesses_change_nothing(
+    family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = replace(tiny.loaded(family), model=copy.deepcopy(tiny.model(family)))
+    packed = with_packed_layers(exact, "int8")
+    assert (packed.precision, packed.number_format) == ("fast", "int8")
+    wanted = SamplingSettings(temperature=temperature, seed=3, max_tokens=40)
+    guessed, _ = made(LocalEngine(packed, context=256), wanted)
+    without_guesses(monkeypatch)
+    plain, _ = made(LocalEngine(packed, context=256), wanted)
+    assert [step.id for step in guessed] == [step.id for step in plain]
+
+
+def test_what_is_packed_counts_for_how_it_is_run() -> None:
+    exact, packed = (LibraryForward(each) for each in both("granite"))
+    assert exact.guess_costs is LibraryForward.guess_costs
+    assert packed.guess_costs is not LibraryForward.guess_costs
+    assert exact.chunk == packed.chunk == 512
