@@ -104,11 +104,11 @@ def analysis(engine: LocalEngine) -> float:
     for _ in range(200):
         start = time.perf_counter()
         position = positions.add(logits, Context((1,), 1))
-        kept = position.kept(SamplingSettings())
-        token, _ = sampling.draw(kept, random)
-        float(position.logprobs[token])
-        position.rank_of(token, kept)
-        distribution(position, kept, engine._vocabulary)
+        look = position.look(SamplingSettings())
+        place = sampling.draw(look.kept, random)
+        float(look.kept_rows.logprobs[place])
+        position.rank(place, look)
+        distribution(position, look, engine._vocabulary)
         times.append(time.perf_counter() - start)
     return median(times)
 

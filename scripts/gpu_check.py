@@ -1,9 +1,10 @@
 """What can be said of the GPU path only where there is a GPU, in one go.
 
 Runs the tests that need CUDA, scores a text on the GPU and in float32 on the CPU, and
-measures decoding with every statistic against `generate` and against the bound that the
-memory sets: each token reads each weight once. `--device cpu` goes the same way without
-a GPU, to try this script itself.
+measures decoding with every statistic, in the model's own dtype and with weights of 4
+bits, against `generate` and against the bound that the memory sets: each token reads
+each weight once. It counts how often a token waits for the GPU, which should be once.
+`--device cpu` goes the same way without a GPU, to try this script itself.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 from bench import library_decode, our_decode
+from bench_fast import analysis
 from bench_tools import compare
 
 from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.load import load
+from lmtui.models.loaded import Loaded
+from lmtui.models.packed_layers import PackedLinear
 
 TEXT = Path(__file__).parents[1] / "README.md"
 CONTEXTS = (32, 512, 2048)
@@ -77,34 +83,80 @@ def print_fidelity(options: Namespace) -> None:
 
 
 def print_speed(options: Namespace) -> None:
-    """Decoding against `generate` and against the memory."""
+    """Decoding against `generate` and against the memory, in the model's own dtype and
+    with weights of 4 bits."""
     device = torch.device(options.device)
-    engine = LocalEngine.open(options.model, device=options.device)
-    loaded = load(options.model, device=options.device)
-    weights = sum(p.nbytes for p in loaded.model.parameters())
-    bound = bandwidth(device) / weights
-    settings = SamplingSettings(seed=1, max_tokens=options.tokens)
-    ids = engine.encode(TEXT.read_text(encoding="utf-8")).ids
-    print("| context | tokens/s | generate | × | of the bound |\n|---|---|---|---|---|")
-    for context in CONTEXTS:
-        prompt = Prompt((ids * (1 + context // len(ids)))[:context], "")
-        if device.type == "cuda":
+    read, on_gpu = bandwidth(device), device.type == "cuda"
+    print("| weights | context | tokens/s | generate | × | of the bound |")
+    print("|---|---|---|---|---|---|")
+    plain = load(options.model, device=options.device)
+    notes = []
+    for quantize in ("none", "int4") if on_gpu else ("none",):
+        loaded = load(options.model, device=options.device, quantize=quantize)
+        engine, bound = LocalEngine(loaded), read / weight_bytes(loaded.model)
+        if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
+        print_contexts(engine, plain, bound, options)
+        notes.append(note_of(engine, bound, options))
+    print("\n" + "\n".join(notes))
+
+
+def print_contexts(
+    engine: LocalEngine, plain: Loaded, bound: float, options: Namespace
+) -> None:
+    """A row for each length of what was read before."""
+    settings = SamplingSettings(seed=1, max_tokens=options.tokens)
+    for context in CONTEXTS:
+        prompt = prompt_of(engine, context)
         ours, peer, ratio = compare(
             lambda prompt=prompt: our_decode(engine, prompt, settings),
-            lambda prompt=prompt: library_decode(loaded, prompt, options.tokens),
+            lambda prompt=prompt: library_decode(plain, prompt, options.tokens),
             options.rounds,
         )
-        line = f"{context} | {ours:.1f} | {peer:.1f} | {ratio:.2f} | {ours / bound:.0%}"
-        print(f"| {line} |", flush=True)
-    forward = engine._forward
-    recorded = getattr(forward, "_records", False)
-    print(f"\nsteps are {'recorded' if recorded else 'not recorded'}; ", end="")
-    print(f"the bound is {bound:.0f} tokens/s", end="")
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device) / 2**20
-        print(f"; at most {peak:,.0f} MiB of its memory in use", end="")
-    print()
+        line = f"{engine.info.dtype} | {context} | {ours:.1f} | {peer:.1f}"
+        print(f"| {line} | {ratio:.2f} | {ours / bound:.0%} |", flush=True)
+
+
+def note_of(engine: LocalEngine, bound: float, options: Namespace) -> str:
+    """What else there is to say of a way to hold the weights."""
+    recorded = getattr(engine._forward, "_records", False)
+    said = [
+        f"steps are {'recorded' if recorded else 'not recorded'}",
+        f"the bound is {bound:.0f} tokens/s",
+        f"all that is shown of a token takes {analysis(engine) * 1e3:.2f} ms",
+    ]
+    if engine.info.why:
+        said.append(engine.info.why)
+    if options.device.startswith("cuda"):
+        said.append(f"{waits(engine):.2f} waits for the GPU a token, where 1 is meant")
+        peak = torch.cuda.max_memory_allocated(options.device) / 2**20
+        said.append(f"at most {peak:,.0f} MiB of its memory in use")
+    return f"{engine.info.dtype}: {'; '.join(said)}"
+
+
+def prompt_of(engine: LocalEngine, context: int) -> Prompt:
+    """So many tokens of a text."""
+    ids = engine.encode(TEXT.read_text(encoding="utf-8")).ids
+    return Prompt((ids * (1 + context // len(ids)))[:context], "")
+
+
+def weight_bytes(model: Any) -> int:
+    """What a token reads of a model."""
+    packed = [m._packed for m in model.modules() if isinstance(m, PackedLinear)]
+    few = sum(each._weights.nbytes + each._scales.nbytes for each in packed)
+    return few + sum(p.nbytes for p in model.parameters())
+
+
+def waits(engine: LocalEngine) -> float:
+    """How often the GPU is waited for, a token."""
+    made = engine.generate(prompt_of(engine, 32), SamplingSettings(max_tokens=40))
+    steps = [next(made) for _ in range(8)]  # by then a step is recorded
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        steps = [step for step in made if isinstance(step, Step)]
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing" in str(each.message) for each in told) / len(steps)
 
 
 def bandwidth(device: torch.device) -> float:

@@ -13,6 +13,7 @@ from functools import partial
 
 from torch import Tensor
 
+from lmtui.engine import sampling
 from lmtui.engine.cache import PrefixCache
 from lmtui.engine.forward import Forward
 from lmtui.engine.port import Stop
@@ -95,11 +96,11 @@ class _Growing:
         """Whether it needs no more tokens."""
         return self._ended or len(self.ids) >= self._length
 
-    def choose(self, logits: Tensor) -> int:
-        """The next token, given the logits [V] of all."""
-        if len(self.ids) < len(self._begin):
-            return self._begin[len(self.ids)]
-        return int(logits.argmax())
+    @property
+    def given(self) -> int | None:
+        """The next token, while it is one that the branch has to begin with."""
+        made = len(self.ids)
+        return self._begin[made] if made < len(self._begin) else None
 
     def add(self, token: int, row: Row) -> None:
         """Take a token; one that comes after the end is not wanted."""
@@ -157,7 +158,11 @@ def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None
 
 def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
     """Choose a token for each branch from its row of logits [n, V]."""
-    tokens = [g.choose(row) for g, row in zip(growing, logits, strict=True)]
+    given = [branch.given for branch in growing]
+    best = [0] * len(given)
+    if None in given:
+        best = sampling.fetched(logits.argmax(-1))[0].tolist()
+    tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
     rows = rows_of(logits, tokens)
     for branch, token, row in zip(growing, tokens, rows, strict=True):
         branch.add(token, row)

@@ -36,7 +36,7 @@ class PrefixCache:
 
     @property
     def logits(self) -> Tensor | None:
-        """float32 [V] on the CPU, of the token after `ids`."""
+        """float32 [V], of the token after `ids`."""
         if self._logits is None and self._state is not None:
             self._logits = self._forward.head(self._state)[0]
         return self._logits

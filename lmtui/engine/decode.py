@@ -158,10 +158,11 @@ class Decoder:
     def _step(self, logits: Tensor) -> Step:
         context = Context(self._ids, len(self._ids))
         position = self._positions.add(logits, context)
-        kept = position.kept(self._settings)
-        token, sampled_prob = sampling.draw(kept, self._random)
+        look = position.look(self._settings, self._top)
+        place = sampling.draw(look.kept, self._random)
+        token = int(look.kept.ids[place])
         self._ids.append(token)
-        logprob = float(position.logprobs[token])
+        logprob = float(look.kept_rows.logprobs[place])
         self._logprobs.append(logprob)
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
@@ -172,11 +173,11 @@ class Decoder:
             bytes=data,
             piece="" if ends else self._text.feed(data),
             logprob=logprob,
-            rank=position.rank_of(token, kept),
-            entropy=position.entropy,
-            sampled_prob=sampled_prob,
+            rank=position.rank(place, look),
+            entropy=look.entropy,
+            sampled_prob=float(look.kept.probs[place]),
             distribution=distribution(
-                position, kept, self._vocabulary, count=self._top
+                position, look, self._vocabulary, count=self._top
             ),
         )
 

@@ -24,7 +24,7 @@ from lmtui.engine.boundary import (
     search,
 )
 from lmtui.engine.detokenize import Vocabulary
-from lmtui.engine.forward import Forward
+from lmtui.engine.forward import Forward, checked
 from lmtui.engine.places import Place
 from lmtui.engine.port import Stop
 from lmtui.engine.reader import PART, Reader, Spot
@@ -200,7 +200,9 @@ class Expecting:
         new = [path for path in states if path not in known]
         if new:
             logits = self._forward.head(torch.stack([states[path] for path in new]))
-            known.update(zip(new, logits.log_softmax(-1), strict=True))
+            # What typed bytes can be covered by is summed up in main memory.
+            logprobs = checked(logits.log_softmax(-1).cpu())
+            known.update(zip(new, logprobs, strict=True))
 
     def _bytes(self, ids: Sequence[int]) -> bytes:
         return b"".join(map(self._vocabulary.bytes, ids))

@@ -2,7 +2,8 @@
 
 Owns what a pass can be asked for, what is kept of the tokens that were read, and the
 check that logits are a distribution. Knows neither a library nor a layout of weights.
-Logits that leave are float32 on the CPU; V is the size of the vocabulary.
+Logits that leave are float32, on the CPU or on a CUDA device, where they stay; V is the
+size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -145,13 +146,13 @@ class Passes(Protocol[H]):
         """
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32 on the CPU, of n states."""
+        """Logits [n, V], float32, of n states."""
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:
         """Logits after every one of `ids` but the first `skip`, in order, in blocks
-        [rows, V] on the model's device, so that the memory in use does not grow with
+        [rows, V], so that the memory in use does not grow with
         tokens × vocabulary.
 
         Raises:
@@ -176,11 +177,26 @@ def chunk_for(layer_weights: int, most: int) -> int:
     return max(64, min(most, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
 
 
+def answered(logits: Tensor) -> Tensor:
+    """Logits [..., V] as they leave a pass: float32. On a CUDA device they stay unseen,
+    since to look at them is to wait for it: whoever brings something of them to main
+    memory sees there whether they are a distribution. Other devices, which are near to
+    main memory and lack float64, leave them to the CPU."""
+    if logits.is_cuda:
+        return logits.float()
+    return checked(logits.float().cpu())
+
+
 def checked(logits: Tensor) -> Tensor:
     """Logits [..., V] that make a distribution: none NaN or +inf, not all -inf."""
     if bool(logits.amax(-1).isfinite().all()):
         return logits
-    raise LmtuiError(
+    raise not_a_distribution()
+
+
+def not_a_distribution() -> LmtuiError:
+    """What is said of logits that are none."""
+    return LmtuiError(
         "the model's output is not a distribution",
         "its logits are NaN or infinite",
         "Try --dtype float32; if that does not help, the weights are damaged.",

@@ -206,8 +206,8 @@ class GoingOn:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in found.rows])
         kept = sampling.filter_logits(logprobs, settings)
-        index, sampled_prob = sampling.draw(kept, random)
-        row = found.rows[index]
+        place = sampling.draw(kept, random)
+        row = found.rows[int(kept.ids[place])]
         vocabulary = self._model.vocabulary
         control = row.special is not None
         token = row.cover.ids[-1]
@@ -220,7 +220,7 @@ class GoingOn:
             logprob=row.logprob,
             rank=1 + sum(other.logprob > row.logprob for other in found.rows),
             entropy=found.entropy,
-            sampled_prob=sampled_prob,
+            sampled_prob=float(kept.probs[place]),
             distribution=_drawn(self._reader.distribution(found, top), kept),
         )
         return row, step
@@ -239,14 +239,14 @@ def _begun(
 def _drawn(shown: Distribution, kept: sampling.Kept) -> Distribution:
     """Rows with what the sampler made of them, by their place."""
     places = torch.arange(len(shown.candidates))
-    probs = kept.prob(places)
-    rows = zip(shown.candidates, probs.tolist(), kept.cuts(places), strict=True)
+    probs, cuts = kept.prob(places), kept.cuts(places, kept.logits[places])
+    rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)
     return replace(
         shown,
         candidates=tuple(
             replace(row, sampled_prob=prob, cut=cut) for row, prob, cut in rows
         ),
         rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
-        kept=kept.ids.numel(),
+        kept=len(kept),
         kept_prob=float(kept.logits[kept.ids].double().exp().sum()),
     )

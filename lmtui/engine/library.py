@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lmtui.engine.forward import Reuse, T, checked, chunk_for
+from lmtui.engine.forward import Reuse, T, answered, chunk_for
 from lmtui.engine.paths import Tree
 from lmtui.engine.port import Stop
 from lmtui.engine.slab_cache import slab_cache
@@ -136,7 +136,8 @@ class LibraryForward:
             self._stop = None
 
     def _inputs(self, ids: Sequence[int]) -> Tensor:
-        return torch.tensor([list(ids)], device=self.model.device)  # [1, n]
+        inputs = torch.tensor([list(ids)])  # [1, n]
+        return inputs.to(self.model.device, non_blocking=True)
 
     def logits(
         self,
@@ -154,7 +155,7 @@ class LibraryForward:
                 use_cache=held is not None,
                 logits_to_keep=keep,
             )
-            return checked(output.logits[0, -keep:].float().cpu())
+            return answered(output.logits[0, -keep:])
 
     def next_logits(
         self, tokens: Sequence[int], held: LibraryHeld, *, stop: Stop | None = None
@@ -163,7 +164,7 @@ class LibraryForward:
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
-            return checked(output.logits[:, -1].float().cpu())
+            return answered(output.logits[:, -1])
 
     def states(
         self,
@@ -231,7 +232,7 @@ class LibraryForward:
             if self._apart and self._decoder is not None:
                 states: Tensor = self._decoder(**asked).last_hidden_state
                 return states
-            return checked(self.model(**asked).logits.float().cpu())
+            return answered(self.model(**asked).logits)
 
     @cached_property
     def reads_trees(self) -> bool:
@@ -253,7 +254,7 @@ class LibraryForward:
         return float(difference.abs().max()) < 0.01
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32 on the CPU, of n states."""
+        """Logits [n, V], float32, of n states."""
         if not self._apart:
             return states
         hidden = states.unsqueeze(0)
@@ -261,7 +262,7 @@ class LibraryForward:
         output = self._apart(last_hidden_state=hidden)
         with self._stoppable(None), self._replaced(output, hidden):
             block = self.model(input_ids=inputs, use_cache=False)
-        return checked(block.logits[0].float().cpu())
+        return answered(block.logits[0])
 
     @cached_property
     def _apart(self) -> type[Any] | None:
@@ -300,14 +301,14 @@ class LibraryForward:
                 self._decoder = None
                 yield from self._whole(inputs, start, stop)
                 return
-            yield checked(block.logits[0].float())
+            yield answered(block.logits[0])
 
     def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
         """All logits at once, as blocks: memory grows with tokens × vocabulary."""
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, use_cache=False)
         for block in torch.split(output.logits[0, skip:], self._block_rows):
-            yield checked(block.float())
+            yield answered(block)
 
     @contextmanager
     def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:

@@ -159,8 +159,8 @@ class LocalEngine(LocalWriting):
         logits = self._cache.logits
         assert logits is not None
         position = self._positions.add(logits, Context(tuple(ids), len(ids)))
-        kept = position.kept(settings)
-        return distribution(position, kept, self._vocabulary, count=top)
+        look = position.look(settings, top)
+        return distribution(position, look, self._vocabulary, count=top)
 
     def trace(
         self,
@@ -190,8 +190,8 @@ class LocalEngine(LocalWriting):
     ) -> Distribution:
         """The distribution of an earlier position under other settings."""
         position = self._positions.get(handle)
-        kept = position.kept(settings)
-        return distribution(position, kept, self._vocabulary, start=start, count=count)
+        look = position.look(settings, start + count)
+        return distribution(position, look, self._vocabulary, start=start, count=count)
 
     def find(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50

@@ -64,16 +64,16 @@ def found(
 ) -> Found:
     """The first `count` tokens that match, with their ranks."""
     matching = lexicon.matching(text)
-    logits = position.logits
-    told = torch.tensor([token for _, token in matching]).long()
-    scores = logits[told].tolist()
+    kept = position.look(settings).kept
+    told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
-        zip(matching, scores, strict=True), key=lambda each: (each[0][0], -each[1])
+        zip(matching, told.logits.tolist(), strict=True),
+        key=lambda each: (each[0][0], -each[1]),
     )[:count]
-    ids = torch.tensor([token for (_, token), _ in order]).long()
-    kept = position.kept(settings)
-    ranks = [position.rank_of(token, kept) for token in ids.tolist()]
-    rows = candidates(position, kept, lexicon.vocabulary, ids)
+    best = position.rows(torch.tensor([i for (_, i), _ in order]).long(), kept)
+    rows = candidates(best, kept, lexicon.vocabulary)
     return Found(
-        tuple(map(Ranked, ranks, rows)), len(matching), position.logits.numel()
+        tuple(map(Ranked, position.ranks(best), rows)),
+        len(matching),
+        position.logits.numel(),
     )

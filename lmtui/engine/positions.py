@@ -1,8 +1,9 @@
 """Positions that were looked at, so that they can be drawn again without the model.
 
 Owns the way from the logits of one position to the `Distribution` that leaves the
-engine. Keeps the logits of the last few positions, and of more of them the context,
-from which one forward makes the logits again. Knows no cache and no loop.
+engine. Keeps the logits of the last few positions where the model computes (64 · V
+float32 numbers: 64 MB of a vocabulary of 256k), and of more of them the context, from
+which one forward makes the logits again. Knows no cache and no loop.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import count as numbers
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lmtui.engine import sampling
 from lmtui.engine.detokenize import Vocabulary
+from lmtui.engine.forward import not_a_distribution
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 
 _WITH_LOGITS = 64
@@ -40,82 +41,146 @@ class Context:
         return torch.tensor(self.ids[: self.length])
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some tokens of a position, in main memory; [m] each."""
+
+    ids: Tensor
+    """int64."""
+    logits: Tensor
+    """float32, raw."""
+    logprobs: Tensor
+    """float32, of the raw ones."""
+    scores: Tensor
+    """float32: the logits after the repetition penalty."""
+
+    def part(self, start: int, stop: int | None = None) -> Rows:
+        """Those from index `start` up to `stop`, or all from there on."""
+        part = slice(start, stop)
+        return Rows(
+            self.ids[part], self.logits[part], self.logprobs[part], self.scores[part]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is seen of a position under some settings, in main memory."""
+
+    first: Rows
+    """The ranking of the raw logits, as far as it was asked for, or further."""
+    kept: sampling.Kept
+    kept_rows: Rows
+    """What the position says of the tokens that are kept."""
+    entropy: float
+    """Of all tokens, in nats."""
+    total_prob: float
+    """The sum of all probs, as they were rounded: 1, or nearly so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
-    """The raw logits [V] of one next token, with what follows from them alone."""
+    """The raw logits [V] of one next token, float32, where the model computes."""
 
     logits: Tensor
     context: Context
     handle: int = -1
 
-    @cached_property
-    def logprobs(self) -> Tensor:
-        """float32 [V]."""
-        return self.logits.log_softmax(-1)
+    def look(self, settings: SamplingSettings, count: int = 20) -> Look:
+        """What the sampler makes of it, and at least the first `count` tokens; by one
+        copy, unless more can be drawn than the filters mostly let through.
 
-    @cached_property
-    def _sums(self) -> tuple[float, float]:
-        # Both at once: the probs of a large vocabulary are not worth keeping.
-        probs = self.logprobs.exp()
-        total = float(probs.sum(dtype=torch.float64))
-        return float(sampling.entropy(self.logprobs, probs=probs)), total
+        Raises:
+            LmtuiError: the logits are no distribution.
+        """
+        drawn_from, count = self._penalised(settings), min(count, self.logits.numel())
+        same = drawn_from is self.logits
+        ids, scores, *total = sampling.wanted(drawn_from, settings, count)
+        values = scores
+        if not same:
+            ids = torch.cat([sampling.rank(self.logits, count)[0], ids])
+            values, scores = self.logits[ids], drawn_from[ids]
+        logprobs = self.logits.log_softmax(-1)
+        probs = logprobs.exp()
+        sums = [probs.sum(dtype=torch.float64)]
+        sums.append(sampling.entropy(logprobs, probs=probs))
+        columns = ids, values, logprobs[ids], scores
+        *table, total_prob, entropy = sampling.fetched(*columns, *total, *sums)
+        if not math.isfinite(total_prob):
+            raise not_a_distribution()
+        rows = Rows(*table[:4])
+        drawn = rows if same else rows.part(count)
+        ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
+        kept = sampling.filter_ranking(ranking, settings)
+        more = len(kept) > drawn.ids.numel()
+        return Look(
+            first=rows if same else rows.part(0, count),
+            kept=kept,
+            kept_rows=self.rows(kept.ids, kept) if more else drawn.part(0, len(kept)),
+            entropy=float(entropy),
+            total_prob=float(total_prob),
+        )
 
-    @property
-    def entropy(self) -> float:
-        """In nats."""
-        return self._sums[0]
+    def rows(self, ids: Tensor, kept: sampling.Kept) -> Rows:
+        """What it says of tokens int64 [m]; by one copy."""
+        there, logprobs = sampling.sent(ids, self.logits), self.logits.log_softmax(-1)
+        columns = self.logits[there], logprobs[there], kept.logits[there]
+        return Rows(ids, *sampling.fetched(*columns))
 
-    @property
-    def total_prob(self) -> float:
-        """The sum of all probs, as they were rounded: 1, or nearly so."""
-        return self._sums[1]
+    def rank(self, place: int, look: Look) -> int:
+        """1 + the number of tokens with a strictly greater logit than the one at a
+        place among those that are kept."""
+        logit = float(look.kept_rows.logits[place])
+        above = int((look.first.logits > logit).sum())
+        if above == look.first.ids.numel():  # or else all above it are among these
+            above = int((self.logits > logit).sum())
+        return 1 + above
 
-    def rank_of(self, token: int, kept: sampling.Kept) -> int:
-        """1 + the number of tokens with a strictly greater logit."""
-        logits = self.logits
-        if kept.logits is logits and bool((kept.ranked == token).any()):
-            logits = logits[kept.ranked]  # all that are greater are among them
-        return 1 + int((logits > self.logits[token]).sum())
+    def ranks(self, rows: Rows) -> list[int]:
+        """1 + the number of tokens with a strictly greater logit, for each row."""
+        logits = self.logits[sampling.sent(rows.ids, self.logits)]
+        above = (self.logits > logits[:, None]).sum(1)
+        return [1 + count for count in sampling.fetched(above)[0].tolist()]
 
-    def kept(self, settings: SamplingSettings) -> sampling.Kept:
-        """The distribution drawn from under `settings`."""
-        penalty = settings.repetition_penalty != 1
-        context = self.context.tensor() if penalty else None
-        return sampling.filter_logits(self.logits, settings, context)
+    def _penalised(self, settings: SamplingSettings) -> Tensor:
+        if settings.repetition_penalty == 1:
+            return self.logits
+        context = sampling.sent(self.context.tensor(), self.logits)
+        return sampling.penalize(self.logits, context, settings.repetition_penalty)
 
 
 def distribution(
     position: Position,
-    kept: sampling.Kept,
+    look: Look,
     vocabulary: Vocabulary,
     *,
     start: int = 0,
     count: int = 20,
 ) -> Distribution:
     """The rows from rank index `start`, and sums over everything else."""
-    ids = _ranked(position, kept, start + count)[start:]
-    rows = candidates(position, kept, vocabulary, ids)
-    shown = math.fsum(row.prob for row in rows)
+    kept = look.kept
+    first = look.first.part(start, start + count)
+    rows = candidates(first, kept, vocabulary)
+    shown = math.fsum(map(math.exp, first.logprobs.tolist()))
     drawn = math.fsum(row.sampled_prob or 0 for row in rows)
     return Distribution(
         candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
-        rest_prob=max(0.0, position.total_prob - shown),
+        rest_prob=max(0.0, look.total_prob - shown),
         rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
-        kept=kept.ids.numel(),
-        kept_prob=float(position.logprobs[kept.ids].double().exp().sum()),
-        entropy=position.entropy,
+        kept=len(kept),
+        kept_prob=float(look.kept_rows.logprobs.double().exp().sum()),
+        entropy=look.entropy,
         handle=position.handle,
     )
 
 
 def candidates(
-    position: Position, kept: sampling.Kept, vocabulary: Vocabulary, ids: Tensor
+    rows: Rows, kept: sampling.Kept, vocabulary: Vocabulary
 ) -> tuple[Candidate, ...]:
-    """A row for each of the tokens int64 [n], in their order."""
-    numbers = (position.logprobs[ids].tolist(), kept.prob(ids).tolist())
-    rows = zip(ids.tolist(), *numbers, kept.cuts(ids), strict=True)
+    """Some tokens with all their numbers, in their order."""
+    numbers = rows.logprobs.tolist(), kept.prob(rows.ids).tolist()
+    cuts, ids = kept.cuts(rows.ids, rows.scores), rows.ids.tolist()
     return tuple(
         Candidate(
             id=token,
@@ -125,16 +190,8 @@ def candidates(
             sampled_prob=prob,
             cut=cut,
         )
-        for token, logprob, prob, cut in rows
+        for token, logprob, prob, cut in zip(ids, *numbers, cuts, strict=True)
     )
-
-
-def _ranked(position: Position, kept: sampling.Kept, count: int) -> Tensor:
-    """The first `count` tokens, int64; taken from the sampler's ranking where that is
-    the same one (no penalty) and goes far enough."""
-    if kept.logits is position.logits and kept.ranked.numel() >= count:
-        return kept.ranked[:count]
-    return sampling.rank(position.logits, count)[0]
 
 
 class Positions:

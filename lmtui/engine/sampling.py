@@ -5,12 +5,14 @@ temperature → top-k → top-p → min-p → renormalise → draw. Each of the 
 keeps a beginning of one ranking, by (-logit, id), so a filter is a function from
 ranked probabilities to "how many stay". The preview calls these very functions.
 
-Knows no model, no tokenizer and no cache. Tensors are float32 on the CPU, V is the
-size of the vocabulary.
+Knows no model, no tokenizer and no cache. Logits are float32 and stay where the model
+computes; of them, what is ranked comes to main memory, and all else is done there. V is
+the size of the vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,30 +22,69 @@ from lmtui.engine.types import Cut, SamplingSettings
 
 _FIRST_LOOK = 64  # tokens ranked before it is known whether more are needed
 _WIDENING = 16
-_BLOCK = 64  # logits that are looked at together, to find the greatest of all
+_BLOCK = 32  # logits that are looked at together, to find the greatest of all
+
+
+def fetched(*parts: Tensor) -> list[Tensor]:
+    """Small tensors of one device in main memory, by one copy: each waits for all that
+    the device has still to do. Whole numbers come whole up to 2^53."""
+    if parts[0].device.type == "cpu":
+        return list(parts)
+    whole = torch.cat([part.double().flatten() for part in parts]).cpu()
+    pieces = torch.split(whole, [part.numel() for part in parts])
+    return [
+        piece.to(part.dtype).view(part.shape)
+        for piece, part in zip(pieces, parts, strict=True)
+    ]
+
+
+def sent(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
+    """Tokens where another tensor is, without waiting for what is done there."""
+    return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
+
+
+@dataclass(slots=True)
+class Ranking:
+    """The first tokens by (-logit, id), in main memory; more are fetched as they are
+    asked for."""
+
+    logits: Tensor
+    """float32 [V], after the repetition penalty: what is ranked, on any device."""
+    ids: Tensor
+    """int64 [m]."""
+    values: Tensor
+    """float32 [m], their logits."""
+    total: Tensor | None = None
+    """float64 []: what `log_total` says of all, where the sampler needs it."""
+
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` ids and logits."""
+        if count > self.ids.numel():
+            self.ids, self.values = fetched(*rank(self.logits, count))
+        return self.ids[:count], self.values[:count]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The distribution drawn from: the tokens that can be drawn, and why not others."""
 
-    ranked: Tensor
-    """int64 [m], m ≥ n: the ranking as far as it was needed; the first n are kept."""
+    ids: Tensor
+    """int64 [n], in the order of the ranking, in main memory."""
     probs: Tensor
     """float64 [n], sum 1."""
     bounds: tuple[tuple[Cut, tuple[float, int]], ...]
     """Per stage, in their order, the (-logit, id) of the last token it let through."""
     logits: Tensor
-    """float32 [V], after the repetition penalty: what was ranked."""
+    """float32 [V], after the repetition penalty: what was ranked, on any device."""
 
-    @property
-    def ids(self) -> Tensor:
-        """int64 [n], in the order of the ranking."""
-        return self.ranked[: self.probs.numel()]
+    def __len__(self) -> int:
+        """How many can be drawn."""
+        return self.ids.numel()
 
-    def cuts(self, tokens: Tensor) -> list[Cut | None]:
-        """Per token of int64 [m] the stage that removed it, None if it can be drawn."""
-        places = zip((-self.logits[tokens]).tolist(), tokens.tolist(), strict=True)
+    def cuts(self, tokens: Tensor, scores: Tensor) -> list[Cut | None]:
+        """Per token of int64 [m] the stage that removed it, None if it can be drawn;
+        `scores` are what `logits` says of them, in main memory."""
+        places = zip((-scores).tolist(), tokens.tolist(), strict=True)
         return [self._cut(place) for place in places]
 
     def _cut(self, place: tuple[float, int]) -> Cut | None:
@@ -58,17 +99,31 @@ class Kept:
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first `count` tokens of logits [..., V] by (-logit, id): their ids [..., n]
-    and logits [..., n]."""
-    if 0 < count < logits.shape[-1] // 8:
+    and logits [..., n], where those are. Only on the CPU does it look at values."""
+    few = 0 < count < logits.shape[-1] // 8
+    if few and logits.device.type == "cpu":
+        # topk does not say which of several equal logits comes first, or which of them
+        # it leaves out. Where no two are equal, there is no such question.
         values, ids = _top(logits, count + 1)
-        # topk does not say which of several equal logits it takes. It does not
-        # matter unless the last one taken equals the first one left out.
-        if bool((values[..., count - 1] > values[..., count]).all()):
-            ids = ids[..., :count].sort().values
-            ordered = logits.gather(-1, ids).sort(descending=True, stable=True)
-            return ids.gather(-1, ordered.indices), ordered.values
-    ordered = logits.sort(descending=True, stable=True)
-    return ordered.indices[..., :count], ordered.values[..., :count]
+        rows = values.view(-1, count + 1).tolist()
+        if all(len(set(row)) == len(row) for row in rows):
+            return ids[..., :count], values[..., :count]
+    places = _places(logits)
+    if few:
+        ids = places.topk(count).indices
+    else:
+        ids = places.sort(descending=True).indices[..., :count]
+    return ids, logits.gather(-1, ids)
+
+
+def _places(logits: Tensor) -> Tensor:
+    """Logits [..., V] as whole numbers that are in the order (-logit, id), no two of
+    them equal: int64 [..., V]. Float32 numbers of one sign are in the order of their
+    bits, those below 0 the other way round."""
+    bits = (logits + 0.0).view(torch.int32)  # -0 is 0
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    ids = torch.arange(logits.shape[-1], device=logits.device)
+    return (ordered.long() << 32) - ids
 
 
 def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -83,10 +138,12 @@ def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     blocks = logits[: logits.numel() // _BLOCK * _BLOCK].view(-1, _BLOCK)
     chosen = blocks.amax(1).topk(count, sorted=False).indices
     tail = logits[blocks.numel() :]
-    values, places = torch.cat([blocks[chosen].flatten(), tail]).topk(count)
-    within = count * _BLOCK
-    ids = chosen[places.clamp_max(within - 1) // _BLOCK] * _BLOCK + places % _BLOCK
-    return values, torch.where(places < within, ids, places - within + blocks.numel())
+    inner = torch.arange(_BLOCK)
+    ids = (chosen[:, None] * _BLOCK + inner).flatten()
+    if tail.numel():
+        ids = torch.cat([ids, torch.arange(blocks.numel(), logits.numel())])
+    values, places = logits[ids].topk(count)
+    return values, ids[places]
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
@@ -121,10 +178,43 @@ def filter_logits(
     """Apply all stages to raw logits [V]; `context` int64 [n] is what came before."""
     if context is not None:
         logits = penalize(logits, context, settings.repetition_penalty)
+    return filter_ranking(
+        Ranking(logits, *fetched(*wanted(logits, settings))), settings
+    )
+
+
+def wanted(logits: Tensor, settings: SamplingSettings, least: int = 0) -> list[Tensor]:
+    """What a `Ranking` of logits [V] is made of, where those are: as much of it as the
+    filters mostly need, and `least` tokens."""
+    everything = _size(logits, settings) == logits.numel() > _FIRST_LOOK
+    size = _FIRST_LOOK if everything else _size(logits, settings)
+    parts = [*rank(logits, min(max(size, least), logits.numel()))]
+    if everything and settings.temperature:
+        parts.append(log_total(logits, settings.temperature))
+    return parts
+
+
+def log_total(logits: Tensor, temperature: float) -> Tensor:
+    """The logarithm of the sum of all exp(logit / temperature); float64 []."""
+    return (logits.double() / temperature).logsumexp(0)
+
+
+def _size(logits: Tensor, settings: SamplingSettings) -> int:
+    """How many tokens top-k keeps."""
     if settings.temperature == 0:
-        return _greedy(logits)
-    size = min(settings.top_k or logits.numel(), logits.numel())
-    ids, values, probs, after_p = _rank_until_top_p(logits, settings, size)
+        return 1
+    return min(settings.top_k or logits.numel(), logits.numel())
+
+
+def filter_ranking(ranking: Ranking, settings: SamplingSettings) -> Kept:
+    """Apply the filters to penalised logits that are ranked."""
+    if settings.temperature == 0:
+        ids, values = ranking.first(1)
+        one = torch.ones(1, dtype=torch.float64)
+        last = -float(values[0]), int(ids[0])
+        return Kept(ids, one, (("g", last),), ranking.logits)
+    size = _size(ranking.logits, settings)
+    ids, values, probs, after_p = _rank_until_top_p(ranking, settings, size)
     after_m = count_min_p(probs[:after_p], settings.min_p)
     probs = probs[:after_m]
     bounds: list[tuple[Cut, tuple[float, int]]] = []
@@ -133,48 +223,41 @@ def filter_logits(
         if count <= ids.numel():
             last = -float(values[count - 1]), int(ids[count - 1])
             bounds.append((stage, last))
-    return Kept(ids, probs / probs.sum(), tuple(bounds), logits)
-
-
-def _greedy(logits: Tensor) -> Kept:
-    best = logits.argmax()  # the first of equals, so the smallest id
-    one = torch.ones(1, dtype=torch.float64)
-    last = -float(logits[best]), int(best)
-    return Kept(best.view(1), one, (("g", last),), logits)
+    return Kept(ids[:after_m], probs / probs.sum(), tuple(bounds), ranking.logits)
 
 
 def _rank_until_top_p(
-    logits: Tensor, settings: SamplingSettings, size: int
+    ranking: Ranking, settings: SamplingSettings, size: int
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     """Rank as few of the `size` best tokens as top-p needs.
 
     Returns their ids [n], logits [n], their float64 probs [n] among the `size` best at
     the temperature, and how many of them top-p keeps.
     """
-    everything = size == logits.numel()
+    everything = size == ranking.logits.numel()
     look = _FIRST_LOOK if everything else size
     while True:
         look = min(look, size)
-        ids, values = rank(logits, look)
+        ids, values = ranking.first(look)
         scaled = values.double() / settings.temperature
-        among = logits.double() / settings.temperature if look < size else scaled
-        probs = (scaled - among.logsumexp(0)).exp()
+        among = ranking.total if look < size else scaled.logsumexp(0)
+        assert among is not None  # it was asked for, or all are ranked
+        probs = (scaled - among).exp()
         kept = count_top_p(probs, settings.top_p)
         if kept < look or look == size:
             return ids, values, probs, kept
         look *= _WIDENING
 
 
-def draw(kept: Kept, generator: torch.Generator) -> tuple[int, float]:
+def draw(kept: Kept, generator: torch.Generator) -> int:
     """Draw a token by inverting the cumulative distribution at one uniform number.
 
-    Returns its id and the probability that it had.
+    Returns its place among those that are kept.
     """
     cumulative = kept.probs.cumsum(0)
     uniform = torch.rand(1, dtype=torch.float64, generator=generator)
     place = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)
-    index = min(int(place), kept.ids.numel() - 1)
-    return int(kept.ids[index]), float(kept.probs[index])
+    return min(int(place), len(kept) - 1)
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ and no bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import sampling
-from lmtui.engine.forward import Forward
+from lmtui.engine.forward import Forward, not_a_distribution
 from lmtui.engine.port import Stop
 from lmtui.engine.windows import Windows
 
@@ -67,8 +68,12 @@ def score_rows(
 
 
 def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row]:
-    """Logits [n, V] and the n tokens that came, as rows."""
-    wanted = torch.tensor(targets, device=block.device).unsqueeze(1)  # [n, 1]
+    """Logits [n, V] and the n tokens that came, as rows; one copy for all of them.
+
+    Raises:
+        LmtuiError: the logits are no distribution.
+    """
+    wanted = sampling.sent(targets, block).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
     # Made once and used again: fresh memory of this size costs more than the sums.
     first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
@@ -80,15 +85,19 @@ def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row
         own = logprobs.gather(1, ids).squeeze(1)
         above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
         ranks = above.sum(1).long() + 1  # exact: they are less than 2^24
-        tops = _tops(logits, logprobs, top) if top else [()] * rows
+        best = [sampling.rank(logits, top)[0]] if top else []
+        best += [logprobs.gather(1, each) for each in best]
         probs = torch.exp(logprobs, out=second[:rows])
         entropies = sampling.entropy(logprobs, probs=probs)
-        yield from map(Row, own.tolist(), ranks.tolist(), entropies.tolist(), tops)
+        numbers = sampling.fetched(own, ranks, entropies, *best)
+        logprob, rank, nats, *tops = (each.tolist() for each in numbers)
+        if any(map(math.isnan, logprob)):
+            raise not_a_distribution()
+        yield from map(Row, logprob, rank, nats, _pairs(*tops) if top else [()] * rows)
 
 
-def _tops(
-    logits: Tensor, logprobs: Tensor, top: int
+def _pairs(
+    ids: list[list[int]], logprobs: list[list[float]]
 ) -> list[tuple[tuple[int, float], ...]]:
-    ids = sampling.rank(logits, top)[0]
-    pairs = zip(ids.tolist(), logprobs.gather(1, ids).tolist(), strict=True)
-    return [tuple(zip(*pair, strict=True)) for pair in pairs]
+    both = zip(ids, logprobs, strict=True)
+    return [tuple(zip(*pair, strict=True)) for pair in both]

@@ -123,7 +123,7 @@ class Speculation:
         guess = self._guesser.guess(most)
         rows = self._cache.extend([token, *guess], stop=stop)
         # Each a tensor of its own: whoever keeps one does not keep them all.
-        self.logits, *after = map(Tensor.clone, rows)
+        self.logits, *after = map(Tensor.clone, rows) if guess else rows
         self._held += 1
         self._guessed.extend(zip(guess, after, strict=True))
 

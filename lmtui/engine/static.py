@@ -14,7 +14,9 @@ recording runs on a CPU as well, where it is tested.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,12 +24,13 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from lmtui.engine.forward import Reuse, checked
+from lmtui.engine.forward import Reuse, answered
 from lmtui.engine.library import LibraryForward, LibraryHeld
 from lmtui.engine.port import Stop
 from lmtui.errors import Cancelled
 
 _FIRST = 512  # tokens that there is room for at first
+_ALIGNED = 64  # kernels of attention copy a mask that is no multiple of their steps
 _WARM_UP = 3  # steps before one is recorded, in which libraries choose their kernels
 _NEAR = 0.05  # nats between the recorded step and the plain one
 _log = logging.getLogger(__name__)
@@ -84,6 +87,14 @@ class StaticHeld:
     def crop(self, length: int) -> None:
         """Hold the first `length` tokens alone, in every layer."""
         self._length = min(self._length, length)
+        self.back()
+        for layer in self._used:  # what is masked counts 0 times: that of NaN is NaN
+            layer.keys[:, :, self._length :].zero_()
+            layer.values[:, :, self._length :].zero_()
+
+    @torch.inference_mode()
+    def back(self) -> None:
+        """Let the next token come after those that are held, whatever was tried."""
         for layer in self.cache.layers:
             layer.cumulative_length.fill_(self._length)
 
@@ -93,7 +104,8 @@ class StaticHeld:
         need = self._length + tokens
         if need <= self._room:
             return
-        self._room = max(need, min(2 * self._room, self._most))
+        room = max(need, min(2 * self._room, self._most))
+        self._room = -(-room // _ALIGNED) * _ALIGNED
         larger = Cache(layers=[_Layer(self._room) for _ in self.cache.layers])
         for old, new in zip(self.cache.layers, larger.layers, strict=True):
             if old.is_initialized:
@@ -122,9 +134,10 @@ class StaticHeld:
 class Step:
     """One token more, as something that can be done again and again."""
 
-    def __init__(self, model: Any, cache: Cache) -> None:
+    def __init__(self, model: Any, held: StaticHeld) -> None:
         self._model = model
-        self._cache = cache
+        self._held = held
+        self._cache = held.cache
         self._ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
         self._logits: Tensor | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -136,33 +149,55 @@ class Step:
 
     @torch.inference_mode()
     def record(self) -> None:
-        """Record the step, on a GPU. The cache holds some steps more afterwards.
+        """Record the step, on a GPU; no more than the next token's place is written.
 
         Raises:
             RuntimeError: the model does something that can't be recorded.
         """
-        # The ways a library chooses its kernels can't be recorded: let it choose first.
-        aside: Any = torch.cuda.Stream(self._model.device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(_WARM_UP):
-                self._run()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._logits = self._run()
+        device, graph = self._model.device, torch.cuda.CUDAGraph()
+        with torch.cuda.device(device):  # or else another one's streams are meant
+            here = torch.cuda.current_stream()
+            aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                # The ways a library chooses its kernels can't be recorded.
+                for _ in range(_WARM_UP):
+                    self._run()
+                    self._held.back()
+                with _refusing_to_wait():
+                    self._run()
+                self._held.back()
+            here.wait_stream(aside)
+            # The outer one brings back what a recording that fails leaves behind.
+            with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):
+                self._logits = self._run()
         self._graph = graph
 
     @torch.inference_mode()
     def logits(self, token: int) -> Tensor:
-        """Logits [1, V] after the token, float32 on the CPU."""
+        """Logits [1, V] after the token."""
         self._ids.fill_(token)
         if self._graph is None:
             self._logits = self._run()
         else:
             self._graph.replay()
         assert self._logits is not None
-        return self._logits.float().cpu()
+        # A copy: the next step writes its own in the same place.
+        return answered(self._logits.to(torch.float32, copy=True))
+
+
+@contextmanager
+def _refusing_to_wait() -> Iterator[None]:
+    """Raise a RuntimeError for what would make a recording fail: waiting for the GPU.
+    A recording that has failed leaves torch's allocator in its midst."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that it is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class StaticForward(LibraryForward):
@@ -208,11 +243,11 @@ class StaticForward(LibraryForward):
         """Logits [keep, V] after the last `keep` of `ids`."""
         if not _is_static(held):
             return super().logits(ids, held, keep=keep, stop=stop)
-        held.make_room(len(ids) + _WARM_UP + 2)  # what recording needs, too
+        held.make_room(len(ids))
         if len(ids) == 1 and held.length > 0:
             if stop is not None and stop():
                 raise Cancelled
-            logits = checked(self._step(held).logits(ids[0]))
+            logits = self._step(held).logits(ids[0])
         else:
             logits = super().logits(ids, held, keep=keep, stop=stop)
         held.added(len(ids))
@@ -239,16 +274,15 @@ class StaticForward(LibraryForward):
     def _step(self, held: Any) -> Step:
         if held.step is None:
             held.step = self._recorded(held) if self._records else None
-        return held.step or Step(self.model, held.cache)
+        return held.step or Step(self.model, held)
 
     def _recorded(self, held: Any) -> Step | None:
         """The step over a cache, if it can be recorded and does what it should."""
-        step, length = Step(self.model, held.cache), held.length
+        step = Step(self.model, held)
         try:
             wanted = super().logits([1], held)
-            held.crop(length)
+            held.back()
             step.record()
-            held.crop(length)
             found = step.logits(1)
             off = (found.log_softmax(-1) - wanted.log_softmax(-1)).abs().max()
             if not float(off) < _NEAR:
@@ -258,7 +292,7 @@ class StaticForward(LibraryForward):
             self._records = False
             return None
         finally:
-            held.crop(length)
+            held.back()
         return step
 
 

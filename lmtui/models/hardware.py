@@ -88,9 +88,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
-    """The dtype to compute in: float32 on CPU, the model's own on a GPU.
+    """The dtype to compute in: float32 on CPU, the model's own on a GPU that has it.
 
-    `stored` is what the weights are kept in, as safetensors and GGUF call it.
+    `stored` is what the weights are kept in, as safetensors and GGUF call it. A GPU
+    without bfloat16 (compute capability below 8) emulates it slowly, or has no kernel;
+    float16 in its place would overflow in some models, so that it has to be asked for.
 
     Raises:
         LmtuiError: `name` is no dtype that we compute in.
@@ -99,6 +101,12 @@ def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
 
     if name == "auto":
         name = "float32" if device.type == "cpu" else _STORED.get(stored, "float32")
+        if (
+            name == "bfloat16"
+            and device.type == "cuda"
+            and not fast_at_bfloat16(device)
+        ):
+            name = "float32"
     if name not in DTYPES:
         options = ", ".join(("auto", *DTYPES))
         raise LmtuiError("unknown dtype", name, f"Give one of: {options}.")
@@ -118,7 +126,8 @@ def fast_at_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     library: Any = torch.backends.mkldnn
     if device.type != "cpu" or not library.is_available():
         return False

@@ -193,11 +193,12 @@ def _load(name: str, place: Path, how: How) -> Loaded:
     found = packed.packed_or_why(name, place, how)
     if isinstance(found, Loaded):
         return found
-    exact = _load_exact(name, place, how, count)
+    dtype = how.dtype if found.dtype == "auto" else found.dtype
+    exact = _load_exact(name, place, replace(how, dtype=dtype), count)
     if found.layers:
         how.on_progress(Progress(f"packing {name}"))
         exact = packed.with_packed_layers(exact, how.quantize)
-    return replace(exact, why=found.words)
+    return replace(exact, why=found.words or exact.why)
 
 
 def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:

@@ -44,8 +44,8 @@ from lmtui.models.wanted import Quantize
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
 _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
 """What torch calls processors without AVX2."""
-_FLOATS = ("F32", "F16", "BF16", "F64")
-_DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
+FLOATS = ("F32", "F16", "BF16", "F64")
+DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
 _GENERATION = "generation_config.json"
 
@@ -65,6 +65,8 @@ class Why:
     words: str
     layers: bool = False
     """Whether the library's layers can be packed instead."""
+    dtype: str = "auto"
+    """What the library's weights are best held in."""
 
 
 def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
@@ -76,10 +78,14 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
     """
     device = hardware.choose_device(how.device)
     try:
-        if device.type != "cpu":
-            raise Unsuitable(f"it runs on {device}")
         if how.dtype != "auto":
             raise Unsuitable(f"its weights are to be {how.dtype}")
+        if device.type == "cuda":
+            from lmtui.models.packed_cuda import held_on
+
+            return held_on(device, place, how)
+        if device.type != "cpu":
+            raise Unsuitable(f"it runs on {device}")
         if torch.backends.cpu.get_cpu_capability() in _SLOW:
             raise Unsuitable("this processor has no fast kernel for it")
         return _load(name, place, how.quantize, how.on_progress)
@@ -93,6 +99,10 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
 
 def with_packed_layers(exact: Loaded, quantize: Quantize) -> Loaded:
     """A model of the library with packed weights in its layers, which are changed."""
+    if exact.device.type == "cuda":
+        from lmtui.models.packed_cuda import with_few_bits
+
+        return with_few_bits(exact)
     from lmtui.models.packed_layers import pack_layers
 
     dense = pays_dense(exact.facts.parameters)
@@ -180,7 +190,7 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
         kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
     else:
         kind, stored = str(looked.config.get("model_type")), looked.dtype
-    if quantize == "auto" and stored in _FLOATS:
+    if quantize == "auto" and stored in FLOATS:
         raise Unsuitable("its weights are not quantised; --quantize int8 does it")
     if kind not in lean.FAMILIES:
         raise OtherShape(f"{kind} is not shaped like Llama")
@@ -188,7 +198,7 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
 
 def pays_dense(parameters: int) -> bool:
     """Whether there is room for all weights in bfloat16, too, and use for them."""
-    room = 2 * parameters * _DENSE_SHARE <= hardware.available_ram()
+    room = 2 * parameters * DENSE_SHARE <= hardware.available_ram()
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 

@@ -36,13 +36,19 @@ def test_a_handle_of_another_engine_names_nothing() -> None:
     token=st.integers(0, 99),
     top_k=st.integers(0, 20),
     penalty=st.sampled_from([1.0, 1.5]),
+    count=st.integers(1, 100),
 )
 def test_a_rank_counts_what_is_greater(
-    seed: int, token: int, top_k: int, penalty: float
+    seed: int, token: int, top_k: int, penalty: float, count: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(100, generator=generator).mul(3).round()
     position = Position(logits, Context((1, 2, 3), 3))
-    kept = position.kept(SamplingSettings(top_k=top_k, repetition_penalty=penalty))
-    wanted = 1 + sum(value > logits[token] for value in logits)
-    assert position.rank_of(token, kept) == wanted
+    wanted = SamplingSettings(top_k=top_k, repetition_penalty=penalty)
+    look = position.look(wanted, count)
+    for place, kept in enumerate(look.kept.ids.tolist()):
+        greater = sum(value > logits[kept] for value in logits)
+        assert position.rank(place, look) == 1 + greater
+    rows = position.rows(torch.tensor([token, 0]), look.kept)
+    greater = sum(value > logits[token] for value in logits)
+    assert position.ranks(rows)[0] == 1 + greater

@@ -86,7 +86,7 @@ def test_frequencies_are_the_probabilities(wanted: SamplingSettings) -> None:
     draws = 20_000
     counts = torch.zeros(60)
     for _ in range(draws):
-        counts[draw(kept, generator)[0]] += 1
+        counts[kept.ids[draw(kept, generator)]] += 1
     expected = kept.prob(torch.arange(60)) * draws
     assert counts[expected == 0].sum() == 0
     common = expected >= 5
@@ -165,8 +165,9 @@ def test_top_k_keeps_k_even_among_equals() -> None:
 def test_temperature_zero_is_the_first_argmax() -> None:
     logits = torch.tensor([0.0, 2.0, 1.0, 2.0])
     kept = filter_logits(logits, SamplingSettings(temperature=0, top_k=0))
-    assert draw(kept, torch.Generator()) == (1, 1.0)
-    assert kept.cuts(torch.arange(4)) == ["g", None, "g", "g"]
+    place = draw(kept, torch.Generator())
+    assert (int(kept.ids[place]), float(kept.probs[place])) == (1, 1.0)
+    assert kept.cuts(torch.arange(4), kept.logits) == ["g", None, "g", "g"]
 
 
 @given(seed=st.integers(0, 10_000), wanted=settings)
@@ -183,7 +184,7 @@ def test_every_cut_token_names_the_first_stage_that_cut_it(
         temperature=wanted.temperature, top_k=wanted.top_k, top_p=wanted.top_p, min_p=0
     )
     after_p = set(filter_logits(logits, only_k_and_p).ids.tolist())
-    for token, cut in enumerate(kept.cuts(everything)):
+    for token, cut in enumerate(kept.cuts(everything, kept.logits)):
         assert (cut is None) == (float(probs[token]) > 0)
         if cut == "k":
             assert token not in after_k
@@ -208,7 +209,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
 
     def tokens() -> list[int]:
         generator = torch.Generator().manual_seed(7)
-        return [draw(kept, generator)[0] for _ in range(50)]
+        return [draw(kept, generator) for _ in range(50)]
 
     assert tokens() == tokens()
 

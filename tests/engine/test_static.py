@@ -120,6 +120,20 @@ def test_a_stop_leaves_every_layer_alike(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
+def test_what_is_taken_back_is_of_no_effect(device: str) -> None:
+    cache = PrefixCache(forward("llama", device))
+    cache.read(IDS[:40])
+    held: Any = cache._held
+    with torch.inference_mode():
+        for layer in held.cache.layers:  # as after a step that overflowed
+            layer.keys[:, :, 30:] = layer.values[:, :, 30:] = torch.nan
+    cache.read([*IDS[:20], 5])
+    assert cache.logits is not None
+    close(cache.logits[None], "llama", [*IDS[:20], 5], device)
+    close(cache.extend([6]), "llama", [*IDS[:20], 5, 6], device)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
 def test_a_generation_is_the_plain_one(device: str) -> None:
     def made(engine: LocalEngine) -> list[Any]:
         prompt = Prompt(engine.encode(TEXT).ids, TEXT)

@@ -25,10 +25,18 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         ("bfloat16", CUDA, "F32", torch.bfloat16, "fast"),
     ],
 )
-def test_dtype_and_precision(name, device, stored, dtype, precision):
+def test_dtype_and_precision(name, device, stored, dtype, precision, monkeypatch):
+    monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda device: True)
     chosen = hardware.choose_dtype(name, device, stored)
     assert chosen == dtype
     assert hardware.precision_of(chosen, device, stored) == precision
+
+
+def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch):
+    monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda device: False)
+    assert hardware.choose_dtype("auto", CUDA, "BF16") == torch.float32
+    assert hardware.choose_dtype("auto", CUDA, "F16") == torch.float16
+    assert hardware.choose_dtype("bfloat16", CUDA, "BF16") == torch.bfloat16
 
 
 def test_auto_prefers_the_fastest_device(monkeypatch):

@@ -111,7 +111,7 @@ class LeanForward:
 
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32 on the CPU, of n states."""
+        """Logits [n, V], float32, of n states."""
         return checked(self._head.times(states))
 
     def all_logits(

@@ -1,0 +1,107 @@
+"""All but the model on any device: the same numbers, one small copy a token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lmtui.engine.cache import PrefixCache
+from lmtui.engine.forward import Reuse
+from lmtui.engine.ghost import GhostRules
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Message, Prompt, SamplingSettings, Step
+from lmtui.errors import LmtuiError
+from tests.engine import tiny
+from tests.engine.far import Far, FarForward, watched
+
+TEXT = "the cat sat on the mat and the dog sat on the log"
+SETTINGS = (
+    SamplingSettings(seed=1, max_tokens=12),
+    SamplingSettings(seed=1, max_tokens=12, temperature=0),
+    SamplingSettings(seed=1, max_tokens=12, top_k=0, top_p=0.3, temperature=0.7),
+    SamplingSettings(seed=1, max_tokens=12, repetition_penalty=1.3),
+)
+
+
+def far_engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
+    """An engine whose model is on the device."""
+    monkeypatch.setattr(
+        "lmtui.engine.local.forward_of", lambda loaded, **_: FarForward(loaded.model)
+    )
+    monkeypatch.setattr(FarForward, "guesses", ())
+    return tiny.engine("llama")
+
+
+def steps(engine: LocalEngine, settings: SamplingSettings) -> list[Step]:
+    """What a generation gives."""
+    prompt = Prompt(engine.encode(TEXT).ids, TEXT)
+    made = engine.generate(prompt, settings)
+    return [_unnamed(step) for step in made if isinstance(step, Step)]
+
+
+def _unnamed(step: Any) -> Any:
+    return replace(step, distribution=replace(step.distribution, handle=0))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_token_is_one_copy(
+    settings: SamplingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = steps(tiny.engine("llama"), settings)
+    engine = far_engine(monkeypatch)
+    with watched() as device:
+        far = steps(engine, settings)
+    assert far == near
+    if settings.repetition_penalty == 1:
+        assert device.waits == ["a copy"] * len(near)
+    else:  # where the penalty has moved a token far, its rank is asked for
+        assert len(near) <= len(device.waits) <= 2 * len(near)
+
+
+def verbs(engine: LocalEngine) -> list[Any]:
+    """What is asked of an engine besides."""
+    plain = SamplingSettings(top_k=5)
+    ids = list(engine.encode(TEXT).ids)
+    shown = engine.look(ids, plain)
+    rules = GhostRules(seconds=None, min_prob=None, min_mean_prob=None)
+    return [
+        shown.candidates,
+        engine.preview(shown.handle, SamplingSettings(), start=5, count=300).candidates,
+        engine.find(shown.handle, "a", plain),
+        engine.look_ahead(ids, [5, 6, 7]),
+        list(engine.score(ids, top=3)),
+        engine.trace([Message("user", "the")], "dog", plain).tokens,
+        engine.expect(TEXT, len(TEXT) - 2).unexplored,
+        [stretch.tokens for stretch in engine.heat(TEXT, 0, len(TEXT))],
+        engine.alternatives(TEXT, len(TEXT), rules),
+        engine.replacements(TEXT, 4, 7),
+    ]
+
+
+def test_every_verb_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = verbs(tiny.engine("llama"))
+    engine = far_engine(monkeypatch)
+    with watched():
+        assert verbs(engine) == near
+
+
+def test_a_text_is_scored_by_few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = far_engine(monkeypatch)
+    ids = list(engine.encode(TEXT * 4).ids)
+    with watched() as device:
+        list(engine.score(ids, top=3))
+    assert len(device.waits) < len(ids) / 8
+
+
+def test_what_is_no_distribution_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = far_engine(monkeypatch)
+    forward = engine._forward
+    bad = torch.full((1, 400), torch.nan)
+    monkeypatch.setattr(forward, "logits", lambda *_, **__: Far(bad.clone()))
+    cache = engine._cache = PrefixCache(forward)
+    cache._reuse = Reuse.NOTHING
+    with watched(), pytest.raises(LmtuiError, match="not a distribution"):
+        engine.look([1, 2], SamplingSettings())
