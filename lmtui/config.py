@@ -31,7 +31,8 @@ from lmtui.settings import (
 )
 
 _NOT_SETTINGS = {"LMTUI_HOME"}
-_KEYS = "keys"
+KEYS = "keys"
+"""The table of the user's own keys."""
 
 
 def load(
@@ -47,7 +48,7 @@ def load(
     """
     file = file or paths.config_file()
     table = config_file.read(file)
-    keys = _keys(table.pop(_KEYS, {}), file)
+    keys = _keys(table.pop(KEYS, {}), file)
     presets = presets_in(table.pop(PRESETS, {}), file)
     found: dict[str, tuple[Value, Origin]] = {}
     found.update(_from_file(table, file))
@@ -98,25 +99,25 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
 def _keys(table: object, file: Path) -> Mapping[str, str]:
     """The table of keys; `chat.stop` may stand there with or without quotes."""
     if not isinstance(table, dict):
-        raise _not_text(_KEYS, table, file)
+        raise _not_text(KEYS, table, file)
     keys: dict[str, str] = {}
     for name, value in _leaves(table):
         if not isinstance(value, str):
-            raise _not_text(f"{_KEYS}.{name}", value, file)
+            raise _not_text(f"{KEYS}.{name}", value, file)
         keys[name] = value
     return keys
 
 
 def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name, value in table.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(value))
         else:
             yield name, value
 
 
 def _not_text(name: str, value: object, file: Path) -> LmtuiError:
-    kind = "a table" if name == _KEYS else "text in quotes"
+    kind = "a table" if name == KEYS else "text in quotes"
     hint = 'Write under [keys], for example, "chat.regenerate" = "f8,ctrl+r".'
     return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
 

@@ -1,8 +1,8 @@
 """The settings to be looked at and changed: what the file says, and what counts.
 
-Owns what a change of one setting, or of one preset, does to `config.toml`, and that
-nothing is written over what someone else wrote there meanwhile. Everything here waits
-for a disk. Knows no screen.
+Owns what a change of one setting, of keys or of one preset does to `config.toml`, and
+that nothing is written over what someone else wrote there meanwhile. Everything here
+waits for a disk. Knows no screen.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lmtui import config_file, paths
-from lmtui.config import load
-from lmtui.config_edit import Change, Drop, Put, change
+from lmtui.config import KEYS, load
+from lmtui.config_edit import Change, Drop, Key, Put, change
 from lmtui.config_presets import changes_for
 from lmtui.errors import LmtuiError
 from lmtui.sections.presets import PRESETS, Preset, check_name
@@ -85,6 +86,16 @@ class SettingsFile:
         check(name, value)
         return self._change(seen, [Put(place, value)])
 
+    def put_keys(self, seen: Sheet, id: str, keys: str | None) -> Sheet:
+        """Write the keys of something into the file; None takes them out.
+
+        Raises:
+            LmtuiError: the file can't be changed.
+        """
+        table = config_file.parsed(self._path, seen.text).get(KEYS, {})
+        place = (KEYS, *(_place(table, id) or (id,)))
+        return self._change(seen, [Drop(place) if keys is None else Put(place, keys)])
+
     def put_preset(
         self, seen: Sheet, preset: Preset, before: Preset | None = None
     ) -> Sheet:
@@ -108,6 +119,18 @@ class SettingsFile:
     def _change(self, seen: Sheet, changes: Iterable[Change]) -> Sheet:
         change(self._path, changes, seen=seen.text)
         return self.read()
+
+
+def _place(table: Mapping[str, Any], id: str) -> Key:
+    """Where a table has `chat.stop`, as one name or in a table of its own; nothing
+    where it has not."""
+    if isinstance(table.get(id), str):
+        return (id,)
+    for name, inner in table.items():
+        inside = isinstance(inner, dict) and id.startswith(f"{name}.")
+        if inside and (rest := _place(inner, id.removeprefix(f"{name}."))):
+            return (name, *rest)
+    return ()
 
 
 def check_preset(

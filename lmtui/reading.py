@@ -25,33 +25,38 @@ class Document:
     text: str
 
 
-def read_file(name: str) -> Document:
-    """The text of a file.
+def read_file(name: str, *, nul: bool = False) -> Document:
+    """The text of a file; see `read_bytes`.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
     """
-    return Document(name, read_text(name, lambda: Path(name).open("rb")))
+    return Document(name, read_text(name, lambda: Path(name).open("rb"), nul=nul))
 
 
-def read_text(name: str, open_file: Callable[[], BinaryIO]) -> str:
-    """All that is read from what `open_file` opens.
+def read_text(
+    name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
+) -> str:
+    """All that is read from what `open_file` opens; see `read_bytes`.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
     """
-    return decode(name, read_bytes(name, open_file))
+    return decode(name, read_bytes(name, open_file, nul=nul))
 
 
-def read_bytes(name: str, open_file: Callable[[], BinaryIO]) -> bytes:
-    """The bytes of a text, not yet decoded.
+def read_bytes(
+    name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
+) -> bytes:
+    """The bytes of a text, not yet decoded. A NUL says that they are no text, but with
+    `nul` it is a character like any other.
 
     Raises:
         LmtuiError: it can't be read, or is binary.
     """
     try:
         with open_file() as file:
-            return _read_text_bytes(name, file)
+            return file.read() if nul else _read_text_bytes(name, file)
     except (OSError, ValueError) as error:
         raise unreadable(name, error) from error
 

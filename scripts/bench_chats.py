@@ -43,9 +43,12 @@ WORDS = ["".join(_CHANCE.choices(_SYLLABLES, k=_CHANCE.randint(2, 4)))
          for _ in range(20_000)]  # fmt: skip
 
 
-def words(count: int) -> list[str]:
+HAN = [chr(0x4E00 + number) for number in range(3_000)]
+
+
+def words(count: int, among: list[str] = WORDS) -> list[str]:
     """Words of which some are far more frequent than others."""
-    return [WORDS[int(_CHANCE.paretovariate(0.7)) % len(WORDS)] for _ in range(count)]
+    return [among[int(_CHANCE.paretovariate(0.7)) % len(among)] for _ in range(count)]
 
 
 def steps_of(text: list[str]) -> list[Step]:
@@ -57,26 +60,28 @@ def steps_of(text: list[str]) -> list[Step]:
     ]  # fmt: skip
 
 
-def talked(chat: Conversation, turns: int, tokens: int, prompt: int) -> None:
+def talked(
+    chat: Conversation, turns: int, tokens: int, prompt: int, among: list[str] = WORDS
+) -> None:
     """Turns of so many tokens each, after prompts of so many ids at most."""
     for turn in range(turns):
-        asked = chat.say(" ".join(words(20)))
+        asked = chat.say(" ".join(words(20, among)))
         reply = chat.reply(asked.id, model="model", settings=SamplingSettings())
         ids = tuple(range(min(prompt, (turn + 1) * (tokens + 30))))
         chat.lay_out(reply.id, Prompt(ids, "p" * (4 * len(ids))))
-        chat.grow(reply.id, steps_of(words(tokens)))
+        chat.grow(reply.id, steps_of(words(tokens, among)))
         finish = Finish(FinishReason.STOP, tokens, -1.25 * tokens, len(ids), 0, 0.1,
                         1.0, 1)  # fmt: skip
         chat.finish(reply.id, finish)
 
 
-def filled(file: Path) -> Store:
+def filled(file: Path, among: list[str] = WORDS) -> Store:
     """A store of many conversations."""
     store = Store(file)
     batch = {}
     for number in range(CONVERSATIONS):
         chat = Conversation()
-        talked(chat, TURNS, 60, 400)
+        talked(chat, TURNS, 60, 400, among)
         batch[str(number)] = chat.take_changes()
         if len(batch) == 500:
             store.save(batch)
@@ -147,6 +152,13 @@ def print_chats() -> None:
         ]
         for name, work in rows:
             print(f"| {name} | {milliseconds(work):.1f} ms |")
+        han = filled(Path(folder) / "han.db", HAN)
+        for name, text in (("characters that are in nearly all", HAN[1] + HAN[2]),
+                           ("one such character", HAN[1]),
+                           ("rare characters", HAN[900] + HAN[1])):  # fmt: skip
+            taken = milliseconds(lambda text=text: search(han, text))  # type: ignore[misc]
+            print(f"| in Chinese alone: {name} | {taken:.1f} ms |")
+        han.close()
         long = Conversation()
         talked(long, MESSAGES // 2, 100, 2_000)
         store.save({"long": long.take_changes()})

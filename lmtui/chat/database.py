@@ -120,6 +120,7 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
         name, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=uri
     )
     connection.row_factory = sqlite3.Row
+    schema.teach(connection)
     return connection
 
 

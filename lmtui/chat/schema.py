@@ -5,14 +5,15 @@ neither messages nor threads.
 
 A conversation is a row with what a list of many shows, so that the list reads nothing
 else. A message is a row: its words as text, what is known of its tokens packed. The
-index of words is made of the words where they stand, and only of messages that do not
-grow any more.
+index of words is made of the words where they stand, `spaced`, and only of messages
+that do not grow any more.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
+from lmtui.chat.spacing import spaced
 from lmtui.errors import LmtuiError
 
 APPLICATION = 0x6C6D7475
@@ -90,11 +91,51 @@ _SECOND = """
 ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
 """
 
-STEPS = (_FIRST, _SECOND)
+_THIRD = """
+DROP TRIGGER message_made;
+DROP TRIGGER message_left;
+DROP TRIGGER message_unread;
+DROP TRIGGER message_read;
+DROP TABLE words;
+CREATE VIEW spoken AS SELECT key, spaced(content) AS content FROM messages
+WHERE state <> 'growing' AND role <> 'system';
+CREATE VIRTUAL TABLE words USING fts5 (
+    content, content = 'spoken', content_rowid = 'key',
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER message_made AFTER INSERT ON messages
+WHEN new.state <> 'growing' AND new.role <> 'system' BEGIN
+    INSERT INTO words (rowid, content) VALUES (new.key, spaced(new.content));
+END;
+CREATE TRIGGER message_left AFTER DELETE ON messages
+WHEN old.state <> 'growing' AND old.role <> 'system' BEGIN
+    INSERT INTO words (words, rowid, content)
+    VALUES ('delete', old.key, spaced(old.content));
+END;
+CREATE TRIGGER message_unread BEFORE UPDATE ON messages
+WHEN old.state <> 'growing' AND old.role <> 'system'
+    AND (old.content <> new.content OR new.state = 'growing') BEGIN
+    INSERT INTO words (words, rowid, content)
+    VALUES ('delete', old.key, spaced(old.content));
+END;
+CREATE TRIGGER message_read AFTER UPDATE ON messages
+WHEN new.state <> 'growing' AND new.role <> 'system'
+    AND (old.content <> new.content OR old.state = 'growing') BEGIN
+    INSERT INTO words (rowid, content) VALUES (new.key, spaced(new.content));
+END;
+INSERT INTO words (words) VALUES ('rebuild');
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD)
 """From each version to the next one."""
 
 VERSION = len(STEPS)
 """What this program writes."""
+
+
+def teach(connection: sqlite3.Connection) -> None:
+    """Let a connection know the function that the tables are made with."""
+    connection.create_function("spaced", 1, spaced, deterministic=True)
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,8 @@
 """Finding words in all conversations, and where in a text they stand.
 
 Owns how what a person types becomes a question to the index: every word has to be in
-the message, the last one may be only begun, quotes keep words together. Never an error
+the message, the last one may be only begun, quotes keep words together. What is written
+without spaces between its words is found wherever it stands (`spacing`). Never an error
 of the question. Knows no screen.
 """
 
@@ -11,6 +12,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from lmtui.chat.spacing import closed, spaced
 from lmtui.chat.store import Store
 from lmtui.engine.types import Role
 
@@ -45,7 +47,7 @@ def question(text: str) -> str:
     parts = [(quoted or word, bool(quoted)) for quoted, word in found]
     words = [(part.replace('"', ""), kept) for part, kept in parts]
     words = [(part, kept) for part, kept in words if any(map(str.isalnum, part))]
-    terms = [f'"{part}"' for part, _ in words]
+    terms = [f'"{spaced(part)}"' for part, _ in words]
     if words and not words[-1][1] and not text[-1:].isspace():
         terms[-1] += "*"
     return " ".join(terms)
@@ -105,7 +107,7 @@ def _marks() -> tuple[str, str]:
 
 def _passage(shown: str, begin: str, end: str) -> Passage:
     text, found = "", []
-    for number, part in enumerate(shown.split(begin)):
+    for number, part in enumerate(closed(shown).split(begin)):
         inside, mark, after = part.partition(end)
         if number and mark:
             found.append((len(text), len(text) + len(inside)))

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from lmtui.chat.changes import Changes
 from lmtui.chat.node import Node
+from lmtui.chat.seeds import unused
 from lmtui.engine.types import (
     Candidate,
     Finish,
@@ -261,18 +262,12 @@ class Conversation:
     def reply(
         self, to: int, *, model: str, settings: SamplingSettings, prefill: str = ""
     ) -> Node:
-        """Begin a reply to a message; a further one is a sibling."""
-        return self._adopt(
-            Node(
-                self._new_id,
-                to,
-                "assistant",
-                prefill,
-                state="growing",
-                model=model,
-                settings=settings,
-            )
-        )
+        """Begin a reply to a message; a further one is a sibling, under another seed
+        where one is set (`seeds`)."""
+        others = (self._nodes[id_] for id_ in self._children[to])
+        node = Node(self._new_id, to, "assistant", prefill, state="growing",
+                    model=model, settings=unused(settings, model, others))  # fmt: skip
+        return self._adopt(node)
 
     def regenerate(self, id_: int, *, model: str, settings: SamplingSettings) -> Node:
         """Begin another reply in place of one."""
@@ -287,11 +282,13 @@ class Conversation:
         to stays as it was.
         """
         node = self._require_reply(id_)
+        assert node.parent is not None
+        others = (self._nodes[i] for i in self._children[node.parent] if i != id_)
+        settings = unused(settings, node.model, others)
         grows = replace(node.resumed(), settings=settings)
         if not self._children[id_]:
             self.choose(id_)
             return self._put(grows)
-        assert node.parent is not None
         return self._adopt(replace(grows, id=self._new_id))
 
     def lay_out(self, id_: int, prompt: Prompt, *, left_out: int = 0) -> Node:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import secrets
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui.chat.attachments import attach
 from lmtui.cli import options
 from lmtui.cli.answers import JsonView, TextView, View, write
 from lmtui.cli.edge import note
@@ -47,7 +49,10 @@ class Request:
 
 Once = Annotated[
     str | None,
-    typer.Option(metavar="TEXT|-", help="Ask this and leave; - reads stdin."),
+    typer.Option(
+        metavar="TEXT|-",
+        help="Ask this and leave; - reads stdin. @FILE in TEXT brings that file along.",
+    ),
 ]
 System = Annotated[
     str,
@@ -113,6 +118,11 @@ def chat(  # size: a line for each of its flags
     instead of obeyed; a pipe gets them as they are. Ctrl-C stops the answer; a second
     one does not wait.
 
+    A word such as @notes.md, or @"two words.md", in the text of --once brings that file
+    along, as on the screen: quoted in full below the text. A word that can't be a path
+    and names no file stays as it is; @@ is an @. What comes from stdin is never read as
+    a name: it is data.
+
     What is said is kept, here and on the screen, and listed by `lmtui history`; the
     setting chat.keep = false, or LMTUI_CHAT_KEEP=false, keeps nothing.
 
@@ -120,6 +130,7 @@ def chat(  # size: a line for each of its flags
     Examples:
       lmtui chat
       lmtui chat --once "What is the capital of France?"
+      lmtui chat --once "Summarise @notes.md"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
       lmtui chat --preset pirate
@@ -181,16 +192,19 @@ def resumed(settings: Settings, before: Loaded | None) -> Settings:
 def read_request(once: str | None, *, system: str, prefill: str) -> Request:
     """The request as the command line and stdin state it.
 
+    Files are named in an argument only: what is piped in may be anyone's words.
+
     Raises:
-        LmtuiError: there is no prompt, or a text can't be read.
+        LmtuiError: there is no prompt, or a text or a file can't be read.
     """
     if once is None and stdin_is_terminal():
         raise LmtuiError(
             "there is no prompt", "", "Give it with --once TEXT, or pipe it in."
         )
-    text = (
-        _from_stdin() if once in (None, STDIN) else require_text(once or "", "--once")
-    )
+    if once is None or once == STDIN:
+        text = _from_stdin()
+    else:
+        text = attach(require_text(once, "--once"), Path()).text
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
     return Request(text, read_system(system), require_text(prefill, "--prefill"))

@@ -121,7 +121,8 @@ def read_conversations(name: str) -> list[Imported]:
     from lmtui.chat.markdown import from_markdown
     from lmtui.chat.titles import title_of
 
-    text = read_document(name).text
+    # A message may hold a NUL, which JSON has as an escape and Markdown as it is.
+    text = read_document(name, nul=True).text
     if text.lstrip("\ufeff \n").startswith("{"):
         lines = [line for line in text.removeprefix("\ufeff").split("\n") if line]
         return [from_json(line) for line in lines]

@@ -13,26 +13,26 @@ from lmtui.reading import Document, not_utf8, read_file, read_text
 STDIN = "-"
 
 
-def read_document(name: str) -> Document:
-    """The text of a file, or of stdin for `-`.
+def read_document(name: str, *, nul: bool = False) -> Document:
+    """The text of a file, or of stdin for `-`; with `nul`, NULs may be in it.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
     """
     if name == STDIN:
-        return Document(name, read_stdin())
-    return read_file(name)
+        return Document(name, read_stdin(nul=nul))
+    return read_file(name, nul=nul)
 
 
-def read_stdin() -> str:
-    """All of stdin.
+def read_stdin(*, nul: bool = False) -> str:
+    """All of stdin; with `nul`, NULs may be in it.
 
     Raises:
         LmtuiError: it is closed, or is not UTF-8 text.
     """
     if sys.stdin is None:
         raise LmtuiError("stdin is closed", "", "Give a file, or pipe a text.")
-    return read_text("stdin", lambda: sys.stdin.buffer)
+    return read_text("stdin", lambda: sys.stdin.buffer, nul=nul)
 
 
 def require_text(text: str, what: str) -> str:

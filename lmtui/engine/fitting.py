@@ -1,7 +1,9 @@
 """Which of the oldest turns of a conversation are left out where it does not fit.
 
-Owns the choice: whole turns, the oldest first, as few as make room for an answer; the
-system message and the last turn always stay. Knows the engine only through its port.
+Owns the choice: whole turns, the oldest first; the system message and the last turn
+always stay. A quarter of the context is freed at a time, so that several answers go on
+from the same beginning, which the cache then has. The cut depends on nothing but what
+is said and the room there is. Knows the engine only through its port.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from lmtui.engine.port import Engine
 from lmtui.engine.types import Message, Prompt
 
-_SHARE = 4  # of the context, a fourth is room enough for an answer
+_SHARE = 4  # of the context: room enough for an answer, and what is freed at a time
 
 
 def fitted(
@@ -21,7 +23,8 @@ def fitted(
     """A prompt with room for so many tokens of an answer, and how many messages are
     left out for that. Where nothing can be left out, it is as long as it is."""
     context = engine.info.context
-    room = context - min(answer, context // _SHARE)
+    share = max(1, context // _SHARE)
+    room = context - min(answer, share)
     first = 1 if messages and messages[0].role == "system" else 0
     cuts = [i for i, m in enumerate(messages) if m.role == "user" and i >= first]
     cuts = cuts or [first]
@@ -31,9 +34,15 @@ def fitted(
         return engine.prompt(kept if place else messages, prefill=prefill)
 
     whole = laid_out(0)
-    if len(whole.ids) <= room or len(cuts) == 1:
+    size = len(whole.ids)
+    if size <= room or len(cuts) == 1:
         return whole, 0
+    # Whole shares, counted from the first turn: the cut stays where it is until the
+    # conversation is longer by one.
+    freed = -(-(size - room) // share) * share
     place = bisect_left(
-        range(1, len(cuts) - 1), True, key=lambda i: len(laid_out(i).ids) <= room
+        range(1, len(cuts) - 1),
+        True,
+        key=lambda i: size - len(laid_out(i).ids) >= freed,
     )
     return laid_out(place + 1), cuts[place + 1] - first

@@ -28,7 +28,8 @@ class ChatSection:
     chat_when_full: str = setting(
         "stop",
         "What is done where a conversation does not fit the context any more: stop "
-        "says so; drop leaves out the oldest turns, and marks how many.",
+        "says so; drop leaves out the oldest turns, a quarter of the context at a "
+        "time, and marks how many.",
         kind=str,
         section=CHAT,
         flag=None,

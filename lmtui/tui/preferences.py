@@ -153,7 +153,11 @@ class PreferencesApp(App[None]):
         if self._themes.get(self._preferences.theme) is None:
             error = self._themes.unknown(self._preferences.theme)
             self._warn(f"Unknown theme {error.detail}", error.hint)
-        keys = user_keys(self._preferences.keys)
+        self.use_keys(self._preferences.keys)
+
+    def use_keys(self, wanted: Mapping[str, str]) -> None:
+        """Put keys in force, and tell which can't be."""
+        keys = user_keys(wanted)
         self.own_keys = keys.keymap
         self.set_keymap(keys.keymap)
         for notice in keys.notices:

@@ -30,6 +30,10 @@ class PresetsKept(SheetRead):
     """A preset was written into the file, or taken out of it."""
 
 
+class KeysKept(SheetRead):
+    """Keys were written into the file, or taken out of it."""
+
+
 class SheetFailed(Message):
     """The settings can't be read."""
 

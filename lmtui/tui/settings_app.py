@@ -1,7 +1,7 @@
 """An app whose settings can be seen and changed while it runs.
 
 Owns the way to the screen of the settings, and what of a change counts at once: the
-theme, how a token is drawn, the presets. Knows nothing of what else there is.
+theme, the keys, how a token is drawn, the presets. Knows nothing of what else there is.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ class SettingsApp(PreferencesApp):
     def follow_presets(self, event: facts.SheetRead) -> None:
         """The presets are what the file says."""
         self.presets = event.sheet.kept.presets
+
+    @on(facts.KeysKept)
+    def follow_keys(self, event: facts.KeysKept) -> None:
+        """The keys are what the file says."""
+        self.use_keys(event.sheet.kept.keys)
 
     @on(facts.SettingKept)
     def follow_setting(self, event: facts.SettingKept) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.chat import schema
 from lmtui.chat.search import Hit, places, question, search
+from lmtui.chat.spacing import closed, spaced
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from tests.chat.making import PLAIN, exchange
@@ -115,3 +118,97 @@ def test_nothing_that_is_typed_is_an_error(store: Store, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "  ", "?!", '"', '""', "*", "( )"])
 def test_without_a_word_nothing_is_asked(text: str) -> None:
     assert question(text) == ""
+
+
+CJK = st.text("東京タワーの한국어々", min_size=1, max_size=3)
+PARTS = st.lists(st.one_of(CJK, st.sampled_from(
+    [" ", "。", "Tower", "café ", "\0", "\x1f", "が", "か\u3099", "𠮷", "\n"])),
+    min_size=1, max_size=12)  # fmt: skip
+
+
+def kept(folder: Path, *contents: str) -> Store:
+    """A store with a conversation for each of these messages."""
+    store = Store(folder / "chats.db")
+    for number, content in enumerate(contents):
+        chat = Conversation()
+        chat.say(content)
+        store.save({str(number): chat.take_changes()})
+    return store
+
+
+@given(PARTS, CJK, PARTS)
+def test_what_has_no_spaces_is_found_wherever_it_stands(
+    before: list[str], wanted: str, after: list[str]
+) -> None:
+    content = "".join([*before, wanted, *after])
+    with TemporaryDirectory() as folder:
+        store = kept(Path(folder), content, "a message about something else")
+        assert found(store, wanted) == found(store, f'"{wanted}"') == [1]
+        assert wanted in "".join(marked(search(store, wanted)[0]))
+        whole = places(store, wanted, conversation=1, message=1)
+        assert len(whole.text) == len(content)
+        real = [content[start:end] for start, end in whole.places]
+        assert any(wanted in part for part in real)
+        assert set("".join(real)) <= set(wanted)
+        store.close()
+
+
+def test_words_of_several_scripts(tmp_path: Path) -> None:
+    store = kept(
+        tmp_path,
+        "昨日、東京タワーへ行った。",
+        "京都のTower",
+        "서울에서 만나요",
+        "東の京",
+    )
+    assert found(store, "京タ") == [1]
+    assert found(store, "東京") == [1]
+    assert found(store, "京") == [4, 2, 1]
+    assert found(store, "京都 tow") == [2]
+    assert found(store, "울에") == [3]
+    assert found(store, "京東") == []
+    (hit,) = search(store, "東京タワー")
+    assert marked(hit) == ["東京タワー"]
+    assert hit.passage.text == "昨日、東京タワーへ行った。"
+    store.close()
+
+
+def test_a_nul_ends_no_message(tmp_path: Path) -> None:
+    store = kept(tmp_path, "a\0b \0 lighthouse")
+    (hit,) = search(store, "lighthouse")
+    assert marked(hit) == ["lighthouse"] and "\0" not in hit.passage.text
+    ((start, end),) = places(store, "lighth", conversation=1, message=1).places
+    assert "a\0b \0 lighthouse"[start:end] == "lighthouse"
+    store.close()
+
+
+def test_the_index_holds_what_is_said_and_nothing_else(tmp_path: Path) -> None:
+    store = kept(tmp_path, "東京", "\0 x", "y")
+    growing = Conversation("a system message")
+    growing.reply(growing.say("z").id, model="m", settings=PLAIN, prefill="東")
+    store.save({"g": growing.take_changes()})
+    check = "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
+    with store.database.writing() as connection:
+        connection.execute(check)
+        connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+        connection.execute(check)
+    assert found(store, "東") == [1]
+    store.close()
+
+
+def test_words_that_an_older_program_kept_are_found(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "STEPS", schema.STEPS[:2])
+        patch.setattr(schema, "VERSION", 2)
+        kept(tmp_path, "昨日、東京タワーへ", "a lighthouse").close()
+    store = Store(tmp_path / "chats.db")
+    assert found(store, "京タ") == [1]
+    assert found(store, "light") == [2]
+    store.close()
+
+
+@given(st.text())
+def test_what_is_put_in_for_the_index_is_taken_out_again(text: str) -> None:
+    again = closed(spaced(text))
+    assert len(again) == len(text)
+    assert all(a == b or a in "\0\x1f" for a, b in zip(text, again, strict=True))

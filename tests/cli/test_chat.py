@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.chat.attachments import LARGEST, attach
 from lmtui.chat.store import Store, default_file
 from lmtui.cli.answers import JsonView, TextView
-from lmtui.cli.chat import answer, seeded
+from lmtui.cli.chat import answer, read_request, seeded
 from lmtui.cli.output import Output
 from lmtui.cli.talking import Talk
 from lmtui.engine.types import SamplingSettings
@@ -38,6 +39,47 @@ def test_a_pipe_is_the_prompt_without_its_last_newline() -> None:
         assert bytes(done.events[0]["prompt_ids"]).decode() == (
             "user: Héllo\nassistant: "
         )
+
+
+def test_a_file_that_is_named_goes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.md").write_text("Rain at ten.\n", encoding="utf-8")
+    (tmp_path / "two words.md").write_text("Sun at one.", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def asked(text: str) -> str:
+        return read_request(text, system="", prefill="").text
+
+    rain = "```md notes.md\nRain at ten.\n```"
+    assert asked("Sum up @notes.md.") == f"Sum up notes.md.\n\n{rain}"
+    assert asked('@"two words.md"?').endswith("```md two words.md\nSun at one.\n```")
+    assert asked("@@notes.md and @someone") == "@notes.md and @someone"
+    # As the screen does it.
+    assert asked("@notes.md") == attach("@notes.md", tmp_path).text
+    done = run("chat", "--once", f"@{tmp_path}/notes.md", "--json", script=PARIS)
+    assert b"Rain at ten." in bytes(done.events[0]["prompt_ids"])
+
+
+def test_a_file_that_cannot_go_along_is_refused_before_a_model_is_loaded(
+    tmp_path: Path,
+) -> None:
+    large = tmp_path / "large.txt"
+    large.write_text("x" * (LARGEST + 1), encoding="utf-8")
+    for name, why in ((large, "too large to attach"), (tmp_path, "folder"),
+                      (tmp_path / "none.md", "no such file")):  # fmt: skip
+        done = run("chat", "--once", f"Look at @{name}", script={"engine": {}})
+        assert (done.code, done.out) == (2, "")
+        assert why in done.err and "hint: " in done.err
+
+
+def test_what_is_piped_in_names_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret.md"
+    file.write_text("A secret.", encoding="utf-8")
+    for arguments in ([], ["--once", "-"]):
+        done = run("chat", "--json", *arguments, script=PARIS, stdin=f"@{file} @@x")
+        ids = bytes(done.events[0]["prompt_ids"])
+        assert ids.decode() == f"user: @{file} @@x\nassistant: "
 
 
 def test_no_second_newline_after_one() -> None:

@@ -10,6 +10,7 @@ import pytest
 from lmtui.chat.database import Damaged
 from lmtui.chat.listed import Facts
 from lmtui.chat.store import Store, default_file
+from lmtui.chat.tree import Conversation
 from lmtui.cli.main import main
 from tests.chat.making import exchange, full
 from tests.cli.program import run, run_in_terminal
@@ -20,8 +21,6 @@ HOSTILE = "\x1b[31mred \u202e[bold]"
 @pytest.fixture
 def kept(home: Path) -> Path:
     """Three conversations: 1 full, 2 with a hostile title, 3 archived."""
-    from lmtui.chat.tree import Conversation
-
     store = Store(default_file())
     store.add("a", full(), Facts("Capitals", named=True, created=1.0, updated=2.0))
     for uid, text in (("b", f"lighthouse {HOSTILE}"), ("c", "put away")):
@@ -144,6 +143,33 @@ def test_markdown_comes_in(
     file.write_text("# Rivers\n\n## You\n\nName one.\n\n## Assistant\n\nThe Rhine.\n")
     assert said(capsys, "import", str(file)) == "1  Rivers  (2 messages)\n"
     assert said(capsys, "show", "1") == file.read_text()
+
+
+def test_a_nul_in_a_message_comes_in_from_markdown_as_from_json(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    store, chat = Store(default_file()), Conversation()
+    exchange(chat, "a\0b \0 lighthouse")
+    store.save({"a": chat.take_changes()})
+    store.close()
+    for ending in ("json", "md"):
+        out = tmp_path / f"talk.{ending}"
+        said(capsys, "export", "1", str(out))
+        said(capsys, "import", str(out))
+        found = json.loads(said(capsys, "show", "last", "--json"))
+        assert found["messages"][1]["content"] == "a\0b \0 lighthouse"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0\1\2" * 9, b"\x89PNG\r\n\0", "ä".encode("utf-16")]
+)
+def test_what_is_no_text_at_all_is_refused(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path, data: bytes
+) -> None:
+    file = tmp_path / "talk.md"
+    file.write_bytes(data)
+    refused(capsys, "import", str(file))
+    assert "lmtui chat" in said(capsys, "list")
 
 
 def test_a_file_with_one_broken_line_is_refused_as_a_whole(

@@ -211,6 +211,27 @@ async def test_regenerate_makes_another_answer() -> None:
         assert [version.content for version in versions] == ["first", "second"]
 
 
+async def test_under_a_seed_each_answer_has_its_own_which_is_kept_with_it() -> None:
+    engine = FakeEngine(answers=["first", "second", "third"])
+    async with chat(engine) as running:
+        await running.ask("/seed 7")
+        await running.ask("go")
+        await running.answered()
+        for _ in range(2):
+            await running.pilot.press("ctrl+r")
+            await running.answered()
+        asked = running.screen._conversation.root
+        answers = running.screen._conversation.children(asked.id + 1)
+        kept = [node.settings.seed for node in answers if node.settings]
+        drawn = [asked[1].seed for verb, asked in engine.calls if verb == "generate"]
+        assert kept == drawn == [7, 8, 9]
+        assert running.screen.query_one(SamplerControls).settings.seed == 7
+        await running.ask("go")
+        await running.answered(4)
+        leaf = running.screen._conversation.leaf
+        assert leaf.settings and leaf.settings.seed == 7
+
+
 async def test_an_answer_goes_on_from_exactly_where_it_stands() -> None:
     engine = FakeEngine(answers=["one ", "two"])
     async with chat(engine) as running:

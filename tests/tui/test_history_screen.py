@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList, Static
 
+from lmtui.chat.search import Hit, Passage
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
 from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.history import EMPTY, NOTHING, HistoryScreen
+from lmtui.tui.screens.history import EMPTY, NOTHING, HistoryScreen, line_of
 from lmtui.tui.screens.start import StartScreen
 from lmtui.tui.widgets.message_view import Entry
 from lmtui.tui.widgets.status import Status
@@ -397,3 +398,13 @@ async def test_messages_left_far_behind_are_let_go_of(file: Path) -> None:
             await transcript.add(Entry(str(number), "user", f"q{number}"))
         assert running.views[0].text == f"q{PART + 1}"
         assert len(running.views) == MOST
+
+
+@pytest.mark.parametrize("before", ["word " * 30, "字" * 90, "x" * 200, "short "])
+def test_a_hit_is_seen_in_its_line_whatever_stands_before_it(before: str) -> None:
+    text = f"{before}東京 and more"
+    start = len(before)
+    hit = Hit(1, 1, "A title", False, "user", Passage(text, ((start, start + 2),)))
+    line = line_of(hit).plain
+    assert "東京" in line and line.index("東京") <= 26 + 1 + 32
+    assert ("…" in line) == (before != "short ")

@@ -16,11 +16,13 @@ from lmtui.config_values import limits, written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.settings import Value
+from lmtui.tui.keys import all_bound
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.help import HelpScreen
 from lmtui.tui.screens.preset import PresetForm
 from lmtui.tui.screens.setting import EditSetting
+from lmtui.tui.screens.setting_keys import KeyRow
 from lmtui.tui.screens.settings import SettingsScreen
 from lmtui.tui.setting_facts import SheetRead
 from lmtui.tui.widgets.sampler_controls import SamplerControls
@@ -187,6 +189,82 @@ async def test_what_counts_before_the_file_is_named(file: Path) -> None:
         await running.on(SettingsScreen)
         await said(running, "In config.toml: 0.25")
         assert running.chat.query_one(SamplerControls).settings == drawn
+
+
+async def test_keys_are_changed_and_count_at_once(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        assert "Default: Ctrl+R" in await said(running, "In config.toml: nothing")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        assert asked.query_one(TextField).value == "ctrl+r"
+        for typed, why in (("ctrl+g", "taken by chat.continue"), ("f99", "is no key")):
+            asked.query_one(TextField).value = typed
+            await running.press("enter")
+            assert why in str(asked.query_one("#wrong", Static).content)
+        asked.query_one(TextField).value = "f12, ctrl+r"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: f12, ctrl+r")
+        assert file.read_text().startswith(MINE)
+        assert running.app.own_keys == {"chat.regenerate": "f12,ctrl+r"}
+        assert "F12, Ctrl+R" in running.seen
+        await search(running, "")
+        await running.press("escape")
+        chat = running.chat
+        assert chat.active_bindings["f12"].binding.action == "regenerate"
+        await running.press("f10")
+        await running.on(SettingsScreen)
+        await search(running, "f12")
+        await said(running, "In config.toml: f12, ctrl+r")
+        await search(running, "chat.regenerate")
+        await running.press("f8")
+        await said(running, "In config.toml: nothing")
+        assert running.app.own_keys == {} and "f12" not in file.read_text()
+        await running.press("f8")
+        await running.until(lambda: "not in config.toml" in notices(running))
+
+
+@pytest.mark.parametrize(
+    "table",
+    ['[keys]\n"chat.regenerate" = "f12"  # mine\n',
+     '[keys]\nchat.regenerate = "f12"  # mine\n',
+     '[keys.chat]\nregenerate = "f12"  # mine\n'],
+)  # fmt: skip
+async def test_keys_are_changed_where_they_stand(file: Path, table: str) -> None:
+    file.write_text(MINE + table)
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        await said(running, "In config.toml: f12")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        asked.query_one(TextField).value = "f11"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: f11")
+        assert file.read_text() == MINE + table.replace("f12", "f11")
+        await running.press("f8")
+        await said(running, "In config.toml: nothing")
+        assert file.read_text().startswith(MINE) and "f11" not in file.read_text()
+
+
+async def test_keys_that_cannot_be_used_say_why(file: Path) -> None:
+    file.write_text(MINE + '[keys]\n"chat.regenerate" = "ctrl+g"\n')
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        assert "ctrl+g is taken by chat.continue" in await said(
+            running, "can't be used"
+        )
+
+
+async def test_every_key_is_there_with_its_sentence(file: Path) -> None:
+    async with shown(file, size=(80, 24)) as running:
+        for item in all_bound():
+            await search(running, item.id)
+            rows = list(running.app.screen._rows.values())  # type: ignore[attr-defined]
+            assert KeyRow(item) in rows
+        await said(running, item.what)
+        assert_laid_out(running.app.screen)
 
 
 async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> None:

@@ -115,7 +115,9 @@ def server(home: Path) -> Iterator[Tmux]:
     """A tmux whose programs have this home, in which no hint is new."""
     state = home / "state"
     state.mkdir(parents=True, exist_ok=True)
-    (state / "seen.json").write_text(json.dumps(["start", "complete"]))
+    (state / "seen.json").write_text(
+        json.dumps(["start", "complete", "chat", "inspect"])
+    )
     with tempfile.TemporaryDirectory(
         prefix="lmtui-"
     ) as folder:  # sockets' paths are short

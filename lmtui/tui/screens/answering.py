@@ -127,6 +127,7 @@ class AnsweringScreen(RememberingScreen):
         """The user's words are on the disk: now the model may see them."""
         if event.job != self._job or self._begin is None:
             return
+        assert self._reply is not None and self._reply.settings is not None
         (begin, prefill), self._begin = self._begin, None
         if self._info is None:  # another model is on its way
             self.post_message(facts.JobDropped(self._job))
@@ -134,7 +135,7 @@ class AnsweringScreen(RememberingScreen):
         self.runner.generate(
             self._job,
             begin,
-            self._settings,
+            self._reply.settings,
             prefill=prefill,
             drop_oldest=self.drop_oldest,
         )

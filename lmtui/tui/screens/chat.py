@@ -26,6 +26,7 @@ from lmtui.tui.screens.commands import (
     matching,
 )
 from lmtui.tui.widgets.attachments import Attachments
+from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -48,6 +49,7 @@ and watch the panel follow every key.
 Press F4 and move the slider
 between flat and sharp.
 """
+HINT = "F3 shows an answer as tokens; / lists commands."
 
 
 class ChatScreen(AttachingScreen):
@@ -79,6 +81,7 @@ class ChatScreen(AttachingScreen):
                 yield ProbabilityPanel(id="panel")
                 yield LikelihoodStrip(id="strip")
                 yield SamplerControls(self._settings, id="sampler")
+        yield HintLine("chat", HINT)
         yield Static(id="commands", markup=False)
         yield Attachments(id="attachments")
         yield PromptField(id="prompt")
@@ -184,9 +187,11 @@ class ChatScreen(AttachingScreen):
     # Keys.
 
     def action_stop(self) -> None:
-        """Stop the answer, close the tokens, or go back to the prompt."""
+        """Stop the answer, close the tokens, or go back to the prompt; the hint was
+        read."""
         if not self.stop_work() and not self.leave_edit():
             self.close_tokens()
+        self.query_one(HintLine).hide()
         self.to_text()
 
     async def action_new(self) -> None:

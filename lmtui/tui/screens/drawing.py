@@ -50,15 +50,18 @@ def note_of(conversation: Conversation, node: Node) -> str:
 
 
 def totals_of(node: Node) -> str:
-    """What the tokens of a message come to; nothing where none is scored."""
+    """What the tokens of a message come to, and the seed that draws them again; nothing
+    where none is scored."""
     scored = [t.logprob for t in node.tokens if t.logprob is not None]
     if not scored or node.logprob is None:
         return ""
     perplexity = math.exp(min(700.0, -node.logprob / len(scored)))
     total = f"{node.logprob:,.2f}".replace("-", "−")
-    return (
-        f"{len(scored):,} tokens · Σ log P {total} nats · perplexity {perplexity:,.2f}"
-    )
+    parts = [f"{len(scored):,} tokens", f"Σ log P {total} nats",
+             f"perplexity {perplexity:,.2f}"]  # fmt: skip
+    if node.finish and node.settings and node.settings.temperature > 0:
+        parts.append(f"seed {node.finish.seed}")
+    return " · ".join(parts)
 
 
 def _left_out(node: Node) -> str:

@@ -164,8 +164,8 @@ stand together. Enter on one opens its conversation there.
         what = "hit" if self._field.value.strip() else "conversation"
         count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
         keys = (
-            "Enter opens · Esc closes · f finds · r renames · p pins · a archives"
-            " · d deletes · F1 help"
+            "Enter opens · Esc closes · F1 help · f finds · d deletes · r renames"
+            " · p pins · a archives"
         )
         self.query_one("#foot", Static).update(Content(f"{count} · {keys}"))
 
@@ -313,7 +313,8 @@ def _on_a_line(passage: Passage) -> Content:
     """A passage that begins shortly before the first of the words."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
     first = passage.places[0][0] if passage.places else 0
-    cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1)
+    # At a word, but where words are long or not apart at any character.
+    cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
     places = tuple((start - cut, end - cut) for start, end in passage.places)
     return Content.assemble("…" if cut else "", marked(flat[cut:], places))
 

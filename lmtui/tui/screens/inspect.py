@@ -16,6 +16,7 @@ from textual.containers import Horizontal, Vertical
 from lmtui.tui.screens.comparing import ComparingScreen
 from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.find_bar import FindBar
+from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
@@ -23,6 +24,8 @@ from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_finder import TokenFinder
 from lmtui.tui.widgets.token_view import TokenView
+
+HINT = "Arrows walk, Enter shows other ways; F1 has more."
 
 
 class InspectScreen(ComparingScreen):
@@ -60,6 +63,7 @@ and goes on from one of them; what stood there stays on its own branch.
                 yield SamplerControls(self._settings, id="sampler")
         yield FindBar(id="find", replaces=False)
         yield LinePrompt(id="ask")
+        yield HintLine("inspect", HINT)
         yield Status(id="status")
 
     # What it adds up to.
@@ -122,8 +126,9 @@ and goes on from one of them; what stood there stays on its own branch.
             self.notify("Copied." if self.view.selection else "Copied the token.")
 
     def action_leave(self) -> None:
-        """Stop, or close."""
-        if not self.stop_work():
+        """Hide the hint, stop, or close."""
+        hidden = self.query_one(HintLine).hide()
+        if not self.stop_work() and not hidden:
             self.leave_then(self._close)
 
     def _close(self) -> None:

@@ -1,13 +1,14 @@
 """One setting to be changed: a value to write, or one of a few to take.
 
-Owns how it is asked for, and that a value is refused by the setting itself while it is
+Owns how it is asked for, and that a value which can't be used is refused while it is
 written. Writing it down is not its own: what is chosen is the answer of the screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -26,6 +27,38 @@ from lmtui.settings import Value
 from lmtui.text import visible_line
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.text_field import TextField
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for."""
+
+    title: str
+    meaning: str
+    value: Value
+    """What there is now."""
+    read: Callable[[str], Value]
+    """The value in a text; an LmtuiError where it can't be used."""
+    empty: str
+    """What stands in the empty field."""
+    told: str = ""
+    """Said below a value that can be used."""
+    choices: tuple[str, ...] = ()
+    """The values to take one of, instead of writing it."""
+
+
+def about_setting(name: str, value: Value, *, choices: Sequence[str]) -> Question:
+    """A setting, asked for."""
+    unset = "empty: unset" if fields.item(name).default is None else ""
+    return Question(
+        fields.key(name),
+        fields.meaning(name),
+        value,
+        partial(written, name),
+        empty=unset or limits(name) or "some text",
+        told=limits(name),
+        choices=tuple(choices),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,52 +81,43 @@ leaves everything as it is.
                 tooltip="Change nothing."),
     ]  # fmt: skip
 
-    def __init__(self, name: str, value: Value, *, choices: Sequence[str]) -> None:
+    def __init__(self, question: Question) -> None:
         super().__init__()
-        self._setting = name
-        self._value = value
-        self._choices = tuple(choices)
+        self._question = question
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
         with Vertical(id="dialog"):
-            yield Static(Content(fields.key(self._setting)), id="title")
-            yield Static(Content(fields.meaning(self._setting)), id="meaning")
-            if self._choices:
+            yield Static(Content(self._question.title), id="title")
+            yield Static(Content(self._question.meaning), id="meaning")
+            if self._question.choices:
                 yield DialogList(id="choices")
             else:
-                yield TextField(id="value", placeholder=self._hint)
+                yield TextField(id="value", placeholder=self._question.empty)
                 yield Static(id="wrong", markup=False)
             yield Static(Content("Enter takes it · Esc leaves it"), id="foot")
 
-    @property
-    def _hint(self) -> str:
-        """What stands in the empty field."""
-        if fields.item(self._setting).default is None:
-            return "empty: unset"
-        return limits(self._setting) or "some text"
-
     def on_mount(self) -> None:
         """Begin with the value there is."""
-        if self._choices:
+        if self._question.choices:
             self._offer()
             return
-        field = self.query_one(TextField)
-        field.value = "" if self._value is None else str(self._value)
+        field, value = self.query_one(TextField), self._question.value
+        field.value = "" if value is None else str(value)
         field.cursor_position = len(field.value)
         field.focus()
 
     def _offer(self) -> None:
-        choices = self.query_one(DialogList)
-        choices.add_options(Option(visible_line(choice)) for choice in self._choices)
-        known = self._value in self._choices
-        choices.highlighted = self._choices.index(str(self._value)) if known else 0
-        choices.focus()
+        listed, choices = self.query_one(DialogList), self._question.choices
+        listed.add_options(Option(visible_line(choice)) for choice in choices)
+        now = str(self._question.value)
+        listed.highlighted = choices.index(now) if now in choices else 0
+        listed.focus()
 
     @on(OptionList.OptionSelected)
     def take_choice(self, event: OptionList.OptionSelected) -> None:
         """One of the values was chosen."""
-        self.dismiss(Chosen(self._choices[event.option_index]))
+        self.dismiss(Chosen(self._question.choices[event.option_index]))
 
     @on(Input.Changed)
     def tell(self) -> None:
@@ -109,11 +133,11 @@ leaves everything as it is.
     def _check(self) -> Chosen | None:
         words, chosen = "", None
         try:
-            chosen = Chosen(written(self._setting, self.query_one(TextField).value))
+            chosen = Chosen(self._question.read(self.query_one(TextField).value))
         except LmtuiError as error:
             words = f"{error.title}. {error.hint}"
         if not words and chosen is not None and chosen.value is not None:
-            words = limits(self._setting)
+            words = self._question.told
         told = self.query_one("#wrong", Static)
         told.set_class(chosen is None, "-wrong")
         told.update(Content(visible_line(words)))

@@ -1,10 +1,11 @@
-"""What is said of a setting, or of a preset, in a list and beside it.
+"""What is said of a setting, of a preset or of keys, in a list and beside it.
 
 Owns the words and their order. Knows neither the list nor where a value is written.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,14 @@ from lmtui.sections.sampling import SAMPLING
 from lmtui.sections.setting import own_name
 from lmtui.settings import Settings, Value
 from lmtui.text import visible, visible_line
+from lmtui.tui.keys import all_bound, key_display
+from lmtui.tui.screens.setting_keys import (
+    KEYS,
+    KeyRow,
+    about_keys,
+    keys_of,
+    line_of_keys,
+)
 
 EVERYWHERE = "Everywhere"
 PRESETS = "Presets"
@@ -39,7 +48,7 @@ class PresetRow:
     preset: Preset | None
 
 
-Row = SettingRow | PresetRow
+Row = SettingRow | PresetRow | KeyRow
 
 
 def rows_of(sheet: Sheet, words: str = "") -> dict[str, list[Row]]:
@@ -49,6 +58,10 @@ def rows_of(sheet: Sheet, words: str = "") -> dict[str, list[Row]]:
         section = fields.item(name).metadata["section"]
         if _has(words, fields.key(name), fields.meaning(name)):
             found.setdefault(section or EVERYWHERE, []).append(SettingRow(name))
+    for item in all_bound():
+        keys = map(key_display, keys_of(item, sheet))
+        if _has(words, KEYS, item.id, item.name, item.what, *keys):
+            found.setdefault(KEYS, []).append(KeyRow(item))
     for preset in sheet.kept.presets.values():
         if _has(words, PRESETS, preset.name, preset.system or ""):
             found.setdefault(PRESETS, []).append(PresetRow(preset))
@@ -63,12 +76,10 @@ def _has(words: str, *texts: str) -> bool:
 
 
 def counted(rows: Iterable[Row]) -> str:
-    """How many of each kind there are: `41 settings, 2 presets`."""
-    listed = [row for row in rows if row != PresetRow(None)]
-    settings = sum(isinstance(row, SettingRow) for row in listed)
-    presets = len(listed) - settings
-    kinds = {"setting": settings, "preset": presets}
-    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in kinds.items() if n]
+    """How many of each kind there are: `41 settings, 172 keys, 2 presets`."""
+    kinds = {SettingRow: "setting", KeyRow: "key", PresetRow: "preset"}
+    found = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in found.items()]
     return ", ".join(parts) or "0 settings"
 
 
@@ -83,6 +94,8 @@ def line_of(row: Row, sheet: Sheet) -> Content:
     """A row of the list."""
     if isinstance(row, PresetRow):
         return _preset_line(row.preset)
+    if isinstance(row, KeyRow):
+        return line_of_keys(row.item, sheet)
     value = getattr(sheet.counting, row.name)
     changed = value != getattr(Settings(), row.name)
     origin = sheet.counting.origin(row.name)
@@ -111,6 +124,8 @@ def about(row: Row, sheet: Sheet, more: Mapping[str, Sequence[str]]) -> Content:
     themselves don't know."""
     if isinstance(row, PresetRow):
         return _about_preset(row.preset)
+    if isinstance(row, KeyRow):
+        return about_keys(row.item, sheet)
     name = row.name
     head = Content.assemble((fields.key(name), "bold"), f"\n{fields.meaning(name)}\n")
     lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]

@@ -1,4 +1,4 @@
-"""The settings: each with its sentence, its value and where that came from.
+"""The settings and the keys: each with its sentence, its value and where that is from.
 
 Owns what is listed and what each key does to it. The file is read and written aside, by
 functions that may wait for a disk; the answers come as messages. Knows no setting by
@@ -31,7 +31,8 @@ from lmtui.tui import setting_facts as facts
 from lmtui.tui.aside import aside
 from lmtui.tui.screens.ask import Ask, Choice
 from lmtui.tui.screens.preset import Edited, PresetForm
-from lmtui.tui.screens.setting import Chosen, EditSetting
+from lmtui.tui.screens.setting import Chosen, EditSetting, Question, about_setting
+from lmtui.tui.screens.setting_keys import KeyRow, about_changing
 from lmtui.tui.screens.setting_words import (
     PresetRow,
     Row,
@@ -46,6 +47,7 @@ from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.search_field import SearchField
 
 NOTHING = "No setting has all of these words."
+_NOT_THERE = "It is not in config.toml."
 _BUG = LmtuiError("the settings could not be read or written", "", "See the log.")
 
 
@@ -57,7 +59,8 @@ Type to search names and sentences; Up and Down walk the list. Enter changes wha
 under the cursor and writes it into config.toml, where your comments and your order stay
 as they are. F8 takes it out of the file again, so that the default counts. A flag or a
 variable of the environment counts before the file, and is named where there is one. A
-preset is a system prompt and a way of drawing under one name.
+preset is a system prompt and a way of drawing under one name. Every key can be another
+one, or several, parted by commas; one that something else has is refused.
 """
     CSS_PATH = "settings.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
@@ -209,6 +212,9 @@ preset is a system prompt and a way of drawing under one name.
         match self._row:
             case SettingRow(name):
                 self._change_setting(name, self._sheet)
+            case KeyRow(item):
+                asked = about_changing(item, self._sheet.kept.keys)
+                self._ask(asked, partial(self._put_keys, item.id))
             case PresetRow(preset):
                 others = self._sheet.kept.presets
                 drawn = self._sheet.counting.sampling
@@ -221,12 +227,23 @@ preset is a system prompt and a way of drawing under one name.
             self._put(name, not value)
             return
         choices = tuple(self._choices.get(name, ())) or fields.choices(name)
-        asked = EditSetting(name, value, choices=choices)
-        self.app.push_screen(asked, partial(self._take_value, name))
+        asked = about_setting(name, value, choices=choices)
+        self._ask(asked, partial(self._put, name))
 
-    def _take_value(self, name: str, chosen: Chosen | None) -> None:
-        if chosen is not None:
-            self._put(name, chosen.value)
+    def _ask(self, question: Question, put: Callable[[Value], None]) -> None:
+        def take(chosen: Chosen | None) -> None:
+            if chosen is not None:
+                put(chosen.value)
+
+        self.app.push_screen(EditSetting(question), take)
+
+    def _put_keys(self, id: str, keys: Value) -> None:
+        wanted = None if keys is None else str(keys)
+
+        def write(sheet: Sheet) -> Message:
+            return facts.KeysKept(self._file.put_keys(sheet, id, wanted))
+
+        self._write(write)
 
     def _put(self, name: str, value: Value) -> None:
         def write(sheet: Sheet) -> Message:
@@ -256,7 +273,12 @@ preset is a system prompt and a way of drawing under one name.
                 if self._sheet.kept.origin(name).source == "file":
                     self._put(name, None)
                 else:
-                    self.notify("It is not in config.toml.")
+                    self.notify(_NOT_THERE)
+            case KeyRow(item) if self._sheet is not None:
+                if item.id in self._sheet.kept.keys:
+                    self._put_keys(item.id, None)
+                else:
+                    self.notify(_NOT_THERE)
             case PresetRow(Preset() as preset):
                 self._ask_to_delete(preset)
 

@@ -1,0 +1,76 @@
+"""Hints for whoever sees the chat or the inspector for the first time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from lmtui.tui.preferences import Preferences
+from lmtui.tui.screens.chat import HINT as CHAT
+from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.inspect import HINT as INSPECT
+from lmtui.tui.screens.inspect import InspectScreen
+from lmtui.tui.widgets.hint_line import HintLine
+from tests.tui.inspecting import inspecting
+from tests.tui.programs import assert_laid_out, program
+
+SIZES = [(120, 40), (80, 24)]
+
+
+@dataclass
+class Seen:
+    """What was asked for, all of which is new."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def first_time(self, name: str) -> bool:
+        self.asked.append(name)
+        return True
+
+    @property
+    def preferences(self) -> Preferences:
+        return Preferences(first_time=self.first_time)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_chat_has_one_line_until_escape(size: tuple[int, int]) -> None:
+    seen = Seen()
+    async with program(
+        first="chat", size=size, preferences=seen.preferences
+    ) as running:
+        await running.ready()
+        await running.on(ChatScreen)
+        await running.until(
+            lambda: f"New here? {CHAT}  Esc hides this." in running.seen
+        )
+        assert seen.asked == ["chat"]
+        assert running.app.screen.query_one(HintLine).region.height == 1
+        assert_laid_out(running.app.screen)
+        await running.press("escape")
+        assert "New here?" not in running.seen
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_escape_hides_the_hint_of_the_inspector_and_then_closes(
+    size: tuple[int, int],
+) -> None:
+    seen = Seen()
+    async with inspecting("a b", size=size, preferences=seen.preferences) as page:
+        running = page.running
+        await page.until(lambda: f"New here? {INSPECT}  Esc hides" in running.seen)
+        assert "inspect" in seen.asked
+        assert page.screen.query_one(HintLine).region.height == 1
+        assert_laid_out(page.screen)
+        await page.press("escape")
+        assert isinstance(running.app.screen, InspectScreen)
+        assert "New here?" not in running.seen
+        await page.press("escape")
+        assert not isinstance(running.app.screen, InspectScreen)
+
+
+async def test_what_was_seen_is_not_told_again() -> None:
+    async with program(first="chat") as running:
+        await running.ready()
+        await running.pilot.pause()
+        assert "New here?" not in running.seen
