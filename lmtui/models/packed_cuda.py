@@ -117,7 +117,8 @@ def pack_layers(model: Any, *, dense: bool) -> str:
             except (RuntimeError, AttributeError) as error:
                 why = f"the kernel of 4 bits does not work here: {_line(error)}"
                 continue
-            setattr(parent, name, PackedLinear(packed, module.bias))
+            linear = PackedLinear(packed, module.bias, module.weight.numel())
+            setattr(parent, name, linear)
             count += 1
     return "" if count else why
 
