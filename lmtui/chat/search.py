@@ -1,4 +1,4 @@
-"""Finding words in all conversations, and where in a text they stand.
+"""Finding words in all conversations, and where in their texts they stand.
 
 Owns how what a person types becomes a question to the index: every word has to be in
 the message, the last one may be only begun, quotes keep words together. What is written
@@ -9,24 +9,14 @@ of the question. Knows no screen.
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 
-from lmtui.chat.spacing import closed, spaced
+from lmtui.chat.marking import Marker, Passage
+from lmtui.chat.spacing import spaced
 from lmtui.chat.store import Store
 from lmtui.engine.types import Role
 
 _PARTS = re.compile(r'"([^"]*)"?|(\S+)')
-_AROUND = 24  # words of a message that a hit is shown among
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text, and where in it the words stand."""
-
-    text: str
-    places: tuple[tuple[int, int], ...]
-    """Start and end of each, in code points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +33,10 @@ class Hit:
 
 def question(text: str) -> str:
     """What is typed as the index reads it; nothing where no word is in it."""
+    return " ".join(_terms(text))
+
+
+def _terms(text: str) -> list[str]:
     found = _PARTS.findall(text.replace("\0", " "))
     parts = [(quoted or word, bool(quoted)) for quoted, word in found]
     words = [(part.replace('"', ""), kept) for part, kept in parts]
@@ -50,7 +44,7 @@ def question(text: str) -> str:
     terms = [f'"{spaced(part)}"' for part, _ in words]
     if words and not words[-1][1] and not text[-1:].isspace():
         terms[-1] += "*"
-    return " ".join(terms)
+    return terms
 
 
 def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
@@ -63,23 +57,21 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
     asked = question(text)
     if not asked:
         return []
-    begin, end = _marks()
-    with store.database.reading() as connection:
+    with store.database.reading() as connection, _marker(text) as marker:
         # The index first: it is read from its end, only as far as there are hits.
         found = connection.execute(
-            "SELECT m.conversation, m.id, m.role, c.title, c.archived,"
-            " snippet(words, 0, ?, ?, '…', ?) AS shown FROM words"
-            " CROSS JOIN messages m ON m.key = words.rowid"
+            "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
+            " FROM words CROSS JOIN messages m ON m.key = words.rowid"
             " CROSS JOIN conversations c ON c.id = m.conversation"
             " WHERE words MATCH ? AND m.gone = 0 AND c.deleted = 0"
             " ORDER BY words.rowid DESC LIMIT ?",
-            (begin, end, _AROUND, asked, limit),
-        ).fetchall()
-    return [
-        Hit(row["conversation"], row["id"], row["title"], bool(row["archived"]),
-            row["role"], _passage(row["shown"], begin, end))
-        for row in found
-    ]  # fmt: skip
+            (asked, limit),
+        )
+        return [
+            Hit(row["conversation"], row["id"], row["title"], bool(row["archived"]),
+                row["role"], marker.passage(row["content"]))
+            for row in found
+        ]  # fmt: skip
 
 
 def places(store: Store, text: str, *, conversation: int, message: int) -> Passage:
@@ -89,27 +81,19 @@ def places(store: Store, text: str, *, conversation: int, message: int) -> Passa
         LmtuiError: the store can't be read.
         Damaged: it is broken.
     """
-    begin, end = _marks()
     with store.database.reading() as connection:
         found = connection.execute(
-            "SELECT highlight(words, 0, ?, ?) AS shown FROM words WHERE words MATCH ?"
-            " AND rowid = (SELECT key FROM messages WHERE conversation = ? AND id = ?)",
-            (begin, end, question(text) or '""', conversation, message),
+            "SELECT m.content FROM words CROSS JOIN messages m ON m.key = words.rowid"
+            " WHERE words MATCH ? AND m.conversation = ? AND m.id = ?"
+            " AND words.rowid = m.key",
+            (question(text) or '""', conversation, message),
         ).fetchone()
-    return _passage(found["shown"], begin, end) if found else Passage("", ())
+    if found is None:
+        return Passage("", ())
+    with _marker(text) as marker:
+        return marker.marked(found["content"])
 
 
-def _marks() -> tuple[str, str]:
-    """What no text holds: whoever wrote it could not know."""
-    secret = secrets.token_hex(8)
-    return f"\ufdd0{secret}\ufdd1", f"\ufdd1{secret}\ufdd0"
-
-
-def _passage(shown: str, begin: str, end: str) -> Passage:
-    text, found = "", []
-    for number, part in enumerate(closed(shown).split(begin)):
-        inside, mark, after = part.partition(end)
-        if number and mark:
-            found.append((len(text), len(text) + len(inside)))
-        text += inside + after
-    return Passage(text, tuple(found))
+def _marker(text: str) -> Marker:
+    """What finds each of the words; a part of a message need not hold all."""
+    return Marker(" OR ".join(_terms(text)))

@@ -13,6 +13,9 @@ import re
 GAP = "\x1f"
 """What is put in: a separator that no text has a use for."""
 
+BEGIN, END = "\x1e", "\x1d"
+"""What a found word is marked with; no text of the index has them."""
+
 _RANGES = (
     "\u1100-\u11ff"  # Hangul, by letters
     "\u2e80-\u2fdf"  # radicals
@@ -26,12 +29,14 @@ _RANGES = (
     "\U00020000-\U0003ffff"  # Han
 )
 _CHARACTER = re.compile(f"[{_RANGES}][\u3099\u309a]?")  # with its voiced mark
-_UNINDEXED = str.maketrans({"\0": "\ufffd", GAP: "\ufffd"})  # a NUL would end the text
+_CONTROLS = {"\0", GAP, BEGIN, END}  # a NUL would end the text
+_UNINDEXED = str.maketrans(dict.fromkeys(_CONTROLS, "\ufffd"))
 
 
 def spaced(text: str) -> str:
     """A text as it is read into the index of words."""
-    text = text.translate(_UNINDEXED) if "\0" in text or GAP in text else text
+    if any(character in text for character in _CONTROLS):
+        text = text.translate(_UNINDEXED)
     return _CHARACTER.sub(rf"{GAP}\g<0>{GAP}", text)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from lmtui.chat.listed import Listed, Loaded
-from lmtui.chat.search import Hit, Passage
+from lmtui.chat.marking import Passage
+from lmtui.chat.search import Hit
 from lmtui.errors import LmtuiError
 
 

@@ -16,7 +16,7 @@ from lmtui.chat import search
 from lmtui.chat.changes import Changes
 from lmtui.chat.keeper import ChangedElsewhere, Fact, Keeper, KeepFailed, KeptAgain
 from lmtui.chat.listed import Loaded
-from lmtui.chat.search import Passage
+from lmtui.chat.marking import Passage
 from lmtui.chat.store import Mark, Store
 from lmtui.errors import LmtuiError
 from lmtui.tui import chat_facts as facts

@@ -139,6 +139,36 @@ def test_a_full_disk_is_said_once_and_tried_again(
     assert keeping.contents() == ["hello", "a b", "more", "a b"]
 
 
+def test_a_disk_that_fills_up_while_a_reply_grows(keeping: Keeping) -> None:
+    def limit(pages: int | None = None) -> None:
+        def work(store: Store) -> None:
+            with store.database.reading() as connection:
+                (used,) = connection.execute("PRAGMA page_count").fetchone()
+                connection.execute(f"PRAGMA max_page_count = {pages or used + 1}")
+
+        assert keeping.answer(work) is None
+
+    chat = Conversation()
+    reply = chat.reply(chat.say("go").id, model="m", settings=PLAIN)
+    keeping.kept("a", chat.take_changes())
+    limit()
+    _, steps, finish = answer(*[f" word{n}" for n in range(3_000)])
+    chat.grow(reply.id, steps)
+    keeping.kept("a", chat.take_changes())
+    fact = keeping.told.get(timeout=20)
+    assert isinstance(fact, KeepFailed) and fact.error.title == "the disk is full"
+    assert keeping.contents() == ["go", ""]
+    chat.finish(reply.id, finish)
+    keeping.keeper.keep("a", chat.take_changes())
+    limit(1_000_000)
+    keeping.now += 3
+    keeping.keeper.keep("a", Changes())
+    assert isinstance(keeping.told.get(timeout=20), KeptAgain)
+    loaded = keeping.answer(lambda store: store.load(1)).conversation
+    assert loaded.leaf.content == chat.leaf.content
+    assert loaded.leaf.ids == chat.leaf.ids and loaded.leaf.state == "whole"
+
+
 def test_a_file_that_breaks_meanwhile_is_replaced(keeping: Keeping) -> None:
     chat = Conversation()
     exchange(chat, "hello")

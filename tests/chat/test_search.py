@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.chat import schema
+from lmtui.chat.marking import MOST, Marker
 from lmtui.chat.search import Hit, places, question, search
 from lmtui.chat.spacing import closed, spaced
 from lmtui.chat.store import Store
@@ -176,7 +178,7 @@ def test_words_of_several_scripts(tmp_path: Path) -> None:
 def test_a_nul_ends_no_message(tmp_path: Path) -> None:
     store = kept(tmp_path, "a\0b \0 lighthouse")
     (hit,) = search(store, "lighthouse")
-    assert marked(hit) == ["lighthouse"] and "\0" not in hit.passage.text
+    assert marked(hit) == ["lighthouse"]
     ((start, end),) = places(store, "lighth", conversation=1, message=1).places
     assert "a\0b \0 lighthouse"[start:end] == "lighthouse"
     store.close()
@@ -207,8 +209,51 @@ def test_words_that_an_older_program_kept_are_found(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_word_that_is_said_a_million_times_stops_nothing(tmp_path: Path) -> None:
+    text = "word \x1b[31m " * 1_000_000 + "lighthouse"
+    store = kept(tmp_path, text)
+    start = time.monotonic()
+    (hit,) = search(store, "word")
+    assert len(hit.passage.text) < 300 and set(marked(hit)) == {"word"}
+    whole = places(store, "word", conversation=1, message=1)
+    assert whole.text == text and len(whole.places) == MOST
+    assert time.monotonic() - start < 5
+    assert "lighthouse" in marked(search(store, "lighthouse")[0])
+    store.close()
+
+
+@given(st.lists(st.sampled_from(["apple ", "pear", "\n", ". ", "x" * 300, "東"]),
+                max_size=80))  # fmt: skip
+def test_a_passage_is_a_part_of_the_text_with_most_of_the_words(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+    with Marker('"apple" OR "pear"*') as marker:
+        whole, shown = marker.marked(text), marker.passage(text)
+    assert all(text[a:b] in ("apple", "pear") or text[a:b].startswith("pear")
+               for a, b in whole.places)  # fmt: skip
+    plain = shown.text.removeprefix("…").removesuffix("…")
+    assert plain in text
+    said = {shown.text[a:b] for a, b in shown.places}
+    assert bool(said) == bool(whole.places)
+    found = [text[a:b] for a, b in whole.places]
+    assert all(any(word in whole_word for whole_word in found) for word in said)
+
+
+def test_words_far_from_each_other_are_all_marked(tmp_path: Path) -> None:
+    text = "apple " + "x " * 5_000 + "pear and apple " + "y " * 5_000
+    store = kept(tmp_path, text)
+    (hit,) = search(store, "apple pear ")
+    assert marked(hit) == ["pear", "apple"]
+    found = places(store, "apple pear ", conversation=1, message=1).places
+    assert [text[a:b] for a, b in found] == ["apple", "pear", "apple"]
+    store.close()
+
+
 @given(st.text())
 def test_what_is_put_in_for_the_index_is_taken_out_again(text: str) -> None:
     again = closed(spaced(text))
     assert len(again) == len(text)
-    assert all(a == b or a in "\0\x1f" for a, b in zip(text, again, strict=True))
+    assert all(
+        a == b or a in "\0\x1d\x1e\x1f" for a, b in zip(text, again, strict=True)
+    )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList, Static
 
-from lmtui.chat.search import Hit, Passage
+from lmtui.chat.marking import Passage
+from lmtui.chat.search import Hit
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError

@@ -20,7 +20,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.chat.listed import Listed
-from lmtui.chat.search import Hit, Passage
+from lmtui.chat.marking import Passage
+from lmtui.chat.search import Hit
 from lmtui.chat.store import Mark
 from lmtui.text import visible, visible_line
 from lmtui.tui import chat_facts as facts

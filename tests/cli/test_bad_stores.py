@@ -1,0 +1,179 @@
+"""Conversations on a bad day: a broken file, a full disk, hostile and huge texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.chat.listed import Facts
+from lmtui.chat.markdown import from_markdown, to_markdown
+from lmtui.chat.store import Store, default_file
+from lmtui.cli.main import main
+from lmtui.errors import LmtuiError
+from tests.chat.making import exchange, full
+from tests.cli.program import REPOSITORY, command, run, run_in_terminal
+
+PARIS = {"engine": {"answers": ["It is Paris."]}}
+HOSTILE = "\x1b]0;owned\x07\x1b[31mred [bold]\u202e\x9b1m"
+
+
+def kept() -> list[list[str]]:
+    """What is said in each conversation, the last used first."""
+    store = Store(default_file())
+    found = [store.load(each.id).conversation for each in store.listed()]
+    store.close()
+    return [[node.content for node in chat.path[1:]] for chat in found]
+
+
+def test_a_broken_file_is_said_and_a_new_one_begun(home: Path) -> None:
+    file = default_file()
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 1000)
+    for verb in (("list",), ("search", "x"), ("show", "last"), ("export", "--all")):
+        done = run("history", *verb)
+        assert (done.code, done.out) == (2, "")
+        assert "damaged" in done.err and "hint: Open `lmtui chat`" in done.err
+    done = run("chat", "--once", "a", script=PARIS)
+    assert (done.code, done.out) == (0, "It is Paris.\n")
+    aside = file.with_name("chats.db.broken-1")
+    assert "was damaged" in done.err and str(aside) in done.err.replace("\n", "")
+    assert aside.read_bytes() == b"no database" * 1000
+    assert kept() == [["a", "It is Paris."]]
+
+
+def test_a_disk_that_fills_up_costs_no_answer(home: Path) -> None:
+    """No file may grow beyond 64 KiB: the question can be kept, the answer can't."""
+    assert run("chat", "--once", "before", script=PARIS).code == 0
+    long = " ".join(["word"] * 6000)
+    script = {"engine": {"answers": [long], "context": 100_000}}
+    arguments = ["chat", "--once", "a", "--max-tokens", "9000"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 128 && exec "$@"', "sh", *command(arguments, script)],
+        capture_output=True,
+        cwd=REPOSITORY,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode()) == (0, f"{long}\n")
+    assert b"note: not kept: " in done.stderr
+    assert kept()[-1] == ["before", "It is Paris."]
+    assert run("chat", "--once", "after", script=PARIS).err == ""
+    assert kept()[0] == ["after", "It is Paris."]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_home_that_cannot_be_written_to_costs_no_answer(home: Path) -> None:
+    assert run("chat", "--once", "before", script=PARIS).code == 0
+    folders = [home, *(each for each in home.rglob("*") if each.is_dir())]
+    for folder in folders:
+        folder.chmod(0o500)
+    try:
+        done = run("chat", "--once", "a", script=PARIS)
+        assert (done.code, done.out) == (0, "It is Paris.\n")
+        listed = run("history", "list")
+        assert listed.code == 0 and "before" in listed.out
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+
+
+def test_a_clock_that_goes_backwards_loses_nothing(
+    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter(float(2_000_000_000 - 40_000 * n) for n in range(10_000))
+        patch.setattr(time, "time", lambda: next(clock))
+        store = Store(default_file())
+        for text in ("one", "two", "three"):
+            chat = full()
+            exchange(chat, text)
+            store.save({text: chat.take_changes()})
+        again = store.load(1).conversation
+        exchange(again, "later, and yet before")
+        store.save({"one": again.take_changes()})
+        store.mark(2, "deleted", True)
+        store.purge()  # a day by no clock is over
+        store.mark(2, "deleted", False)
+        about = {each.id: each for each in store.listed()}
+        assert list(about) == [1, 3, 2]
+        assert about[1].created > about[1].updated
+        store.close()
+    out = tmp_path / "all.jsonl"
+    assert main(["history", "export", "--all", str(out)]) == 0
+    assert main(["history", "import", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["history", "export", "4"]) == 0
+    assert "later, and yet before" not in capsys.readouterr().out
+    assert main(["history", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
+
+
+def test_what_is_imported_is_never_obeyed(home: Path, tmp_path: Path) -> None:
+    store = Store(default_file())
+    chat = full()
+    exchange(chat, HOSTILE, HOSTILE)
+    store.add("a", chat, Facts(HOSTILE, named=True))
+    store.close()
+    for ending in ("json", "md"):
+        file = tmp_path / f"talk.{ending}"
+        assert run("history", "export", "1", str(file)).code == 0
+        for verb in (("import", str(file)), ("list",), ("show", "last"),
+                     ("search", "red")):  # fmt: skip
+            code, written = run_in_terminal("history", *verb)
+            assert code == 0
+            assert b"\x1b]0;owned" not in written and b"\x1b[31mred" not in written
+            assert "\u202e".encode() not in written
+
+
+def test_files_of_ten_megabytes_come_in(home: Path, tmp_path: Path) -> None:
+    big = "word \x1b[31m " * 1_000_000
+    (tmp_path / "big.md").write_text(f"## You\n\n{big}\n\n## Assistant\n\nYes.\n")
+    start = time.monotonic()
+    done = run("history", "import", str(tmp_path / "big.md"))
+    assert (done.code, done.err) == (0, "")
+    assert run("history", "export", "1", str(tmp_path / "big.json")).code == 0
+    assert run("history", "import", str(tmp_path / "big.json")).code == 0
+    assert time.monotonic() - start < 30
+    assert kept() == [[big, "Yes."], [big, "Yes."]]
+    assert len(run("history", "search", "word").out) < 2_000
+
+
+PIECES = st.lists(st.sampled_from(
+    ["## You\n", "## Assistant · m\n", "## System\n", "# T\n", "\\## You\n", "\n", "x",
+     "\0", "\x1b[31m", "## you", "\ufeff", "\r\n", "```\n", "{", "東"]),
+    max_size=30)  # fmt: skip
+
+
+@given(PIECES)
+def test_any_markdown_is_a_conversation_or_refused(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    try:
+        title, chat = from_markdown(text)
+    except LmtuiError as error:
+        assert error.hint
+        return
+    said = [(node.role, node.content) for node in chat.path if node.content]
+    if not said:
+        return  # nothing is written of it
+    _, again = from_markdown(to_markdown(chat, title))
+    assert [(n.role, n.content) for n in again.path if n.content] == said
+
+
+def test_no_broken_line_is_a_bug(home: Path, tmp_path: Path) -> None:
+    whole = json.dumps({"lmtui": "conversation", "version": 1, "messages": []})
+    for number, text in enumerate(
+        ("{", whole, whole[:-1], '{"a":' * 5_000, "{" + "9" * 10_000, '{"lmtui":1e999}')
+    ):
+        file = tmp_path / f"{number}.json"
+        file.write_text(text)
+        done = run("history", "import", str(file))
+        assert (done.code, done.out) == (2, ""), text[:20]
+        assert "hint: " in done.err
+    assert not default_file().exists() or kept() == []
