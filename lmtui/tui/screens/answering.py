@@ -14,6 +14,7 @@ from textual import on
 
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
@@ -170,7 +171,8 @@ class AnsweringScreen(RememberingScreen):
         last = event.steps[-1]
         self._panel.show(last.distribution, chosen=last.id)
         if view := self.view_of(self._reply):
-            view.grow("".join(step.piece for step in event.steps))
+            words = "".join(step.piece for step in event.steps)
+            view.grow(words, thought_of(self._reply))
 
     # Its end.
 
@@ -187,7 +189,7 @@ class AnsweringScreen(RememberingScreen):
         if self._info is not None:
             self._status.state = _STOPPED if stopped else "ready"
         if view := self.view_of(self._reply):
-            view.grow(event.finish.piece)
+            view.grow(event.finish.piece, thought_of(self._reply))
         self._complete(self._reply)
         if stopped:
             self.take_back()
@@ -197,6 +199,7 @@ class AnsweringScreen(RememberingScreen):
     def _complete(self, reply: Node) -> None:
         """Show a reply as it is now that it has ended."""
         entry = entry_of(self._conversation, reply)
+            view.grow("", entry.thought)
         self.transcript.renew(entry)
         if view := self.view_of(reply):
             view.complete()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import FinishReason
 from lmtui.tui.widgets.message_view import Entry
@@ -35,6 +36,7 @@ def entry_of(conversation: Conversation, node: Node) -> Entry:
         node.content,
         writer=_WRITERS.get(node.role) or node.model or "Model",
         note=note_of(conversation, node),
+        thought=thought_of(node),
     )
 
 
@@ -56,9 +58,14 @@ def totals_of(node: Node) -> str:
         return ""
     perplexity = math.exp(min(700.0, -node.logprob / len(scored)))
     total = f"{node.logprob:,.2f}".replace("-", "−")
-    return (
-        f"{len(scored):,} tokens · Σ log P {total} nats · perplexity {perplexity:,.2f}"
-    )
+    thought = thought_of(node)
+    parts = [
+        f"{len(scored):,} tokens",
+        f"{thought.tokens:,} of them thinking" if thought and thought.tokens else "",
+        f"Σ log P {total} nats",
+        f"perplexity {perplexity:,.2f}",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _left_out(node: Node) -> str:
