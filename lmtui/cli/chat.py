@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
 
+NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -67,8 +68,17 @@ Resume = Annotated[
     str | None,
     typer.Option(
         metavar="ID|last",
-        help="Go on with a conversation that was kept: a number from "
-        "`lmtui history list`, or the one used last.",
+        help="Go on with a conversation that was kept, and with its model: a number "
+        "from `lmtui history list`, or the one used last.",
+        show_default=False,
+    ),
+]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Tell a model that can to think before it answers, or not to; the "
+        "setting chat.thinking.",
         show_default=False,
     ),
 ]
@@ -87,6 +97,7 @@ def chat(  # size: a line for each of its flags
     resume: Resume = None,
     prefill: Prefill = "",
     json: options.Json = False,
+    think: Think = None,
     top: Top = 10,
     model: options.Model = None,
     adapter: options.Adapter = None,
@@ -128,7 +139,9 @@ def chat(  # size: a line for each of its flags
       lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
     """
-    settings, begins = under(options.settings(ctx), preset)
+      lmtui chat --model qwen3-0.6b --no-think --once "17 times 23?"
+    told = {None: None, True: "on", False: "off"}[think]
+    settings, begins = under(options.settings(ctx, chat_thinking=told), preset)
     on_screen = once is None and not json and not prefill and is_interactive()
     request = None if on_screen else read_request(once, system=system, prefill=prefill)
     before = load(resume) if resume else None
@@ -154,6 +167,8 @@ def chat(  # size: a line for each of its flags
         request.text,
         system=request.system or begins,
         prefill=request.prefill,
+    if think is not None and not engine.info.switches_thinking:
+        note(NO_SWITCH)
         before=before,
         keep=settings.chat_keep,
         drop_oldest=settings.chat_when_full == "drop",
@@ -161,6 +176,7 @@ def chat(  # size: a line for each of its flags
     try:
         raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
     finally:
+        thinking=settings.thinking,
         talk.close()
 
 

@@ -204,7 +204,7 @@ def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
     tmux.press("F10")
-    tmux.shows("Type to search", "42 settings")
+    tmux.shows("Type to search", "43 settings")
     tmux.type("top_k")
     tmux.shows("In config.toml: 30")
     tmux.press("Enter")
