@@ -25,9 +25,11 @@ from lmtui.settings import Settings
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
     from lmtui.engine.port import WritingEngine
+    from lmtui.errors import LmtuiError
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
+    from lmtui.tui.chat_options import ChatOptions
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
     from lmtui.tui.questions import Opened
@@ -49,6 +51,7 @@ def open_screen(
     against: Wanted | None = None,
     system: str = "",
     opened: Loaded | None = None,
+    missing: LmtuiError | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
     no_color: bool = False,
@@ -80,7 +83,7 @@ def open_screen(
         recent_files=recent.recent_files,
         chats_file=default_file() if settings.chat_keep else None,
         opened=opened,
-        drop_oldest=settings.chat_when_full == "drop",
+        chat_options=_chat_options(settings, missing),
         system=system,
         first=first,
         subject=subject,
@@ -94,6 +97,18 @@ def open_screen(
         note("note: what was said last could not be kept\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
+
+
+def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions:
+    from lmtui.models import here
+    from lmtui.tui.chat_options import ChatOptions
+
+    return ChatOptions(
+        drop_oldest=settings.chat_when_full == "drop",
+        thinking=settings.thinking,
+        is_here=here.is_here,
+        missing=missing,
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
-from lmtui.tui.screens.remembering import RememberingScreen
+from lmtui.tui.screens.whose import WhoseScreen
 from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.prompt import Prompt as PromptField
 from lmtui.tui.widgets.transcript import Transcript
@@ -32,7 +32,7 @@ Begin = Sequence[Message] | Prompt
 _STOPPED = "stopped · Ctrl+G goes on, Ctrl+R makes another"
 
 
-class AnsweringScreen(RememberingScreen):
+class AnsweringScreen(WhoseScreen):
     """Has a `Transcript` that grows, and a prompt that what failed goes back to."""
 
     def __init__(
@@ -50,9 +50,6 @@ class AnsweringScreen(RememberingScreen):
         self._reply: Node | None = None
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
         self._waiting: list[str] = []  # sent before there was a model or room
-
-    drop_oldest = False
-    """Whether the oldest turns are left out where all of them do not fit."""
 
     @property
     def transcript(self) -> Transcript:
@@ -137,7 +134,8 @@ class AnsweringScreen(RememberingScreen):
             begin,
             self._settings,
             prefill=prefill,
-            drop_oldest=self.drop_oldest,
+            drop_oldest=self.options.drop_oldest,
+            thinking=self.options.thinking,
         )
 
     # Its growth.
@@ -199,9 +197,9 @@ class AnsweringScreen(RememberingScreen):
     def _complete(self, reply: Node) -> None:
         """Show a reply as it is now that it has ended."""
         entry = entry_of(self._conversation, reply)
-            view.grow("", entry.thought)
         self.transcript.renew(entry)
         if view := self.view_of(reply):
+            view.grow("", entry.thought)
             view.complete()
             view.set_note(entry.note)
 
