@@ -20,12 +20,12 @@ from lmtui.cli.edge import note
 from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.config_sheet import SettingsFile
+from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
     from lmtui.engine.port import WritingEngine
-    from lmtui.errors import LmtuiError
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
@@ -107,7 +107,8 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
         is_here=here.is_here,
-        missing=missing,
+        # Its hint is for the shell; the screen leads to the models by itself.
+        missing=missing and LmtuiError(missing.title, missing.detail),
     )
 
 

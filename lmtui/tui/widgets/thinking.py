@@ -24,6 +24,7 @@ class ThinkingView(Vertical):
     DEFAULT_CSS = """
     ThinkingView {
         height: auto;
+        min-height: 1;
         margin: 0 0 1 0;
         & > .line { color: $quiet; height: 1; }
         & > .line:hover { text-style: underline; }
