@@ -73,6 +73,10 @@ class FakeEngine:
     error: Exception | None = None
     likelihood: float = 0.6
     """Probability of a scripted token, about."""
+    switches_thinking: bool = False
+    """Whether it can be told to think, or not to: its prompt says so."""
+    opens_thinking: bool = False
+    """Whether its prompt ends with the mark that begins thinking."""
     seed: int = 0
     """Of the logits: another one is another model."""
     calls: list[tuple[str, object]] = field(default_factory=list)
@@ -104,6 +108,7 @@ class FakeEngine:
             threads=1,
             has_template=self.has_template,
             adapter=self.adapter,
+            switches_thinking=self.switches_thinking,
         )
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
@@ -117,11 +122,20 @@ class FakeEngine:
         ids = tuple(text.encode())
         return Encoding(ids, tuple(spans), (BOS,) if with_bos else ())
 
-    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefill: str = "",
+        thinking: bool | None = None,
+    ) -> Prompt:
         """Each message on a line of its own, then the prefill."""
         self.calls.append(("prompt", (tuple(messages), prefill)))
         lines = [f"{message.role}: {message.content}\n" for message in messages]
-        text = "".join(lines) + "assistant: " + prefill
+        begun = "<think>\n" if self.opens_thinking else ""
+        if self.switches_thinking and thinking is not None:
+            begun = "" if thinking else "<think>\n\n</think>\n\n"
+        text = "".join(lines) + "assistant: " + begun + prefill
         return Prompt(tuple(text.encode()), text)
 
     def look(
@@ -146,6 +160,7 @@ class FakeEngine:
         settings: SamplingSettings,
         *,
         upto: int | None = None,
+        thinking: bool | None = None,
         top: int = 20,
         stop: Stop = no_stop,
     ) -> Trace:

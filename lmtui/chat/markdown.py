@@ -1,8 +1,9 @@
 """The shown branch of a conversation as Markdown, and back.
 
 Owns the format: the title as a heading, then each message under a heading that says who
-speaks. A line of a message that looks like such a heading is escaped, so that every
-text comes back as it was. Knows no store.
+speaks; what a model thought before its answer is folded there. A line of a message that
+looks like such a heading or such a fold is escaped, so that every text comes back as it
+was. Knows no store.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
+from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 
@@ -28,8 +30,10 @@ _ROLES: dict[str, Role] = {
 }
 _NAMES = "|".join(_ROLES)
 _HEADING = re.compile(rf"^## ({_NAMES})(?: · (.*))?$", re.IGNORECASE | re.MULTILINE)
-_LOOKS_ALIKE = re.compile(rf"^(\\*)(## (?:{_NAMES})\b)", re.IGNORECASE | re.MULTILINE)
-_ESCAPED = re.compile(rf"^\\(\\*## (?:{_NAMES})\b)", re.IGNORECASE | re.MULTILINE)
+_FOLD, _UNFOLD = "<details><summary>Thinking</summary>\n\n", "\n\n</details>\n\n"
+_OURS = rf"(?:## (?:{_NAMES})\b|<details><summary>Thinking<)"
+_LOOKS_ALIKE = re.compile(rf"^(\\*)({_OURS})", re.IGNORECASE | re.MULTILINE)
+_ESCAPED = re.compile(rf"^\\(\\*{_OURS})", re.IGNORECASE | re.MULTILINE)
 
 
 def to_markdown(conversation: Conversation, title: str) -> str:
@@ -60,6 +64,7 @@ def from_markdown(text: str) -> tuple[str, Conversation]:
     for heading, end in zip(headings, ends, strict=True):
         content = _read(text[heading.end() : end], last=end == len(text))
         role = _ROLES[heading[1].lower()]
+        content = _unfolded(role, content)
         if role != "system":
             last = len(nodes)
             nodes.append(Node(last, last - 1, role, content, model=heading[2]))
@@ -76,15 +81,44 @@ def from_markdown(text: str) -> tuple[str, Conversation]:
 def _section(node: Node) -> str:
     model = " ".join((node.model or "").split())
     writer = f"{_SPEAKERS[node.role]} · {model}" if model else _SPEAKERS[node.role]
-    content = _LOOKS_ALIKE.sub(r"\\\1\2", node.content)
-    return f"## {writer}\n\n{content}\n"
+    return f"## {writer}\n\n{_written(node.role, node.content)}\n"
+
+
+def _written(role: Role, text: str) -> str:
+    """The text of a message, all that is ours escaped, and what was thought folded."""
+    thinking = thinking_in(text) if role == "assistant" else None
+    if thinking is None or not thinking.closing:
+        return _escaped(text)
+    cut = thinking.stop + len(thinking.closing)
+    return f"{_FOLD}{_escaped(text[:cut])}{_UNFOLD}{_escaped(text[cut:])}"
+
+
+def _unfolded(role: Role, content: str) -> str:
+    """The text that was written so."""
+    folded = content.removeprefix(_FOLD)
+    if folded != content:
+        for match in re.finditer(f"(?={_UNFOLD})", folded):
+            thought, answer = folded[: match.start()], folded[match.start() :]
+            answer = answer.removeprefix(_UNFOLD)
+            text = _unescaped(thought) + _unescaped(answer)
+            if _written(role, text) == content:
+                return text
+    return _unescaped(content)
+
+
+def _escaped(text: str) -> str:
+    return _LOOKS_ALIKE.sub(r"\\\1\2", text)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text)
 
 
 def _read(content: str, *, last: bool) -> str:
     """A message without the empty lines that belong to the format."""
     content = content.removeprefix("\n").removeprefix("\n")
     content = content.removesuffix("\n") if last else _before_heading(content)
-    return _ESCAPED.sub(r"\1", content)
+    return content
 
 
 def _before_heading(content: str) -> str:

@@ -22,6 +22,7 @@ from lmtui.chat.database import Database
 from lmtui.chat.listed import Facts, Listed, Loaded
 from lmtui.chat.loading import conversation_of
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import answer_of
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
@@ -304,11 +305,15 @@ def _summarise(
         (
             time.time(),
             rows.storable(title_of(asked[0])) if asked else "",
-            rows.storable(preview_of(said[-1].content)) if said else None,
+            rows.storable(preview_of(_read_first(said[-1]))) if said else None,
             replies[-1] if replies else None,
             id_,
         ),
     )
+
+
+def _read_first(node: Node) -> str:
+    return answer_of(node) or node.content
 
 
 def _made_title(connection: sqlite3.Connection, id_: int) -> str:

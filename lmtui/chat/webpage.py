@@ -1,7 +1,7 @@
 """The shown branch of a conversation as a page for a browser.
 
 Owns the page: one file without scripts, which loads nothing; every text escaped, and
-its control characters made visible. Knows no store.
+its control characters made visible; what a model thought folded. Knows no store.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import datetime
 from html import escape
 
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.text import visible, visible_line
 
@@ -22,6 +23,8 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
 .quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
 article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
 article.user { border-color: var(--user); }
+summary { color: var(--quiet); font-size: .85rem; cursor: pointer; }
+details pre { color: var(--quiet); }
 pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 """
 
@@ -52,7 +55,13 @@ def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
 
 def _article(node: Node) -> str:
     writer = node.model or _WRITERS[node.role]
+    text, folded, thought = node.content, "", thought_of(node)
+    if thought is not None:
+        words = text[thought.place.start : thought.place.stop].strip("\n")
+        text = text[thought.place.end :]
+        folded = f"<details><summary>{escape(thought.words)}</summary>\n"
+        folded += f"<pre>{escape(visible(words))}</pre></details>\n"
     return (
         f'<article class="{node.role}"><h2>{escape(visible_line(writer))}</h2>\n'
-        f"<pre>{escape(visible(node.content))}</pre></article>"
+        f"{folded}<pre>{escape(visible(text))}</pre></article>"
     )

@@ -27,6 +27,7 @@ from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.cli.stored import load
 from lmtui.cli.talking import Talk
+from lmtui.cli.whose import with_own_model
 from lmtui.engine.port import Engine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
+NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,17 @@ Resume = Annotated[
     str | None,
     typer.Option(
         metavar="ID|last",
-        help="Go on with a conversation that was kept: a number from "
-        "`lmtui history list`, or the one used last.",
+        help="Go on with a conversation that was kept, and with its model: a number "
+        "from `lmtui history list`, or the one used last.",
+        show_default=False,
+    ),
+]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Tell a model that can to think before it answers, or not to; the "
+        "setting chat.thinking.",
         show_default=False,
     ),
 ]
@@ -91,6 +102,7 @@ def chat(  # size: a line for each of its flags
     preset: PresetName = None,
     resume: Resume = None,
     prefill: Prefill = "",
+    think: Think = None,
     json: options.Json = False,
     top: Top = 10,
     model: options.Model = None,
@@ -138,12 +150,14 @@ def chat(  # size: a line for each of its flags
       lmtui chat --resume last --once "And of Spain?"
       lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
+      lmtui chat --model qwen3-0.6b --no-think --once "17 times 23?"
     """
-    settings, begins = under(options.settings(ctx), preset)
+    told = {None: None, True: "on", False: "off"}[think]
+    settings, begins = under(options.settings(ctx, chat_thinking=told), preset)
     on_screen = once is None and not json and not prefill and is_interactive()
     request = None if on_screen else read_request(once, system=system, prefill=prefill)
     before = load(resume) if resume else None
-    settings = resumed(settings, before)
+    settings, missing = with_own_model(resumed(settings, before), before)
     if request is None:
         system = read_system(system) or begins
         if before is not None and system:
@@ -153,14 +167,19 @@ def chat(  # size: a line for each of its flags
             first="chat",
             system=system,
             opened=before,
+            missing=missing,
             no_color=no_color,
             open_engine=ctx.obj,
         )
         return
+    if missing is not None:
+        raise missing
     engine, output = engine_for(ctx, settings), Output()
     view = JsonView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)
+    if think is not None and not engine.info.switches_thinking:
+        note(NO_SWITCH)
     talk = Talk(
         request.text,
         system=request.system or begins,
@@ -168,6 +187,7 @@ def chat(  # size: a line for each of its flags
         before=before,
         keep=settings.chat_keep,
         drop_oldest=settings.chat_when_full == "drop",
+        thinking=settings.thinking,
     )
     try:
         raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))

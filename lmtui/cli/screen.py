@@ -20,6 +20,7 @@ from lmtui.cli.edge import note
 from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.config_sheet import SettingsFile
+from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
+    from lmtui.tui.chat_options import ChatOptions
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
     from lmtui.tui.questions import Opened
@@ -49,6 +51,7 @@ def open_screen(
     against: Wanted | None = None,
     system: str = "",
     opened: Loaded | None = None,
+    missing: LmtuiError | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
     no_color: bool = False,
@@ -80,7 +83,7 @@ def open_screen(
         recent_files=recent.recent_files,
         chats_file=default_file() if settings.chat_keep else None,
         opened=opened,
-        drop_oldest=settings.chat_when_full == "drop",
+        chat_options=_chat_options(settings, missing),
         system=system,
         first=first,
         subject=subject,
@@ -94,6 +97,19 @@ def open_screen(
         note("note: what was said last could not be kept\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
+
+
+def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions:
+    from lmtui.models import here
+    from lmtui.tui.chat_options import ChatOptions
+
+    return ChatOptions(
+        drop_oldest=settings.chat_when_full == "drop",
+        thinking=settings.thinking,
+        is_here=here.is_here,
+        # Its hint is for the shell; the screen leads to the models by itself.
+        missing=missing and LmtuiError(missing.title, missing.detail),
+    )
 
 
 @contextmanager

@@ -37,6 +37,7 @@ class Talk:
         before: Loaded | None = None,
         keep: bool = False,
         drop_oldest: bool = False,
+        thinking: bool | None = None,
     ) -> None:
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else secrets.token_hex(8)
@@ -46,6 +47,7 @@ class Talk:
         self.prefill = prefill
         """What the answer begins with."""
         self._drop_oldest, self._left_out = drop_oldest, 0
+        self._thinking = thinking
         self._reply: Node | None = None
         self._keeper: Keeper | None = self._made_keeper(before) if keep else None
 
@@ -58,10 +60,15 @@ class Talk:
         """What the model reads; with `drop_oldest` without the turns that do not
         fit."""
         if not self._drop_oldest:
-            return engine.prompt(self.messages, prefill=self.prefill)
-        room = sampling.max_tokens
+            return engine.prompt(
+                self.messages, prefill=self.prefill, thinking=self._thinking
+            )
         prompt, self._left_out = fitted(
-            engine, self.messages, prefill=self.prefill, answer=room
+            engine,
+            self.messages,
+            prefill=self.prefill,
+            thinking=self._thinking,
+            answer=sampling.max_tokens,
         )
         if self._left_out:
             note(f"note: {self._left_out:,} earlier messages are left out\n")

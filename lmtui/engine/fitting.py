@@ -18,7 +18,12 @@ _SHARE = 4  # of the context: room enough for an answer, and what is freed at a 
 
 
 def fitted(
-    engine: Engine, messages: Sequence[Message], *, prefill: str = "", answer: int
+    engine: Engine,
+    messages: Sequence[Message],
+    *,
+    prefill: str = "",
+    thinking: bool | None = None,
+    answer: int,
 ) -> tuple[Prompt, int]:
     """A prompt with room for so many tokens of an answer, and how many messages are
     left out for that. Where nothing can be left out, it is as long as it is."""
@@ -31,7 +36,9 @@ def fitted(
 
     def laid_out(place: int) -> Prompt:
         kept = (*messages[:first], *messages[cuts[place] :])
-        return engine.prompt(kept if place else messages, prefill=prefill)
+        return engine.prompt(
+            kept if place else messages, prefill=prefill, thinking=thinking
+        )
 
     whole = laid_out(0)
     size = len(whole.ids)

@@ -10,7 +10,13 @@ from lmtui.errors import LmtuiError
 from lmtui.models.loaded import Loaded
 
 
-def describe(loaded: Loaded, *, context: int | None, has_template: bool) -> EngineInfo:
+def describe(
+    loaded: Loaded,
+    *,
+    context: int | None,
+    has_template: bool,
+    switches_thinking: bool = False,
+) -> EngineInfo:
     """What is loaded; `context` limits what the model was made for.
 
     Raises:
@@ -37,5 +43,6 @@ def describe(loaded: Loaded, *, context: int | None, has_template: bool) -> Engi
         has_template=has_template,
         generation_defaults=facts.generation_defaults,
         adapter=loaded.adapter,
+        switches_thinking=switches_thinking,
         why=loaded.why,
     )

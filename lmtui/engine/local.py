@@ -70,7 +70,10 @@ class LocalEngine(LocalWriting):
         self._end_ids = self._writer.end_ids(loaded.facts.end_ids)
         self._positions = Positions(self._logits_after)
         self._info = describe(
-            loaded, context=context, has_template=self._writer.has_template
+            loaded,
+            context=context,
+            has_template=self._writer.has_template,
+            switches_thinking=self._writer.switch is not None,
         )
         self._lexicon = Lexicon(self._vocabulary, self._info.vocabulary)
         self._prepare_writing(tokenizer)
@@ -141,9 +144,15 @@ class LocalEngine(LocalWriting):
         """Tokenise a document."""
         return self._writer.document(text, bos)
 
-    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefill: str = "",
+        thinking: bool | None = None,
+    ) -> Prompt:
         """Lay out a conversation for the model."""
-        return self._writer.write(messages, prefill)
+        return self._writer.write(messages, prefill, thinking=thinking)
 
     def look(
         self,
@@ -169,11 +178,12 @@ class LocalEngine(LocalWriting):
         settings: SamplingSettings,
         *,
         upto: int | None = None,
+        thinking: bool | None = None,
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Trace:
         """What the model expects next in a message that is being written."""
-        context, ids = self._writer.draft(messages, draft)
+        context, ids = self._writer.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, stop=stop)
         tokens = tuple(self._scored(ids, rows))

@@ -56,11 +56,19 @@ class Engine(Protocol):
             LmtuiError: `bos` is "yes" and the tokenizer has no BOS token.
         """
 
-    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefill: str = "",
+        thinking: bool | None = None,
+    ) -> Prompt:
         """Lay out a conversation for the model, up to where its answer begins.
 
-        `prefill` is the beginning of that answer. Message text never becomes a
-        control token.
+        `prefill` is the beginning of that answer; `thinking` has the model think
+        first, or not, where its template knows how (`info.switches_thinking`). Message
+        text never becomes a control token, but for the marks around what a model
+        thought at the beginning of its own answers: the template reads them.
         """
 
     def look(
@@ -85,6 +93,7 @@ class Engine(Protocol):
         settings: SamplingSettings,
         *,
         upto: int | None = None,
+        thinking: bool | None = None,
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Trace:
@@ -92,7 +101,7 @@ class Engine(Protocol):
         it thought of the words so far. Only what changed since the last call is run.
 
         The distribution is that after the whole draft, or after its first `upto`
-        tokens.
+        tokens; `thinking` is that of `prompt`.
 
         Raises:
             LmtuiError: it does not fit the context.

@@ -16,10 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import BosRule, Encoding, Message, Prompt
 from lmtui.errors import LmtuiError
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
+_SWITCHES = ("enable_thinking", "thinking")
+"""Variables that switch thinking: in the templates of Qwen3 and SmolLM3, and in those
+of Granite and DeepSeek-V3.1."""
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
 # Put inside a control string that a user typed, so that the template's own control
@@ -36,7 +40,7 @@ class PromptWriter:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.has_template = bool(tokenizer.chat_template)
-        template = str(tokenizer.chat_template or "")
+        self._template = template = str(tokenizer.chat_template or "")
         added = tokenizer.added_tokens_decoder.items()
         self._specials = {t.content: i for i, t in added if t.special}
         others = (t.content for _, t in added if not t.special)
@@ -71,22 +75,41 @@ class PromptWriter:
             )
         return (token,)
 
-    def write(self, messages: Sequence[Message], prefill: str = "") -> Prompt:
+    @cached_property
+    def switch(self) -> str | None:
+        """The variable of the template that switches thinking, if it has one."""
+        if not any(name in self._template for name in _SWITCHES):
+            return None
+        # Imported here: it takes 0.1 s, and not every text has a template.
+        from lmtui.models.chat_template import variables
+
+        known = variables(self._template)
+        return next((name for name in _SWITCHES if name in known), None)
+
+    def write(
+        self,
+        messages: Sequence[Message],
+        prefill: str = "",
+        *,
+        thinking: bool | None = None,
+    ) -> Prompt:
         """A conversation up to where the model's answer goes on.
+
+        With `thinking`, the template is told whether to have the model think first,
+        where it can be; what was thought in earlier answers is its affair too.
 
         Raises:
             LmtuiError: the model's template refuses the conversation.
         """
         if not self.has_template:
             return self._plain(messages, prefill)
-        rendered = self._render(
-            [Message(m.role, self._guard(m.content)) for m in messages]
-        ) + self._guard(prefill)
+        turns = [self._guarded(message) for message in messages]
+        rendered = self._render(turns, thinking=thinking) + self._guard(prefill)
         ids = tuple(self._encode(rendered))
         return Prompt(ids, _unmarked(rendered))
 
     def draft(
-        self, messages: Sequence[Message], text: str
+        self, messages: Sequence[Message], text: str, *, thinking: bool | None = None
     ) -> tuple[list[int], list[int]]:
         """A conversation up to where the user is writing the next message: the ids
         before it, and those of what is written so far.
@@ -96,8 +119,8 @@ class PromptWriter:
         """
         turns = [*messages, Message("user", _WRITING)]
         if self.has_template:
-            guarded = [Message(m.role, self._guard(m.content)) for m in messages]
-            rendered = self._render([*guarded, turns[-1]])
+            guarded = [self._guarded(message) for message in messages]
+            rendered = self._render([*guarded, turns[-1]], thinking=thinking)
         else:
             rendered = self._plain(turns, "").text
         before = rendered.partition(_WRITING)[0]
@@ -201,14 +224,22 @@ class PromptWriter:
         known = (self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials)
         return next(known, eos)
 
-    def _render(self, messages: Sequence[Message], *, open_ended: bool = True) -> str:
+    def _render(
+        self,
+        messages: Sequence[Message],
+        *,
+        open_ended: bool = True,
+        thinking: bool | None = None,
+    ) -> str:
         # Imported here: it takes 0.1 s, and not every text has a template.
         from jinja2.exceptions import TemplateError
 
         turns = [{"role": m.role, "content": m.content} for m in messages]
+        switch = None if thinking is None else self.switch
+        switches = {switch: thinking} if switch else {}
         try:
             rendered: str = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=open_ended
+                turns, tokenize=False, add_generation_prompt=open_ended, **switches
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise LmtuiError(
@@ -224,6 +255,22 @@ class PromptWriter:
         text = asked + (f" {prefill}" if prefill else "")
         encoding = self.document(text, "auto")
         return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
+
+    def _guarded(self, message: Message) -> Message:
+        """A message in which every control string is text, but for the marks around
+        what the model thought: by these the template knows what to leave out."""
+        text = message.content
+        found = thinking_in(text) if message.role == "assistant" else None
+        known = [m for m in (found.opening, found.closing) if m] if found else []
+        if found is None or not all(mark in self._template for mark in known):
+            return Message(message.role, self._guard(text))
+        behind = found.stop + len(found.closing)
+        words, answer = text[found.start : found.stop], text[behind:]
+        content = (
+            f"{text[: found.start]}{self._guard(words)}{found.closing}"
+            f"{self._guard(answer)}"
+        )
+        return Message(message.role, content)
 
     def _guard(self, text: str) -> str:
         """Mark every control string in a user's text."""

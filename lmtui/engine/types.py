@@ -277,6 +277,8 @@ class EngineInfo:
     """The model's own sampling settings: shown, never applied silently."""
     adapter: str | None = None
     """The adapter that is part of it, by its name."""
+    switches_thinking: bool = False
+    """Whether its chat template can be told to have it think first, or not to."""
     why: str = ""
     """Why its weights are not packed, where that was tried."""
 

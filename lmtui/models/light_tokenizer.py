@@ -119,8 +119,10 @@ class LightTokenizer:
         *,
         tokenize: bool = False,
         add_generation_prompt: bool = False,
+        **switches: bool,
     ) -> str:
-        """A conversation as the template writes it.
+        """A conversation as the template writes it; `switches` are variables of its
+        own.
 
         Raises:
             jinja2.TemplateError: the template refuses it, or is damaged.
@@ -133,6 +135,7 @@ class LightTokenizer:
             documents=None,
             add_generation_prompt=add_generation_prompt,
             **self._special,
+            **switches,
         )
         return rendered
 

@@ -21,3 +21,11 @@ class Wanted:
     without an adapter the default one."""
     adapter: str | None = None
     """What `--adapter` takes; None is no adapter."""
+
+
+def named(label: str) -> Wanted:
+    """What the label of a loaded model names: a model, or `model + adapter`."""
+    model, found, adapter = label.rpartition(" + ")
+    if found and model and "/" not in adapter:
+        return Wanted(model, adapter)
+    return Wanted(label)

@@ -1,4 +1,4 @@
-"""The section `[chat]`: what becomes of conversations."""
+"""The section `[chat]`: how conversations are held, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from lmtui.sections.setting import setting
 
 CHAT = "chat"
 WHEN_FULL = ("stop", "drop")
+THINKING = {"auto": None, "on": True, "off": False}
+"""The values of `chat.thinking`, and what each tells a model."""
 
 
 @dataclass(frozen=True)
 class ChatSection:
-    """What is kept."""
+    """What is kept, and what a model is told."""
 
     chat_keep: bool = setting(
         True,
@@ -36,6 +38,21 @@ class ChatSection:
         choices=WHEN_FULL,
     )
 
+    chat_thinking: str = setting(
+        "auto",
+        "Whether a model that can is told to think before it answers: on or off; auto "
+        "leaves it to its chat template.",
+        kind=str,
+        section=CHAT,
+        flag="--think",
+        choices=tuple(THINKING),
+    )
+
+    @property
+    def thinking(self) -> bool | None:
+        """What a model is told of thinking; None for nothing."""
+        return THINKING[self.chat_thinking]
+
 
 def check(name: str, value: Any) -> None:
     """Refuse a value that nothing is done for.
@@ -43,8 +60,9 @@ def check(name: str, value: Any) -> None:
     Raises:
         LmtuiError: it is none of those there are.
     """
-    if name == "chat_when_full" and value not in WHEN_FULL:
-        options = ", ".join(WHEN_FULL)
+    known = {"chat_when_full": WHEN_FULL, "chat_thinking": tuple(THINKING)}
+    if name in known and value not in known[name]:
+        key, options = name.removeprefix("chat_"), ", ".join(known[name])
         raise LmtuiError(
-            "chat.when_full is unknown", f"{value}", f"Give one of: {options}."
+            f"chat.{key} is unknown", f"{value}", f"Give one of: {options}."
         )

@@ -28,6 +28,7 @@ from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui import palette
+from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
 from lmtui.tui.hangup import leave_when_gone
@@ -87,7 +88,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         recent_files: RecentFiles = tuple,
         chats_file: Path | None = None,
         opened: Loaded | None = None,
-        drop_oldest: bool = False,
+        chat_options: ChatOptions | None = None,
         system: str = "",
         first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
         subject: Subject | None = None,
@@ -108,7 +109,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             chats=self._chats,
             opened=opened,
         )
-        chat.drop_oldest = drop_oldest
+        chat.options = options = chat_options or ChatOptions()
         self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # it is kept while another one is shown
         self._complete: CompleteScreen | None = None
@@ -125,7 +126,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.install_screen(self.finetune, "finetune")
         self._first, self._subject = first, subject
         self._list_models = list_models
-        self.set_reactive(LmtuiApp.model, ModelState(wanted or Wanted()))
+        state = ModelState(wanted or Wanted(), error=options.missing)
+        self.set_reactive(LmtuiApp.model, state)
 
     def on_mount(self) -> None:
         """Follow the preferences, open a screen, and then load the model."""
@@ -138,7 +140,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.inspect(self._subject)
         else:
             self.push_screen(self._first)
-        if self._first != "finetune":
+        if self._first != "finetune" and self.model.error is None:
             self.call_after_refresh(self.load_model, self.model.wanted)
 
     # The model.

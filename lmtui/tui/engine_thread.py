@@ -206,6 +206,7 @@ class EngineWork:
             look.draft,
             look.settings,
             upto=look.upto,
+            thinking=look.thinking,
             top=look.top,
             stop=lambda: self._unwanted(look),
         )
@@ -282,12 +283,13 @@ class EngineWork:
 def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
     """The prompt of a question, and how many messages are left out of it."""
     start, prefill = question.start, question.prefill
+    thinking = question.thinking
     if isinstance(start, Prompt):
         return _with_text(engine, start, prefill), 0
     if not question.drop_oldest:
-        return engine.prompt(start, prefill=prefill), 0
+        return engine.prompt(start, prefill=prefill, thinking=thinking), 0
     room = question.settings.max_tokens
-    return fitted(engine, start, prefill=prefill, answer=room)
+    return fitted(engine, start, prefill=prefill, thinking=thinking, answer=room)
 
 
 def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:

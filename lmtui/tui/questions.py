@@ -159,6 +159,8 @@ class Look(Question):
     top: int
     upto: int | None = None
     """After how many of its tokens; None for all."""
+    thinking: bool | None = None
+    """As in `Engine.prompt`."""
 
     def failed(self, error: LmtuiError) -> Report:
         """As `LookFailed`."""
@@ -209,6 +211,8 @@ class Generate(Job):
     top: int
     drop_oldest: bool = False
     """Whether the oldest turns are left out where all of them do not fit."""
+    thinking: bool | None = None
+    """As in `Engine.prompt`."""
 
     @property
     def bound(self) -> bool:

@@ -43,11 +43,13 @@ class Runner(Protocol):
         settings: SamplingSettings,
         *,
         upto: int | None = None,
+        thinking: bool | None = None,
         top: int = 20,
     ) -> None:
         """Read a message that is being written: `DraftLooked`, `LookFailed`.
 
-        With `upto`, what comes after so many of its tokens is told, not after all.
+        With `upto`, what comes after so many of its tokens is told, not after all;
+        `thinking` is that of `Engine.prompt`, here and below.
         Waits while an answer is generated.
         """
 
@@ -92,6 +94,7 @@ class Runner(Protocol):
         prefill: str = "",
         top: int = 20,
         drop_oldest: bool = False,
+        thinking: bool | None = None,
     ) -> None:
         """Answer a conversation (its answer beginning with `prefill`), or go on after
         the ids of a prompt and those of `prefill`, read by itself. With `drop_oldest`

@@ -47,6 +47,7 @@ class ScreenRunner:
         settings: SamplingSettings,
         *,
         upto: int | None = None,
+        thinking: bool | None = None,
         top: int = 20,
     ) -> None:
         """Read a message that is being written."""
@@ -58,6 +59,7 @@ class ScreenRunner:
                 draft=draft,
                 settings=settings,
                 upto=upto,
+                thinking=thinking,
                 top=top,
             ),
         )
@@ -115,6 +117,7 @@ class ScreenRunner:
         prefill: str = "",
         top: int = 20,
         drop_oldest: bool = False,
+        thinking: bool | None = None,
     ) -> None:
         """Answer a conversation, or go on after the ids of a prompt."""
         begin = start if isinstance(start, Prompt) else tuple(start)
@@ -127,6 +130,7 @@ class ScreenRunner:
                 prefill=prefill,
                 top=top,
                 drop_oldest=drop_oldest,
+                thinking=thinking,
             ),
         )
 

@@ -67,7 +67,7 @@ async def page(running: Program) -> str:
 def test_every_command_has_a_doing() -> None:
     from lmtui.tui.screens.commands import _SAMPLING
 
-    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 26
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 28
     assert set(_SAMPLING) < {command.name for command in COMMANDS}
 
 

@@ -15,6 +15,7 @@ from lmtui.chat.search import Hit
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
+from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.history import EMPTY, NOTHING, HistoryScreen, line_of
 from lmtui.tui.screens.start import StartScreen
@@ -364,7 +365,10 @@ async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
 async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) -> None:
     engine = FakeEngine(["a" * 30, "b" * 30, "c" * 30], name="default", context=160)
     async with program(
-        {"default": engine}, first="chat", chats_file=file, drop_oldest=True
+        {"default": engine},
+        first="chat",
+        chats_file=file,
+        chat_options=ChatOptions(drop_oldest=True),
     ) as running:
         await running.ready()
         for number, text in enumerate(("one", "two", "three"), 1):

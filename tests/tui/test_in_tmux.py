@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from lmtui.chat.store import Store, default_file
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import SamplingSettings
+from tests.chat.test_node import answer
 from tests.tui.tmux import Tmux, needs_tmux, server
 
 pytestmark = needs_tmux
@@ -204,7 +208,7 @@ def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
     tmux.press("F10")
-    tmux.shows("Type to search", "42 settings")
+    tmux.shows("Type to search", "43 settings")
     tmux.type("top_k")
     tmux.shows("In config.toml: 30")
     tmux.press("Enter")
@@ -223,3 +227,60 @@ def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -
     tmux.until(
         lambda screen: "‹ T " in screen and "top-k 40" in " ".join(screen.split())
     )
+
+
+def test_thinking_is_folded_to_a_line(start: Start) -> None:
+    tokens = ["<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is."]
+    tmux = start(answers=[tokens, tokens])
+    tmux.type("/think off")
+    tmux.press("Enter")
+    tmux.shows("such switch.")
+    for count in (1, 2):
+        tmux.type("why")
+        tmux.press("Enter")
+        tmux.until(lambda screen, n=count: screen.count("▸ thought 7 tokens") == n)
+    tmux.lacks("so so")
+    assert tmux.screen.count("It is.") == 2
+    tmux.press("BTab", "BTab")
+    tmux.press("f")
+    tmux.shows("▾ thought 7 tokens", "so so", "It is.")
+    tmux.press("F")
+    tmux.until(lambda screen: screen.count("so so") == 2)
+    tmux.press("F")
+    tmux.lacks("so so")
+
+
+def test_a_conversation_whose_model_is_gone_is_read_and_goes_on(home: Path) -> None:
+    chat = Conversation()
+    asked = chat.say("question")
+    reply = chat.reply(asked.id, model="lost", settings=SamplingSettings())
+    prompt, steps, finish = answer("old", " answer")
+    chat.lay_out(reply.id, prompt)
+    chat.grow(reply.id, steps)
+    chat.finish(reply.id, finish)
+    store = Store(default_file())
+    store.save({"a": chat.take_changes()})
+    store.close()
+    with server(home) as tmux:
+        tmux.start(
+            "chat", "--resume", "last", engine={"answers": ["new"]}, gone=["lost"]
+        )
+        tmux.shows("lost wrote this and is not", "no model", "old answer")
+        tmux.press("F3")
+        tmux.shows("1/3 “old”")
+        tmux.press("Escape")
+        tmux.lacks("1/3 “old”")
+        tmux.type("more")
+        tmux.press("Enter")
+        tmux.shows("Which model is to go on", "Another model")
+        tmux.press("Escape")
+        tmux.until(lambda screen: prompt_of(screen) == ["more"])
+        tmux.press("C-u")
+        tmux.until(lambda screen: prompt_of(screen) != ["more"])
+        tmux.type("/model other")
+        tmux.press("Enter")
+        tmux.shows("ready")
+        tmux.lacks("lost wrote this")
+        tmux.type("more")
+        tmux.press("Enter")
+        tmux.shows(" █ fake", " █ new", "ready")

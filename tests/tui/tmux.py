@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,15 @@ class Tmux:
         *arguments: str,
         engine: Mapping[str, Any] | None = None,
         worker: Mapping[str, Any] | None = None,
+        gone: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
         """Run the program with these arguments, over an engine and a training's worker
-        with these fields; how it ended is said on the screen."""
+        with these fields, where the models `gone` are not here; how it ended is said on
+        the screen."""
         given = {"LMTUI_HOME": str(self._home), "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
         given |= env or {}
-        script = {"engine": engine or {}, "worker": worker or {}}
+        script = {"engine": engine or {}, "worker": worker or {}, "gone": list(gone)}
         exported = shlex.join(f"{name}={value}" for name, value in given.items())
         self._run.write_text(
             f"cd {shlex.quote(str(REPOSITORY))}\nunset COLUMNS LINES\n"

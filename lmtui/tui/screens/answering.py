@@ -14,6 +14,7 @@ from textual import on
 
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
@@ -21,7 +22,7 @@ from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
-from lmtui.tui.screens.remembering import RememberingScreen
+from lmtui.tui.screens.whose import WhoseScreen
 from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.prompt import Prompt as PromptField
 from lmtui.tui.widgets.transcript import Transcript
@@ -31,7 +32,7 @@ Begin = Sequence[Message] | Prompt
 _STOPPED = "stopped · Ctrl+G goes on, Ctrl+R makes another"
 
 
-class AnsweringScreen(RememberingScreen):
+class AnsweringScreen(WhoseScreen):
     """Has a `Transcript` that grows, and a prompt that what failed goes back to."""
 
     def __init__(
@@ -49,9 +50,6 @@ class AnsweringScreen(RememberingScreen):
         self._reply: Node | None = None
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
         self._waiting: list[str] = []  # sent before there was a model or room
-
-    drop_oldest = False
-    """Whether the oldest turns are left out where all of them do not fit."""
 
     @property
     def transcript(self) -> Transcript:
@@ -137,7 +135,8 @@ class AnsweringScreen(RememberingScreen):
             begin,
             self._reply.settings,
             prefill=prefill,
-            drop_oldest=self.drop_oldest,
+            drop_oldest=self.options.drop_oldest,
+            thinking=self.options.thinking,
         )
 
     # Its growth.
@@ -171,7 +170,8 @@ class AnsweringScreen(RememberingScreen):
         last = event.steps[-1]
         self._panel.show(last.distribution, chosen=last.id)
         if view := self.view_of(self._reply):
-            view.grow("".join(step.piece for step in event.steps))
+            words = "".join(step.piece for step in event.steps)
+            view.grow(words, thought_of(self._reply))
 
     # Its end.
 
@@ -188,7 +188,7 @@ class AnsweringScreen(RememberingScreen):
         if self._info is not None:
             self._status.state = _STOPPED if stopped else "ready"
         if view := self.view_of(self._reply):
-            view.grow(event.finish.piece)
+            view.grow(event.finish.piece, thought_of(self._reply))
         self._complete(self._reply)
         if stopped:
             self.take_back()
@@ -200,6 +200,7 @@ class AnsweringScreen(RememberingScreen):
         entry = entry_of(self._conversation, reply)
         self.transcript.renew(entry)
         if view := self.view_of(reply):
+            view.grow("", entry.thought)
             view.complete()
             view.set_note(entry.note)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from textual import on
 from textual.message import Message
@@ -81,6 +82,8 @@ class AttachingScreen(CommandScreen):
 
     def deliver(self, text: str) -> None:
         """Say a message, with the files that it names."""
+        if self.held_back(partial(self.deliver, text), text):
+            return
         if "@" not in text:
             self.post_message(self.Attached(text, text))
             return

@@ -6,6 +6,7 @@ it is answered and kept is that of what it is made from. Knows no torch.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -82,6 +83,7 @@ class ChatScreen(AttachingScreen):
                 yield LikelihoodStrip(id="strip")
                 yield SamplerControls(self._settings, id="sampler")
         yield HintLine("chat", HINT)
+        yield Static(id="whose", markup=False)
         yield Static(id="commands", markup=False)
         yield Attachments(id="attachments")
         yield PromptField(id="prompt")
@@ -100,8 +102,10 @@ class ChatScreen(AttachingScreen):
         if self.close_tokens():
             self.to_text()
         if self._waiting:
-            self._status.state = ""
-            self.call_later(self.say, self._waiting.pop(0))
+            self._status.state, text = "", self._waiting.pop(0)
+            say = partial(self.say, text)
+            if not self.held_back(say, text):
+                self.call_later(say)
         else:
             self._look()
 
@@ -131,6 +135,7 @@ class ChatScreen(AttachingScreen):
         """Look at the draft after what stands before it now."""
         self.leave_edit()
         self.close_tokens()
+        self.tell_whose()
         self._look()
 
     # The draft.
@@ -151,7 +156,13 @@ class ChatScreen(AttachingScreen):
             return
         self._revision = self.runner.number()
         draft = self.query_one(PromptField).text
-        self.runner.look(self._revision, before, draft, self._settings)
+        self.runner.look(
+            self._revision,
+            before,
+            draft,
+            self._settings,
+            thinking=self.options.thinking,
+        )
 
     @on(facts.DraftLooked)
     def show_draft(self, event: facts.DraftLooked) -> None:
@@ -208,7 +219,7 @@ class ChatScreen(AttachingScreen):
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one, or one to what was said last."""
         leaf = self._free_leaf()
-        if leaf is None:
+        if leaf is None or self.held_back(partial(self.run_action, "regenerate")):
             return
         if leaf.role == "user":
             await self.answer_to(leaf)
@@ -218,7 +229,9 @@ class ChatScreen(AttachingScreen):
     async def action_go_on(self) -> None:
         """Let the last answer go on from exactly where it stands."""
         leaf = self._free_leaf()
-        if leaf is not None and leaf.role == "assistant":
+        if leaf is None or self.held_back(partial(self.run_action, "go_on")):
+            return
+        if leaf.role == "assistant":
             await self.go_on_with(leaf)
 
     def _free_leaf(self) -> Node | None:

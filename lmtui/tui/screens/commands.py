@@ -13,9 +13,11 @@ from typing import Any
 
 from textual.content import Content
 
+from lmtui.chat.thoughts import answer_of
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
+from lmtui.sections.chat import THINKING
 from lmtui.text import visible_line
 from lmtui.tui.messages import ModelChosen
 from lmtui.tui.screens.page import PageScreen
@@ -41,6 +43,7 @@ COMMANDS = (
     Command("/help", "", "show every key and command", waits=False),
     Command("/new", "", "begin another conversation; this one is kept"),
     Command("/system", "[TEXT]", "say what the model is to be; edit it without TEXT"),
+    Command("/own", "", "use the model that this conversation was had with"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
     Command("/adapter", "[NAME]", "use what was learned from notes; a list without"),
     Command("/preset", "[NAME]", "use a system message and a sampler by their name"),
@@ -49,6 +52,7 @@ COMMANDS = (
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
     Command("/minp", "P", "drop tokens below this share of the top one", waits=False),
     Command("/seed", "[N]", "draw the same each time; without N anew", waits=False),
+    Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
     Command("/regen", "", "another answer in place of the last one"),
     Command("/continue", "", "let the last answer go on from its end"),
     Command("/edit", "", "change your last message, or the one in focus"),
@@ -56,7 +60,8 @@ COMMANDS = (
     Command("/fork", "", "go on from here in a conversation of its own"),
     Command("/undo", "", "have back what was deleted, or undo the last turn"),
     Command("/redo", "", "have the turn back that was undone"),
-    Command("/copy", "", "copy the last answer, or the message in focus", waits=False),
+    Command("/copy", "[all]", "copy the last answer or the message in focus; all with"
+            " what was thought", waits=False),
     Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
     Command("/save", "TITLE", "give this conversation a title", waits=False),
     Command("/export", "[FILE]", "write it to a .md, .json or .html file", waits=False),
@@ -127,7 +132,9 @@ class CommandScreen(TakingScreen):
             "/system": self._system_message,
             "/model": lambda name: self._use(Wanted(name) if name else None),
             "/adapter": lambda name: self._use(Wanted(None, name) if name else None),
+            "/own": lambda _: self.use_owner(),
             "/preset": self._use_preset,
+            "/think": self._think,
             "/regen": lambda _: self.run_action("regenerate"),
             "/continue": lambda _: self.run_action("go_on"),
             "/edit": lambda _: self._edit_last(),
@@ -135,7 +142,7 @@ class CommandScreen(TakingScreen):
             "/fork": lambda _: self._fork_here(),
             "/undo": lambda _: self.undo(),
             "/redo": lambda _: self.redo(),
-            "/copy": lambda _: self._copy(),
+            "/copy": self._copy,
             "/code": lambda _: self.action_code(),
             "/save": self.save_title,
             "/export": self.export,
@@ -178,6 +185,16 @@ class CommandScreen(TakingScreen):
         self.notify(f"preset {visible_line(name)}", markup=False)
         return self._system_message(preset.system) if preset.system else None
 
+    def _think(self, value: str) -> None:
+        if (value := value or "auto") not in THINKING:
+            self._refuse("/think", f"It is one of: {', '.join(THINKING)}.")
+        elif self._info is not None and not self._info.switches_thinking:
+            self._refuse("/think", "This model's chat template has no such switch.")
+        else:
+            self.options = replace(self.options, thinking=THINKING[value])
+            self.conversation_changed()
+            self.notify(f"thinking {value}")
+
     def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
         if wanted is None:
             return self.app.run_action("models")
@@ -199,12 +216,14 @@ class CommandScreen(TakingScreen):
             return None
         return self.fork(node)
 
-    def _copy(self) -> None:
+    def _copy(self, what: str) -> None:
         node = self._message_in_focus()
         if node is None:
             self.notify("Nothing is said yet.")
-        else:
+        elif what == "all":
             self.copy_text(node.content)
+        else:
+            self.copy_text(answer_of(node))
 
     def _search(self, words: str) -> Awaitable[object]:
         return self.app.run_action(f"history({words!r})")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import FinishReason
 from lmtui.tui.widgets.message_view import Entry
@@ -35,6 +36,7 @@ def entry_of(conversation: Conversation, node: Node) -> Entry:
         node.content,
         writer=_WRITERS.get(node.role) or node.model or "Model",
         note=note_of(conversation, node),
+        thought=thought_of(node),
     )
 
 
@@ -57,11 +59,16 @@ def totals_of(node: Node) -> str:
         return ""
     perplexity = math.exp(min(700.0, -node.logprob / len(scored)))
     total = f"{node.logprob:,.2f}".replace("-", "−")
-    parts = [f"{len(scored):,} tokens", f"Σ log P {total} nats",
-             f"perplexity {perplexity:,.2f}"]  # fmt: skip
-    if node.finish and node.settings and node.settings.temperature > 0:
-        parts.append(f"seed {node.finish.seed}")
-    return " · ".join(parts)
+    thought = thought_of(node)
+    drawn = node.finish if node.settings and node.settings.temperature > 0 else None
+    parts = [
+        f"{len(scored):,} tokens",
+        f"{thought.tokens:,} of them thinking" if thought and thought.tokens else "",
+        f"Σ log P {total} nats",
+        f"perplexity {perplexity:,.2f}",
+        f"seed {drawn.seed}" if drawn else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _left_out(node: Node) -> str:

@@ -7,6 +7,7 @@ its place, and what is deleted can be had back. Knows no torch.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -141,6 +142,8 @@ class EditingScreen(AnsweringScreen):
             return
         if ask and node.role != "system" and self._info is None:
             self.notify("There is no model yet; Ctrl+S keeps the words as they are.")
+            return
+        if ask and self.held_back(partial(self.send_edit, text, ask=True)):
             return
         self.leave_edit()
         if node.role == "assistant":

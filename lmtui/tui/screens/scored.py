@@ -188,7 +188,9 @@ class ScoredScreen(SamplingScreen):
             self._score()
 
     def model_missing(self) -> None:
-        """What was scored stays."""
+        """What was scored stays; what was known before can be read."""
+        if self._subject.known is not None:
+            self._take_known(mine=False)
 
     def stop_work(self) -> bool:
         """Stop scoring."""
@@ -202,12 +204,13 @@ class ScoredScreen(SamplingScreen):
 
     def _take_known(self, *, mine: bool) -> None:
         known = self._subject.known
-        assert known is not None and self._info is not None
+        assert known is not None
         if not len(self._reading.roads.path(ROOT)):
             self._reading = Reading(known.before, roads=Roads(known.tokens))
         self._reading.windows = None
-        room = self._info.context - len(known.before)
-        if mine and room >= _LEAST:
+        context = self._info.context if self._info and mine else 0
+        room = context - len(known.before)
+        if room >= _LEAST:
             self._reading.windows = Windows.choose(None, None, room=room)
         self._end("ready" if mine else f"these tokens are of {known.model}")
 

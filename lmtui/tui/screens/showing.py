@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible, visible_line
@@ -69,6 +70,9 @@ def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
         return
     answers = f"{len(replies):,} answer{'' if len(replies) == 1 else 's'}"
     yield "tokens", f"{tokens:,} generated in {answers}"
+    thoughts = [thought for node in replies if (thought := thought_of(node))]
+    if thinking := sum(thought.tokens for thought in thoughts):
+        yield "thinking", f"{thinking:,} of them, the answers {tokens - thinking:,}"
     known = [step.logprob for node in replies for step in node.steps]
     total = math.fsum(known)
     yield "Σ log P", f"{total:,.2f} nats"

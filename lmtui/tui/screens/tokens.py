@@ -147,7 +147,8 @@ class TokensScreen(SamplingScreen):
         return self.focused_message() or (path[-1] if path else None)
 
     def _scores_hold(self, node: Node) -> bool:
-        return bool(node.scored) and self.written_here(node.scored_by)
+        known = self._info is None or self.written_here(node.scored_by)
+        return bool(node.scored) and known
 
     @on(facts.TokensScored)
     def keep_scores(self, event: facts.TokensScored) -> None:

@@ -16,7 +16,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from lmtui.chat.thoughts import Thought
 from lmtui.text import visible, visible_line
+from lmtui.tui.widgets.thinking import UNFOLDED, ThinkingView, follow
 from lmtui.tui.widgets.words import Words
 
 Wish = Literal["edit", "delete", "fork", "totals"]
@@ -35,6 +37,8 @@ class Entry:
     writer: str = ""
     note: str = ""
     """Said beside the text."""
+    thought: Thought | None = None
+    """What of the text is thinking."""
 
 
 class MessageView(Vertical, can_focus=True):
@@ -57,7 +61,13 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy", id="message.copy",
-                tooltip="Copy the message's text."),
+                tooltip="Copy the message's text; of an answer not the thinking."),
+        Binding("C", "copy(True)", "Copy all", id="message.copy-all", show=False,
+                tooltip="Copy the message's text, with what was thought."),
+        Binding("f", "fold", "Fold", id="message.fold", show=False,
+                tooltip="Show what was thought before the answer, or one line of it."),
+        Binding("F", "fold_all", "Fold all", id="message.fold-all", show=False,
+                tooltip="Show the thinking of every answer, or one line of each."),
         Binding("e", "wish('edit')", "Edit", id="message.edit",
                 tooltip="Say it in other words, the model's answers too."),
         Binding("d", "wish('delete')", "Delete", id="message.delete",
@@ -81,6 +91,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         self._writer = visible_line(entry.writer)
         self._note = entry.note
         self._found = found
+        self._thought = entry.thought
 
     def compose(self) -> ComposeResult:
         """Head and body; only the model's words are Markdown. Where something was
@@ -88,7 +99,9 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         where it stands."""
         yield Static(self._head(), classes="head")
         if self.role == "assistant" and not self._found:
-            yield Words(self.text)
+            if self._thought is not None:
+                yield ThinkingView(self.text, self._thought)
+            yield Words(self._answer)
         else:
             yield Static(marked(self.text, self._found), classes="words")
 
@@ -106,20 +119,49 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         self._note = note
         self.query_one(".head", Static).update(self._head())
 
-    def grow(self, piece: str) -> None:
-        """Add to the text, at the pace of whoever calls."""
+    @property
+    def _answer(self) -> str:
+        """The text without the thinking."""
+        return self.text[self._thought.place.end :] if self._thought else self.text
+
+    def grow(self, piece: str, thought: Thought | None = None) -> None:
+        """Add to the text, at the pace of whoever calls; `thought` is what of it is
+        thinking now."""
+        before, self._thought = self._thought, thought
         self.text += piece
-        if piece:
-            self.query_one(Words).grow(piece)
+        words = self.query_children(Words).first()
+        if before is None and thought is None:
+            if piece:
+                words.grow(piece)
+            return
+        follow(words, self._answer)
+        folds = self.query_children(ThinkingView)
+        for fold in folds:
+            fold.display = thought is not None
+        if thought is not None and folds:
+            folds.first().show(self.text, thought)
+        elif thought is not None:
+            self.mount(ThinkingView(self.text, thought), before=words)
 
     def complete(self) -> None:
         """Draw the whole text once more, so that every block is closed."""
-        self.query_one(Words).update(self.text)
+        self.query_children(Words).first().update(self._answer)
 
-    def action_copy(self) -> None:
+    def action_copy(self, everything: bool = False) -> None:
         """Copy the text, as the model wrote it."""
-        self.app.copy_to_clipboard(self.text)
+        self.app.copy_to_clipboard(self.text if everything else self._answer)
         self.app.notify("Copied the message.")
+
+    def action_fold(self) -> None:
+        """Fold the thinking, or unfold it."""
+        for fold in self.query_children(ThinkingView):
+            fold.fold(not fold.folded)
+
+    def action_fold_all(self) -> None:
+        """Fold the thinking of all messages, or unfold it."""
+        self.screen.toggle_class(UNFOLDED)
+        for fold in self.screen.query(ThinkingView):
+            fold.fold(not self.screen.has_class(UNFOLDED))
 
     def action_wish(self, wish: Wish) -> None:
         """Tell what the user wants."""

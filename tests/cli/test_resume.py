@@ -1,0 +1,114 @@
+"""`chat --resume`: with which model a kept conversation goes on, and thinking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.chat.store import Store, default_file
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import SamplingSettings
+from tests.cli.program import Result, run
+
+pytestmark = pytest.mark.usefixtures("home")
+MODELS = {
+    "mine": {"name": "mine", "answers": ["by mine"]},
+    "other": {"name": "other", "answers": ["by other"]},
+}
+SCRIPT: Mapping[str, Any] = {"engine": {"answers": ["by default"]}, "models": MODELS}
+
+
+def keep(model: str) -> None:
+    """A conversation that was had with a model."""
+    chat = Conversation()
+    asked = chat.say("question")
+    reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
+    chat.stop(reply.id)
+    store = Store(default_file())
+    store.save({"a": chat.take_changes()})
+    store.close()
+
+
+def resumed(*flags: str, env: Mapping[str, str] | None = None, **script: Any) -> Result:
+    given = {**SCRIPT, **script}
+    return run(
+        "chat", "--resume", "last", "--once", "more", *flags, script=given, env=env
+    )
+
+
+def test_it_goes_on_with_its_own_model() -> None:
+    keep("mine")
+    assert resumed().out == "by mine\n"
+    # Also where another one was set once and for all.
+    assert resumed(env={"LMTUI_MODEL": "other"}).out == "by mine\n"
+
+
+def test_a_flag_names_another_one() -> None:
+    keep("mine")
+    assert resumed("--model", "other").out == "by other\n"
+    assert resumed().out == "by other\n"  # which wrote the last answer since
+
+
+def test_an_adapter_is_a_part_of_its_model() -> None:
+    keep("mine + notes")
+    done = resumed("--json")
+    assert (done.events[0]["model"], done.events[0]["adapter"]) == ("mine", "notes")
+
+
+def test_without_its_model_there_is_one_clear_error() -> None:
+    keep("mine")
+    done = resumed(gone=["mine"])
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        "error: the model of this conversation is not on this machine: mine",
+        "hint: Name another one with --model, and it goes on with that.",
+    ]
+    assert resumed("--model", "other", gone=["mine"]).out == "by other\n"
+
+
+def test_what_nothing_answered_goes_on_with_any_model() -> None:
+    chat = Conversation()
+    chat.say("question")
+    store = Store(default_file())
+    store.save({"a": chat.take_changes()})
+    store.close()
+    assert resumed().out == "by default\n"
+
+
+# Thinking.
+
+ABLE = {"engine": {"answers": ["<think>a</think>b"], "switches_thinking": True}}
+
+
+def sent(*flags: str, env: Mapping[str, str] | None = None) -> str:
+    done = run("chat", "--once", "a", "--json", *flags, script=ABLE, env=env)
+    return bytes(done.events[0]["prompt_ids"]).decode()
+
+
+def test_thinking_is_switched_by_flag_variable_and_file(home: Path) -> None:
+    off = "assistant: <think>\n\n</think>\n\n"
+    assert sent().endswith("assistant: ") and sent("--think").endswith("assistant: ")
+    assert sent("--no-think").endswith(off)
+    assert sent(env={"LMTUI_CHAT_THINKING": "off"}).endswith(off)
+    (home / "config.toml").write_text('[chat]\nthinking = "off"\n')
+    assert sent().endswith(off)
+    assert sent("--think").endswith("assistant: ")
+
+
+def test_the_answer_is_printed_as_it_was_written() -> None:
+    done = run("chat", "--once", "a", script=ABLE)
+    assert (done.code, done.out, done.err) == (0, "<think>a</think>b\n", "")
+
+
+def test_a_model_without_a_switch_says_so() -> None:
+    done = run("chat", "--once", "a", "--no-think", script=SCRIPT)
+    assert done.out == "by default\n"
+    assert done.err == "note: this model's chat template has no switch for thinking\n"
+
+
+def test_a_value_that_is_none_is_refused() -> None:
+    done = run("chat", "--once", "a", env={"LMTUI_CHAT_THINKING": "maybe"})
+    assert done.code == 2 and "Give one of: auto, on, off." in done.err

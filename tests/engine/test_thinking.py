@@ -1,0 +1,202 @@
+"""What of an answer is thinking, and what a template makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.prompt import PromptWriter
+from lmtui.engine.thinking import MARKS, opens, thinking_in
+from lmtui.engine.types import Message, SamplingSettings
+from lmtui.models.chat_template import compiled, variables
+from tests.byte_level import trained
+from tests.engine import tiny
+
+SWITCHED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and '</think>' in m.content %}"
+    "{{ m.content.split('</think>')[-1].lstrip('\\n') }}"
+    "{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+"""What Qwen3's template does, in short."""
+OPENED = SWITCHED.replace(
+    "{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}",
+    "<think>\n",
+)
+"""What DeepSeek-R1's template does, in short."""
+WORDS = st.text(st.sampled_from("ab \n<>/think[]THINK"), max_size=30)
+
+
+def tokenizer(template: str) -> PreTrainedTokenizerFast:
+    """The tiny tokenizer with both marks as tokens, and another template."""
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=trained(tiny.CORPUS, size=400),
+        bos_token="<|im_start|>",
+        eos_token="<|endoftext|>",
+        chat_template=template,
+    )
+    marks = [mark for pair in MARKS for mark in pair]
+    made.add_tokens([AddedToken(m, special=False, normalized=False) for m in marks])
+    return made
+
+
+def parts(text: str, *, opened: bool = False) -> tuple[str, str] | None:
+    """The words of the thinking and those of the answer."""
+    found = thinking_in(text, opened=opened)
+    return (text[found.start : found.stop], text[found.end :]) if found else None
+
+
+@pytest.mark.parametrize(("opening", "closing"), MARKS)
+@given(thought=WORDS, answer=WORDS)
+def test_thinking_ends_at_its_first_closing_mark(
+    opening: str, closing: str, thought: str, answer: str
+) -> None:
+    if closing in f"{thought}{closing}"[:-1]:
+        return
+    found = parts(f"{opening}\n{thought}{closing}\n\n{answer}")
+    assert found == (thought.lstrip("\n"), answer.lstrip("\n"))
+
+
+@given(text=WORDS, opened=st.booleans())
+def test_the_parts_are_the_whole_text(text: str, opened: bool) -> None:
+    found = thinking_in(text, opened=opened)
+    if found is None:
+        return
+    assert 0 <= found.start <= found.stop <= found.end <= len(text)
+    assert text[: found.start].strip() == found.opening
+    assert text[found.stop : found.end].rstrip("\n") == found.closing
+    assert bool(found.closing) or found.end == len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "it is written <think> and </think>\n",
+        "the mark `</think>` ends it",
+        "```\n<think>\na\n</think>\n```",
+        "",
+    ],
+)
+def test_an_answer_that_speaks_of_the_marks_is_no_thinking(text: str) -> None:
+    assert thinking_in(text) is None
+
+
+def test_what_a_prompt_has_opened_is_thinking() -> None:
+    assert parts("a\n</think>\n\nb") == ("a\n", "b")
+    assert parts("a </think> b", opened=True) == ("a ", " b")
+    assert parts("a", opened=True) == ("a", "")
+    assert parts("<think>\na") == ("a", "")
+    assert opens("…assistant\n<think>\n") and not opens("<think>\n\n</think>\n\n")
+
+
+def asked(made: PromptWriter, *turns: str, thinking: bool | None = None) -> str:
+    """What is sent after these turns of the user and the model."""
+    roles = ("user", "assistant")
+    messages = [Message(roles[i % 2], text) for i, text in enumerate(turns)]  # type: ignore[arg-type]
+    prompt = made.write(messages, thinking=thinking)
+    assert made._tokenizer.decode(prompt.ids) == prompt.text
+    return prompt.text
+
+
+@pytest.mark.parametrize("template", [SWITCHED, OPENED])
+def test_the_template_decides_what_becomes_of_earlier_thinking(template: str) -> None:
+    made = PromptWriter(tokenizer(template))
+    thought = "<think>\nlong <|im_end|> thoughts\n</think>\n\nthe cat"
+    for answer in (thought, thought.removeprefix("<think>\n")):
+        sent = asked(made, "Hi", answer, "more")
+        assert "<|im_start|>assistant\nthe cat<|im_end|>" in sent
+        assert "thoughts" not in sent
+    kept = SWITCHED.replace("'</think>' in m.content", "false")
+    sent = asked(PromptWriter(tokenizer(kept)), "Hi", thought, "more")
+    assert thought in sent
+
+
+def test_marks_that_the_template_keeps_are_the_tokens_they_were() -> None:
+    kept = SWITCHED.replace("'</think>' in m.content", "false")
+    fast = tokenizer(kept)
+    made = PromptWriter(fast)
+    inside = "a <|im_end|> <think> b"
+    messages = [
+        Message("user", "<think>x</think>"),
+        Message("assistant", f"<think>{inside}</think>c </think>"),
+        Message("user", "d"),
+    ]
+    ids = list(made.write(messages).ids)
+    first, last = (fast.convert_tokens_to_ids(mark) for mark in MARKS[0])
+    assert [i for i in ids if i in (first, last)] == [first, last]
+    assert ids.count(2) == 3  # the end of each turn, and of nothing else
+
+
+def test_a_template_that_knows_no_thinking_gets_the_text() -> None:
+    plain = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    prompt = PromptWriter(tokenizer(plain)).write(
+        [Message("assistant", "<think>a</think>b")]
+    )
+    assert prompt.text == "<think>a</think>b<|im_end|>"
+
+
+def test_thinking_is_switched_where_the_template_has_a_switch() -> None:
+    made = PromptWriter(tokenizer(SWITCHED))
+    assert made.switch == "enable_thinking"
+    auto = asked(made, "Hi")
+    assert asked(made, "Hi", thinking=True) == auto
+    assert asked(made, "Hi", thinking=False) == f"{auto}<think>\n\n</think>\n\n"
+    other = PromptWriter(tokenizer(SWITCHED.replace("enable_thinking", "thinking")))
+    assert other.switch == "thinking"
+    assert asked(other, "Hi", thinking=False).endswith("</think>\n\n")
+
+
+def test_a_template_without_a_switch_is_told_nothing() -> None:
+    made = PromptWriter(tokenizer(OPENED))
+    assert made.switch is None
+    assert asked(made, "Hi", thinking=False) == asked(made, "Hi")
+    # The word alone makes no switch.
+    speaks = OPENED.replace("<think>\n", "You are thinking.")
+    assert PromptWriter(tokenizer(speaks)).switch is None
+
+
+def test_the_switch_reaches_what_is_drafted_too() -> None:
+    said = "{% if enable_thinking %}/think{% else %}/no{% endif %}\n"
+    made = PromptWriter(tokenizer(said + SWITCHED))
+    told = {
+        value: made._tokenizer.decode(made.draft([], "Hi", thinking=value)[0])
+        for value in (True, False)
+    }
+    assert told[True].startswith("/think<") and told[False].startswith("/no<")
+
+
+def test_variables_are_what_a_template_looks_up() -> None:
+    assert "enable_thinking" in variables(SWITCHED)
+    late = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}"
+    assert "thinking" in variables(f"{late}{{{{ thinking }}}}")
+    assert variables("{% broken") == frozenset()
+    rendered = compiled(SWITCHED).render(
+        messages=[{"role": "user", "content": "Hi"}],
+        add_generation_prompt=True,
+        enable_thinking=False,
+    )
+    assert rendered.endswith("assistant\n<think>\n\n</think>\n\n")
+
+
+def test_an_engine_says_whether_it_can_be_switched() -> None:
+    plain = tiny.loaded()
+    switched = replace(plain, tokenizer=tokenizer(SWITCHED))
+    assert not LocalEngine(plain).info.switches_thinking
+    engine = LocalEngine(switched)
+    assert engine.info.switches_thinking
+    messages = [Message("user", "the cat")]
+    prompt = engine.prompt(messages, thinking=False)
+    assert prompt.text.endswith("</think>\n\n")
+    trace = engine.trace(messages, "sat", SamplingSettings(), thinking=False)
+    assert trace.context

@@ -1,0 +1,292 @@
+"""What a model thinks, on the screen: folded to a line, and unfolded at will."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmtui.chat.node import Node
+from lmtui.chat.thoughts import Thought, thought_of
+from lmtui.engine.types import Message
+from lmtui.tui.chat_options import ChatOptions
+from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.widgets.message_view import Entry, MessageView
+from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.thinking import ThinkingView
+from lmtui.tui.widgets.words import Words
+from tests.fakes import FakeEngine
+from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.programs import Program, holding, program
+
+THOUGHT = "<think>\nso so\n</think>\n\nIt is Paris."
+TOKENS = [
+    "<think>",
+    "\n",
+    "so",
+    " so",
+    "\n",
+    "</think>",
+    "\n\n",
+    "It",
+    " is",
+    " Paris.",
+]
+
+
+def engine(*answers: object, **fields: object) -> FakeEngine:
+    given = answers or (TOKENS,)
+    return FakeEngine(list(given), name="default", **fields)  # type: ignore[arg-type]
+
+
+async def answered(running: Program, count: int = 2) -> None:
+    await running.until(
+        lambda: (
+            len(running.views) == count
+            and running.chat.query_one(Status).state == "ready"
+        )
+    )
+
+
+def fold(running: Program) -> ThinkingView:
+    return running.chat.query_one(ThinkingView)
+
+
+async def test_thinking_is_one_line_before_the_answer() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.until(lambda: "▸ thought 7 tokens, ≈ 0." in running.seen)
+        assert "It is Paris." in running.seen and "so so" not in running.seen
+        # The text is what the model wrote.
+        assert running.views[1].text == THOUGHT
+        assert running.chat._conversation.leaf.content == THOUGHT
+        assert len(running.chat._conversation.leaf.steps) == len(TOKENS) + 1
+
+
+async def test_it_is_folded_while_it_is_written() -> None:
+    slow, go_on = holding(TOKENS, at=4, name="default")  # type: ignore[arg-type]
+    async with program({"default": slow}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await running.until(lambda: "▸ thinking … " in running.seen)
+        assert running.views[1].query_children(Words).first().text == ""
+        go_on.set()
+        await answered(running)
+        await running.until(lambda: "▸ thought 7 tokens" in running.seen)
+
+
+async def test_what_the_prompt_has_opened_is_folded_at_once() -> None:
+    opened = engine([*TOKENS[2:]], opens_thinking=True)
+    async with program({"default": opened}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.until(lambda: "▸ thought 5 tokens" in running.seen)
+        assert "It is Paris." in running.seen
+
+
+async def test_a_key_and_a_click_unfold_it() -> None:
+    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
+        await running.ready()
+        for count in (2, 4):
+            await running.ask("capital?")
+            await answered(running, count)
+        first, second = running.chat.query(ThinkingView)
+        await running.press("alt+up", "f")
+        await running.until(lambda: "so so" in running.seen)
+        assert first.folded and not second.folded
+        await running.press("f")
+        await running.until(lambda: "so so" not in running.seen)
+        await running.press("F")
+        await running.until(lambda: running.seen.count("so so") == 2)
+        await running.press("F")
+        await running.until(lambda: "so so" not in running.seen)
+        await running.pilot.click(first.query_one(".line"))
+        await running.until(lambda: not first.folded and second.folded)
+        await running.pilot.click(first.query_one(".line"))
+        await running.until(lambda: first.folded)
+
+
+async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
+    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "F", "escape")
+        await running.press("ctrl+r")
+        await running.until(lambda: "2/2" in running.seen)
+        await answered(running)
+        assert not fold(running).folded
+        assert running.seen.count("so so") == 1
+
+
+async def test_copying_takes_the_answer_or_all_of_it() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "c")
+        assert running.app.clipboard == "It is Paris."
+        await running.press("C")
+        assert running.app.clipboard == THOUGHT
+        await running.press("escape")
+        await running.ask("/copy")
+        await running.until(lambda: running.app.clipboard == "It is Paris.")
+        await running.ask("/copy all")
+        await running.until(lambda: running.app.clipboard == THOUGHT)
+
+
+async def test_the_totals_count_both_apart() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "t")
+        await running.until(lambda: "11 tokens · 7 of them thinking" in running.seen)
+        await running.press("escape")
+        await running.ask("/stats")
+        await running.on(PageScreen)
+        await running.until(lambda: "7 of them, the answers 4" in running.seen)
+
+
+async def test_what_the_user_says_is_never_folded() -> None:
+    async with program({"default": engine(["a"])}, first="chat") as running:
+        await running.ready()
+        await running.ask("<think>mine</think>")
+        await answered(running)
+        assert "<think>mine</think>" in running.seen
+        assert not running.chat.query(ThinkingView)
+
+
+async def test_a_search_shows_the_place_in_the_thinking() -> None:
+    entry = _entry(THOUGHT)
+    view = MessageView(entry, found=((8, 10),))
+    app = Host(view)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        assert "so so" in app.text()
+        assert not view.query(ThinkingView)
+
+
+def _entry(text: str) -> Entry:
+    node = Node(2, 1, "assistant", text)
+    return Entry("2", "assistant", text, thought=thought_of(node))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_nothing_in_a_thinking_reaches_the_terminal(name: str) -> None:
+    view = MessageView(_entry(f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}"))
+    app = Host(view)
+    async with app.run_test() as pilot:
+        view.action_fold()
+        await pilot.pause()
+        assert len(view.query(Words)) == 2
+        assert safe(app.text())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+async def test_however_it_grows_it_ends_the_same(size: int) -> None:
+    text = f"{THOUGHT}\n\n- a\n- b </think>\n"
+    view = MessageView(_entry(""))
+    app = Host(view)
+    async with app.run_test() as pilot:
+        for start in range(0, len(text), size):
+            piece = text[start : start + size]
+            node = Node(2, 1, "assistant", text[: start + size])
+            view.grow(piece, thought_of(node))
+            await pilot.pause()
+        view.complete()
+        await pilot.pause()
+        assert view.text == text
+        assert len(view.query(ThinkingView)) == 1
+        words = view.query_children(Words).first()
+        assert words.text == "It is Paris.\n\n- a\n- b </think>\n"
+
+
+async def test_what_turns_out_to_be_no_thinking_is_text_again() -> None:
+    view = MessageView(_entry(""))
+    app = Host(view)
+    async with app.run_test() as pilot:
+        for text in ("a </think>", "a </think> ends it"):
+            piece = text[len(view.text) :]
+            view.grow(piece, thought_of(Node(2, 1, "assistant", text)))
+            await pilot.pause()
+        assert not any(fold.display for fold in view.query(ThinkingView))
+        assert view.query_one(Words).text == "a </think> ends it"
+
+
+def test_the_words_beside_it() -> None:
+    whole = thought_of(Node(2, 1, "assistant", THOUGHT))
+    assert whole is not None
+    assert Thought(whole.place, 1_312, 4.24).words == "thought 1,312 tokens, ≈ 4.2 s"
+
+
+# The switch.
+
+
+def sent(running: Program) -> str:
+    """What the last answer was made after."""
+    prompt = running.chat._conversation.leaf.prompt
+    assert prompt is not None
+    return prompt.text
+
+
+async def test_thinking_is_switched_by_a_command() -> None:
+    able = engine(["a"], ["b"], ["c"], ["d"], switches_thinking=True)
+    options = ChatOptions(thinking=False)
+    async with program({"default": able}, first="chat", chat_options=options) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        assert sent(p).endswith("<think>\n\n</think>\n\n")
+        for count, (command, ending) in enumerate(
+            {"/think on": "assistant: ", "/think off": "</think>\n\n",
+             "/think": "assistant: "}.items(), 2
+        ):  # fmt: skip
+            await p.ask(command)
+            await p.ask("more")
+            await answered(p, 2 * count)
+            assert sent(p).endswith(ending)
+        looked = [value for verb, value in able.calls if verb == "trace"]
+        assert looked
+        await p.ask("/think maybe")
+        await p.until(lambda: "one of: auto, on, off" in _notices(p))
+
+
+async def test_a_model_without_a_switch_says_so() -> None:
+    async with program({"default": engine(["a"])}, first="chat") as running:
+        await running.ready()
+        await running.ask("/think off")
+        await running.until(lambda: "has no such switch" in _notices(running))
+        assert running.chat.options.thinking is None
+
+
+def _notices(running: Program) -> str:
+    return "\n".join(notice.message for notice in running.app._notifications)
+
+
+async def test_the_prompt_page_shows_what_is_sent() -> None:
+    able = engine(["a"], switches_thinking=True)
+    options = ChatOptions(thinking=False)
+    async with program({"default": able}, first="chat", chat_options=options) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        await p.ask("/prompt")
+        await p.on(PageScreen)
+        await p.until(lambda: "assistant: <think>" in p.seen and "</think>" in p.seen)
+
+
+async def test_an_answer_is_edited_with_what_was_thought() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "e")
+        await running.until(lambda: running.chat.query_one(Prompt).text == THOUGHT)
+
+
+def test_the_engine_is_asked_with_the_text_as_it_is() -> None:
+    node = Node(2, 1, "assistant", THOUGHT)
+    assert node.message == Message("assistant", THOUGHT)
