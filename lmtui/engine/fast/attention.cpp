@@ -5,92 +5,15 @@
 // by itself, and what was found in all of them is put together in the end (Dao et al.,
 // "Flash-Decoding", 2023). So a token finds the same, to the bit, alone or among
 // others, by one thread or by many. Knows no model: HEAD, the width of a head, and
-// GROUP, the queries that share one, are given where it is compiled. Numbers are taken
-// several at once, with what GCC and Clang have for that; only between half and single
-// precision do they need to be told how.
+// GROUP, the queries that share one, are given where it is compiled.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <numeric>
 #include <vector>
 
-#if defined(__F16C__)
-#include <immintrin.h>
-typedef uint16_t half;
-#else
-typedef _Float16 half;
-#endif
-
-#if defined(__AVX512F__)
-static const long WIDE = 16, REGISTERS = 32;
-#else
-static const long WIDE = 8, REGISTERS = 16;
-#endif
-typedef float lanes __attribute__((vector_size(4 * WIDE)));
-typedef int32_t whole __attribute__((vector_size(4 * WIDE)));
+#include "lanes.h"
 
 static const long PARTS = HEAD / WIDE, BLOCK = 256;
 static const int TILE = HEAD <= 64 ? 4 : HEAD <= 128 ? 2 : 1;  // queries for each key
-static const float NOTHING = -INFINITY;
-
-static inline lanes loaded(const float *from) {
-    lanes all;
-    std::memcpy(&all, from, sizeof all);
-    return all;
-}
-
-static inline lanes widened(const half *from) {
-#if defined(__AVX512F__)
-    return (lanes)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-#elif defined(__F16C__)
-    return (lanes)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
-#else
-    lanes all;
-    for (int i = 0; i < WIDE; i++) all[i] = from[i];
-    return all;
-#endif
-}
-
-static inline void narrow(const float *from, half *to) {
-#if defined(__F16C__)
-    for (int i = 0; i < HEAD; i += 8) {
-        const __m256 eight = _mm256_loadu_ps(from + i);
-        _mm_storeu_si128((__m128i *)(to + i), _mm256_cvtps_ph(eight, 0));
-    }
-#else
-    for (int i = 0; i < HEAD; i++) to[i] = (half)from[i];
-#endif
-}
-
-static inline float sum(lanes all) {
-#if defined(__AVX512F__)
-    return _mm512_reduce_add_ps((__m512)all);
-#elif defined(__F16C__)
-    const __m256 eight = (__m256)all;
-    const __m128 four = _mm256_castps256_ps128(eight) + _mm256_extractf128_ps(eight, 1);
-    const __m128 two = four + _mm_movehl_ps(four, four);
-    return two[0] + two[1];
-#else
-    for (int width = WIDE / 2; width; width /= 2)
-        for (int i = 0; i < width; i++) all[i] += all[i + width];
-    return all[0];
-#endif
-}
-
-// e^x of numbers up to 0, to 2e-7 of it, and 0 where that is no normal number. Whole
-// powers of two are taken out; a polynomial is near enough for what is left.
-static inline lanes exponential(lanes x) {
-    const float magic = 12582912.f;  // 1.5 · 2^23: what is added to it has no fraction
-    const lanes shifted = x * 1.44269504f + magic, n = shifted - magic;
-    const lanes f = x - n * 0.693359375f + n * 2.12194440e-4f;
-    lanes e = 8.36978e-3f + f * 1.39304e-3f;
-    e = 0.166666657f + f * (0.0416663699f + f * e);
-    e = 1.f + f * (1.f + f * (0.5f + f * e));
-    const whole power = ((whole)shifted - 0x4B400000 + 127) << 23;
-    return (lanes)((whole)(e * (lanes)power) & (whole)(x > -87.f));
-}
 
 // What a query has found in a block: its largest score, the sum of the powers of all
 // scores relative to that, and the values times these powers.
@@ -145,7 +68,7 @@ static void hide(const Block &block, const Query &query, float *scores) {
 static void weigh(long count, float *scores, Part &part) {
     const long filled = (count + WIDE - 1) / WIDE * WIDE;
     std::fill(scores + count, scores + filled, NOTHING);
-    part.most = *std::max_element(scores, scores + count);
+    part.most = largest(scores, filled);
     const float most = part.most == NOTHING ? 0 : part.most;  // nothing is seen here
     lanes total = {};
     for (long j = 0; j < filled; j += WIDE) {
@@ -231,7 +154,7 @@ extern "C" void attend(const float *heads, float *found, long rows, long tokens,
     for (long m = 0; m < rows * tokens; m++)
         for (long head = 0; head < 2 * kv_heads; head++)
             narrow(heads + (m * every + query_heads + head) * HEAD,
-                   own.at(m / tokens, kv_heads, head, own_count + m % tokens));
+                   own.at(m / tokens, kv_heads, head, own_count + m % tokens), HEAD);
 
     const long far = shared.blocks(), near = own.blocks(), blocks = far + near;
     static thread_local std::vector<Part> room;
