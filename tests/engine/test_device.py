@@ -31,7 +31,7 @@ def far_engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     monkeypatch.setattr(
         "lmtui.engine.local.forward_of", lambda loaded, **_: FarForward(loaded.model)
     )
-    monkeypatch.setattr(FarForward, "guesses", ())
+    monkeypatch.setattr(FarForward, "guess_costs", ())
     return tiny.engine("llama")
 
 
