@@ -61,6 +61,8 @@ def test_another_arithmetic_is_found_out(
     source, right = built / "wrong.cpp", attention._SOURCE.read_text()
     source.write_text(right.replace("1 / std::sqrt((float)HEAD)", "0.2f"))
     assert source.read_text() != right
+    lanes = attention._SOURCE.with_name("lanes.h")
+    (built / lanes.name).write_text(lanes.read_text())
     monkeypatch.setattr(attention, "_SOURCE", source)
     attention.build(64, 3, built)
     with pytest.raises(ValueError, match="something else"):
