@@ -101,12 +101,14 @@ class Position:
             values, scores = self.logits[ids], drawn_from[ids]
         logprobs = self.logits.log_softmax(-1)
         probs = logprobs.exp()
-        sums = [probs.sum(dtype=torch.float64)]
-        sums.append(sampling.entropy(logprobs, probs=probs))
+        sums = probs.sum(dtype=torch.float64), probs.dot(logprobs)
         columns = ids, values, logprobs[ids], scores
-        *table, total_prob, entropy = sampling.fetched(*columns, *total, *sums)
+        *table, total_prob, below = sampling.fetched(*columns, *total, *sums)
         if not math.isfinite(total_prob):
             raise not_a_distribution()
+        entropy = -float(below)
+        if math.isnan(entropy):  # some tokens are impossible: 0 · -inf
+            entropy = float(sampling.entropy(logprobs))
         rows = Rows(*table[:4])
         drawn = rows if same else rows.part(count)
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
@@ -116,7 +118,7 @@ class Position:
             first=rows if same else rows.part(0, count),
             kept=kept,
             kept_rows=self.rows(kept.ids, kept) if more else drawn.part(0, len(kept)),
-            entropy=float(entropy),
+            entropy=entropy,
             total_prob=float(total_prob),
         )
 
