@@ -6,18 +6,21 @@ visible first, and only then read as Markdown. Knows no engine and no conversati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from textual.app import ComposeResult
+from rich.segment import Segment
+from rich.style import Style
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
+from textual.widget import Widget
 
 from lmtui.text import visible, visible_line
-from lmtui.tui.widgets.words import Words
+from lmtui.tui.widgets.cells import clip
+from lmtui.tui.widgets.markdown_lines import Block
+from lmtui.tui.widgets.words import GrowingMarkdown, Row, filled
 
 Wish = Literal["edit", "delete", "fork", "totals"]
 Places = tuple[tuple[int, int], ...]
@@ -37,24 +40,26 @@ class Entry:
     """Said beside the text."""
 
 
-class MessageView(Vertical, can_focus=True):
-    """One message: who wrote it, what, and beside the text how it ended."""
+class MessageView(GrowingMarkdown, can_focus=True):
+    """One message: who wrote it, what, and beside the text how it ended.
+
+    It draws all of that itself: what scrolling costs is the number of widgets.
+    """
 
     HELP = """\
 Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 """
     DEFAULT_CSS = """
     MessageView {
-        height: auto;
         padding: 0 1;
         margin: 0 0 1 0;
         border-left: thick $surface;
         &.-user { border-left: thick $primary; }
         &:focus { border-left: thick $accent; background: $surface; }
-        & > .head { color: $text-muted; height: 1; }
-        & > .words { height: auto; }
+        & > .message--head { color: $text-muted; }
     }
     """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"message--head"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text."),
@@ -76,45 +81,54 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
             super().__init__()
 
     def __init__(self, entry: Entry, *, found: Places = ()) -> None:
-        super().__init__(classes=f"-{entry.role}")
-        self.key, self.role, self.text = entry.key, entry.role, entry.text
+        self.key, self.role = entry.key, entry.role
         self._writer = visible_line(entry.writer)
         self._note = entry.note
         self._found = found
+        super().__init__(entry.text, classes=f"-{entry.role}")
 
-    def compose(self) -> ComposeResult:
+    @property
+    def styled_by(self) -> Widget:
+        """The conversation, for all of its messages."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    def blocks(self) -> list[Block]:
         """Head and body; only the model's words are Markdown. Where something was
         searched for, they are shown as they were written, since only there is known
         where it stands."""
-        yield Static(self._head(), classes="head")
         if self.role == "assistant" and not self._found:
-            yield Words(self.text)
-        else:
-            yield Static(marked(self.text, self._found), classes="words")
+            first, *others = super().blocks()
+            return [self._head(), replace(first, joined=True), *others]
+        return [self._head(), Block(self.text, "plain", joined=True)]
 
-    def _head(self) -> Content:
+    def _head(self) -> Block:
         parts = (self._writer, self._note)
-        line = Content(" · ".join(part for part in parts if part))
-        return line.truncate(max(1, self.content_size.width or 80), ellipsis=True)
+        return Block(" · ".join(part for part in parts if part), "head")
 
-    def on_resize(self) -> None:
-        """Fit the head into another width."""
-        self.query_one(".head", Static).update(self._head())
+    def rows_of(self, block: Block, width: int, base: Style) -> list[Row]:
+        """The rows of the head, of Markdown, or of a text as it was written."""
+        if block.kind == "head":
+            style = self.get_component_rich_style("message--head")
+            line = Segment(clip(block.source, width), style)
+            return [Row(filled([line], width, base))]
+        if block.kind == "plain":
+            content = marked(self.text, self._found)
+            return [
+                Row(filled(line.render_segments(), width, base), joint)
+                for line, joint in broken(content, width)
+            ]
+        return super().rows_of(block, width, base)
 
     def set_note(self, note: str) -> None:
         """Say beside the text how it ended."""
         self._note = note
-        self.query_one(".head", Static).update(self._head())
-
-    def grow(self, piece: str) -> None:
-        """Add to the text, at the pace of whoever calls."""
-        self.text += piece
-        if piece:
-            self.query_one(Words).grow(piece)
+        self._blocks[0] = self._head()
+        self._show(0)
 
     def complete(self) -> None:
         """Draw the whole text once more, so that every block is closed."""
-        self.query_one(Words).update(self.text)
+        self.update(self.text)
 
     def action_copy(self) -> None:
         """Copy the text, as the model wrote it."""
@@ -135,3 +149,15 @@ def marked(text: str, places: Places) -> Content:
         parts.append((visible(text[start:end]), "reverse bold"))
         at = end
     return Content.assemble(*parts, (visible(text[at:]), ""))
+
+
+def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
+    """The lines of a text in so many cells, and what stands before each: a new line,
+    or the spaces at which a line was broken."""
+    for line in content.split("\n", allow_blank=True):
+        whole = line.expand_tabs()
+        end = 0
+        for part in whole.wrap(width):
+            start = max(end, whole.plain.find(part.plain, end))
+            yield part, whole.plain[end:start] if end else "\n"
+            end = start + len(part.plain)
