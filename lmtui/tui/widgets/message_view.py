@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
@@ -20,7 +19,7 @@ from textual.widget import Widget
 from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.markdown_lines import Block
-from lmtui.tui.widgets.words import GrowingMarkdown, Row, filled
+from lmtui.tui.widgets.words import GrowingMarkdown, Line
 
 Wish = Literal["edit", "delete", "fork", "totals"]
 Places = tuple[tuple[int, int], ...]
@@ -51,15 +50,16 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 """
     DEFAULT_CSS = """
     MessageView {
-        padding: 0 1;
         margin: 0 0 1 0;
-        border-left: thick $surface;
-        &.-user { border-left: thick $primary; }
-        &:focus { border-left: thick $accent; background: $surface; }
+        &:focus { background: $surface; }
+        & > .message--bar { color: $surface; }
+        &.-user > .message--bar { color: $primary; }
+        &:focus > .message--bar { color: $accent; }
         & > .message--head { color: $text-muted; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"message--head"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"message--bar", "message--head"}
+    LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text."),
@@ -106,19 +106,21 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         parts = (self._writer, self._note)
         return Block(" · ".join(part for part in parts if part), "head")
 
-    def rows_of(self, block: Block, width: int, base: Style) -> list[Row]:
-        """The rows of the head, of Markdown, or of a text as it was written."""
+    def left_of_text(self) -> list[Segment]:
+        """A bar that tells who speaks, and what has the focus."""
+        bar = self.get_component_rich_style("message--bar")
+        return [Segment("█", bar), Segment(" ", self.rich_style)]
+
+    def lines_of(self, block: Block, width: int) -> list[Line]:
+        """The lines of the head, of Markdown, or of a text as it was written."""
         if block.kind == "head":
             style = self.get_component_rich_style("message--head")
-            line = Segment(clip(block.source, width), style)
-            return [Row(filled([line], width, base))]
+            return [([Segment(clip(block.source, width), style)], "\n")]
         if block.kind == "plain":
             content = marked(self.text, self._found)
-            return [
-                Row(filled(line.render_segments(), width, base), joint)
-                for line, joint in broken(content, width)
-            ]
-        return super().rows_of(block, width, base)
+            lines = broken(content, max(1, width))
+            return [(line.render_segments(), joint) for line, joint in lines]
+        return super().lines_of(block, width)
 
     def set_note(self, note: str) -> None:
         """Say beside the text how it ended."""

@@ -13,6 +13,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
 from textual.layout import WidgetPlacement
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
@@ -28,6 +29,8 @@ STEP = 3
 MOST = 30
 """Messages on the screen before those at its other end are let go of: laying out is
 what scrolling costs, and it grows with them."""
+FAR = 2
+"""Heights of the screen behind which they are let go of, however few they are."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -50,6 +53,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._entries: list[Entry] = []
         self._start = 0  # the first entry that has a view
         self._end = 0  # the entry behind the last one that has
+        self._up = False  # where the reader goes
         self._held: tuple[MessageView, int] | None = None
         """A message that is to stay where it is seen, and the line where it was."""
 
@@ -126,13 +130,14 @@ class Transcript(VerticalScroll, can_focus=False):
         """Bring earlier messages when the reader comes to the first one, and later
         ones at the last."""
         super().watch_scroll_y(old, new)
-        if new != old:
+        if new != old and self._held is None:
             self._fetch(up=new < old)
 
     def _fetch(self, *, up: bool) -> None:
         if self._held is not None:
             return
-        near = self.size.height // 2
+        self._up = up
+        near = min(self.size.height // 2, self.max_scroll_y // 3)
         if up and self.scroll_y <= near and self._start > 0:
             self._hold(self._views()[0])
             self.call_later(self._bring_earlier)
@@ -149,7 +154,7 @@ class Transcript(VerticalScroll, can_focus=False):
             return
         start, views = max(0, self._start - STEP), self._views()
         new = [MessageView(e) for e in self._entries[start : self._start]]
-        far = views[MOST:]
+        far = self._far(views)
         async with self.batch():
             await self.mount_all(new, before=views[0])
             await self.remove_children(far)
@@ -162,13 +167,25 @@ class Transcript(VerticalScroll, can_focus=False):
             return
         end, views = min(len(self._entries), self._end + STEP), self._views()
         new = [MessageView(e) for e in self._entries[self._end : end]]
-        far = views[:-MOST]
+        far = self._far(views[::-1])
         async with self.batch():
             await self.mount_all(new, after=views[-1])
             await self.remove_children(far)
             self._start, self._end = self._start + len(far), end
             self._tell_of_more()
         self.call_after_refresh(self._let_go)
+
+    def _far(self, views: list[MessageView]) -> list[MessageView]:
+        """The last ones of these that are too many, or too far from what is read."""
+        height = self.size.height
+        read = range(
+            round(self.scroll_y) - FAR * height,
+            round(self.scroll_y) + (FAR + 1) * height,
+        )
+        count = min(MOST, len(views))
+        while count > 1 and not _meets(views[count - 1].virtual_region, read):
+            count -= 1
+        return views[count:]
 
     def _hold(self, view: MessageView) -> None:
         self.release_anchor()
@@ -179,10 +196,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Bring more where the reader stands at the very first or last line: no further
-        scrolling would ask for it."""
-        if self.max_scroll_y and self.scroll_y in (0, self.max_scroll_y):
-            self._fetch(up=self.scroll_y == 0)
+        """Bring more, in the direction of the reader, until there is enough: one who
+        stands at the very first or last line can't ask for it."""
+        if self.max_scroll_y:
+            self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
 
     def process_layout(
         self, placements: list[WidgetPlacement]
@@ -213,3 +230,7 @@ class Transcript(VerticalScroll, can_focus=False):
         line = self.query_one("#more", Static)
         line.display = self._start > 0
         line.update(Content(f"↑ {count}"), layout=False)
+
+
+def _meets(region: Region, lines: range) -> bool:
+    return region.y < lines.stop and region.bottom > lines.start

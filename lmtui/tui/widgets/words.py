@@ -22,22 +22,30 @@ from lmtui.text import visible
 from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw
 from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
-from lmtui.tui.widgets.styled_lines import DirectLines
+from lmtui.tui.widgets.styled_lines import DirectLines, rendered
 
 _AHEAD = 6
 
 
+Line = tuple[Iterable[Segment], str]
+"""What a row says, and what stands between it and the row before it: a new line, or the
+spaces at which a line was broken."""
+
+
 class Row(NamedTuple):
-    """A line of cells."""
+    """A line of cells, as wide as the widget."""
 
     strip: Strip
-    joint: str = "\n"
-    """What stands between it and the row before it: a new line, or the spaces at which
-    a line was broken."""
+    joint: str
 
 
 class GrowingMarkdown(DirectLines):
     """Markdown that can grow. Links are shown with their address, never opened."""
+
+    LEFT: ClassVar[int] = 0
+    RIGHT: ClassVar[int] = 0
+    """Cells beside the text. They are drawn with it: a border and padding of Textual's
+    cost as much as the text."""
 
     DEFAULT_CSS = """
     GrowingMarkdown {
@@ -120,18 +128,29 @@ class GrowingMarkdown(DirectLines):
         drawn = len(self._starts) == len(self._blocks)
         if drawn or not width or not self.is_mounted:  # without styles before that
             return
-        base = self.rich_style
+        base, left = self.rich_style, self.left_of_text()
+        room = max(0, width - self.LEFT - self.RIGHT)
         for block in self._blocks[len(self._starts) :]:
             self._starts.append(len(self._rows))
-            rows = self.rows_of(block, width, base)
-            if rows and self._rows and not block.joined:
-                self._rows.append(Row(Strip.blank(width, base)))
-            self._rows += rows
+            lines = self.lines_of(block, room)
+            if lines and self._rows and not block.joined:
+                lines.insert(0, ([], "\n"))
+            self._rows += [
+                Row(
+                    _filled([*left, *Segment.apply_style(line, base)], width, base),
+                    joint,
+                )
+                for line, joint in lines
+            ]
 
-    def rows_of(self, block: Block, width: int, base: Style) -> list[Row]:
-        """The rows of a block."""
+    def left_of_text(self) -> list[Segment]:
+        """What stands before each line, `LEFT` cells."""
+        return []
+
+    def lines_of(self, block: Block, width: int) -> list[Line]:
+        """The lines of a block."""
         lines = draw(block, width, look_of(self.styled_by))
-        return [Row(filled(line, width, base)) for line in lines]
+        return [(line, "\n") for line in lines]
 
     # As Textual asks for it.
 
@@ -152,29 +171,43 @@ class GrowingMarkdown(DirectLines):
         if self._width and self.is_mounted:
             self.refresh(layout=True)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in a part of the widget."""
+        return rendered(self, crop, self._line)
+
     def render_line(self, y: int) -> Strip:
+        """One line that says of each cell what of the text is there; nobody but a mouse
+        asks for that."""
+        return self._line(y).apply_offsets(-self.LEFT, y)
+
+    def _line(self, y: int) -> Strip:
         """One line, with what is selected of it."""
         self._lay_out(self._width)
         if y >= len(self._rows):
-            return Strip.blank(self._width, self.rich_style)
+            return _filled(self.left_of_text(), self._width, self.rich_style)
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
-            strip = self._select(strip, *span)
-        return strip.apply_offsets(0, y)
+            return self._select(strip, *self._cells(strip, *span))
+        return strip
 
     def _select(self, strip: Strip, start: int, end: int) -> Strip:
         style = self.screen.get_component_rich_style("screen--selection")
-        start, end = _cells(strip, start, end)
         chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
         return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
+
+    def _cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
+        """From which cell to which a span of a selection reaches, -1 being the end."""
+        text = strip.text[self.LEFT :]
+        upto = text if end == -1 else text[: max(0, end)]
+        return self.LEFT + cell_len(text[: max(0, start)]), self.LEFT + cell_len(upto)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text, as it reads on the screen."""
         parts: list[str] = []
         for y, (strip, joint) in enumerate(self._rows):
             if (span := selection.get_span(y)) is not None:
-                parts += joint, strip.crop(*_cells(strip, *span)).text.rstrip()
+                parts += joint, strip.crop(*self._cells(strip, *span)).text.rstrip()
         return "".join(parts[1:]), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
@@ -194,13 +227,9 @@ class Words(GrowingMarkdown):
         return self
 
 
-def filled(line: Iterable[Segment], width: int, base: Style) -> Strip:
+def _filled(line: list[Segment], width: int, base: Style) -> Strip:
     """A line of so many cells."""
-    strip = Strip(Segment.apply_style(line, base))
-    return strip.adjust_cell_length(width, base)
-
-
-def _cells(strip: Strip, start: int, end: int) -> tuple[int, int]:
-    """From which cell to which a span of a selection reaches, -1 being the end."""
-    text = strip.text
-    return cell_len(text[:start]), cell_len(text if end == -1 else text[:end])
+    cells = sum(cell_len(segment.text) for segment in line)
+    if cells > width:
+        return Strip(line, cells).crop(0, width)
+    return Strip([*line, Segment(" " * (width - cells), base)], width)
