@@ -8,6 +8,7 @@ from a factory.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -132,6 +133,9 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     def on_mount(self) -> None:
         """Follow the preferences, open a screen, and then load the model."""
         leave_when_gone(self, self.leave)
+        # Each layout leaves garbage that the first generations take away; going through
+        # everything for it stops the screen for a tenth of a second.
+        gc.set_threshold(*gc.get_threshold()[:2], 100)
         self.follow_preferences()
         if self._chats is not None:
             self._chats.purge()

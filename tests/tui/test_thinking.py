@@ -12,8 +12,7 @@ from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.widgets.message_view import Entry, MessageView
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
-from lmtui.tui.widgets.thinking import ThinkingView
-from lmtui.tui.widgets.words import Words
+from lmtui.tui.widgets.transcript import Transcript
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe
 from tests.tui.programs import Program, holding, program
@@ -47,8 +46,13 @@ async def answered(running: Program, count: int = 2) -> None:
     )
 
 
-def fold(running: Program) -> ThinkingView:
-    return running.chat.query_one(ThinkingView)
+def unfolded(view: MessageView) -> bool:
+    """Whether its thinking is shown."""
+    return any(block.kind == "thought" for block in view._blocks)
+
+
+def has_fold(view: MessageView) -> bool:
+    return any(block.kind == "fold" for block in view._blocks)
 
 
 async def test_thinking_is_one_line_before_the_answer() -> None:
@@ -70,7 +74,7 @@ async def test_it_is_folded_while_it_is_written() -> None:
         await running.ready()
         await running.ask("capital?")
         await running.until(lambda: "▸ thinking … " in running.seen)
-        assert running.views[1].query_children(Words).first().text == ""
+        assert running.views[1].answer == ""
         go_on.set()
         await answered(running)
         await running.until(lambda: "▸ thought 7 tokens" in running.seen)
@@ -92,20 +96,20 @@ async def test_a_key_and_a_click_unfold_it() -> None:
         for count in (2, 4):
             await running.ask("capital?")
             await answered(running, count)
-        first, second = running.chat.query(ThinkingView)
+        _, first, _, second = running.views
         await running.press("alt+up", "f")
         await running.until(lambda: "so so" in running.seen)
-        assert first.folded and not second.folded
+        assert unfolded(second) and not unfolded(first)
         await running.press("f")
         await running.until(lambda: "so so" not in running.seen)
         await running.press("F")
         await running.until(lambda: running.seen.count("so so") == 2)
         await running.press("F")
         await running.until(lambda: "so so" not in running.seen)
-        await running.pilot.click(first.query_one(".line"))
-        await running.until(lambda: not first.folded and second.folded)
-        await running.pilot.click(first.query_one(".line"))
-        await running.until(lambda: first.folded)
+        await running.pilot.click(first, offset=(4, 1))
+        await running.until(lambda: unfolded(first) and not unfolded(second))
+        await running.pilot.click(first, offset=(4, 1))
+        await running.until(lambda: not unfolded(first))
 
 
 async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
@@ -117,7 +121,7 @@ async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
         await running.press("ctrl+r")
         await running.until(lambda: "2/2" in running.seen)
         await answered(running)
-        assert not fold(running).folded
+        assert unfolded(running.views[1])
         assert running.seen.count("so so") == 1
 
 
@@ -156,17 +160,24 @@ async def test_what_the_user_says_is_never_folded() -> None:
         await running.ask("<think>mine</think>")
         await answered(running)
         assert "<think>mine</think>" in running.seen
-        assert not running.chat.query(ThinkingView)
+        assert not any(map(has_fold, running.views))
 
 
 async def test_a_search_shows_the_place_in_the_thinking() -> None:
-    entry = _entry(THOUGHT)
-    view = MessageView(entry, found=((8, 10),))
-    app = Host(view)
+    app = Host(Transcript(""))
     async with app.run_test() as pilot:
+        transcript = app.query_one(Transcript)
+        await transcript.show([_entry(THOUGHT)], at="2", found=((8, 10),))
         await pilot.pause()
+        view = app.query_one(MessageView)
         assert "so so" in app.text()
-        assert not view.query(ThinkingView)
+        assert not has_fold(view)
+
+
+async def shown(app: Host, text: str) -> MessageView:
+    """The view of a reply, in a transcript of its own."""
+    await app.query_one(Transcript).show([_entry(text)])
+    return app.query_one(MessageView)
 
 
 def _entry(text: str) -> Entry:
@@ -176,21 +187,21 @@ def _entry(text: str) -> Entry:
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_nothing_in_a_thinking_reaches_the_terminal(name: str) -> None:
-    view = MessageView(_entry(f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}"))
-    app = Host(view)
+    app = Host(Transcript(""))
     async with app.run_test() as pilot:
+        view = await shown(app, f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}")
         view.action_fold()
         await pilot.pause()
-        assert len(view.query(Words)) == 2
+        assert unfolded(view)
         assert safe(app.text())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 async def test_however_it_grows_it_ends_the_same(size: int) -> None:
     text = f"{THOUGHT}\n\n- a\n- b </think>\n"
-    view = MessageView(_entry(""))
-    app = Host(view)
+    app = Host(Transcript(""))
     async with app.run_test() as pilot:
+        view = await shown(app, "")
         for start in range(0, len(text), size):
             piece = text[start : start + size]
             node = Node(2, 1, "assistant", text[: start + size])
@@ -199,21 +210,25 @@ async def test_however_it_grows_it_ends_the_same(size: int) -> None:
         view.complete()
         await pilot.pause()
         assert view.text == text
-        assert len(view.query(ThinkingView)) == 1
-        words = view.query_children(Words).first()
-        assert words.text == "It is Paris.\n\n- a\n- b </think>\n"
+        assert view.answer == "It is Paris.\n\n- a\n- b </think>\n"
+        grown = app.text()
+        assert grown.count("▸ thought") == 1 and "so so" not in grown
+        await shown(app, text)
+        await pilot.pause()
+        assert app.text() == grown
 
 
 async def test_what_turns_out_to_be_no_thinking_is_text_again() -> None:
-    view = MessageView(_entry(""))
-    app = Host(view)
+    app = Host(Transcript(""))
     async with app.run_test() as pilot:
+        view = await shown(app, "")
         for text in ("a </think>", "a </think> ends it"):
             piece = text[len(view.text) :]
             view.grow(piece, thought_of(Node(2, 1, "assistant", text)))
             await pilot.pause()
-        assert not any(fold.display for fold in view.query(ThinkingView))
-        assert view.query_one(Words).text == "a </think> ends it"
+        assert not has_fold(view)
+        assert view.answer == "a </think> ends it"
+        assert "a </think> ends it" in app.text()
 
 
 def test_the_words_beside_it() -> None:

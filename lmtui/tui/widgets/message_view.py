@@ -6,20 +6,24 @@ visible first, and only then read as Markdown. Knows no engine and no conversati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from textual.app import ComposeResult
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
+from textual.widget import Widget
 
 from lmtui.chat.thoughts import Thought
 from lmtui.text import visible, visible_line
-from lmtui.tui.widgets.thinking import UNFOLDED, ThinkingView, follow
-from lmtui.tui.widgets.words import Words
+from lmtui.tui.widgets.cells import clip, tame_heaps
+from lmtui.tui.widgets.markdown_lines import Block, blocks_of
+from lmtui.tui.widgets.thinking import FOLD, THOUGHT, UNFOLDED, blocks_for
+from lmtui.tui.widgets.words import GrowingMarkdown, Line
 
 Wish = Literal["edit", "delete", "fork", "totals"]
 Places = tuple[tuple[int, int], ...]
@@ -41,24 +45,30 @@ class Entry:
     """What of the text is thinking."""
 
 
-class MessageView(Vertical, can_focus=True):
-    """One message: who wrote it, what, and beside the text how it ended."""
+class MessageView(GrowingMarkdown, can_focus=True):
+    """One message: who wrote it, what, and beside the text how it ended.
+
+    It draws all of that itself: what scrolling costs is the number of widgets.
+    """
 
     HELP = """\
 Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 """
     DEFAULT_CSS = """
     MessageView {
-        height: auto;
-        padding: 0 1;
         margin: 0 0 1 0;
-        border-left: thick $surface;
-        &.-user { border-left: thick $primary; }
-        &:focus { border-left: thick $accent; background: $surface; }
-        & > .head { color: $text-muted; height: 1; }
-        & > .words { height: auto; }
+        &:focus { background: $surface; }
+        & > .message--bar { color: $surface; }
+        &.-user > .message--bar { color: $primary; }
+        &:focus > .message--bar { color: $accent; }
+        & > .message--head { color: $text-muted; }
+        & > .message--thought { color: $quiet; }
     }
     """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "message--bar", "message--head", "message--thought",
+    }  # fmt: skip
+    LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text; of an answer not the thinking."),
@@ -86,82 +96,123 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
             super().__init__()
 
     def __init__(self, entry: Entry, *, found: Places = ()) -> None:
-        super().__init__(classes=f"-{entry.role}")
-        self.key, self.role, self.text = entry.key, entry.role, entry.text
+        self.key, self.role = entry.key, entry.role
         self._writer = visible_line(entry.writer)
         self._note = entry.note
         self._found = found
         self._thought = entry.thought
+        self._folded = True
+        super().__init__(entry.text, classes=f"-{entry.role}")
 
-    def compose(self) -> ComposeResult:
+    @property
+    def styled_by(self) -> Widget:
+        """The conversation, for all of its messages."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    def blocks(self) -> list[Block]:
         """Head and body; only the model's words are Markdown. Where something was
         searched for, they are shown as they were written, since only there is known
         where it stands."""
-        yield Static(self._head(), classes="head")
-        if self.role == "assistant" and not self._found:
-            if self._thought is not None:
-                yield ThinkingView(self.text, self._thought)
-            yield Words(self._answer)
-        else:
-            yield Static(marked(self.text, self._found), classes="words")
+        if self.role != "assistant" or self._found:
+            return [self._head(), Block(self.text, "plain", joined=True)]
+        first, *others = blocks_of(tame_heaps(visible(self.answer)))
+        if self._thought is None:
+            return [self._head(), replace(first, joined=True), *others]
+        thought = blocks_for(self._thought, self.text, folded=self._folded)
+        return [self._head(), *thought, first, *others]
 
-    def _head(self) -> Content:
+    def _head(self) -> Block:
         parts = (self._writer, self._note)
-        line = Content(" · ".join(part for part in parts if part))
-        return line.truncate(max(1, self.content_size.width or 80), ellipsis=True)
+        return Block(" · ".join(part for part in parts if part), "head")
 
-    def on_resize(self) -> None:
-        """Fit the head into another width."""
-        self.query_one(".head", Static).update(self._head())
+    def left_of_text(self) -> list[Segment]:
+        """A bar that tells who speaks, and what has the focus."""
+        bar = self.get_component_rich_style("message--bar")
+        return [Segment("█", bar), Segment(" ", self.rich_style)]
+
+    def lines_of(self, block: Block, width: int) -> list[Line]:
+        """The lines of the head, of Markdown, or of a text as it was written."""
+        if block.kind == "head":
+            style = self.get_component_rich_style("message--head")
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        if block.kind == "plain":
+            content = marked(self.text, self._found)
+            lines = broken(content, max(1, width))
+            return [(line.render_segments(), joint) for line, joint in lines]
+        if block.kind in (FOLD, THOUGHT):
+            return self._thought_lines(block, width)
+        return super().lines_of(block, width)
+
+    def _thought_lines(self, block: Block, width: int) -> list[Line]:
+        style = self.get_component_rich_style("message--thought")
+        if block.kind == FOLD:
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        lines = super().lines_of(block, width - 2)
+        quiet, bar = Style(color=style.color), Segment("│ ", style)
+        return [
+            ([bar, *Segment.apply_style(line, post_style=quiet)], joint)
+            for line, joint in lines
+        ]
 
     def set_note(self, note: str) -> None:
         """Say beside the text how it ended."""
         self._note = note
-        self.query_one(".head", Static).update(self._head())
+        self._blocks[0] = self._head()
+        self._show(0)
 
     @property
-    def _answer(self) -> str:
+    def answer(self) -> str:
         """The text without the thinking."""
         return self.text[self._thought.place.end :] if self._thought else self.text
+
+    @property
+    def folded(self) -> bool:
+        """Whether one line stands for the thinking."""
+        return self._folded
 
     def grow(self, piece: str, thought: Thought | None = None) -> None:
         """Add to the text, at the pace of whoever calls; `thought` is what of it is
         thinking now."""
         before, self._thought = self._thought, thought
-        self.text += piece
-        words = self.query_children(Words).first()
-        if before is None and thought is None:
-            if piece:
-                words.grow(piece)
-            return
-        follow(words, self._answer)
-        folds = self.query_children(ThinkingView)
-        for fold in folds:
-            fold.display = thought is not None
-        if thought is not None and folds:
-            folds.first().show(self.text, thought)
-        elif thought is not None:
-            self.mount(ThinkingView(self.text, thought), before=words)
+        if thought != before:
+            self.replace(self.text + piece, grows=True)
+        elif piece:
+            super().grow(piece)
 
     def complete(self) -> None:
         """Draw the whole text once more, so that every block is closed."""
-        self.query_children(Words).first().update(self._answer)
+        self.update(self.text)
+
+    def fold(self, folded: bool) -> None:
+        """Show one line of the thinking, or all of it."""
+        if folded != self._folded:
+            self._folded = folded
+            self.replace(self.text, grows=self.grows)
+
+    def on_mount(self) -> None:
+        """As the other messages are."""
+        self.fold(not self.screen.has_class(UNFOLDED))
+
+    def on_click(self, event: events.Click) -> None:
+        """Fold or unfold the thinking, at its line."""
+        if self.block_at(event.y).kind == FOLD:
+            self.fold(not self._folded)
 
     def action_copy(self, everything: bool = False) -> None:
         """Copy the text, as the model wrote it."""
-        self.app.copy_to_clipboard(self.text if everything else self._answer)
+        self.app.copy_to_clipboard(self.text if everything else self.answer)
         self.app.notify("Copied the message.")
 
     def action_fold(self) -> None:
         """Fold the thinking, or unfold it."""
-        for fold in self.query_children(ThinkingView):
-            fold.fold(not fold.folded)
+        self.fold(not self._folded)
 
     def action_fold_all(self) -> None:
         """Fold the thinking of all messages, or unfold it."""
         self.screen.toggle_class(UNFOLDED)
-        for fold in self.screen.query(ThinkingView):
-            fold.fold(not self.screen.has_class(UNFOLDED))
+        for view in self.screen.query(MessageView):
+            view.fold(not self.screen.has_class(UNFOLDED))
 
     def action_wish(self, wish: Wish) -> None:
         """Tell what the user wants."""
@@ -177,3 +228,15 @@ def marked(text: str, places: Places) -> Content:
         parts.append((visible(text[start:end]), "reverse bold"))
         at = end
     return Content.assemble(*parts, (visible(text[at:]), ""))
+
+
+def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
+    """The lines of a text in so many cells, and what stands before each: a new line,
+    or the spaces at which a line was broken."""
+    for line in content.split("\n", allow_blank=True):
+        whole = line.expand_tabs()
+        end = 0
+        for part in whole.wrap(width):
+            start = max(end, whole.plain.find(part.plain, end))
+            yield part, whole.plain[end:start] if end else "\n"
+            end = start + len(part.plain)

@@ -7,7 +7,7 @@ subclass's. Knows nothing of what is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -23,12 +23,15 @@ Part = tuple[str, str]
 Line = Sequence[Part]
 
 
-def rendered(widget: Widget, crop: Region) -> list[Strip]:
+def rendered(
+    widget: Widget, crop: Region, draw: Callable[[int], Strip] | None = None
+) -> list[Strip]:
     """The lines in a part of a widget that has neither border nor padding."""
     if not widget.is_attached:  # removed, but drawn once again
         return [Strip.blank(crop.width)] * crop.height
     filters, background = widget.get_line_filters(), widget.background_colors[1]
-    strips = [widget.render_line(y) for y in crop.line_range]
+    draw = draw or widget.render_line
+    strips = [draw(y) for y in crop.line_range]
     for line_filter in filters:
         strips = [strip.apply_filter(line_filter, background) for strip in strips]
     if crop.column_span != (0, widget.size.width):

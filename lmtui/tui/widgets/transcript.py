@@ -8,12 +8,18 @@ far behind is let go of. Knows no engine and no conversation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
+from textual.layout import WidgetPlacement
+from textual.scrollbar import ScrollBar
+from textual.widget import Widget
 from textual.widgets import Static
 
+from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET
 from lmtui.tui.widgets.message_view import Entry, MessageView, Places
 
 PART = 20
@@ -23,18 +29,22 @@ STEP = 3
 MOST = 30
 """Messages on the screen before those at its other end are let go of: laying out is
 what scrolling costs, and it grows with them."""
+FAR = 2
+"""Heights of the screen behind which they are let go of, however few they are."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
     """Messages, following the end only while the reader is there."""
 
-    DEFAULT_CSS = """
-    Transcript {
+    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
+    DEFAULT_CSS = f"""
+    Transcript {{
+        {SHEET}
         padding: 1 1 0 1;
         scrollbar-size-vertical: 1;
-        & > .empty { color: $text-muted; padding: 1 2; height: auto; }
-        & > #more { color: $quiet; height: 2; padding: 0 1; display: none; }
-    }
+        & > .empty {{ color: $text-muted; padding: 1 2; height: auto; }}
+        & > #more {{ color: $quiet; height: 2; padding: 0 1; display: none; }}
+    }}
     """
 
     def __init__(self, hint: str, *, id: str | None = None) -> None:
@@ -43,7 +53,9 @@ class Transcript(VerticalScroll, can_focus=False):
         self._entries: list[Entry] = []
         self._start = 0  # the first entry that has a view
         self._end = 0  # the entry behind the last one that has
-        self._moving = False
+        self._up = False  # where the reader goes
+        self._held: tuple[MessageView, int] | None = None
+        """A message that is to stay where it is seen, and the line where it was."""
 
     def compose(self) -> ComposeResult:
         """What to do where nothing is said yet."""
@@ -62,7 +74,7 @@ class Transcript(VerticalScroll, can_focus=False):
     ) -> None:
         """Replace everything by these messages; at the end, or at one of them with
         what was found in it."""
-        self._entries = list(entries)
+        self._entries, self._held = list(entries), None
         place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
         self._end = min(len(entries), place + PART // 2)
         self._start = max(0, self._end - PART)
@@ -118,54 +130,99 @@ class Transcript(VerticalScroll, can_focus=False):
         """Bring earlier messages when the reader comes to the first one, and later
         ones at the last."""
         super().watch_scroll_y(old, new)
-        if self._moving:
+        if new != old and self._held is None:
+            self._fetch(up=new < old)
+
+    def _fetch(self, *, up: bool) -> None:
+        if self._held is not None:
             return
-        near = self.size.height // 2
-        if new < old and new <= near and self._start > 0:
-            self._moving = True
+        self._up = up
+        near = min(self.size.height // 2, self.max_scroll_y // 3)
+        if up and self.scroll_y <= near and self._start > 0:
+            self._hold(self._views()[0])
             self.call_later(self._bring_earlier)
         elif (
-            new > old
-            and new >= self.max_scroll_y - near
+            not up
+            and self.scroll_y >= self.max_scroll_y - near
             and self._end < len(self._entries)
         ):
-            self._moving = True
+            self._hold(self._views()[-1])
             self.call_later(self._bring_later)
 
     async def _bring_earlier(self) -> None:
-        start, first = max(0, self._start - STEP), self._views()[0]
-        before = first.virtual_region.y
-        views = [MessageView(e) for e in self._entries[start : self._start]]
-        far = self._views()[MOST:]
+        if self._held is None:  # another conversation was shown meanwhile
+            return
+        start, views = max(0, self._start - STEP), self._views()
+        new = [MessageView(e) for e in self._entries[start : self._start]]
+        far = self._far(views)
         async with self.batch():
-            await self.mount_all(views, before=first)
+            await self.mount_all(new, before=views[0])
             await self.remove_children(far)
             self._start, self._end = start, self._end - len(far)
-            self._stay_at(first, before)
+            self._tell_of_more()
+        self.call_after_refresh(self._let_go)
 
     async def _bring_later(self) -> None:
-        end, last = min(len(self._entries), self._end + STEP), self._views()[-1]
-        before = last.virtual_region.y
-        views = [MessageView(e) for e in self._entries[self._end : end]]
-        far = self._views()[:-MOST]
+        if self._held is None:
+            return
+        end, views = min(len(self._entries), self._end + STEP), self._views()
+        new = [MessageView(e) for e in self._entries[self._end : end]]
+        far = self._far(views[::-1])
         async with self.batch():
-            await self.mount_all(views, after=last)
+            await self.mount_all(new, after=views[-1])
             await self.remove_children(far)
             self._start, self._end = self._start + len(far), end
-            self._stay_at(last, before)
+            self._tell_of_more()
+        self.call_after_refresh(self._let_go)
 
-    def _stay_at(self, view: MessageView, before: int) -> None:
-        """Let the reader see what was seen; a message stood at that line."""
+    def _far(self, views: list[MessageView]) -> list[MessageView]:
+        """The last ones of these that are too many, or too far from what is read."""
+        height = self.size.height
+        read = range(
+            round(self.scroll_y) - FAR * height,
+            round(self.scroll_y) + (FAR + 1) * height,
+        )
+        count = min(MOST, len(views))
+        while count > 1 and not _meets(views[count - 1].virtual_region, read):
+            count -= 1
+        return views[count:]
+
+    def _hold(self, view: MessageView) -> None:
         self.release_anchor()
-        self._tell_of_more()
-        offset = self.scroll_y
+        self._held = view, view.virtual_region.y
 
-        def stay() -> None:
-            moved = view.virtual_region.y - before
-            self.scroll_to(y=offset + moved, animate=False, force=True)
-            self._moving = False
+    def _let_go(self) -> None:
+        self._held = None
+        self._go_on()
 
-        self.call_after_refresh(stay)
+    def _go_on(self) -> None:
+        """Bring more, in the direction of the reader, until there is enough: one who
+        stands at the very first or last line can't ask for it."""
+        if self.max_scroll_y:
+            self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
+
+    def process_layout(
+        self, placements: list[WidgetPlacement]
+    ) -> list[WidgetPlacement]:
+        """Scroll by as much as the held message has moved; here, so that it is drawn
+        once, and where it was."""
+        if self._held is not None:
+            view, before = self._held
+            for placement in placements:
+                if placement.widget is view and placement.region.y != before:
+                    self._held = view, placement.region.y
+                    self._scroll_along(placement.region.y - before)
+        if self._end < len(self._entries):  # and an anchor may have led to its end
+            self.call_after_refresh(self._go_on)
+        return placements
+
+    def _scroll_along(self, lines: int) -> None:
+        self.app.animator.force_stop_animation(self, "scroll_y")
+        y = self.scroll_y + lines
+        self.set_reactive(Widget.scroll_y, y)
+        self.set_reactive(Widget.scroll_target_y, y)
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
 
     def _tell_of_more(self) -> None:
         """Say above the first message how many there are before it."""
@@ -173,3 +230,7 @@ class Transcript(VerticalScroll, can_focus=False):
         line = self.query_one("#more", Static)
         line.display = self._start > 0
         line.update(Content(f"↑ {count}"), layout=False)
+
+
+def _meets(region: Region, lines: range) -> bool:
+    return region.y < lines.stop and region.bottom > lines.start

@@ -1,63 +1,71 @@
 """What the model wrote, as Markdown, while it is written.
 
-Owns the text and the lines it has at this width: a text that grows costs its last
+Owns the text and the rows it has at this width: a text that grows costs its last
 block, not its length. How a block reads is `markdown_lines`'s. Knows no conversation.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from itertools import takewhile
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.selection import Selection
 from textual.strip import Strip
+from textual.widget import Widget
 
 from lmtui.text import visible
 from lmtui.tui.widgets.cells import tame_heaps
-from lmtui.tui.widgets.markdown_lines import STYLES, Block, Look, blocks_of, cut, draw
-from lmtui.tui.widgets.styled_lines import DirectLines
+from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw
+from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
+from lmtui.tui.widgets.styled_lines import DirectLines, rendered
 
 _AHEAD = 6
 
 
-class Words(DirectLines):
+Line = tuple[Iterable[Segment], str]
+"""What a row says, and what stands between it and the row before it: a new line, or the
+spaces at which a line was broken."""
+
+
+class Row(NamedTuple):
+    """A line of cells, as wide as the widget."""
+
+    strip: Strip
+    joint: str
+
+
+class GrowingMarkdown(DirectLines):
     """Markdown that can grow. Links are shown with their address, never opened."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"words--{name}" for name in STYLES}
+    LEFT: ClassVar[int] = 0
+    RIGHT: ClassVar[int] = 0
+    """Cells beside the text. They are drawn with it: a border and padding of Textual's
+    cost as much as the text."""
 
     DEFAULT_CSS = """
-    Words {
+    GrowingMarkdown {
         width: 1fr;
         height: auto;
         color: $foreground;
     }
-    Words > .words--heading { color: $primary; text-style: bold; }
-    Words > .words--code { background: $surface; }
-    Words > .words--bullet { color: $accent; }
-    Words > .words--quote { color: $quiet; }
-    Words > .words--link { color: $quiet; text-style: underline; }
-    Words > .words--rule { color: $quiet; }
-    Words > .words--keyword { color: $accent; text-style: bold; }
-    Words > .words--string { color: $success; }
-    Words > .words--number { color: $warning; }
-    Words > .words--comment { color: $quiet; text-style: italic; }
-    Words > .words--name { color: $primary; }
     """
 
-    def __init__(self, text: str = "") -> None:
-        super().__init__()
+    def __init__(self, text: str = "", *, classes: str = "") -> None:
+        super().__init__(classes=classes)
         self._text = ""
         self._blocks: list[Block] = []
-        self._rows: list[Strip] = []
+        self._rows: list[Row] = []
         self._starts: list[int] = []
         """Of each block that has rows, the first."""
         self._width = 0
         self._room = 0
         self._grows = False
-        self._look: Look | None = None
         self.update(text)
 
     @property
@@ -67,10 +75,28 @@ class Words(DirectLines):
 
     def update(self, text: str) -> None:
         """Show this text."""
-        self._text, self._grows = text, False
-        before, self._blocks = self._blocks, blocks_of(tame_heaps(visible(text)))
+        self.replace(text, grows=False)
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is more to come."""
+        return self._grows
+
+    def replace(self, text: str, *, grows: bool) -> None:
+        """Show this text, to which more may be added; what reads the same stays."""
+        self._text, self._grows = text, grows
+        before, self._blocks = self._blocks, self.blocks()
         pairs = zip(before, self._blocks, strict=False)
         self._show(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    @property
+    def styled_by(self) -> Widget:
+        """The widget in whose styles it is drawn."""
+        raise NotImplementedError
+
+    def blocks(self) -> list[Block]:
+        """What the text is made from; the last one grows with it."""
+        return blocks_of(tame_heaps(visible(self._text)))
 
     def grow(self, piece: str) -> None:
         """Add to the end of the text."""
@@ -112,28 +138,33 @@ class Words(DirectLines):
         drawn = len(self._starts) == len(self._blocks)
         if drawn or not width or not self.is_mounted:  # without styles before that
             return
-        base = self.rich_style
+        base, left = self.rich_style, self.left_of_text()
+        room = max(0, width - self.LEFT - self.RIGHT)
         for block in self._blocks[len(self._starts) :]:
             self._starts.append(len(self._rows))
-            strips = self._draw(block, base)
-            if strips and self._rows and not block.joined:
-                strips.insert(0, Strip.blank(width, base))
+            lines = self.lines_of(block, room)
+            if lines and self._rows and not block.joined:
+                lines.insert(0, ([], "\n"))
             self._rows += [
-                strip.apply_offsets(0, len(self._rows) + index)
-                for index, strip in enumerate(strips)
+                Row(
+                    _filled([*left, *Segment.apply_style(line, base)], width, base),
+                    joint,
+                )
+                for line, joint in lines
             ]
 
-    def _draw(self, block: Block, base: Style) -> list[Strip]:
-        if self._look is None:
-            self._look = Look({name: self._part(name) for name in STYLES})
-        return [
-            Strip(line).apply_style(base).adjust_cell_length(self._width, base)
-            for line in draw(block, self._width, self._look)
-        ]
+    def block_at(self, y: int) -> Block:
+        """What stands in a line."""
+        return self._blocks[max(0, bisect_right(self._starts, y) - 1)]
 
-    def _part(self, name: str) -> Style:
-        """A style that says only what differs from plain words."""
-        return self.get_component_rich_style(f"words--{name}", partial=True)
+    def left_of_text(self) -> list[Segment]:
+        """What stands before each line, `LEFT` cells."""
+        return []
+
+    def lines_of(self, block: Block, width: int) -> list[Line]:
+        """The lines of a block."""
+        lines = draw(block, width, look_of(self.styled_by))
+        return [(line, "\n") for line in lines]
 
     # As Textual asks for it.
 
@@ -150,38 +181,69 @@ class Words(DirectLines):
     def notify_style_update(self) -> None:
         """Another theme, or another ground: everything is drawn again."""
         super().notify_style_update()
-        self._look = None
         self._forget()
         if self._width and self.is_mounted:
             self.refresh(layout=True)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in a part of the widget."""
+        return rendered(self, crop, self._line)
+
     def render_line(self, y: int) -> Strip:
+        """One line that says of each cell what of the text is there; nobody but a mouse
+        asks for that."""
+        return self._line(y).apply_offsets(-self.LEFT, y)
+
+    def _line(self, y: int) -> Strip:
         """One line, with what is selected of it."""
         self._lay_out(self._width)
         if y >= len(self._rows):
-            return Strip.blank(self._width, self.rich_style)
-        strip = self._rows[y]
+            return _filled(self.left_of_text(), self._width, self.rich_style)
+        strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
-            return self._select(strip, *span)
+            return self._select(strip, *self._cells(strip, *span))
         return strip
 
     def _select(self, strip: Strip, start: int, end: int) -> Strip:
         style = self.screen.get_component_rich_style("screen--selection")
-        end = strip.cell_length if end == -1 else end
         chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
         return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
 
+    def _cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
+        """From which cell to which a span of a selection reaches, -1 being the end."""
+        text = strip.text[self.LEFT :]
+        upto = text if end == -1 else text[: max(0, end)]
+        return self.LEFT + cell_len(text[: max(0, start)]), self.LEFT + cell_len(upto)
+
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text, as it reads on the screen."""
-        spans = ((selection.get_span(y), row) for y, row in enumerate(self._rows))
-        lines = [
-            row.crop(span[0], None if span[1] == -1 else span[1]).text.rstrip()
-            for span, row in spans
-            if span is not None
-        ]
-        return "\n".join(lines), "\n"
+        parts: list[str] = []
+        for y, (strip, joint) in enumerate(self._rows):
+            if (span := selection.get_span(y)) is not None:
+                parts += joint, strip.crop(*self._cells(strip, *span)).text.rstrip()
+        return "".join(parts[1:]), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Show the selection."""
         self.refresh()
+
+
+class Words(GrowingMarkdown):
+    """Markdown that stands alone."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
+    DEFAULT_CSS = f"Words {{ {SHEET} }}"
+
+    @property
+    def styled_by(self) -> Widget:
+        """Itself."""
+        return self
+
+
+def _filled(line: list[Segment], width: int, base: Style) -> Strip:
+    """A line of so many cells."""
+    cells = sum(cell_len(segment.text) for segment in line)
+    if cells > width:
+        return Strip(line, cells).crop(0, width)
+    return Strip([*line, Segment(" " * (width - cells), base)], width)
