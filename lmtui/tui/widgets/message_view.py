@@ -97,8 +97,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 
     def __init__(self, entry: Entry, *, found: Places = ()) -> None:
         self.key, self.role = entry.key, entry.role
-        self._writer = visible_line(entry.writer)
-        self._note = entry.note
+        self._writer, self._note = entry.writer, entry.note
         self._found = found
         self._thought = entry.thought
         self._folded = True
@@ -124,7 +123,8 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 
     def _head(self) -> Block:
         parts = (self._writer, self._note)
-        return Block(" · ".join(part for part in parts if part), "head")
+        said = " · ".join(part for part in parts if part)
+        return Block(visible_line(said), "head")
 
     def left_of_text(self) -> list[Segment]:
         """A bar that tells who speaks, and what has the focus."""

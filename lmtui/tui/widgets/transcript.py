@@ -74,7 +74,7 @@ class Transcript(VerticalScroll, can_focus=False):
     ) -> None:
         """Replace everything by these messages; at the end, or at one of them with
         what was found in it."""
-        self._entries, self._held = list(entries), None
+        self._entries, self._held, self._up = list(entries), None, False
         place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
         self._end = min(len(entries), place + PART // 2)
         self._start = max(0, self._end - PART)
@@ -156,8 +156,8 @@ class Transcript(VerticalScroll, can_focus=False):
         new = [MessageView(e) for e in self._entries[start : self._start]]
         far = self._far(views)
         async with self.batch():
-            await self.mount_all(new, before=views[0])
             await self.remove_children(far)
+            await self.mount_all(new, before=views[0])
             self._start, self._end = start, self._end - len(far)
             self._tell_of_more()
         self.call_after_refresh(self._let_go)
@@ -169,8 +169,8 @@ class Transcript(VerticalScroll, can_focus=False):
         new = [MessageView(e) for e in self._entries[self._end : end]]
         far = self._far(views[::-1])
         async with self.batch():
-            await self.mount_all(new, after=views[-1])
             await self.remove_children(far)
+            await self.mount_all(new, after=views[-1])
             self._start, self._end = self._start + len(far), end
             self._tell_of_more()
         self.call_after_refresh(self._let_go)
