@@ -239,7 +239,7 @@ async def test_a_ghost_comes_by_itself_and_is_taken(tmp_path: Path) -> None:
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " by the fire.")
         assert "mat by the fire." in writer.seen
-        assert "ghost: end token" in writer.seen
+        await writer.until(lambda: "ghost: end token" in writer.seen)
         await writer.press("ctrl+right")
         assert writer.editor.text.startswith("the cat sat on the mat by\n")
         assert writer.editor.ghost == " the fire."
