@@ -136,7 +136,7 @@ class GrowingMarkdown(DirectLines):
             self._width = width
             self._forget()
         drawn = len(self._starts) == len(self._blocks)
-        if drawn or not width or not self.is_mounted:  # without styles before that
+        if drawn or not width or not self.is_attached:  # without styles before that
             return
         base, left = self.rich_style, self.left_of_text()
         room = max(0, width - self.LEFT - self.RIGHT)
@@ -168,10 +168,6 @@ class GrowingMarkdown(DirectLines):
 
     # As Textual asks for it.
 
-    def on_mount(self) -> None:
-        """Now there are styles to draw with."""
-        self.refresh(layout=True)
-
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as the text has at this width."""
         self._lay_out(width)
@@ -182,7 +178,7 @@ class GrowingMarkdown(DirectLines):
         """Another theme, or another ground: everything is drawn again."""
         super().notify_style_update()
         self._forget()
-        if self._width and self.is_mounted:
+        if self._width and self.is_attached:
             self.refresh(layout=True)
 
     def render_lines(self, crop: Region) -> list[Strip]:
