@@ -108,6 +108,26 @@ async def test_every_message_is_seen_on_the_way_up_and_down(by: int) -> None:
         assert transcript.query(MessageView).last().key == "44"
 
 
+@pytest.mark.parametrize("at", [None, "3", "100"])
+async def test_a_screen_is_filled_however_high_it_is(at: str | None) -> None:
+    entries = [Entry(str(n), "user", f"m{n}", writer="You") for n in range(200)]
+    transcript = Transcript("nothing")
+    app = Host(transcript)
+    async with app.run_test(size=(60, 30)) as pilot:
+        await transcript.show(entries, at=at)
+        await pilot.pause()
+        for height in (30, 90, 150):
+            await pilot.resize_terminal(60, height)
+            for _ in range(100):  # a few messages at a time
+                await pilot.pause()
+                if transcript.max_scroll_y and transcript._held is None:
+                    break
+            assert transcript.max_scroll_y > 0
+            assert sum(line.startswith("m") for line in seen(app)) >= height // 3 - 2
+        if at is None:
+            assert "m199" in seen(app)
+
+
 @pytest.mark.parametrize(
     ("role", "text", "said"),
     [

@@ -69,6 +69,10 @@ class Transcript(VerticalScroll, can_focus=False):
         """Follow what is written."""
         self.anchor()
 
+    def on_resize(self) -> None:
+        """A higher screen shows more."""
+        self.call_after_refresh(self._go_on)
+
     async def show(
         self, entries: Sequence[Entry], *, at: str | None = None, found: Places = ()
     ) -> None:
@@ -87,6 +91,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self.anchor()
         if at is not None:
             self.release_anchor()
+        self.call_after_refresh(self._go_on)
         for view in views:
             if view.key == at:
                 view.focus(scroll_visible=False)
@@ -138,12 +143,13 @@ class Transcript(VerticalScroll, can_focus=False):
             return
         self._up = up
         near = min(self.size.height // 2, self.max_scroll_y // 3)
-        if up and self.scroll_y <= near and self._start > 0:
+        y = min(self.scroll_y, self.max_scroll_y)
+        if up and y <= near and self._start > 0:
             self._hold(self._views()[0])
             self.call_later(self._bring_earlier)
         elif (
             not up
-            and self.scroll_y >= self.max_scroll_y - near
+            and y >= self.max_scroll_y - near
             and self._end < len(self._entries)
         ):
             self._hold(self._views()[-1])
@@ -176,14 +182,16 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(self._let_go)
 
     def _far(self, views: list[MessageView]) -> list[MessageView]:
-        """The last ones of these that are too many, or too far from what is read."""
-        height = self.size.height
-        read = range(
-            round(self.scroll_y) - FAR * height,
-            round(self.scroll_y) + (FAR + 1) * height,
-        )
-        count = min(MOST, len(views))
-        while count > 1 and not _meets(views[count - 1].virtual_region, read):
+        """The last ones of these that are too many, or too far from what is read; never
+        what is on the screen."""
+        top, height = round(self.scroll_y), self.size.height
+        seen = range(top, top + height)
+        near = range(top - FAR * height, top + (FAR + 1) * height)
+        count = len(views)
+        while count > 1:
+            last = views[count - 1].virtual_region
+            if _meets(last, seen) or (count <= MOST and _meets(last, near)):
+                break
             count -= 1
         return views[count:]
 
@@ -193,6 +201,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _let_go(self) -> None:
         self._held = None
+        if self.scroll_y > self.max_scroll_y:  # all of it fits the screen by now
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -200,6 +210,8 @@ class Transcript(VerticalScroll, can_focus=False):
         stands at the very first or last line can't ask for it."""
         if self.max_scroll_y:
             self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
+        elif self._views():  # the screen is higher than all that was brought
+            self._fetch(up=self._start > 0)
 
     def process_layout(
         self, placements: list[WidgetPlacement]
