@@ -148,9 +148,7 @@ class Transcript(VerticalScroll, can_focus=False):
             self._hold(self._views()[0])
             self.call_later(self._bring_earlier)
         elif (
-            not up
-            and y >= self.max_scroll_y - near
-            and self._end < len(self._entries)
+            not up and y >= self.max_scroll_y - near and self._end < len(self._entries)
         ):
             self._hold(self._views()[-1])
             self.call_later(self._bring_later)
