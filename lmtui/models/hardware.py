@@ -6,6 +6,7 @@ the functions that need it, because it takes seconds and `--help` must not.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from pathlib import Path
@@ -136,6 +137,19 @@ def fast_at_bfloat16(device: torch.device) -> bool:
     except OSError:
         return False
     return not _HALF_FLAGS.isdisjoint(words)
+
+
+def instructions() -> str:
+    """What tells processors apart that can't run each other's machine code; nothing
+    where that is not known."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return ""
+    # On x86 and on ARM; they are the same for all cores, or those of the first.
+    named = (line for line in lines if line.startswith(("flags", "Features")))
+    words = sorted(next(named, "").partition(":")[2].split())
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16] if words else ""
 
 
 def _number(file: Path) -> int | None:

@@ -141,3 +141,21 @@ def test_bfloat16_needs_its_instructions(tmp_path, monkeypatch, flags, fast):
     (tmp_path / "cpuinfo").write_text(flags)
     assert hardware.fast_at_bfloat16(CPU) == fast
     assert not hardware.fast_at_bfloat16(torch.device("meta"))
+
+
+def test_processors_are_told_apart_by_what_they_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr(hardware, "_CPUINFO", file)
+    assert hardware.instructions() == ""
+    seen = []
+    for said in (
+        "processor\t: 0\ncpu MHz\t: 2000\nflags\t\t: fpu avx2 f16c\n",
+        "processor\t: 1\ncpu MHz\t: 1234\nflags\t\t: avx2 fpu f16c\n",
+        "processor\t: 0\ncpu MHz\t: 2000\nflags\t\t: fpu avx2 f16c avx512_fp16\n",
+        "processor\t: 0\nFeatures\t: fp asimd\n",
+    ):
+        file.write_text(said)
+        seen.append(hardware.instructions())
+    assert seen[0] == seen[1] and len(set(seen)) == 3 and all(seen)

@@ -19,7 +19,7 @@ import torch
 from lmtui.engine.fast import attention
 from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.crossing import Crossing, Plan, Run, examples
-from lmtui.models import sealed
+from lmtui.models import hardware, sealed
 
 PACKAGE = "crossing.pt2"
 _FAILED = "-failed.json"
@@ -48,9 +48,16 @@ def folder_of(plan: Plan) -> Path:
 
 
 def made_by() -> dict[str, str]:
-    """What can use what is compiled here."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "cpu": capability, "layout": _LAYOUT}
+    """What can use what is compiled here: the compiler is told to use all that this
+    very processor can do."""
+    return _of_this_version() | {
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "instructions": hardware.instructions(),
+    }
+
+
+def _of_this_version() -> dict[str, str]:
+    return {"torch": torch.__version__, "layout": _LAYOUT}
 
 
 def keep(plan: Plan, scratch: Path) -> None:
@@ -63,7 +70,8 @@ def keep(plan: Plan, scratch: Path) -> None:
     width, feed = plan.out.rows, plan.down.columns
     sealed.seal(scratch, folder_of(plan), source=f"{width} × {feed}", made_by=made_by())
     for folder, _, _ in sealed.folders(root()):
-        if not sealed.is_complete(folder, made_by()):
+        # A home can be shared with a machine that has another processor.
+        if not sealed.is_complete(folder, _of_this_version()):
             shutil.rmtree(folder, ignore_errors=True)
 
 

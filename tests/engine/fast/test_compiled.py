@@ -17,7 +17,7 @@ from lmtui.engine.fast import attention, compiled, compiling
 from lmtui.engine.fast.compiled import Compiled
 from lmtui.engine.fast.crossing import Crossing, Plan
 from lmtui.engine.fast.forward import LeanForward
-from lmtui.models import compilers
+from lmtui.models import compilers, hardware
 from lmtui.models.lean import LeanWeights
 from lmtui.models.packing import Beside, Packed
 from tests.engine.fast import lean
@@ -185,6 +185,25 @@ def test_what_is_damaged_is_not_used(
     assert forward._steps._compiled is None
     assert answer(forward) == answer(fresh())
     assert not compiled.is_kept(plan)
+
+
+@needs_compiler
+def test_what_another_processor_has_compiled_is_left_alone(
+    made: Path, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    plan = plan_of(lean.packed("llama", 4))
+    folder = compiled.folder_of(plan)
+    monkeypatch.setattr(hardware, "instructions", lambda: "others")
+    assert fresh()._steps._compiled is None
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / compiled.PACKAGE).write_bytes(b"another one")
+    compiled.keep(plan, scratch)
+    assert folder.is_dir() and compiled.folder_of(plan).is_dir()
+    monkeypatch.undo()
+    monkeypatch.setenv("LMTUI_HOME", str(home))
+    assert fresh()._steps._compiled is not None
 
 
 def test_nothing_is_compiled_without_a_compiler(
