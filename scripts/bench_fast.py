@@ -96,6 +96,7 @@ def our_prefill(engine: LocalEngine, tokens: int) -> float:
     return tokens / (time.perf_counter() - start)
 
 
+@torch.inference_mode()
 def analysis(engine: LocalEngine) -> float:
     """Seconds for all that a panel shows of a token, and for drawing it."""
     logits = engine._forward.logits([1, 2, 3])[0]

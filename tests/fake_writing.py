@@ -144,7 +144,7 @@ class FakeWriter(FakeEngine):
         handle = self._remember(state_after(before))
         shown = self._distribution(handle, SamplingSettings(), 0, top)
         rows = tuple(
-            replace(row, sampled_prob=None, cut=None) for row in shown.candidates
+            row._replace(sampled_prob=None, cut=None) for row in shown.candidates
         )
         return replace(shown, candidates=rows, kept=shown.vocabulary, kept_prob=1.0)
 

@@ -155,6 +155,7 @@ class Decoder:
         ends = step.id in self._rules.end_ids
         return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
+    @torch.inference_mode()
     def _step(self, logits: Tensor) -> Step:
         context = Context(self._ids, len(self._ids))
         position = self._positions.add(logits, context)

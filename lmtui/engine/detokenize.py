@@ -53,6 +53,7 @@ class Vocabulary:
         self.specials = frozenset(i for i, token in added.items() if token.special)
         """Ids of the control tokens."""
         self._bytes = {i: token.content.encode() for i, token in added.items()}
+        self._texts: dict[int, str] = {}
         self._decode = _scheme(tokenizer)
 
     def bytes(self, token: int) -> bytes:
@@ -66,8 +67,12 @@ class Vocabulary:
 
     def text(self, token: int) -> str:
         """What the token's bytes say; stray bytes show as `⟨E3 81⟩`."""
-        data = self.bytes(token)
-        return bytes_text(data) if data else f"⟨unused {token}⟩"
+        known = self._texts.get(token)
+        if known is None:
+            data = self.bytes(token)
+            known = bytes_text(data) if data else f"⟨unused {token}⟩"
+            self._texts[token] = known
+        return known
 
 
 def _scheme(tokenizer: Any) -> Any:

@@ -244,7 +244,7 @@ def _drawn(shown: Distribution, kept: sampling.Kept) -> Distribution:
     return replace(
         shown,
         candidates=tuple(
-            replace(row, sampled_prob=prob, cut=cut) for row, prob, cut in rows
+            row._replace(sampled_prob=prob, cut=cut) for row, prob, cut in rows
         ),
         rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
         kept=len(kept),

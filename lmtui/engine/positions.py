@@ -73,8 +73,6 @@ class Look:
     """What the position says of the tokens that are kept."""
     entropy: float
     """Of all tokens, in nats."""
-    total_prob: float
-    """The sum of all probs, as they were rounded: 1, or nearly so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +97,16 @@ class Position:
         if not same:
             ids = torch.cat([sampling.rank(self.logits, count)[0], ids])
             values, scores = self.logits[ids], drawn_from[ids]
-        logprobs = self.logits.log_softmax(-1)
-        probs = logprobs.exp()
-        sums = probs.sum(dtype=torch.float64), probs.dot(logprobs)
-        columns = ids, values, logprobs[ids], scores
-        *table, total_prob, below = sampling.fetched(*columns, *total, *sums)
-        if not math.isfinite(total_prob):
-            raise not_a_distribution()
-        entropy = -float(below)
-        if math.isnan(entropy):  # some tokens are impossible: 0 · -inf
-            entropy = float(sampling.entropy(logprobs))
+        probs, greatest, log_total = self._normalised()
+        # Of logits less the greatest, so that large ones cost no digits.
+        entropy = log_total - probs.dot(self.logits - greatest)
+        columns = ids, values, values - greatest - log_total, scores
+        *table, entropy = sampling.fetched(*columns, *total, entropy)
         rows = Rows(*table[:4])
+        if not math.isfinite(float(rows.logprobs[0])):
+            raise not_a_distribution()
+        if math.isnan(float(entropy)):  # some tokens are impossible: 0 · -inf
+            entropy = sampling.entropy(self.logits.log_softmax(-1))
         drawn = rows if same else rows.part(count)
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
         kept = sampling.filter_ranking(ranking, settings)
@@ -118,14 +115,15 @@ class Position:
             first=rows if same else rows.part(0, count),
             kept=kept,
             kept_rows=self.rows(kept.ids, kept) if more else drawn.part(0, len(kept)),
-            entropy=entropy,
-            total_prob=float(total_prob),
+            entropy=float(entropy),
         )
 
     def rows(self, ids: Tensor, kept: sampling.Kept) -> Rows:
         """What it says of tokens int64 [m]; by one copy."""
-        there, logprobs = sampling.sent(ids, self.logits), self.logits.log_softmax(-1)
-        columns = self.logits[there], logprobs[there], kept.logits[there]
+        _, greatest, log_total = self._normalised()
+        there = sampling.sent(ids, self.logits)
+        logits = self.logits[there]
+        columns = logits, logits - greatest - log_total, kept.logits[there]
         return Rows(ids, *sampling.fetched(*columns))
 
     def rank(self, place: int, look: Look) -> int:
@@ -142,6 +140,12 @@ class Position:
         logits = self.logits[sampling.sent(rows.ids, self.logits)]
         above = (self.logits > logits[:, None]).sum(1)
         return [1 + count for count in sampling.fetched(above)[0].tolist()]
+
+    def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Probs [V], the greatest logit [], and the logarithm of the sum of all
+        exp(logit - greatest) []. The prob of the greatest is exp(0) / sum."""
+        probs = self.logits.softmax(-1)
+        return probs, self.logits.amax(), -probs.amax().log()
 
     def _penalised(self, settings: SamplingSettings) -> Tensor:
         if settings.repetition_penalty == 1:
@@ -168,7 +172,7 @@ def distribution(
         candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
-        rest_prob=max(0.0, look.total_prob - shown),
+        rest_prob=max(0.0, 1 - shown),
         rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
         kept=len(kept),
         kept_prob=float(look.kept_rows.logprobs.double().exp().sum()),

@@ -12,6 +12,7 @@ the size of the vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from lmtui.engine.types import Cut, SamplingSettings
 
 _FIRST_LOOK = 64  # tokens ranked before it is known whether more are needed
 _WIDENING = 16
+_BEHIND_ALL = math.inf, 0
 _BLOCK = 32  # logits that are looked at together, to find the greatest of all
 
 
@@ -84,11 +86,12 @@ class Kept:
     def cuts(self, tokens: Tensor, scores: Tensor) -> list[Cut | None]:
         """Per token of int64 [m] the stage that removed it, None if it can be drawn;
         `scores` are what `logits` says of them, in main memory."""
+        last = min((last for _, last in self.bounds), default=_BEHIND_ALL)
         places = zip((-scores).tolist(), tokens.tolist(), strict=True)
-        return [self._cut(place) for place in places]
+        return [None if place <= last else self._cut(place) for place in places]
 
-    def _cut(self, place: tuple[float, int]) -> Cut | None:
-        return next((stage for stage, last in self.bounds if place > last), None)
+    def _cut(self, place: tuple[float, int]) -> Cut:
+        return next(stage for stage, last in self.bounds if place > last)
 
     def prob(self, tokens: Tensor) -> Tensor:
         """float64 probabilities of int64 [m] tokens; 0 for those cut."""
@@ -135,14 +138,15 @@ def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
         return logits.topk(count)
-    blocks = logits[: logits.numel() // _BLOCK * _BLOCK].view(-1, _BLOCK)
-    chosen = blocks.amax(1).topk(count, sorted=False).indices
-    tail = logits[blocks.numel() :]
-    inner = torch.arange(_BLOCK)
-    ids = (chosen[:, None] * _BLOCK + inner).flatten()
-    if tail.numel():
+    # What is apart in memory is a block, so that many of them are looked at together.
+    count_of = logits.numel() // _BLOCK
+    blocks = logits[: count_of * _BLOCK].view(_BLOCK, count_of)
+    chosen = blocks.amax(0).topk(count, sorted=False).indices
+    inner = torch.arange(0, blocks.numel(), count_of)
+    ids = (inner[:, None] + chosen).flatten()
+    if blocks.numel() < logits.numel():
         ids = torch.cat([ids, torch.arange(blocks.numel(), logits.numel())])
-    values, places = logits[ids].topk(count)
+    values, places = logits.index_select(0, ids).topk(count)
     return values, ids[places]
 
 
@@ -162,8 +166,8 @@ def count_top_p(probs: Tensor, top_p: float) -> int:
     reaches the mass (Holtzman et al. 2020, nucleus sampling)."""
     if top_p >= 1:
         return probs.numel()
-    mass_before = probs.cumsum(0) - probs
-    return max(1, int((mass_before < top_p).sum()))
+    reaching = int(torch.searchsorted(probs.cumsum(0), top_p))
+    return min(reaching + 1, probs.numel())
 
 
 def count_min_p(probs: Tensor, min_p: float) -> int:
@@ -240,9 +244,11 @@ def _rank_until_top_p(
         look = min(look, size)
         ids, values = ranking.first(look)
         scaled = values.double() / settings.temperature
-        among = ranking.total if look < size else scaled.logsumexp(0)
-        assert among is not None  # it was asked for, or all are ranked
-        probs = (scaled - among).exp()
+        if look < size:
+            assert ranking.total is not None  # it was asked for
+            probs = (scaled - ranking.total).exp()
+        else:
+            probs = scaled.softmax(0)
         kept = count_top_p(probs, settings.top_p)
         if kept < look or look == size:
             return ids, values, probs, kept

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lmtui.errors import LmtuiError
 
@@ -67,9 +67,11 @@ def _require(name: str, value: float, low: float, high: float) -> None:
     raise LmtuiError(f"{name} is out of range", f"{value:g}", f"Give a value {bounds}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One row of a distribution: a token the model could choose."""
+class Candidate(NamedTuple):
+    """One row of a distribution: a token the model could choose.
+
+    A tuple, because it is quickly made: there are twenty for every token.
+    """
 
     id: int
     text: str
