@@ -221,6 +221,7 @@ def print_fast(
                 steps.use(None, steps.plan())
                 print("\nThe same, nothing compiled:")
                 _print_decoding(fast, other, rounds, tokens)
+                use_compiled(fast)
             print("\nThe same through the library's layers, as other shapes run:")
             layered = through_layers(options.model)  # type: ignore[attr-defined]
             _print_decoding(layered, other, rounds, tokens)

@@ -10,7 +10,7 @@
 #include <numeric>
 #include <vector>
 
-#include "lanes.h"
+#include "held.h"
 
 static const long PARTS = HEAD / WIDE, BLOCK = 256;
 static const int TILE = HEAD <= 64 ? 4 : HEAD <= 128 ? 2 : 1;  // queries for each key
@@ -130,16 +130,7 @@ static void put_together(const Part *parts, long count, float *found) {
     std::memcpy(found, values, sizeof values);
 }
 
-// Keys and values [n, 2·KV, room, HEAD] of a layer, of which `count` tokens are held.
-struct Held {
-    half *data;
-    long room, count;
-
-    half *at(long row, long kv_heads, long head, long token) const {
-        return data + ((row * 2 * kv_heads + head) * room + token) * HEAD;
-    }
-    long blocks() const { return (count + BLOCK - 1) / BLOCK; }
-};
+static long blocks_of(const Held &held) { return (held.count + BLOCK - 1) / BLOCK; }
 
 // Of n rows with t new tokens each: `heads` [n, t, H + 2·KV, HEAD] are their queries,
 // keys and values, `found` [n, t, H, HEAD] what is found. All rows continue the one row
@@ -151,12 +142,9 @@ extern "C" void attend(const float *heads, float *found, long rows, long tokens,
     const long query_heads = kv_heads * GROUP, every = query_heads + 2 * kv_heads;
     const Held shared = {shared_data, shared_room, shared_count};
     const Held own = {own_data, own_room, own_count + tokens};
-    for (long m = 0; m < rows * tokens; m++)
-        for (long head = 0; head < 2 * kv_heads; head++)
-            narrow(heads + (m * every + query_heads + head) * HEAD,
-                   own.at(m / tokens, kv_heads, head, own_count + m % tokens), HEAD);
+    put_down(heads, rows, tokens, kv_heads, own);
 
-    const long far = shared.blocks(), near = own.blocks(), blocks = far + near;
+    const long far = blocks_of(shared), near = blocks_of(own), blocks = far + near;
     static thread_local std::vector<Part> room;
     const size_t needed = rows * tokens * query_heads * blocks;
     if (room.size() < needed) room.resize(needed);

@@ -1,8 +1,10 @@
-"""Attention of a few new tokens over what is held in float16, compiled.
+"""Attention of new tokens over what is held in float16, compiled.
 
-Owns how `attention.cpp` is compiled for a width of heads, how it is called, and the
-proof that what was compiled is right. Needs nothing of the compiler but C++17. Knows no
-weights and no cache. n are rows, t their new tokens; H, KV and d as in `models.lean`.
+Owns how `attention.cpp`, for a few tokens, and `attention_many.cpp`, for more on
+processors that multiply bfloat16, are compiled for a width of heads, how they are
+called, and the proof that what was compiled is right. Needs nothing of the compiler but
+C++17. Knows no weights and no cache. n are rows, t their new tokens; H, KV and d as in
+`models.lean`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +26,12 @@ from lmtui.engine.fast.slabs import Place, Places
 from lmtui.models import compilers
 
 FILE = "attention.so"
-_SOURCE = Path(__file__).with_suffix(".cpp")
+_SOURCES = tuple(Path(__file__).with_name(f"attention{of}.cpp") for of in ("", "_many"))
 _LANES = 16  # numbers that the source takes at once
 _MOST = 256  # of a head, so that what is kept of one query stays in registers
+_FEW = 32  # new tokens of a row up to which each is looked at in float32
 _NEAR = 1e-4  # of what is found, whose numbers are about 1
+_MANY_NEAR = 0.02  # the same with products of bfloat16
 _X86 = ("x86_64", "AMD64")
 
 
@@ -46,7 +51,8 @@ def build(head: int, share: int, folder: Path) -> None:
     command = [
         *(compilers.name(), "-std=c++17", "-O3", native, *threads),
         *("-shared", "-fPIC", f"-DHEAD={head}", f"-DGROUP={share}"),
-        *(str(_SOURCE), "-o", str(folder / FILE)),
+        *map(str, _SOURCES),
+        *("-o", str(folder / FILE)),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -63,14 +69,19 @@ class Attention:
             OSError: it is damaged.
         """
         self._heads, self._kv_heads = heads, kv_heads
+        library = ctypes.CDLL(str(file))
         address, whole = ctypes.c_void_p, ctypes.c_long
-        self._attend = ctypes.CDLL(str(file)).attend
-        self._attend.restype = None
-        place = address, whole, whole
-        self._attend.argtypes = [
-            *(address, address, whole, whole, whole),
-            *(*place, *place, address),
-        ]
+        arguments: list[Any] = [address, address, whole, whole, whole]
+        arguments += [address, whole, whole] * 2  # two places
+        self._attend = library.attend
+        self._attend.argtypes, self._attend.restype = [*arguments, address], None
+        self._attend_many = getattr(library, "attend_many", None)
+        if self._attend_many is not None:
+            self._attend_many.argtypes, self._attend_many.restype = arguments, None
+
+    def takes(self, tokens: int, mask: Tensor | None) -> bool:
+        """Whether it is the fast way for so many new tokens of a row."""
+        return tokens <= _FEW or (mask is None and self._attend_many is not None)
 
     def attend(
         self, heads: Tensor, places: Places, layer: int, mask: Tensor | None
@@ -85,7 +96,7 @@ class Attention:
         rows, tokens, _, head = heads.shape
         found = heads.new_empty(rows, tokens, self._heads, head)
         shared, own = places.shared, places.own
-        self._attend(
+        arguments = (
             heads.data_ptr(),
             found.data_ptr(),
             rows,
@@ -97,8 +108,11 @@ class Attention:
             own.address + layer * own.layer,
             own.room,
             own.count,
-            None if mask is None else mask.data_ptr(),
         )
+        if tokens > _FEW and mask is None and self._attend_many is not None:
+            self._attend_many(*arguments)
+        else:
+            self._attend(*arguments, None if mask is None else mask.data_ptr())
         return found
 
     def require_right(self, head: int) -> None:
@@ -108,7 +122,7 @@ class Attention:
             ValueError: they differ.
         """
         random = torch.Generator().manual_seed(0)
-        for rows, tokens, held in product((1, 2), (1, 3), (0, 5, 300)):
+        for rows, tokens, held in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
             sizes = rows, tokens, self._heads + 2 * self._kv_heads, head
             heads = torch.randn(sizes, generator=random)
             room = held + tokens + 1
@@ -128,7 +142,7 @@ class Attention:
             )
             wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
             far = float((found.transpose(1, 2) - wanted).abs().max())
-            if not far < _NEAR:
+            if not far < (_NEAR if tokens <= _FEW else _MANY_NEAR):
                 raise ValueError("it computes something else")
 
 

@@ -23,7 +23,7 @@ from lmtui.models import hardware, sealed
 
 PACKAGE = "crossing.pt2"
 _FAILED = "-failed.json"
-_LAYOUT = "2"  # of both: another one is another folder
+_LAYOUT = "3"  # of both: another one is another folder
 _NEAR = 1e-3  # of the largest number: sums are rounded in another order
 
 

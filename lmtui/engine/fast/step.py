@@ -29,7 +29,6 @@ from lmtui.models.lean import Layer, LeanWeights, Shape
 from lmtui.models.packing import FEW, Packed
 
 _HALF = torch.bfloat16
-_SEVERAL = 32  # new tokens of a row up to which compiled attention is the faster one
 
 
 class Steps:
@@ -107,7 +106,7 @@ class Steps:
     ) -> Callable[[int], Tensor]:
         """What answers with what attention finds in a layer: [m, H·d]."""
         attention = self._attention
-        if attention is not None and run.tokens <= _SEVERAL:
+        if attention is not None and attention.takes(run.tokens, mask):
             places = held.places(run.tokens)
             return lambda index: attention.attend(run.heads, places, index, mask)
         opened = held.opened(run.tokens, torch.float16 if attention else torch.float32)
