@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from lmtui.chat.interchange import from_json
 from lmtui.chat.node import Node
+from lmtui.chat.store import Store
 from lmtui.chat.thoughts import Thought, thought_of
 from lmtui.engine.types import Message
 from lmtui.tui.chat_options import ChatOptions
@@ -267,6 +272,58 @@ async def test_thinking_is_switched_by_a_command() -> None:
         assert looked
         await p.ask("/think maybe")
         await p.until(lambda: "one of: auto, on, off" in _notices(p))
+
+
+async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+
+    async def said(text: str, ending: str, *before: str, **options: Any) -> None:
+        able = engine(["a"], ["b"], switches_thinking=True)
+        store = Store(file)
+        opened = store.load(1) if store.count() else None
+        store.close()
+        async with program(
+            {"default": able}, first="chat", chats_file=file, opened=opened,
+            chat_options=ChatOptions(is_here=lambda _: True, **options),
+        ) as p:  # fmt: skip
+            await p.ready()
+            count = len(opened.conversation.path) - 1 if opened else 0
+            await p.until(lambda: len(p.views) == count)
+            for line in before:
+                await p.ask(line)
+            await p.ask(text)
+            await answered(p, count + 2)
+            assert sent(p).endswith(ending)
+            await p.ask("/new")
+            await p.ask("another")
+            await answered(p)
+            assert sent(p).endswith(ending)  # as with the sampler
+            await p.ask("/export " + str(tmp_path / f"{text}.json"))
+            await p.until(lambda: "Written to" in _notices(p))
+
+    off, auto = "<think>\n\n</think>\n\n", "assistant: "
+    await said("one", off, thinking=False)  # from the settings: kept nowhere
+    await said("two", auto)
+    await said("three", off, told="off", thinking=False)
+    await said("four", off)
+    await said("five", auto, "/think on", thinking=False)
+    await said("six", auto, thinking=False)
+    texts = [(tmp_path / f"{n}.json").read_text() for n in ("one", "four", "six")]
+    assert [from_json(text).facts.thinking for text in texts] == [None, "off", "on"]
+
+
+async def test_it_is_kept_although_nothing_is_said_after_it(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    able = engine(["a"], switches_thinking=True)
+    async with program({"default": able}, first="chat", chats_file=file) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        await p.ask("/think off")
+        await p.ask("/fork")
+    store = Store(file)
+    assert [about.thinking for about in store.listed()] == ["off", "off"]
+    store.close()
 
 
 async def test_a_model_without_a_switch_says_so() -> None:

@@ -136,7 +136,7 @@ class AnsweringScreen(WhoseScreen):
             self._reply.settings,
             prefill=prefill,
             drop_oldest=self.options.drop_oldest,
-            thinking=self.options.thinking,
+            thinking=self.thinking,
         )
 
     # Its growth.

@@ -6,6 +6,7 @@ it is answered and kept is that of what it is made from. Knows no torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -17,7 +18,9 @@ from textual.content import Content
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
+from lmtui.sections.chat import THINKING
 from lmtui.tui import messages as facts
+from lmtui.tui import setting_facts
 from lmtui.tui.screens.attaching import AttachingScreen
 from lmtui.tui.screens.commands import (
     as_message,
@@ -91,10 +94,23 @@ class ChatScreen(AttachingScreen):
 
     def on_mount(self) -> None:
         """The user can write at once, after what was said before."""
+        self.watch(self.app, "kept_chat", self.follow_chat)
         self.query_one(PromptField).completed = completed
         self.to_text()
         if self.is_begun:
             self.call_later(self.show_branch)
+
+    def follow_chat(self, kept: setting_facts.Kept | None) -> None:
+        """A setting was changed that this conversation follows at once."""
+        if kept is None:
+            return
+        if kept.name == "chat_when_full":
+            self.options = replace(self.options, drop_oldest=kept.value == "drop")
+            return
+        self.options = replace(self.options, thinking=THINKING[str(kept.value)])
+        if self.told is not None:  # by a command: this was said later
+            self.tell_thinking(str(kept.value))
+        self._look()
 
     def model_ready(self) -> None:
         """Look at the draft, or answer what waited for the model. Tokens that another
@@ -161,7 +177,7 @@ class ChatScreen(AttachingScreen):
             before,
             draft,
             self._settings,
-            thinking=self.options.thinking,
+            thinking=self.thinking,
         )
 
     @on(facts.DraftLooked)

@@ -191,9 +191,9 @@ class CommandScreen(TakingScreen):
         elif self._info is not None and not self._info.switches_thinking:
             self._refuse("/think", "This model's chat template has no such switch.")
         else:
-            self.options = replace(self.options, thinking=THINKING[value])
+            self.tell_thinking(value)
             self.conversation_changed()
-            self.notify(f"thinking {value}")
+            self.notify(f"Thinking is {value} in this conversation.")
 
     def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
         if wanted is None:

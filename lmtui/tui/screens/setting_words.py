@@ -14,6 +14,7 @@ from textual.content import Content
 from lmtui import settings as fields
 from lmtui.config_sheet import Sheet
 from lmtui.config_values import limits
+from lmtui.sections.chat import FOLLOWED
 from lmtui.sections.presets import SYSTEM, Preset
 from lmtui.sections.sampling import SAMPLING
 from lmtui.sections.setting import own_name
@@ -175,4 +176,5 @@ def _about_preset(preset: Preset | None) -> Content:
 
 def counts_at_once(name: str) -> bool:
     """Whether a change of a setting is followed while the program runs."""
-    return name == "theme" or fields.item(name).metadata["section"] == SAMPLING
+    section = fields.item(name).metadata["section"]
+    return name == "theme" or name in FOLLOWED or section == SAMPLING
