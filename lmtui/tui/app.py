@@ -61,6 +61,9 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
+    # Notices lie over what is read: they take no more room than their words.
+    CSS = """ToastRack { scrollbar-size-vertical: 0; }
+    Toast { width: auto; max-width: 60%; padding: 0 1; }"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True,
                 tooltip="Show or hide the keys."),

@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
@@ -32,6 +32,7 @@ from lmtui.tui.screens.commands import (
 from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
@@ -77,7 +78,7 @@ class ChatScreen(AttachingScreen):
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        with Horizontal(id="main"):
+        with MainPart(id="main"):
             with Vertical(id="talk"):
                 yield Transcript(TRY, id="transcript")
                 yield TokenView(id="tokens")

@@ -71,6 +71,14 @@ def rows_of(sheet: Sheet, words: str = "") -> dict[str, list[Row]]:
     return found
 
 
+def same_row(row: Row, other: Row | None) -> bool:
+    """Whether two rows are of the same setting or preset, whatever its value."""
+    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
+        names = [each.preset.name if each.preset else "" for each in (row, other)]
+        return names[0] == names[1]
+    return row == other
+
+
 def _has(words: str, *texts: str) -> bool:
     whole = " ".join(texts).casefold()
     return all(word in whole for word in words.casefold().split())
