@@ -40,8 +40,8 @@ class AttachingScreen(CommandScreen):
 
     def on_mount(self) -> None:
         """While there are names to choose from, the keys are theirs."""
-        prompt, attachments = self.query_one(PromptField), self.query_one(Attachments)
-        prompt.take_first = attachments.take_key
+        names, prompt = self.query_one(Attachments), self.query_one(PromptField)
+        prompt.take_first = lambda key: names.take_key(key) or self.take_key(key)
 
     # The draft.
 

@@ -14,7 +14,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
@@ -22,14 +21,9 @@ from lmtui.sections.chat import THINKING
 from lmtui.tui import messages as facts
 from lmtui.tui import setting_facts
 from lmtui.tui.screens.attaching import AttachingScreen
-from lmtui.tui.screens.commands import (
-    as_message,
-    completed,
-    is_command,
-    line_of,
-    matching,
-)
+from lmtui.tui.screens.commands import as_message, is_command
 from lmtui.tui.widgets.attachments import Attachments
+from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.main_part import MainPart
@@ -39,9 +33,6 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import Transcript
-
-MOST = 8
-"""Commands that are shown while one is typed."""
 
 TRY = """\
 Three things to try
@@ -88,15 +79,15 @@ class ChatScreen(AttachingScreen):
                 yield SamplerControls(self._settings, id="sampler")
         yield HintLine("chat", HINT)
         yield Static(id="whose", markup=False)
-        yield Static(id="commands", markup=False)
+        yield DialogList(id="commands")
         yield Attachments(id="attachments")
         yield PromptField(id="prompt")
         yield Status(id="status")
 
     def on_mount(self) -> None:
         """The user can write at once, after what was said before."""
+        self.query_one("#commands").can_focus = False
         self.watch(self.app, "kept_chat", self.follow_chat)
-        self.query_one(PromptField).completed = completed
         self.to_text()
         if self.is_begun:
             self.call_later(self.show_branch)
@@ -160,11 +151,7 @@ class ChatScreen(AttachingScreen):
     @on(TextArea.Changed)
     def look_at_draft(self) -> None:
         """The draft changed: what comes next in it? Or which command can it become?"""
-        found = () if self.is_editing else matching(self.query_one(PromptField).text)
-        commands = self.query_one("#commands", Static)
-        commands.display = bool(found)
-        commands.update(Content("\n").join(map(line_of, found[:MOST])))
-        if not found:
+        if not self.offer_commands(self.query_one(PromptField).text):
             self._look()
 
     def _look(self) -> None:
@@ -225,13 +212,6 @@ class ChatScreen(AttachingScreen):
     async def action_new(self) -> None:
         """Begin another conversation."""
         await self.run_command("/new")
-
-    def begin_command(self, name: str) -> None:
-        """Let the user write what a command needs."""
-        prompt = self.query_one(PromptField)
-        prompt.text = f"{name} "
-        prompt.move_cursor(prompt.document.end)
-        prompt.focus()
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one, or one to what was said last."""

@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from textual import on
 from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
 
 from lmtui.chat.thoughts import answer_of
 from lmtui.chat.tree import Conversation
@@ -23,6 +26,8 @@ from lmtui.tui.messages import ModelChosen
 from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.screens.showing import prompt_page, stats_page
 from lmtui.tui.screens.taking_along import TakingScreen
+from lmtui.tui.widgets.attachments import WALKS
+from lmtui.tui.widgets.dialog_list import DialogList
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Command:
     """What it does, in a clause."""
     waits: bool = True
     """Whether it is of no use while an answer is made."""
+
+    @property
+    def needs(self) -> bool:
+        """Whether nothing can be done without what follows it."""
+        return bool(self.argument) and not self.argument.startswith("[")
 
 
 COMMANDS = (
@@ -60,8 +70,8 @@ COMMANDS = (
     Command("/fork", "", "go on from here in a conversation of its own"),
     Command("/undo", "", "have back what was deleted, or undo the last turn"),
     Command("/redo", "", "have the turn back that was undone"),
-    Command("/copy", "[all]", "copy the last answer or the message in focus; all with"
-            " what was thought", waits=False),
+    Command("/copy", "[all]", "copy the answer in focus or the last; all with thoughts",
+            waits=False),
     Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
     Command("/save", "TITLE", "give this conversation a title", waits=False),
     Command("/export", "[FILE]", "write it to a .md, .json or .html file", waits=False),
@@ -103,7 +113,63 @@ def as_message(text: str) -> str:
 
 
 class CommandScreen(TakingScreen):
-    """Has a prompt in which commands are written too."""
+    """Has a prompt in which commands are written too, and above it a `#commands` list
+    of those that what is written can become."""
+
+    _offered: tuple[Command, ...] = ()
+
+    @property
+    def _commands(self) -> DialogList:
+        return self.query_one("#commands", DialogList)
+
+    def offer_commands(self, text: str) -> bool:
+        """List what this can become; whether there is anything."""
+        offered = () if self.is_editing else tuple(matching(text))
+        if offered != self._offered:
+            self._offered = offered
+            self._commands.display = bool(offered)
+            self._commands.clear_options()
+            self._commands.add_options(Option(line_of(each)) for each in offered)
+            self._commands.highlighted = 0 if offered else None
+        return bool(offered)
+
+    def take_key(self, key: str) -> bool:
+        """Do what a key does while there are commands to choose from; whether it did
+        anything. Enter on one that is written out already does it."""
+        if not self._offered:
+            return False
+        if key in WALKS:
+            getattr(self._commands, f"action_{WALKS[key]}")()
+            return True
+        return key in ("tab", "enter") and self._write_command()
+
+    @on(OptionList.OptionSelected, "#commands")
+    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+        """A command was clicked."""
+        event.stop()
+        self._write_command()
+
+    def _write_command(self) -> bool:
+        """Write the marked command out, ready for what it needs; whether that is any
+        more than what is written."""
+        command = self._offered[self._commands.highlighted or 0]
+        if self._prompt.text == command.name:
+            return False
+        self.begin_command(command)
+        return True
+
+    def begin_command(self, command: Command) -> None:
+        """Let the user write what a command needs."""
+        self._prompt.text = f"{command.name} " if command.argument else command.name
+        self._prompt.move_cursor(self._prompt.document.end)
+        self._prompt.focus()
+
+    async def take_command(self, command: Command) -> None:
+        """Do a command, or let the user write what it needs."""
+        if command.needs:
+            self.begin_command(command)
+        else:
+            await self.run_command(command.name)
 
     async def run_command(self, text: str) -> None:
         """Do what a line says."""
@@ -113,7 +179,7 @@ class CommandScreen(TakingScreen):
             self._refuse(name, "There is no such command; /help lists them all.")
         elif command.waits and self.busy:
             self._refuse(name, "An answer is being made; Esc stops it.")
-        elif command.argument and not command.argument.startswith("[") and not argument:
+        elif command.needs and not argument:
             self._refuse(name, f"It needs {command.argument}: {command.what}.")
         elif name in _SAMPLING:
             self._set(name, argument)
@@ -246,12 +312,3 @@ def line_of(command: Command) -> Content:
     """A command as a line of a list."""
     name = f"{command.name} {command.argument}"
     return Content.assemble((f"{name:<18} ", "$accent"), (command.what, "$quiet"))
-
-
-def completed(text: str) -> str:
-    """What is typed as the first command that it can become, ready for what that
-    needs."""
-    found = matching(text)
-    if not found:
-        return text
-    return f"{found[0].name} " if found[0].argument else found[0].name
