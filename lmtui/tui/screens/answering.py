@@ -15,7 +15,7 @@ from textual import on
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
-from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
+from lmtui.engine.types import Finish, FinishReason, Message, Prompt, SamplingSettings
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
@@ -29,7 +29,9 @@ from lmtui.tui.widgets.transcript import Transcript
 
 Begin = Sequence[Message] | Prompt
 
-_STOPPED = "stopped · Ctrl+G goes on, Ctrl+R makes another"
+# Short enough for the model and its precision beside it, at 80 columns.
+_STOPPED = "stopped · Ctrl+G more, Ctrl+R anew"
+_NOTHING = "nothing to add · Ctrl+R anew"
 
 
 class AnsweringScreen(WhoseScreen):
@@ -186,7 +188,7 @@ class AnsweringScreen(WhoseScreen):
         self._strip.finish(event.finish)
         stopped = event.finish.reason is FinishReason.CANCELLED
         if self._info is not None:
-            self._status.state = _STOPPED if stopped else "ready"
+            self._status.state = _STOPPED if stopped else _ended(event.finish)
         if view := self.view_of(self._reply):
             view.grow(event.finish.piece, thought_of(self._reply))
         self._complete(self._reply)
@@ -246,3 +248,9 @@ class AnsweringScreen(WhoseScreen):
         if waiting:
             self.query_one(PromptField).give_back("\n".join(waiting))
         return bool(waiting)
+
+
+def _ended(finish: Finish) -> str:
+    """What is said once an answer has ended: of one that was only ended, that too."""
+    only_ended = finish.reason is FinishReason.STOP and finish.tokens <= 1
+    return _NOTHING if only_ended else "ready"
