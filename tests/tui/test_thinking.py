@@ -11,13 +11,16 @@ from lmtui.chat.interchange import from_json
 from lmtui.chat.node import Node
 from lmtui.chat.store import Store
 from lmtui.chat.thoughts import Thought, thought_of
+from lmtui.chat.tree import Conversation
 from lmtui.engine.types import Message
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.screens.tree import rows_of
 from lmtui.tui.widgets.message_view import Entry, MessageView
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.transcript import Transcript
+from tests.chat.making import exchange
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe
 from tests.tui.programs import Program, holding, program
@@ -152,11 +155,19 @@ async def test_the_totals_count_both_apart() -> None:
         await running.ask("capital?")
         await answered(running)
         await running.press("alt+up", "t")
-        await running.until(lambda: "11 tokens · 7 of them thinking" in running.seen)
-        await running.press("escape")
+        await running.on(PageScreen)
+        await running.until(lambda: "7 of them, the answer 4" in running.seen)
+        await running.press("escape", "escape")
         await running.ask("/stats")
         await running.on(PageScreen)
         await running.until(lambda: "7 of them, the answers 4" in running.seen)
+
+
+def test_the_tree_shows_the_answer() -> None:
+    chat = Conversation()
+    exchange(chat, "capital?", "<think> so so </think> It is Paris.")
+    lines = [line.plain for _, line in rows_of(chat)]
+    assert lines[1].endswith("Model  It is Paris.")
 
 
 async def test_what_the_user_says_is_never_folded() -> None:
