@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.content import Content
 from textual.widget import Widget
 
 from lmtui.tui.screens.history import HistoryScreen
+from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.prompt import Prompt
 from tests.tui.programs import Program, program
@@ -77,3 +79,16 @@ async def test_so_it_is_where_a_title_is_asked_for(
         await running.press("r")
         await running.until(lambda: "Title" in running.seen)
         await running.until(lambda: stand_above_the_foot(running))
+
+
+async def test_it_is_seen_once_where_a_dialog_lies_over_the_chat() -> None:
+    async with program(first="chat", notices=True) as running:
+        await running.ready()
+        running.chat.query_one(Prompt).text = "a\n" * 4
+        await noticed(running, WORDS)
+        running.app.push_screen(PageScreen("A page", Content("with a line")))
+        await running.on(PageScreen)
+        await running.until(lambda: running.seen.count("A title") == 1)
+        await running.press("escape")
+        await running.until(lambda: stand_above_the_foot(running))
+        assert running.seen.count("A title") == 1
