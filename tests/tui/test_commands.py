@@ -18,7 +18,6 @@ from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.code import CodeScreen
 from lmtui.tui.screens.commands import (
     COMMANDS,
-    as_message,
     is_command,
     line_of,
     matching,
@@ -91,7 +90,6 @@ def test_what_is_typed_can_become_commands() -> None:
     assert [c.name for c in matching("/to")] == ["/topk", "/topp"]
     assert matching("/topk ") == [] == matching("to")
     assert len(matching("/")) == len(COMMANDS)
-    assert as_message("//help") == "/help"
 
 
 async def test_commands_are_shown_while_they_are_typed() -> None:

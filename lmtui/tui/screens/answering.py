@@ -20,6 +20,7 @@ from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
+from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
 from lmtui.tui.screens.whose import WhoseScreen
@@ -51,7 +52,9 @@ class AnsweringScreen(WhoseScreen):
         )
         self._reply: Node | None = None
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
-        self._waiting: list[str] = []  # sent before there was a model or room
+        # Sent before there was a model or room: what it says, and how it was written.
+        self._waiting: list[tuple[str, str]] = []
+        self._written: tuple[int, str] = (0, "")  # of the message that was said last
 
     @property
     def transcript(self) -> Transcript:
@@ -65,9 +68,10 @@ class AnsweringScreen(WhoseScreen):
 
     # Its beginning.
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, written: str) -> None:
         """Say something at the end of the branch, and have it answered."""
         asked = self._conversation.say(text)
+        self._written = asked.id, written
         await self.transcript.add(entry_of(self._conversation, asked))
         await self.answer_to(asked)
 
@@ -195,7 +199,7 @@ class AnsweringScreen(WhoseScreen):
         if stopped:
             self.take_back()
         elif self._waiting and self._info is not None:
-            await self.say(self._waiting.pop(0))
+            await self.say(*self._waiting.pop(0))
 
     def _complete(self, reply: Node) -> None:
         """Show a reply as it is now that it has ended."""
@@ -231,7 +235,9 @@ class AnsweringScreen(WhoseScreen):
         asked = self._conversation.node(reply.parent or 0)
         for node in (reply, asked):
             await self.transcript.take_away(str(node.id))
-        self.query_one(PromptField).give_back(asked.content)
+        id_, written = self._written
+        draft = written if asked.id == id_ else as_draft(asked.content)
+        self.query_one(PromptField).give_back(draft)
 
     def stop_work(self) -> bool:
         """Stop the answer, or take back what was sent before there was a model."""
@@ -246,7 +252,8 @@ class AnsweringScreen(WhoseScreen):
         """Give what waits back to the prompt; whether there was anything."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self.query_one(PromptField).give_back("\n".join(waiting))
+            drafts = [written for _, written in waiting]
+            self.query_one(PromptField).give_back("\n".join(drafts))
         return bool(waiting)
 
 

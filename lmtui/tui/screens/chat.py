@@ -21,7 +21,7 @@ from lmtui.sections.chat import THINKING
 from lmtui.tui import messages as facts
 from lmtui.tui import setting_facts
 from lmtui.tui.screens.attaching import AttachingScreen
-from lmtui.tui.screens.commands import as_message, is_command
+from lmtui.tui.screens.commands import is_command
 from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.hint_line import HintLine
@@ -110,9 +110,9 @@ class ChatScreen(AttachingScreen):
         if self.close_tokens():
             self.to_text()
         if self._waiting:
-            self._status.state, text = "", self._waiting.pop(0)
-            say = partial(self.say, text)
-            if not self.held_back(say, text):
+            self._status.state, waited = "", self._waiting.pop(0)
+            say = partial(self.say, *waited)
+            if not self.held_back(say, waited[1]):
                 self.call_later(say)
         else:
             self._look()
@@ -197,7 +197,7 @@ class ChatScreen(AttachingScreen):
         if is_command(event.text):
             await self.run_command(event.text)
             return
-        self.deliver(as_message(event.text))
+        self.deliver(event.text)
 
     # Keys.
 

@@ -107,11 +107,6 @@ def is_command(text: str) -> bool:
     )
 
 
-def as_message(text: str) -> str:
-    """A line that is no command, as it is said."""
-    return text[1:] if text.startswith("//") else text
-
-
 class CommandScreen(TakingScreen):
     """Has a prompt in which commands are written too, and above it a `#commands` list
     of those that what is written can become."""

@@ -21,6 +21,7 @@ from lmtui.tui import chat_facts as kept
 from lmtui.tui.batches import Post
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
+from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entries_of
 from lmtui.tui.screens.tokens import TokensScreen
@@ -176,7 +177,7 @@ class RememberingScreen(TokensScreen):
     @on(kept.PromptsRecalled)
     def recall_prompts(self, event: kept.PromptsRecalled) -> None:
         """What was asked in earlier runs is a key away."""
-        self.query_one(PromptField).recall(event.prompts)
+        self.query_one(PromptField).recall([as_draft(text) for text in event.prompts])
 
     def on_mount(self) -> None:
         """Recall what was asked before; what a flag says holds in what is begun."""
