@@ -268,6 +268,7 @@ async def test_thinking_is_switched_by_a_command() -> None:
     options = ChatOptions(thinking=False)
     async with program({"default": able}, first="chat", chat_options=options) as p:
         await p.ready()
+        await p.until(lambda: "cpu · thinking off" in p.seen)
         await p.ask("one")
         await answered(p)
         assert sent(p).endswith("<think>\n\n</think>\n\n")
@@ -276,6 +277,9 @@ async def test_thinking_is_switched_by_a_command() -> None:
              "/think": "assistant: "}.items(), 2
         ):  # fmt: skip
             await p.ask(command)
+            told = {"on": "thinking on", "off": "thinking off"}
+            words = told.get(command.removeprefix("/think").strip(), "")
+            await p.until(lambda words=words: p.chat.query_one(Status).told == words)
             await p.ask("more")
             await answered(p, 2 * count)
             assert sent(p).endswith(ending)

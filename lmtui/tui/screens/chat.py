@@ -102,13 +102,21 @@ class ChatScreen(AttachingScreen):
         self.options = replace(self.options, thinking=THINKING[str(kept.value)])
         if self.told is not None:  # by a command: this was said later
             self.tell_thinking(str(kept.value))
+        self._show_told()
         self._look()
+
+    def _show_told(self) -> None:
+        """Whether the model is told to think stands nowhere else."""
+        words = {None: "", True: "thinking on", False: "thinking off"}
+        able = self._info is not None and self._info.switches_thinking
+        self._status.told = words[self.thinking] if able else ""
 
     def model_ready(self) -> None:
         """Look at the draft, or answer what waited for the model. Tokens that another
         model saw make way: beside the panel of this one they would be taken for its."""
         if self.close_tokens():
             self.to_text()
+        self._show_told()
         if self._waiting:
             self._status.state, waited = "", self._waiting.pop(0)
             say = partial(self.say, *waited)
@@ -144,6 +152,7 @@ class ChatScreen(AttachingScreen):
         self.leave_edit()
         self.close_tokens()
         self.tell_whose()
+        self._show_told()
         self._look()
 
     # The draft.
