@@ -117,6 +117,10 @@ async def test_commands_are_walked_and_written_out() -> None:
         await running.until(lambda: "/temp" in running.seen)
         await running.press("enter")
         assert prompt(running).text == "/temp "
+        prompt(running).text = "/think"
+        await running.pilot.pause()
+        await running.press("tab")
+        assert prompt(running).text == "/think "
         prompt(running).text = "/cod"
         await running.pilot.pause()
         await running.press("tab")
@@ -127,6 +131,13 @@ async def test_commands_are_walked_and_written_out() -> None:
         await running.until(lambda: "/new " in running.seen)
         await running.pilot.click("#commands", offset=(4, 1))
         await running.until(lambda: prompt(running).text == "/new")
+        prompt(running).text = "/temp 1"
+        await running.press("enter")
+        prompt(running).text = "/own"
+        await running.press("enter", "up")
+        assert prompt(running).text == "/own"  # a command among earlier prompts
+        await running.press("up")
+        assert prompt(running).text == "/temp 1"
         prompt(running).text = "/help"
         await running.press("enter")
         told = await page(running)  # which says how to leave it, at 80 by 24 too

@@ -130,28 +130,30 @@ class CommandScreen(TakingScreen):
 
     def take_key(self, key: str) -> bool:
         """Do what a key does while there are commands to choose from; whether it did
-        anything. Enter on one that is written out already does it."""
+        anything. Of one that is written out Enter is for the prompt, and so are Up and
+        Down: it may be an earlier prompt among others."""
         if not self._offered:
             return False
-        if key in WALKS:
+        if self._prompt.text == self._marked.name:
+            takes = key == "tab" and bool(self._marked.argument)
+        elif key in WALKS:
             getattr(self._commands, f"action_{WALKS[key]}")()
             return True
-        return key in ("tab", "enter") and self._write_command()
+        else:
+            takes = key in ("tab", "enter")
+        if takes:
+            self.begin_command(self._marked)
+        return takes
+
+    @property
+    def _marked(self) -> Command:
+        return self._offered[self._commands.highlighted or 0]
 
     @on(OptionList.OptionSelected, "#commands")
     def take_clicked(self, event: OptionList.OptionSelected) -> None:
         """A command was clicked."""
         event.stop()
-        self._write_command()
-
-    def _write_command(self) -> bool:
-        """Write the marked command out, ready for what it needs; whether that is any
-        more than what is written."""
-        command = self._offered[self._commands.highlighted or 0]
-        if self._prompt.text == command.name:
-            return False
-        self.begin_command(command)
-        return True
+        self.begin_command(self._marked)
 
     def begin_command(self, command: Command) -> None:
         """Let the user write what a command needs."""

@@ -18,6 +18,8 @@ from textual.widgets import TextArea
 from lmtui.text import visible_in_place
 from lmtui.tui.widgets.typed import take_key
 
+_HINT = "Write a message; Enter sends it"
+
 
 class Prompt(TextArea):
     """A text field of one to ten lines that sends on Enter."""
@@ -72,7 +74,7 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
             show_line_numbers=False,
             highlight_cursor_line=False,
             tab_behavior="focus",
-            placeholder="Write a message; Enter sends it",
+            placeholder=_HINT,
         )
         self._sent: list[str] = []
         self._place = 0
@@ -128,13 +130,13 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         if self._draft is None:
             self._draft = self.text
         self._may_be_empty = empty
-        self.border_title = title
+        self.border_title, self.placeholder = title, ""
         self.text = text
         self.move_cursor(self.document.end)
 
     def end_edit(self) -> None:
         """Go on with the draft."""
-        self.border_title = None
+        self.border_title, self.placeholder = None, _HINT
         self._may_be_empty = False
         self.text = self._draft or ""
         self._draft = None
