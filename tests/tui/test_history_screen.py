@@ -176,6 +176,10 @@ async def test_the_keys_of_the_list_are_all_seen(
         assert ("a archives" in running.seen) == (size[0] >= 100)
         assert "2 conversations" in running.seen
         assert_laid_out(running.app.screen)
+        await running.press("r")
+        await running.until(lambda: "Enter takes it · Esc leaves it" in running.seen)
+        await running.press("escape")
+        await running.until(lambda: all(key in running.seen for key in keys))
         await running.press("f")
         await running.until(lambda: "↓ to the list · Esc empties" in running.seen)
         await running.press(*"pears")

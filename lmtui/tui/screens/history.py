@@ -39,6 +39,7 @@ _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first 
 _KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
 _PIN, _MARKS = " · p pins", " · p pins · a archives"  # where there is room for it
 _IN_FIELD = "Enter opens what is marked · ↓ to the list · Esc empties · F1 help"
+_ASKED = "Enter takes it · Esc leaves it"
 _TITLE = Question(
     "title", "Title", "empty for one from its first message", lambda _: ""
 )
@@ -174,10 +175,10 @@ stand together. Enter on one opens its conversation there.
         what = "hit" if searched else "conversation"
         count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
         self.query_one("#count", Static).update(Content(count))
-        keys = _IN_FIELD
-        if self.focused is not self._field:
-            marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
-            keys = f"{_KEYS}{marks} · F1 more"
+        marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
+        keys = f"{_KEYS}{marks} · F1 more"
+        if isinstance(self.focused, Input):
+            keys = _IN_FIELD if self.focused is self._field else _ASKED
         self.query_one("#foot", Static).update(Content(keys))
 
     @on(facts.StoreFailed)
