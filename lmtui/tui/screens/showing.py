@@ -76,7 +76,9 @@ def totals_page(node: Node) -> Content | None:
         lines.append(("thinking", f"{thought.tokens:,} of them, the answer {answer:,}"))
     lines += _likelihood_lines(node.logprob, len(scored))
     if node.finish and node.settings and node.settings.temperature > 0:
-        lines.append(("seed", f"{node.finish.seed}, which draws it again"))
+        all_of_it = node.finish.tokens == len(node.steps) and not node.given
+        does = "which draws it again" if all_of_it else "of what was drawn last"
+        lines.append(("seed", f"{node.finish.seed}, {does}"))
     return _table(lines)
 
 
