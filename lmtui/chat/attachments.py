@@ -28,6 +28,7 @@ _LOOKED_AT = 10_000  # names of a folder
 _QUOTED = r'"(?P<quoted>(?:[^"\\\n]|\\.)*)(?P<end>"?)'
 _MENTION = re.compile(rf'(?<!\S)@(?:{_QUOTED}|(?P<plain>[^\s"@]\S*))')
 _DOUBLED = re.compile(r"(?<!\S)@(?=@)")
+_BEGUN = re.compile(r"(?<!\S)@(?=\S)")
 _BEHIND = ".,;:!?)]}'…"  # what ends a sentence ends a path too
 
 
@@ -136,6 +137,11 @@ def attach(draft: str, folder: Path) -> Attached:
     text = "".join([*parts, _plain(draft[done:])])
     blocks = [file.quoted for file in files.values()]
     return Attached("\n\n".join([text, *blocks]), tuple(files.values()))
+
+
+def unnamed(text: str) -> str:
+    """A draft that names no file, and with which `attach` makes this text."""
+    return _BEGUN.sub("@@", text)
 
 
 def _plain(text: str) -> str:

@@ -16,11 +16,14 @@ class Changes:
     """The messages that are new or other than they were."""
     chosen: Mapping[int, int | None] = field(default_factory=dict)
     """Of each message whose branch goes on elsewhere, what follows it now."""
+    thinking: str | None = None
+    """What a model is told of thinking from now on; None where that stays."""
 
     def __bool__(self) -> bool:
-        return bool(self.nodes or self.chosen)
+        return bool(self.nodes or self.chosen or self.thinking)
 
     def then(self, later: Changes) -> Changes:
         """These, and what came after them."""
         nodes = {node.id: node for node in (*self.nodes, *later.nodes)}
-        return Changes(tuple(nodes.values()), {**self.chosen, **later.chosen})
+        chosen = {**self.chosen, **later.chosen}
+        return Changes(tuple(nodes.values()), chosen, later.thinking or self.thinking)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ from lmtui.chat.rows import (
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import Prompt, ScoredToken, Step
 from lmtui.errors import LmtuiError
+from lmtui.sections.chat import THINKING
 from lmtui.text import safe_json
 
 FORMAT, VERSION = "conversation", 1
@@ -53,6 +55,8 @@ def to_json(conversation: Conversation, facts: Facts) -> str:
         "named": facts.named,
         "pinned": facts.pinned,
         "archived": facts.archived,
+        # Only where it is known: what older programs wrote stays as it was.
+        **({"thinking": facts.thinking} if facts.thinking else {}),
         "created": facts.created,
         "updated": facts.updated,
         "messages": [_message(node, chosen.get(node.id)) for node in nodes],
@@ -144,15 +148,19 @@ def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, A
         "bytes": [data.hex() for data in found.spelled()],
         "ranks": list(found.ranks),
         "pieces": list(found.pieces),
-        "logprobs": [_short(number) for number in found.logprobs],
-        "entropies": [_short(number) for number in found.entropies],
-        "sampled_probs": [_short(number) for number in found.sampled_probs],
+        "logprobs": _short(found.logprobs),
+        "entropies": _short(found.entropies),
+        "sampled_probs": _short(found.sampled_probs),
     }
 
 
-def _short(number: float) -> float | None:
-    """A float32 in as few digits as tell it from every other one."""
-    return float(f"{number:.9g}") if math.isfinite(number) else None
+def _short(numbers: Sequence[float]) -> list[float | None]:
+    """Numbers as they are kept, which is as float32: each in as few digits as tell it
+    from every other one."""
+    return [
+        float(f"{number:.9g}") if math.isfinite(number) else None
+        for number in array("f", numbers)
+    ]
 
 
 def _finite(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +182,7 @@ def _imported(found: Mapping[str, Any]) -> Imported:
         named=bool(found["named"]),
         pinned=bool(found["pinned"]),
         archived=bool(found["archived"]),
+        thinking=_thinking(found.get("thinking")),
         created=_time(found["created"]),
         updated=_time(found["updated"]),
     )
@@ -259,6 +268,14 @@ def _text(value: object) -> str:
 
 def _name(value: object) -> str | None:
     return None if value is None else _text(value)
+
+
+def _thinking(value: object) -> str | None:
+    if value is None:
+        return None
+    if (name := _text(value)) not in THINKING:
+        raise ValueError("no such value of thinking")
+    return name
 
 
 def _whole(value: object) -> int:

@@ -17,6 +17,9 @@ class Facts:
     """Whether the user gave it its title."""
     pinned: bool = False
     archived: bool = False
+    thinking: str | None = None
+    """What a model is told of thinking here, as the setting `chat.thinking` has it;
+    None leaves it to that."""
     created: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
 
@@ -44,6 +47,8 @@ class Listed:
     touched: int
     """Grows whenever something is said in any conversation; says, too, whether another
     program has said something in this one."""
+    thinking: str | None = None
+    """As in `Facts`."""
 
     @property
     def facts(self) -> Facts:
@@ -53,6 +58,7 @@ class Listed:
             named=self.named,
             pinned=self.pinned,
             archived=self.archived,
+            thinking=self.thinking,
             created=self.created,
             updated=self.updated,
         )

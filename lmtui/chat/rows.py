@@ -25,6 +25,15 @@ COLUMNS = ("id", "parent", "role", "content", "state", "gone", "model", "scored_
            "prompt", "writer")  # fmt: skip
 """What is written of a message; which one follows it is written apart."""
 
+_NAMES = ", ".join(COLUMNS)
+_PLACES = ", ".join(f":{name}" for name in COLUMNS)
+_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+UPSERT = (
+    f"INSERT INTO messages (conversation, {_NAMES}) VALUES (:conversation, {_PLACES})"
+    f" ON CONFLICT (conversation, id) DO UPDATE SET {_UPDATES}"
+)
+"""Writes a message, new or not."""
+
 Fields = Mapping[str, Any]
 
 

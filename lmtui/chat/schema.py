@@ -126,7 +126,11 @@ END;
 INSERT INTO words (words) VALUES ('rebuild');
 """
 
-STEPS = (_FIRST, _SECOND, _THIRD)
+_FOURTH = """
+ALTER TABLE conversations ADD COLUMN thinking TEXT;
+"""
+
+STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """From each version to the next one."""
 
 VERSION = len(STEPS)

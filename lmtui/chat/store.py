@@ -26,6 +26,7 @@ from lmtui.chat.thoughts import answer_of
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
+from lmtui.sections.chat import THINKING
 
 _RECALLED = 20_000  # code points of a message that is asked again by a key
 UNDO = 24 * 3600.0
@@ -101,7 +102,8 @@ class Store:
             LmtuiError: it can't be kept.
             Damaged: the file is broken.
         """
-        whole = Changes(conversation.nodes, dict(conversation.chosen))
+        chosen = dict(conversation.chosen)
+        whole = Changes(conversation.nodes, chosen, facts.thinking)
         with self.database.writing() as connection:
             id_ = _make(connection, uid)
             _write(connection, id_, whole)
@@ -270,23 +272,21 @@ def _make(connection: sqlite3.Connection, uid: str) -> int:
 
 _NEXT = "(SELECT IFNULL(MAX(touched), 0) + 1 FROM conversations)"
 
-_NAMES = ", ".join(rows.COLUMNS)
-_PLACES = ", ".join(f":{name}" for name in rows.COLUMNS)
-_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in rows.COLUMNS[1:])
-_UPSERT = (
-    f"INSERT INTO messages (conversation, {_NAMES}) VALUES (:conversation, {_PLACES})"
-    f" ON CONFLICT (conversation, id) DO UPDATE SET {_UPDATES}"
-)
-
 
 def _write(connection: sqlite3.Connection, id_: int, change: Changes) -> None:
     connection.executemany(
-        _UPSERT, ({**rows.row_of(node), "conversation": id_} for node in change.nodes)
+        rows.UPSERT,
+        ({**rows.row_of(node), "conversation": id_} for node in change.nodes),
     )
     connection.executemany(
         "UPDATE messages SET chosen = ? WHERE conversation = ? AND id = ?",
         ((child, id_, parent) for parent, child in change.chosen.items()),
     )
+    if change.thinking is not None:
+        connection.execute(
+            "UPDATE conversations SET thinking = ? WHERE id = ?",
+            (change.thinking, id_),
+        )
 
 
 def _summarise(
@@ -294,6 +294,7 @@ def _summarise(
 ) -> None:
     """Bring what a list shows up to date with messages that were kept."""
     said = [node for node in nodes if node.content and node.role != "system"]
+    read = answer_of(said[-1]) or said[-1].content if said else None
     replies = [node.model for node in said if node.model]
     asked = [node.content for node in said if node.role == "user"]
     connection.execute(
@@ -305,15 +306,11 @@ def _summarise(
         (
             time.time(),
             rows.storable(title_of(asked[0])) if asked else "",
-            rows.storable(preview_of(_read_first(said[-1]))) if said else None,
+            rows.storable(preview_of(read)) if read else None,
             replies[-1] if replies else None,
             id_,
         ),
     )
-
-
-def _read_first(node: Node) -> str:
-    return answer_of(node) or node.content
 
 
 def _made_title(connection: sqlite3.Connection, id_: int) -> str:
@@ -340,9 +337,11 @@ def _require(
 
 
 def _listed(row: sqlite3.Row) -> Listed:
-    values = {name: row[name] for name in Listed.__slots__}
-    flags = {name: bool(row[name]) for name in ("named", "pinned", "archived")}
-    return Listed(**{**values, **flags})
+    found = dict(row)  # of an older program where it can't be brought up to date
+    values: dict[str, Any] = {name: found.get(name) for name in Listed.__slots__}
+    values |= {name: bool(row[name]) for name in ("named", "pinned", "archived")}
+    values["thinking"] = values["thinking"] if values["thinking"] in THINKING else None
+    return Listed(**values)
 
 
 def _literal(word: str) -> str:

@@ -84,7 +84,7 @@ Think = Annotated[
     typer.Option(
         "--think/--no-think",
         help="Tell a model that can to think before it answers, or not to; the "
-        "setting chat.thinking.",
+        "conversation keeps it. Without: what it kept, or the setting chat.thinking.",
         show_default=False,
     ),
 ]
@@ -188,6 +188,7 @@ def chat(  # size: a line for each of its flags
         keep=settings.chat_keep,
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
+        told=told,
     )
     try:
         raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))

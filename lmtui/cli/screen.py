@@ -103,9 +103,11 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
     from lmtui.models import here
     from lmtui.tui.chat_options import ChatOptions
 
+    by_flag = settings.origin("chat_thinking").source == "flag"
     return ChatOptions(
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
+        told=settings.chat_thinking if by_flag else None,
         is_here=here.is_here,
         # Its hint is for the shell; the screen leads to the models by itself.
         missing=missing and LmtuiError(missing.title, missing.detail),

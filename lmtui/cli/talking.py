@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from lmtui.cli.edge import note
 from lmtui.engine.fitting import fitted
 from lmtui.engine.port import Engine
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
+from lmtui.sections.chat import THINKING
 from lmtui.text import visible
 
 if TYPE_CHECKING:
@@ -38,7 +40,10 @@ class Talk:
         keep: bool = False,
         drop_oldest: bool = False,
         thinking: bool | None = None,
+        told: str | None = None,
     ) -> None:
+        """`thinking` is what holds where the conversation has nothing of its own;
+        `told` is that from now on, as `chat.thinking` has it."""
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else secrets.token_hex(8)
         if before is not None and system:
@@ -47,7 +52,8 @@ class Talk:
         self.prefill = prefill
         """What the answer begins with."""
         self._drop_oldest, self._left_out = drop_oldest, 0
-        self._thinking = thinking
+        self._told = told or (before.about.thinking if before else None)
+        self._thinking = THINKING[self._told] if self._told else thinking
         self._reply: Node | None = None
         self._keeper: Keeper | None = self._made_keeper(before) if keep else None
 
@@ -113,7 +119,7 @@ class Talk:
 
     def _keep(self, tried: Event | None = None) -> None:
         if self._keeper is not None:
-            changes = self._conversation.take_changes()
+            changes = replace(self._conversation.take_changes(), thinking=self._told)
             self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
 
     def _made_keeper(self, before: Loaded | None) -> Keeper:
@@ -134,7 +140,8 @@ class Talk:
             note(f"note: {visible(fact.salvaged.words)}\n")
         elif isinstance(fact, ChangedElsewhere) and self._keeper is not None:
             self._uid = secrets.token_hex(8)
-            self._keeper.keep(self._uid, self._conversation.whole())
+            whole = replace(self._conversation.whole(), thinking=self._told)
+            self._keeper.keep(self._uid, whole)
             note(
                 "note: the conversation was changed elsewhere; this is kept as a copy\n"
             )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from lmtui.engine.thinking import thinking_in
+from lmtui.engine.thinking import CHANNELS, thinking_in
 from lmtui.engine.types import BosRule, Encoding, Message, Prompt
 from lmtui.errors import LmtuiError
 
@@ -261,6 +261,9 @@ class PromptWriter:
         what the model thought: by these the template knows what to leave out."""
         text = message.content
         found = thinking_in(text) if message.role == "assistant" else None
+        if found and found.opening == CHANNELS[0] and CHANNELS[0] in self._template:
+            # Its template refuses the marks, and leaves earlier thinking out.
+            return Message(message.role, self._guard(text[found.end :]))
         known = [m for m in (found.opening, found.closing) if m] if found else []
         if found is None or not all(mark in self._template for mark in known):
             return Message(message.role, self._guard(text))

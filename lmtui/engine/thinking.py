@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+CHANNELS = (
+    "<|channel|>analysis<|message|>",
+    "<|end|><|start|>assistant<|channel|>final<|message|>",
+)
+"""In the harmony format of gpt-oss thinking and answer are two messages; these stand
+before the one and between both. What a model says on other channels in between is
+thinking too."""
+MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), CHANNELS)
 """What stands before and after it: the first pair in the chat templates of Qwen3,
 DeepSeek-R1, SmolLM3 and others, the second in that of Mistral's Magistral."""
 

@@ -10,6 +10,8 @@ from lmtui.sections.setting import setting
 
 CHAT = "chat"
 WHEN_FULL = ("stop", "drop")
+FOLLOWED = ("chat_when_full", "chat_thinking")
+"""What counts at once where it is changed while a conversation is held."""
 THINKING = {"auto": None, "on": True, "off": False}
 """The values of `chat.thinking`, and what each tells a model."""
 
@@ -41,7 +43,8 @@ class ChatSection:
     chat_thinking: str = setting(
         "auto",
         "Whether a model that can is told to think before it answers: on or off; auto "
-        "leaves it to its chat template.",
+        "leaves it to its chat template. What /think or the flag says is kept with the "
+        "conversation, and counts there.",
         kind=str,
         section=CHAT,
         flag="--think",

@@ -61,6 +61,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
+    SUSPENDED_SCREEN_CLASS = "-below"
+    # Notices take no more room than their words, and are seen once, on top.
+    CSS = """ToastRack { scrollbar-size-vertical: 0; } .-below Toast { display: none; }
+    Toast { width: auto; max-width: 60%; padding: 0 1; }"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True,
                 tooltip="Show or hide the keys."),

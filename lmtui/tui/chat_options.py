@@ -24,6 +24,9 @@ class ChatOptions:
     """Whether the oldest turns are left out where all of them do not fit."""
     thinking: bool | None = None
     """Whether the model is told to think first, or not to; None tells it nothing."""
+    told: str | None = None
+    """What a flag says of that, as `chat.thinking` has it: kept with the conversation,
+    whatever that was told before."""
     is_here: Callable[[Wanted], bool] = _all_here
     """Whether a model can be loaded without fetching it; may wait for a disk."""
     missing: LmtuiError | None = None

@@ -37,11 +37,11 @@ def commands(app: App[Any], screen: Screen[object]) -> Iterator[SystemCommand]:
 
 def _slash_commands(chat: ChatScreen) -> Iterator[SystemCommand]:
     for command in COMMANDS:
-        needs = command.argument and not command.argument.startswith("[")
-        do = chat.begin_command if needs else chat.run_command
         name = f"{command.name} {command.argument}".strip()
         what = f"{command.what[0].upper()}{command.what[1:]}."
-        yield SystemCommand(name, what, partial(chat.call_later, do, command.name))
+        yield SystemCommand(
+            name, what, partial(chat.call_later, chat.take_command, command)
+        )
 
 
 def _command(

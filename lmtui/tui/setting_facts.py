@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.message import Message
 
 from lmtui.config_sheet import Sheet
 from lmtui.errors import LmtuiError
+from lmtui.settings import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A setting, and what counts of it now."""
+
+    name: str
+    value: Value
 
 
 class SheetRead(Message):

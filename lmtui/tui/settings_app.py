@@ -1,7 +1,8 @@
 """An app whose settings can be seen and changed while it runs.
 
 Owns the way to the screen of the settings, and what of a change counts at once: the
-theme, the keys, how a token is drawn, the presets. Knows nothing of what else there is.
+theme, the keys, the presets, how a token is drawn and how a conversation is held. Knows
+nothing of what else there is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from textual.reactive import var
 from textual.screen import ModalScreen
 
 from lmtui import settings as fields
+from lmtui.sections.chat import FOLLOWED
 from lmtui.sections.presets import Preset
 from lmtui.sections.sampling import SAMPLING
 from lmtui.tui import setting_facts as facts
@@ -33,6 +35,8 @@ class SettingsApp(PreferencesApp):
     kept_sampling: var[Mapping[str, Any]] = var({})
     """How a token is drawn, as far as that was set since the program began; every
     screen with a sampler follows this."""
+    kept_chat: var[facts.Kept | None] = var(None, always_update=True)
+    """The setting of conversations that was changed last; the chat follows this."""
     presets: var[Mapping[str, Preset]] = var({})
     """The presets by name; every screen that offers them looks here."""
 
@@ -77,3 +81,5 @@ class SettingsApp(PreferencesApp):
             self.wear(value)
         elif fields.item(name).metadata["section"] == SAMPLING:
             self.kept_sampling = {**self.kept_sampling, name: value}
+        elif name in FOLLOWED:
+            self.kept_chat = facts.Kept(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from lmtui.chat.webpage import to_html
 from lmtui.errors import LmtuiError
+from lmtui.sections.chat import THINKING
 from tests.chat.making import exchange, full
 
 FACTS = Facts("A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123)
@@ -46,6 +48,19 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     second = store.load(store.add("b", again.conversation, again.facts))
     assert to_json(second.conversation, second.about.facts) == before
     assert before.isascii() is False and before.count("\n") == 1
+    store.close()
+
+
+def test_what_is_told_of_thinking_goes_along(tmp_path: Path) -> None:
+    store = Store(tmp_path / "chats.db")
+    for told in (None, *THINKING):
+        facts = replace(FACTS, thinking=told)
+        before = to_json(full(), facts)
+        assert ("thinking" in json.loads(before)) == (told is not None)
+        again = from_json(before)
+        loaded = store.load(store.add(str(told), again.conversation, again.facts))
+        assert loaded.about.thinking == told
+        assert to_json(loaded.conversation, loaded.about.facts) == before
     store.close()
 
 
@@ -125,7 +140,8 @@ BROKEN = [
         "", "null", "[]", "{}", "{" * 10, "[" * 100_000, '{"lmtui": "conversation"}',
         edited(version="x"), edited(version=None), edited(messages={}),
         edited(messages=[]), edited(messages=[7]), edited(title=3),
-        edited(created=-1), edited(created="now"), edited(updated=1e300),
+        edited(thinking="odd"), edited(thinking=True), edited(created=-1),
+        edited(created="now"), edited(updated=1e300),
         edited(messages__m0__id=5), edited(messages__m1__parent=99),
         edited(messages__m1__parent=1), edited(messages__m1__id=-1),
         edited(messages__m1__id=2**70), edited(messages__m1__id=True),

@@ -206,6 +206,7 @@ def test_an_older_file_is_brought_up_to_date(
     store = Store(file, readonly=readonly)
     node = store.load(1).conversation.node(1)
     assert (node.content, node.left_out) == ("from before", 0)
+    assert store.load(1).about.thinking is None
     store.close()
     store = Store(file)
     keep(store, "new")
@@ -295,6 +296,20 @@ def test_a_whole_conversation_is_added_with_its_facts(store: Store) -> None:
     assert same(store.load(id_).conversation, full())
 
 
+def test_what_is_told_of_thinking_is_kept_until_something_else_is(
+    store: Store,
+) -> None:
+    id_ = keep(store, "one", "a")
+    before = store.load(id_).about
+    for told in ("off", "on", "auto"):
+        store.save({"a": Changes(thinking=told)})
+        store.save({"a": Changes()})
+        assert store.load(id_).about == replace(before, thinking=told)
+    with store.database.writing() as connection:
+        connection.execute("UPDATE conversations SET thinking = 'odd'")
+    assert store.load(id_).about.thinking is None
+
+
 def test_hostile_text_is_kept(store: Store) -> None:
     text = "\x1b]0;owned\x07 [bold] \x00 \ud800 \u202e 'q\" --"
     keep(store, text, "h")
@@ -324,6 +339,8 @@ def test_changes_that_are_put_together_keep_the_last_of_each() -> None:
     both = first.then(chat.take_changes())
     assert [n.content for n in both.nodes] == ["", "two", "three", "a b"]
     assert not Changes() and both
+    told = Changes(thinking="on").then(Changes(thinking="off")).then(first)
+    assert told.thinking == "off" and told.nodes == first.nodes
 
 
 @pytest.mark.parametrize(

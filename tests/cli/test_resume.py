@@ -98,6 +98,20 @@ def test_thinking_is_switched_by_flag_variable_and_file(home: Path) -> None:
     assert sent("--think").endswith("assistant: ")
 
 
+def test_thinking_is_kept_with_the_conversation(home: Path) -> None:
+    off = "assistant: <think>\n\n</think>\n\n"
+    again = ("--resume", "last")
+    assert sent("--no-think").endswith(off)
+    (home / "config.toml").write_text('[chat]\nthinking = "on"\n')
+    assert sent(*again).endswith(off)
+    assert not sent(*again, "--think").endswith(off)
+    (home / "config.toml").write_text('[chat]\nthinking = "off"\n')
+    assert not sent(*again).endswith(off)
+    assert sent().endswith(off)  # of a new one nothing is kept: the setting counts
+    (home / "config.toml").unlink()
+    assert not sent(*again).endswith(off)
+
+
 def test_the_answer_is_printed_as_it_was_written() -> None:
     done = run("chat", "--once", "a", script=ABLE)
     assert (done.code, done.out, done.err) == (0, "<think>a</think>b\n", "")

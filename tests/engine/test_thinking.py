@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
+from lmtui.engine.detokenize import TextStream, Vocabulary
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.thinking import MARKS, opens, thinking_in
@@ -37,16 +39,20 @@ OPENED = SWITCHED.replace(
 WORDS = st.text(st.sampled_from("ab \n<>/think[]THINK"), max_size=30)
 
 
-def tokenizer(template: str) -> PreTrainedTokenizerFast:
-    """The tiny tokenizer with both marks as tokens, and another template."""
+WORD_MARKS = [mark for pair in MARKS[:2] for mark in pair]
+
+
+def tokenizer(
+    template: str, marks: Sequence[str] = WORD_MARKS, *, special: bool = False
+) -> PreTrainedTokenizerFast:
+    """The tiny tokenizer with the marks as tokens, and another template."""
     made = PreTrainedTokenizerFast(
         tokenizer_object=trained(tiny.CORPUS, size=400),
         bos_token="<|im_start|>",
         eos_token="<|endoftext|>",
         chat_template=template,
     )
-    marks = [mark for pair in MARKS for mark in pair]
-    made.add_tokens([AddedToken(m, special=False, normalized=False) for m in marks])
+    made.add_tokens([AddedToken(m, special=special, normalized=False) for m in marks])
     return made
 
 
@@ -136,6 +142,41 @@ def test_marks_that_the_template_keeps_are_the_tokens_they_were() -> None:
     first, last = (fast.convert_tokens_to_ids(mark) for mark in MARKS[0])
     assert [i for i in ids if i in (first, last)] == [first, last]
     assert ids.count(2) == 3  # the end of each turn, and of nothing else
+
+
+HARMONY = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% if '<|channel|>analysis<|message|>' in m.content %}"
+    "{{ raise_exception('give thinking apart') }}{% endif %}"
+    "<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>"
+    "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+"""What the template of gpt-oss does, in short."""
+CONTROLS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
+
+
+def test_thinking_on_a_channel_of_its_own_is_found_in_what_the_tokens_say() -> None:
+    fast = tokenizer(HARMONY, marks=CONTROLS, special=True)
+    spelled = "<|channel|>analysis<|message|>a cat?<|end|><|start|>assistant<|channel|>"
+    said = f"{spelled}final<|message|>the dog"
+    vocabulary = Vocabulary(fast)
+    ids = fast(said, add_special_tokens=False).input_ids
+    assert {fast.convert_tokens_to_ids(t) for t in CONTROLS[:4]} <= set(ids)
+    stream = TextStream()
+    text = "".join(stream.feed(vocabulary.bytes(i)) for i in ids)
+    assert text == said and parts(text) == ("a cat?", "the dog")
+    cut = text[: text.index("?<|end|>")]
+    assert parts(cut) == ("a cat", "")
+    made = PromptWriter(fast)
+    for answer, kept in ((said, "the dog"), (cut, "")):
+        prompt = made.write([Message("user", "Hi"), Message("assistant", answer)])
+        before, _, sent = prompt.text.partition("<|channel|>final<|message|>")
+        assert sent == f"{kept}<|end|><|start|>assistant" and "analysis" not in before
+    # Typed by the user, the marks are text.
+    prompt = made.write([Message("user", said)])
+    channel = fast.convert_tokens_to_ids("<|channel|>")
+    assert said in prompt.text and channel not in prompt.ids
 
 
 def test_a_template_that_knows_no_thinking_gets_the_text() -> None:

@@ -100,11 +100,12 @@ async def program(
     open_model: Callable[[str], Any] | None = None,
     rows: Sequence[Row] = ROWS,
     size: tuple[int, int] = (120, 40),
+    notices: bool = False,
     first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
     """The program with a model for each name, `model + adapter` for one with an
-    adapter; an exception is what loading raises."""
+    adapter; an exception is what loading raises. `notices` are drawn where wanted."""
     known = engines or {"default": FakeEngine(["one two three"], name="default")}
 
     def opened(name: str) -> Any:
@@ -123,7 +124,7 @@ async def program(
         first=first,
         **options,
     )
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=notices) as pilot:
         yield Program(app, pilot)
         app.leave()
 

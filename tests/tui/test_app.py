@@ -293,7 +293,7 @@ async def test_what_waits_for_a_model_comes_back_when_there_is_none() -> None:
 
     async with program(open_model=open_model, first="chat") as running:
         await running.ask("keep me")
-        await running.until(lambda: running.chat._waiting == ["keep me"])
+        await running.until(lambda: running.chat._waiting == [("keep me", "keep me")])
         release.set()
         await running.on(ErrorScreen)
         await running.press("escape")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.widgets import OptionList, Static
 
+from lmtui.errors import LmtuiError
 from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
+from tests.fakes import FakeEngine
 from tests.tui.programs import Program, assert_laid_out, program
 
 
@@ -55,13 +58,17 @@ class Talking:
 
 @asynccontextmanager
 async def talking(
-    folder: Path, *, size: tuple[int, int] = (80, 24)
+    folder: Path,
+    *,
+    size: tuple[int, int] = (80, 24),
+    engine: FakeEngine | None = None,
 ) -> AsyncIterator[Talking]:
     (folder / "notes.md").write_text("hello\n")
     (folder / "two words.md").write_text("x" * 2000)
     (folder / "deep").mkdir()
     (folder / "deep" / "in here.py").write_text("```\n")
-    async with program(first="chat", size=size) as running:
+    engines = {"default": engine} if engine else None
+    async with program(engines, first="chat", size=size) as running:
         await running.ready()
         chat = Talking(running)
         await chat.until(lambda: chat.prompt.has_focus)
@@ -146,3 +153,35 @@ async def test_a_message_without_files_is_sent_as_it_is(
         await running.until(lambda: running.sent)
         assert running.sent == [draft.replace("@@", "@")]
         assert running.line == ""
+
+
+async def test_what_goes_back_to_the_prompt_is_as_it_was_written(
+    tmp_path: Path,
+) -> None:
+    holding_on = Event()
+
+    def hold(index: int) -> None:
+        assert holding_on.wait(20)
+
+    engine = FakeEngine(["one", "two"], name="default")
+    async with talking(tmp_path, engine=engine) as running:
+        engine.on_token = hold
+        running.prompt.insert("first")
+        await running.pilot.press("enter")
+        await running.until(lambda: running.running.chat.busy)
+        running.prompt.insert("see @notes.md and @@x ")
+        await running.pilot.press("enter")
+        await running.until(lambda: running.running.chat._waiting)
+        await running.pilot.press("escape")
+        holding_on.set()
+        await running.until(lambda: running.prompt.text == "see @notes.md and @@x ")
+
+
+async def test_what_failed_goes_back_as_it_was_written(tmp_path: Path) -> None:
+    engine = FakeEngine(["one", "two"], name="default")
+    async with talking(tmp_path, engine=engine) as running:
+        engine.error = LmtuiError("broken", "", "")
+        running.prompt.insert("see @notes.md ")
+        await running.pilot.press("enter")
+        await running.until(lambda: running.prompt.text == "see @notes.md ")
+        assert running.sent == []

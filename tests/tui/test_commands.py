@@ -18,9 +18,8 @@ from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.code import CodeScreen
 from lmtui.tui.screens.commands import (
     COMMANDS,
-    as_message,
-    completed,
     is_command,
+    line_of,
     matching,
 )
 from lmtui.tui.screens.history import HistoryScreen
@@ -35,11 +34,14 @@ CODE = "Look:\n\n```python\nprint(1)\n```\n\nand\n\n~~~\nls -l\n~~~\n"
 
 @asynccontextmanager
 async def talking(
-    *answers: str, file: Path | None = None, asked: str = "one"
+    *answers: str,
+    file: Path | None = None,
+    asked: str = "one",
+    size: tuple[int, int] = (120, 40),
 ) -> AsyncIterator[Program]:
     """A chat in which the first question was answered."""
     engines = {name: FakeEngine(list(answers), name=name) for name in ("default", "b")}
-    async with program(engines, first="chat", chats_file=file) as running:
+    async with program(engines, first="chat", chats_file=file, size=size) as running:
         await running.ready()
         if answers:
             await running.ask(asked)
@@ -58,6 +60,7 @@ async def page(running: Program) -> str:
     """What the page says that is open, which is closed."""
     screen = await running.on(PageScreen)
     assert_laid_out(screen)
+    await running.until(lambda: "Esc closes" in running.seen)
     text = str(screen.query_one("#page > Static", Static).render())
     await running.press("escape")
     await running.on(ChatScreen)
@@ -83,14 +86,10 @@ def test_what_is_a_command(text: str, command: bool) -> None:
     assert is_command(text) is command
 
 
-def test_what_is_typed_is_completed() -> None:
+def test_what_is_typed_can_become_commands() -> None:
     assert [c.name for c in matching("/to")] == ["/topk", "/topp"]
     assert matching("/topk ") == [] == matching("to")
     assert len(matching("/")) == len(COMMANDS)
-    assert (completed("/tem"), completed("/und"), completed("x")) == (
-        "/temp ", "/undo", "x",
-    )  # fmt: skip
-    assert as_message("//help") == "/help"
 
 
 async def test_commands_are_shown_while_they_are_typed() -> None:
@@ -103,6 +102,50 @@ async def test_commands_are_shown_while_they_are_typed() -> None:
         await running.press(*"3", "enter")
         assert running.chat._settings.top_k == 3
         await running.until(lambda: "/topk" not in running.seen)
+
+
+async def test_commands_are_walked_and_written_out() -> None:
+    async with talking(size=(80, 24)) as running:
+        await running.press("/")
+        await running.until(lambda: "/help " in running.seen)
+        assert_laid_out(running.app.screen)
+        await running.press("up")
+        await running.until(lambda: "/quit " in running.seen)  # all can be reached
+        await running.press("down", "down", "down", "enter")
+        assert prompt(running).text == "/system "
+        prompt(running).text = "/te"
+        await running.until(lambda: "/temp" in running.seen)
+        await running.press("enter")
+        assert prompt(running).text == "/temp "
+        prompt(running).text = "/think"
+        await running.pilot.pause()
+        await running.press("tab")
+        assert prompt(running).text == "/think "
+        prompt(running).text = "/cod"
+        await running.pilot.pause()
+        await running.press("tab")
+        assert prompt(running).text == "/code"
+        await running.press("enter")
+        await running.until(lambda: "no block of code" in said(running))
+        prompt(running).text = "/"
+        await running.until(lambda: "/new " in running.seen)
+        await running.pilot.click("#commands", offset=(4, 1))
+        await running.until(lambda: prompt(running).text == "/new")
+        prompt(running).text = "/temp 1"
+        await running.press("enter")
+        prompt(running).text = "/own"
+        await running.press("enter", "up")
+        assert prompt(running).text == "/own"  # a command among earlier prompts
+        await running.press("up")
+        assert prompt(running).text == "/temp 1"
+        prompt(running).text = "/help"
+        await running.press("enter")
+        told = await page(running)  # which says how to leave it, at 80 by 24 too
+        assert all(command.name in told for command in COMMANDS)
+
+
+def test_a_command_and_what_it_does_fit_a_line_of_80_columns() -> None:
+    assert max(len(line_of(command).plain) for command in COMMANDS) <= 74
 
 
 async def test_settings_of_the_sampler() -> None:

@@ -174,3 +174,9 @@ async def test_hostile_typing(text: str) -> None:
         await pilot.press("enter")
         assert safe(app.text())
     assert controls.settings.top_k in (40, 0)
+
+
+def test_what_a_setting_means_is_seen_whole_at_80_columns() -> None:
+    assert {
+        field.name: len(field.meaning) for field in ROWS if len(field.meaning) > 27
+    } == {}

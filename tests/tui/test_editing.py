@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from textual.widgets import OptionList
 
 from lmtui.chat.store import Store
 from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.screens.showing import totals_page
 from lmtui.tui.screens.tree import TreeScreen, rows_of
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
@@ -20,10 +23,14 @@ from tests.tui.programs import Program, assert_laid_out, holding, program
 
 
 @asynccontextmanager
-async def talking(*answers: str, file: Path | None = None) -> AsyncIterator[Program]:
+async def talking(
+    *answers: str, file: Path | None = None, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[Program]:
     """A chat in which the first question was answered."""
     engine = FakeEngine(list(answers), name="fake")
-    async with program({"default": engine}, first="chat", chats_file=file) as running:
+    async with program(
+        {"default": engine}, first="chat", chats_file=file, size=size
+    ) as running:
         await running.ready()
         await running.ask("one")
         await answered(running, "one", answers[0])
@@ -82,16 +89,57 @@ async def test_messages_are_a_key_apart() -> None:
         assert prompt(running).has_focus
 
 
-async def test_totals_stand_beside_a_message_on_demand() -> None:
-    async with talking("It is Paris") as running:
+async def test_totals_are_shown_on_demand() -> None:
+    async with talking("It is Paris", size=(80, 24)) as running:
         node = running.chat._conversation.leaf
-        assert node.finish is not None
+        assert node.finish is not None and node.logprob is not None
         await on_message(running, 1, "t")
-        note = running.views[1]._note
-        assert note.startswith("4 tokens · Σ log P −")
-        assert note.endswith(f"perplexity {node.finish.perplexity:.2f}")
-        await on_message(running, 0, "t")
-        assert running.views[0]._note == ""  # its tokens are not scored yet
+        await running.on(PageScreen)
+        await running.until(lambda: "tokens        4" in running.seen)
+        assert f"{node.logprob:,.2f} nats".replace("-", "−") in running.seen
+        assert f"perplexity    {node.finish.perplexity:.2f}" in running.seen
+        assert "seed" not in running.seen  # at temperature 0 nothing is drawn
+        await running.press("escape")
+        await on_message(running, 0, "t")  # its tokens are not scored yet
+        assert isinstance(running.app.screen, ChatScreen)
+
+
+def test_the_seed_of_an_answer_is_told_whole() -> None:
+    chat = full()
+    node = chat.node(2)
+    assert node.finish is not None
+    drawn = replace(node, finish=replace(node.finish, seed=2**32 - 1))
+    page = totals_page(drawn)
+    assert page is not None and "seed          4294967295, which" in page.plain
+    went_on = totals_page(replace(node, finish=replace(node.finish, tokens=1)))
+    assert went_on is not None and "of what was drawn last" in went_on.plain
+    assert totals_page(chat.node(0)) is None
+
+
+async def test_a_system_message_can_be_taken_away_again() -> None:
+    async with talking("first", "second") as running:
+        await running.ask("/system Be brief.")
+        await running.until(lambda: running.chat._conversation.root.content)
+        for keep in ("enter", "ctrl+s"):
+            await running.ask("/system")
+            prompt(running).text = ""
+            await running.press(keep)
+            await running.until(lambda: not running.chat._conversation.root.content)
+            assert not running.chat.is_editing
+            await running.ask("/system Be brief.")
+        await on_message(running, 1, "e")
+        prompt(running).text = ""
+        await running.press("enter", "ctrl+s")
+        assert running.chat.is_editing  # other messages need words
+        await running.press("escape")
+
+
+async def test_going_on_where_the_model_ends_says_so() -> None:
+    async with talking("first") as running:
+        await running.press("ctrl+g")
+        status = running.chat.query_one(Status)
+        await running.until(lambda: status.state.startswith("nothing to add"))
+        assert running.views[1].text == "first"
 
 
 async def test_esc_leaves_a_message_as_it_is() -> None:

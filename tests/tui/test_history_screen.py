@@ -162,6 +162,33 @@ async def test_words_are_found_and_marked_where_they_stand(file: Path) -> None:
         assert screen.is_current is False
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_keys_of_the_list_are_all_seen(
+    file: Path, size: tuple[int, int]
+) -> None:
+    filled(file, "apples", "pears")
+    async with kept(file, size=size) as running:
+        await running.press("ctrl+o")
+        await listed(running)
+        keys = ["Enter opens", "Esc closes", "f finds", "r renames", "d deletes",
+                "p pins", "F1 more"]  # fmt: skip
+        await running.until(lambda: all(key in running.seen for key in keys))
+        assert ("a archives" in running.seen) == (size[0] >= 100)
+        assert "2 conversations" in running.seen
+        assert_laid_out(running.app.screen)
+        await running.press("r")
+        await running.until(lambda: "Enter takes it · Esc leaves it" in running.seen)
+        await running.press("escape")
+        await running.until(lambda: all(key in running.seen for key in keys))
+        await running.press("f")
+        await running.until(lambda: "↓ to the list · Esc empties" in running.seen)
+        await running.press(*"pears")
+        await running.until(lambda: "2 hits" in running.seen)
+        await running.press("down")
+        await running.until(lambda: "d deletes · F1 more" in running.seen)
+        assert_laid_out(running.app.screen)
+
+
 async def test_nothing_found_is_said(file: Path) -> None:
     filled(file, "apples")
     async with kept(file) as running:
@@ -170,7 +197,7 @@ async def test_nothing_found_is_said(file: Path) -> None:
         await running.press("f", *"zebra")
         await running.until(lambda: NOTHING in running.seen)
         await running.press("escape")
-        await running.until(lambda: "1 conversation ·" in running.seen)
+        await running.until(lambda: "1 conversation" in running.seen)
         await running.press("escape")
         await running.on(ChatScreen)
 

@@ -234,7 +234,7 @@ def test_thinking_is_folded_to_a_line(start: Start) -> None:
     tmux = start(answers=[tokens, tokens])
     tmux.type("/think off")
     tmux.press("Enter")
-    tmux.shows("such switch.")
+    tmux.shows("has no such")
     for count in (1, 2):
         tmux.type("why")
         tmux.press("Enter")

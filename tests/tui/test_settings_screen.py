@@ -175,6 +175,34 @@ async def test_yes_or_no_is_turned_over(file: Path) -> None:
         assert "keep = true" in file.read_text()
 
 
+async def test_what_a_conversation_follows_counts_at_once(file: Path) -> None:
+    async with shown(file) as running:
+        chat = running.chat
+        await search(running, "chat.when_full")
+        assert "A change counts at once." in await said(running, "when_full")
+        await choose(running, "down")
+        await running.until(lambda: chat.options.drop_oldest)
+        await search(running, "chat.thinking")
+        await choose(running, "down", "down")
+        await running.until(lambda: chat.thinking is False)
+        assert chat.told is None  # a conversation of its own mind keeps its own
+        chat.tell_thinking("auto")
+        await choose(running, "up")
+        await running.until(lambda: chat.thinking is True)
+        assert chat.told == "on"
+        await running.press("f8")
+        await running.until(lambda: chat.thinking is None)
+        assert chat.told == "auto" and chat.options.drop_oldest
+
+
+async def choose(running: Program, *keys: str) -> None:
+    """Another value of the setting that was searched for."""
+    await running.press("enter")
+    await running.on(EditSetting)
+    await running.press(*keys, "enter")
+    await running.on(SettingsScreen)
+
+
 async def test_what_counts_before_the_file_is_named(file: Path) -> None:
     env = {"LMTUI_TOP_P": "0.9"}
     async with shown(file, environment=env, top_k=3) as running:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from lmtui.chat.interchange import from_json
 from lmtui.chat.node import Node
+from lmtui.chat.store import Store
 from lmtui.chat.thoughts import Thought, thought_of
+from lmtui.chat.tree import Conversation
 from lmtui.engine.types import Message
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.screens.tree import rows_of
 from lmtui.tui.widgets.message_view import Entry, MessageView
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.transcript import Transcript
+from tests.chat.making import exchange
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe
 from tests.tui.programs import Program, holding, program
@@ -147,11 +155,19 @@ async def test_the_totals_count_both_apart() -> None:
         await running.ask("capital?")
         await answered(running)
         await running.press("alt+up", "t")
-        await running.until(lambda: "11 tokens · 7 of them thinking" in running.seen)
-        await running.press("escape")
+        await running.on(PageScreen)
+        await running.until(lambda: "7 of them, the answer 4" in running.seen)
+        await running.press("escape", "escape")
         await running.ask("/stats")
         await running.on(PageScreen)
         await running.until(lambda: "7 of them, the answers 4" in running.seen)
+
+
+def test_the_tree_shows_the_answer() -> None:
+    chat = Conversation()
+    exchange(chat, "capital?", "<think> so so </think> It is Paris.")
+    lines = [line.plain for _, line in rows_of(chat)]
+    assert lines[1].endswith("Model  It is Paris.")
 
 
 async def test_what_the_user_says_is_never_folded() -> None:
@@ -252,6 +268,7 @@ async def test_thinking_is_switched_by_a_command() -> None:
     options = ChatOptions(thinking=False)
     async with program({"default": able}, first="chat", chat_options=options) as p:
         await p.ready()
+        await p.until(lambda: "cpu · thinking off" in p.seen)
         await p.ask("one")
         await answered(p)
         assert sent(p).endswith("<think>\n\n</think>\n\n")
@@ -260,6 +277,9 @@ async def test_thinking_is_switched_by_a_command() -> None:
              "/think": "assistant: "}.items(), 2
         ):  # fmt: skip
             await p.ask(command)
+            told = {"on": "thinking on", "off": "thinking off"}
+            words = told.get(command.removeprefix("/think").strip(), "")
+            await p.until(lambda words=words: p.chat.query_one(Status).told == words)
             await p.ask("more")
             await answered(p, 2 * count)
             assert sent(p).endswith(ending)
@@ -267,6 +287,58 @@ async def test_thinking_is_switched_by_a_command() -> None:
         assert looked
         await p.ask("/think maybe")
         await p.until(lambda: "one of: auto, on, off" in _notices(p))
+
+
+async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+
+    async def said(text: str, ending: str, *before: str, **options: Any) -> None:
+        able = engine(["a"], ["b"], switches_thinking=True)
+        store = Store(file)
+        opened = store.load(1) if store.count() else None
+        store.close()
+        async with program(
+            {"default": able}, first="chat", chats_file=file, opened=opened,
+            chat_options=ChatOptions(is_here=lambda _: True, **options),
+        ) as p:  # fmt: skip
+            await p.ready()
+            count = len(opened.conversation.path) - 1 if opened else 0
+            await p.until(lambda: len(p.views) == count)
+            for line in before:
+                await p.ask(line)
+            await p.ask(text)
+            await answered(p, count + 2)
+            assert sent(p).endswith(ending)
+            await p.ask("/new")
+            await p.ask("another")
+            await answered(p)
+            assert sent(p).endswith(ending)  # as with the sampler
+            await p.ask("/export " + str(tmp_path / f"{text}.json"))
+            await p.until(lambda: "Written to" in _notices(p))
+
+    off, auto = "<think>\n\n</think>\n\n", "assistant: "
+    await said("one", off, thinking=False)  # from the settings: kept nowhere
+    await said("two", auto)
+    await said("three", off, told="off", thinking=False)
+    await said("four", off)
+    await said("five", auto, "/think on", thinking=False)
+    await said("six", auto, thinking=False)
+    texts = [(tmp_path / f"{n}.json").read_text() for n in ("one", "four", "six")]
+    assert [from_json(text).facts.thinking for text in texts] == [None, "off", "on"]
+
+
+async def test_it_is_kept_although_nothing_is_said_after_it(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    able = engine(["a"], switches_thinking=True)
+    async with program({"default": able}, first="chat", chats_file=file) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        await p.ask("/think off")
+        await p.ask("/fork")
+    store = Store(file)
+    assert [about.thinking for about in store.listed()] == ["off", "off"]
+    store.close()
 
 
 async def test_a_model_without_a_switch_says_so() -> None:

@@ -15,11 +15,12 @@ from textual import on
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
-from lmtui.engine.types import FinishReason, Message, Prompt, SamplingSettings
+from lmtui.engine.types import Finish, FinishReason, Message, Prompt, SamplingSettings
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
+from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
 from lmtui.tui.screens.whose import WhoseScreen
@@ -29,7 +30,9 @@ from lmtui.tui.widgets.transcript import Transcript
 
 Begin = Sequence[Message] | Prompt
 
-_STOPPED = "stopped · Ctrl+G goes on, Ctrl+R makes another"
+# Short enough for the model and its precision beside it, at 80 columns.
+_STOPPED = "stopped · Ctrl+G more, Ctrl+R anew"
+_NOTHING = "nothing to add · Ctrl+R anew"
 
 
 class AnsweringScreen(WhoseScreen):
@@ -49,7 +52,9 @@ class AnsweringScreen(WhoseScreen):
         )
         self._reply: Node | None = None
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
-        self._waiting: list[str] = []  # sent before there was a model or room
+        # Sent before there was a model or room: what it says, and how it was written.
+        self._waiting: list[tuple[str, str]] = []
+        self._written: tuple[int, str] = (0, "")  # of the message that was said last
 
     @property
     def transcript(self) -> Transcript:
@@ -63,9 +68,10 @@ class AnsweringScreen(WhoseScreen):
 
     # Its beginning.
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, written: str) -> None:
         """Say something at the end of the branch, and have it answered."""
         asked = self._conversation.say(text)
+        self._written = asked.id, written
         await self.transcript.add(entry_of(self._conversation, asked))
         await self.answer_to(asked)
 
@@ -136,7 +142,7 @@ class AnsweringScreen(WhoseScreen):
             self._reply.settings,
             prefill=prefill,
             drop_oldest=self.options.drop_oldest,
-            thinking=self.options.thinking,
+            thinking=self.thinking,
         )
 
     # Its growth.
@@ -186,14 +192,14 @@ class AnsweringScreen(WhoseScreen):
         self._strip.finish(event.finish)
         stopped = event.finish.reason is FinishReason.CANCELLED
         if self._info is not None:
-            self._status.state = _STOPPED if stopped else "ready"
+            self._status.state = _STOPPED if stopped else _ended(event.finish)
         if view := self.view_of(self._reply):
             view.grow(event.finish.piece, thought_of(self._reply))
         self._complete(self._reply)
         if stopped:
             self.take_back()
         elif self._waiting and self._info is not None:
-            await self.say(self._waiting.pop(0))
+            await self.say(*self._waiting.pop(0))
 
     def _complete(self, reply: Node) -> None:
         """Show a reply as it is now that it has ended."""
@@ -229,7 +235,9 @@ class AnsweringScreen(WhoseScreen):
         asked = self._conversation.node(reply.parent or 0)
         for node in (reply, asked):
             await self.transcript.take_away(str(node.id))
-        self.query_one(PromptField).give_back(asked.content)
+        id_, written = self._written
+        draft = written if asked.id == id_ else as_draft(asked.content)
+        self.query_one(PromptField).give_back(draft)
 
     def stop_work(self) -> bool:
         """Stop the answer, or take back what was sent before there was a model."""
@@ -244,5 +252,12 @@ class AnsweringScreen(WhoseScreen):
         """Give what waits back to the prompt; whether there was anything."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self.query_one(PromptField).give_back("\n".join(waiting))
+            drafts = [written for _, written in waiting]
+            self.query_one(PromptField).give_back("\n".join(drafts))
         return bool(waiting)
+
+
+def _ended(finish: Finish) -> str:
+    """What is said once an answer has ended: of one that was only ended, that too."""
+    only_ended = finish.reason is FinishReason.STOP and finish.tokens <= 1
+    return _NOTHING if only_ended else "ready"

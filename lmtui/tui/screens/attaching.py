@@ -20,6 +20,7 @@ from lmtui.edit import positions
 from lmtui.errors import LmtuiError
 from lmtui.tui import messages as facts
 from lmtui.tui.aside import aside
+from lmtui.tui.drafts import as_message
 from lmtui.tui.screens.commands import CommandScreen
 from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -40,8 +41,8 @@ class AttachingScreen(CommandScreen):
 
     def on_mount(self) -> None:
         """While there are names to choose from, the keys are theirs."""
-        prompt, attachments = self.query_one(PromptField), self.query_one(Attachments)
-        prompt.take_first = attachments.take_key
+        names, prompt = self.query_one(Attachments), self.query_one(PromptField)
+        prompt.take_first = lambda key: names.take_key(key) or self.take_key(key)
 
     # The draft.
 
@@ -81,21 +82,22 @@ class AttachingScreen(CommandScreen):
     # Sending.
 
     def deliver(self, text: str) -> None:
-        """Say a message, with the files that it names."""
+        """Say what a draft says, with the files that it names."""
         if self.held_back(partial(self.deliver, text), text):
             return
-        if "@" not in text:
-            self.post_message(self.Attached(text, text))
+        said = as_message(text)
+        if "@" not in said:
+            self.post_message(self.Attached(text, said))
             return
         folder = self.query_one(Attachments).folder
 
         def work() -> Message:
             try:
-                return self.Attached(text, attach(text, folder).text)
+                return self.Attached(text, attach(said, folder).text)
             except LmtuiError as error:
-                return self.Attached(text, text, error)
+                return self.Attached(text, said, error)
 
-        aside(work, self.post_message, otherwise=self.Attached(text, text))
+        aside(work, self.post_message, otherwise=self.Attached(text, said))
 
     @on(Attached)
     async def say_attached(self, event: Attached) -> None:
@@ -104,9 +106,9 @@ class AttachingScreen(CommandScreen):
             self._show_error(event.error)
             self.query_one(PromptField).give_back(event.written)
         elif self._info is not None and not self._job:
-            await self.say(event.whole)
+            await self.say(event.whole, event.written)
         else:
-            self._waiting.append(event.whole)
+            self._waiting.append((event.whole, event.written))
             if self._info is None:
                 self._status.state = "your message is sent once the model is there"
 

@@ -6,38 +6,33 @@ it is answered and kept is that of what it is made from. Knows no torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.containers import Vertical
 from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
+from lmtui.sections.chat import THINKING
 from lmtui.tui import messages as facts
+from lmtui.tui import setting_facts
 from lmtui.tui.screens.attaching import AttachingScreen
-from lmtui.tui.screens.commands import (
-    as_message,
-    completed,
-    is_command,
-    line_of,
-    matching,
-)
+from lmtui.tui.screens.commands import is_command
 from lmtui.tui.widgets.attachments import Attachments
+from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt as PromptField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.tui.widgets.transcript import Transcript
-
-MOST = 8
-"""Commands that are shown while one is typed."""
 
 TRY = """\
 Three things to try
@@ -74,7 +69,7 @@ class ChatScreen(AttachingScreen):
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        with Horizontal(id="main"):
+        with MainPart(id="main"):
             with Vertical(id="talk"):
                 yield Transcript(TRY, id="transcript")
                 yield TokenView(id="tokens")
@@ -84,27 +79,48 @@ class ChatScreen(AttachingScreen):
                 yield SamplerControls(self._settings, id="sampler")
         yield HintLine("chat", HINT)
         yield Static(id="whose", markup=False)
-        yield Static(id="commands", markup=False)
+        yield DialogList(id="commands")
         yield Attachments(id="attachments")
         yield PromptField(id="prompt")
         yield Status(id="status")
 
     def on_mount(self) -> None:
         """The user can write at once, after what was said before."""
-        self.query_one(PromptField).completed = completed
+        self.query_one("#commands").can_focus = False
+        self.watch(self.app, "kept_chat", self.follow_chat)
         self.to_text()
         if self.is_begun:
             self.call_later(self.show_branch)
+
+    def follow_chat(self, kept: setting_facts.Kept | None) -> None:
+        """A setting was changed that this conversation follows at once."""
+        if kept is None:
+            return
+        if kept.name == "chat_when_full":
+            self.options = replace(self.options, drop_oldest=kept.value == "drop")
+            return
+        self.options = replace(self.options, thinking=THINKING[str(kept.value)])
+        if self.told is not None:  # by a command: this was said later
+            self.tell_thinking(str(kept.value))
+        self._show_told()
+        self._look()
+
+    def _show_told(self) -> None:
+        """Whether the model is told to think stands nowhere else."""
+        words = {None: "", True: "thinking on", False: "thinking off"}
+        able = self._info is not None and self._info.switches_thinking
+        self._status.told = words[self.thinking] if able else ""
 
     def model_ready(self) -> None:
         """Look at the draft, or answer what waited for the model. Tokens that another
         model saw make way: beside the panel of this one they would be taken for its."""
         if self.close_tokens():
             self.to_text()
+        self._show_told()
         if self._waiting:
-            self._status.state, text = "", self._waiting.pop(0)
-            say = partial(self.say, text)
-            if not self.held_back(say, text):
+            self._status.state, waited = "", self._waiting.pop(0)
+            say = partial(self.say, *waited)
+            if not self.held_back(say, waited[1]):
                 self.call_later(say)
         else:
             self._look()
@@ -136,6 +152,7 @@ class ChatScreen(AttachingScreen):
         self.leave_edit()
         self.close_tokens()
         self.tell_whose()
+        self._show_told()
         self._look()
 
     # The draft.
@@ -143,11 +160,7 @@ class ChatScreen(AttachingScreen):
     @on(TextArea.Changed)
     def look_at_draft(self) -> None:
         """The draft changed: what comes next in it? Or which command can it become?"""
-        found = () if self.is_editing else matching(self.query_one(PromptField).text)
-        commands = self.query_one("#commands", Static)
-        commands.display = bool(found)
-        commands.update(Content("\n").join(map(line_of, found[:MOST])))
-        if not found:
+        if not self.offer_commands(self.query_one(PromptField).text):
             self._look()
 
     def _look(self) -> None:
@@ -161,7 +174,7 @@ class ChatScreen(AttachingScreen):
             before,
             draft,
             self._settings,
-            thinking=self.options.thinking,
+            thinking=self.thinking,
         )
 
     @on(facts.DraftLooked)
@@ -193,7 +206,7 @@ class ChatScreen(AttachingScreen):
         if is_command(event.text):
             await self.run_command(event.text)
             return
-        self.deliver(as_message(event.text))
+        self.deliver(event.text)
 
     # Keys.
 
@@ -208,13 +221,6 @@ class ChatScreen(AttachingScreen):
     async def action_new(self) -> None:
         """Begin another conversation."""
         await self.run_command("/new")
-
-    def begin_command(self, name: str) -> None:
-        """Let the user write what a command needs."""
-        prompt = self.query_one(PromptField)
-        prompt.text = f"{name} "
-        prompt.move_cursor(prompt.document.end)
-        prompt.focus()
 
     async def action_regenerate(self) -> None:
         """Another answer in place of the last one, or one to what was said last."""

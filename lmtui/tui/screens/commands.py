@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from textual import on
 from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
 
 from lmtui.chat.thoughts import answer_of
 from lmtui.chat.tree import Conversation
@@ -23,6 +26,8 @@ from lmtui.tui.messages import ModelChosen
 from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.screens.showing import prompt_page, stats_page
 from lmtui.tui.screens.taking_along import TakingScreen
+from lmtui.tui.widgets.attachments import WALKS
+from lmtui.tui.widgets.dialog_list import DialogList
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Command:
     """What it does, in a clause."""
     waits: bool = True
     """Whether it is of no use while an answer is made."""
+
+    @property
+    def needs(self) -> bool:
+        """Whether nothing can be done without what follows it."""
+        return bool(self.argument) and not self.argument.startswith("[")
 
 
 COMMANDS = (
@@ -60,8 +70,8 @@ COMMANDS = (
     Command("/fork", "", "go on from here in a conversation of its own"),
     Command("/undo", "", "have back what was deleted, or undo the last turn"),
     Command("/redo", "", "have the turn back that was undone"),
-    Command("/copy", "[all]", "copy the last answer or the message in focus; all with"
-            " what was thought", waits=False),
+    Command("/copy", "[all]", "copy the answer in focus or the last; all with thoughts",
+            waits=False),
     Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
     Command("/save", "TITLE", "give this conversation a title", waits=False),
     Command("/export", "[FILE]", "write it to a .md, .json or .html file", waits=False),
@@ -97,13 +107,66 @@ def is_command(text: str) -> bool:
     )
 
 
-def as_message(text: str) -> str:
-    """A line that is no command, as it is said."""
-    return text[1:] if text.startswith("//") else text
-
-
 class CommandScreen(TakingScreen):
-    """Has a prompt in which commands are written too."""
+    """Has a prompt in which commands are written too, and above it a `#commands` list
+    of those that what is written can become."""
+
+    _offered: tuple[Command, ...] = ()
+
+    @property
+    def _commands(self) -> DialogList:
+        return self.query_one("#commands", DialogList)
+
+    def offer_commands(self, text: str) -> bool:
+        """List what this can become; whether there is anything."""
+        offered = () if self.is_editing else tuple(matching(text))
+        if offered != self._offered:
+            self._offered = offered
+            self._commands.display = bool(offered)
+            self._commands.clear_options()
+            self._commands.add_options(Option(line_of(each)) for each in offered)
+            self._commands.highlighted = 0 if offered else None
+        return bool(offered)
+
+    def take_key(self, key: str) -> bool:
+        """Do what a key does while there are commands to choose from; whether it did
+        anything. Of one that is written out Enter is for the prompt, and so are Up and
+        Down: it may be an earlier prompt among others."""
+        if not self._offered:
+            return False
+        if self._prompt.text == self._marked.name:
+            takes = key == "tab" and bool(self._marked.argument)
+        elif key in WALKS:
+            getattr(self._commands, f"action_{WALKS[key]}")()
+            return True
+        else:
+            takes = key in ("tab", "enter")
+        if takes:
+            self.begin_command(self._marked)
+        return takes
+
+    @property
+    def _marked(self) -> Command:
+        return self._offered[self._commands.highlighted or 0]
+
+    @on(OptionList.OptionSelected, "#commands")
+    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+        """A command was clicked."""
+        event.stop()
+        self.begin_command(self._marked)
+
+    def begin_command(self, command: Command) -> None:
+        """Let the user write what a command needs."""
+        self._prompt.text = f"{command.name} " if command.argument else command.name
+        self._prompt.move_cursor(self._prompt.document.end)
+        self._prompt.focus()
+
+    async def take_command(self, command: Command) -> None:
+        """Do a command, or let the user write what it needs."""
+        if command.needs:
+            self.begin_command(command)
+        else:
+            await self.run_command(command.name)
 
     async def run_command(self, text: str) -> None:
         """Do what a line says."""
@@ -113,7 +176,7 @@ class CommandScreen(TakingScreen):
             self._refuse(name, "There is no such command; /help lists them all.")
         elif command.waits and self.busy:
             self._refuse(name, "An answer is being made; Esc stops it.")
-        elif command.argument and not command.argument.startswith("[") and not argument:
+        elif command.needs and not argument:
             self._refuse(name, f"It needs {command.argument}: {command.what}.")
         elif name in _SAMPLING:
             self._set(name, argument)
@@ -191,9 +254,9 @@ class CommandScreen(TakingScreen):
         elif self._info is not None and not self._info.switches_thinking:
             self._refuse("/think", "This model's chat template has no such switch.")
         else:
-            self.options = replace(self.options, thinking=THINKING[value])
+            self.tell_thinking(value)
             self.conversation_changed()
-            self.notify(f"thinking {value}")
+            self.notify(f"Thinking is {value} in this conversation.")
 
     def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
         if wanted is None:
@@ -246,12 +309,3 @@ def line_of(command: Command) -> Content:
     """A command as a line of a list."""
     name = f"{command.name} {command.argument}"
     return Content.assemble((f"{name:<18} ", "$accent"), (command.what, "$quiet"))
-
-
-def completed(text: str) -> str:
-    """What is typed as the first command that it can become, ready for what that
-    needs."""
-    found = matching(text)
-    if not found:
-        return text
-    return f"{found[0].name} " if found[0].argument else found[0].name

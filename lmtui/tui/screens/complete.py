@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 
 from lmtui.edit.finding import replaced
 from lmtui.edit.positions import offset_named
@@ -34,6 +34,7 @@ from lmtui.tui.widgets.ghost_editor import GhostEditor
 from lmtui.tui.widgets.ghost_status import ghost_words
 from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.place_line import PlaceLine
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
@@ -81,7 +82,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        with Horizontal(id="main"):
+        with MainPart(id="main"):
             yield self.editor
             with Vertical(id="side"):
                 yield ProbabilityPanel(id="panel", title="Next at the cursor")

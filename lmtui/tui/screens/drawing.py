@@ -6,8 +6,6 @@ neither engine nor screen.
 
 from __future__ import annotations
 
-import math
-
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
@@ -49,26 +47,6 @@ def note_of(conversation: Conversation, node: Node) -> str:
         for part in (place if len(versions) > 1 else "", _left_out(node), _end(node))
         if part
     )
-
-
-def totals_of(node: Node) -> str:
-    """What the tokens of a message come to, and the seed that draws them again; nothing
-    where none is scored."""
-    scored = [t.logprob for t in node.tokens if t.logprob is not None]
-    if not scored or node.logprob is None:
-        return ""
-    perplexity = math.exp(min(700.0, -node.logprob / len(scored)))
-    total = f"{node.logprob:,.2f}".replace("-", "−")
-    thought = thought_of(node)
-    drawn = node.finish if node.settings and node.settings.temperature > 0 else None
-    parts = [
-        f"{len(scored):,} tokens",
-        f"{thought.tokens:,} of them thinking" if thought and thought.tokens else "",
-        f"Σ log P {total} nats",
-        f"perplexity {perplexity:,.2f}",
-        f"seed {drawn.seed}" if drawn else "",
-    ]
-    return " · ".join(part for part in parts if part)
 
 
 def _left_out(node: Node) -> str:

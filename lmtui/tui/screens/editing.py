@@ -16,7 +16,8 @@ from textual.binding import Binding, BindingType
 from lmtui.chat.node import Node
 from lmtui.engine.types import Message
 from lmtui.tui.screens.answering import AnsweringScreen
-from lmtui.tui.screens.drawing import note_of, totals_of
+from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.screens.showing import totals_page
 from lmtui.tui.screens.tree import TreeScreen
 from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -26,7 +27,7 @@ from lmtui.tui.widgets.token_view import TokenView
 _TITLES = {
     "user": "Editing: Enter asks it as another branch, Ctrl+S in its place, Esc leaves",
     "assistant": "Editing the answer: Enter goes on from its end, Ctrl+S only keeps it",
-    "system": "The system message: Enter keeps it, Esc leaves",
+    "system": "The system message: Enter keeps it, empty for none; Esc leaves",
 }
 _BUSY = "An answer is being made; Esc stops it."
 
@@ -79,13 +80,12 @@ class EditingScreen(AnsweringScreen):
             await self.fork(node)
 
     def _tell_totals(self, node: Node) -> None:
-        """Say beside a message what its tokens come to."""
-        totals = totals_of(node)
-        if not totals:
+        """Say what the tokens of a message come to."""
+        totals = totals_page(node)
+        if totals is None:
             self.notify("Its tokens are not scored yet; F3 does that.")
-        elif view := self.view_of(node):
-            note = note_of(self._conversation, node)
-            view.set_note(f"{note} · {totals}" if note else totals)
+        else:
+            self.app.push_screen(PageScreen("This message in numbers", totals))
 
     def action_message(self, by: int) -> None:
         """Go from message to message, and from the last one to the prompt."""
@@ -103,7 +103,8 @@ class EditingScreen(AnsweringScreen):
     def edit(self, node: Node) -> None:
         """Take a message into the prompt to be changed there."""
         self._edited = node.id
-        self._prompt.begin_edit(node.content, _TITLES[node.role])
+        may_be_empty = node.role == "system"
+        self._prompt.begin_edit(node.content, _TITLES[node.role], empty=may_be_empty)
         self._prompt.focus()
 
     @property
@@ -173,7 +174,7 @@ class EditingScreen(AnsweringScreen):
 
     async def action_save_edit(self) -> None:
         """Keep what is edited without asking the model."""
-        if self.is_editing and self._prompt.text.strip():
+        if self.is_editing and self._prompt.can_send:
             await self.send_edit(self._prompt.text, ask=False)
 
     async def branch_changed(self) -> None:

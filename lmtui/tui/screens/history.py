@@ -29,12 +29,17 @@ from lmtui.tui.chats import Chats
 from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, Question
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.message_view import marked
 from lmtui.tui.widgets.text_field import TextField
 
 EMPTY = "Nothing yet: what is said in the chat is kept and listed here."
 NOTHING = "No message holds all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
+_KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
+_PIN, _MARKS = " · p pins", " · p pins · a archives"  # where there is room for it
+_IN_FIELD = "Enter opens what is marked · ↓ to the list · Esc empties · F1 help"
+_ASKED = "Enter takes it · Esc leaves it"
 _TITLE = Question(
     "title", "Title", "empty for one from its first message", lambda _: ""
 )
@@ -84,10 +89,12 @@ stand together. Enter on one opens its conversation there.
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        yield TextField(
-            id="words", placeholder="f leads here: words of any conversation"
-        )
-        with Horizontal(id="main"):
+        with Horizontal(id="search"):
+            yield TextField(
+                id="words", placeholder="f leads here: words of any conversation"
+            )
+            yield Static(id="count", markup=False)
+        with MainPart(id="main"):
             yield DialogList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static(id="about", markup=False)
@@ -161,14 +168,18 @@ stand together. Enter on one opens its conversation there.
     def _tell(self, words: Content) -> None:
         self.query_one("#about", Static).update(words)
 
+    @on(events.DescendantFocus)
+    @on(events.Resize)
     def _say(self) -> None:
-        what = "hit" if self._field.value.strip() else "conversation"
+        searched = bool(self._field.value.strip())
+        what = "hit" if searched else "conversation"
         count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
-        keys = (
-            "Enter opens · Esc closes · F1 help · f finds · d deletes · r renames"
-            " · p pins · a archives"
-        )
-        self.query_one("#foot", Static).update(Content(f"{count} · {keys}"))
+        self.query_one("#count", Static).update(Content(count))
+        marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
+        keys = f"{_KEYS}{marks} · F1 more"
+        if isinstance(self.focused, Input):
+            keys = _IN_FIELD if self.focused is self._field else _ASKED
+        self.query_one("#foot", Static).update(Content(keys))
 
     @on(facts.StoreFailed)
     def show_failure(self, event: facts.StoreFailed) -> None:

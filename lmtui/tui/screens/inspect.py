@@ -11,13 +11,14 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 
 from lmtui.tui.screens.comparing import ComparingScreen
 from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.hint_line import HintLine
 from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
@@ -53,7 +54,7 @@ and goes on from one of them; what stood there stays on its own branch.
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        with Horizontal(id="main"):
+        with MainPart(id="main"):
             yield TokenView(id="tokens")
             with Vertical(id="side"):
                 yield ProbabilityPanel(id="panel", title="Expected here")

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 from textual import on
 
+from lmtui.chat.changes import Changes
 from lmtui.chat.listed import Listed, Loaded
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings
+from lmtui.sections.chat import THINKING
 from lmtui.tui import chat_facts as kept
 from lmtui.tui.batches import Post
+from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
+from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entries_of
 from lmtui.tui.screens.tokens import TokensScreen
@@ -28,6 +33,12 @@ from lmtui.tui.widgets.transcript import Transcript
 
 class RememberingScreen(TokensScreen):
     """Has a `Transcript` of a conversation that lasts, if there is a store."""
+
+    options = ChatOptions()
+    """How the chat is set up."""
+    told: str | None = None
+    """What a model is told of thinking in this conversation, as `chat.thinking` has it;
+    None leaves it to that."""
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class RememberingScreen(TokensScreen):
     def _take(self, opened: Loaded) -> None:
         self._conversation, self._about = opened.conversation, opened.about
         self._uid, self._title = opened.about.uid, ""
+        self.told = opened.about.thinking
 
     @property
     def is_begun(self) -> bool:
@@ -70,14 +82,14 @@ class RememberingScreen(TokensScreen):
         if self._chats is None or not self.is_begun:
             return
         if changes := self._conversation.take_changes():
-            self._chats.keep(self._uid, changes)
+            self._chats.keep(self._uid, replace(changes, thinking=self.told))
 
     def keep_first(self, job: int) -> None:
         """Keep it, and let the job begin when that is done."""
         if self._chats is None:
             self.begin_job(kept.ConversationKept(job))
             return
-        changes = self._conversation.take_changes()
+        changes = replace(self._conversation.take_changes(), thinking=self.told)
         self._chats.keep(self._uid, changes, job=job, to=self.post_message)
 
     def begin_job(self, event: kept.ConversationKept) -> None:
@@ -87,7 +99,8 @@ class RememberingScreen(TokensScreen):
     def keep_whole(self) -> None:
         """The store is another one: it has nothing of this conversation, or less."""
         if self._chats is not None and self.is_begun:
-            self._chats.keep(self._uid, self._conversation.whole())
+            whole = replace(self._conversation.whole(), thinking=self.told)
+            self._chats.keep(self._uid, whole)
 
     def keep_as_another(self, uid: str) -> None:
         """Another program goes on with this conversation: what is held here goes on as
@@ -100,6 +113,19 @@ class RememberingScreen(TokensScreen):
                 " goes on here as a copy; Ctrl+O leads to the other one.",
                 timeout=12,
             )
+
+    # Thinking.
+
+    @property
+    def thinking(self) -> bool | None:
+        """What a model is told of thinking; None for nothing."""
+        return self.options.thinking if self.told is None else THINKING[self.told]
+
+    def tell_thinking(self, value: str) -> None:
+        """Tell a model this of thinking from now on; the conversation keeps it."""
+        self.told = value
+        if self._chats is not None and self.is_begun:
+            self._chats.keep(self._uid, Changes(thinking=value))
 
     # Others.
 
@@ -151,10 +177,11 @@ class RememberingScreen(TokensScreen):
     @on(kept.PromptsRecalled)
     def recall_prompts(self, event: kept.PromptsRecalled) -> None:
         """What was asked in earlier runs is a key away."""
-        self.query_one(PromptField).recall(event.prompts)
+        self.query_one(PromptField).recall([as_draft(text) for text in event.prompts])
 
     def on_mount(self) -> None:
-        """Recall what was asked before."""
+        """Recall what was asked before; what a flag says holds in what is begun."""
+        self.told = self.options.told or self.told
         if self._chats is not None:
             self._chats.recall(self.post_message)
 
@@ -166,7 +193,8 @@ class RememberingScreen(TokensScreen):
             self.query_one(SamplerControls).settings = settings
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
-        """Begin a conversation; the one that was held stays in the store."""
+        """Begin a conversation, with the sampler and the thinking of the one that was
+        held, which stays in the store."""
         self._conversation = conversation or Conversation(self._system)
         self._uid, self._about, self._title = secrets.token_hex(8), None, ""
         self.keep()

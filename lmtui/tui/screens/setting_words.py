@@ -14,6 +14,7 @@ from textual.content import Content
 from lmtui import settings as fields
 from lmtui.config_sheet import Sheet
 from lmtui.config_values import limits
+from lmtui.sections.chat import FOLLOWED
 from lmtui.sections.presets import SYSTEM, Preset
 from lmtui.sections.sampling import SAMPLING
 from lmtui.sections.setting import own_name
@@ -68,6 +69,14 @@ def rows_of(sheet: Sheet, words: str = "") -> dict[str, list[Row]]:
     if not words.strip():
         found.setdefault(PRESETS, []).append(PresetRow(None))
     return found
+
+
+def same_row(row: Row, other: Row | None) -> bool:
+    """Whether two rows are of the same setting or preset, whatever its value."""
+    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
+        names = [each.preset.name if each.preset else "" for each in (row, other)]
+        return names[0] == names[1]
+    return row == other
 
 
 def _has(words: str, *texts: str) -> bool:
@@ -175,4 +184,5 @@ def _about_preset(preset: Preset | None) -> Content:
 
 def counts_at_once(name: str) -> bool:
     """Whether a change of a setting is followed while the program runs."""
-    return name == "theme" or fields.item(name).metadata["section"] == SAMPLING
+    section = fields.item(name).metadata["section"]
+    return name == "theme" or name in FOLLOWED or section == SAMPLING

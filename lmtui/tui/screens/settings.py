@@ -41,9 +41,11 @@ from lmtui.tui.screens.setting_words import (
     counted,
     line_of,
     rows_of,
+    same_row,
     shown,
 )
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.search_field import SearchField
 
 NOTHING = "No setting has all of these words."
@@ -88,8 +90,10 @@ one, or several, parted by commas; one that something else has is refused.
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        yield SearchField(id="words", placeholder="Type to search the settings")
-        with Horizontal(id="main"):
+        with Horizontal(id="search"):
+            yield SearchField(id="words", placeholder="Type to search the settings")
+            yield Static(id="count", markup=False)
+        with MainPart(id="main"):
             yield DialogList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static(id="about", markup=False)
@@ -177,7 +181,7 @@ one, or several, parted by commas; one that something else has is refused.
 
     def _stand_on(self, row: Row | None) -> None:
         """The cursor to where it was, or to the first line."""
-        ids = [id_ for id_, each in self._rows.items() if _same(each, row)]
+        ids = [id_ for id_, each in self._rows.items() if same_row(each, row)]
         for id_ in ids or list(self._rows)[:1]:
             self._list.highlighted = self._list.get_option_index(id_)
 
@@ -191,8 +195,8 @@ one, or several, parted by commas; one that something else has is refused.
         keys = "Enter changes · F8 default"
         if isinstance(row, PresetRow):
             keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
-        count = counted(self._rows.values())
-        self._foot(f"{count} · {keys} · F1 help · Esc closes")
+        self.query_one("#count", Static).update(counted(self._rows.values()))
+        self._foot(f"{keys} · F1 help · Esc closes")
 
     def _tell(self, words: Content) -> None:
         self.query_one("#about", Static).update(words)
@@ -338,11 +342,3 @@ one, or several, parted by commas; one that something else has is refused.
             self._field.value = ""
         else:
             self.app.pop_screen()
-
-
-def _same(row: Row, other: Row | None) -> bool:
-    """Whether two rows are of the same setting or preset, whatever its value."""
-    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
-        names = [each.preset.name if each.preset else "" for each in (row, other)]
-        return names[0] == names[1]
-    return row == other

@@ -61,7 +61,34 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
         lines.append(("context", f"{used:,} tokens{room} at the last answer"))
     models = dict.fromkeys(node.model for node in replies if node.model)
     lines.append(("written by", ", ".join(map(visible_line, models)) or "nobody yet"))
+    return _table(lines)
+
+
+def totals_page(node: Node) -> Content | None:
+    """What the tokens of a message come to, and the seed that draws them again; nothing
+    where none is scored."""
+    scored = [t.logprob for t in node.tokens if t.logprob is not None]
+    if not scored or node.logprob is None:
+        return None
+    lines = [("tokens", f"{len(scored):,}")]
+    if (thought := thought_of(node)) and thought.tokens:
+        answer = len(scored) - thought.tokens
+        lines.append(("thinking", f"{thought.tokens:,} of them, the answer {answer:,}"))
+    lines += _likelihood_lines(node.logprob, len(scored))
+    if node.finish and node.settings and node.settings.temperature > 0:
+        all_of_it = node.finish.tokens == len(node.steps) and not node.given
+        does = "which draws it again" if all_of_it else "of what was drawn last"
+        lines.append(("seed", f"{node.finish.seed}, {does}"))
+    return _table(lines)
+
+
+def _table(lines: list[tuple[str, str]]) -> Content:
     return Content("\n".join(f"{name:<12}  {value}" for name, value in lines))
+
+
+def _likelihood_lines(logprob: float, tokens: int) -> Iterator[tuple[str, str]]:
+    yield "Σ log P", f"{logprob:,.2f} nats".replace("-", "−")
+    yield "perplexity", f"{math.exp(min(700.0, -logprob / tokens)):,.2f}"
 
 
 def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
@@ -74,9 +101,7 @@ def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
     if thinking := sum(thought.tokens for thought in thoughts):
         yield "thinking", f"{thinking:,} of them, the answers {tokens - thinking:,}"
     known = [step.logprob for node in replies for step in node.steps]
-    total = math.fsum(known)
-    yield "Σ log P", f"{total:,.2f} nats"
-    yield "perplexity", f"{math.exp(min(700.0, -total / tokens)):,.2f}"
+    yield from _likelihood_lines(math.fsum(known), tokens)
     ends = [node.finish for node in replies if node.finish is not None]
     seconds = math.fsum(end.seconds for end in ends)
     if seconds > 0:

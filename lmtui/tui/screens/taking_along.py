@@ -69,6 +69,7 @@ class TakingScreen(EditingScreen):
         asked = [n.content for n in self._conversation.path if n.role == "user"]
         made = title_of(asked[0]) if asked else "Conversation"
         facts = self._about.facts if self._about else Facts(made)
+        facts = replace(facts, thinking=self.told)
         return replace(facts, title=self._title, named=True) if self._title else facts
 
     def export(self, name: str) -> None:

@@ -19,6 +19,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.chat.node import Node
+from lmtui.chat.thoughts import answer_of
 from lmtui.chat.titles import preview_of
 from lmtui.chat.tree import Conversation
 from lmtui.text import visible_line
@@ -95,7 +96,7 @@ def _following(
 
 
 def _line(node: Node, before: str, *, shown: bool) -> Content:
-    text = visible_line(preview_of(node.content))
+    text = visible_line(preview_of(answer_of(node) or node.content))
     return Content.assemble(
         ("● " if shown else "  ", "$accent"),
         (before, "$quiet"),

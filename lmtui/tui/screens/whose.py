@@ -23,7 +23,6 @@ from lmtui.chat.whose import model_of
 from lmtui.models.wanted import Wanted, named
 from lmtui.text import visible_line
 from lmtui.tui.aside import aside
-from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.messages import ModelChosen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screens.ask import Ask, Choice
@@ -35,9 +34,6 @@ Again = Callable[[], Awaitable[Any] | object]
 
 class WhoseScreen(RememberingScreen):
     """Has a line `#whose` that names the model of the conversation."""
-
-    options = ChatOptions()
-    """How the chat is set up."""
 
     _state = ModelState()
     _under: Wanted | None = None  # what was wanted when the conversation was opened

@@ -34,7 +34,8 @@ from lmtui.text import visible_line
 from lmtui.tui.aside import aside
 from lmtui.tui.widgets.dialog_list import DialogList
 
-_WALKS = {"up": "cursor_up", "down": "cursor_down"}
+WALKS = {"up": "cursor_up", "down": "cursor_down"}
+"""The keys that walk a list from the prompt, and what they do there."""
 
 
 class Attachments(Vertical):
@@ -158,8 +159,8 @@ closes the list. @@ is an @ that names no file.
             return False
         if key in ("tab", "enter"):
             self._take()
-        elif key in _WALKS:
-            getattr(self._names, f"action_{_WALKS[key]}")()
+        elif key in WALKS:
+            getattr(self._names, f"action_{WALKS[key]}")()
         elif key == "escape":
             self._left = self._mention.start if self._mention else None
             self._close()

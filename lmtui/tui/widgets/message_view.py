@@ -85,7 +85,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         Binding("k", "wish('fork')", "Fork", id="message.fork",
                 tooltip="Go on from here in a conversation of its own."),
         Binding("t", "wish('totals')", "Totals", id="message.totals",
-                tooltip="Say beside it how probable it was in all."),
+                tooltip="How probable it was in all, and which seed draws it again."),
     ]  # fmt: skip
 
     class Wished(Message):

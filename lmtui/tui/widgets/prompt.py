@@ -18,6 +18,8 @@ from textual.widgets import TextArea
 from lmtui.text import visible_in_place
 from lmtui.tui.widgets.typed import take_key
 
+_HINT = "Write a message; Enter sends it"
+
 
 class Prompt(TextArea):
     """A text field of one to ten lines that sends on Enter."""
@@ -25,7 +27,8 @@ class Prompt(TextArea):
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
 the first and last line go through what you sent before. A line that begins with / is
-a command, which Tab completes; /help lists them, and the palette has them all.
+a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
+/help shows them all.
 """
     DEFAULT_CSS = """
     Prompt {
@@ -71,14 +74,13 @@ a command, which Tab completes; /help lists them, and the palette has them all.
             show_line_numbers=False,
             highlight_cursor_line=False,
             tab_behavior="focus",
-            placeholder="Write a message; Enter sends it",
+            placeholder=_HINT,
         )
         self._sent: list[str] = []
         self._place = 0
         self._unsent = ""
         self._draft: str | None = None  # while something else is edited
-        self.completed: Callable[[str], str] = lambda text: text
-        """What Tab makes of the text; Tab leads on where that is the same."""
+        self._may_be_empty = False
         self.take_first: Callable[[str], bool] = lambda key: False
         """Asked before a key does anything here; whether it took the key."""
 
@@ -92,30 +94,17 @@ a command, which Tab completes; /help lists them, and the palette has them all.
             event.prevent_default()
             self._enter()
             return
-        if event.key == "tab" and self._complete():
-            event.stop()
-            event.prevent_default()
-            return
 
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
         await take_key(self, event, write)
 
-    def _complete(self) -> bool:
-        """Write the rest of what is begun; whether anything is."""
-        whole = self.completed(self.text)
-        if whole == self.text:
-            return False
-        self.text = whole
-        self.move_cursor(self.document.end)
-        return True
-
     def _enter(self) -> None:
         row, column = self.cursor_location
         if column and self.document[row][column - 1] == "\\":
             self.replace("\n", (row, column - 1), (row, column))
-        elif self.text.strip():
+        elif self.can_send:
             self._send()
 
     def _send(self) -> None:
@@ -131,17 +120,24 @@ a command, which Tab completes; /help lists them, and the palette has them all.
         self._sent = [*prompts, *self._sent]
         self._place += len(prompts)
 
-    def begin_edit(self, text: str, title: str) -> None:
-        """Let something else be edited here; the draft waits."""
+    @property
+    def can_send(self) -> bool:
+        """Whether there is anything to send, or nothing can be meant."""
+        return bool(self.text.strip()) or self._may_be_empty
+
+    def begin_edit(self, text: str, title: str, *, empty: bool = False) -> None:
+        """Let something else be edited here, which may be `empty`; the draft waits."""
         if self._draft is None:
             self._draft = self.text
-        self.border_title = title
+        self._may_be_empty = empty
+        self.border_title, self.placeholder = title, ""
         self.text = text
         self.move_cursor(self.document.end)
 
     def end_edit(self) -> None:
         """Go on with the draft."""
-        self.border_title = None
+        self.border_title, self.placeholder = None, _HINT
+        self._may_be_empty = False
         self.text = self._draft or ""
         self._draft = None
         self.move_cursor(self.document.end)

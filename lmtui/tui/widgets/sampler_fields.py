@@ -26,7 +26,7 @@ class Field:
     """The attribute of `SamplingSettings`."""
     label: str
     meaning: str
-    """One sentence for the help line."""
+    """A few words for the help line, which has 27 cells at 80 columns."""
     rungs: tuple[float, ...]
     whole: bool = False
     off: tuple[Value, str] | None = None
@@ -93,15 +93,13 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(following, 2**63 - 1) if following >= 0 else None
 
 
-TEMPERATURE = Field(
-    "temperature", "temperature", "0 takes the likeliest; more is flatter.", ()
-)
+TEMPERATURE = Field("temperature", "temperature", "0 likeliest; more: flatter.", ())
 
 FIELDS = (
     Field(
         "top_k",
         "top-k",
-        "Keep the k most probable tokens.",
+        "Keep the k most probable.",
         (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000),
         whole=True,
         off=(0, "off"),
@@ -109,30 +107,30 @@ FIELDS = (
     Field(
         "top_p",
         "top-p",
-        "Keep the smallest set with this mass.",
+        "Keep the set of this mass.",
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0),
         off=(1.0, "off"),
     ),
     Field(
         "min_p",
         "min-p",
-        "Drop tokens below this share of the likeliest.",
+        "Drop p under this × top p.",
         (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0),
         off=(0.0, "off"),
     ),
     Field(
         "repetition_penalty",
         "penalty",
-        "Weakens tokens that were already used.",
+        "Weakens tokens used before.",
         (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0),
         off=(1.0, "off"),
     ),
-    Field("seed", "seed", "The same seed draws the same tokens.", (), whole=True,
+    Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
           off=(None, "random")),
     Field(
         "max_tokens",
         "max tokens",
-        "An answer stops after this many.",
+        "Stop after this many.",
         (1, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
         whole=True,
     ),

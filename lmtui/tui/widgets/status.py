@@ -30,10 +30,12 @@ class Status(Static):
     """What is going on, as a few words."""
     model: reactive[str] = reactive("")
     """The model in use and how it is computed."""
+    told: reactive[str] = reactive("")
+    """What the model is told that no message says, as a few words."""
 
     def render(self) -> Content:
         """One line, cut with an ellipsis where it does not fit."""
-        parts = [part for part in (self.state, self.model) if part]
+        parts = [part for part in (self.state, self.model, self.told) if part]
         line = Content(" · ".join(parts))
         return line.truncate(max(1, self.size.width - 2), ellipsis=True)
 

@@ -1,0 +1,94 @@
+"""Where notices are shown: never over what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.content import Content
+from textual.widget import Widget
+
+from lmtui.tui.screens.history import HistoryScreen
+from lmtui.tui.screens.page import PageScreen
+from lmtui.tui.widgets.main_part import MainPart
+from lmtui.tui.widgets.prompt import Prompt
+from tests.tui.programs import Program, program
+
+SIZES = [(80, 24), (120, 40)]
+WORDS = "words that take more than a line of a notice, wherever that is shown; " * 2
+
+
+def notices(running: Program) -> list[Widget]:
+    return list(running.app.screen.query("Toast"))
+
+
+async def noticed(running: Program, words: str) -> None:
+    """Say something in passing, and wait until that is seen."""
+    running.app.notify(words, title="A title", timeout=60)
+    await running.until(lambda: words[:20] in running.seen)
+
+
+def stand_above_the_foot(running: Program) -> bool:
+    """Whether all of them lie within the main part of the screen."""
+    main = running.app.screen.query_one(MainPart).region
+    return all(
+        notice.region and main.contains_region(notice.region)
+        for notice in notices(running)
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_prompt_is_seen_however_high_it_grows(size: tuple[int, int]) -> None:
+    async with program(first="chat", size=size, notices=True) as running:
+        await running.ready()
+        prompt = running.chat.query_one(Prompt)
+        await noticed(running, WORDS)
+        for text in ("", "a\n" * 4, "a\n" * 30, "/"):
+            prompt.text = text
+            await running.until(lambda: stand_above_the_foot(running))
+            (notice,) = notices(running)
+            assert not notice.region.overlaps(prompt.region)
+        assert notice.region.right == size[0]
+        assert notice.region.width <= size[0] * 0.6
+
+
+async def test_a_short_one_takes_little_room() -> None:
+    async with program(first="chat", size=(80, 24), notices=True) as running:
+        await running.ready()
+        running.app.notify("Copied.")
+        await running.until(lambda: "Copied." in running.seen)
+        (notice,) = notices(running)
+        assert notice.region.height == 1 and notice.region.width < 12
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_so_it_is_where_a_title_is_asked_for(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    file = tmp_path / "chats.db"
+    async with program(
+        first="chat", chats_file=file, size=size, notices=True
+    ) as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: len(running.views) == 2 and not running.chat.busy)
+        await running.press("ctrl+o")
+        await running.on(HistoryScreen)
+        await running.until(lambda: "1 conversation" in running.seen)
+        await noticed(running, WORDS)
+        await running.press("r")
+        await running.until(lambda: "Title" in running.seen)
+        await running.until(lambda: stand_above_the_foot(running))
+
+
+async def test_it_is_seen_once_where_a_dialog_lies_over_the_chat() -> None:
+    async with program(first="chat", notices=True) as running:
+        await running.ready()
+        running.chat.query_one(Prompt).text = "a\n" * 4
+        await noticed(running, WORDS)
+        running.app.push_screen(PageScreen("A page", Content("with a line")))
+        await running.on(PageScreen)
+        await running.until(lambda: running.seen.count("A title") == 1)
+        await running.press("escape")
+        await running.until(lambda: stand_above_the_foot(running))
+        assert running.seen.count("A title") == 1
