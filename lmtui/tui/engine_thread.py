@@ -43,6 +43,7 @@ from lmtui.tui.messages import (
 )
 from lmtui.tui.questions import (
     Count,
+    Cut,
     Generate,
     Job,
     Load,
@@ -101,6 +102,13 @@ class EngineWork:
                 self._count(question)
             case Generate():
                 self._generate(question)
+            case Cut():
+                scoring_work.cut(
+                    self._scorer(question),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=partial(self._unwanted, question),
+                )
             case Score():
                 scoring_work.answer(
                     self._scorer(question),
@@ -272,8 +280,8 @@ class EngineWork:
         assert finish is not None, "a generation ends with its Finish"
         return finish
 
-    def _scorer(self, score: Score) -> WritingEngine:
-        if not score.other:
+    def _scorer(self, question: Score | Cut) -> WritingEngine:
+        if not question.other:
             return self._loaded()
         if self._other is None:
             raise LmtuiError("there is no model to compare with")

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from textual import on
 
 from lmtui.engine.sums import Sums
-from lmtui.engine.types import Encoding, EngineInfo, SamplingSettings, ScoredToken
+from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.inspect.difference import Comparison, Piece, pieces, unit_of
-from lmtui.inspect.roads import ROOT
-from lmtui.inspect.written import Written, as_scored
+from lmtui.inspect.reading import MOST, Reading
+from lmtui.inspect.written import Written
 from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
@@ -24,11 +24,11 @@ from lmtui.tui.model_state import ModelState
 from lmtui.tui.questions import DocumentAlone
 from lmtui.tui.screens.exporting import ExportingScreen
 from lmtui.tui.screens.places import expected
+from lmtui.tui.screens.scored import part_of
 from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
-MOST = 20
-"""How many of the places that changed most are listed."""
 _ONLY_TEXT = "The other model has read the text itself alone, not this branch."
 _TO_COME = "The other model reads the text now."
 _UNITS = {
@@ -50,7 +50,7 @@ class ComparingScreen(ExportingScreen):
         super().__init__(make_runner, subject, sampling=sampling)
         self._against: EngineInfo | None = None
         self._comparing = 0  # the job that scores with the other model
-        self._encoding: Encoding | None = None  # as the other model cuts the text
+        self._theirs = Reading()
         self._others = Written(())
         self._piece_at: dict[int, Piece] = {}  # of each token of the text
         self.comparison: Comparison | None = None
@@ -72,15 +72,15 @@ class ComparingScreen(ExportingScreen):
         """Forget what was compared with another model."""
         self._against = state.against
         self.set_class(self._against is not None, "-comparing")
-        self._comparing, self._encoding, self.comparison = 0, None, None
+        self._comparing, self._theirs, self.comparison = 0, Reading(), None
         self._piece_at = {}
         self.view.compare(())
         super().follow_model(state)
 
     @property
-    def may_look(self) -> bool:
-        """A look would make the other model begin anew."""
-        return super().may_look and not self._comparing
+    def is_reading(self) -> bool:
+        """Whether either model reads the text."""
+        return super().is_reading or bool(self._comparing)
 
     def stop_work(self) -> bool:
         """Stop comparing as well."""
@@ -98,26 +98,41 @@ class ComparingScreen(ExportingScreen):
         rules = DocumentAlone(
             self._text, bos=subject.bos, window=subject.window, stride=subject.stride
         )
-        self.runner.score(self._comparing, rules, other=True)
+        self.runner.cut(self._comparing, rules, other=True)
         self._status.state = f"{self._against_name} reads the text"
 
     @property
     def _against_name(self) -> str:
         return visible_line(self._against.label) if self._against else ""
 
-    @on(facts.ScoringStarted)
-    def begin_other(self, event: facts.ScoringStarted) -> None:
+    @on(facts.DocumentCut)
+    def begin_other(self, event: facts.DocumentCut) -> None:
         """The other model has cut the text."""
         if event.job == self._comparing:
-            self._encoding = event.encoding
+            self._theirs = Reading.of(event.encoding, event.windows, event.tokens)
+            self._compare_on()
 
     @on(facts.TokensScored)
-    def end_other(self, event: facts.TokensScored) -> None:
-        """Both have read the text."""
-        if event.job != self._comparing or self._encoding is None:
+    def end_other_part(self, event: facts.TokensScored) -> None:
+        """It has read a part."""
+        if event.job == self._comparing:
+            self._theirs.take(event.tokens)
+            self._theirs.finish(event.tokens)
+            self._compare_on()
+
+    def _compare_on(self) -> None:
+        """Read the next part; compare when there is none."""
+        theirs = self._theirs
+        if theirs.is_read or theirs.windows is None:
+            self._comparing = 0
+            self._compare()
             return
-        self._comparing = 0
-        self._compare(event.tokens, self._encoding)
+        share = theirs.scored / len(theirs.ids)
+        told = f" · {progress_bar(share)} {share:.0%}" if theirs.scored else ""
+        self._status.state = f"{self._against_name} reads the text{told}"
+        self.runner.score(
+            self._comparing, part_of(theirs, theirs.unread[0]), other=True
+        )
 
     @on(facts.ScoreFailed)
     def show_other_failed(self, event: facts.ScoreFailed) -> None:
@@ -133,12 +148,11 @@ class ComparingScreen(ExportingScreen):
             self._comparing = 0
             self._status.state = "stopped; nothing is compared"
 
-    def _compare(self, others: tuple[ScoredToken, ...], theirs: Encoding) -> None:
-        tokens = [as_scored(t, i) for i, t in enumerate(self._reading.roads.path(ROOT))]
-        spans = self._reading.spans
-        ours = Encoding(tuple(t.id for t in tokens), spans, ())
-        unit = unit_of(ours, theirs)
-        placed = zip(tokens, spans, strict=True)
+    def _compare(self) -> None:
+        ours, theirs = self._reading, self._theirs
+        tokens, others = ours.text, theirs.text
+        unit = unit_of(ours.encoding, theirs.encoding)
+        placed = zip(tokens, ours.spans, strict=True)
         compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
         self.comparison = Comparison(unit, keep=MOST)
         for piece in compared:

@@ -18,10 +18,10 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.engine.types import ScoredToken
 from lmtui.inspect.difference import Comparison, Piece
+from lmtui.inspect.roads import Token
 from lmtui.inspect.summary import Totals
-from lmtui.inspect.written import Written, as_scored
+from lmtui.inspect.written import Written
 from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.widgets.cells import clip, fit, number
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -29,8 +29,6 @@ from lmtui.tui.widgets.summary_figures import SummaryFigures
 from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
 from lmtui.tui.widgets.surprise import bits
 
-MOST = 20
-"""How many of the most surprising tokens are listed."""
 _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
@@ -53,15 +51,17 @@ come? A bar that ends before the mark means that the model was too sure of itsel
     ]  # fmt: skip
 
     def __init__(
-        self, name: str, written: Written, comparison: Comparison | None = None
+        self,
+        name: str,
+        written: Written,
+        totals: Totals,
+        *,
+        comparison: Comparison | None = None,
     ) -> None:
         super().__init__()
         self._comparison = comparison
         self._name_shown = visible_line(name)
-        self._tokens = [as_scored(t, place) for place, t in enumerate(written.tokens)]
-        self._totals = Totals(keep=MOST)
-        for token in self._tokens:
-            self._totals.add(token)
+        self._tokens, self._totals = written.tokens, totals
         self._sums = written.sums("text", 0, len(written.tokens))
         self._worst = [token.index for token, _ in self._totals.worst()]
 
@@ -136,7 +136,7 @@ def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
     return lines
 
 
-def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Content]:
+def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     """A line for each place: its bits, its rank, the token and what follows."""
     names = [clip(visible_token(tokens[place].text), 16) for place in places]
     width = max(map(cell_len, names), default=0)
