@@ -29,8 +29,10 @@ class InspectingRunner(ScreenRunner):
         settings: SamplingSettings,
         *,
         top: int = 20,
+        other: bool = False,
     ) -> None:
-        """What the model expects after these ids: `PlaceLooked`, `PlaceFailed`."""
+        """What the model expects after these ids: `PlaceLooked`, `PlaceFailed`.
+        `other` asks the model that is compared with."""
         self.ask(
             LookAt(
                 reply=self._post,
@@ -38,6 +40,7 @@ class InspectingRunner(ScreenRunner):
                 ids=tuple(ids),
                 settings=settings,
                 top=top,
+                other=other,
             )
         )
 

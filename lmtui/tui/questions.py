@@ -149,6 +149,8 @@ class Preview(Question):
     settings: SamplingSettings
     start: int
     count: int
+    other: bool = False
+    """Whether it is one of the model that is compared with."""
 
     @property
     def bound(self) -> bool:

@@ -79,8 +79,11 @@ class Runner(Protocol):
         settings: SamplingSettings,
         start: int = 0,
         count: int = 20,
+        *,
+        other: bool = False,
     ) -> None:
-        """Draw an earlier distribution again: `PreviewReady`, `PreviewFailed`.
+        """Draw an earlier distribution again: `PreviewReady`, `PreviewFailed`; with
+        `other` one of the model that is compared with.
 
         Answered between two tokens of whatever is being generated.
         """

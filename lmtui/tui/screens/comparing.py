@@ -17,6 +17,7 @@ from lmtui.inspect.difference import Comparison, Piece, pieces, unit_of
 from lmtui.inspect.reading import MOST, Reading
 from lmtui.inspect.written import Written
 from lmtui.text import visible_line
+from lmtui.tui import inspecting_facts
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
@@ -29,7 +30,8 @@ from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
-_ONLY_TEXT = "The other model has read the text itself alone, not this branch."
+_ONLY_TEXT = "The other model has other tokens: it reads the text, and no branch."
+_ASKED = "The other model is asked."
 _TO_COME = "The other model reads the text now."
 _UNITS = {
     "token": "token by token",
@@ -51,6 +53,10 @@ class ComparingScreen(ExportingScreen):
         self._against: EngineInfo | None = None
         self._comparing = 0  # the job that scores with the other model
         self._theirs = Reading()
+        self._read_by: dict[str, Reading] = {}  # each other model that was here
+        self._asking = 0  # the question about the place, of the other model
+        self._paging = 0  # the one for other rows of it
+        self._drawing_anew = False  # whether other settings are to be seen there
         self._others = Written(())
         self._piece_at: dict[int, Piece] = {}  # of each token of the text
         self.comparison: Comparison | None = None
@@ -63,10 +69,6 @@ class ComparingScreen(ExportingScreen):
     @property
     def _panel(self) -> ProbabilityPanel:
         return self.query_one("#panel", ProbabilityPanel)
-
-    def on_mount(self) -> None:
-        """The other panel is to be read alone."""
-        self._other.can_focus = False
 
     def follow_model(self, state: ModelState) -> None:
         """Forget what was compared with another model."""
@@ -94,6 +96,10 @@ class ComparingScreen(ExportingScreen):
         if self._against is None or self._text is None:
             return
         self._comparing = self.runner.number()
+        if known := self._read_by.get(self._against.label):
+            self._theirs = known
+            self._compare_on()
+            return
         subject = self._subject
         rules = DocumentAlone(
             self._text, bos=subject.bos, window=subject.window, stride=subject.stride
@@ -110,6 +116,8 @@ class ComparingScreen(ExportingScreen):
         """The other model has cut the text."""
         if event.job == self._comparing:
             self._theirs = Reading.of(event.encoding, event.windows, event.tokens)
+            if self._against is not None:
+                self._read_by[self._against.label] = self._theirs
             self._compare_on()
 
     @on(facts.TokensScored)
@@ -164,6 +172,13 @@ class ComparingScreen(ExportingScreen):
         self.tell_totals()
         self.show_place(self.view.index)
 
+    @property
+    def _same_ids(self) -> bool:
+        """Whether ids mean to the other model what they mean to the first."""
+        known = self.comparison is not None and self.comparison.unit == "token"
+        own, other = self._info, self._against
+        return bool(known and own and other and own.vocabulary == other.vocabulary)
+
     def other_sums(self) -> Sums | None:
         """What the text adds up to for the other model."""
         if self.comparison is None:
@@ -178,21 +193,74 @@ class ComparingScreen(ExportingScreen):
         road = self._reading.roads
         on_text = index < min(road.leaves(self._reading.road), len(self._reading.spans))
         piece = self._piece_at.get(index) if on_text else None
+        self._asking = 0
+        self._other.title = self._against_name
         if piece is None or not piece.others:
-            known = self.comparison is not None
-            self._other.clear(_ONLY_TEXT if known else _TO_COME)
+            self._other.clear(self._why_nothing_there())
             return
         start = self._reading.spans[index][0]
         token = next(
             (t for t, (_, end) in piece.others if end > start), piece.others[0][0]
         )
-        self._other.title = self._against_name
         if token.entropy is None:
             self._other.clear("There it is a first token without context.")
             return
         size = self._against.vocabulary
         shown = expected(token, token.entropy, vocabulary=size)
         self._other.show(shown, chosen=token.id)
+
+    def _why_nothing_there(self) -> str:
+        if self.comparison is None:
+            return _TO_COME
+        return _ASKED if self._same_ids else _ONLY_TEXT
+
+    # The whole vocabulary of the other model, and branches, where it has the same ids.
+
+    @on(inspecting_facts.PlaceLooked)
+    def ask_other(self, event: inspecting_facts.PlaceLooked) -> None:
+        """The first model has answered: now the other one, and then its answer."""
+        path, index = self.path, self.view.index
+        if event.revision == self._looking and self._same_ids:
+            self._asking = self.runner.number()
+            ids = self.ids_before(index)
+            self.runner.look_at(self._asking, ids, self._settings, other=True)
+        elif event.revision == self._asking:
+            chosen = path[index].id if index < len(path) else None
+            shown = self._other.distribution
+            self._other.show(event.distribution, chosen=chosen, same=shown is not None)
+
+    @on(inspecting_facts.PlaceFailed)
+    def show_nothing_there(self, event: inspecting_facts.PlaceFailed) -> None:
+        """It has none."""
+        if event.revision == self._asking and self._other.distribution is None:
+            self._other.clear(visible_line(str(event.error)))
+
+    def _draw(self, settings: SamplingSettings) -> None:
+        super()._draw(settings)
+        self._drawing_anew = True
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        shown = self._other.distribution
+        if shown is None or handle != shown.handle:
+            super()._preview(handle, start, rows)
+        elif handle >= 0:
+            self._paging = self.runner.number()
+            settings = self._settings
+            self.runner.preview(self._paging, handle, settings, start, rows, other=True)
+
+    @on(facts.PreviewReady)
+    def show_other_preview(self, event: facts.PreviewReady) -> None:
+        """Draw the same position anew, unless another one is shown by now. Of two
+        questions the newer would take the place of the other: one after the other."""
+        shown = self._other.distribution
+        if shown is None:
+            return
+        if event.revision == self._previewed and self._drawing_anew:
+            self._drawing_anew = False
+            self._preview(shown.handle, shown.start, len(shown.candidates))
+        same = shown.handle == event.distribution.handle
+        if event.revision == self._paging and same:
+            self._other.show(event.distribution, chosen=self._other.chosen)
 
 
 def shares_of(compared: list[Piece], count: int) -> list[float | None]:

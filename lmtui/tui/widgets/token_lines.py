@@ -75,7 +75,8 @@ class TokenLines(ScrollView):
     def __init__(self) -> None:
         super().__init__()
         self._tokens: Sequence[Token] = ()
-        self._own = 0
+        self.own = 0
+        """The first token that is not of the text itself."""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
@@ -128,7 +129,7 @@ class TokenLines(ScrollView):
         """Lay out these tokens. With an open end the cursor can stand behind the last
         of them, too; those from `own` on are marked as not of the text itself."""
         self._tokens, self._open = tokens, open_end
-        self._own = len(tokens) if own is None else own
+        self.own = len(tokens) if own is None else own
         self._anchor = None
         self.index = index
         self._cut()
@@ -147,7 +148,8 @@ class TokenLines(ScrollView):
         self._cut()
 
     def _difference(self, piece: Piece) -> float | None:
-        known = self._differences[piece.first : piece.first + piece.count]
+        end = min(piece.first + piece.count, self.own)  # of a branch none is known
+        known = self._differences[piece.first : end]
         parts = [each for each in known if each is not None]
         return sum(parts) if parts else None
 
@@ -298,10 +300,10 @@ class TokenLines(ScrollView):
         first, end = self.selection or (0, 0)
         selected = first <= piece.first < end
         if number == self._piece_of[self.index]:
-            return "tokens--cursor", False, piece.first >= self._own
+            return "tokens--cursor", False, piece.first >= self.own
         if piece.first >= len(self._tokens):
             return "tokens--end", False, False
-        own, kind = piece.first >= self._own, "surprise"
+        own, kind = piece.first >= self.own, "surprise"
         if self._measure == "difference":
             kind = "difference"
         elif piece.first and self._tokens[piece.first].logprob is None:

@@ -183,8 +183,9 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
             return
         token, total = self._tokens[index], self._sums.upto(index)
         above, below = detail_lines(token, index, count, total, piece)
-        if self._differences[index : index + 1]:
-            told = number(self._differences[index], "+,.2f")
+        if self._differences:
+            known = index < min(self._text.own, len(self._differences))
+            told = number(self._differences[index] if known else None, "+,.2f")
             below = tuple((f"other model {told} bits", *form) for form in below)
         self._detail.show(above, below)
 
