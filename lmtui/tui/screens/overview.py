@@ -30,6 +30,7 @@ from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
 from lmtui.tui.widgets.surprise import bits
 
 _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
+_SURPRISES = "Most surprising: token, bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
 
@@ -75,7 +76,7 @@ come? A bar that ends before the mark means that the model was too sure of itsel
                 with VerticalScroll(id="figures"):
                     yield SummaryFigures(self._sums, self._totals, id="bars")
                 with Vertical(id="surprises"):
-                    heading = "Most surprising" if self._worst else _EMPTY
+                    heading = _SURPRISES if self._worst else _EMPTY
                     yield Static(Content(heading), id="heading")
                     yield DialogList(id="list")
                     if self._comparison is not None:
@@ -140,6 +141,7 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     """A line for each place: its bits, its rank, the token and what follows."""
     names = [clip(visible_token(tokens[place].text), 16) for place in places]
     width = max(map(cell_len, names), default=0)
+    last = len(f"{max(places, default=0) + 1:,}")
     lines = []
     for place, name in zip(places, names, strict=True):
         token = tokens[place]
@@ -147,8 +149,8 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
         after = visible_line(after.replace("\n", "⏎"))
         lines.append(
             Content.assemble(
-                (f"{place + 1:>6,} ", "$quiet"),
-                f"{bits(token.logprob or 0.0):5.1f} bits ",
+                (f"{place + 1:>{last},} ", "$quiet"),
+                f"{bits(token.logprob or 0.0):5.1f} ",
                 (f"{token.rank or 0:>7,} ", "$quiet"),
                 (fit(name, width), "bold"),
                 (" " + clip(after, _AFTER), "$quiet"),
