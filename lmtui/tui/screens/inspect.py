@@ -6,6 +6,7 @@ the selection add up to. Knows no torch.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import ClassVar
 
 from textual import on
@@ -105,7 +106,7 @@ and goes on from one of them; what stood there stays on its own branch.
         read: it may be long."""
         reading = self._reading
         if reading.ids and reading.road == ROOT:
-            return reading.totals
+            return deepcopy(reading.totals)  # they grow while it is read
         totals = Totals(keep=MOST)
         for place, token in enumerate(self.path):
             totals.add(as_scored(token, place))

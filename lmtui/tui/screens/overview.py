@@ -70,7 +70,11 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         """Everything is there from the first frame."""
         logprobs = [token.logprob for token in self._tokens]
         with Vertical(id="dialog"):
-            yield Static(Content(f"Overview of {self._name_shown}"), id="title")
+            title = f"Overview of {self._name_shown}"
+            if self._totals.tokens < len(self._tokens):
+                read = f"{self._totals.tokens:,} of {len(self._tokens):,}"
+                title += f", as far as it is read: {read} tokens"
+            yield Static(Content(title), id="title")
             yield SurprisalPlot(logprobs, id="plot")
             with Horizontal(id="page"):
                 with VerticalScroll(id="figures"):
