@@ -30,7 +30,7 @@ from lmtui.chat.store import Store
 from lmtui.edit.text_file import TextFile
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models import inventory
+from lmtui.models import fetch, inventory
 from lmtui.models.wanted import Wanted
 from lmtui.train.client import Training
 from lmtui.train.request import Request
@@ -302,36 +302,46 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
 
 
 @contextmanager
-def learning() -> Iterator[Finetuning]:
-    """A training whose files are gone with its picture."""
-    kept = paths.models_folder(), paths.cache_folder()
+def bare_home() -> Iterator[Path]:
+    """A home with the default model alone: what else is on this machine is no part of
+    a picture, and what a picture leaves behind is gone with it."""
+    model, cache = fetch.default_model(), paths.cache_folder()
     with tempfile.TemporaryDirectory() as folder:
-        for each in kept:
-            Path(folder, each.name).symlink_to(each)
-        os.environ |= {"HOME": folder, "LMTUI_HOME": folder}
-        name = "python"
-        notes = write_reference(Path(folder, name), longest=2_500)
-        request = Request(
-            name=name,
-            places=(str(notes),),
-            base=None,
-            settings=NOTES,
-            device="cpu",
-            threads=None,
-        )
-        worker = Training.start(request)
-        yield Finetuning(worker, name, paths.adapters_folder())
-        worker.stop()
-        worker.stop()  # at once
-        while worker.running:
-            time.sleep(0.05)
+        places = dict.fromkeys(("HOME", "LMTUI_HOME", "HF_HOME"), folder)
+        os.environ |= places
+        os.environ.pop("HF_HUB_CACHE", None)
+        fetch.default_file().parent.mkdir()
+        fetch.default_file().symlink_to(model)
+        paths.cache_folder().symlink_to(cache)
+        yield Path(folder)
 
 
-async def draw(name: str) -> str:
+@contextmanager
+def learning(home: Path) -> Iterator[Finetuning]:
+    """A training."""
+    name = "python"
+    notes = write_reference(home / name, longest=2_500)
+    request = Request(
+        name=name,
+        places=(str(notes),),
+        base=None,
+        settings=NOTES,
+        device="cpu",
+        threads=None,
+    )
+    worker = Training.start(request)
+    yield Finetuning(worker, name, paths.adapters_folder())
+    worker.stop()
+    worker.stop()  # at once
+    while worker.running:
+        time.sleep(0.05)
+
+
+async def draw(name: str, home: Path) -> str:
     """One picture."""
     show, theme, size = PICTURES[name]
     if show in (training, report):
-        with learning() as finetuning:
+        with learning(home) as finetuning:
             app = LmtuiApp(
                 load_default,
                 sampling=SamplingSettings(),
@@ -347,18 +357,17 @@ async def draw(name: str) -> str:
     first: Literal["start", "chat", "complete", "inspect"]
     first = "start" if show is start else "complete" if editing else "chat"
     first = "inspect" if looking else first
-    with tempfile.TemporaryDirectory() as folder:
-        app = LmtuiApp(
-            load_exact if looking else load_default,
-            sampling=SamplingSettings(seed=7, max_tokens=120),
-            list_models=inventory.rows,
-            chats_file=talks(Path(folder) / "chats.db", full=show is history),
-            first=first,
-            subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
-            writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
-            preferences=Preferences(theme=theme),
-        )
-        return await pictured(app, show, size)
+    app = LmtuiApp(
+        load_exact if looking else load_default,
+        sampling=SamplingSettings(seed=7, max_tokens=120),
+        list_models=inventory.rows,
+        chats_file=talks(home / "chats.db", full=show is history),
+        first=first,
+        subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
+        writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
+        preferences=Preferences(theme=theme),
+    )
+    return await pictured(app, show, size)
 
 
 def talks(file: Path, *, full: bool) -> Path:
@@ -403,7 +412,8 @@ def main() -> None:
             subprocess.run([sys.executable, __file__, name], check=True)
         return
     (name,) = names
-    svg = asyncio.run(draw(name))
+    with bare_home() as home:
+        svg = asyncio.run(draw(name, home))
     require_fit_to_show(name, svg)
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")

@@ -251,13 +251,23 @@ class FakeEngine:
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
+        since: int = 0,
         top: int = 0,
         stop: Stop = no_stop,
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
-        self.windows(len(prefix), window, stride)
-        return self._scores(tuple(ids), tuple(prefix), top, stop)
+        windows = self.windows(len(prefix), window, stride)
+        assert not since or since in (first for *_, first in windows.over(len(ids)))
+        return self._scores(tuple(ids), tuple(prefix), top, stop, since=since)
+
+    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+        """The tokens without numbers."""
+        parts = [self._bytes[id_] for id_ in ids]
+        return tuple(
+            ScoredToken(index, id_, bytes_text(data), data, None, None, None)
+            for index, (id_, data) in enumerate(zip(ids, parts, strict=True))
+        )
 
     def _begin(self, verb: str, question: object) -> None:
         self.calls.append((verb, question))
@@ -344,10 +354,16 @@ class FakeEngine:
         )
 
     def _scores(
-        self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int, stop: Stop
+        self,
+        ids: tuple[int, ...],
+        prefix: tuple[int, ...],
+        top: int,
+        stop: Stop,
+        *,
+        since: int = 0,
     ) -> Iterator[ScoredToken]:
-        state = state_after(prefix)
-        for index, token in enumerate(ids):
+        state = state_after((*prefix, *ids[:since]))
+        for index, token in enumerate(ids[since:], since):
             self.on_token(index)
             if stop():
                 raise Cancelled

@@ -15,7 +15,8 @@ import typer
 
 from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
-from lmtui.models.progress import OnProgress
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.wanted import Wanted
 from lmtui.settings import Settings, bits
 
@@ -99,6 +100,24 @@ def open_pair(
             ),
             context=settings.context,
         )
+
+
+def open_beside(
+    settings: Settings, wanted: Wanted, other: Wanted, on_progress: OnProgress
+) -> WritingEngine | tuple[WritingEngine, WritingEngine]:
+    """Load what was chosen later, and what it goes on being compared with; alone, and
+    that is told, where the latter can't be had beside it.
+
+    Raises:
+        LmtuiError: what was chosen can't be found, fetched or loaded here.
+    """
+    own = open_wanted(settings, wanted, on_progress, lasting=True)
+    try:
+        return own, open_wanted(settings, other, on_progress)
+    except LmtuiError as error:
+        told = f"Nothing is compared any more: {error}"
+        on_progress(Progress(told, warning=True))
+        return own
 
 
 @contextmanager

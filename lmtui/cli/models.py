@@ -6,7 +6,7 @@ Torch is never imported: a list must not take seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,12 +60,25 @@ def show_list(json: options.Json = False) -> None:
         return
     output.text(_catalogue_table(here, terminal=output.is_terminal))
     output.text("\non this machine:\n")
-    rows = [[i.name, _what(i), _size(i.bytes), str(i.path)] for i in items]
-    if rows:
-        headings = ("NAME", "WHAT", "SIZE", "WHERE")
-        output.text(table(headings, rows, right=(2,), terminal=output.is_terminal))
+    if items:
+        output.text(_kept_table(items, terminal=output.is_terminal))
     else:
         output.text("nothing yet; the default model is fetched at first use\n")
+
+
+def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
+    """What is kept. On a terminal each path stands on a line of its own, since one
+    that is broken can't be copied."""
+    headings = ("NAME", "WHAT", "SIZE", "WHERE")
+    rows = [(i.name, _what(i), _size(i.bytes), str(i.path)) for i in items]
+    if not terminal:
+        return table(headings, rows, right=(2,), terminal=False)
+    short = table(headings[:-1], [row[:-1] for row in rows], right=(2,), terminal=False)
+    first, *lines = short.splitlines()
+    told = [first]
+    for line, row in zip(lines, rows, strict=True):
+        told += (line, f"  {visible_line(row[-1])}")
+    return "\n".join(told) + "\n"
 
 
 @app.command("show")

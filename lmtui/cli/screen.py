@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent, seen
 from lmtui.cli.edge import note
-from lmtui.cli.loading import OpenEngine, open_pair, open_wanted
+from lmtui.cli.loading import OpenEngine, open_beside, open_pair, open_wanted
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
@@ -179,12 +179,12 @@ def _open(
 ) -> Opened:
     """The engine for what is wanted, and one to compare it with, if that is wanted too;
     runs on the thread that will own them."""
-    if wanted != settings.wanted:
-        against = None  # the comparison was asked for with another model
     if open_engine is None and against is None:
         return open_wanted(settings, wanted, on_progress, lasting=True)
     if open_engine is None:
         assert against is not None
+        if wanted != settings.wanted:
+            return open_beside(settings, wanted, against, on_progress)
         return open_pair(settings, against, on_progress)
 
     def opened(which: Wanted) -> WritingEngine:

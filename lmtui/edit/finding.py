@@ -8,7 +8,7 @@ screen.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +35,12 @@ class Matches:
     def spans(self) -> tuple[Span, ...]:
         """Start and end of all."""
         return tuple((start, start + self.length) for start in self.starts)
+
+    def within(self, low: int, high: int) -> tuple[Span, ...]:
+        """Start and end of those that have a part of a stretch."""
+        first = bisect_right(self.starts, low - self.length)
+        end = bisect_left(self.starts, high)
+        return tuple(map(self.span, range(first, end)))
 
     def from_place(self, place: int) -> int | None:
         """The first match at or behind a place, else the first of all."""

@@ -143,7 +143,7 @@ class Document:
             index = self._safe_at(at)
             if index is None:
                 continue
-            if left == 0 and self._begins_alone(at):
+            if left == 0 and self._tokenizer.begins_alone(self.text, at):
                 return index, at
             left = max(0, left - 1)
         return 0, 0
@@ -162,28 +162,9 @@ class Document:
             return None
         return index if self._tokenizer.safe(self.text, place, opens=opens) else None
 
-    def _begins_alone(self, place: int) -> bool:
-        """Whether a token begins at `place` also where the text begins just before."""
-        read = self._tokenizer.read(self.text[place - 1 : place + 1])
-        return any(
-            start == 1 and opens >= self._tokenizer.cuts
-            for (start, _), opens in zip(read.spans, read.opens, strict=True)
-        )
-
     def read(self, text: str, start: int, end: int) -> Tokens:
-        """The tokens of `text` from the safe boundary `start`.
-
-        One character before it is read with them: to some tokenizers, the beginning
-        of a text is special.
-        """
-        lead = min(1, start)
-        read = self._tokenizer.read(text[start - lead : end])
-        skip = next(
-            (i for i, (at, _) in enumerate(read.spans) if at >= lead), len(read.ids)
-        ) if lead else 0  # fmt: skip
-        moved = start - lead
-        spans = [(a + moved, b + moved) for a, b in read.spans[skip:]]
-        return Tokens(read.ids[skip:], spans, read.opens[skip:])
+        """The tokens of `text` from the safe boundary `start`."""
+        return self._tokenizer.read_from(text, start, end)
 
     def _meeting(
         self, text: str, read: Tokens, grown: int, changed: int, end: int

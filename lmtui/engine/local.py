@@ -28,7 +28,7 @@ from lmtui.engine.positions import Context, Positions, distribution
 from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.reader import Reader
 from lmtui.engine.replacing import Replacing
-from lmtui.engine.score import Row, score_rows
+from lmtui.engine.score import UNSCORED, Row, score_rows
 from lmtui.engine.tokenize import TextTokenizer
 from lmtui.engine.trace import Tracer
 from lmtui.engine.types import (
@@ -271,15 +271,21 @@ class LocalEngine(LocalWriting):
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
+        since: int = 0,
         top: int = 0,
         stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """What the model thought of each of `ids`, in order."""
-        windows = self.windows(len(prefix), window, stride)
+        """What the model thought of each of `ids`, in order, from `since` on."""
         rows = score_rows(
-            self._forward, ids, prefix=prefix, windows=windows, top=top, stop=stop
+            self._forward,
+            ids,
+            prefix=prefix,
+            windows=self.windows(len(prefix), window, stride),
+            since=since,
+            top=top,
+            stop=stop,
         )
-        return self._scored(ids, rows)
+        return self._scored(ids[since:], rows, first=since)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -287,8 +293,14 @@ class LocalEngine(LocalWriting):
         """The windows that `score` reads a text in, after `prefix` tokens."""
         return Windows.choose(window, stride, room=self._info.context - prefix)
 
-    def _scored(self, ids: Iterable[int], rows: Iterable[Row]) -> Iterator[ScoredToken]:
-        for index, (token, row) in enumerate(zip(ids, rows, strict=True)):
+    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+        """The tokens as they are, without numbers."""
+        return tuple(self._scored(ids, [UNSCORED] * len(ids)))
+
+    def _scored(
+        self, ids: Iterable[int], rows: Iterable[Row], *, first: int = 0
+    ) -> Iterator[ScoredToken]:
+        for index, (token, row) in enumerate(zip(ids, rows, strict=True), first):
             yield ScoredToken(
                 index=index,
                 id=token,

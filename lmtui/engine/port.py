@@ -169,6 +169,9 @@ class Engine(Protocol):
             LmtuiError: the prompt is empty or leaves no room in the context.
         """
 
+    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+        """The tokens with these ids as they are, without numbers."""
+
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
@@ -185,10 +188,12 @@ class Engine(Protocol):
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
+        since: int = 0,
         top: int = 0,
         stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """What the model thought of each of `ids`, in order.
+        """What the model thought of each of `ids`, in order, from `since` on: the first
+        token that is scored in a window.
 
         `prefix` (BOS, or a prompt) is context for every window and is not scored.
         Windows start at multiples of `stride`; a token is scored once, in the first

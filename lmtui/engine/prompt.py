@@ -63,9 +63,10 @@ class PromptWriter:
             return_offsets_mapping=True,
         )
         spans = tuple((start, end) for start, end in encoded.offset_mapping)
-        return Encoding(tuple(encoded.input_ids), spans, self._prefix(bos))
+        return Encoding(tuple(encoded.input_ids), spans, self.prefix(bos))
 
-    def _prefix(self, bos: BosRule) -> tuple[int, ...]:
+    def prefix(self, bos: BosRule) -> tuple[int, ...]:
+        """What begins a document and is no part of it: BOS, or nothing."""
         if bos == "no" or (bos == "auto" and not self.adds_bos):
             return ()
         token = self._tokenizer.bos_token_id
@@ -124,7 +125,7 @@ class PromptWriter:
         else:
             rendered = self._plain(turns, "").text
         before = rendered.partition(_WRITING)[0]
-        prefix = () if self.has_template else self._prefix("auto")
+        prefix = () if self.has_template else self.prefix("auto")
         context = [*prefix, *self._encode(before)]
         ids = [*prefix, *self._encode(before + self._guard(text))]
         # Where the text merges with what is before it, the merged token is the text's.

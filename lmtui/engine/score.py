@@ -35,7 +35,8 @@ class Row:
 # So few rows of 49k float32 numbers stay in the processor's cache between the sums.
 _CPU_ROWS = 16
 
-_UNSCORED = Row(None, None, None)
+UNSCORED = Row(None, None, None)
+"""Of a token without a distribution."""
 
 
 def score_rows(
@@ -44,21 +45,25 @@ def score_rows(
     *,
     prefix: Sequence[int],
     windows: Windows,
+    since: int = 0,
     top: int = 0,
     stop: Stop | None = None,
 ) -> Iterator[Row]:
-    """One row a token of `ids`, in order; `prefix` begins every window.
+    """One row a token of `ids`, in order, from `since` on, the first that is scored in
+    a window; `prefix` begins every window.
 
     Raises:
         Cancelled: `stop` answered True.
     """
     for start, end, first in windows.over(len(ids)):
+        if first < since:
+            continue
         read = [*prefix, *ids[start:end]]
         # The row at position i of `read` is the distribution of read[i + 1].
         targets = read[1:]
         skipped = len(prefix) + first - start - 1  # rows of tokens not scored here
         if skipped < 0:
-            yield _UNSCORED
+            yield UNSCORED
             skipped = 0
         position = 0
         for block in forward.all_logits(read[:-1], skip=skipped, stop=stop):

@@ -9,6 +9,7 @@ natural-log softmax of the raw logits at temperature 1, `prob` its exponential,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -219,7 +220,7 @@ class ScoredToken:
     """None for a first token without context: it has no distribution."""
     rank: int | None
     entropy: float | None
-    top: tuple[Candidate, ...] = ()
+    top: Sequence[Candidate] = ()
     """The most probable tokens at this position, as many as were asked for."""
 
 

@@ -1,9 +1,9 @@
 """The roads of a text: how it goes on, and how it might have gone on.
 
 Owns which road leaves which at what place, and which tokens are a road's own. The first
-road is the text as it was given, and never changes. Tokens are values with an `id` and
-a `logprob`; ids are the truth, so a road may leave in the middle of a character. Knows
-no engine, no text and no screen.
+road is the text as it was given, of which only the numbers change. Tokens are values
+with an `id` and a `logprob`; ids are the truth, so a road may leave in the middle of a
+character. Knows no engine, no text and no screen.
 """
 
 from __future__ import annotations
@@ -53,6 +53,15 @@ class Roads:
     def __init__(self, tokens: Sequence[Token] = ()) -> None:
         self._roads = {ROOT: Road(ROOT, None, 0, tuple(tokens))}
         self._new = ROOT + 1
+
+    def rescore(self, tokens: Sequence[ScoredToken]) -> None:
+        """Give tokens of the text that follow each other other numbers."""
+        if not tokens:
+            return
+        text, first = self._roads[ROOT], tokens[0].index
+        kept = text.tokens
+        now = (*kept[:first], *tokens, *kept[first + len(tokens) :])
+        self._put(replace(text, tokens=now))
 
     def __len__(self) -> int:
         return len(self._roads)

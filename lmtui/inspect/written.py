@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import codecs
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lmtui.engine.sums import Sums
 from lmtui.engine.types import ScoredToken
@@ -51,12 +53,11 @@ class Written:
     def tokens_at(self, start: int, stop: int) -> tuple[int, int]:
         """The first token that has a part of a stretch of `whole_text`, and the one
         behind the last; the same place twice where there is none."""
-        inside = [
-            place
-            for place, (begin, end) in enumerate(self._places())
-            if begin < stop and end > start
-        ]
-        return (inside[0], inside[-1] + 1) if inside else (0, 0)
+        whole = self.known == len(self.tokens)
+        places = self.spans if whole else tuple(self._places())
+        first = bisect_right(places, start, key=lambda span: span[1])
+        end = bisect_left(places, stop, key=lambda span: span[0])
+        return (first, end) if first < end else (0, 0)
 
     def _places(self) -> Iterator[Span]:
         """Where each token stands in `whole_text`; parts of a character share it."""
@@ -73,17 +74,14 @@ class Written:
         """What the tokens from `first` to before `end` add up to."""
         part = self.tokens[first:end]
         scored = [t.logprob for t in part if t.logprob is not None]
-        begin = next(
-            (i for i, t in enumerate(part, first) if t.logprob is not None), end
-        )
-        characters, size = self._size(begin, end)
+        sizes = [self._size(first + a, first + b) for a, b in _scored(part)]
         return Sums(
             name=name,
             logprob=math.fsum(scored),
             scored=len(scored),
             tokens=len(part),
-            characters=characters,
-            bytes=size,
+            characters=sum(characters for characters, _ in sizes),
+            bytes=sum(size for _, size in sizes),
         )
 
     def _size(self, first: int, end: int) -> tuple[int, int]:
@@ -119,7 +117,7 @@ class Written:
 def as_scored(token: Token, place: int) -> ScoredToken:
     """A token at a place of a way with the numbers that it has, however it came."""
     if isinstance(token, ScoredToken):
-        return replace(token, index=place)
+        return token if token.index == place else replace(token, index=place)
     return ScoredToken(
         index=place,
         id=token.id,
@@ -130,6 +128,13 @@ def as_scored(token: Token, place: int) -> ScoredToken:
         entropy=token.entropy,
         top=token.distribution.candidates,
     )
+
+
+def _scored(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
+    """The stretches of tokens that have a number."""
+    known = [False, *(token.logprob is not None for token in tokens), False]
+    edges = [place for place, (a, b) in enumerate(pairwise(known)) if a != b]
+    return zip(edges[::2], edges[1::2], strict=True)
 
 
 def _characters(data: bytes) -> str:

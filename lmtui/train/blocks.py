@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmtui.engine.prompt import PromptWriter
+from lmtui.engine.tokenize import TextTokenizer
 from lmtui.errors import LmtuiError
 from lmtui.train import chat_rows
 from lmtui.train.documents import Document
@@ -49,20 +50,18 @@ def example(document: Document, tokenizer: Any) -> Example:
     Raises:
         LmtuiError: it is a conversation that the model's template refuses.
     """
-    writer = PromptWriter(tokenizer)
-    return _example(document, writer, _ending(writer))
+    return _Writer(tokenizer).example(document)
 
 
 def examples(
     documents: Iterable[Document], tokenizer: Any
 ) -> tuple[tuple[Example, ...], tuple[Skip, ...]]:
     """All that can be written as ids, and why the others can't."""
-    writer = PromptWriter(tokenizer)
-    ending = _ending(writer)
+    writer = _Writer(tokenizer)
     made, skipped = [], []
     for document in documents:
         try:
-            made.append(_example(document, writer, ending))
+            made.append(writer.example(document))
         except LmtuiError as error:
             skipped.append(Skip(document.path, str(error)))
     return tuple(made), tuple(skipped)
@@ -93,24 +92,30 @@ def _block(ids: list[int], trained: list[bool], length: int, pad: int) -> Block:
     )
 
 
-def _example(
-    document: Document, writer: PromptWriter, ending: Sequence[int]
-) -> Example:
-    match document.content:
-        case str(text):
-            ids, trained = _text(text, writer, ending)
-        case Completion() as row:
-            ids, trained = chat_rows.completion(row, writer, ending)
-        case messages:
-            ids, trained = chat_rows.conversation(messages, writer, ending)
-    return Example(document.path, tuple(ids), tuple(trained))
+class _Writer:
+    """Writes documents as ids."""
 
+    def __init__(self, tokenizer: Any) -> None:
+        self._writer = PromptWriter(tokenizer)
+        self._text_ids = TextTokenizer(tokenizer).ids
+        self._ending = _ending(self._writer)
 
-def _text(text: str, writer: PromptWriter, ending: Sequence[int]) -> chat_rows.Tokens:
-    encoding = writer.document(text, "auto")
-    ids = [*encoding.prefix, *encoding.ids, *ending]
-    given = len(encoding.prefix)
-    return ids, [False] * given + [True] * (len(ids) - given)
+    def example(self, document: Document) -> Example:
+        match document.content:
+            case str(text):
+                ids, trained = self._text(text)
+            case Completion() as row:
+                ids, trained = chat_rows.completion(row, self._writer, self._ending)
+            case messages:
+                ids, trained = chat_rows.conversation(
+                    messages, self._writer, self._ending
+                )
+        return Example(document.path, tuple(ids), tuple(trained))
+
+    def _text(self, text: str) -> chat_rows.Tokens:
+        prefix = self._writer.prefix("auto")
+        ids = [*prefix, *self._text_ids(text), *self._ending]
+        return ids, [False] * len(prefix) + [True] * (len(ids) - len(prefix))
 
 
 def _ending(writer: PromptWriter) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.tui import inspecting_work, scoring_work, writing_work
 from lmtui.tui.batches import Batch, Clock, LoadReports
-from lmtui.tui.inspecting_questions import InspectingQuestion
+from lmtui.tui.inspecting_questions import InspectingQuestion, LookAt
 from lmtui.tui.mailbox import Mailbox
 from lmtui.tui.messages import (
     DraftLooked,
@@ -43,6 +43,7 @@ from lmtui.tui.messages import (
 )
 from lmtui.tui.questions import (
     Count,
+    Cut,
     Generate,
     Job,
     Load,
@@ -101,9 +102,16 @@ class EngineWork:
                 self._count(question)
             case Generate():
                 self._generate(question)
+            case Cut():
+                scoring_work.cut(
+                    self._asked(question),
+                    question,
+                    tell=partial(self._reply, question),
+                    stop=partial(self._unwanted, question),
+                )
             case Score():
                 scoring_work.answer(
-                    self._scorer(question),
+                    self._asked(question),
                     question,
                     tell=partial(self._reply, question),
                     stop=partial(self._unwanted, question),
@@ -118,7 +126,9 @@ class EngineWork:
                 )
             case InspectingQuestion():
                 inspecting_work.answer(
-                    self._loaded(),
+                    self._asked(question)
+                    if isinstance(question, LookAt)
+                    else self._loaded(),
                     question,
                     tell=partial(self._reply, question),
                     stop=partial(self._unwanted, question),
@@ -180,7 +190,7 @@ class EngineWork:
             post(ModelLoaded(engine.info, engine.capabilities, against))
 
     def _preview(self, preview: Preview) -> None:
-        engine = self._loaded()
+        engine = self._asked(preview)
         try:
             distribution = engine.preview(
                 preview.handle,
@@ -272,8 +282,8 @@ class EngineWork:
         assert finish is not None, "a generation ends with its Finish"
         return finish
 
-    def _scorer(self, score: Score) -> WritingEngine:
-        if not score.other:
+    def _asked(self, question: Score | Cut | Preview | LookAt) -> WritingEngine:
+        if not question.other:
             return self._loaded()
         if self._other is None:
             raise LmtuiError("there is no model to compare with")

@@ -34,6 +34,8 @@ class LookAt(InspectingQuestion):
     ids: tuple[int, ...]
     settings: SamplingSettings
     top: int
+    other: bool = False
+    """Whether the model that is compared with is asked."""
 
     def failed(self, error: LmtuiError) -> Report:
         """As `PlaceFailed`."""

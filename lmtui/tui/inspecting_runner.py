@@ -10,11 +10,17 @@ from collections.abc import Sequence
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.inspecting_questions import FindTokens, LookAhead, LookAt
+from lmtui.tui.questions import Cut, DocumentAlone
 from lmtui.tui.screen_runner import ScreenRunner
 
 
 class InspectingRunner(ScreenRunner):
     """A `Runner` for one screen, with the questions about a place of a text."""
+
+    def cut(self, job: int, document: DocumentAlone, *, other: bool = False) -> None:
+        """Cut a document into tokens: `DocumentCut`, `ScoreFailed`. `other` asks the
+        model that is compared with."""
+        self.ask(Cut(reply=self._post, job=job, document=document, other=other))
 
     def look_at(
         self,
@@ -23,8 +29,10 @@ class InspectingRunner(ScreenRunner):
         settings: SamplingSettings,
         *,
         top: int = 20,
+        other: bool = False,
     ) -> None:
-        """What the model expects after these ids: `PlaceLooked`, `PlaceFailed`."""
+        """What the model expects after these ids: `PlaceLooked`, `PlaceFailed`.
+        `other` asks the model that is compared with."""
         self.ask(
             LookAt(
                 reply=self._post,
@@ -32,6 +40,7 @@ class InspectingRunner(ScreenRunner):
                 ids=tuple(ids),
                 settings=settings,
                 top=top,
+                other=other,
             )
         )
 

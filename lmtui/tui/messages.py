@@ -189,18 +189,20 @@ class GenerationFailed(Message):
 
 
 @dataclass
-class ScoringStarted(Message):
-    """A document was cut into tokens, which are now scored in these windows; also when
-    it had to be begun anew."""
+class DocumentCut(Message):
+    """A document was cut into tokens, which can be scored in these windows."""
 
     job: int
     encoding: Encoding
     windows: Windows
+    tokens: tuple[ScoredToken, ...]
+    """Without numbers."""
 
 
 @dataclass
 class ScoresArrived(Message):
-    """Some tokens of a document were scored since the last report."""
+    """Some tokens of a document were scored since the last report; those of a part that
+    had to be begun anew come again."""
 
     job: int
     tokens: tuple[ScoredToken, ...]
@@ -208,7 +210,7 @@ class ScoresArrived(Message):
 
 @dataclass
 class TokensScored(Message):
-    """All tokens of a given text were scored."""
+    """All tokens of a given text, or of a part of a document, were scored."""
 
     job: int
     tokens: tuple[ScoredToken, ...]

@@ -17,6 +17,7 @@ from textual.message import Message as Report
 
 from lmtui.engine.port import WritingEngine
 from lmtui.engine.types import BosRule, Message, Prompt, SamplingSettings
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress
 from lmtui.tui.batches import Post
@@ -69,19 +70,31 @@ class TokensAfter:
 
 @dataclass(frozen=True)
 class DocumentAlone:
-    """A document to score, or a message like one: as it stands and piece by piece."""
+    """A document to read, or a message like one, as it stands."""
 
     text: str
     after: tuple[Message, ...] | None = None
     """The messages before it, where it is one of a conversation."""
-    top: int = 20
-    """How many of the most probable tokens to report at each."""
     bos: BosRule = "auto"
     window: int | None = None
     stride: int | None = None
 
 
-Passage = TextAfter | TokensAfter | DocumentAlone
+@dataclass(frozen=True, repr=False)
+class PartOf:
+    """What is scored of a document in one of its windows."""
+
+    ids: tuple[int, ...]
+    """Of the whole document."""
+    prefix: tuple[int, ...]
+    windows: Windows
+    since: int
+    end: int
+    top: int = 20
+    """How many of the most probable tokens to report at each."""
+
+
+Passage = TextAfter | TokensAfter | PartOf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +149,8 @@ class Preview(Question):
     settings: SamplingSettings
     start: int
     count: int
+    other: bool = False
+    """Whether it is one of the model that is compared with."""
 
     @property
     def bound(self) -> bool:
@@ -236,7 +251,21 @@ class Score(Job):
     @property
     def bound(self) -> bool:
         """Ids belong to the tokenizer they came from."""
-        return isinstance(self.passage, TokensAfter)
+        return isinstance(self.passage, TokensAfter | PartOf)
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `ScoreFailed`."""
+        return ScoreFailed(self.job, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cut(Job):
+    """Cut a document into tokens."""
+
+    kind = Kind.SCORE
+    document: DocumentAlone
+    other: bool = False
+    """As in `Score`."""
 
     def failed(self, error: LmtuiError) -> Report:
         """As `ScoreFailed`."""

@@ -79,8 +79,11 @@ class Runner(Protocol):
         settings: SamplingSettings,
         start: int = 0,
         count: int = 20,
+        *,
+        other: bool = False,
     ) -> None:
-        """Draw an earlier distribution again: `PreviewReady`, `PreviewFailed`.
+        """Draw an earlier distribution again: `PreviewReady`, `PreviewFailed`; with
+        `other` one of the model that is compared with.
 
         Answered between two tokens of whatever is being generated.
         """
@@ -105,9 +108,9 @@ class Runner(Protocol):
         """
 
     def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
-        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a
-        document first `ScoringStarted` and `ScoresArrived`. `other` asks the model
-        that is compared with."""
+        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a part
+        of a document first `ScoresArrived`. `other` asks the model that is compared
+        with."""
 
     def stop(self, job: int) -> None:
         """End a job within one token; a job that has ended stays as it is."""

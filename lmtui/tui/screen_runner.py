@@ -95,6 +95,8 @@ class ScreenRunner:
         settings: SamplingSettings,
         start: int = 0,
         count: int = 20,
+        *,
+        other: bool = False,
     ) -> None:
         """Draw an earlier distribution again."""
         self.ask(
@@ -105,6 +107,7 @@ class ScreenRunner:
                 settings=settings,
                 start=start,
                 count=count,
+                other=other,
             ),
         )
 

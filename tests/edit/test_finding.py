@@ -34,6 +34,13 @@ def test_no_match_is_missed_and_none_overlaps(text: str, words: str) -> None:
         assert len(find(text[start:end], words)) == 0
 
 
+@given(TEXTS, WORDS, st.integers(0, 45), st.integers(0, 45))
+def test_those_of_a_stretch(text: str, words: str, low: int, high: int) -> None:
+    matches = find(text, words)
+    reach = [span for span in matches.spans() if span[0] < high and span[1] > low]
+    assert matches.within(low, high) == tuple(reach)
+
+
 @given(TEXTS, WORDS)
 def test_without_capitals_case_does_not_count(text: str, words: str) -> None:
     words = words.lower().replace("\u0307", "")

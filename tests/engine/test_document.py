@@ -22,6 +22,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine.document import Document
+from lmtui.engine.prompt import PromptWriter
 from lmtui.engine.tokenize import TextTokenizer, Tokens
 from tests.engine import tiny
 
@@ -145,6 +146,27 @@ def test_any_edit_gives_the_tokens_of_the_whole(
         changed = before[splice.first : end]
         assert not changed or not middle or changed[0] != middle[0]
         assert not changed or not middle or changed[-1] != middle[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(start=st.lists(pieces, max_size=60), part=st.integers(1, 60))
+@settings(deadline=None)
+def test_a_text_read_in_parts_has_the_tokens_of_the_whole(
+    kind: Any, start: list[str], part: int
+) -> None:
+    text = "".join(start)
+    tokenizer = TextTokenizer(kind())
+    ids = tokenizer.ids(text, part=part)
+    assert ids == tokenizer.read(text).ids
+    assert tuple(ids) == PromptWriter(kind()).document(text, "no").ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_parts_of_a_long_text_are_small(kind: Any) -> None:
+    tokenizer = Counting(kind())
+    text = "the cat sat on the mat, and the dog\nsat on the log.\n" * 4000
+    tokenizer.ids(text, part=5000)
+    assert len(text) < tokenizer.characters < 1.2 * len(text)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,6 +57,22 @@ def test_windows_are_naive_passes_over_their_part(
         assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-4)
 
 
+@pytest.mark.parametrize("prefix", [(), (1,)])
+def test_a_window_alone_gives_its_tokens_the_same_numbers(
+    prefix: tuple[int, ...],
+) -> None:
+    engine = tiny.engine()
+    how: dict[str, Any] = {"prefix": prefix, "window": 32, "stride": 12, "top": 3}
+    whole = list(engine.score(IDS, **how))
+    for *_, first in Windows(32, 12).over(len(IDS)):
+        assert list(engine.score(IDS, since=first, **how)) == whole[first:]
+    spelled = engine.spell(IDS)
+    assert [(t.index, t.id, t.text, t.bytes) for t in spelled] == [
+        (t.index, t.id, t.text, t.bytes) for t in whole
+    ]
+    assert {t.logprob for t in spelled} == {None}
+
+
 @given(length=st.integers(0, 400), window=st.integers(2, 60), stride=st.integers(1, 59))
 def test_every_token_is_scored_once(length: int, window: int, stride: int) -> None:
     if stride >= window:

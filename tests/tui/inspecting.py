@@ -85,5 +85,5 @@ async def inspecting(
         screen = await running.on(InspectScreen)
         page = Inspecting(running, screen)
         await running.ready()
-        await running.until(lambda: not asked or screen.can_ask)
+        await running.until(lambda: not asked or (screen.can_ask and not screen._job))
         yield page

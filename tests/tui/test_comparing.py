@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 import pytest
@@ -15,6 +15,7 @@ from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.surprise import DIFFERENCES, difference_of, legend_of
 from lmtui.tui.widgets.text_totals import TextTotals
+from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting, inspecting
 from tests.tui.programs import assert_laid_out
@@ -69,7 +70,9 @@ async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
         told = page.screen._other.distribution
         assert told is not None
         top = list(other.score(TEXT.encode(), top=20))[1 + bits.index(most)].top
-        assert told.candidates == top
+        assert [(row.id, row.logprob) for row in told.candidates] == [
+            (row.id, row.logprob) for row in top
+        ]
         assert page.screen._other.title == "other"
         assert f"{abs(most):.2f} bits" in page.running.seen
         parts = page.screen.query_one(TextTotals)._parts
@@ -102,19 +105,73 @@ async def test_other_tokens_are_compared_by_parts() -> None:
         assert known == [False, False, True, False, True, False]
 
 
-async def test_branches_have_nothing_to_compare_with() -> None:
+async def test_branches_and_the_whole_vocabulary_of_the_other_model() -> None:
     engine = FakeEngine([" dog"], name="default")
-    async with inspecting(
-        TEXT, engine, against=FakeEngine(name="other", seed=5)
-    ) as page:
+    other = FakeEngine([" dog"], name="other", seed=5)
+    async with inspecting(TEXT, engine, against=other) as page:
+        await compared(page)
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        page.view.select(4)
+        ids = tuple(token.id for token in page.view.tokens[:4])
+        panel = page.screen._other
+        expected = other._position(state_after(ids)).ranked
+
+        def shown() -> list[tuple[int, float]]:
+            rows = panel.distribution.candidates if panel.distribution else ()
+            return [(row.id, row.logprob) for row in rows]
+
+        await page.until(lambda: shown() == list(expected[:20]))
+        assert panel.chosen == page.view.tokens[4].id
+        assert "other model –" in page.running.seen  # the text has another token there
+        panel.focus()
+        while panel.distribution is not None and not panel.distribution.start:
+            await page.press("pagedown")
+        start = panel.distribution.start if panel.distribution else 0
+        page_shown = shown()
+        assert page_shown == list(expected[start : start + len(page_shown)])
+        own = page.panel.distribution
+        assert own is not None and own.start == 0
+        settings = replace(page.screen._settings, temperature=2.0)
+        before = panel.distribution
+        page.screen.draw_with(settings)
+        await page.until(lambda: page.panel.distribution is not own)
+        await page.until(lambda: panel.distribution is not before)
+        assert shown() == page_shown
+
+
+async def test_branches_where_the_other_model_has_other_tokens() -> None:
+    engine = FakeEngine([" dog"], name="default")
+    async with inspecting(TEXT, engine, against=Pairs(name="pairs", seed=5)) as page:
         await compared(page)
         await page.to(3)
         await page.press("g")
         await page.until(lambda: len(page.roads) == 2)
         await page.idle()
         assert page.screen._other.distribution is None
-        page.running.app.load_model(Wanted("default"))
-        await page.until(lambda: page.screen._comparing == 0)
+        assert "other tokens" in page.running.seen
+
+
+async def test_another_model_is_compared_with_the_same_other_one() -> None:
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other) as page:
+        await compared(page)
+        before = page.view._differences
+        second = FakeEngine(name="second", seed=7)
+        app = page.running.app
+        app._open_model = lambda wanted: lambda _: (second, other)
+        app.load_model(Wanted("second"))
+        await page.running.ready("second")
+        await compared(page)
+        assert page.view._differences != before
+        assert [verb for verb, _ in other.calls].count("score") == 1
+        app._open_model = lambda wanted: lambda _: second
+        app.load_model(Wanted("second"))
+        await page.until(lambda: not page.screen.has_class("-comparing"))
+        await page.until(lambda: page.state.startswith("ready"))
+        assert page.view._differences == ()
 
 
 async def test_comparing_can_be_stopped() -> None:

@@ -334,18 +334,29 @@ async def test_esc_sends_the_ghost_away_and_it_stays_away(tmp_path: Path) -> Non
 # Finding and replacing.
 
 
+def marked(writer: Writer) -> list[str]:
+    """The stretches of the editor that are drawn as found."""
+    editor = writer.editor
+    look = editor.get_component_rich_style("text-area--match", partial=True)
+    rows = [editor.render_line(y) for y in range(editor.size.height)]
+    parts = [(part.text, part.style) for row in rows for part in row if part.style]
+    return [t for t, s in parts if s.bgcolor == look.bgcolor and s.underline]
+
+
 async def test_find_replace_and_undo(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.press("ctrl+f")
         await writer.type("the")
         await writer.until(lambda: "1 of 3" in writer.seen)
         assert writer.editor.selected_text == "the"
+        assert marked(writer) == ["the", "the"]  # and one that is selected
         await writer.press("tab")
         await writer.type("a")
         await writer.press("alt+a")
         await writer.until(lambda: writer.editor.text.startswith("a cat sat on a mat"))
         await writer.press("escape")
         assert not writer.screen.query_one(FindBar).is_open
+        assert marked(writer) == []
         await writer.press("ctrl+z")
         assert writer.editor.text == TEXT
 

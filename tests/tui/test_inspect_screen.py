@@ -75,16 +75,54 @@ async def test_it_fills_while_it_is_scored_and_can_be_stopped(file: Path) -> Non
 
     async with reading(file, FakeEngine(name="default", on_token=hold)) as page:
         whole = len(TEXT.encode())
-        await page.until(lambda: "scoring " in page.state and page.view.tokens)
+        await page.until(lambda: page.screen._came)
+        assert page.state.startswith("scoring ")
         assert f"/{whole} tokens" in page.state
-        assert len(page.view.tokens) < 6
+        assert page.text == TEXT
         await page.press("escape")
         go_on.set()
         await page.until(lambda: page.state.startswith("stopped at"))
-        assert 0 < len(page.view.tokens) <= 5
+        scored = [token for token in page.view.tokens if token.logprob is not None]
+        assert len(scored) <= 5 and page.text == TEXT
+        assert page.screen.query_one(TextTotals)._parts[0].scored == len(scored)
         assert page.running.app.screen is page.screen
-        await page.press("escape")
+        await page.press("r")
+        await page.until(lambda: page.state.startswith("ready"))
+        assert all(token.logprob is not None for token in page.view.tokens[1:])
+        await page.press("r", "escape")
         await page.running.on(StartScreen)
+
+
+async def test_a_long_text_is_read_from_where_one_looks(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    text = "".join(f"line {number}\n" for number in range(2000))
+    path.write_text(text)
+    gate = Event()
+    engine = FakeEngine(name="default", context=64)
+    score = engine.score
+
+    def slow(*args: Any, **how: Any) -> Any:
+        assert gate.wait(20)
+        return score(*args, **how)
+
+    engine.score = slow  # type: ignore[method-assign]
+    async with reading(path, engine) as page:
+        await page.until(lambda: page.view.tokens)
+        assert page.text == text and "░" in page.state
+        assert page.view.tokens[-1].logprob is None
+        await page.press("end")
+        await page.until(lambda: "line 1999" in page.running.seen)
+        gate.set()
+        await page.until(lambda: page.view.tokens[-1].logprob is not None)
+        assert any(token.logprob is None for token in page.view.tokens[1:-2000])
+        await page.press("escape")
+        await page.until(lambda: page.state.startswith("stopped at"))
+        sums = page.screen.query_one(TextTotals)._parts[0]
+        scored = [token for token in page.view.tokens if token.logprob is not None]
+        assert sums.scored == len(scored) < sums.tokens == len(text)
+        assert sums.bytes == sum(len(token.bytes) for token in scored)
+        place = page.view.index - 1
+        await page.to(place)  # the whole vocabulary, also where nothing is read
 
 
 async def test_leaving_ends_the_scoring(file: Path) -> None:
@@ -124,9 +162,10 @@ async def test_another_model_scores_it_anew(file: Path) -> None:
     [
         (b"a\0b", "this is a binary file, not a text"),
         (b"\xff", "not valid UTF-8"),
-        (b"x" * 100_001, "the text is too long"),
+        (b"x" * 2_000_001, "the text is too long"),
         (None, "there is no such file"),
     ],
+    ids=["binary", "latin", "long", "missing"],
 )
 async def test_what_cannot_be_shown_is_explained(
     tmp_path: Path, content: bytes | None, words: str

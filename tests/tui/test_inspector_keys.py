@@ -42,6 +42,7 @@ KEYS = {
     "inspect.find-token": "f",
     "inspect.go-on": "g",
     "inspect.overview": "o",
+    "inspect.read-on": "r",
     "inspect.sample": "s",
     "overview.close": "Escape",
     "tokens.down": "Down",
@@ -161,6 +162,7 @@ def test_words_and_tokens_are_found(tmux: Tmux) -> None:
 def test_roads_are_taken_left_and_named(tmux: Tmux, tmp_path: Path) -> None:
     press(tmux, "tokens.end", "here the text ends")
     tmux.shows("kept ")
+    press(tmux, "inspect.read-on", "has read all of it")
     press(tmux, "inspect.argmax", f"{COUNT + 1} tokens")
     press(tmux, "inspect.sample", f"{COUNT + 2} tokens")
     press(tmux, "inspect.back", f"{COUNT + 1} tokens")

@@ -68,6 +68,11 @@ def test_words_stay_whole_where_they_can() -> None:
     assert breaks("one two three", 8, 4) == [8]
     assert breaks("antidisestablish", 6, 4) == [6, 12]
     assert breaks("漢字漢字", 5, 4) == [2]
+    assert breaks("one 漢字漢字", 8, 4) == [6]
+    assert breaks("one two漢字", 9, 4) == [8]
+    assert breaks("漢字漢字。漢", 8, 4) == [3]
+    assert breaks("漢字漢「字」", 8, 4) == [3]
+    assert breaks("漢字，(abc)漢字", 8, 4) == [3, 9]
     assert breaks("one two three", 0, 4) == []
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import ScoredToken
+from lmtui.inspect.reading import MOST
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written
-from lmtui.tui.screens.overview import MOST, OverviewScreen, rows_of
+from lmtui.tui.screens.overview import OverviewScreen, rows_of
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import (
     SummaryFigures,

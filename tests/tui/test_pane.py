@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.train.events import Doing, Eval, Plan, Skip, Step, Warned
+from lmtui.tui.widgets.breaking import WORDS, chunks
 from lmtui.tui.widgets.pane import Pane, Paragraphs
 from lmtui.tui.widgets.run_words import epochs, lasting, perplexity, told
 from lmtui.tui.widgets.wrapping import Paragraph, paragraphs, wrapped
@@ -43,6 +45,21 @@ def test_words_stay_whole_and_later_lines_stand_in() -> None:
         "        three ",
         "        four",
     ]
+
+
+def test_wide_text_fills_its_lines() -> None:
+    paragraph = Paragraph((("one 漢字漢字漢字。漢", ""),))
+    assert text_of(wrapped(paragraph, 8)) == ["one 漢字", "漢字漢", "字。漢"]
+
+
+@given(st.text("ab (「漢字。」\u3099é\u0301👍\u200d", max_size=40))
+def test_the_parts_of_a_line_are_all_of_it(line: str) -> None:
+    words = WORDS.findall(line)
+    assert "".join(words) == line
+    parts = [match[0] for match in chunks(line).finditer(line)]
+    assert "".join(parts) == line
+    for before, part in pairwise(parts):
+        assert part[0] not in "。」)\u3099\u0301\u200d" or before[-1].isspace()
 
 
 def test_a_style_goes_on_in_the_next_line() -> None:

@@ -315,7 +315,7 @@ def test_inspector_comparing(snap_compare: Compare, size: tuple[int, int]) -> No
 
 def test_inspector_overview(snap_compare: Compare) -> None:
     async def show(running: Program) -> None:
-        await running.until(lambda: "⌷" in running.seen)
+        await running.until(lambda: "ready · letter" in running.seen)
         await running.pilot.press("o")
         await running.until(lambda: "Calibration" in running.seen)
 

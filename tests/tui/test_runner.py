@@ -34,6 +34,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.tui.batches import Post
 from lmtui.tui.messages import (
+    DocumentCut,
     DraftLooked,
     GenerationFailed,
     GenerationFinished,
@@ -49,12 +50,11 @@ from lmtui.tui.messages import (
     PromptProgressed,
     ScoreFailed,
     ScoresArrived,
-    ScoringStarted,
     StepsArrived,
     TextsCounted,
     TokensScored,
 )
-from lmtui.tui.questions import DocumentAlone, TextAfter, TokensAfter
+from lmtui.tui.questions import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.tui.runner import EngineRunner
 from tests.fakes import FakeEngine
 from tests.test_imports import loaded_by
@@ -141,14 +141,14 @@ class Bridge:
     def __init__(self, post: Post, clock: Callable[[], float]) -> None:
         self.engine = EngineRunner(post, clock)
         self.load, self.close = self.engine.load, self.engine.close
-        asked = self.engine.for_screen(post)
+        asked = self.engine.for_inspecting(post)
         self.look, self.preview, self.generate = (
             asked.look,
             asked.preview,
             asked.generate,
         )
         self.score, self.stop, self.count = asked.score, asked.stop, asked.count
-        self.look_after = asked.look_after
+        self.look_after, self.cut = asked.look_after, asked.cut
         self.count = asked.count
 
 
@@ -479,33 +479,39 @@ def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
     assert [token.id for token in scored.tokens] == list(range(9))
 
 
-def test_a_document_is_scored_piece_by_piece() -> None:
-    engine = FakeEngine(adds_bos=True)
+def test_a_document_is_cut_and_scored_part_by_part() -> None:
+    engine = FakeEngine(adds_bos=True, context=7)
+    whole = engine.encode("naïve text")
+    scored = list(engine.score(whole.ids, prefix=whole.prefix, top=3))
+    windows = engine.windows(1)
     with running(engine, standing_clock) as (screen, runner):
-        runner.score(1, DocumentAlone("naïve", top=3))
-        scored = screen.wait(TokensScored)
-    assert screen.all(ScoringStarted) == [
-        ScoringStarted(1, engine.encode("naïve"), engine.windows(1))
-    ]
+        runner.cut(1, DocumentAlone("naïve text"))
+        cut = screen.wait(DocumentCut)
+        assert (cut.encoding, cut.windows) == (whole, windows)
+        assert [t.bytes for t in cut.tokens] == [t.bytes for t in scored]
+        assert all(token.logprob is None for token in cut.tokens)
+        _, (_, end, since), *_ = windows.over(len(whole.ids))
+        runner.score(1, PartOf(whole.ids, whole.prefix, windows, since, end, top=3))
+        part = screen.wait(TokensScored)
+    assert list(part.tokens) == scored[since:end]
     batches = screen.all(ScoresArrived)
-    assert [len(batch.tokens) for batch in batches] == [1, 5]
-    assert tuple(t for batch in batches for t in batch.tokens) == scored.tokens
-    assert {len(token.top) for token in scored.tokens} == {3}
-    assert scored.tokens[0].logprob is not None  # BOS is its context
+    assert [len(batch.tokens) for batch in batches] == [1, end - since - 1]
+    assert tuple(t for batch in batches for t in batch.tokens) == part.tokens
 
 
-def test_a_document_that_is_broken_off_is_begun_anew() -> None:
+def test_a_part_that_is_broken_off_is_begun_anew() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine(on_token=gate)) as (screen, runner):
-        runner.score(1, DocumentAlone("a document"))
+    engine = FakeEngine(on_token=gate)
+    ids = engine.encode("a document").ids
+    with running(engine) as (screen, runner):
+        part = PartOf(ids, (), engine.windows(), since=0, end=len(ids))
+        runner.score(1, part)
         gate.wait()
         runner.look(1, HELLO, "h", PLAIN)
         gate.open()
         screen.wait(TokensScored)
     kinds = screen.kinds()
-    assert kinds.count("ScoringStarted") == 2
-    again = len(kinds) - kinds[::-1].index("ScoringStarted")
-    assert kinds[again - 2] == "DraftLooked"
+    again = kinds.index("DraftLooked") + 1
     assert kinds[again:] == ["ScoresArrived"] * len("a document") + ["TokensScored"]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import ScoredToken
 from lmtui.text import bytes_text
+from lmtui.tui.widgets.running_sums import RunningSums
 from lmtui.tui.widgets.token_layout import pieces_of, wrap
-from lmtui.tui.widgets.token_view import TokenView, running_sums
+from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe
 
@@ -32,10 +33,10 @@ PIECES = st.lists(st.text(max_size=12) | st.binary(max_size=4), max_size=30)
 def test_layout_loses_nothing_and_keeps_to_the_width(
     texts: list[str | bytes], width: int
 ) -> None:
-    pieces = pieces_of(tokens(*texts))
+    pieces = list(pieces_of(tokens(*texts)))
     assert sum(piece.count for piece in pieces) == len(texts)
     assert [p.first for p in pieces] == sorted({p.first for p in pieces})
-    lines = wrap(pieces, width)
+    lines = list(wrap(pieces, width))
     drawn = ["" for _ in pieces]
     for line in lines:
         assert sum(run.width for run in line) <= width
@@ -49,11 +50,10 @@ def test_layout_loses_nothing_and_keeps_to_the_width(
 
 def test_parts_of_a_character_are_drawn_together() -> None:
     cat = "🐈".encode()
-    pieces = pieces_of(tokens("a", cat[:1], cat[1:3], cat[3:], "b"))
+    pieces = list(pieces_of(tokens("a", cat[:1], cat[1:3], cat[3:], "b")))
     assert [(p.first, p.count, p.text) for p in pieces] == [
         (0, 1, "a"), (1, 3, "🐈"), (4, 1, "b"),
     ]  # fmt: skip
-    assert pieces[1].logprob == -3
 
 
 def test_a_character_that_never_ends() -> None:
@@ -62,23 +62,25 @@ def test_a_character_that_never_ends() -> None:
 
 
 def test_newlines_are_drawn_and_break() -> None:
-    lines = wrap(pieces_of(tokens("a\n\nb")), 10)
+    lines = list(wrap(pieces_of(tokens("a\n\nb")), 10))
     assert [[run.text for run in line] for line in lines] == [["a⏎"], ["⏎"], ["b"]]
 
 
 def test_wide_characters_never_straddle_the_edge() -> None:
-    lines = wrap(pieces_of(tokens("漢字漢字")), 5)
+    lines = list(wrap(pieces_of(tokens("漢字漢字")), 5))
     assert [[run.text for run in line] for line in lines] == [["漢字"], ["漢字"]]
 
 
-@given(st.lists(st.none() | st.floats(-20, 0)))
-def test_running_sums_end_in_the_sum(logprobs: list[float | None]) -> None:
-    sums = running_sums(logprobs)
-    known = [logprob for logprob in logprobs if logprob is not None]
-    if known:
-        assert sums[-1] == pytest.approx(math.fsum(known))
-    else:
-        assert sums == [None] * len(logprobs)
+@given(st.integers(1, 5000), st.none() | st.integers(0, 5000), st.data())
+def test_running_sums(count: int, missing: int | None, data: st.DataObject) -> None:
+    shown = tokens(*["a"] * count)
+    if missing is not None and missing < count:
+        shown[missing] = replace(shown[missing], logprob=None)
+    sums = RunningSums(shown)
+    for place in data.draw(st.lists(st.integers(0, count - 1), max_size=5)):
+        before = place + 1 - (missing == 0)
+        unknown = not before or (missing and missing <= place)
+        assert sums.upto(place) == (None if unknown else -before)
 
 
 def selected(app: Host) -> list[int]:
@@ -182,6 +184,30 @@ async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
         await pilot.press("home")
         await pilot.pause()
         assert "word0 " in app.text()
+
+
+async def test_a_long_text_is_laid_out_little_by_little() -> None:
+    app = Host(view := TokenView())
+    shown = tokens(*(f"word{index}\n" for index in range(3000)))
+    async with app.run_test(size=(30, 8)) as pilot:
+        view.show(shown)
+        view.focus()
+        text = view._text
+        assert len(text._lines) < len(shown)
+        await pilot.press("pagedown", "pagedown")
+        assert view.first_seen == text._lines[text.scroll_offset.y][0].piece > 0
+        await pilot.press("end")
+        assert view.index == len(shown) - 1 and "word2999" in app.text()
+        view.show(shown)
+        for _ in range(400):
+            if text.virtual_size.height > len(shown):
+                break
+            await pilot.pause(0.02)
+        assert text._lines == list(wrap(pieces_of(shown), text._text_width()))
+        view.rescore([replace(token, logprob=None) for token in shown])
+        view.select(2)
+        await pilot.pause()
+        assert "Σ log P –" in app.text()
 
 
 async def test_nothing_to_show() -> None:

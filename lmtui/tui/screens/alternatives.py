@@ -128,6 +128,6 @@ def cost(way: Sequence[ScoredToken]) -> str:
 def ahead(way: Sequence[ScoredToken]) -> str:
     """The tokens of a way behind the first, as text: where the first is a part of a
     character, the whole of it."""
-    pieces = pieces_of(way)
+    pieces = list(pieces_of(way))
     shown = pieces if pieces[0].count > 1 else pieces[1:]
     return "".join(piece.text for piece in shown).replace("\n", "")

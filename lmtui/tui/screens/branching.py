@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -259,9 +260,9 @@ class BranchingScreen(PlacesScreen):
         self._tip = road, place
         if follows:
             self._reading.road = road
-            self.draw_sometimes(place - 1)
+            self.draw_sometimes(partial(self.draw_tokens, place - 1))
         elif self._reading.road == road:
-            self.draw_sometimes(self.view.index)
+            self.draw_sometimes(partial(self.draw_tokens, self.view.index))
         self._status.state = "writing · Esc stops"
 
     @on(facts.GenerationFinished)

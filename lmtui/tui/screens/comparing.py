@@ -12,11 +12,12 @@ from collections.abc import Callable
 from textual import on
 
 from lmtui.engine.sums import Sums
-from lmtui.engine.types import Encoding, EngineInfo, SamplingSettings, ScoredToken
+from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.inspect.difference import Comparison, Piece, pieces, unit_of
-from lmtui.inspect.roads import ROOT
-from lmtui.inspect.written import Written, as_scored
+from lmtui.inspect.reading import MOST, Reading
+from lmtui.inspect.written import Written
 from lmtui.text import visible_line
+from lmtui.tui import inspecting_facts
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
@@ -24,12 +25,13 @@ from lmtui.tui.model_state import ModelState
 from lmtui.tui.questions import DocumentAlone
 from lmtui.tui.screens.exporting import ExportingScreen
 from lmtui.tui.screens.places import expected
+from lmtui.tui.screens.scored import part_of
 from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
-MOST = 20
-"""How many of the places that changed most are listed."""
-_ONLY_TEXT = "The other model has read the text itself alone, not this branch."
+_ONLY_TEXT = "The other model has other tokens: it reads the text, and no branch."
+_ASKED = "The other model is asked."
 _TO_COME = "The other model reads the text now."
 _UNITS = {
     "token": "token by token",
@@ -50,7 +52,11 @@ class ComparingScreen(ExportingScreen):
         super().__init__(make_runner, subject, sampling=sampling)
         self._against: EngineInfo | None = None
         self._comparing = 0  # the job that scores with the other model
-        self._encoding: Encoding | None = None  # as the other model cuts the text
+        self._theirs = Reading()
+        self._read_by: dict[str, Reading] = {}  # each other model that was here
+        self._asking = 0  # the question about the place, of the other model
+        self._paging = 0  # the one for other rows of it
+        self._drawing_anew = False  # whether other settings are to be seen there
         self._others = Written(())
         self._piece_at: dict[int, Piece] = {}  # of each token of the text
         self.comparison: Comparison | None = None
@@ -64,23 +70,19 @@ class ComparingScreen(ExportingScreen):
     def _panel(self) -> ProbabilityPanel:
         return self.query_one("#panel", ProbabilityPanel)
 
-    def on_mount(self) -> None:
-        """The other panel is to be read alone."""
-        self._other.can_focus = False
-
     def follow_model(self, state: ModelState) -> None:
         """Forget what was compared with another model."""
         self._against = state.against
         self.set_class(self._against is not None, "-comparing")
-        self._comparing, self._encoding, self.comparison = 0, None, None
+        self._comparing, self._theirs, self.comparison = 0, Reading(), None
         self._piece_at = {}
         self.view.compare(())
         super().follow_model(state)
 
     @property
-    def may_look(self) -> bool:
-        """A look would make the other model begin anew."""
-        return super().may_look and not self._comparing
+    def is_reading(self) -> bool:
+        """Whether either model reads the text."""
+        return super().is_reading or bool(self._comparing)
 
     def stop_work(self) -> bool:
         """Stop comparing as well."""
@@ -94,30 +96,51 @@ class ComparingScreen(ExportingScreen):
         if self._against is None or self._text is None:
             return
         self._comparing = self.runner.number()
+        if known := self._read_by.get(self._against.label):
+            self._theirs = known
+            self._compare_on()
+            return
         subject = self._subject
         rules = DocumentAlone(
             self._text, bos=subject.bos, window=subject.window, stride=subject.stride
         )
-        self.runner.score(self._comparing, rules, other=True)
+        self.runner.cut(self._comparing, rules, other=True)
         self._status.state = f"{self._against_name} reads the text"
 
     @property
     def _against_name(self) -> str:
         return visible_line(self._against.label) if self._against else ""
 
-    @on(facts.ScoringStarted)
-    def begin_other(self, event: facts.ScoringStarted) -> None:
+    @on(facts.DocumentCut)
+    def begin_other(self, event: facts.DocumentCut) -> None:
         """The other model has cut the text."""
         if event.job == self._comparing:
-            self._encoding = event.encoding
+            self._theirs = Reading.of(event.encoding, event.windows, event.tokens)
+            if self._against is not None:
+                self._read_by[self._against.label] = self._theirs
+            self._compare_on()
 
     @on(facts.TokensScored)
-    def end_other(self, event: facts.TokensScored) -> None:
-        """Both have read the text."""
-        if event.job != self._comparing or self._encoding is None:
+    def end_other_part(self, event: facts.TokensScored) -> None:
+        """It has read a part."""
+        if event.job == self._comparing:
+            self._theirs.take(event.tokens)
+            self._theirs.finish(event.tokens)
+            self._compare_on()
+
+    def _compare_on(self) -> None:
+        """Read the next part; compare when there is none."""
+        theirs = self._theirs
+        if theirs.is_read or theirs.windows is None:
+            self._comparing = 0
+            self._compare()
             return
-        self._comparing = 0
-        self._compare(event.tokens, self._encoding)
+        share = theirs.scored / len(theirs.ids)
+        told = f" · {progress_bar(share)} {share:.0%}" if theirs.scored else ""
+        self._status.state = f"{self._against_name} reads the text{told}"
+        self.runner.score(
+            self._comparing, part_of(theirs, theirs.unread[0]), other=True
+        )
 
     @on(facts.ScoreFailed)
     def show_other_failed(self, event: facts.ScoreFailed) -> None:
@@ -133,12 +156,11 @@ class ComparingScreen(ExportingScreen):
             self._comparing = 0
             self._status.state = "stopped; nothing is compared"
 
-    def _compare(self, others: tuple[ScoredToken, ...], theirs: Encoding) -> None:
-        tokens = [as_scored(t, i) for i, t in enumerate(self._reading.roads.path(ROOT))]
-        spans = self._reading.spans
-        ours = Encoding(tuple(t.id for t in tokens), spans, ())
-        unit = unit_of(ours, theirs)
-        placed = zip(tokens, spans, strict=True)
+    def _compare(self) -> None:
+        ours, theirs = self._reading, self._theirs
+        tokens, others = ours.text, theirs.text
+        unit = unit_of(ours.encoding, theirs.encoding)
+        placed = zip(tokens, ours.spans, strict=True)
         compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
         self.comparison = Comparison(unit, keep=MOST)
         for piece in compared:
@@ -149,6 +171,13 @@ class ComparingScreen(ExportingScreen):
         self._status.state = f"compared with {self._against_name}, {_UNITS[unit]}"
         self.tell_totals()
         self.show_place(self.view.index)
+
+    @property
+    def _same_ids(self) -> bool:
+        """Whether ids mean to the other model what they mean to the first."""
+        known = self.comparison is not None and self.comparison.unit == "token"
+        own, other = self._info, self._against
+        return bool(known and own and other and own.vocabulary == other.vocabulary)
 
     def other_sums(self) -> Sums | None:
         """What the text adds up to for the other model."""
@@ -164,21 +193,74 @@ class ComparingScreen(ExportingScreen):
         road = self._reading.roads
         on_text = index < min(road.leaves(self._reading.road), len(self._reading.spans))
         piece = self._piece_at.get(index) if on_text else None
+        self._asking = 0
+        self._other.title = self._against_name
         if piece is None or not piece.others:
-            known = self.comparison is not None
-            self._other.clear(_ONLY_TEXT if known else _TO_COME)
+            self._other.clear(self._why_nothing_there())
             return
         start = self._reading.spans[index][0]
         token = next(
             (t for t, (_, end) in piece.others if end > start), piece.others[0][0]
         )
-        self._other.title = self._against_name
         if token.entropy is None:
             self._other.clear("There it is a first token without context.")
             return
         size = self._against.vocabulary
         shown = expected(token, token.entropy, vocabulary=size)
         self._other.show(shown, chosen=token.id)
+
+    def _why_nothing_there(self) -> str:
+        if self.comparison is None:
+            return _TO_COME
+        return _ASKED if self._same_ids else _ONLY_TEXT
+
+    # The whole vocabulary of the other model, and branches, where it has the same ids.
+
+    @on(inspecting_facts.PlaceLooked)
+    def ask_other(self, event: inspecting_facts.PlaceLooked) -> None:
+        """The first model has answered: now the other one, and then its answer."""
+        path, index = self.path, self.view.index
+        if event.revision == self._looking and self._same_ids:
+            self._asking = self.runner.number()
+            ids = self.ids_before(index)
+            self.runner.look_at(self._asking, ids, self._settings, other=True)
+        elif event.revision == self._asking:
+            chosen = path[index].id if index < len(path) else None
+            shown = self._other.distribution
+            self._other.show(event.distribution, chosen=chosen, same=shown is not None)
+
+    @on(inspecting_facts.PlaceFailed)
+    def show_nothing_there(self, event: inspecting_facts.PlaceFailed) -> None:
+        """It has none."""
+        if event.revision == self._asking and self._other.distribution is None:
+            self._other.clear(visible_line(str(event.error)))
+
+    def _draw(self, settings: SamplingSettings) -> None:
+        super()._draw(settings)
+        self._drawing_anew = True
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        shown = self._other.distribution
+        if shown is None or handle != shown.handle:
+            super()._preview(handle, start, rows)
+        elif handle >= 0:
+            self._paging = self.runner.number()
+            settings = self._settings
+            self.runner.preview(self._paging, handle, settings, start, rows, other=True)
+
+    @on(facts.PreviewReady)
+    def show_other_preview(self, event: facts.PreviewReady) -> None:
+        """Draw the same position anew, unless another one is shown by now. Of two
+        questions the newer would take the place of the other: one after the other."""
+        shown = self._other.distribution
+        if shown is None:
+            return
+        if event.revision == self._previewed and self._drawing_anew:
+            self._drawing_anew = False
+            self._preview(shown.handle, shown.start, len(shown.candidates))
+        same = shown.handle == event.distribution.handle
+        if event.revision == self._paging and same:
+            self._other.show(event.distribution, chosen=self._other.chosen)
 
 
 def shares_of(compared: list[Piece], count: int) -> list[float | None]:

@@ -143,6 +143,11 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         if bar.is_open:
             bar.update(self.editor.text, self.editor.selection_indexes[0])
 
+    @on(FindBar.Found)
+    def mark_matches(self, event: FindBar.Found) -> None:
+        """Show all of them."""
+        self.editor.matches = event.matches
+
     @on(FindBar.Moved)
     def show_match(self, event: FindBar.Moved) -> None:
         """Select a match."""

@@ -6,6 +6,7 @@ the selection add up to. Knows no torch.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import ClassVar
 
 from textual import on
@@ -13,6 +14,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from lmtui.inspect.reading import MOST
+from lmtui.inspect.roads import ROOT
+from lmtui.inspect.summary import Totals
+from lmtui.inspect.written import as_scored
 from lmtui.tui.screens.comparing import ComparingScreen
 from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.find_bar import FindBar
@@ -89,8 +94,24 @@ and goes on from one of them; what stood there stays on its own branch.
 
     def action_overview(self) -> None:
         """Show what all of it adds up to."""
-        page = OverviewScreen(self._subject.name, self.written, self.comparison)
+        page = OverviewScreen(
+            self._subject.name,
+            self.written,
+            self._totals(),
+            comparison=self.comparison,
+        )
         self.app.push_screen(page, self._answer_overview)
+
+    def _totals(self) -> Totals:
+        """Those of the way that is shown. Of a text they were counted while it was
+        read: it may be long."""
+        reading = self._reading
+        if reading.ids and reading.road == ROOT:
+            return deepcopy(reading.totals)  # they grow while it is read
+        totals = Totals(keep=MOST)
+        for place, token in enumerate(self.path):
+            totals.add(as_scored(token, place))
+        return totals
 
     def _answer_overview(self, place: int | None) -> None:
         if place is not None:

@@ -18,10 +18,10 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.engine.types import ScoredToken
 from lmtui.inspect.difference import Comparison, Piece
+from lmtui.inspect.roads import Token
 from lmtui.inspect.summary import Totals
-from lmtui.inspect.written import Written, as_scored
+from lmtui.inspect.written import Written
 from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.widgets.cells import clip, fit, number
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -29,9 +29,8 @@ from lmtui.tui.widgets.summary_figures import SummaryFigures
 from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
 from lmtui.tui.widgets.surprise import bits
 
-MOST = 20
-"""How many of the most surprising tokens are listed."""
 _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
+_SURPRISES = "Most surprising: token, bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
 
@@ -53,15 +52,17 @@ come? A bar that ends before the mark means that the model was too sure of itsel
     ]  # fmt: skip
 
     def __init__(
-        self, name: str, written: Written, comparison: Comparison | None = None
+        self,
+        name: str,
+        written: Written,
+        totals: Totals,
+        *,
+        comparison: Comparison | None = None,
     ) -> None:
         super().__init__()
         self._comparison = comparison
         self._name_shown = visible_line(name)
-        self._tokens = [as_scored(t, place) for place, t in enumerate(written.tokens)]
-        self._totals = Totals(keep=MOST)
-        for token in self._tokens:
-            self._totals.add(token)
+        self._tokens, self._totals = written.tokens, totals
         self._sums = written.sums("text", 0, len(written.tokens))
         self._worst = [token.index for token, _ in self._totals.worst()]
 
@@ -69,13 +70,17 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         """Everything is there from the first frame."""
         logprobs = [token.logprob for token in self._tokens]
         with Vertical(id="dialog"):
-            yield Static(Content(f"Overview of {self._name_shown}"), id="title")
+            title = f"Overview of {self._name_shown}"
+            if self._totals.tokens < len(self._tokens):
+                read = f"{self._totals.tokens:,} of {len(self._tokens):,}"
+                title += f", as far as it is read: {read} tokens"
+            yield Static(Content(title), id="title")
             yield SurprisalPlot(logprobs, id="plot")
             with Horizontal(id="page"):
                 with VerticalScroll(id="figures"):
                     yield SummaryFigures(self._sums, self._totals, id="bars")
                 with Vertical(id="surprises"):
-                    heading = "Most surprising" if self._worst else _EMPTY
+                    heading = _SURPRISES if self._worst else _EMPTY
                     yield Static(Content(heading), id="heading")
                     yield DialogList(id="list")
                     if self._comparison is not None:
@@ -136,10 +141,11 @@ def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
     return lines
 
 
-def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Content]:
+def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     """A line for each place: its bits, its rank, the token and what follows."""
     names = [clip(visible_token(tokens[place].text), 16) for place in places]
     width = max(map(cell_len, names), default=0)
+    last = len(f"{max(places, default=0) + 1:,}")
     lines = []
     for place, name in zip(places, names, strict=True):
         token = tokens[place]
@@ -147,8 +153,8 @@ def rows_of(tokens: Sequence[ScoredToken], places: Sequence[int]) -> list[Conten
         after = visible_line(after.replace("\n", "⏎"))
         lines.append(
             Content.assemble(
-                (f"{place + 1:>6,} ", "$quiet"),
-                f"{bits(token.logprob or 0.0):5.1f} bits ",
+                (f"{place + 1:>{last},} ", "$quiet"),
+                f"{bits(token.logprob or 0.0):5.1f} ",
                 (f"{token.rank or 0:>7,} ", "$quiet"),
                 (fit(name, width), "bold"),
                 (" " + clip(after, _AFTER), "$quiet"),

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 
 from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
 from lmtui.inspect.roads import Token
@@ -25,6 +26,7 @@ from lmtui.tui.widgets.token_view import TokenView
 
 NO_CONTEXT = "A first token without context has no probability."
 _EMPTY = "There is nothing to read, so nothing is expected."
+_REST = 0.8  # seconds without a move
 _SOON = "This is known once the model has read up to here."
 
 
@@ -46,6 +48,7 @@ class PlacesScreen(ScoredScreen):
         super().__init__(make_runner, subject, sampling=sampling)
         self._looking = self._finding = 0
         self._place: Distribution | None = None  # its first rows, here
+        self._rest: Timer | None = None
 
     @property
     def is_writing(self) -> bool:
@@ -55,7 +58,7 @@ class PlacesScreen(ScoredScreen):
     @property
     def may_look(self) -> bool:
         """Whether a look at a place delays nothing that the user waits for."""
-        return self.can_ask and not self.is_writing
+        return self.can_ask and not self.is_writing and not self.is_reading
 
     def ids_before(self, place: int) -> tuple[int, ...]:
         """What the model reads before a place of the way that is shown."""
@@ -65,8 +68,21 @@ class PlacesScreen(ScoredScreen):
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
-        """Another token is under the cursor."""
+        """Another token is under the cursor. A look breaks into what is read, of which
+        a part has to be read again: it waits until the cursor rests."""
         self.show_place(event.index)
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(_REST, self._look_here) if self.is_reading else None
+
+    def _look_here(self) -> None:
+        ids = self.ids_before(self.view.index)
+        if ids and self.can_ask and self.is_reading and not self.is_writing:
+            self._look(ids)
+
+    def _look(self, ids: tuple[int, ...]) -> None:
+        self._looking = self.runner.number()
+        self.runner.look_at(self._looking, ids, self._settings)
 
     def show_place(self, index: int) -> None:
         """The rows that are known at once; the engine is asked for the others."""
@@ -84,8 +100,7 @@ class PlacesScreen(ScoredScreen):
         if self._place is None:
             self._panel.clear(self._why_nothing(ids, bool(path)))
         if ids and self.may_look:
-            self._looking = self.runner.number()
-            self.runner.look_at(self._looking, ids, self._settings)
+            self._look(ids)
 
     def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
         if not ids:
@@ -173,7 +188,7 @@ def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribu
     drawn there, so nothing was cut; and it can't be drawn again."""
     listed = sum(candidate.prob for candidate in token.top)
     return Distribution(
-        candidates=token.top,
+        candidates=tuple(token.top),
         start=0,
         vocabulary=vocabulary,
         rest_prob=max(0.0, 1.0 - listed),

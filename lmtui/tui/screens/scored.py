@@ -1,70 +1,47 @@
-"""A text that is read and scored: its tokens as they come, and the roads from it.
+"""A text that is read and scored: its tokens at once, their numbers as they come.
 
 Owns the text, its tokens and which of its roads is shown. The text is read aside, the
-tokens are scored by the engine; both answer by messages. What is done with the tokens
-is the subclasses'. Knows no torch.
+tokens are scored by the engine, part by part and first where one looks; both answer by
+messages. What is done with the tokens is the subclasses'. Knows no torch.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from textual import on
-from textual.message import Message
+from textual.binding import Binding, BindingType
 
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.types import SamplingSettings
 from lmtui.engine.windows import Windows
-from lmtui.errors import LmtuiError
+from lmtui.inspect.reading import Part, Reading
 from lmtui.inspect.roads import ROOT, Roads, Token
 from lmtui.inspect.written import Written
 from lmtui.text import visible_line
 from lmtui.tui import messages as facts
-from lmtui.tui.aside import aside
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
-from lmtui.tui.questions import DocumentAlone
-from lmtui.tui.screens.sampling import SamplingScreen
+from lmtui.tui.questions import DocumentAlone, PartOf
+from lmtui.tui.screens.given_text import GivenTextScreen
 from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.token_view import TokenView
+from lmtui.tui.widgets.cells import progress_bar
+from lmtui.tui.widgets.run_words import lasting
 
-_LONGEST = 100_000  # characters: every token keeps its alternatives in memory
 _LEAST = 2  # tokens of the least window
+_TELLING = 5.0  # seconds after which a speed is known
 _SHARE = 10  # a drawing of all tokens takes at most this part of the time
 
 
-@dataclass
-class Reading:
-    """A text as one model reads it."""
-
-    before: tuple[int, ...] = ()
-    """Ids before its tokens."""
-    spans: tuple[tuple[int, int], ...] = ()
-    windows: Windows | None = None
-    roads: Roads = field(default_factory=Roads)
-    road: int = ROOT
-    """The one that is shown."""
-
-
-class ScoredScreen(SamplingScreen):
+class ScoredScreen(GivenTextScreen):
     """Has a `TokenView`."""
 
     runner: InspectingRunner
-
-    class Read(Message):
-        """The text was read."""
-
-        def __init__(self, text: str) -> None:
-            self.text = text
-            super().__init__()
-
-    class Refused(Message):
-        """The text can't be shown."""
-
-        def __init__(self, error: LmtuiError) -> None:
-            self.error = error
-            super().__init__()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
+                tooltip="Go on with a reading that was stopped, from what is seen."),
+    ]  # fmt: skip
 
     def __init__(
         self,
@@ -73,25 +50,14 @@ class ScoredScreen(SamplingScreen):
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, sampling=sampling)
-        self._subject = subject
-        self._text: str | None = None
-        self._refusal: LmtuiError | None = None
+        super().__init__(make_runner, subject, sampling=sampling)
         self._job = 0  # of the scoring under way, 0 for none
-        self._tokens: list[ScoredToken] = []
-        self._total = 0  # how many there will be
+        self._part = Part(0, 0)  # what is scored now
+        self._came = 0  # how many tokens of it were
+        self._began = (0.0, 0)  # when it was begun, after how many tokens
         self._reading = Reading()
         self._readings: dict[str, Reading] = {}  # of each model that was here
         self._due = 0.0  # when the tokens may be drawn again
-
-    def on_mount(self) -> None:
-        """Begin to read."""
-        self.to_text()
-        if self._subject.read is not None:
-            bug = LmtuiError(
-                "the text can't be shown", self._subject.name, "See the log."
-            )
-            aside(self._read, self.post_message, otherwise=self.Refused(bug))
 
     def on_unmount(self) -> None:
         """Nobody waits for the rest."""
@@ -106,23 +72,21 @@ class ScoredScreen(SamplingScreen):
         raise NotImplementedError
 
     @property
-    def view(self) -> TokenView:
-        """The tokens as they are drawn."""
-        return self.query_one(TokenView)
+    def is_reading(self) -> bool:
+        """Whether the text is being scored."""
+        return bool(self._job)
 
     @property
     def path(self) -> tuple[Token, ...]:
         """The tokens of the way that is shown."""
-        if self._job:
-            return tuple(self._tokens)
         return self._reading.roads.path(self._reading.road)
 
     @property
     def written(self) -> Written:
         """The way that is shown, as text."""
-        reading, path = self._reading, self.path
-        shared = len(path) if self._job else reading.roads.leaves(reading.road)
-        return Written(path, self._text or "", reading.spans, shared)
+        reading = self._reading
+        shared = reading.roads.leaves(reading.road)
+        return Written(self.path, self._text or "", reading.spans, shared)
 
     @property
     def can_ask(self) -> bool:
@@ -135,43 +99,13 @@ class ScoredScreen(SamplingScreen):
         known = self._subject.known
         if self._info is None:
             return "The model is not there yet."
-        if self._job or (known is None and self._reading.windows is None):
+        if known is None and self._reading.windows is None:
             return "The model has to read the text first."
         if known is not None and known.model != self._info.label:
             return (
                 "The model that wrote this is not loaded: ids mean nothing to another."
             )
         return "" if self._reading.windows else "The context has no room for more."
-
-    # The text.
-
-    def _read(self) -> Message:
-        assert self._subject.read is not None
-        try:
-            text = self._subject.read()
-        except LmtuiError as error:
-            return self.Refused(error)
-        if len(text) > _LONGEST:
-            count = f"{len(text):,} characters, at most {_LONGEST:,} are shown"
-            hint = "`lmtui inspect --plain FILE` reads a text of any length."
-            return self.Refused(LmtuiError("the text is too long", count, hint))
-        return self.Read(text)
-
-    @on(Read)
-    def keep_text(self, event: Read) -> None:
-        """There is a text now."""
-        self._text = event.text
-        self._score()
-
-    @on(Refused)
-    def show_refused(self, event: Refused) -> None:
-        """There is none."""
-        self._refusal = event.error
-        self._explain(event.error)
-
-    def _explain(self, error: LmtuiError) -> None:
-        self._status.state = visible_line(error.title)
-        self._panel.clear(f"{error}. {error.hint}")
 
     # The model.
 
@@ -183,7 +117,8 @@ class ScoredScreen(SamplingScreen):
             self._take_known(mine=known.model == label)
         elif label in self._readings:
             self._reading = self._readings[label]
-            self._end("ready")
+            self.draw_tokens(self.view.index)
+            self._read_on()
         else:
             self._score()
 
@@ -198,10 +133,6 @@ class ScoredScreen(SamplingScreen):
             self.runner.stop(self._job)
         return bool(self._job)
 
-    def to_text(self) -> None:
-        """Focus the tokens."""
-        self.view.focus()
-
     def _take_known(self, *, mine: bool) -> None:
         known = self._subject.known
         assert known is not None
@@ -212,69 +143,91 @@ class ScoredScreen(SamplingScreen):
         room = context - len(known.before)
         if room >= _LEAST:
             self._reading.windows = Windows.choose(None, None, room=room)
+        self.draw_tokens(self.view.index)
         self._end("ready" if mine else f"these tokens are of {known.model}")
 
     # The tokens.
 
+    def text_known(self) -> None:
+        """There is a text now."""
+        self._score()
+
     def _score(self) -> None:
         subject = self._subject
-        if self._refusal is not None:
-            self._explain(self._refusal)
+        if self._text is None or self._info is None:
+            self.tell_text()
             return
-        if self._text is None:
-            self._status.state = f"reading {self._shown_name}"
-            return
-        if self._info is None:
-            return
+        self._reading = Reading()  # what is drawn stays until there is something new
         self._job = self.runner.number()
+        self._began = (time.monotonic(), 0)
         self._status.state = "waiting for the model"
-        rules = DocumentAlone(
+        document = DocumentAlone(
             self._text,
             after=subject.after,
             bos=subject.bos,
             window=subject.window,
             stride=subject.stride,
         )
-        self.runner.score(self._job, rules)
+        self.runner.cut(self._job, document)
 
-    @on(facts.ScoringStarted)
-    def begin_tokens(self, event: facts.ScoringStarted) -> None:
-        """So many tokens will come."""
-        if event.job != self._job:
+    @on(facts.DocumentCut)
+    def show_cut(self, event: facts.DocumentCut) -> None:
+        """These are its tokens."""
+        if event.job != self._job or self._info is None:
             return
-        encoding = event.encoding
-        self._tokens, self._due = [], 0.0
-        self._reading = Reading(encoding.prefix, encoding.spans, event.windows)
-        self._total = len(encoding.ids)
+        self._reading = Reading.of(event.encoding, event.windows, event.tokens)
+        self._readings[self._info.label] = self._reading
+        self.draw_tokens(self.view.index)
+        self._select_first()
+        self._read_on()
+
+    def action_read_on(self) -> None:
+        """Go on with what was stopped, from what is seen."""
+        if self._job or self._reading.is_read:
+            self.notify("The model has read all of it, or reads it now.")
+        elif self.can_ask and not self._subject.known:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read the next part; say when there is none."""
+        reading = self._reading
+        if reading.is_read or reading.windows is None:
+            self._job = 0
+            self._end("ready" if self.path else "the text is empty")
+            self.text_scored()
+            return
+        self._part, self._came = reading.next_part(self.view.first_seen), 0
+        if not self._job:
+            self._job = self.runner.number()
+            self._began = (time.monotonic(), reading.scored)
         self._tell()
+        self.runner.score(self._job, part_of(reading, self._part))
 
     @on(facts.ScoresArrived)
-    def add_tokens(self, event: facts.ScoresArrived) -> None:
-        """Some have come."""
+    def add_scores(self, event: facts.ScoresArrived) -> None:
+        """Some numbers have come."""
         if event.job != self._job:
             return
-        self._tokens += event.tokens
+        self._reading.take(event.tokens)
+        self._came = event.tokens[-1].index + 1 - self._part.first
         self._tell()
-        self.draw_sometimes(self.view.index)
+        self.draw_sometimes(self._draw_scores)
 
-    def draw_sometimes(self, index: int) -> None:
+    def draw_sometimes(self, draw: Callable[[], None]) -> None:
         """Draw what came, unless that was done just now."""
         begin = time.monotonic()
         if begin >= self._due:
-            self.draw_tokens(index)
+            draw()
             end = time.monotonic()
             self._due = end + _SHARE * (end - begin)
 
     @on(facts.TokensScored)
-    def end_tokens(self, event: facts.TokensScored) -> None:
-        """All have come."""
-        if event.job != self._job or self._info is None:
-            return
-        self._keep_tokens()
-        self._readings[self._info.label] = self._reading
-        self._end("ready" if event.tokens else "the text is empty")
-        self._select_first()
-        self.text_scored()
+    def end_part(self, event: facts.TokensScored) -> None:
+        """All of a part have come."""
+        if event.job == self._job:
+            self._reading.finish(event.tokens)
+            self._draw_scores()
+            self._read_on()
 
     def text_scored(self) -> None:
         """All tokens of the text are known."""
@@ -283,22 +236,16 @@ class ScoredScreen(SamplingScreen):
     def end_dropped(self, event: facts.JobDropped) -> None:
         """It was stopped, or another model came."""
         if event.job == self._job:
-            done, total = len(self._tokens), self._total
-            self._keep_tokens()
-            self._end(f"stopped at {done:,} of {total:,} tokens")
+            self._job = 0
+            self._end(f"stopped at {self._progress} · r reads on")
 
     @on(facts.ScoreFailed)
     def show_failed(self, event: facts.ScoreFailed) -> None:
         """What came before stays."""
         if event.job == self._job:
-            self._keep_tokens()
+            self._job = 0
             self._end(visible_line(event.error.title))
             self._show_error(event.error)
-
-    def _keep_tokens(self) -> None:
-        self._job = 0
-        self._reading.roads = Roads(self._tokens)
-        self._reading.road = ROOT
 
     def _select_first(self) -> None:
         """Select what was selected where the text comes from."""
@@ -317,15 +264,32 @@ class ScoredScreen(SamplingScreen):
 
     def _end(self, state: str) -> None:
         self._status.state = visible_line(f"{state} · {self._shown_name}")
-        self.draw_tokens(self.view.index)
+        if len(self.view.tokens) == len(self.path):
+            self._draw_scores()  # what is selected stays
+            self.show_place(self.view.index)
+        else:
+            self.draw_tokens(self.view.index)
 
     def _tell(self) -> None:
-        done, total = len(self._tokens), self._total
-        self._status.state = f"scoring {done:,}/{total:,} tokens · {self._shown_name}"
+        done, total = self._reading.scored + self._came, len(self._reading.ids)
+        long = total > self._part.end - self._part.first
+        share, words = done / total, self._progress
+        if long:
+            words = f"{progress_bar(share)} {share:.0%} · {words}{self._left(done)}"
+        self._status.state = f"scoring {words} · {self._shown_name}"
+
+    def _left(self, done: int) -> str:
+        """How long it will take, once that can be told."""
+        since, before = self._began
+        taken, made = time.monotonic() - since, done - before
+        if taken < _TELLING or not made:
+            return ""
+        return f" · {lasting(taken / made * (len(self._reading.ids) - done))} left"
 
     @property
-    def _shown_name(self) -> str:
-        return visible_line(self._subject.name)
+    def _progress(self) -> str:
+        done = self._reading.scored + self._came
+        return f"{done:,}/{len(self._reading.ids):,} tokens"
 
     def draw_tokens(self, index: int) -> None:
         """Draw the way that is shown, with the cursor on one of its tokens."""
@@ -338,3 +302,18 @@ class ScoredScreen(SamplingScreen):
         )
         self.tell_totals()
         self.show_place(self.view.index)
+
+    def _draw_scores(self) -> None:
+        """The numbers of some tokens are known now."""
+        index, before = self.view.index, self.view.tokens
+        path = self.path
+        self.view.rescore(path)
+        self.tell_totals()
+        if path[index : index + 1] != before[index : index + 1]:
+            self.show_place(index)
+
+
+def part_of(reading: Reading, part: Part) -> PartOf:
+    """The question for the numbers of a part."""
+    assert reading.windows is not None, "it has parts"
+    return PartOf(reading.ids, reading.before, reading.windows, part.first, part.end)

@@ -153,3 +153,9 @@ def number(value: float | None, form: str = ",.2f") -> str:
     if value is None or not math.isfinite(value):
         return NONE
     return format(value, form).replace("-", "−")
+
+
+def progress_bar(share: float, width: int = 10) -> str:
+    """How much of something is done, in so many cells."""
+    done = int(min(1.0, max(0.0, share)) * width)
+    return "█" * done + "░" * (width - done)

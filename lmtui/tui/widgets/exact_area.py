@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 from rich.style import Style
 from textual import events
@@ -19,11 +20,13 @@ from textual.document._document import Location, Selection
 from textual.document._document_navigator import DocumentNavigator
 from textual.document._edit import Edit
 from textual.geometry import Offset, Region, Size
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import TextArea
 from textual.widgets.text_area import EditResult
 
+from lmtui.edit.finding import Matches
 from lmtui.tui.widgets.editor_lines import Layer, draw, gutter
 from lmtui.tui.widgets.ghost_rows import GhostRows, Row
 from lmtui.tui.widgets.line_document import Change, LineDocument
@@ -55,9 +58,14 @@ class ExactArea(TextEdges):
         scrollbar-size: 1 1;
         &:focus { border: none; }
         & .text-area--gutter { color: $quiet; }
+        & .text-area--match { background: $panel; text-style: bold underline; }
         & .text-area--cursor-gutter { color: $foreground; background: $background; }
     }
     """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"text-area--match"}
+    matches: reactive[Matches] = reactive(Matches(), init=False)
+    """What was found in the text, and is marked."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self.revision = 0
@@ -289,7 +297,7 @@ class ExactArea(TextEdges):
         if number >= layout.height:
             return Strip.blank(width, base)
         row = layout.row(number)
-        layers = [*self._layers(row), *self._selected(row)]
+        layers = [*self._layers(row), *self._found(row), *self._selected(row)]
         if self._draw_cursor:
             cursor_row, index = layout.place_of(self.cursor_location)
             if cursor_row == number:
@@ -307,6 +315,15 @@ class ExactArea(TextEdges):
             width=max(0, width - self.gutter_width),
         )
         return Strip.join([self._gutter_of(row), strip]) if self.gutter_width else strip
+
+    def _found(self, row: Row) -> Iterator[Layer]:
+        style = self.get_component_rich_style("text-area--match", partial=True)
+        first = self._lines.get_index_from_location((row.line, 0))
+        for part in row.parts:
+            if part.column is not None:
+                reach = first + part.column, first + part.last_column
+                for start, end in self.matches.within(*reach):
+                    yield part.layer(start - first, end - first, style)
 
     def _selected(self, row: Row) -> Iterator[Layer]:
         if self.selection.is_empty:

@@ -64,6 +64,13 @@ step to undo.
                 tooltip="Close the bar; the match stays selected."),
     ]  # fmt: skip
 
+    class Found(Message):
+        """Other places of the text match, or none any more."""
+
+        def __init__(self, matches: Matches) -> None:
+            self.matches = matches
+            super().__init__()
+
     class Moved(Message):
         """Another match is the present one."""
 
@@ -162,6 +169,7 @@ step to undo.
 
     def _search(self) -> None:
         self._matches, self._present = find(self._text, self._words.value), None
+        self.post_message(self.Found(self._matches))
 
     def _stand_at(self, cursor: int) -> None:
         """The cursor is here: at a match, which is the present one then, or not."""
@@ -249,4 +257,5 @@ step to undo.
     def action_close(self) -> None:
         """Hide it and say so."""
         self.remove_class("-open")
+        self.post_message(self.Found(Matches()))
         self.post_message(self.Closed())

@@ -7,7 +7,6 @@ cursor stands and what the mouse hits follow from the same measure. Knows no wid
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,10 +18,9 @@ from textual.document._wrapped_document import WrappedDocument
 from textual.geometry import Offset
 
 from lmtui.text import visible_in_place
+from lmtui.tui.widgets.breaking import chunks
 from lmtui.tui.widgets.cells import clusters, tame_in_place
 from lmtui.tui.widgets.line_document import Change, LineDocument
-
-_CHUNK = re.compile(r"\S+\s*|\s+")
 
 
 @lru_cache(maxsize=256)
@@ -82,7 +80,7 @@ def breaks(line: str, width: int, tab: int) -> list[int]:
     tab = min(tab, width)
     found: list[int] = []
     used = 0
-    for match in _CHUNK.finditer(line):
+    for match in chunks(line).finditer(line):
         chunk = match[0]
         cells = cells_of(chunk, tab, at=used)
         if used + cells <= width:

@@ -20,7 +20,7 @@ from lmtui.tui.widgets.styled_lines import Line, StyledLines
 NOTHING_HELD_OUT = "Nothing is held out to judge by."
 _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
     ("loss, nats", "loss", lambda each: number(each.loss, ",.3f")),
-    ("perplexity", "perpl.", lambda each: perplexity(each.perplexity)),
+    ("perplexity", "perpl.", lambda each: _perplexity(each.perplexity)),
     ("bits/byte", "b/byte", lambda each: number(each.bits_per_byte, ",.3f")),
 )
 _PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
@@ -127,6 +127,12 @@ is the model as it was, best what will be kept.
             [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
             for name, value in pace
         ]
+
+
+def _perplexity(value: float | None) -> str:
+    """With as many digits as leave a cell between two columns."""
+    short = value is not None and 100 <= value < 1e5
+    return number(value, ",.0f") if short else perplexity(value)
 
 
 def _right(text: str, width: int) -> str:

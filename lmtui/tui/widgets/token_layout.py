@@ -7,8 +7,9 @@ line; everything else breaks where the cells end. Knows no widget and no colour.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.cells import cell_len
 
@@ -29,8 +30,6 @@ class Piece:
     count: int
     text: str
     """What is drawn; safe, and at least a cell wide."""
-    logprob: float | None
-    """Of all of them: their sum; None where none has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +48,28 @@ class Run:
         return max(self.start - cell, cell - self.start - self.width + 1, 0)
 
 
-def pieces_of(tokens: Sequence[Token], *, spaces: bool = False) -> list[Piece]:
+def pieces_of(tokens: Sequence[Token], *, spaces: bool = False) -> Iterator[Piece]:
     """The tokens, those of one character joined; with `spaces`, white space is drawn
     as signs."""
-    pieces: list[Piece] = []
     first = 0
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for index, token in enumerate(tokens):
-        decoder.decode(token.bytes)
-        if decoder.getstate()[0] and index + 1 < len(tokens):
-            continue  # a character is still open
-        pieces.append(_piece(tokens[first : index + 1], first, spaces))
+        if first < index or not token.bytes.isascii():
+            decoder.decode(token.bytes)
+            if decoder.getstate()[0] and index + 1 < len(tokens):
+                continue  # a character is still open
+        yield _piece(tokens[first : index + 1], first, spaces)
         first = index + 1
-    return pieces
 
 
 def _piece(parts: Sequence[Token], first: int, spaces: bool) -> Piece:
     text = parts[0].text
     if len(parts) > 1:
         text = bytes_text(b"".join(part.bytes for part in parts))
-    known = [part.logprob for part in parts if part.logprob is not None]
-    shown = picture(text, spaces=spaces)
-    return Piece(first, len(parts), shown, sum(known) if known else None)
+    return Piece(first, len(parts), picture(text, spaces=spaces))
 
 
+@lru_cache(1 << 14)  # the same tokens come again and again
 def picture(text: str, *, spaces: bool = False) -> str:
     """A token's text as it is drawn: spaces stay, since this is a text to read, unless
     they are to be seen."""
@@ -82,20 +79,21 @@ def picture(text: str, *, spaces: bool = False) -> str:
     return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
 
 
-def wrap(pieces: Sequence[Piece], width: int) -> list[list[Run]]:
-    """Lines of at most `width` cells; a wide character never straddles an edge."""
-    lines: list[list[Run]] = [[]]
+def wrap(pieces: Iterable[Piece], width: int) -> Iterator[list[Run]]:
+    """Lines of at most `width` cells, at least one; a wide character never straddles
+    an edge."""
+    line: list[Run] = []
     used = 0
     for index, piece in enumerate(pieces):
         for part in _parts(piece.text, width, used):
             if part == "\n":
-                lines.append([])
-                used = 0
+                yield line
+                line, used = [], 0
                 continue
             cells = cell_len(part)
-            lines[-1].append(Run(used, cells, part, index))
+            line.append(Run(used, cells, part, index))
             used += cells
-    return lines
+    yield line
 
 
 def _parts(text: str, width: int, used: int) -> Iterator[str]:

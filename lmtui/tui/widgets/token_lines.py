@@ -1,14 +1,16 @@
 """The tokens of a text on lines, shaded, and where the cursor and a selection are.
 
-The text is laid out once a width; a line is drawn when it is seen. Owns what stands
-where; what keys and mouse do is `token_text`'s. Knows no engine, no screen, and nothing
-of what is said about a token.
+The text is laid out once a width, line after line: at once as far as the cursor and
+what is seen, the rest of a long text little by little. A line is drawn when it is seen.
+Owns what stands where; what keys and mouse do is `token_text`'s. Knows no engine, no
+screen, and nothing of what is said about a token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,6 +18,7 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
 
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.surprise import (
@@ -34,6 +37,8 @@ from lmtui.tui.widgets.token_layout import Piece, Run, Token, pieces_of, wrap
 EMPTY = "No tokens to show."
 END = "⌷"
 """What is drawn for the place behind the last token."""
+_AT_ONCE = 400  # lines that are laid out at a time: some 20 ms
+_PAUSE = 1 / 30  # seconds between that, for everything else
 
 
 class TokenLines(ScrollView):
@@ -43,6 +48,7 @@ class TokenLines(ScrollView):
         "tokens--cursor",
         "tokens--selected",
         "tokens--end",
+        "tokens--unread",
         *CLASSES,
         *DIFFERENCE_CLASSES,
     }
@@ -63,30 +69,40 @@ class TokenLines(ScrollView):
         text-style: bold;
     }}
     TokenLines > .tokens--selected {{ background: $panel; }}
-    TokenLines > .tokens--end {{ color: $quiet; }}
+    TokenLines > .tokens--end, TokenLines > .tokens--unread {{ color: $quiet; }}
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._tokens: Sequence[Token] = ()
-        self._own = 0
+        self.own = 0
+        """The first token that is not of the text itself."""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
         self._anchor: int | None = None
         self._pieces: list[Piece] = []
-        self._levels: list[int] = []
         self._piece_of: list[int] = []
-        self._lines: list[list[Run]] = [[]]
+        self._lines: list[list[Run]] = []
         self._line_of: list[int] = []
-        self._width = 0
+        self._to_come: Iterator[list[Run]] = iter(())
+        self._rest: Timer | None = None
+        self._width = -1
         self.index = 0
 
     @property
     def piece(self) -> Piece | None:
         """What is drawn for the token under the cursor; None where there is none."""
         at_token = self.index < len(self._tokens)
-        return self._pieces[self._piece_of[self.index]] if at_token else None
+        return self._pieces[self._piece_at(self.index)] if at_token else None
+
+    @property
+    def first_seen(self) -> int:
+        """The first token on the screen."""
+        top = self.scroll_offset.y
+        seen = self._lines[top : top + self.size.height]
+        runs = (run for line in seen for run in line)
+        return next((self._pieces[run.piece].first for run in runs), self.index)
 
     @property
     def selection(self) -> tuple[int, int] | None:
@@ -113,10 +129,15 @@ class TokenLines(ScrollView):
         """Lay out these tokens. With an open end the cursor can stand behind the last
         of them, too; those from `own` on are marked as not of the text itself."""
         self._tokens, self._open = tokens, open_end
-        self._own = len(tokens) if own is None else own
+        self.own = len(tokens) if own is None else own
         self._anchor = None
         self.index = index
         self._cut()
+
+    def rescore(self, tokens: Sequence[Token]) -> None:
+        """The same tokens have other numbers."""
+        self._tokens = tokens
+        self.refresh()
 
     def compare(self, differences: Sequence[float | None]) -> None:
         """Show how many bits more another model expected each of the first tokens; none
@@ -127,7 +148,8 @@ class TokenLines(ScrollView):
         self._cut()
 
     def _difference(self, piece: Piece) -> float | None:
-        known = self._differences[piece.first : piece.first + piece.count]
+        end = min(piece.first + piece.count, self.own)  # of a branch none is known
+        known = self._differences[piece.first : end]
         parts = [each for each in known if each is not None]
         return sum(parts) if parts else None
 
@@ -138,32 +160,25 @@ class TokenLines(ScrollView):
         return replace(piece, text=space + sign + piece.text.removeprefix(space))
 
     def _cut(self) -> None:
-        """Make the pieces, and lay them out."""
-        self._pieces = pieces_of(self._tokens, spaces=self._spaces)
-        if self._measure == "difference":
-            self._pieces = [self._signed(piece) for piece in self._pieces]
-        if self._open:
-            self._pieces.append(Piece(len(self._tokens), 1, END, None))
-        self._piece_of = [
-            number for number, piece in enumerate(self._pieces)
-            for _ in range(piece.count)
-        ]  # fmt: skip
-        self._shade()
-        self._width = 0
+        """Lay all of it out anew."""
+        self._width = -1
         self._lay_out(self._text_width())
         self.refresh(layout=True)
 
-    def _shade(self) -> None:
-        """Find the step of every piece."""
-        self._levels = [self._level(piece) for piece in self._pieces]
-        self.refresh()
+    def _to_draw(self) -> Iterator[Piece]:
+        pieces = pieces_of(self._tokens, spaces=self._spaces)
+        if self._measure == "difference":
+            pieces = map(self._signed, pieces)
+        end = [Piece(len(self._tokens), 1, END)] if self._open else []
+        return chain(pieces, end)
 
     def _level(self, piece: Piece) -> int:
+        parts = self._tokens[piece.first : piece.first + piece.count]
         if self._measure == "surprisal":
-            return step_of(piece.logprob)
+            known = [part.logprob for part in parts if part.logprob is not None]
+            return step_of(sum(known) if known else None)
         if self._measure == "difference":
             return difference_of(self._difference(piece)) + 3
-        parts = self._tokens[piece.first : piece.first + piece.count]
         measure = self._measure
         return max((level_of(part, measure) for part in parts), default=0)
 
@@ -173,43 +188,93 @@ class TokenLines(ScrollView):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """The lines at this width, for sheets with an automatic height."""
-        return len(wrap(self._pieces, max(1, width)))
+        return sum(1 for _ in wrap(self._to_draw(), max(1, width)))
 
     def _text_width(self) -> int:
         return self.scrollable_content_region.width
 
     def _lay_out(self, width: int) -> None:
-        if width <= 0 or width == self._width:
+        """Begin to lay out, as far as the cursor; without a place on the screen yet,
+        one token to a line will do."""
+        if width == self._width:
             return
         self._width = width
-        self._lines = wrap(self._pieces, width)
-        self._line_of = [0] * len(self._pieces)
-        for line, runs in reversed(list(enumerate(self._lines))):
-            for run in runs:
-                self._line_of[run.piece] = line
-        self.virtual_size = Size(width, len(self._lines))
-        self._reveal()
+        self._pieces, self._piece_of, self._line_of, self._lines = [], [], [], []
+        self._to_come = wrap(self._met(self._to_draw()), max(1, width))
+        self._lay_out_more()
+        if self._pieces:
+            self._line_at(self.index)
+        if width > 0:
+            self._measure_height()
+            self._reveal()
+
+    def _met(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        for number, piece in enumerate(pieces):
+            self._pieces.append(piece)
+            self._piece_of += [number] * piece.count
+            yield piece
+
+    def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
+        """Lay out so many more lines; whether there were any."""
+        before = len(self._lines)
+        for line in islice(self._to_come, count):
+            for run in line:
+                if run.piece == len(self._line_of):
+                    self._line_of.append(len(self._lines))
+            self._lines.append(line)
+        return len(self._lines) > before
+
+    def _measure_height(self) -> None:
+        """Say how high it is as far as it is laid out, and go on in a moment."""
+        self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(_PAUSE, self._go_on) if self.is_attached else None
+
+    def _go_on(self) -> None:
+        if self._lay_out_more():
+            self._measure_height()
+
+    def _piece_at(self, index: int) -> int:
+        """The piece of a token; lays out as far as that."""
+        while len(self._piece_of) <= index and self._lay_out_more():
+            pass
+        return self._piece_of[index]
+
+    def _line_at(self, index: int) -> int:
+        """The line on which a token begins; lays out as far as that."""
+        piece = self._piece_at(index)
+        while len(self._line_of) <= piece and self._lay_out_more():
+            pass
+        return self._line_of[piece]
+
+    def _line(self, number: int) -> list[Run] | None:
+        """A line, laid out if need be; None where there is none."""
+        while len(self._lines) <= number and self._lay_out_more():
+            pass
+        return self._lines[number] if 0 <= number < len(self._lines) else None
 
     def _run_under_cursor(self) -> Run:
+        runs = self._lines[self._line_at(self.index)]
         piece = self._piece_of[self.index]
-        runs = self._lines[self._line_of[piece]] if self._line_of else []
-        empty = Run(0, 0, "", piece)
-        return next((run for run in runs if run.piece == piece), empty)
+        return next(run for run in runs if run.piece == piece)
 
     def _refresh_place(self, index: int) -> None:
         """Draw the lines anew that a token is on."""
-        if not self._line_of:
+        if not self._pieces:
             return
-        piece = self._piece_of[index]
-        first, last = self._line_of[piece], len(self._lines) - 1
-        if piece + 1 < len(self._pieces):
+        first, piece = self._line_at(index), self._piece_of[index]
+        last = len(self._lines) - 1
+        if piece + 1 < len(self._line_of):
             last = self._line_of[piece + 1]
         self.refresh_lines(first, last - first + 1)
 
     def _reveal(self) -> None:
-        if self._pieces and self._line_of:
-            line = self._line_of[self._piece_of[self.index]]
+        if self._pieces:
+            line = self._line_at(self.index)
+            if line >= self.virtual_size.height:
+                self._measure_height()
             self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
@@ -235,11 +300,15 @@ class TokenLines(ScrollView):
         first, end = self.selection or (0, 0)
         selected = first <= piece.first < end
         if number == self._piece_of[self.index]:
-            return "tokens--cursor", False, piece.first >= self._own
+            return "tokens--cursor", False, piece.first >= self.own
         if piece.first >= len(self._tokens):
             return "tokens--end", False, False
-        kind = "difference" if self._measure == "difference" else "surprise"
-        return f"{kind}--{self._levels[number]}", selected, piece.first >= self._own
+        own, kind = piece.first >= self.own, "surprise"
+        if self._measure == "difference":
+            kind = "difference"
+        elif piece.first and self._tokens[piece.first].logprob is None:
+            return "tokens--unread", selected, own
+        return f"{kind}--{self._level(piece)}", selected, own
 
     def _style(self, name: str, selected: bool, own: bool) -> Style:
         style = self.get_component_rich_style(name)

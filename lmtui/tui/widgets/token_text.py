@@ -136,21 +136,20 @@ class TokenText(TokenLines, can_focus=True):
     def action_line(self, by: int, extend: bool = False) -> None:
         """The token above or below, nearest to where the cursor is."""
         if self.places:
-            line = self._line_of[self._piece_of[self.index]]
-            self._to_line(line + by, by, extend=extend)
+            self._to_line(self._line_at(self.index) + by, by, extend=extend)
 
     def action_page(self, by: int) -> None:
         """The token a screen further up or down."""
         if self.places:
-            line = self._line_of[self._piece_of[self.index]]
-            far = line + by * max(1, self.size.height - 1)
+            far = self._line_at(self.index) + by * max(1, self.size.height - 1)
+            self._line(far)
             self._to_line(min(max(far, 0), len(self._lines) - 1), -by, extend=False)
 
     def _to_line(self, line: int, by: int, *, extend: bool) -> None:
         run = self._run_under_cursor()
-        while 0 <= line < len(self._lines):
-            if self._lines[line]:
-                nearest = min(self._lines[line], key=lambda r: r.distance(run.start))
+        while line >= 0 and (runs := self._line(line)) is not None:
+            if runs:
+                nearest = min(runs, key=lambda r: r.distance(run.start))
                 self.move(self._pieces[nearest.piece].first, extend=extend)
                 return
             line += by

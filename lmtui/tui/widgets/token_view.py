@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import NONE, clip, number, pack_best, percent
+from lmtui.tui.widgets.running_sums import RunningSums
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 from lmtui.tui.widgets.surprise import bits
 from lmtui.tui.widgets.token_layout import Piece, Token
@@ -83,7 +84,7 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         self._legend = TokenLegend()
         self._detail = TokenDetail()
         self._tokens: tuple[Token, ...] = ()
-        self._sums: list[float | None] = []
+        self._sums = RunningSums(())
         self._differences: tuple[float | None, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -101,6 +102,11 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
     def index(self) -> int:
         """The token under the cursor."""
         return self._text.index
+
+    @property
+    def first_seen(self) -> int:
+        """The first token on the screen."""
+        return self._text.first_seen
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -124,10 +130,17 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         stand behind the last, too. Those from `own` on are marked as not of the text
         itself."""
         self._tokens = tuple(tokens)
-        self._sums = running_sums([token.logprob for token in tokens])
+        self._sums = RunningSums(self._tokens)
         last = len(self._tokens) - (not open_end)
         index = max(0, min(index, last))
         self._text.show(self._tokens, index, open_end=open_end, own=own)
+        self._tell()
+
+    def rescore(self, tokens: Sequence[Token]) -> None:
+        """The same tokens have other numbers."""
+        self._tokens = tuple(tokens)
+        self._sums = RunningSums(self._tokens)
+        self._text.rescore(self._tokens)
         self._tell()
 
     def compare(self, differences: Sequence[float | None]) -> None:
@@ -163,43 +176,34 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
 
     def _tell(self) -> None:
         piece = self._text.piece
-        if piece is None:
-            self._detail.show(*end_lines(self._sums))
-            return
         index, count = self._text.index, len(self._tokens)
-        token, total = self._tokens[index], self._sums[index]
+        if piece is None:
+            total = self._sums.upto(count - 1) if count else None
+            self._detail.show(*end_lines(count, total))
+            return
+        token, total = self._tokens[index], self._sums.upto(index)
         above, below = detail_lines(token, index, count, total, piece)
-        if self._differences[index : index + 1]:
-            told = number(self._differences[index], "+,.2f")
+        if self._differences:
+            known = index < min(self._text.own, len(self._differences))
+            told = number(self._differences[index] if known else None, "+,.2f")
             below = tuple((f"other model {told} bits", *form) for form in below)
         self._detail.show(above, below)
 
 
-def running_sums(logprobs: Sequence[float | None]) -> list[float | None]:
-    """Σ log P up to and with each token; None until the first that has one."""
-    sums: list[float | None] = []
-    total: float | None = None
-    for logprob in logprobs:
-        if logprob is not None:
-            total = (total or 0.0) + logprob
-        sums.append(total)
-    return sums
-
-
-def end_lines(sums: Sequence[float | None]) -> tuple[Forms, ...]:
+def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:
     """What is said behind the last token; nothing where there is none."""
-    if not sums:
+    if not count:
         return ()
-    total = number(sums[-1])
-    above = ((f"{len(sums):,} tokens", "here the text ends"), ("the end",))
-    return above, ((f"Σ log P {total} nats",), (f"Σ {total}",))
+    above = ((f"{count:,} tokens", "here the text ends"), ("the end",))
+    told = number(total)
+    return above, ((f"Σ log P {told} nats",), (f"Σ {told}",))
 
 
 def detail_lines(
     token: Token, index: int, count: int, total: float | None, piece: Piece
 ) -> tuple[Forms, Forms]:
     """What is said about a token, on two lines, each ever shorter."""
-    place, name = f"{index + 1}/{count}", visible_token(token.text)
+    place, name = f"{index + 1:,}/{count:,}", visible_token(token.text)
     part = ""
     if piece.count > 1:
         part = f" part {index - piece.first + 1} of {piece.count}"

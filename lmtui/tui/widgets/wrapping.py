@@ -1,21 +1,20 @@
 """Paragraphs of styled parts, broken into lines.
 
-Pure functions. Words are broken only where one is longer than a line, and never within
-a character and its marks. What comes in is visible already. Knows no widget.
+Pure functions. What may not be broken is broken only where it is longer than a line,
+and never within a character and its marks. What comes in is visible already. Knows no
+widget.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from lmtui.tui.widgets.breaking import WORDS
 from lmtui.tui.widgets.cells import clusters, tame_heaps
 from lmtui.tui.widgets.styled_lines import Line, Part
-
-_WORDS = re.compile(r"\S+|\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def _fits(paragraph: Paragraph, width: int) -> bool:
 def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
     """Words and spaces, none wider than a line."""
     for text, style in paragraph.parts:
-        for word in _WORDS.findall(tame_heaps(text)):
+        for word in WORDS.findall(tame_heaps(text)):
             if cell_len(word) <= width:
                 yield word, style
                 continue
