@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.layout import WidgetPlacement
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
@@ -128,6 +128,13 @@ class Transcript(VerticalScroll, can_focus=False):
                 self._end -= 1
                 await view.remove()
 
+    def view(self, key: str) -> MessageView | None:
+        """The view of a message, if it has one; the last are the first to be asked."""
+        views = (view for view in reversed(self.children))
+        return next(
+            (v for v in views if isinstance(v, MessageView) and v.key == key), None
+        )
+
     def _views(self) -> list[MessageView]:
         return list(self.query_children(MessageView))
 
@@ -210,6 +217,14 @@ class Transcript(VerticalScroll, can_focus=False):
             self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
         elif self._views():  # the screen is higher than all that was brought
             self._fetch(up=self._start > 0)
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        # Textual lays everything out twice where a text has grown; but the first time
+        # was right already, unless there is another room for it as well.
+        again = layout and container_size != self._container_size
+        return super()._size_updated(size, virtual_size, container_size, again)
 
     def process_layout(
         self, placements: list[WidgetPlacement]

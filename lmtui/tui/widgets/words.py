@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
@@ -23,7 +23,7 @@ from lmtui.text import visible
 from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw
 from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
-from lmtui.tui.widgets.styled_lines import DirectLines, rendered
+from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
 _AHEAD = 6
 
@@ -65,6 +65,7 @@ class GrowingMarkdown(DirectLines):
         """Of each block that has rows, the first."""
         self._width = 0
         self._room = 0
+        self._behind: tuple[Style, list[Segment]] | None = None
         self._grows = False
         self.update(text)
 
@@ -111,12 +112,17 @@ class GrowingMarkdown(DirectLines):
     def _show(self, stand: int) -> None:
         """Draw again what follows so many blocks, and make room where it is needed."""
         row = self._starts[stand] if stand < len(self._starts) else 0
+        before = self._rows[row:]
         self._forget(stand)
         self._lay_out(self._width)
         if self._wanted_room() != self._room:
             self.refresh(layout=True)
-        else:
-            self.refresh(Region(0, row, self._width, self._room - row))
+            return
+        pairs = list(zip_longest(before, self._rows[row:]))
+        other = [row + at for at, (old, new) in enumerate(pairs) if old != new]
+        if other:
+            top, bottom = other[0], other[-1] + 1
+            self.refresh(Region(0, top, self._width, bottom - top))
 
     def _wanted_room(self) -> int:
         """Lines to ask for; some in advance while the text grows, because a new layout
@@ -138,7 +144,7 @@ class GrowingMarkdown(DirectLines):
         drawn = len(self._starts) == len(self._blocks)
         if drawn or not width or not self.is_attached:  # without styles before that
             return
-        base, left = self.rich_style, self.left_of_text()
+        base, left = self._ground()
         room = max(0, width - self.LEFT - self.RIGHT)
         for block in self._blocks[len(self._starts) :]:
             self._starts.append(len(self._rows))
@@ -147,11 +153,17 @@ class GrowingMarkdown(DirectLines):
                 lines.insert(0, ([], "\n"))
             self._rows += [
                 Row(
-                    _filled([*left, *Segment.apply_style(line, base)], width, base),
+                    filled([*left, *Segment.apply_style(line, base)], width, base),
                     joint,
                 )
                 for line, joint in lines
             ]
+
+    def _ground(self) -> tuple[Style, list[Segment]]:
+        """The style behind each line, and what stands before its text."""
+        if self._behind is None:
+            self._behind = self.rich_style, self.left_of_text()
+        return self._behind
 
     def block_at(self, y: int) -> Block:
         """What stands in a line."""
@@ -174,9 +186,16 @@ class GrowingMarkdown(DirectLines):
         self._room = self._wanted_room()
         return self._room
 
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        # Nothing in it is to be laid out: the layout that gave it its size was all.
+        return super()._size_updated(size, virtual_size, container_size, False)
+
     def notify_style_update(self) -> None:
         """Another theme, or another ground: everything is drawn again."""
         super().notify_style_update()
+        self._behind = None
         self._forget()
         if self._width and self.is_attached:
             self.refresh(layout=True)
@@ -194,7 +213,8 @@ class GrowingMarkdown(DirectLines):
         """One line, with what is selected of it."""
         self._lay_out(self._width)
         if y >= len(self._rows):
-            return _filled(self.left_of_text(), self._width, self.rich_style)
+            base, left = self._ground()
+            return filled(left, self._width, base)
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
@@ -235,11 +255,3 @@ class Words(GrowingMarkdown):
     def styled_by(self) -> Widget:
         """Itself."""
         return self
-
-
-def _filled(line: list[Segment], width: int, base: Style) -> Strip:
-    """A line of so many cells."""
-    cells = sum(cell_len(segment.text) for segment in line)
-    if cells > width:
-        return Strip(line, cells).crop(0, width)
-    return Strip([*line, Segment(" " * (width - cells), base)], width)
