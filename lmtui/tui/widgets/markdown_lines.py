@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -150,7 +151,7 @@ def draw(block: Block, width: int, look: Look) -> list[list[Segment]]:
         lines = _lines(plain, width, look)
     else:
         try:
-            lines = _lines(_Document(tokens, look), width, look)
+            lines = _lines(_Document.of(tokens, look), width, look)
         except Exception:  # Rich draws what people write; a model writes anything
             lines = _lines(plain, width, look)
     while lines and not _text(lines[-1]).strip():
@@ -217,11 +218,19 @@ class _Document(Markdown):
         "list_item_open": _Item,
     }
 
-    def __init__(self, tokens: list[Token], look: Look) -> None:
-        super().__init__("", hyperlinks=False)
-        self.parsed = tokens
+    @classmethod
+    def of(cls, tokens: list[Token], look: Look) -> _Document:
+        """What was parsed, in the styles of a look."""
         for token in tokens:
             for inline in token.children or ():
                 if inline.type == "softbreak":
                     inline.type = "hardbreak"
-        self.code_theme = look.code_theme  # type: ignore[assignment]
+        document = copy(_EMPTY)
+        document.parsed = tokens
+        document.code_theme = look.code_theme  # type: ignore[assignment]
+        return document
+
+
+# To be copied: Rich makes a parser of its own for each, which takes as long as to draw
+# a paragraph.
+_EMPTY = _Document("", hyperlinks=False)
