@@ -9,6 +9,7 @@ beside its link, and a new line is one. Knows no widget.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ _PARSER.enable(["table", "strikethrough"])
 _PARSER.disable(["reference", "entity", "image"])
 _DEEPEST = 15
 """Blocks in blocks that are laid out; the parser leaves out what is much deeper."""
+# A letter, for a line can begin with a number or a mark of something else, and then
+# nothing that has a meaning within a line.
+_PLAIN = re.compile(r"[^\W\d_][^\\`*_~\[\]<>|#&\t\n]*")
 _LISTS = ("bullet_list_open", "ordered_list_open")
 
 # Characters that the block that grows may have before it is cut: about what can be
@@ -105,6 +109,12 @@ def cut(block: Block) -> list[Block]:
             return [block]
         stands += space
     return [replace(block, source=stands), Block(grows, block.kind, joined=True)]
+
+
+def is_plain(source: str) -> bool:
+    """Whether a paragraph is one line of mere words: what is drawn of its beginning
+    stays the same, whatever words follow."""
+    return _PLAIN.fullmatch(source) is not None
 
 
 class Look:

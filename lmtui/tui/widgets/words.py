@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import takewhile, zip_longest
 from typing import ClassVar, NamedTuple
 
@@ -21,11 +22,12 @@ from textual.widget import Widget
 
 from lmtui.text import visible
 from lmtui.tui.widgets.cells import tame_heaps
-from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw
+from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw, is_plain
 from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
 from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
 _AHEAD = 6
+_PARTED = 2  # lines above the last one of a paragraph, from which on they stand
 
 
 Line = tuple[Iterable[Segment], str]
@@ -67,6 +69,8 @@ class GrowingMarkdown(DirectLines):
         self._room = 0
         self._behind: tuple[Style, list[Segment]] | None = None
         self._grows = False
+        self._parted = False
+        """Whether the last block is the last line of the one before it."""
         self.update(text)
 
     @property
@@ -85,7 +89,7 @@ class GrowingMarkdown(DirectLines):
 
     def replace(self, text: str, *, grows: bool) -> None:
         """Show this text, to which more may be added; what reads the same stays."""
-        self._text, self._grows = text, grows
+        self._text, self._grows, self._parted = text, grows, False
         before, self._blocks = self._blocks, self.blocks()
         pairs = zip(before, self._blocks, strict=False)
         self._show(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
@@ -102,12 +106,45 @@ class GrowingMarkdown(DirectLines):
     def grow(self, piece: str) -> None:
         """Add to the end of the text."""
         self._text, self._grows = self._text + piece, True
+        if not is_plain(self._blocks[-1].source + piece):
+            self._join()
         last = self._blocks.pop()
         stand = len(self._blocks)
         source = tame_heaps(last.source + visible(piece))
         *whole, growing = blocks_of(source, joined=last.joined)
         self._blocks += [*whole, *cut(growing)]
         self._show(stand)
+        self._part()
+
+    def _part(self) -> None:
+        """Let all lines but the last one of a plain paragraph stand, so that its growth
+        costs a line, not its length."""
+        last, at = self._blocks[-1], len(self._rows) - 1
+        drawn = len(self._starts) == len(self._blocks)
+        if not drawn or at - self._starts[-1] < _PARTED or not is_plain(last.source):
+            return
+        end = self._rows[at].strip.text[self.LEFT :].rstrip()
+        source = last.source.rstrip()
+        if not is_plain(end) or not source.endswith(f" {end}"):
+            return
+        stands = source.removesuffix(end)
+        grows = Block(last.source[len(stands) :], last.kind, joined=True)
+        self._blocks.pop()
+        if self._parted:
+            last = self._blocks.pop()
+            stands = last.source + stands
+            self._starts.pop()
+        self._blocks += [replace(last, source=stands), grows]
+        self._starts.append(at)
+        self._parted = True
+
+    def _join(self) -> None:
+        """Make one block again of a paragraph of which a part stood."""
+        if not self._parted:
+            return
+        grows, stands = self._blocks.pop(), self._blocks.pop()
+        self._blocks.append(replace(stands, source=stands.source + grows.source))
+        self._parted = False
 
     def _show(self, stand: int) -> None:
         """Draw again what follows so many blocks, and make room where it is needed."""
@@ -140,6 +177,7 @@ class GrowingMarkdown(DirectLines):
         """Draw the blocks that have no rows at this width."""
         if width != self._width:
             self._width = width
+            self._join()
             self._forget()
         drawn = len(self._starts) == len(self._blocks)
         if drawn or not width or not self.is_attached:  # without styles before that
