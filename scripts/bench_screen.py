@@ -80,6 +80,7 @@ class Bench:
         await self.answered("enter")
         return {
             "rates": await self.rates(),
+            "share": await self.share(),
             "lag_ms": p95(await self.lags()),
             "slider_ms": p95(await self.slider()),
             "draft_ms": p95(await self.draft()),
@@ -128,6 +129,13 @@ class Bench:
         runner.generate(runner.number(), messages, self.settings)
         await finished.wait()
         return found[0].tokens_per_second or 0.0
+
+    async def share(self) -> float:
+        """How much of a core the screen's own thread takes while an answer is drawn."""
+        start, used = time.perf_counter(), time.thread_time()
+        for _ in range(self.rounds):
+            await self.drawn()
+        return (time.thread_time() - used) / (time.perf_counter() - start)
 
     async def lags(self) -> list[float]:
         """How much later than asked for the event loop comes back, in ms, while an
