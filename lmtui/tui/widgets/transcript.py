@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.layout import WidgetPlacement
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
@@ -217,14 +217,6 @@ class Transcript(VerticalScroll, can_focus=False):
             self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
         elif self._views():  # the screen is higher than all that was brought
             self._fetch(up=self._start > 0)
-
-    def _size_updated(
-        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
-    ) -> bool:
-        # Textual lays everything out twice where a text has grown; but the first time
-        # was right already, unless there is another room for it as well.
-        again = layout and container_size != self._container_size
-        return super()._size_updated(size, virtual_size, container_size, again)
 
     def process_layout(
         self, placements: list[WidgetPlacement]

@@ -224,12 +224,6 @@ class GrowingMarkdown(DirectLines):
         self._room = self._wanted_room()
         return self._room
 
-    def _size_updated(
-        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
-    ) -> bool:
-        # Nothing in it is to be laid out: the layout that gave it its size was all.
-        return super()._size_updated(size, virtual_size, container_size, False)
-
     def notify_style_update(self) -> None:
         """Another theme, or another ground: everything is drawn again."""
         super().notify_style_update()
