@@ -13,6 +13,7 @@ from lmtui.tui import messages as facts
 from lmtui.tui.screens.drawing import entry_of
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.prompt import Prompt
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, program
 from tests.tui.shown import Shown
@@ -52,6 +53,7 @@ async def test_what_is_drawn_is_what_would_be_drawn_anew(seed: int) -> None:
         await running.ready()
         await begun(running)
         screen, at = running.chat, 0
+        screen.query_one(Prompt).cursor_blink = False
         while at < len(steps):
             batch = steps[at : at + random.choice([1, 2, 10, 30])]
             at += len(batch)
