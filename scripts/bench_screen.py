@@ -63,9 +63,11 @@ class Bench:
     def panel(self) -> ProbabilityPanel:
         return self.chat.query_one(ProbabilityPanel)
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(
+        self, condition: Callable[[], object], *, every: float = 0.002
+    ) -> None:
         while not condition():
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(every)
 
     async def painted(self) -> None:
         done = asyncio.Event()
@@ -76,13 +78,10 @@ class Bench:
         await self.until(lambda: self.app.model.info is not None)
         self.chat.query_one(Prompt).insert(QUESTION)
         await self.answered("enter")
-        lags: list[float] = []
-        probe = asyncio.create_task(self.probe(lags))
-        rates = await self.rates()
-        probe.cancel()
         return {
-            "rates": rates,
-            "lag_ms": p95(lags),
+            "rates": await self.rates(),
+            "share": await self.share(),
+            "lag_ms": p95(await self.lags()),
             "slider_ms": p95(await self.slider()),
             "draft_ms": p95(await self.draft()),
             "long_ms": p95(await self.long_reply()),
@@ -93,8 +92,9 @@ class Bench:
         conversation = self.chat._conversation
         before = len(conversation.nodes)
         await self.pilot.press(key)
+        # Seldom: looking five hundred times a second would slow the answer down.
         await self.until(
-            lambda: len(conversation.nodes) > before and not self.chat._job
+            lambda: len(conversation.nodes) > before and not self.chat._job, every=0.05
         )
 
     async def rates(self) -> list[tuple[float, float, float]]:
@@ -130,8 +130,24 @@ class Bench:
         await finished.wait()
         return found[0].tokens_per_second or 0.0
 
+    async def share(self) -> float:
+        """How much of a core the screen's own thread takes while an answer is drawn."""
+        start, used = time.perf_counter(), time.thread_time()
+        for _ in range(self.rounds):
+            await self.drawn()
+        return (time.thread_time() - used) / (time.perf_counter() - start)
+
+    async def lags(self) -> list[float]:
+        """How much later than asked for the event loop comes back, in ms, while an
+        answer is drawn."""
+        found: list[float] = []
+        probe = asyncio.create_task(self.probe(found))
+        for _ in range(self.rounds):
+            await self.drawn()
+        probe.cancel()
+        return found
+
     async def probe(self, lags: list[float]) -> None:
-        """How much later than asked for the event loop comes back, in ms."""
         while True:
             start = time.perf_counter()
             await asyncio.sleep(0.005)

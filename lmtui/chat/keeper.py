@@ -94,12 +94,14 @@ class Keeper:
         """Write what became of a conversation. `then` is called on the keeper's
         thread once it is on the disk, or was tried and could not be."""
         with self._changed:
+            waits = bool(self._held)  # until it is time to write that
             self._held[uid] = self._held.get(uid, Changes()).then(changes)
             grows = all(node.state == "growing" for node in changes.nodes)
             self._urgent |= then is not None or bool(changes.chosen) or not grows
             if then is not None:
                 self._waiting.append(then)
-            self._wake()
+            if self._urgent or not waits:
+                self._wake()
 
     def ask(
         self,

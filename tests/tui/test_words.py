@@ -218,3 +218,47 @@ async def test_lines_can_be_selected() -> None:
         await pilot.mouse_up(words, offset=(6, 2))
         await pilot.pause()
         assert app.screen.get_selected_text() == "line\n\nsecond"
+
+
+PLAIN = st.lists(
+    st.sampled_from(["a ", "word ", "two  words", " and", ", ", ". ", "漢字 ", "12 ",
+                     "- ", "e\u0301", "longword" * 5]),
+    min_size=20,
+    max_size=40,
+)  # fmt: skip
+MARKED = st.lists(
+    st.sampled_from(["*x* ", "`", "\n", "\n\n", "1. ", "\n- "]), max_size=2
+)
+MOSTLY_PLAIN = st.lists(st.tuples(PLAIN, MARKED), min_size=1, max_size=2).map(
+    lambda parts: "".join("".join(["x", *plain, *marked]) for plain, marked in parts)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(MOSTLY_PLAIN, st.integers(3, 9), st.integers(12, 40), st.integers(12, 40))
+async def test_a_text_that_grows_is_always_what_it_is_at_once(
+    text: str, size: int, width: int, other: int
+) -> None:
+    growing = Words()
+    app = Host(growing)
+    async with app.run_test(size=(width, 40)) as pilot:
+        for end in range(size, len(text) + size, size):
+            growing.grow(text[end - size : end])
+            if end // size == 20:
+                await pilot.resize_terminal(other, 40)
+                await pilot.pause()
+            growing._lay_out(growing._width)
+            rows = [(strip.text, list(strip)) for strip, _ in growing._rows]
+            growing._forget()
+            growing._lay_out(growing._width)
+            assert rows == [(strip.text, list(strip)) for strip, _ in growing._rows]
+            at_once = [line for block in blocks_of(text[:end]) for line in
+                       draw(block, growing._width, LOOK)]  # fmt: skip
+            written = [
+                strip.text.strip() for strip, _ in growing._rows if strip.text.strip()
+            ]
+            assert written == [
+                line
+                for segments in at_once
+                if (line := "".join(segment.text for segment in segments).strip())
+            ]

@@ -63,8 +63,7 @@ class AnsweringScreen(WhoseScreen):
 
     def view_of(self, node: Node) -> MessageView | None:
         """A message's view, if it is on the screen."""
-        views = self.query(MessageView)
-        return next((view for view in views if view.key == str(node.id)), None)
+        return self.transcript.view(str(node.id))
 
     # Its beginning.
 

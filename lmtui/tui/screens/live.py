@@ -18,6 +18,7 @@ from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.batches import Post
+from lmtui.tui.changed_parts import ChangedParts
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.runner import Runner
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -47,6 +48,7 @@ class LiveScreen(Screen[None]):
 
     def __init__(self, make_runner: Callable[[Post], Runner]) -> None:
         super().__init__()
+        self._compositor = ChangedParts()
         self.runner = make_runner(self.post_message)
         """The bridge to the engine, whose answers come to this screen."""
         self._info: EngineInfo | None = None

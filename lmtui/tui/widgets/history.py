@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lmtui.tui.widgets.surprise import bits
 
@@ -71,11 +72,8 @@ def squeeze(values: Sequence[float], width: int) -> list[float]:
     """At most `width` columns, each the greatest of its neighbours."""
     if len(values) <= width or width <= 0:
         return list(values) if width > 0 else []
-    columns = [0.0] * width
-    for index, value in enumerate(values):
-        place = index * width // len(values)
-        columns[place] = max(columns[place], value)
-    return columns
+    starts = [-(-place * len(values) // width) for place in range(width + 1)]
+    return [max(values[start:end]) for start, end in pairwise(starts)]
 
 
 def block(value: float, row: int, *, per_row: float) -> str:

@@ -9,7 +9,9 @@ beside its link, and a new line is one. Knows no widget.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -37,6 +39,9 @@ _PARSER.enable(["table", "strikethrough"])
 _PARSER.disable(["reference", "entity", "image"])
 _DEEPEST = 15
 """Blocks in blocks that are laid out; the parser leaves out what is much deeper."""
+# A letter, for a line can begin with a number or a mark of something else, and then
+# nothing that has a meaning within a line.
+_PLAIN = re.compile(r"[^\W\d_][^\\`*_~\[\]<>|#&\t\n]*")
 _LISTS = ("bullet_list_open", "ordered_list_open")
 
 # Characters that the block that grows may have before it is cut: about what can be
@@ -106,6 +111,12 @@ def cut(block: Block) -> list[Block]:
     return [replace(block, source=stands), Block(grows, block.kind, joined=True)]
 
 
+def is_plain(source: str) -> bool:
+    """Whether a paragraph is one line of mere words: what is drawn of its beginning
+    stays the same, whatever words follow."""
+    return _PLAIN.fullmatch(source) is not None
+
+
 class Look:
     """The styles in which blocks are drawn."""
 
@@ -150,7 +161,7 @@ def draw(block: Block, width: int, look: Look) -> list[list[Segment]]:
         lines = _lines(plain, width, look)
     else:
         try:
-            lines = _lines(_Document(tokens, look), width, look)
+            lines = _lines(_Document.of(tokens, look), width, look)
         except Exception:  # Rich draws what people write; a model writes anything
             lines = _lines(plain, width, look)
     while lines and not _text(lines[-1]).strip():
@@ -217,11 +228,19 @@ class _Document(Markdown):
         "list_item_open": _Item,
     }
 
-    def __init__(self, tokens: list[Token], look: Look) -> None:
-        super().__init__("", hyperlinks=False)
-        self.parsed = tokens
+    @classmethod
+    def of(cls, tokens: list[Token], look: Look) -> _Document:
+        """What was parsed, in the styles of a look."""
         for token in tokens:
             for inline in token.children or ():
                 if inline.type == "softbreak":
                     inline.type = "hardbreak"
-        self.code_theme = look.code_theme  # type: ignore[assignment]
+        document = copy(_EMPTY)
+        document.parsed = tokens
+        document.code_theme = look.code_theme  # type: ignore[assignment]
+        return document
+
+
+# To be copied: Rich makes a parser of its own for each, which takes as long as to draw
+# a paragraph.
+_EMPTY = _Document("", hyperlinks=False)

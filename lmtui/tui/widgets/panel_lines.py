@@ -7,6 +7,7 @@ gives it a style. Knows no widget and no colour.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.cells import cell_len
 
@@ -63,11 +64,17 @@ def row_line(
     style = "chosen" if chosen else "quiet" if row.cut else "token"
     return [
         ("●" if chosen else " ", "chosen"),
-        (fit(visible_token(row.text), columns.token), "cursor" if cursor else style),
+        (_token(row.text, columns.token), "cursor" if cursor else style),
         (" ", "token"),
         *_bar_parts(row.prob, row.sampled_prob, columns),
         (f" {row.cut or ' '}" if columns.drawn else "", "cut"),
     ]
+
+
+@lru_cache(maxsize=4096)
+def _token(text: str, width: int) -> str:
+    """The text of a token in so many cells; the same ones come again and again."""
+    return fit(visible_token(text), width)
 
 
 def rest_line(rows: PanelRows, columns: Columns, *, chosen: bool) -> list[Part]:

@@ -53,11 +53,13 @@ def bar(prob: float, sampled_prob: float | None, width: int) -> str:
     own probability; below, the one drawn from."""
     above = _halves(prob, width)
     below = _halves(prob if sampled_prob is None else sampled_prob, width)
-    return "".join(
+    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
+    between = "".join(
         _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
                   below > 2 * cell, below > 2 * cell + 1]
-        for cell in range(width)
+        for cell in range(full, end)
     )  # fmt: skip
+    return "█" * full + between + " " * (width - end)
 
 
 def _halves(prob: float, width: int) -> int:

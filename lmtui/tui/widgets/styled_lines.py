@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -37,6 +39,15 @@ def rendered(
     if crop.column_span != (0, widget.size.width):
         strips = [strip.crop(*crop.column_span) for strip in strips]
     return strips
+
+
+def filled(line: list[Segment], width: int, base: Style) -> Strip:
+    """A line of so many cells."""
+    cells = sum(cell_len(segment.text) for segment in line)
+    if cells > width:
+        return Strip(line, cells).crop(0, width)
+    space = [Segment(" " * (width - cells), base)] if cells < width else []
+    return Strip([*line, *space], width)
 
 
 class DirectLines(Widget):
@@ -66,7 +77,7 @@ class StyledLines(DirectLines):
         self._strips: list[Strip] | None = None
         self._drawn_at = Size(0, 0)
         self._part_styles: dict[str, Style] = {}
-        self._behind: tuple[Color, Color] | None = None
+        self._around: tuple[Color, list[LineFilter]] | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """What is to be drawn in so many cells, from the top."""
@@ -90,37 +101,60 @@ class StyledLines(DirectLines):
         self._part_styles.clear()
         self._strips = None
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in a part of the widget; their styles are filtered already."""
+        if not self.is_attached or any(self.gutter):
+            return super().render_lines(crop)
+        drawn, blank = self._drawn(), Strip.blank(self.size.width, self._style_of(""))
+        strips = [drawn[y] if y < len(drawn) else blank for y in crop.line_range]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
     def render_line(self, y: int) -> Strip:
         """One line, as Textual asks for it."""
-        if self._strips is None or self._drawn_at != self.content_size:
-            self._drawn_at = self.content_size
-            self._strips = self._draw(*self.content_size)
-        if y < len(self._strips):
-            return self._strips[y]
+        drawn = self._drawn()
+        if y < len(drawn):
+            return drawn[y]
         return Strip.blank(self.content_size.width, self._style_of(""))
+
+    def _drawn(self) -> list[Strip]:
+        size = self.content_size
+        if self._strips is None or self._drawn_at != size:
+            self._drawn_at = size
+            self._strips = self._draw(*size)
+        return self._strips
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         if width <= 0 or height <= 0:
             return []
-        if self._behind != self.background_colors:
-            self._behind = self.background_colors
+        around = self.background_colors[1], list(self.get_line_filters())
+        if self._around != around:
+            self._around = around
             self._part_styles.clear()
         base = self._style_of("")
         return [
-            Strip(
-                Segment(text, self._style_of(name)) for text, name in line if text
-            ).adjust_cell_length(width, base)
+            filled(
+                [Segment(t, self._style_of(name)) for t, name in line if t], width, base
+            )
             for line in self.lines(width, height)[:height]
         ]
 
     def _style_of(self, name: str) -> Style:
-        """The style of a part; of the widget itself for an empty name."""
+        """The style of a part as it is drawn; of the widget for an empty name."""
         style = self._part_styles.get(name)
         if style is None:
-            style = (
+            style = self._part_styles[name] = self._filtered(
                 self.get_component_rich_style(self.PREFIX + name)
                 if name
                 else self.rich_style
             )
-            self._part_styles[name] = style
         return style
+
+    def _filtered(self, style: Style) -> Style:
+        """A style after Textual's filters, none of which looks at the text: once for
+        each style, not for each piece of each line."""
+        segments = [Segment(" ", style)]
+        for line_filter in self.get_line_filters():
+            segments = line_filter.apply(segments, self.background_colors[1])
+        return segments[0].style or style

@@ -128,6 +128,13 @@ class Transcript(VerticalScroll, can_focus=False):
                 self._end -= 1
                 await view.remove()
 
+    def view(self, key: str) -> MessageView | None:
+        """The view of a message, if it has one; the last are the first to be asked."""
+        views = (view for view in reversed(self.children))
+        return next(
+            (v for v in views if isinstance(v, MessageView) and v.key == key), None
+        )
+
     def _views(self) -> list[MessageView]:
         return list(self.query_children(MessageView))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import takewhile
+from dataclasses import replace
+from itertools import takewhile, zip_longest
 from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
@@ -21,11 +22,12 @@ from textual.widget import Widget
 
 from lmtui.text import visible
 from lmtui.tui.widgets.cells import tame_heaps
-from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw
+from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw, is_plain
 from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
-from lmtui.tui.widgets.styled_lines import DirectLines, rendered
+from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
 _AHEAD = 6
+_PARTED = 2  # lines above the last one of a paragraph, from which on they stand
 
 
 Line = tuple[Iterable[Segment], str]
@@ -65,7 +67,10 @@ class GrowingMarkdown(DirectLines):
         """Of each block that has rows, the first."""
         self._width = 0
         self._room = 0
+        self._behind: tuple[Style, list[Segment]] | None = None
         self._grows = False
+        self._parted = False
+        """Whether the last block is the last line of the one before it."""
         self.update(text)
 
     @property
@@ -84,7 +89,7 @@ class GrowingMarkdown(DirectLines):
 
     def replace(self, text: str, *, grows: bool) -> None:
         """Show this text, to which more may be added; what reads the same stays."""
-        self._text, self._grows = text, grows
+        self._text, self._grows, self._parted = text, grows, False
         before, self._blocks = self._blocks, self.blocks()
         pairs = zip(before, self._blocks, strict=False)
         self._show(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
@@ -101,22 +106,60 @@ class GrowingMarkdown(DirectLines):
     def grow(self, piece: str) -> None:
         """Add to the end of the text."""
         self._text, self._grows = self._text + piece, True
+        if not is_plain(self._blocks[-1].source + piece):
+            self._join()
         last = self._blocks.pop()
         stand = len(self._blocks)
         source = tame_heaps(last.source + visible(piece))
         *whole, growing = blocks_of(source, joined=last.joined)
         self._blocks += [*whole, *cut(growing)]
         self._show(stand)
+        self._part()
+
+    def _part(self) -> None:
+        """Let all lines but the last one of a plain paragraph stand, so that its growth
+        costs a line, not its length."""
+        last, at = self._blocks[-1], len(self._rows) - 1
+        drawn = len(self._starts) == len(self._blocks)
+        if not drawn or at - self._starts[-1] < _PARTED or not is_plain(last.source):
+            return
+        end = self._rows[at].strip.text[self.LEFT :].rstrip()
+        source = last.source.rstrip()
+        if not is_plain(end) or not source.endswith(f" {end}"):
+            return
+        stands = source.removesuffix(end)
+        grows = Block(last.source[len(stands) :], last.kind, joined=True)
+        self._blocks.pop()
+        if self._parted:
+            last = self._blocks.pop()
+            stands = last.source + stands
+            self._starts.pop()
+        self._blocks += [replace(last, source=stands), grows]
+        self._starts.append(at)
+        self._parted = True
+
+    def _join(self) -> None:
+        """Make one block again of a paragraph of which a part stood."""
+        if not self._parted:
+            return
+        grows, stands = self._blocks.pop(), self._blocks.pop()
+        self._blocks.append(replace(stands, source=stands.source + grows.source))
+        self._parted = False
 
     def _show(self, stand: int) -> None:
         """Draw again what follows so many blocks, and make room where it is needed."""
         row = self._starts[stand] if stand < len(self._starts) else 0
+        before = self._rows[row:]
         self._forget(stand)
         self._lay_out(self._width)
         if self._wanted_room() != self._room:
             self.refresh(layout=True)
-        else:
-            self.refresh(Region(0, row, self._width, self._room - row))
+            return
+        pairs = list(zip_longest(before, self._rows[row:]))
+        other = [row + at for at, (old, new) in enumerate(pairs) if old != new]
+        if other:
+            top, bottom = other[0], other[-1] + 1
+            self.refresh(Region(0, top, self._width, bottom - top))
 
     def _wanted_room(self) -> int:
         """Lines to ask for; some in advance while the text grows, because a new layout
@@ -134,11 +177,12 @@ class GrowingMarkdown(DirectLines):
         """Draw the blocks that have no rows at this width."""
         if width != self._width:
             self._width = width
+            self._join()
             self._forget()
         drawn = len(self._starts) == len(self._blocks)
         if drawn or not width or not self.is_attached:  # without styles before that
             return
-        base, left = self.rich_style, self.left_of_text()
+        base, left = self._ground()
         room = max(0, width - self.LEFT - self.RIGHT)
         for block in self._blocks[len(self._starts) :]:
             self._starts.append(len(self._rows))
@@ -147,11 +191,17 @@ class GrowingMarkdown(DirectLines):
                 lines.insert(0, ([], "\n"))
             self._rows += [
                 Row(
-                    _filled([*left, *Segment.apply_style(line, base)], width, base),
+                    filled([*left, *Segment.apply_style(line, base)], width, base),
                     joint,
                 )
                 for line, joint in lines
             ]
+
+    def _ground(self) -> tuple[Style, list[Segment]]:
+        """The style behind each line, and what stands before its text."""
+        if self._behind is None:
+            self._behind = self.rich_style, self.left_of_text()
+        return self._behind
 
     def block_at(self, y: int) -> Block:
         """What stands in a line."""
@@ -177,6 +227,7 @@ class GrowingMarkdown(DirectLines):
     def notify_style_update(self) -> None:
         """Another theme, or another ground: everything is drawn again."""
         super().notify_style_update()
+        self._behind = None
         self._forget()
         if self._width and self.is_attached:
             self.refresh(layout=True)
@@ -194,7 +245,8 @@ class GrowingMarkdown(DirectLines):
         """One line, with what is selected of it."""
         self._lay_out(self._width)
         if y >= len(self._rows):
-            return _filled(self.left_of_text(), self._width, self.rich_style)
+            base, left = self._ground()
+            return filled(left, self._width, base)
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
@@ -235,11 +287,3 @@ class Words(GrowingMarkdown):
     def styled_by(self) -> Widget:
         """Itself."""
         return self
-
-
-def _filled(line: list[Segment], width: int, base: Style) -> Strip:
-    """A line of so many cells."""
-    cells = sum(cell_len(segment.text) for segment in line)
-    if cells > width:
-        return Strip(line, cells).crop(0, width)
-    return Strip([*line, Segment(" " * (width - cells), base)], width)
