@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,12 +58,10 @@ def test_a_model(llama_gguf: Path) -> None:
     assert "'hidden_size'" in check(llama_gguf)[1]
 
 
-def test_the_real_model() -> None:
-    home = os.environ.get("LMTUI_TEST_HOME")
-    files = [*Path(home or "/nowhere").glob("models/*.gguf")]
-    if not files:
-        pytest.skip("there is none")
-    assert "'vocab_size': 49152" in check(files[0])[1]
+@pytest.mark.real
+def test_the_real_model(default_home: Path) -> None:
+    (file,) = (default_home / "models").glob("*.gguf")
+    assert "'vocab_size': 49152" in check(file)[1]
 
 
 def test_the_libraries_readers_are_put_back(llama_gguf: Path) -> None:
