@@ -19,7 +19,9 @@ from lmtui.errors import LmtuiError
 from lmtui.models import digests, disk, sealed
 from lmtui.models.folder import read_folder
 from lmtui.models.foreign import refuse_incomplete
-from lmtui.models.gguf_alone import alone, read_once
+from lmtui.models.gguf_alone import alone
+from lmtui.models.gguf_header import GgufHeader
+from lmtui.models.gguf_reading import read_once
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.quiet import offline, quiet
 
@@ -53,17 +55,19 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
     return folder if _is_complete(folder) else None
 
 
-def dequantise(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> Dequantised:
-    """Read `file` into `dtype` and keep the result, if it can be kept.
+def dequantise(
+    header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
+) -> Dequantised:
+    """Read a file into `dtype` and keep the result, if it can be kept.
 
     A full disk or an unwritable cache costs a warning, not the model.
 
     Raises:
         LmtuiError: transformers can't read this file.
     """
-    name = str(dtype).removeprefix("torch.")
+    file, name = header.path, str(dtype).removeprefix("torch.")
     folder = _folder(digests.file_digest(file, on_progress), name)
-    model, tokenizer = _read(file, dtype, on_progress)
+    model, tokenizer = _read(header, dtype, on_progress)
     on_progress(Progress(f"keeping {file.name} for the next start"))
     try:
         _keep(model, tokenizer, folder, file.name)
@@ -94,14 +98,17 @@ def _made_by() -> dict[str, str]:
     return {"transformers": importlib.metadata.version("transformers")}
 
 
-def _read(file: Path, dtype: torch.dtype, on_progress: OnProgress) -> tuple[Any, Any]:
+def _read(
+    header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
+) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    file = header.path
     what = f"dequantising {file.name}, once"
     on_progress(Progress(what))
     with (
         alone(file) as folder,
-        read_once(),
+        read_once(header),
         quiet(),
         offline(),
         _bars(what, on_progress),

@@ -20,7 +20,7 @@ from lmtui.errors import LmtuiError
 
 Value = bool | int | float | str
 
-_SCALARS = {
+SCALARS = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
     2: struct.Struct("<H"),
@@ -33,8 +33,8 @@ _SCALARS = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
-_STRING, _ARRAY = 8, 9
-_U32, _U64 = _SCALARS[4], _SCALARS[10]
+STRING, _ARRAY = 8, 9
+_U32, _U64 = SCALARS[4], SCALARS[10]
 
 # Far above what any model has, and low enough to be read in a moment.
 _MOST_PAIRS = 1 << 16
@@ -64,6 +64,17 @@ class GgufTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class GgufArray:
+    """Where the items of an array are."""
+
+    kind: int
+    """The number of their type in the format."""
+    count: int
+    offset: int
+    """From the beginning of the file."""
+
+
+@dataclass(frozen=True, slots=True)
 class GgufHeader:
     """What a GGUF file says about itself, found to be consistent."""
 
@@ -71,11 +82,15 @@ class GgufHeader:
     version: int
     bytes: int
     """Size of the file."""
-    values: dict[str, Value]
-    """Its key-value pairs, without the arrays."""
-    arrays: dict[str, int]
-    """The lengths of its arrays."""
+    pairs: dict[str, Value | GgufArray]
+    """Its key-value pairs, in the file's order; arrays have not been read."""
     tensors: tuple[GgufTensor, ...]
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The pairs without the arrays."""
+        pairs = self.pairs.items()
+        return {k: v for k, v in pairs if not isinstance(v, GgufArray)}
 
     @property
     def architecture(self) -> str:
@@ -162,8 +177,7 @@ class _Reader:
     data: mmap.mmap
     path: Path
     at: int = 4
-    values: dict[str, Value] = field(default_factory=dict)
-    arrays: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, Value | GgufArray] = field(default_factory=dict)
 
     def header(self) -> GgufHeader:
         version = self._number(_U32)
@@ -178,8 +192,7 @@ class _Reader:
             self.path,
             version,
             len(self.data),
-            self.values,
-            self.arrays,
+            self.pairs,
             self._placed(entries),
         )
 
@@ -187,9 +200,12 @@ class _Reader:
         """Move over `length` bytes; where they began."""
         start = self.at
         if length > len(self.data) - start:
-            raise _Hostile(f"it ends at {len(self.data):,} bytes, inside its header")
+            raise self._too_short()
         self.at = start + length
         return start
+
+    def _too_short(self) -> _Hostile:
+        return _Hostile(f"it ends at {len(self.data):,} bytes, inside its header")
 
     def _number(self, kind: struct.Struct) -> int:
         value: int = kind.unpack_from(self.data, self._take(kind.size))[0]
@@ -210,28 +226,38 @@ class _Reader:
 
     def _pair(self) -> None:
         key = self._text(_LONGEST_NAME)
-        if key in self.values or key in self.arrays:
+        if key in self.pairs:
             raise _Hostile(f"it has the key {key!r} twice")
         kind = self._number(_U32)
         if kind == _ARRAY:
-            self.arrays[key] = self._skip_array()
-        elif kind == _STRING:
-            self.values[key] = self._text()
-        elif kind in _SCALARS:
-            self.values[key] = self._number(_SCALARS[kind])
+            self.pairs[key] = self._array()
+        elif kind == STRING:
+            self.pairs[key] = self._text()
+        elif kind in SCALARS:
+            self.pairs[key] = self._number(SCALARS[kind])
         else:
             raise _Hostile(f"the key {key!r} has an unknown type, {kind}")
 
-    def _skip_array(self) -> int:
+    def _array(self) -> GgufArray:
+        """Find an array, and move over it."""
         kind, count = self._number(_U32), self._number(_U64)
-        if kind in _SCALARS:
-            self._take(count * _SCALARS[kind].size)
-        elif kind == _STRING and count <= _MOST_STRINGS:
-            for _ in range(count):
-                self._take(self._number(_U64))
+        array = GgufArray(kind, count, self.at)
+        if kind in SCALARS:
+            self._take(count * SCALARS[kind].size)
+        elif kind == STRING and count <= _MOST_STRINGS:
+            self._take_strings(count)
         else:
             raise _Hostile(f"an array of {count:,} items of type {kind}")
-        return count
+        return array
+
+    def _take_strings(self, count: int) -> None:
+        """Move over strings, of which a header has a hundred thousand."""
+        data, at, last = self.data, self.at, len(self.data) - _U64.size
+        for _ in range(count):
+            if at > last:
+                raise self._too_short()
+            at += _U64.size + _U64.unpack_from(data, at)[0]
+        self._take(at - self.at)
 
     def _entry(self) -> tuple[str, tuple[int, ...], int, int]:
         """Name, shape, type and offset, as they are written."""
@@ -246,7 +272,7 @@ class _Reader:
         self, entries: list[tuple[str, tuple[int, ...], int, int]]
     ) -> tuple[GgufTensor, ...]:
         """The tensors with their sizes, each found to lie inside the file."""
-        alignment = self.values.get("general.alignment", 32)
+        alignment = self.pairs.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= _LARGEST_ALIGNMENT:
             raise _Hostile(f"its alignment is {alignment}")
         begin = -(-self.at // alignment) * alignment

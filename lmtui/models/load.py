@@ -265,7 +265,7 @@ def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
     if folder is None:
         _require_memory(header.parameters, plan, from_gguf=True)
         with explained(str(file)):
-            result = gguf_cache.dequantise(file, plan.dtype, report)
+            result = gguf_cache.dequantise(header, plan.dtype, report)
         if result.folder is None:
             return result.model, _checked(result.tokenizer, file), file.parent
         folder = result.folder

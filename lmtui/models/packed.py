@@ -28,8 +28,9 @@ from lmtui.models.digests import file_digest
 from lmtui.models.facts import facts_in
 from lmtui.models.folder import ModelFolder, read_folder
 from lmtui.models.foreign import explained
-from lmtui.models.gguf_alone import alone, read_once
+from lmtui.models.gguf_alone import alone
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
+from lmtui.models.gguf_reading import read_once
 from lmtui.models.gguf_tensors import GgufTensors
 from lmtui.models.lean import LeanModel, Reading
 from lmtui.models.lean_adapter import Unusual, put_beside
@@ -288,7 +289,7 @@ class _Packing:
         elif copy := gguf_cache.cached_folder(place, "float32", self._on_progress):
             yield copy, options
         else:
-            with alone(place) as folder, read_once():
+            with alone(place) as folder, read_once(self._looked):
                 yield folder, options | {"gguf_file": place.name}
 
     def _weights(self, config: Any) -> lean.LeanWeights:

@@ -31,7 +31,7 @@ def offline() -> Iterator[None]:
     """Every library that goes through huggingface_hub believes to be offline."""
     from huggingface_hub import constants
 
-    with _set(constants, "HF_HUB_OFFLINE", True):
+    with replaced(constants, "HF_HUB_OFFLINE", True):
         yield
 
 
@@ -65,7 +65,8 @@ def _transformers_quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _set(owner: Any, name: str, value: object) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Let a library find something else where it looks this up."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
-from lmtui.models.gguf_header import read_gguf_header
+from lmtui.models.gguf_header import GgufArray, read_gguf_header
 from lmtui.models.gguf_tensors import GgufTensors
 from tests.models import tiny
 
@@ -29,7 +29,9 @@ def test_reads_what_the_library_reads(llama_gguf: Path):
     assert header.context == 128
     assert header.quantisation == "F32"
     assert header.has_template
-    assert header.arrays["tokenizer.ggml.tokens"] == len(tiny.tokenizer())
+    tokens = header.pairs["tokenizer.ggml.tokens"]
+    assert isinstance(tokens, GgufArray)
+    assert tokens.count == len(tiny.tokenizer())
     ours = [(t.name, t.shape, t.bytes, t.offset) for t in header.tensors]
     theirs = [
         (t.name, tuple(map(int, t.shape)), int(t.n_bytes), int(t.data_offset))

@@ -68,6 +68,17 @@ def test_other_types_are_rounded_to_256_steps(kind: str, tmp_path: Path) -> None
     assert bool((error <= 1.001 * half + 1e-6).all())
 
 
+@pytest.mark.parametrize("kind", (*KEPT, *OTHERS))
+@pytest.mark.parametrize("seed", range(3))
+def test_floats_are_the_library_s_to_the_bit(
+    kind: str, seed: int, tmp_path: Path
+) -> None:
+    floats = written(tmp_path, kind, seed).floats("m")
+    (tensor,) = gguf.GGUFReader(tmp_path / f"{kind}.gguf").tensors
+    wanted = gguf.dequantize(tensor.data, tensor.tensor_type)
+    assert floats.numpy().tobytes() == np.float32(wanted).tobytes()
+
+
 @given(
     bits=st.sampled_from([4, 8]),
     seed=st.integers(0, 1000),
