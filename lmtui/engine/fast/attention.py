@@ -1,17 +1,14 @@
 """Attention of a few new tokens over what is held in float16, compiled.
 
-Owns how `attention.cpp` is compiled for a width of heads, how it is called, and the
-proof that what was compiled is right. Needs nothing of the compiler but C++17. Knows no
-weights and no cache. n are rows, t their new tokens; H, KV and d as in `models.lean`.
+Owns how what was compiled of `attention.cpp` is called, and the proof that it is right.
+Knows no weights and no cache. n are rows, t their new tokens; H, KV and d as in
+`models.lean`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import platform
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -20,37 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.fast.slabs import Place, Places
-from lmtui.models import compilers
 
-FILE = "attention.so"
-_SOURCE = Path(__file__).with_suffix(".cpp")
-_LANES = 16  # numbers that the source takes at once
-_MOST = 256  # of a head, so that what is kept of one query stays in registers
 _NEAR = 1e-4  # of what is found, whose numbers are about 1
-_X86 = ("x86_64", "AMD64")
-
-
-def suits(head: int) -> bool:
-    """Whether heads of this width can be compiled for."""
-    return head % _LANES == 0 and head <= _MOST
-
-
-def build(head: int, share: int, folder: Path) -> None:
-    """Compile for heads of a width, so many of which share their keys.
-
-    Raises:
-        RuntimeError: the compiler failed, in its words.
-    """
-    native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
-    threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's has none
-    command = [
-        *(compilers.name(), "-std=c++17", "-O3", native, *threads),
-        *("-shared", "-fPIC", f"-DHEAD={head}", f"-DGROUP={share}"),
-        *(str(_SOURCE), "-o", str(folder / FILE)),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
 
 
 class Attention:

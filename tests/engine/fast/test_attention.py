@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui.engine.fast import attention
 from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.slabs import Place, Places, Sizes, Slabs
-from lmtui.models import compilers
+from lmtui.models import compilers, kernels
 
 pytestmark = pytest.mark.skipif(
     compilers.found() is None, reason="there is no C++ compiler"
@@ -47,8 +47,8 @@ def made(form: tuple[int, int, int], built: Path) -> Attention:
     heads, kv_heads, head = form
     folder = built / str(form)
     folder.mkdir()
-    attention.build(head, heads // kv_heads, folder)
-    return Attention(folder / attention.FILE, heads, kv_heads)
+    kernels.build_attention(head, heads // kv_heads, folder)
+    return Attention(folder / kernels.ATTENTION, heads, kv_heads)
 
 
 def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) -> None:
@@ -58,15 +58,15 @@ def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) ->
 def test_another_arithmetic_is_found_out(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, right = built / "wrong.cpp", attention._SOURCE.read_text()
-    source.write_text(right.replace("1 / std::sqrt((float)HEAD)", "0.2f"))
-    assert source.read_text() != right
-    lanes = attention._SOURCE.with_name("lanes.h")
-    (built / lanes.name).write_text(lanes.read_text())
-    monkeypatch.setattr(attention, "_SOURCE", source)
-    attention.build(64, 3, built)
+    right = (kernels._SOURCES / "attention.cpp").read_text()
+    wrong = right.replace("1 / std::sqrt((float)HEAD)", "0.2f")
+    assert wrong != right
+    (built / "attention.cpp").write_text(wrong)
+    shutil.copy(kernels._SOURCES / "lanes.h", built)
+    monkeypatch.setattr(kernels, "_SOURCES", built)
+    kernels.build_attention(64, 3, built)
     with pytest.raises(ValueError, match="something else"):
-        Attention(built / attention.FILE, 9, 3).require_right(64)
+        Attention(built / kernels.ATTENTION, 9, 3).require_right(64)
 
 
 def naively(
@@ -159,7 +159,7 @@ def test_a_compiler_that_fails_says_why(
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     with pytest.raises(RuntimeError, match="it is tired"):
-        attention.build(64, 3, built)
+        kernels.build_attention(64, 3, built)
 
 
 def test_slabs_keep_what_they_hold_when_they_turn() -> None:
