@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from lmtui import paths
+from lmtui.errors import LmtuiError
 from lmtui.models import fit, hardware, kernels, lean, packed, packed_cache
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder
@@ -87,6 +89,10 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
 def _describe(
     name: str, looked: ModelFolder, on_progress: OnProgress, folder: Path
 ) -> None:
+    try:
+        paths.ensure_folder(folder.parent)
+    except LmtuiError as error:
+        raise Unsuitable(f"nothing can be kept of it: {error}") from error
     try:
         _Describing(name, looked, 16, on_progress).into(folder)
     except OtherShape as error:
