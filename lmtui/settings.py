@@ -70,7 +70,8 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     quantize: str = setting(
         "auto",
         "Bits of the weights on a CPU: auto computes with those of a quantised GGUF "
-        "file as they are; int8 and int4 round those of any model; none is exact. "
+        "file, or of 16-bit safetensors, as they are; int8 and int4 round those of any "
+        "model; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
         kind=str,
         choices=get_args(Quantize),

@@ -114,21 +114,21 @@ def _machine(settings: Settings) -> Iterator[Line]:
 
 def _compiled() -> str:
     """What makes the fast path faster, or why there is nothing."""
-    from lmtui.engine.fast import compiled
-    from lmtui.models import compilers
+    from lmtui.models import compilers, kernels
 
     compiler = compilers.found()
     if compiler is None:
         name = compilers.name()
         return f"nothing: there is no C++ compiler {name} (CXX names another)"
-    if failed := compiled.failures(compiler):
+    if failed := kernels.failures(compiler):
         file, why = next(iter(failed.items()))
         return f"not everything: {why} (tried again once {file} is gone)"
-    count = compiled.count()
+    count = kernels.count()
     layers = "nothing" if not count else f"layers of {count} shapes"
     return (
-        f"{layers} so far, in {compiled.root()}; on a screen, after the first answer "
-        f"of a model on the fast path, by {compilers.name()}"
+        f"{layers} so far, in {kernels.root()}; on a screen, after the first answer "
+        "of a model on the fast path, or when one with weights of 16 bits is opened, "
+        f"by {compilers.name()}"
     )
 
 
@@ -148,10 +148,17 @@ def _path(computed: str, device: str, settings: Settings) -> str:
 def _packed_path(quantize: str) -> str:
     import torch
 
+    from lmtui.models import compilers
+
     kernel = torch.backends.cpu.get_cpu_capability()
     if quantize == "auto":
+        stored = (
+            "; for safetensors of that shape: bfloat16 or float16 weights as they are, "
+            "by a kernel of lmtui's own"
+        )
         return (
             f"fast for quantised GGUF files shaped like Llama: their bits as they are, "
-            f"by the {kernel} kernel; exact, float32, for all others and for inspect"
+            f"by the {kernel} kernel{stored if compilers.found() else ''}; "
+            "exact, float32, for all others and for inspect"
         )
     return f"fast: {quantize} weights, by the {kernel} kernel"

@@ -12,7 +12,7 @@ from lmtui.models.loaded import Loaded
 
 def forward_of(loaded: Loaded, *, lasting: bool) -> Forward:
     """What runs the model, for many answers where it is `lasting`."""
-    if loaded.is_packed:
+    if loaded.is_lean:
         from lmtui.engine.fast.forward import LeanForward
 
         return LeanForward(loaded.model.weights, lasting=lasting)

@@ -16,6 +16,7 @@ from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress, ignore
 
+_OF_MODELS = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
 _CHUNK = 1 << 22  # bytes
 _MOST = 200  # files remembered
 
@@ -37,6 +38,19 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
         ) from error
     remember(path, digest)
     return digest
+
+
+def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
+    """What changes with a model in a file or a folder.
+
+    Raises:
+        LmtuiError: a file can't be read.
+    """
+    if place.is_file():
+        return file_digest(place, on_progress)
+    files = sorted(file for pattern in _OF_MODELS for file in place.glob(pattern))
+    digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def places_of(digest: str) -> Iterator[Path]:

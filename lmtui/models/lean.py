@@ -1,4 +1,4 @@
-"""The weights of a Llama-shaped model, packed: what the fast path on a CPU runs.
+"""The weights of a Llama-shaped model, as the fast path on a CPU runs them.
 
 Owns which models have that shape, which of their tensors is which, and the layout that
 all are brought to: q, k and v in one matrix, gate and up in another, and the numbers
@@ -9,16 +9,19 @@ d is the width of a head.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lmtui.models.facts import Facts
+from lmtui.models.lean_matrices import Head, Linear, Matrices, Part, Source, of_shape
 from lmtui.models.lean_names import Naming
-from lmtui.models.packing import GROUP, ROWS, Groups, HalfMatrix, Packed, stacked
+from lmtui.models.packing import GROUP, ROWS
 
 FAMILIES = {
     "llama": "LlamaForCausalLM",
@@ -53,13 +56,13 @@ class Layer:
     """float32 [D]."""
     feed_norm: Tensor
     """float32 [D]."""
-    qkv: Packed
+    qkv: Linear
     """[(H + 2·KV)·d, D]."""
-    out: Packed
+    out: Linear
     """[D, H·d]."""
-    gate_up: Packed
+    gate_up: Linear
     """[2·feed, D]."""
-    down: Packed
+    down: Linear
     """[D, feed]."""
     bias: Tensor | None
     """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
@@ -68,10 +71,14 @@ class Layer:
     k_norm: Tensor | None
 
     @property
+    def matrices(self) -> tuple[Linear, ...]:
+        """All of them."""
+        return self.qkv, self.out, self.gate_up, self.down
+
+    @property
     def numel(self) -> int:
-        """How many weights its matrices have, about."""
-        parts = self.qkv, self.out, self.gate_up, self.down
-        return sum(part.weights.numel() * 2 * 4 // part.bits for part in parts)
+        """How many weights its matrices have."""
+        return sum(matrix.rows * matrix.columns for matrix in self.matrices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +90,19 @@ class LeanWeights:
     norm: Tensor
     """float32 [D]."""
     embedding: Tensor
-    """float16 [V, D]."""
-    head: HalfMatrix
-    """[V, D]."""
+    """16 bits, [V, D]."""
+    head: Head
     frequencies: Tensor
     """float32 [d/2]: radians that a token further turns each pair of numbers."""
+    compiled: Path | None = None
+    """The folder of what was compiled for it before it was opened."""
 
     @property
-    def bits(self) -> int:
+    def number_format(self) -> str:
         """Of most of the weights."""
-        parts = [
-            part
-            for layer in self.layers
-            for part in (layer.qkv, layer.out, layer.gate_up, layer.down)
-        ]
-        wide = sum(part.bits == 8 for part in parts)
-        return 8 if wide > len(parts) / 2 else 4
+        matrices = (matrix for layer in self.layers for matrix in layer.matrices)
+        counts = Counter(matrix.number_format for matrix in matrices)
+        return max(counts, key=lambda name: counts[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +113,9 @@ class LeanModel:
     facts: Facts
 
 
-class Source(Protocol):
-    """Where the weights come from; `name` is what the source calls a tensor."""
-
-    def __contains__(self, name: str) -> bool: ...
-
-    def groups(self, name: str) -> Groups:
-        """A matrix in groups of 32."""
-
-    def floats(self, name: str) -> Tensor:
-        """float32."""
-
-
-def unsuitable(config: Mapping[str, Any]) -> str | None:
+def unsuitable(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
     """Why a model can't run this way, by its config as transformers writes it; None
-    where it can."""
+    where it can. `packed` weights need matrices of certain sizes."""
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
@@ -141,12 +133,16 @@ def unsuitable(config: Mapping[str, Any]) -> str | None:
         return "it places its tokens in an unusual way"
     if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
         return "its layers have something of their own"
-    shape = shape_of(config)
-    inputs = (shape.width, shape.feed, shape.heads * shape.head)
-    outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
-    if any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs):
+    if packed and _is_odd(shape_of(config)):
         return "its matrices are not multiples of 32"
     return None
+
+
+def _is_odd(shape: Shape) -> bool:
+    """Whether the kernel for packed weights does not take such matrices."""
+    inputs = (shape.width, shape.feed, shape.heads * shape.head)
+    outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
+    return any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs)
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
@@ -190,10 +186,7 @@ class Reading:
     naming: Naming
     vocabulary: int
     frequencies: Tensor
-    bits: int
-    """At most so many."""
-    dense: bool
-    """Whether to keep every matrix in bfloat16, too."""
+    matrices: Matrices
     on_layer: Callable[[int], None]
     """Called before each layer."""
 
@@ -216,11 +209,10 @@ def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
         ValueError: one has another shape.
     """
     source, names = reading.source, reading.naming.names
-    vocabulary, width = reading.vocabulary, shape.width
-    embedding = _of_shape(source.floats(names["embedding"]), vocabulary, width).half()
-    rows = embedding
+    vocabulary, width, matrices = reading.vocabulary, shape.width, reading.matrices
+    rows = embedding = matrices.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
-        rows = _of_shape(source.floats(names["head"]), vocabulary, width).half()
+        rows = matrices.rows(names["head"], vocabulary, width)
     layers = []
     for index in range(shape.layers):
         reading.on_layer(index)
@@ -228,9 +220,9 @@ def read_weights(shape: Shape, reading: Reading) -> LeanWeights:
     return LeanWeights(
         shape=shape,
         layers=tuple(layers),
-        norm=_of_shape(source.floats(names["norm"]), width),
+        norm=of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
-        head=HalfMatrix(rows),
+        head=matrices.head(rows),
         frequencies=reading.frequencies,
     )
 
@@ -244,12 +236,6 @@ def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
     return order.flatten()
 
 
-def _of_shape(tensor: Tensor, *shape: int) -> Tensor:
-    if tensor.shape != shape:
-        raise ValueError(f"a tensor of {tuple(tensor.shape)} should be of {shape}")
-    return tensor
-
-
 class _LayerReader:
     """One layer of a source."""
 
@@ -260,37 +246,33 @@ class _LayerReader:
         self._before = self._names["layer"].format(index)
 
     def layer(self) -> Layer:
-        shape, width, groups = self._shape, self._shape.width, self._groups
+        shape, width, part = self._shape, self._shape.width, self._part
         heads, keys = shape.heads * shape.head, shape.kv_heads * shape.head
-        q = groups("q", heads, width).rows(self._order(shape.heads))
-        k = groups("k", keys, width).rows(self._order(shape.kv_heads))
-        gate, up = (groups(name, shape.feed, width) for name in ("gate", "up"))
+        linear = self._reading.matrices.linear
+        q = part("q", heads, width, self._order(shape.heads))
+        k = part("k", keys, width, self._order(shape.kv_heads))
         return Layer(
             attention_norm=self._vector("attention_norm"),
             feed_norm=self._vector("feed_norm"),
-            qkv=self._packed(q, k, groups("v", keys, width)),
-            out=self._packed(groups("out", width, heads)),
-            gate_up=self._packed(gate, up),
-            down=self._packed(groups("down", width, shape.feed)),
+            qkv=linear([q, k, part("v", keys, width)]),
+            out=linear([part("out", width, heads)]),
+            gate_up=linear([part(name, shape.feed, width) for name in ("gate", "up")]),
+            down=linear([part("down", width, shape.feed)]),
             bias=self._bias(),
             q_norm=self._head_norm("q_norm"),
             k_norm=self._head_norm("k_norm"),
         )
 
+    def _part(
+        self, name: str, rows: int, columns: int, order: Tensor | None = None
+    ) -> Part:
+        return Part(f"{self._before}{self._names[name]}.weight", rows, columns, order)
+
     def _floats(self, name: str) -> Tensor:
         return self._reading.source.floats(self._before + name)
 
     def _vector(self, name: str) -> Tensor:
-        return _of_shape(self._floats(self._names[name]), self._shape.width)
-
-    def _groups(self, name: str, rows: int, columns: int) -> Groups:
-        whole = f"{self._before}{self._names[name]}.weight"
-        groups = self._reading.source.groups(whole).rounded(self._reading.bits)
-        _of_shape(groups.q, rows, columns)
-        return groups
-
-    def _packed(self, *parts: Groups) -> Packed:
-        return Packed.of(stacked(parts), dense=self._reading.dense)
+        return of_shape(self._floats(self._names[name]), self._shape.width)
 
     def _order(self, heads: int) -> Tensor:
         apart = self._reading.naming.apart

@@ -1,4 +1,4 @@
-"""An adapter beside packed weights: W x + scale · B (A x).
+"""An adapter beside the weights of the fast path: W x + scale · B (A x).
 
 Owns which adapters can be put there, and the layout of their matrices, which is that of
 `lean`. Whatever is out of the ordinary is not, and runs merged on the exact path, where
@@ -18,15 +18,16 @@ from torch import Tensor
 from lmtui.models import lora
 from lmtui.models.adapters import Adapter
 from lmtui.models.lean import Layer, LeanWeights, Shape, order_of
+from lmtui.models.lean_matrices import Linear
 from lmtui.models.lean_names import LIBRARY
-from lmtui.models.packing import Beside, Packed
+from lmtui.models.packing import Beside
 
 _KEY = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(.+)\.lora_([AB])\.weight")
 _Pair = tuple[Tensor, Tensor]
 
 
 class Unusual(Exception):
-    """Why an adapter can't be put beside packed weights."""
+    """Why an adapter can't be put beside the weights."""
 
 
 def put_beside(weights: LeanWeights, adapter: Adapter) -> LeanWeights:
@@ -93,8 +94,8 @@ def _with(layer: Layer, pairs: dict[str, _Pair], shape: Shape) -> Layer:
             _require_rows(b, sizes[name])
             by_name[name] = a, b[order_of(heads, shape.head, apart=True)]
 
-    def part(packed: Packed, *names: str) -> Packed:
-        return _stacked(packed, [(by_name.get(name), sizes[name]) for name in names])
+    def part(matrix: Linear, *names: str) -> Linear:
+        return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])
 
     return replace(
         layer,
@@ -105,11 +106,11 @@ def _with(layer: Layer, pairs: dict[str, _Pair], shape: Shape) -> Layer:
     )
 
 
-def _stacked(packed: Packed, parts: Sequence[tuple[_Pair | None, int]]) -> Packed:
+def _stacked(matrix: Linear, parts: Sequence[tuple[_Pair | None, int]]) -> Linear:
     """One pair for matrices that are one above the other."""
     pairs = [(pair, rows) for pair, rows in parts if pair is not None]
     if not pairs:
-        return packed
+        return matrix
     first = torch.cat([pair[0] for pair, _ in pairs])  # [Σ r, K]
     second = torch.zeros(sum(rows for _, rows in parts), len(first))
     row = column = 0
@@ -120,10 +121,9 @@ def _stacked(packed: Packed, parts: Sequence[tuple[_Pair | None, int]]) -> Packe
             second[row : row + rows, column : column + rank] = pair[1]
             column += rank
         row += rows
-    columns = packed.scales.shape[0] * 32 // (packed.bits // 4)
-    if first.shape[1] != columns:
-        raise Unusual(f"it reads {first.shape[1]} numbers, the model {columns}")
-    return replace(packed, beside=Beside(first, second))
+    if first.shape[1] != matrix.columns:
+        raise Unusual(f"it reads {first.shape[1]} numbers, the model {matrix.columns}")
+    return matrix.with_beside(Beside(first, second))
 
 
 def _require_rows(matrix: Tensor, rows: int) -> None:

@@ -88,7 +88,7 @@ def load_pair(
     if own:
         meant = source.resolve(spec) if spec else adapters.model_for(own)
         _locate_base(added, meant, how.on_progress)
-    if base.is_packed:
+    if base.is_lean:
         from lmtui.models.packed import with_adapter
 
         halves = [with_adapter(base, e, how) if e else base for e in (own, added)]
@@ -117,7 +117,7 @@ def _load_wanted(spec: str | None, adapter: str | None, how: How) -> Loaded:
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, replace(how, layers=False))
-    if base.is_packed:
+    if base.is_lean:
         from lmtui.models.packed import with_adapter
 
         beside = with_adapter(base, fitted, how)

@@ -36,8 +36,8 @@ class Loaded:
     """A model that is ready to run, and what was decided on the way."""
 
     model: Any
-    """A `PreTrainedModel` in evaluation mode, on its device; a `LeanModel` where it is
-    packed."""
+    """A `PreTrainedModel` in evaluation mode, on its device; a `LeanModel` where that
+    is the fast way."""
     tokenizer: Any
     """A fast one of transformers, or a `LightTokenizer`."""
     name: str
@@ -57,8 +57,8 @@ class Loaded:
     """Of the weights of the library's layers, where those were packed."""
 
     @property
-    def is_packed(self) -> bool:
-        """Whether it has packed weights."""
+    def is_lean(self) -> bool:
+        """Whether it is a `LeanModel`."""
         from lmtui.models.lean import LeanModel
 
         return isinstance(self.model, LeanModel)
@@ -66,11 +66,13 @@ class Loaded:
     @property
     def number_format(self) -> str:
         """What the weights are: `float32`, …, `int8` or `int4`."""
-        if bits := self.model.weights.bits if self.is_packed else self.layer_bits:
-            return f"int{bits}"
+        if self.is_lean:
+            return str(self.model.weights.number_format)
+        if self.layer_bits:
+            return f"int{self.layer_bits}"
         return str(self.dtype).removeprefix("torch.")
 
     @property
     def facts(self) -> Facts:
         """What the model says of itself."""
-        return self.model.facts if self.is_packed else facts_of(self.model)
+        return self.model.facts if self.is_lean else facts_of(self.model)

@@ -7,7 +7,6 @@ all of it. Later starts import no transformers. Runs nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -18,26 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import disk, fit, gguf_cache, hardware, lean, packed_cache
 from lmtui.models.adapters import Adapter
-from lmtui.models.digests import file_digest
+from lmtui.models.digests import model_digest
 from lmtui.models.facts import facts_in
 from lmtui.models.folder import ModelFolder, read_folder
+from lmtui.models.folder_tensors import RoundedTensors
 from lmtui.models.foreign import explained
 from lmtui.models.gguf_alone import alone
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
 from lmtui.models.gguf_reading import read_once
 from lmtui.models.gguf_tensors import GgufTensors
-from lmtui.models.lean import LeanModel, Reading
+from lmtui.models.lean import LeanModel, LeanWeights, Reading
 from lmtui.models.lean_adapter import Unusual, put_beside
+from lmtui.models.lean_matrices import GroupSource, PackedMatrices
 from lmtui.models.lean_names import Naming
 from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.loaded import How, Loaded
-from lmtui.models.packing import Groups, quantise
+from lmtui.models.products import FORMATS
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.quiet import offline, quiet
 from lmtui.models.wanted import Quantize
@@ -89,6 +89,12 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
             raise Unsuitable(f"it runs on {device}")
         if torch.backends.cpu.get_cpu_capability() in _SLOW:
             raise Unsuitable("this processor has no fast kernel for it")
+        if how.quantize == "auto" and place.is_dir():
+            looked = read_folder(place)
+            if looked.dtype in FORMATS:
+                from lmtui.models.stored import load_stored
+
+                return load_stored(name, looked, how.on_progress)
         return _load(name, place, how.quantize, how.on_progress)
     except OtherShape as error:
         if how.layers:
@@ -140,7 +146,7 @@ def _refused(name: str, why: str, how: How) -> str:
 def _load(
     name: str, place: Path, quantize: Quantize, on_progress: OnProgress
 ) -> Loaded:
-    folder = packed_cache.folder_of(_digest(place, on_progress), quantize)
+    folder = packed_cache.folder_of(model_digest(place, on_progress), quantize)
     if packed_cache.is_complete(folder):
         try:
             return _opened(folder, name)
@@ -152,22 +158,23 @@ def _load(
     fit.require_memory(
         looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
     )
-    _Packing(name, looked, bits, on_progress).into(folder)
+    Packing(name, looked, bits, on_progress).into(folder)
     return _opened(folder, name)
-
-
-def _digest(place: Path, on_progress: OnProgress) -> str:
-    """What changes with the files of a model."""
-    if place.is_file():
-        return file_digest(place, on_progress)
-    files = sorted({*place.glob("*.json"), *place.glob("*.safetensors")})
-    digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _opened(folder: Path, name: str) -> Loaded:
     config = packed_cache.config_in(folder)
-    weights = packed_cache.read(folder, config)
+    return loaded(folder, name, config, packed_cache.read(folder, config))
+
+
+def loaded(
+    folder: Path, name: str, config: dict[str, Any], weights: LeanWeights
+) -> Loaded:
+    """What a folder of the cache says of a model, with its weights.
+
+    Raises:
+        OSError, ValueError, KeyError: the folder is damaged.
+    """
     facts = facts_in(folder, config, config[_PARAMETERS])
     return Loaded(
         model=LeanModel(weights, facts),
@@ -203,8 +210,12 @@ def pays_dense(parameters: int) -> bool:
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 
-class _Packing:
+class Packing:
     """A model that is packed for the first time."""
+
+    verb, done = "packing", "packed"
+    packed = True
+    """Whether its weights are."""
 
     def __init__(
         self,
@@ -225,13 +236,12 @@ class _Packing:
             Unsuitable: it has something that is not run this way, or can't be kept.
             LmtuiError: it can't be read.
         """
-        self._on_progress(Progress(f"packing {self._name}, once"))
+        self._on_progress(Progress(f"{self.verb} {self._name}, once"))
         try:
             root = paths.ensure_folder(folder.parent)
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
-                disk.require_space(root, 4 * self._looked.parameters)
-                packed_cache.write(self._weights(config), scratch)
+                self.write(config, scratch)
                 packed_cache.seal(scratch, folder, self._source)
         except (OSError, LmtuiError) as error:
             if packed_cache.is_complete(folder):
@@ -240,10 +250,21 @@ class _Packing:
                 raise
             raise self._not_kept(error) from error
 
+    def write(self, config: Any, scratch: Path) -> None:
+        """Write the weights of a model with a configuration.
+
+        Raises:
+            Unsuitable, LmtuiError, OSError: as in `into`.
+        """
+        disk.require_space(scratch, 4 * self._looked.parameters)
+        packed_cache.write(self._weights(config), scratch)
+
     def _not_kept(self, error: Exception) -> Unsuitable:
         full = disk.is_disk_full(error) or isinstance(error, LmtuiError)
         why = f"it can't be kept: {'the disk is full' if full else error}"
-        self._on_progress(Progress(f"{self._name} is not packed: {why}", warning=True))
+        self._on_progress(
+            Progress(f"{self._name} is not {self.done}: {why}", warning=True)
+        )
         return Unsuitable(why)
 
     @property
@@ -259,7 +280,7 @@ class _Packing:
         with self._readable() as (folder, options), explained(str(place)):
             with quiet(), offline():
                 config = AutoConfig.from_pretrained(folder, **options)
-                why = lean.unsuitable(config.to_dict())
+                why = lean.unsuitable(config.to_dict(), packed=self.packed)
                 if why is None:
                     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
                     tokenizer.save_pretrained(scratch)
@@ -296,7 +317,7 @@ class _Packing:
         shape = lean.shape_of(config.to_dict())
         frequencies = lean.frequencies_of(config)
         looked, naming = self._looked, Naming.library()
-        source: lean.Source
+        source: GroupSource
         if isinstance(looked, GgufHeader):
             source = GgufTensors(looked)
             naming = Naming.gguf(looked.architecture)
@@ -305,7 +326,7 @@ class _Packing:
             if plain and "rope_freqs.weight" in source:
                 frequencies = frequencies / source.floats("rope_freqs.weight")
         else:
-            source = _FolderTensors(looked, self._bits)
+            source = RoundedTensors(looked, self._bits)
         if lean.has_more(shape, source, naming):
             raise OtherShape("its layers have something of their own")
         dense = pays_dense(looked.parameters)
@@ -314,33 +335,9 @@ class _Packing:
         def on_layer(index: int) -> None:
             self._on_progress(Progress(what, index, shape.layers, unit="layers"))
 
+        matrices = PackedMatrices(source, self._bits, dense)
         reading = Reading(
-            source, naming, config.vocab_size, frequencies, self._bits, dense, on_layer
+            source, naming, config.vocab_size, frequencies, matrices, on_layer
         )
         with explained(str(looked.path)):
             return lean.read_weights(shape, reading)
-
-
-class _FolderTensors:
-    """The tensors of a folder in the format of transformers."""
-
-    def __init__(self, folder: ModelFolder, bits: int) -> None:
-        from safetensors import safe_open
-
-        self._bits = bits
-        self._files: dict[str, Any] = {}
-        for file in folder.weights:
-            opened: Any = safe_open(file.path, framework="pt")
-            self._files |= dict.fromkeys(opened.keys(), opened)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
-
-    def floats(self, name: str) -> Tensor:
-        """float32."""
-        tensor: Tensor = self._files[name].get_tensor(name)
-        return tensor.float()
-
-    def groups(self, name: str) -> Groups:
-        """A matrix, rounded to groups of 32."""
-        return quantise(self.floats(name), self._bits)

@@ -136,6 +136,30 @@ class Packed:
         whole = groups.floats().bfloat16() if dense else None
         return cls(weights, scales.bfloat16().contiguous(), groups.bits, whole)
 
+    @property
+    def takes(self) -> torch.dtype:
+        """Of its inputs."""
+        return torch.bfloat16
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return len(self.weights)
+
+    @property
+    def columns(self) -> int:
+        """K."""
+        return len(self.scales) * GROUP // (self.bits // 4)
+
+    @property
+    def number_format(self) -> str:
+        """Of its weights."""
+        return f"int{self.bits}"
+
+    def with_beside(self, beside: Beside) -> Packed:
+        """The same with something added to each product."""
+        return replace(self, beside=beside)
+
     def times(self, inputs: Tensor) -> Tensor:
         """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32 where
         something is added."""

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, inventory, packed_cache, sealed, source
+from lmtui.models import compilers, disk, inventory, packed_cache, sealed, source
 from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
@@ -34,6 +34,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("gguf") / "tiny-q8.gguf"
     return tiny.write_gguf(folder, target, "Q8_0")
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose weights have 16 bits, and are run as they are."""
+    if compilers.found() is None:
+        pytest.skip("there is no C++ compiler")
+    return tiny.save_brief(tmp_path_factory.mktemp("brief"), "llama", torch.bfloat16)
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +141,7 @@ def test_why_it_is_not_packed(
 ) -> None:
     place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
     found = loaded(place, **more)
-    assert not found.is_packed
+    assert not found.is_lean
     assert why in found.why
     assert why in LocalEngine(found).info.why
 
@@ -173,7 +181,7 @@ def test_biases_that_are_not_run_are_noticed(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)
     found = loaded(tmp_path, "int8")
-    assert (found.is_packed, found.number_format) == (False, "int8")
+    assert (found.is_lean, found.number_format) == (False, "int8")
     exact = logprobs(LocalEngine(load(str(tmp_path), device="cpu")))
     one = logprobs(LocalEngine(found))
     assert float((exact.exp() * (exact - one)).sum(-1).mean()) < 1e-3
@@ -196,13 +204,17 @@ def test_a_full_disk_costs_a_warning(q8: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 10)
     seen: list[Progress] = []
     found = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
-    assert not found.is_packed
+    assert not found.is_lean
     assert "the disk is full" in found.why
     assert any("is not packed" in p.what for p in seen if p.warning)
     assert not list(sealed.root("packed").glob("*"))
 
 
-def test_the_next_start_needs_no_transformers(q8: Path) -> None:
+@pytest.mark.parametrize("kind", ["q8", "brief"])
+def test_the_next_start_needs_no_transformers(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    q8 = request.getfixturevalue(kind)
     loaded(q8)
     code = (
         "import sys\n"
@@ -298,9 +310,15 @@ def with_lora(place: Path, lora: Path, quantize: Quantize, **more: str) -> Loade
         {"target_modules": ["k_proj", "up_proj"], "use_rslora": True},
     ],
 )
-def test_an_adapter_stands_beside_packed_weights(
-    options: dict[str, object], folder: Path, q8: Path, tmp_path: Path
+@pytest.mark.parametrize("kind", ["q8", "brief"])
+def test_an_adapter_stands_beside_the_weights(
+    options: dict[str, object],
+    kind: str,
+    folder: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    q8 = request.getfixturevalue(kind)
     place = learned.save_lora(tmp_path / "lora", folder, size=0.1, **options)
     fast = with_lora(q8, place, "auto")
     exact = with_lora(q8, place, "none")

@@ -10,12 +10,15 @@ import gguf
 import numpy as np
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
+from lmtui.models.loaded import How
+from lmtui.models.progress import ignore
 from tests.byte_level import trained
 
 HEADS, KV_HEADS = 4, 2
@@ -62,6 +65,26 @@ def save_llama(folder: Path, **options: Any) -> Path:
     LlamaForCausalLM(llama_config()).save_pretrained(folder, **options)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+def save_brief(folder: Path, family: str, dtype: torch.dtype, **options: Any) -> Path:
+    """Save a random model of a family in a format of 16 bits, with its tokenizer;
+    `options` are what its configuration has of its own, and `max_shard_size`."""
+    torch.manual_seed(7)
+    saved = {k: options.pop(k) for k in ("max_shard_size",) if k in options}
+    size = llama_config().to_dict()
+    for name in ("model_type", "architectures", "dtype", "transformers_version"):
+        size.pop(name, None)
+    config = AutoConfig.for_model(family, **(size | options))
+    made = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    made.save_pretrained(folder, **saved)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def how() -> How:
+    """What is wanted where nothing is said, on the CPU."""
+    return How("cpu", "auto", "auto", None, ignore)
 
 
 def write_gguf(folder: Path, target: Path, kind: str = "F32") -> Path:

@@ -1,19 +1,15 @@
 """Attention of new tokens over what is held in float16, compiled.
 
-Owns how `attention.cpp`, for a few tokens, and `attention_many.cpp`, for more on
-processors that multiply bfloat16, are compiled for a width of heads, how they are
-called, and the proof that what was compiled is right. Needs nothing of the compiler but
-C++17. Knows no weights and no cache. n are rows, t their new tokens; H, KV and d as in
-`models.lean`.
+Owns how what was compiled of `attention.cpp`, for a few tokens, and of
+`attention_many.cpp`, for more on processors that multiply bfloat16, is called, and the
+proof that it is right. Knows no weights and no cache. n are rows, t their new tokens;
+H, KV and d as in `models.lean`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import platform
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,40 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.fast.slabs import Place, Places
-from lmtui.models import compilers
 
-FILE = "attention.so"
-_SOURCES = tuple(Path(__file__).with_name(f"attention{of}.cpp") for of in ("", "_many"))
-_LANES = 16  # numbers that the source takes at once
-_MOST = 256  # of a head, so that what is kept of one query stays in registers
 _FEW = 32  # new tokens of a row up to which each is looked at in float32
 _NEAR = 1e-4  # of what is found, whose numbers are about 1
 _MANY_NEAR = 0.02  # the same with products of bfloat16
-_X86 = ("x86_64", "AMD64")
-
-
-def suits(head: int) -> bool:
-    """Whether heads of this width can be compiled for."""
-    return head % _LANES == 0 and head <= _MOST
-
-
-def build(head: int, share: int, folder: Path) -> None:
-    """Compile for heads of a width, so many of which share their keys.
-
-    Raises:
-        RuntimeError: the compiler failed, in its words.
-    """
-    native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
-    threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's has none
-    command = [
-        *(compilers.name(), "-std=c++17", "-O3", native, *threads),
-        *("-shared", "-fPIC", f"-DHEAD={head}", f"-DGROUP={share}"),
-        *map(str, _SOURCES),
-        *("-o", str(folder / FILE)),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
 
 
 class Attention:

@@ -27,25 +27,28 @@ def main(said: str, compiler: str) -> None:
     """Compile and keep what a plan says; a failure is noted."""
     from lmtui.engine.fast import compiled
     from lmtui.engine.fast.crossing import Plan
+    from lmtui.models import kernels
 
     plan = Plan.read(json.loads(said))
+    folder = compiled.folder_of(plan)
     try:
         _keep(plan)
     except Exception as error:  # of whatever kind a compiler likes
-        if not compiled.is_kept(plan):  # by another process, in the meantime
+        if not kernels.is_kept(folder):  # by another process, in the meantime
             words = str(error).strip() or type(error).__name__
-            compiled.note_failure(plan, compiler, words.partition("\n")[0])
+            kernels.note_failure(folder, compiler, words.partition("\n")[0])
 
 
 def _keep(plan: Plan) -> None:
     from lmtui import paths
-    from lmtui.engine.fast import attention, compiled
+    from lmtui.engine.fast import compiled
+    from lmtui.models import kernels
 
-    root = paths.ensure_folder(compiled.root())
+    root = paths.ensure_folder(kernels.root())
     with paths.scratch_folder(root) as scratch, paths.scratch_folder(root) as waste:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["TMPDIR"] = str(waste)
-        if attention.suits(plan.head):
-            attention.build(plan.head, plan.heads // plan.kv_heads, scratch)
+        if kernels.attends(plan.head):
+            kernels.build_attention(plan.head, plan.heads // plan.kv_heads, scratch)
         build(plan, scratch / compiled.PACKAGE)
         compiled.keep(plan, scratch)
 

@@ -20,7 +20,7 @@ from lmtui import child
 from lmtui.engine.fast import compiled
 from lmtui.engine.fast.step import Steps
 from lmtui.engine.forward import T
-from lmtui.models import compilers
+from lmtui.models import compilers, kernels
 
 _COMMAND = (*child.MODULE, "lmtui.engine.fast.compile")
 
@@ -48,11 +48,13 @@ class Compiling:
             self._compile()
 
     def _put_in_use(self) -> None:
-        if self._plan is None or not compiled.is_kept(self._plan):
-            return
+        steps = self._steps
         try:
-            self._steps.use(compiled.opened(self._plan), self._plan)
-            self._may_compile = False
+            if steps.compiled is not None:
+                steps.use(compiled.opened_for(steps.shape, steps.compiled), None)
+            elif self._plan is not None and compiled.is_kept(self._plan):
+                steps.use(compiled.opened(self._plan), self._plan)
+                self._may_compile = False
         except ValueError as error:
             getLogger("lmtui").warning("what was compiled is not used: %s", error)
 
@@ -62,7 +64,8 @@ class Compiling:
             return
         self._may_compile = False
         compiler = compilers.found()
-        if compiler is None or compiled.has_failed(self._plan, compiler):
+        folder = compiled.folder_of(self._plan)
+        if compiler is None or kernels.failure(folder, compiler) is not None:
             return
         command = [*_COMMAND, json.dumps(asdict(self._plan)), compiler]
         with suppress(OSError), open(os.devnull, "wb") as nothing:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmtui.models.lean import Layer, Shape
+from lmtui.models.lean_matrices import Linear
 from lmtui.models.packing import GROUP, Packed
 
 Run = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -36,15 +37,11 @@ class Matrix:
     """Of what is added to its products, 0 for nothing."""
 
     @classmethod
-    def of(cls, packed: Packed) -> Matrix:
-        """The form of a matrix."""
-        columns = packed.weights.shape[1] * 2
-        return cls(
-            packed.weights.shape[0],
-            columns // 2 if packed.bits == 8 else columns,
-            packed.bits,
-            len(packed.beside.first) if packed.beside is not None else 0,
-        )
+    def of(cls, linear: Linear) -> Matrix:
+        """The form of a matrix, which is packed."""
+        packed = _packed(linear)
+        rank = len(packed.beside.first) if packed.beside is not None else 0
+        return cls(packed.rows, packed.columns, packed.bits, rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Plan:
 
     @classmethod
     def of(cls, shape: Shape, layer: Layer, following: Layer) -> Plan:
-        """The plan from one layer of a model to the one that follows."""
+        """The plan from one layer of a model to the one that follows, both packed."""
         return cls(
             heads=shape.heads,
             kv_heads=shape.kv_heads,
@@ -101,12 +98,18 @@ def weights_of(layer: Layer, following: Layer, root: float) -> list[Tensor]:
     """What a crossing needs of two layers, in its order. The norms' weights are times
     `root`, √D, which is left out of what they divide by."""
     tensors = [layer.feed_norm * root, following.attention_norm * root]
-    for packed in (layer.out, layer.gate_up, layer.down, following.qkv):
+    for linear in (layer.out, layer.gate_up, layer.down, following.qkv):
+        packed = _packed(linear)
         tensors += [packed.weights, packed.scales]
         if packed.beside is not None:
             tensors += [packed.beside.first, packed.beside.second]
     more = following.bias, following.q_norm, following.k_norm
     return [*tensors, *(tensor for tensor in more if tensor is not None)]
+
+
+def _packed(linear: Linear) -> Packed:
+    assert isinstance(linear, Packed)
+    return linear
 
 
 def examples(plan: Plan, tokens: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""One forward pass over packed weights, behind the same seam as the library's.
+"""One forward pass of lmtui's own, behind the same seam as the library's.
 
 Owns what is run for each question. Knows no layout of weights and no attention.
 """
@@ -24,10 +24,12 @@ _BLOCK_ROWS = 128
 _GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
 # Packed products of four tokens take a third longer than those of one, of five twice as
 # long; with AVX-512 or without, compiled or not.
+_STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
+# Those with weights of 16 bits, with AVX-512.
 
 
 class LeanForward:
-    """Packed weights; see `forward.Forward` for what each verb promises."""
+    """A Llama-shaped model; see `forward.Forward` for what each verb promises."""
 
     guess_costs = _GUESS_COSTS
     reuse = Reuse.ANY_PREFIX
@@ -36,6 +38,8 @@ class LeanForward:
     def __init__(self, weights: LeanWeights, *, lasting: bool = False) -> None:
         """`lasting` says that there will be many answers."""
         self._steps = Steps(weights)
+        if weights.layers[0].qkv.takes is torch.float32:
+            self.guess_costs = _STORED_COSTS
         self._compiling = Compiling(self._steps, lasting=lasting)
         self.chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.head

@@ -4,7 +4,7 @@ Owns the arithmetic from token ids to the states that the head reads. A norm is 
 divided by before a product but after it, where there is less to divide; the turn of
 queries and keys is one product of complex numbers. What is held in memory between two
 layers is float32, what is multiplied with packed weights is bfloat16. Where attention
-and what lies between two of them were compiled (see `attention` and `crossing`), that
+or what lies between two of them were compiled (see `attention` and `crossing`), that
 is run for a few tokens.
 
 RMSNorm: Zhang & Sennrich 2019; rotations: Su et al. 2021; SwiGLU: Shazeer 2020.
@@ -26,9 +26,8 @@ from lmtui.engine.fast.compiled import Compiled
 from lmtui.engine.fast.crossing import Plan, Run, weights_of
 from lmtui.engine.fast.slabs import Sizes, Slabs
 from lmtui.models.lean import Layer, LeanWeights, Shape
+from lmtui.models.lean_matrices import Linear
 from lmtui.models.packing import FEW, Packed
-
-_HALF = torch.bfloat16
 
 
 class Steps:
@@ -36,7 +35,9 @@ class Steps:
 
     def __init__(self, weights: LeanWeights) -> None:
         self._weights = weights
-        shape = self._shape = weights.shape
+        shape = self.shape = weights.shape
+        self.compiled = weights.compiled
+        """The folder of what was compiled before, where that is how it is done."""
         self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head)
         self._root = math.sqrt(shape.width)
         self._norms = [
@@ -50,18 +51,21 @@ class Steps:
 
     def plan(self) -> Plan | None:
         """Of most of the layers, what follows their attention; None where there is
-        nothing to compile."""
+        nothing to compile: only that of packed weights is."""
         layers = self._weights.layers
-        plans = [Plan.of(self._shape, *pair) for pair in pairwise(layers)]
+        matrices = (matrix for layer in layers for matrix in layer.matrices)
+        if not all(isinstance(matrix, Packed) for matrix in matrices):
+            return None
+        plans = [Plan.of(self.shape, *pair) for pair in pairwise(layers)]
         return max(plans, key=plans.count, default=None)
 
-    def use(self, compiled: Compiled | None, plan: Plan) -> None:
-        """From now on run what was compiled wherever it is `plan`; None takes that
-        back."""
+    def use(self, compiled: Compiled | None, plan: Plan | None) -> None:
+        """From now on run what was compiled: the attention, and the rest wherever it
+        is `plan`; None takes that back."""
         self._compiled = compiled
         self._crossings = [
             weights_of(*pair, self._root)
-            if compiled and Plan.of(self._shape, *pair) == plan
+            if compiled and plan and Plan.of(self.shape, *pair) == plan
             else None
             for pair in pairwise(self._weights.layers)
         ]
@@ -89,11 +93,12 @@ class Steps:
         turns = self._turned(held.length, tokens, depths)
         if rows > 1 and tokens > 1:
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
-        run = _Run(self._shape, rows, tokens, turns)
+        takes = self._weights.layers[0].qkv.takes
+        run = _Run(self.shape, rows, tokens, turns, takes)
         run.state.copy_(self._weights.embedding[ids.flatten()])
         self._attend_with(run, 0)
         find = self._finding(run, held, mask)
-        for index in range(self._shape.layers):
+        for index in range(self.shape.layers):
             between()
             self._cross(run, index, find(index))
         held.added(tokens)
@@ -126,8 +131,9 @@ class Steps:
         """From what attention has found in a layer to that of the next one."""
         found = found.reshape(run.m, -1)
         weights = self._crossings[index]
-        if weights is not None and self._compiled is not None and run.m <= FEW:
-            run.cross(self._compiled.crossing, found, weights)
+        crossing = self._compiled.crossing if self._compiled else None
+        if weights is not None and crossing is not None and run.m <= FEW:
+            run.cross(crossing, found, weights)
             return
         run.settle()
         layer = self._weights.layers[index]
@@ -135,7 +141,7 @@ class Steps:
         feed = run.normed(self._norms[index][1])
         gate, up = _times(layer.gate_up, feed).chunk(2, 1)
         run.state += _times(layer.down, F.silu(gate).mul_(up))
-        if index + 1 < self._shape.layers:
+        if index + 1 < self.shape.layers:
             self._attend_with(run, index + 1)
 
     def _attend_with(self, run: _Run, index: int) -> None:
@@ -161,8 +167,15 @@ class _Run:
     layer makes of it, with all views on that, since each of them takes as long as a
     small product."""
 
-    def __init__(self, shape: Shape, rows: int, tokens: int, turns: Tensor) -> None:
-        """`turns` are complex64 [m, 1, d/2]."""
+    def __init__(
+        self,
+        shape: Shape,
+        rows: int,
+        tokens: int,
+        turns: Tensor,
+        takes: torch.dtype,
+    ) -> None:
+        """`turns` are complex64 [m, 1, d/2]; `takes` is what is multiplied with."""
         self.m = m = rows * tokens
         self.tokens = tokens
         self._turns = turns
@@ -173,7 +186,7 @@ class _Run:
         self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
         self.state = self._wide[:, :-1]
         """float32 [m, D]; the layers add to it in place."""
-        self._half = torch.empty(m, shape.width, dtype=_HALF)
+        self._taken = torch.empty(m, shape.width, dtype=takes)
         self._float = torch.empty(m, shape.width)
         heads = torch.empty(rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head)
         self._heads = heads
@@ -213,12 +226,12 @@ class _Run:
 
     def scaled(self, weight: Tensor) -> Tensor:
         """The state times the weight of a norm, not divided yet: [m, D]."""
-        return torch.mul(self.state, weight, out=self._half)
+        return torch.mul(self.state, weight, out=self._taken)
 
     def normed(self, weight: Tensor) -> Tensor:
         """The state after a norm: [m, D]."""
         torch.div(self.state, self.norm(), out=self._float)
-        return torch.mul(self._float, weight, out=self._half)
+        return torch.mul(self._float, weight, out=self._taken)
 
     def attend_with(self, product: Tensor, layer: Layer) -> None:
         """Make queries, keys and values of a product of the scaled state."""
@@ -242,5 +255,5 @@ class _Run:
         heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
 
 
-def _times(weights: Packed, inputs: Tensor) -> Tensor:
-    return weights.times(inputs.to(_HALF))
+def _times(weights: Linear, inputs: Tensor) -> Tensor:
+    return weights.times(inputs.to(weights.takes))

@@ -1,13 +1,17 @@
-"""Small random models of the shapes that the fast path runs, twice.
+"""Small random models of the shapes that the fast path runs, three times.
 
-`plain` has the same code run on the very weights of the model, in float32, so that
-what is left is rounding; `packed` has real packed weights.
+`plain` has the same code run on the very weights of the model, in float32, `stored` in
+numbers of 16 bits, which lose nothing of them: what is left is the order of sums.
+`packed` has real packed weights.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lmtui.engine.fast import step
 from lmtui.engine.fast.forward import LeanForward
-from lmtui.models import lean
+from lmtui.models import compilers, kernels, lean, stored
+from lmtui.models.lean_matrices import Matrices, PackedMatrices, Part, Source
 from lmtui.models.lean_names import Naming
 from lmtui.models.packing import Groups, quantise
+from lmtui.models.products import Products, Stored, StoredHead
 
 SIZE: dict[str, Any] = {
     "vocab_size": 300,
@@ -52,17 +57,20 @@ KINDS: dict[str, dict[str, Any]] = {
     "qwen2": {},
     "qwen3": {"head_dim": 32, "rms_norm_eps": 1e-3},
 }
+UNROUNDED = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @cache
 def model(kind: str) -> Any:
-    """The model as transformers runs it."""
+    """The model as transformers runs it, with weights that are numbers of either
+    format of 16 bits."""
     torch.manual_seed(sum(map(ord, kind)))
     config = AutoConfig.for_model(kind.split()[0], **(SIZE | KINDS[kind]))
     made = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     for name, weights in made.named_parameters():
         if "norm" in name or "bias" in name:
             torch.nn.init.normal_(weights, 1.0, 0.2)
+        weights.data = weights.data.bfloat16().half().float()
     return made
 
 
@@ -74,11 +82,10 @@ def naive(kind: str, ids: list[int]) -> Tensor:
 
 
 @dataclass
-class Weights:
+class Tensors:
     """Where the weights come from: the model itself."""
 
     tensors: dict[str, Tensor]
-    bits: int
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
@@ -86,52 +93,29 @@ class Weights:
     def floats(self, name: str) -> Tensor:
         return self.tensors[name].float()
 
+
+@dataclass
+class Weights(Tensors):
+    """The model's weights, rounded."""
+
+    bits: int
+
     def groups(self, name: str) -> Groups:
         return quantise(self.floats(name), self.bits)
 
 
-@dataclass
-class Whole:
-    """In place of `Groups`, `Packed` and `HalfMatrix`: a matrix that is not rounded."""
-
-    weights: Tensor
-    bits: int = 8
-    beside: None = None
-
-    @property
-    def q(self) -> Tensor:
-        return self.weights
-
-    def rounded(self, bits: int) -> Whole:
-        return self
-
-    def rows(self, order: Tensor) -> Whole:
-        return Whole(self.weights[order])
-
-    def times(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weights.float())
-
-
-class WholeWeights(Weights):
-    """The model's weights, unrounded."""
-
-    def groups(self, name: str) -> Any:
-        return Whole(self.floats(name))
-
-
-def read(kind: str, source: lean.Source, *, bits: int, dense: bool = False) -> Any:
-    """The weights of a model in the layout of the fast path."""
+def read(kind: str, source: Source, matrices: Matrices) -> LeanForward:
+    """The model in the layout of the fast path."""
     config = model(kind).config
     reading = lean.Reading(
         source,
         Naming.library(),
         config.vocab_size,
         lean.frequencies_of(config),
-        bits,
-        dense,
+        matrices,
         on_layer=lambda index: None,
     )
-    return lean.read_weights(lean.shape_of(config.to_dict()), reading)
+    return LeanForward(lean.read_weights(lean.shape_of(config.to_dict()), reading))
 
 
 def _tensors(kind: str) -> dict[str, Tensor]:
@@ -145,36 +129,88 @@ def _tensors(kind: str) -> dict[str, Tensor]:
 def packed(kind: str, bits: int = 8, *, dense: bool = False) -> LeanForward:
     """The model with packed weights."""
     source = Weights(_tensors(kind), bits)
-    return LeanForward(read(kind, source, bits=bits, dense=dense))
+    return read(kind, source, PackedMatrices(source, bits, dense))
+
+
+@dataclass
+class Whole:
+    """A matrix that is nothing but that."""
+
+    weights: Tensor
+    takes = torch.float32
+    number_format = "float32"
+
+    @property
+    def rows(self) -> int:
+        return len(self.weights)
+
+    @property
+    def columns(self) -> int:
+        return self.weights.shape[1]
+
+    def times(self, inputs: Tensor) -> Tensor:
+        return F.linear(inputs, self.weights)
+
+    def with_beside(self, beside: object) -> Any:
+        raise NotImplementedError
+
+
+class _Whole(Tensors):
+    """The model's weights as they are."""
+
+    def linear(self, parts: Sequence[Part]) -> Whole:
+        tensors = (self.tensors[part.name] for part in parts)
+        ordered = zip(tensors, parts, strict=True)
+        return Whole(
+            torch.cat([t if p.order is None else t[p.order] for t, p in ordered])
+        )
+
+    def rows(self, name: str, count: int, width: int) -> Tensor:
+        return self.tensors[name]
+
+    def head(self, rows: Tensor) -> Whole:
+        return Whole(rows)
 
 
 @cache
 def plain(kind: str) -> LeanForward:
-    """The model with its own weights, in float32; under `unrounded`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean, "stacked", _stacked)
-        patch.setattr(lean, "Packed", _Whole)
-        patch.setattr(lean, "HalfMatrix", Whole)
-        forward = LeanForward(read(kind, WholeWeights(_tensors(kind), 8), bits=8))
-    tensors = _tensors(kind)
-    embedding = tensors["model.embed_tokens.weight"]
-    weights = replace(forward._steps._weights, embedding=embedding)
-    forward._steps._weights = weights
-    head = Whole(tensors.get("lm_head.weight", embedding))
-    forward._head = head  # type: ignore[assignment]
-    return forward
+    """The model with its own weights, in float32."""
+    whole = _Whole(_tensors(kind))
+    return read(kind, whole, whole)
 
 
-class _Whole:
-    @staticmethod
-    def of(groups: Whole, *, dense: bool) -> Whole:
-        return groups
+@cache
+def products() -> Products:
+    """What multiplies with numbers of 16 bits; a test without a compiler is skipped."""
+    if compilers.found() is None:
+        pytest.skip("there is no C++ compiler")
+    with tempfile.TemporaryDirectory() as folder:
+        kernels.build_products(Path(folder))
+        return Products(Path(folder) / kernels.PRODUCTS)
 
 
-def _stacked(parts: tuple[Whole, ...]) -> Whole:
-    return Whole(torch.cat([part.weights for part in parts]))
+@dataclass
+class _Brief(_Whole):
+    """The model's weights as a file of 16 bits has them."""
+
+    rounds: bool
+
+    def linear(self, parts: Sequence[Part]) -> Any:
+        tensors = tuple(self.tensors[part.name] for part in parts)
+        return Stored(tensors, products(), self.rounds, stored.places_of(parts))
+
+    def head(self, rows: Tensor) -> Any:
+        return StoredHead(rows, products())
 
 
-def unrounded(patch: pytest.MonkeyPatch) -> None:
-    """Let what is multiplied stay float32."""
-    patch.setattr(step, "_HALF", torch.float32)
+@cache
+def brief(kind: str, dtype: torch.dtype, *, rounds: bool = False) -> LeanForward:
+    """The model in 16 bits, some of whose products are rounded, or none."""
+    tensors = {name: tensor.to(dtype) for name, tensor in _tensors(kind).items()}
+    weights = _Brief(tensors, rounds)
+    return read(kind, weights, weights)
+
+
+def unrounded(kind: str, dtype: torch.dtype) -> LeanForward:
+    """The model with its own weights in some format."""
+    return plain(kind) if dtype is torch.float32 else brief(kind, dtype)

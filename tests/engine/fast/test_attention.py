@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui.engine.fast import attention
 from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.slabs import Place, Places, Sizes, Slabs
-from lmtui.models import compilers
+from lmtui.models import compilers, kernels
 
 pytestmark = pytest.mark.skipif(
     compilers.found() is None, reason="there is no C++ compiler"
@@ -47,8 +47,8 @@ def made(form: tuple[int, int, int], built: Path) -> Attention:
     heads, kv_heads, head = form
     folder = built / str(form)
     folder.mkdir()
-    attention.build(head, heads // kv_heads, folder)
-    return Attention(folder / attention.FILE, heads, kv_heads)
+    kernels.build_attention(head, heads // kv_heads, folder)
+    return Attention(folder / kernels.ATTENTION, heads, kv_heads)
 
 
 def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) -> None:
@@ -59,22 +59,18 @@ def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) ->
 def test_another_arithmetic_is_found_out(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = tmp_path
-    sources, right = attention._SOURCES, "1 / std::sqrt((float)HEAD)"
-    for file in sources[0].parent.glob("*.h"):
-        (built / file.name).write_text(file.read_text())
-    for source in sources:
-        text = source.read_text()
-        wrong = text.replace(right, "0.2f") if source.name == name else text
-        assert (wrong != text) == (source.name == name)
-        (built / source.name).write_text(wrong)
-    there = tuple(built / source.name for source in sources)
-    monkeypatch.setattr(attention, "_SOURCES", there)
-    attention.build(64, 3, built)
+    right = "1 / std::sqrt((float)HEAD)"
+    sources = tmp_path / "sources"
+    shutil.copytree(kernels._SOURCES, sources, ignore=shutil.ignore_patterns("*.py*"))
+    text = (sources / name).read_text()
+    assert right in text
+    (sources / name).write_text(text.replace(right, "0.2f"))
+    monkeypatch.setattr(kernels, "_SOURCES", sources)
+    kernels.build_attention(64, 3, tmp_path)
+    wrong = Attention(tmp_path / kernels.ATTENTION, 9, 3)
+    if name == "attention_many.cpp":
+        require_many(wrong)
     with pytest.raises(ValueError, match="something else"):
-        wrong = Attention(built / attention.FILE, 9, 3)
-        if name == "attention_many.cpp":
-            require_many(wrong)
         wrong.require_right(64)
 
 
@@ -219,7 +215,7 @@ def test_a_compiler_that_fails_says_why(
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     with pytest.raises(RuntimeError, match="it is tired"):
-        attention.build(64, 3, built)
+        kernels.build_attention(64, 3, built)
 
 
 def test_slabs_keep_what_they_hold_when_they_turn() -> None:

@@ -13,13 +13,14 @@ import torch
 
 from lmtui import child
 from lmtui.engine.cache import PrefixCache
-from lmtui.engine.fast import attention, compiled, compiling
+from lmtui.engine.fast import compiled, compiling
 from lmtui.engine.fast.compiled import Compiled
 from lmtui.engine.fast.crossing import Crossing, Plan
 from lmtui.engine.fast.forward import LeanForward
-from lmtui.models import compilers, hardware
+from lmtui.models import compilers, hardware, kernels
 from lmtui.models.lean import LeanWeights
-from lmtui.models.packing import Beside, Packed
+from lmtui.models.lean_matrices import Linear
+from lmtui.models.packing import Beside
 from tests.engine.fast import lean
 
 IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
@@ -36,11 +37,10 @@ def uncompiled(plan: Plan) -> Compiled:
 def with_beside(weights: LeanWeights) -> LeanWeights:
     """With something added to the products of two matrices of each layer."""
 
-    def added(packed: Packed) -> Packed:
-        columns = packed.weights.shape[1] * (1 if packed.bits == 8 else 2)
-        first = torch.randn(4, columns) / 30
-        second = torch.randn(len(packed.weights), 4) / 30
-        return replace(packed, beside=Beside(first, second))
+    def added(matrix: Linear) -> Linear:
+        first = torch.randn(4, matrix.columns) / 30
+        second = torch.randn(matrix.rows, 4) / 30
+        return matrix.with_beside(Beside(first, second))
 
     layers = tuple(
         replace(layer, qkv=added(layer.qkv), down=added(layer.down))
@@ -125,7 +125,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         process = forward._compiling._process
         assert process is not None
         assert process.wait(timeout=200) == 0
-        assert compiled.failures(str(compilers.found())) == {}
+        assert kernels.failures(str(compilers.found())) == {}
         wanted = following(forward, IDS)  # what is done waits for the next answer
         answer(forward)
         assert forward._steps._compiled is not None
@@ -140,7 +140,7 @@ def test_it_is_put_in_use_between_answers_and_by_the_next_program(
     shutil.copytree(made, home, dirs_exist_ok=True)
     wanted = following(fresh(), IDS)
     assert fresh()._steps._compiled is not None
-    shutil.rmtree(compiled.root())
+    shutil.rmtree(kernels.root())
     assert fresh()._steps._compiled is None
     assert 0 < apart(wanted, following(fresh(), IDS)) < 2e-4
 
@@ -157,7 +157,37 @@ def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -
 
 
 @needs_compiler
-@pytest.mark.parametrize("file", [compiled.PACKAGE, attention.FILE])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("dtype", lean.UNROUNDED[1:])
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_with_weights_of_16_bits_too(
+    kind: str, dtype: torch.dtype, attends: bool, beside: bool
+) -> None:
+    rounds = dtype is torch.bfloat16
+    weights = lean.brief(kind, dtype, rounds=rounds)._steps._weights
+    if beside:
+        weights = with_beside(weights)
+    if attends:
+        share = weights.shape.heads // weights.shape.kv_heads
+        folder = kernels.compiled_for(weights.shape.head, share)
+        weights = replace(weights, compiled=folder)
+    forward = LeanForward(weights)
+    assert (forward._steps._compiled is not None) == attends
+    wanted = following(forward, IDS)
+    for step in (2, 3, 5, 7):
+        cache = PrefixCache(forward)
+        cache.read(IDS[:60])
+        parts = [IDS[at : at + step] for at in range(60, 90, step)]
+        rows = torch.cat([cache.extend(part) for part in parts])
+        assert torch.equal(rows.log_softmax(-1), wanted)
+    if not beside:
+        naive = lean.naive(kind, IDS)[60:]
+        assert abs(apart(naive, wanted)) < 2e-4
+
+
+@needs_compiler
+@pytest.mark.parametrize("file", [compiled.PACKAGE, kernels.ATTENTION])
 @pytest.mark.parametrize("harm", ["cut short", "overwritten", "of another", "foreign"])
 def test_what_is_damaged_is_not_used(
     harm: str, file: str, made: Path, home: Path
@@ -229,21 +259,21 @@ def test_a_failure_is_noted_and_tried_again_with_another_compiler(
     process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
     assert forward._steps._compiled is None
-    ((note, why),) = compiled.failures(str(compilers.found())).items()
+    ((note, why),) = kernels.failures(str(compilers.found())).items()
     assert why
-    assert note.parent == compiled.root()
-    assert set(compiled.root().iterdir()) == {note}
+    assert note.parent == kernels.root()
+    assert set(kernels.root().iterdir()) == {note}
     again = fresh(lasting=True)
     answer(again)
     assert again._compiling._process is None
-    assert not compiled.has_failed(plan_of(forward), "another")
+    assert kernels.failure(compiled.folder_of(plan_of(forward)), "another") is None
 
 
 def test_a_cache_that_cannot_be_written_changes_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled.root().parent.mkdir(parents=True)
-    compiled.root().write_text("not a folder")
+    kernels.root().parent.mkdir(parents=True)
+    kernels.root().write_text("not a folder")
     forward = fresh(lasting=True)
     answer(forward)
     process = forward._compiling._process

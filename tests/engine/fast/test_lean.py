@@ -22,11 +22,6 @@ IDS = [3 + (7 * i * i + i) % 290 for i in range(400)]
 PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
 
 
-@pytest.fixture(autouse=True)
-def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    lean.unrounded(monkeypatch)
-
-
 def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
     torch.testing.assert_close(ours, reference, atol=2e-4, rtol=0)
 
@@ -36,9 +31,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def forward(kind: str) -> LeanForward:
-    return lean.plain(kind)
+@pytest.fixture(params=lean.UNROUNDED)
+def forward(kind: str, request: pytest.FixtureRequest) -> LeanForward:
+    return lean.unrounded(kind, request.param)
 
 
 def test_all_kinds_are_suitable(kind: str) -> None:
@@ -90,13 +85,13 @@ def contexts() -> st.SearchStrategy[list[list[int]]]:
 
 @given(history=contexts(), chunk=st.integers(1, 70))
 @settings(deadline=None, max_examples=10)
+@pytest.mark.parametrize("dtype", lean.UNROUNDED)
 @pytest.mark.parametrize("kind", lean.KINDS)
 def test_whatever_was_read_before(
-    kind: str, history: list[list[int]], chunk: int
+    kind: str, dtype: torch.dtype, history: list[list[int]], chunk: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        lean.unrounded(patch)
-        forward = lean.plain(kind)
+        forward = lean.unrounded(kind, dtype)
         patch.setattr(forward, "chunk", chunk)
         cache = PrefixCache(forward)
         for ids in history:

@@ -1,7 +1,8 @@
 // Several numbers at once.
 //
-// Owns what GCC and Clang do not have for that by themselves: the way between half and
-// single precision, sums over lanes, and powers of e. Knows nothing of what it is for.
+// Owns what GCC and Clang do not have for that by themselves: the way between numbers
+// of 16 bits and of 32, sums over lanes, and powers of e. Knows nothing of what it is
+// for.
 
 #pragma once
 
@@ -25,12 +26,30 @@ static const long WIDE = 8, REGISTERS = 16;
 typedef float lanes __attribute__((vector_size(4 * WIDE)));
 typedef int32_t whole __attribute__((vector_size(4 * WIDE)));
 
+struct brief {  // bfloat16: the upper half of a float
+    uint16_t bits;
+};
+
 static const float NOTHING = -INFINITY;
 
 static inline lanes loaded(const float *from) {
     lanes all;
     std::memcpy(&all, from, sizeof all);
     return all;
+}
+
+static inline lanes widened(const float *from) { return loaded(from); }
+
+static inline lanes widened(const brief *from) {
+#if defined(__AVX512F__)
+    const __m512i all = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+    return (lanes)_mm512_slli_epi32(all, 16);
+#else
+    typedef uint16_t halves __attribute__((vector_size(2 * WIDE)));
+    halves bits;
+    std::memcpy(&bits, from, sizeof bits);
+    return (lanes)(__builtin_convertvector(bits, whole) << 16);
+#endif
 }
 
 static inline lanes widened(const half *from) {
@@ -42,6 +61,19 @@ static inline lanes widened(const half *from) {
     lanes all;
     for (int i = 0; i < WIDE; i++) all[i] = from[i];
     return all;
+#endif
+}
+
+// a · b + c, rounded once. What a compiler makes of `*` and `+` differs from one place to
+// another.
+static inline lanes fused(lanes a, lanes b, lanes c) {
+#if defined(__AVX512F__)
+    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__F16C__) && defined(__FMA__)
+    return (lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    for (int i = 0; i < WIDE; i++) c[i] = std::fma(a[i], b[i], c[i]);
+    return c;
 #endif
 }
 
