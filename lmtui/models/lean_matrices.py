@@ -25,6 +25,10 @@ class Linear(Protocol):
         """Of its inputs."""
 
     @property
+    def rounds(self) -> bool:
+        """Whether products of many inputs are rounded to bfloat16."""
+
+    @property
     def rows(self) -> int:
         """N."""
 

@@ -142,6 +142,11 @@ class Packed:
         return torch.bfloat16
 
     @property
+    def rounds(self) -> bool:
+        """Whether products of many inputs are rounded to bfloat16."""
+        return True
+
+    @property
     def rows(self) -> int:
         """N."""
         return len(self.weights)

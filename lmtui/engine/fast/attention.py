@@ -45,9 +45,11 @@ class Attention:
         if self._attend_many is not None:
             self._attend_many.argtypes, self._attend_many.restype = arguments, None
 
-    def takes(self, tokens: int, mask: Tensor | None) -> bool:
-        """Whether it is the fast way for so many new tokens of a row."""
-        return tokens <= _FEW or (mask is None and self._attend_many is not None)
+    def takes(self, tokens: int, mask: Tensor | None, *, rounds: bool) -> bool:
+        """Whether it is the way for so many new tokens of a row; `rounds` allows
+        products of many to be rounded to bfloat16."""
+        many = rounds and mask is None and self._attend_many is not None
+        return tokens <= _FEW or many
 
     def attend(
         self, heads: Tensor, places: Places, layer: int, mask: Tensor | None

@@ -111,7 +111,8 @@ class Steps:
     ) -> Callable[[int], Tensor]:
         """What answers with what attention finds in a layer: [m, H·d]."""
         attention = self._attention
-        if attention is not None and attention.takes(run.tokens, mask):
+        rounds = self._weights.layers[0].qkv.rounds
+        if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
             places = held.places(run.tokens)
             return lambda index: attention.attend(run.heads, places, index, mask)
         opened = held.opened(run.tokens, torch.float16 if attention else torch.float32)

@@ -139,6 +139,7 @@ class Whole:
     weights: Tensor
     takes = torch.float32
     number_format = "float32"
+    rounds = False
 
     @property
     def rows(self) -> int:
