@@ -26,9 +26,10 @@ from lmtui.models import compilers, hardware, sealed
 
 ATTENTION = "attention.so"
 PRODUCTS = "products.so"
+CROSSING = "crossing.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
-_LAYOUT = "3"  # of all that is compiled: another one is another folder
+_LAYOUT = "4"  # of all that is compiled: another one is another folder
 _LANES = 16  # numbers that attention takes at once
 _WIDEST = 256  # of a head, so that what is kept of one query stays in registers
 _X86 = ("x86_64", "AMD64")
@@ -53,6 +54,22 @@ def build_attention(head: int, share: int, folder: Path) -> None:
     _build(sources, folder / ATTENTION, HEAD=head, GROUP=share)
 
 
+def crosses() -> bool:
+    """Whether there is a source for what lies between two attentions: for processors
+    that multiply bfloat16, whose order of packed weights it knows."""
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return wide and hardware.has_features("avx512_bf16", "avx512vbmi")
+
+
+def build_crossing(folder: Path, **sizes: float) -> None:
+    """Compile that source for the sizes of a plan.
+
+    Raises:
+        RuntimeError: the compiler failed, in its words.
+    """
+    _build(["crossing.cpp"], folder / CROSSING, **sizes)
+
+
 def build_products(folder: Path) -> None:
     """Compile the products with matrices of 16 bits.
 
@@ -62,7 +79,7 @@ def build_products(folder: Path) -> None:
     _build(["products.cpp"], folder / PRODUCTS)
 
 
-def _build(sources: Sequence[str], file: Path, **sizes: int) -> None:
+def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
     native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
     threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's has none
     command = [

@@ -49,12 +49,15 @@ def _keep(plan: Plan) -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["TMPDIR"] = str(waste)
         if kernels.attends(plan.head):
             kernels.build_attention(plan.head, plan.heads // plan.kv_heads, scratch)
-        build(plan, scratch / compiled.PACKAGE)
+        if kernels.crosses():
+            kernels.build_crossing(scratch, **plan.sizes())
+        else:
+            export(plan, scratch / compiled.PACKAGE)
         compiled.keep(plan, scratch)
 
 
-def build(plan: Plan, package: Path) -> None:
-    """Compile a crossing for 1 … FEW tokens."""
+def export(plan: Plan, package: Path) -> None:
+    """Compile a crossing for 1 … FEW tokens from what `Crossing` computes."""
     import torch
 
     from lmtui.engine.fast.crossing import Crossing, examples

@@ -88,6 +88,23 @@ class Plan:
         }
         return cls(**parts)
 
+    def sizes(self) -> dict[str, float]:
+        """The same, as `crossing.cpp` is told of it."""
+        named = {"OUT": self.out, "GATE_UP": self.gate_up}
+        named |= {"DOWN": self.down, "QKV": self.qkv}
+        return {
+            "WIDTH": self.out.rows,
+            "FEED": self.down.columns,
+            "HEADS": self.heads,
+            "KV_HEADS": self.kv_heads,
+            "HEAD": self.head,
+            "EPSILON": self.epsilon,
+            "HAS_BIAS": int(self.has_bias),
+            "HAS_HEAD_NORMS": int(self.has_head_norms),
+            **{f"{name}_BITS": matrix.bits for name, matrix in named.items()},
+            **{f"{name}_RANK": matrix.rank for name, matrix in named.items()},
+        }
+
     @property
     def matrices(self) -> tuple[Matrix, ...]:
         """In the order in which they are multiplied with."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from lmtui.models.packing import Beside
 from tests.engine.fast import lean
 
 IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
+CROSSED = kernels.CROSSING if kernels.crosses() else compiled.PACKAGE
 needs_compiler = pytest.mark.skipif(
     compilers.found() is None, reason="there is no C++ compiler"
 )
@@ -157,6 +160,28 @@ def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -
 
 
 @needs_compiler
+@pytest.mark.skipif(not kernels.crosses(), reason="there is but one way here")
+def test_other_processors_get_what_the_exporter_makes(home: Path) -> None:
+    code = "import sys; from lmtui.models import kernels; kernels.crosses = lambda: 0"
+    code += "; from lmtui.engine.fast.compile import main; main(*sys.argv[1:])"
+    said = json.dumps(asdict(plan_of(fresh())))
+    subprocess.run([sys.executable, "-c", code, said, "compiler"], check=True)
+    assert kernels.failures("compiler") == {}
+    folder = compiled.folder_of(plan_of(fresh()))
+    assert (folder / compiled.PACKAGE).is_file()
+    assert not (folder / kernels.CROSSING).exists()
+    forward = fresh()
+    assert forward._steps._compiled is not None
+    wanted = following(forward, IDS)
+    cache = PrefixCache(forward)
+    cache.read(IDS[:60])
+    rows = [cache.extend(IDS[at : at + 5]) for at in range(60, 90, 5)]
+    assert torch.equal(torch.cat(rows).log_softmax(-1), wanted)
+    shutil.rmtree(kernels.root())
+    assert 0 < apart(wanted, following(fresh(), IDS)) < 2e-4
+
+
+@needs_compiler
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("attends", [False, True])
 @pytest.mark.parametrize("dtype", lean.UNROUNDED[1:])
@@ -187,7 +212,7 @@ def test_with_weights_of_16_bits_too(
 
 
 @needs_compiler
-@pytest.mark.parametrize("file", [compiled.PACKAGE, kernels.ATTENTION])
+@pytest.mark.parametrize("file", [CROSSED, kernels.ATTENTION])
 @pytest.mark.parametrize("harm", ["cut short", "overwritten", "of another", "foreign"])
 def test_what_is_damaged_is_not_used(
     harm: str, file: str, made: Path, home: Path
@@ -228,7 +253,7 @@ def test_what_another_processor_has_compiled_is_left_alone(
     assert fresh()._steps._compiled is None
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    (scratch / compiled.PACKAGE).write_bytes(b"another one")
+    (scratch / CROSSED).write_bytes(b"another one")
     compiled.keep(plan, scratch)
     assert folder.is_dir() and compiled.folder_of(plan).is_dir()
     monkeypatch.undo()
