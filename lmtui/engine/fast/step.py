@@ -63,13 +63,15 @@ class Steps:
         """From now on run what was compiled: the attention, and the rest wherever it
         is `plan`; None takes that back."""
         self._compiled = compiled
+        layers = self._weights.layers
+        # After the last layer comes the head: what is made for the attention of another
+        # one is of no use there, and costs less than operations one by one.
         self._crossings = [
             weights_of(*pair, self._root)
             if compiled and plan and Plan.of(self.shape, *pair) == plan
             else None
-            for pair in pairwise(self._weights.layers)
+            for pair in pairwise([*layers, layers[0]])
         ]
-        self._crossings.append(None)  # after the last layer comes the head
 
     def states(
         self,
