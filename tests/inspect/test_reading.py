@@ -18,6 +18,8 @@ CANDIDATES = st.builds(
     text=st.text(max_size=3),
     bytes=st.binary(max_size=3),
     logprob=st.floats(max_value=0),
+    sampled_prob=st.none(),
+    cut=st.none(),
 )
 
 

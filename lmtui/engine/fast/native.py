@@ -1,7 +1,8 @@
 """What lies between two attentions, compiled of a source of our own.
 
-Owns how what was compiled of `crossing.cpp` is called. It computes what `Crossing` does,
-but for the products, which are not rounded to bfloat16. Proves nothing: see `compiled`.
+Owns how what was compiled of `crossing.cpp` is called. It computes what `Crossing`
+does, but for the products, which are not rounded to bfloat16. Proves nothing: see
+`compiled`.
 """
 
 from __future__ import annotations
