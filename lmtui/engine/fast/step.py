@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.compiled import Compiled
 from lmtui.engine.fast.crossing import Plan, Run, weights_of
+from lmtui.engine.fast.native import Native
 from lmtui.engine.fast.slabs import Sizes, Slabs
 from lmtui.models.lean import Layer, LeanWeights, Shape
 from lmtui.models.lean_matrices import Linear
@@ -72,6 +73,11 @@ class Steps:
             else None
             for pair in pairwise([*layers, layers[0]])
         ]
+
+    @property
+    def are_native(self) -> bool:
+        """Whether packed weights are multiplied by code of our own."""
+        return isinstance(self._compiled and self._compiled.crossing, Native)
 
     def states(
         self,
