@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -97,12 +97,13 @@ async def test_a_long_text_is_read_from_where_one_looks(tmp_path: Path) -> None:
     path = tmp_path / "long"
     text = "".join(f"line {number}\n" for number in range(2000))
     path.write_text(text)
-    gate = Event()
+    asked, gate = Event(), Semaphore(0)
     engine = FakeEngine(name="default", context=64)
     score = engine.score
 
     def slow(*args: Any, **how: Any) -> Any:
-        assert gate.wait(20)
+        asked.set()
+        assert gate.acquire(timeout=20)
         return score(*args, **how)
 
     engine.score = slow  # type: ignore[method-assign]
@@ -112,10 +113,18 @@ async def test_a_long_text_is_read_from_where_one_looks(tmp_path: Path) -> None:
         assert page.view.tokens[-1].logprob is None
         await page.press("end")
         await page.until(lambda: "line 1999" in page.running.seen)
-        gate.set()
-        await page.until(lambda: page.view.tokens[-1].logprob is not None)
+
+        def end_is_read() -> bool:
+            """Let one part after the other be read."""
+            if asked.is_set():
+                asked.clear()
+                gate.release()
+            return page.view.tokens[-1].logprob is not None
+
+        await page.until(end_is_read)
         assert any(token.logprob is None for token in page.view.tokens[1:-2000])
         await page.press("escape")
+        gate.release()
         await page.until(lambda: page.state.startswith("stopped at"))
         sums = page.screen.query_one(TextTotals)._parts[0]
         scored = [token for token in page.view.tokens if token.logprob is not None]
