@@ -26,7 +26,7 @@ from lmtui.cli import (
     themes,
 )
 from lmtui.cli.edge import guarded, leave
-from lmtui.cli.loading import OpenEngine, open_local
+from lmtui.cli.loading import OpenEngine
 from lmtui.cli.output import prepare_streams
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config import load
@@ -86,9 +86,13 @@ def lmtui(
 
 
 def main(
-    arguments: Sequence[str] | None = None, *, open_engine: OpenEngine = open_local
+    arguments: Sequence[str] | None = None, *, open_engine: OpenEngine | None = None
 ) -> int:
-    """Run the program on `arguments` (the process's own by default); its exit code."""
+    """Run the program on `arguments` (the process's own by default); its exit code.
+
+    `open_engine` takes the place of what loads a model: a screen and a command load it
+    in ways of their own.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from lmtui.cli import main as command
 from tests.cli.program import read_until, run_in_terminal, started
 
 QUIT = b"\x11"
@@ -107,3 +110,18 @@ def test_a_model_that_cannot_be_had_is_explained() -> None:
     )
     assert code == 0
     assert b"a file" in written
+
+
+def test_a_screen_loads_its_models_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With progress on the screen, and for many answers; and not as a command does."""
+    given: list[object] = []
+
+    def opened(*args: object, open_engine: object, **how: object) -> None:
+        given.append(open_engine)
+
+    for module in ("main", "chat", "complete"):
+        monkeypatch.setattr(f"lmtui.cli.{module}.is_interactive", lambda: True)
+        monkeypatch.setattr(f"lmtui.cli.{module}.open_screen", opened)
+    for arguments in ([], ["chat"], ["complete", "new.txt"]):
+        assert command.main(arguments) == 0
+    assert given == [None] * 3
