@@ -52,6 +52,7 @@ class ScoredScreen(GivenTextScreen):
     ) -> None:
         super().__init__(make_runner, subject, sampling=sampling)
         self._job = 0  # of the scoring under way, 0 for none
+        self._stopped = 0  # the job that is to end, also between two parts
         self._part = Part(0, 0)  # what is scored now
         self._came = 0  # how many tokens of it were
         self._began = (0.0, 0)  # when it was begun, after how many tokens
@@ -130,6 +131,7 @@ class ScoredScreen(GivenTextScreen):
     def stop_work(self) -> bool:
         """Stop scoring."""
         if self._job:
+            self._stopped = self._job
             self.runner.stop(self._job)
         return bool(self._job)
 
@@ -227,7 +229,10 @@ class ScoredScreen(GivenTextScreen):
         if event.job == self._job:
             self._reading.finish(event.tokens)
             self._draw_scores()
-            self._read_on()
+            if self._stopped == self._job and not self._reading.is_read:
+                self._end_stopped()
+            else:
+                self._read_on()
 
     def text_scored(self) -> None:
         """All tokens of the text are known."""
@@ -236,8 +241,11 @@ class ScoredScreen(GivenTextScreen):
     def end_dropped(self, event: facts.JobDropped) -> None:
         """It was stopped, or another model came."""
         if event.job == self._job:
-            self._job = 0
-            self._end(f"stopped at {self._progress} · r reads on")
+            self._end_stopped()
+
+    def _end_stopped(self) -> None:
+        self._job = 0
+        self._end(f"stopped at {self._progress} · r reads on")
 
     @on(facts.ScoreFailed)
     def show_failed(self, event: facts.ScoreFailed) -> None:
