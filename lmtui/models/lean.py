@@ -94,7 +94,7 @@ class LeanWeights:
     head: Head
     frequencies: Tensor
     """float32 [d/2]: radians that a token further turns each pair of numbers."""
-    compiled: Path | None = None
+    kernels: Path | None = None
     """The folder of what was compiled for it before it was opened."""
 
     @property

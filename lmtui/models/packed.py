@@ -1,45 +1,35 @@
 """From a model's files to packed weights, by way of the cache.
 
-Owns which models are packed and how, and what is done the first time: read the
-configuration and the tokenizer with transformers, bring the weights into layout, keep
-all of it. Later starts import no transformers. Runs nothing.
+Owns which models are packed and how, and what is done with the weights the first time:
+they are brought into layout, and kept with what `keeping` keeps. Runs nothing.
 """
 
 from __future__ import annotations
 
-import json
 import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, fit, gguf_cache, hardware, lean, packed_cache
+from lmtui.models import disk, fit, hardware, lean, packed_cache
 from lmtui.models.adapters import Adapter
 from lmtui.models.digests import model_digest
-from lmtui.models.facts import facts_in
 from lmtui.models.folder import ModelFolder, read_folder
 from lmtui.models.folder_tensors import RoundedTensors
 from lmtui.models.foreign import explained
-from lmtui.models.gguf_alone import alone
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
-from lmtui.models.gguf_reading import read_once
 from lmtui.models.gguf_tensors import GgufTensors
-from lmtui.models.lean import LeanModel, LeanWeights, Reading
+from lmtui.models.keeping import Keeping, OtherShape, Unsuitable, kept_model
+from lmtui.models.lean import LeanModel, Reading
 from lmtui.models.lean_adapter import Unusual, put_beside
 from lmtui.models.lean_matrices import GroupSource, PackedMatrices
 from lmtui.models.lean_names import Naming
-from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.loaded import How, Loaded
 from lmtui.models.products import FORMATS
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.quiet import offline, quiet
 from lmtui.models.wanted import Quantize
 
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
@@ -47,16 +37,6 @@ _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else 
 """What torch calls processors without AVX2."""
 FLOATS = ("F32", "F16", "BF16", "F64")
 DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
-_PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
-_GENERATION = "generation_config.json"
-
-
-class Unsuitable(Exception):
-    """Why a model is not packed."""
-
-
-class OtherShape(Unsuitable):
-    """It is not shaped like Llama; its layers can be packed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,34 +138,14 @@ def _load(
     fit.require_memory(
         looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
     )
-    Packing(name, looked, bits, on_progress).into(folder)
+    packing = _Packing(name, looked, bits, on_progress)
+    Keeping(name, looked, on_progress, packs=True).into(folder, packing.write)
     return _opened(folder, name)
 
 
 def _opened(folder: Path, name: str) -> Loaded:
     config = packed_cache.config_in(folder)
-    return loaded(folder, name, config, packed_cache.read(folder, config))
-
-
-def loaded(
-    folder: Path, name: str, config: dict[str, Any], weights: LeanWeights
-) -> Loaded:
-    """What a folder of the cache says of a model, with its weights.
-
-    Raises:
-        OSError, ValueError, KeyError: the folder is damaged.
-    """
-    facts = facts_in(folder, config, config[_PARAMETERS])
-    return Loaded(
-        model=LeanModel(weights, facts),
-        tokenizer=LightTokenizer(folder),
-        name=name,
-        folder=folder,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        precision="fast",
-        threads=torch.get_num_threads(),
-    )
+    return kept_model(folder, name, config, packed_cache.read(folder, config))
 
 
 def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
@@ -210,12 +170,8 @@ def pays_dense(parameters: int) -> bool:
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 
-class Packing:
-    """A model that is packed for the first time."""
-
-    verb, done = "packing", "packed"
-    packed = True
-    """Whether its weights are."""
+class _Packing:
+    """The weights of a model that is packed for the first time."""
 
     def __init__(
         self,
@@ -229,89 +185,15 @@ class Packing:
         self._bits = bits
         self._on_progress = on_progress
 
-    def into(self, folder: Path) -> None:
-        """Pack it into a folder of the cache.
-
-        Raises:
-            Unsuitable: it has something that is not run this way, or can't be kept.
-            LmtuiError: it can't be read.
-        """
-        self._on_progress(Progress(f"{self.verb} {self._name}, once"))
-        try:
-            root = paths.ensure_folder(folder.parent)
-            with paths.scratch_folder(root) as scratch:
-                config = self._describe(scratch)
-                self.write(config, scratch)
-                packed_cache.seal(scratch, folder, self._source)
-        except (OSError, LmtuiError) as error:
-            if packed_cache.is_complete(folder):
-                return  # by another process, in the meantime
-            if isinstance(error, LmtuiError) and error.title != "the disk is full":
-                raise
-            raise self._not_kept(error) from error
-
     def write(self, config: Any, scratch: Path) -> None:
-        """Write the weights of a model with a configuration.
+        """Write them, under the configuration of the model.
 
         Raises:
-            Unsuitable, LmtuiError, OSError: as in `into`.
+            Unsuitable: it has something that is not run this way.
+            OSError, LmtuiError: it can't be kept, or not be read.
         """
         disk.require_space(scratch, 4 * self._looked.parameters)
         packed_cache.write(self._weights(config), scratch)
-
-    def _not_kept(self, error: Exception) -> Unsuitable:
-        full = disk.is_disk_full(error) or isinstance(error, LmtuiError)
-        why = f"it can't be kept: {'the disk is full' if full else error}"
-        self._on_progress(
-            Progress(f"{self._name} is not {self.done}: {why}", warning=True)
-        )
-        return Unsuitable(why)
-
-    @property
-    def _source(self) -> str:
-        gguf = isinstance(self._looked, GgufHeader)
-        return self._looked.path.name if gguf else self._name
-
-    def _describe(self, scratch: Path) -> Any:
-        """Write configuration and tokenizer; the configuration."""
-        from transformers import AutoConfig, AutoTokenizer
-
-        place = self._looked.path
-        with self._readable() as (folder, options), explained(str(place)):
-            with quiet(), offline():
-                config = AutoConfig.from_pretrained(folder, **options)
-                why = lean.unsuitable(config.to_dict(), packed=self.packed)
-                if why is None:
-                    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-                    tokenizer.save_pretrained(scratch)
-            if (folder / _GENERATION).is_file():
-                shutil.copy(folder / _GENERATION, scratch)
-        if why is not None:
-            raise OtherShape(why)
-        if not same_as(tokenizer, LightTokenizer(scratch)):
-            raise OtherShape("its tokenizer has something of its own")
-        facts = config.to_dict() | {
-            "architectures": [lean.FAMILIES[config.model_type]],
-            _PARAMETERS: self._looked.parameters,
-        }
-        (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
-        return config
-
-    @contextmanager
-    def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Where transformers reads, and what it has to be told."""
-        options: dict[str, Any] = {
-            "local_files_only": True,
-            "trust_remote_code": False,
-        }
-        place = self._looked.path
-        if not isinstance(self._looked, GgufHeader):
-            yield place, options
-        elif copy := gguf_cache.cached_folder(place, "float32", self._on_progress):
-            yield copy, options
-        else:
-            with alone(place) as folder, read_once(self._looked):
-                yield folder, options | {"gguf_file": place.name}
 
     def _weights(self, config: Any) -> lean.LeanWeights:
         shape = lean.shape_of(config.to_dict())

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 
 from lmtui.models import hardware
 from lmtui.models.gguf_header import read_gguf_header
+from lmtui.models.keeping import Unsuitable
 from lmtui.models.loaded import How, Loaded
-from lmtui.models.packed import DENSE_SHARE, FLOATS, Unsuitable, Why
+from lmtui.models.packed import DENSE_SHARE, FLOATS, Why
 from lmtui.models.packed_layers import PackedLinear
 from lmtui.models.packing import FEW, GROUP, Groups, quantise
 

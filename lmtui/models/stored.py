@@ -23,16 +23,16 @@ from torch import Tensor
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import fit, hardware, kernels, lean, packed, packed_cache
+from lmtui.models import fit, hardware, kernels, lean, packed_cache
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder
 from lmtui.models.folder_tensors import FolderTensors
+from lmtui.models.keeping import Keeping, OtherShape, Unsuitable, kept_model
 from lmtui.models.kernels import NotCompiled
 from lmtui.models.lean import LeanWeights, Reading
 from lmtui.models.lean_matrices import Head, Linear, Part, of_shape
 from lmtui.models.lean_names import LIBRARY, Naming
 from lmtui.models.loaded import Loaded
-from lmtui.models.packed import OtherShape, Packing, Unsuitable
 from lmtui.models.products import FORMATS, Products, Stored, StoredHead
 from lmtui.models.progress import OnProgress
 
@@ -94,21 +94,16 @@ def _describe(
     except LmtuiError as error:
         raise Unsuitable(f"nothing can be kept of it: {error}") from error
     try:
-        _Describing(name, looked, 16, on_progress).into(folder)
+        keeping = Keeping(name, looked, on_progress, packs=False)
+        keeping.into(folder, _write_frequencies)
     except OtherShape as error:
         raise Unsuitable(f"{error}; {_OTHERWISE}") from error
 
 
-class _Describing(Packing):
-    """A model of which all but the weights is kept."""
-
-    verb, done = "preparing", "prepared"
-    packed = False
-
-    def write(self, config: Any, scratch: Path) -> None:
-        """Write what of a model is nowhere in its files."""
-        frequencies = lean.frequencies_of(config).tolist()
-        (scratch / _FREQUENCIES).write_text(json.dumps(frequencies))
+def _write_frequencies(config: Any, folder: Path) -> None:
+    """Write what of a model is nowhere in its files."""
+    frequencies = lean.frequencies_of(config).tolist()
+    (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
 
 
 def _opened_again(folder: Path, name: str, looked: ModelFolder) -> Loaded:
@@ -122,7 +117,7 @@ def _opened(folder: Path, name: str, looked: ModelFolder) -> Loaded:
     config = packed_cache.config_in(folder)
     numbers = json.loads((folder / _FREQUENCIES).read_bytes())
     weights = _weights(looked, config, torch.tensor(numbers, dtype=torch.float32))
-    return packed.loaded(folder, name, config, weights)
+    return kept_model(folder, name, config, weights)
 
 
 def _weights(
@@ -143,7 +138,7 @@ def _weights(
     reading = Reading(
         files, naming, config["vocab_size"], frequencies, files, lambda _: None
     )
-    return replace(lean.read_weights(shape, reading), compiled=compiled)
+    return replace(lean.read_weights(shape, reading), kernels=compiled)
 
 
 def _products(config: Mapping[str, Any]) -> tuple[Products, Path]:

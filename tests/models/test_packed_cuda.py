@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from lmtui.models import hardware, packed_cuda
+from lmtui.models.keeping import Unsuitable
 from lmtui.models.loaded import How
-from lmtui.models.packed import Unsuitable, packed_or_why
+from lmtui.models.packed import packed_or_why
 from lmtui.models.packed_cuda import CudaPacked, layout, pack_layers, tiles_of
 from lmtui.models.packed_layers import PackedLinear
 from lmtui.models.packing import GROUP, quantise

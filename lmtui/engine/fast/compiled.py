@@ -20,7 +20,7 @@ from lmtui.models.lean import Shape
 
 PACKAGE = "crossing.pt2"
 _NEAR = 1e-3  # of the largest number: sums are rounded in another order
-_NEAR_UNROUNDED = 0.03  # the same, where products are not rounded to bfloat16
+_NEAR_UNROUNDED = 0.015  # the same, where products are not rounded to bfloat16
 
 
 @dataclass(frozen=True, slots=True)

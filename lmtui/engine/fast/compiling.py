@@ -50,8 +50,8 @@ class Compiling:
     def _put_in_use(self) -> None:
         steps = self._steps
         try:
-            if steps.compiled is not None:
-                steps.use(compiled.opened_for(steps.shape, steps.compiled), None)
+            if steps.kernels is not None:
+                steps.use(compiled.opened_for(steps.shape, steps.kernels), None)
             elif self._plan is not None and compiled.is_kept(self._plan):
                 steps.use(compiled.opened(self._plan), self._plan)
                 self._may_compile = False

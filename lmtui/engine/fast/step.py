@@ -37,7 +37,7 @@ class Steps:
     def __init__(self, weights: LeanWeights) -> None:
         self._weights = weights
         shape = self.shape = weights.shape
-        self.compiled = weights.compiled
+        self.kernels = weights.kernels
         """The folder of what was compiled before, where that is how it is done."""
         self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head)
         self._root = math.sqrt(shape.width)

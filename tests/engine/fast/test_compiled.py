@@ -196,7 +196,7 @@ def test_with_weights_of_16_bits_too(
     if attends:
         share = weights.shape.heads // weights.shape.kv_heads
         folder = kernels.compiled_for(weights.shape.head, share)
-        weights = replace(weights, compiled=folder)
+        weights = replace(weights, kernels=folder)
     forward = LeanForward(weights)
     assert (forward._steps._compiled is not None) == attends
     wanted = following(forward, IDS)
