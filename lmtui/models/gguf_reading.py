@@ -32,17 +32,24 @@ def read_once(header: GgufHeader) -> Iterator[None]:
     """Let transformers read the header of this file here, once, and no other file.
 
     Both its configuration and its tokenizer ask for it, each anew, so what reads is
-    replaced where they look it up. A header that isn't all UTF-8 is left to them.
+    replaced where they look it up. A header that isn't all UTF-8 is left to them, and
+    any to a version that reads in another place.
     """
-    if header.architecture in _LOOKS_FURTHER or not _is_clean(header):
+    here = header.architecture not in _LOOKS_FURTHER and _is_clean(header)
+    try:
+        import gguf
+        import transformers.modeling_gguf_pytorch_utils as legacy
+        from transformers.integrations import gguf as library
+        from transformers.integrations.gguf import reader
+
+        load = legacy.load_gguf_checkpoint
+        here = here and library.read_gguf_metadata is reader.read_gguf_metadata
+    except (ImportError, AttributeError):
+        here = False
+    if not here:
         yield
         return
-    import gguf
-    import transformers.modeling_gguf_pytorch_utils as legacy
-    from transformers.integrations import gguf as library
-    from transformers.integrations.gguf import reader
-
-    pairs, load = _pairs_of(header), legacy.load_gguf_checkpoint
+    pairs = _pairs_of(header)
 
     def metadata(
         path: str, string_arrays: Collection[str] = ()

@@ -162,3 +162,16 @@ def test_texts_that_are_no_utf_8(key: str, tmp_path: Path) -> None:
     write(file, "llama", {key: value}, 1)
     file.write_bytes(file.read_bytes().replace(b"bad!", b"bad\xff"))
     assert "UnicodeDecodeError" in check(file)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(reader, "read_gguf_metadata"), (legacy, "load_gguf_checkpoint")],
+)
+def test_a_version_that_reads_elsewhere_is_left_alone(
+    module: Any, name: str, llama_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(module, name)
+    before = vars(reader).copy(), vars(legacy).copy()
+    with read_once(read_gguf_header(llama_gguf)):
+        assert (vars(reader), vars(legacy)) == before
