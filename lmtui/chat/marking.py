@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
-from lmtui.chat.spacing import BEGIN, END, closed, spaced
+from lmtui.chat.spacing import BEGIN, END, closed, runs, spaced
 
 TOKENIZER = "unicode61 remove_diacritics 2"
 """What a word is, for the index too."""
@@ -105,7 +105,7 @@ def _marks(start: int, shown: str) -> Iterator[tuple[int, int]]:
     at = start + len(before)
     for other in others:
         inside, _, after = other.partition(END)
-        yield at, at + len(inside)
+        yield from ((at + begin, at + end) for begin, end in runs(inside))
         at += len(inside) + len(after)
 
 

@@ -9,6 +9,7 @@ places. Knows no database.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 GAP = "\x1f"
 """What is put in: a separator that no text has a use for."""
@@ -29,6 +30,7 @@ _RANGES = (
     "\U00020000-\U0003ffff"  # Han
 )
 _CHARACTER = re.compile(f"[{_RANGES}][\u3099\u309a]?")  # with its voiced mark
+_BETWEEN = re.compile(rf"(?<=[{_RANGES}\u3099\u309a])\W+(?=[{_RANGES}])")
 _CONTROLS = {"\0", GAP, BEGIN, END}  # a NUL would end the text
 _UNINDEXED = str.maketrans(dict.fromkeys(_CONTROLS, "\ufffd"))
 
@@ -38,6 +40,16 @@ def spaced(text: str) -> str:
     if any(character in text for character in _CONTROLS):
         text = text.translate(_UNINDEXED)
     return _CHARACTER.sub(rf"{GAP}\g<0>{GAP}", text)
+
+
+def runs(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of what stands together in a found text: the index sees no space,
+    line or mark between two characters, and finds a run of them across it."""
+    start = 0
+    for gap in _BETWEEN.finditer(text):
+        yield start, gap.start()
+        start = gap.end()
+    yield start, len(text)
 
 
 def closed(text: str) -> str:

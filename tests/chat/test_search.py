@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmtui.chat import schema
@@ -139,6 +139,8 @@ def kept(folder: Path, *contents: str) -> Store:
 
 
 @given(PARTS, CJK, PARTS)
+@example(["々"], "々京", ["々", " ", "京"])
+@example(["京"], "京か", ["京", "か\u3099", "。", "\n", "か"])
 def test_what_has_no_spaces_is_found_wherever_it_stands(
     before: list[str], wanted: str, after: list[str]
 ) -> None:
