@@ -37,6 +37,7 @@ class Database:
         """
         self.file = file
         self._readonly = readonly
+        _require_file(file)
         with _explained(file):
             self._connection = _read_only(file) if readonly else _opened(file)
         self._inode = _inode(file)
@@ -77,6 +78,17 @@ class Database:
             with _explained(self.file):
                 self._connection = _opened(self.file)
             self._inode = _inode(self.file)
+
+
+def _require_file(file: Path) -> None:
+    """Refuse what is no ordinary file: SQLite blames the disk for a folder, and waits
+    for whoever writes into a pipe."""
+    if file.exists() and not file.is_file():
+        raise LmtuiError(
+            "the conversations can't be kept in this place",
+            f"{file} is {'a folder' if file.is_dir() else 'not an ordinary file'}",
+            "Move it away, or set LMTUI_HOME to another folder.",
+        )
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -138,17 +150,26 @@ def _explained(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _meaning(error, file) from error
+    except UnicodeDecodeError as error:  # a text, or SQLite's words for the damage
+        raise Damaged(str(error)) from error
 
 
 def _meaning(error: sqlite3.Error, file: Path) -> Exception:
+    """What a failure of SQLite means. All statements are this program's own, so what is
+    not the fault of the disk or of another program is that of the file: a damaged index
+    of words, for one, is reported as an error of logic."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code not in _WORDS:
         return Damaged(str(error))
-    title, hint = _WORDS.get(code, ("the conversations can't be kept", ""))
+    title, hint = _WORDS[code]
     return LmtuiError(title, f"{file} ({error})", hint)
 
 
 _MOVE = "Make the folder writable, or set LMTUI_HOME to another one."
+_HELD = (
+    "another program holds the conversations",
+    "Wait until it is done; it is tried again.",
+)
 _WORDS = {
     sqlite3.SQLITE_FULL: (
         "the disk is full",
@@ -157,10 +178,13 @@ _WORDS = {
     sqlite3.SQLITE_READONLY: ("the conversations can't be written to", _MOVE),
     sqlite3.SQLITE_CANTOPEN: ("the conversations can't be opened", _MOVE),
     sqlite3.SQLITE_PERM: ("the conversations can't be opened", _MOVE),
-    sqlite3.SQLITE_BUSY: (
-        "another program holds the conversations",
-        "Wait until it is done; it is tried again.",
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_NOMEM: (
+        "there is not enough memory to keep the conversations",
+        "Close other programs; it is tried again.",
     ),
+    sqlite3.SQLITE_INTERRUPT: ("the conversations were not read", "Try it again."),
     sqlite3.SQLITE_IOERR: (
         "the disk can't be read or written",
         "Look at its free space and its health; it is tried again.",

@@ -115,8 +115,8 @@ class Keeper:
         def do() -> None:
             try:
                 found = self._with_store(work)
-            except LmtuiError as error:
-                failed(error)
+            except Exception as error:  # whoever asked is told, whatever it was
+                failed(_explained(error))
             else:
                 answer(found)
 
@@ -181,6 +181,7 @@ class Keeper:
             saved = self._with_store(lambda store: store.save(held, self._known))
         except Exception as error:
             self._hold_again(held)
+            self._let_go()  # a file that was read-only stays so for who has opened it
             if not self._failed:
                 self._failed = True
                 self._tell(KeepFailed(_explained(error)))
@@ -208,14 +209,19 @@ class Keeper:
         try:
             return work(self._store)
         except Damaged:
-            self._store.close()
-            self._store = None
+            self._let_go()
             self._store, salvaged = salvage.replaced(self._file)
             self._say(salvaged)
             try:
                 return work(self._store)
             except Damaged as error:
                 raise _explained(error) from error
+
+    def _let_go(self) -> None:
+        """Close the store, which is opened anew when it is needed."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
 
     def _say(self, salvaged: Salvaged | None) -> None:
         if salvaged is not None:

@@ -77,8 +77,12 @@ def node_of(row: Fields) -> Node:
         state = "stopped"
     if row["role"] not in get_args(Role) or state not in get_args(State):
         raise ValueError("no such message")
-    if not isinstance(row["content"], str) or not isinstance(row["rest"], str):
+    if not all(isinstance(row[name], str) for name in ("content", "rest")):
         raise ValueError("no text")
+    if not all(isinstance(row[name], str | None) for name in ("model", "scored_by")):
+        raise ValueError("no name of a model")
+    if not all(isinstance(row[name], bytes) for name in ("steps", "scored", "prompt")):
+        raise ValueError("no packed tokens")
     return Node(
         id=int(row["id"]),
         parent=None if row["parent"] is None else int(row["parent"]),

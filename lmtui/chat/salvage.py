@@ -1,6 +1,6 @@
-"""A broken file of conversations: put aside, and what can be read of it kept.
+"""A damaged file of conversations: put aside, and what can be read of it kept.
 
-Owns the way from a broken file to a whole one. The broken one is never changed and
+Owns the way from a damaged file to a whole one. The damaged one is never changed and
 never removed. Where two programs find it at once, one of them does this and the other
 one waits. Knows no screen.
 """
@@ -9,42 +9,58 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lmtui import paths
+from lmtui.chat import rows
 from lmtui.chat.database import Damaged
-from lmtui.chat.store import Store
+from lmtui.chat.pages import leaf_rows
+from lmtui.chat.store import Store, is_sound
+from lmtui.chat.titles import preview_of, title_of
+from lmtui.errors import LmtuiError
 
 _BESIDE = ("", "-wal", "-shm")
-_GAP = 1000  # rows without an answer after which a broken table has no more
+_KEYS = {"conversations": "id", "messages": "key"}
+_ADDED = {"conversations": 1, "messages": 1}
+"""Columns that older rows may not have."""
+
+_UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError)
+"""What SQLite answers where it reads damage; its words for it can be no text."""
+
+T = TypeVar("T")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What became of a broken file."""
+    """What became of a damaged file."""
 
     aside: Path
     """Where it is now."""
     conversations: int
     messages: int
-    """How much of it is kept again."""
+    """How much of it is in the new file."""
 
     @property
     def words(self) -> str:
         """It in a sentence."""
+        messages = f"{self.messages:,} message{'' if self.messages == 1 else 's'}"
+        whole = f"{self.conversations:,} conversation"
+        whole += "" if self.conversations == 1 else "s"
         return (
-            f"The file of your conversations was damaged. {self.messages:,} messages in"
-            f" {self.conversations:,} conversations were saved; the damaged file is"
-            f" kept as {self.aside}."
+            f"The file of your conversations was damaged. {messages} in {whole} could"
+            f" be read and are kept; the damaged file is {self.aside}."
         )
 
 
 def open_store(file: Path) -> tuple[Store, Salvaged | None]:
-    """The store of a file; of a broken one a new store with what could be read.
+    """The store of a file; of a damaged one a new store with what could be read.
 
     Raises:
         LmtuiError: there can be none here.
@@ -55,8 +71,44 @@ def open_store(file: Path) -> tuple[Store, Salvaged | None]:
         return replaced(file)
 
 
+def answered(
+    file: Path,
+    work: Callable[[Store], T],
+    tell: Callable[[Salvaged], None],
+    *,
+    readonly: bool = False,
+) -> T:
+    """What `work` finds in the store of a file. A damaged one is replaced, which is
+    told, and `work` done once more.
+
+    Raises:
+        LmtuiError: the store can't be used, or is damaged and can't be replaced here.
+    """
+    try:
+        with closing(Store(file, readonly=readonly)) as store:
+            return work(store)
+    except Damaged as error:
+        damaged = LmtuiError(
+            "the file of the conversations is damaged",
+            f"{file} ({error})",
+            "Make its folder writable: then the file is put aside, and what can be read"
+            " of it is kept.",
+        )
+    try:
+        store, salvaged = replaced(file)
+    except LmtuiError as error:
+        raise damaged from error
+    if salvaged is not None:
+        tell(salvaged)
+    with closing(store):
+        try:
+            return work(store)
+        except Damaged as error:
+            raise damaged from error
+
+
 def replaced(file: Path) -> tuple[Store, Salvaged | None]:
-    """A new store in place of a broken one; the same where another program was faster.
+    """A new store in place of a damaged one; the same where another program was faster.
 
     Raises:
         LmtuiError: there can be none here.
@@ -64,29 +116,51 @@ def replaced(file: Path) -> tuple[Store, Salvaged | None]:
     with _alone(file):
         if _is_whole(file):
             return Store(file), None
-        aside = _put_aside(file)
-        store = Store(file)
-        with suppress(sqlite3.Error, Damaged):
-            return store, Salvaged(aside, *_copy(aside, store))
-        return store, Salvaged(aside, 0, 0)
+        # The new file is whole before the damaged one leaves its place: a program that
+        # is killed meanwhile leaves all as it was.
+        new = file.with_name(f"{file.name}.new")
+        _remove(new)
+        try:
+            counts = _salvage(file, new)
+            aside = _put_aside(file)
+            os.replace(new, file)
+        except OSError as error:
+            raise paths.unwritable(file.parent, error) from error
+        finally:
+            _remove(new)
+        return Store(file), Salvaged(aside, *counts)
+
+
+def _salvage(file: Path, new: Path) -> tuple[int, int]:
+    """Put all that can be read of a damaged file into a new one; how many conversations
+    and messages that are."""
+    with closing(Store(new)) as store:
+        with _copied(file) as damaged:
+            _copy(damaged, store, when=file.stat().st_mtime)
+        return _counted(store)
+
+
+def _remove(file: Path) -> None:
+    for end in _BESIDE:
+        Path(f"{file}{end}").unlink(missing_ok=True)
 
 
 def _is_whole(file: Path) -> bool:
+    """Whether all of a file can be read, and its indexes say what its tables do."""
     try:
-        store = Store(file)
-    except Damaged:
-        return False
-    try:
-        with store.database.reading() as connection:
-            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            connection.execute(
-                "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
-            )
+        with closing(Store(file)) as store:
+            with store.database.reading() as connection:
+                (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                connection.execute(
+                    "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
+                )
+                for table in _KEYS:  # a text may be no UTF-8
+                    for _ in connection.execute(f"SELECT * FROM {table}"):
+                        pass
+            store.listed(archived=True)
             return bool(said == "ok")
     except Damaged:
         return False
-    finally:
-        store.close()
 
 
 @contextmanager
@@ -106,96 +180,145 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _put_aside(file: Path) -> Path:
-    """Rename a file with what belongs to it."""
+    """Rename a file with what belongs to it, which goes first: beside another file it
+    would be read as that one's."""
     number = 1
     while (aside := file.with_name(f"{file.name}.broken-{number}")).exists():
         number += 1
-    try:
-        for end in _BESIDE:
-            with suppress(FileNotFoundError):
-                os.rename(f"{file}{end}", f"{aside}{end}")
-    except OSError as error:
-        raise paths.unwritable(file.parent, error) from error
+    for end in reversed(_BESIDE):
+        with suppress(FileNotFoundError):
+            os.rename(f"{file}{end}", f"{aside}{end}")
     return aside
 
 
-def _copy(aside: Path, store: Store) -> tuple[int, int]:
-    """Put every row that can be read into a store; how many of each kind."""
-    broken = sqlite3.connect(f"file:{aside}?mode=ro", uri=True)
-    broken.row_factory = sqlite3.Row
-    try:
-        with store.database.writing() as connection:
-            kept = [0, 0]
-            for place, (table, key) in enumerate(
-                (("conversations", "id"), ("messages", "key"))
+@contextmanager
+def _copied(damaged: Path) -> Iterator[Path]:
+    """A copy of a damaged file, what was last written brought into it."""
+    with paths.scratch_folder(damaged.parent) as scratch:
+        copy = scratch / damaged.name
+        for end in _BESIDE[:2]:
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{damaged}{end}", f"{copy}{end}")
+        with suppress(*_UNREADABLE), closing(sqlite3.connect(copy)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield copy
+
+
+def _copy(damaged: Path, store: Store, *, when: float) -> None:
+    """Put every row that can be read into a store. `when` is the time of what has lost
+    its own."""
+    with store.database.writing() as connection:
+        adopted = set[int]()
+        for row in _rows(damaged, connection, "conversations"):
+            if row.get("deleted") not in (0, 1):
+                row["deleted"] = 0
+            if is_sound({"model": None, **row}):
+                _put(connection, "conversations", row)
+        for row in _rows(damaged, connection, "messages"):
+            if not _is_message(row):
+                continue
+            if not _put(connection, "messages", row) and _adopt(
+                connection, row["conversation"], when
             ):
-                names = _columns(connection, table)
-                for row in _rows(broken, table, key):
-                    kept[place] += _put(connection, table, names, row)
-            connection.execute(
-                "DELETE FROM conversations WHERE NOT EXISTS"
-                " (SELECT 1 FROM messages WHERE conversation = conversations.id)"
-            )
-            return kept[0], kept[1]
-    finally:
-        broken.close()
+                adopted.add(row["conversation"])
+                _put(connection, "messages", row)
+        for id_ in adopted:
+            _describe(connection, id_)
+        connection.execute(
+            "UPDATE conversations SET messages = (SELECT COUNT(*) FROM messages"
+            " WHERE conversation = conversations.id AND id > 0 AND gone = 0)"
+        )
+        connection.execute(
+            "DELETE FROM conversations WHERE NOT EXISTS"
+            " (SELECT 1 FROM messages WHERE conversation = conversations.id"
+            " AND id > 0)"
+        )
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]
+def _counted(store: Store) -> tuple[int, int]:
+    """How many conversations and messages a store shows."""
+    with store.database.reading() as connection:
+        found = connection.execute(
+            "SELECT COUNT(DISTINCT c.id), COUNT(m.key) FROM conversations c"
+            " LEFT JOIN messages m ON m.conversation = c.id AND m.id > 0 AND m.gone = 0"
+            " WHERE c.deleted = 0"
+        )
+        conversations, messages = found.fetchone()
+    return conversations, messages
 
 
-def _rows(broken: sqlite3.Connection, table: str, key: str) -> Iterator[sqlite3.Row]:
-    """The rows of a table as long as they can be read, then one by one."""
-    last = 0
-    try:
-        for row in broken.execute(f"SELECT * FROM {table} ORDER BY {key}"):
-            last = row[key]
-            yield row
+def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
+    """The rows of a table as long as they can be read, then what its pages still hold;
+    `new` has a table of the same columns."""
+    key, seen = _KEYS[table], set[int]()
+    with suppress(*_UNREADABLE), closing(_connected(damaged)) as found:
+        for row in found.execute(f"SELECT * FROM {table} ORDER BY {key}"):
+            seen.add(row[key])
+            yield dict(row)
         return
-    except (sqlite3.Error, OverflowError):
-        pass
-    missed, at = 0, last
-    while missed < _GAP:
-        at += 1
-        row = None
-        with suppress(sqlite3.Error, OverflowError):
-            found = broken.execute(f"SELECT * FROM {table} WHERE {key} = ?", (at,))
-            row = found.fetchone()
-        missed = 0 if row else missed + 1
-        if row:
-            yield row
+    names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
+    added = _ADDED[table]
+    for id_, values in leaf_rows(damaged.read_bytes()):
+        if id_ not in seen and len(names) - added <= len(values) <= len(names):
+            yield dict(zip(names, values, strict=False)) | {key: id_}
 
 
-def _put(
-    connection: sqlite3.Connection, table: str, names: list[str], row: sqlite3.Row
-) -> bool:
+def _connected(file: Path) -> sqlite3.Connection:
+    """A connection that takes any bytes for text."""
+    connection = sqlite3.connect(file)
+    connection.row_factory = sqlite3.Row
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    return connection
+
+
+def _is_message(row: Row) -> bool:
+    try:
+        rows.node_of(row)
+    except (ValueError, TypeError):
+        return False
+    return isinstance(row["conversation"], int)
+
+
+def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
     """Keep a row again; whether it can be."""
-    found = {name: row[name] for name in names if name in row.keys()}  # noqa: SIM118
+    known = connection.execute(f"PRAGMA table_info({table})")
+    found = {item["name"]: row[item["name"]] for item in known if item["name"] in row}
     columns = ", ".join(found)
     places = ", ".join(f":{name}" for name in found)
     try:
         connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", found)
     except sqlite3.IntegrityError:
-        # Of a conversation that is lost itself only its messages are left.
-        if table != "messages" or not _adopt(connection, row["conversation"]):
-            return False
-        with suppress(sqlite3.IntegrityError):
-            connection.execute(
-                f"INSERT INTO {table} ({columns}) VALUES ({places})", found
-            )
-            return True
         return False
     return True
 
 
-def _adopt(connection: sqlite3.Connection, id_: object) -> bool:
-    """Make a conversation for messages whose own is lost."""
-    if not isinstance(id_, int):
-        return False
+def _adopt(connection: sqlite3.Connection, id_: int, when: float) -> bool:
+    """Make a conversation for messages whose own is lost; whether it was missing."""
     made = connection.execute(
-        "INSERT OR IGNORE INTO conversations"
-        " (id, uid, title, touched, created, updated) VALUES (?, ?, ?, ?, 0, 0)",
-        (id_, f"salvaged-{id_}", f"Salvaged conversation {id_}", id_),
+        "INSERT OR IGNORE INTO conversations (id, uid, touched, created, updated)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (id_, f"salvaged-{id_}", id_, when, when),
     )
     return made.rowcount == 1
+
+
+def _describe(connection: sqlite3.Connection, id_: int) -> None:
+    """Say of a conversation what its messages tell."""
+    said = connection.execute(
+        "SELECT role, content, model FROM messages"
+        " WHERE conversation = ? AND id > 0 AND gone = 0 ORDER BY id",
+        (id_,),
+    ).fetchall()
+    asked = [row["content"] for row in said if row["role"] == "user"]
+    models = [row["model"] for row in said if row["model"]]
+    connection.execute(
+        "UPDATE conversations SET title = ?, preview = ?, messages = ?, model = ?"
+        " WHERE id = ?",
+        (
+            title_of(asked[0]) if asked else f"Salvaged conversation {id_}",
+            preview_of(said[-1]["content"]) if said else "",
+            len(said),
+            models[-1] if models else None,
+            id_,
+        ),
+    )

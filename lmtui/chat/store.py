@@ -18,7 +18,7 @@ from typing import Any, Literal
 from lmtui import paths
 from lmtui.chat import rows
 from lmtui.chat.changes import Changes
-from lmtui.chat.database import Database
+from lmtui.chat.database import Damaged, Database
 from lmtui.chat.listed import Facts, Listed, Loaded
 from lmtui.chat.loading import conversation_of
 from lmtui.chat.node import Node
@@ -214,6 +214,17 @@ class Store:
             raise LmtuiError("this conversation is not kept yet", "", "Try it again.")
         return found
 
+    def like(self, id_: int) -> int | None:
+        """Another conversation of the same title, length and last words."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT id FROM conversations WHERE deleted = 0 AND id <> :id"
+                " AND (title, messages, preview) = (SELECT title, messages, preview"
+                " FROM conversations WHERE id = :id) ORDER BY id LIMIT 1",
+                {"id": id_},
+            ).fetchone()
+        return int(found["id"]) if found else None
+
     def asked(self, limit: int = 200) -> list[str]:
         """What the user said of late in all conversations, the last of it at the end;
         nothing twice in a row."""
@@ -336,8 +347,34 @@ def _require(
     return found
 
 
+_KINDS = (
+    ("id", int),
+    ("touched", int),
+    ("messages", int),
+    ("uid", str),
+    ("title", str),
+    ("preview", str),
+    ("created", float),
+    ("updated", float),
+)
+_YEARS = 253_402_300_800.0  # seconds until the year 10,000, which no date can show
+
+
+def is_sound(row: Mapping[str, Any]) -> bool:
+    """Whether the columns of a conversation hold what they are for; SQLite reads any
+    bytes as some value."""
+    return (
+        all(isinstance(row[name], kind) for name, kind in _KINDS)
+        and all(0 <= row[name] < 2**53 for name in ("id", "touched", "messages"))
+        and all(abs(row[name]) < _YEARS for name in ("created", "updated"))
+        and isinstance(row["model"], str | None)
+    )
+
+
 def _listed(row: sqlite3.Row) -> Listed:
     found = dict(row)  # of an older program where it can't be brought up to date
+    if not is_sound(found):
+        raise Damaged(f"the row of conversation {found['id']}")
     values: dict[str, Any] = {name: found.get(name) for name in Listed.__slots__}
     values |= {name: bool(row[name]) for name in ("named", "pinned", "archived")}
     values["thinking"] = values["thinking"] if values["thinking"] in THINKING else None

@@ -15,14 +15,19 @@ import typer
 
 from lmtui.chat.exporting import Format, format_of, write_new, written
 from lmtui.cli import options
+from lmtui.cli.edge import note
 from lmtui.cli.output import Output
 from lmtui.cli.reading import read_document
-from lmtui.cli.stored import load, reading, writing
+from lmtui.cli.stored import load, read, use
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
     from lmtui.chat.interchange import Imported
+    from lmtui.chat.listed import Loaded
+    from lmtui.chat.store import Store
+
+_AT_ONCE = 50  # conversations that are read before they are written
 
 
 def export(
@@ -96,18 +101,33 @@ def import_files(
     output = Output()
     for name in files:
         found = read_conversations(name)
-        with writing() as store:
-            for each in found:
-                id_ = store.add(secrets.token_hex(8), each.conversation, each.facts)
-                said = len(each.conversation.nodes) - 1
-                if json:
-                    output.event(
-                        {"event": "imported", "id": id_, "title": each.facts.title,
-                         "messages": said}
-                    )  # fmt: skip
-                else:
-                    words = f"{said:,} message{'' if said == 1 else 's'}"
-                    output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
+        for each, (id_, same_as) in zip(found, _added(found), strict=True):
+            said = len(each.conversation.nodes) - 1
+            if json:
+                event = {"event": "imported", "id": id_, "title": each.facts.title,
+                         "messages": said, "same_as": same_as}  # fmt: skip
+                output.event(event)
+                continue
+            words = f"{said:,} message{'' if said == 1 else 's'}"
+            output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
+            if same_as is not None:
+                note(
+                    f"note: {id_} looks the same as {same_as}, which is kept already\n"
+                )
+
+
+def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
+    """The id of each conversation that was taken in, and of one that looks the same."""
+    ids = list[int]()
+
+    def add(store: Store) -> list[tuple[int, int | None]]:
+        # Where the store was found to be damaged, the first of them are in it already.
+        for each in found[len(ids) :]:
+            uid = secrets.token_hex(8)
+            ids.append(store.add(uid, each.conversation, each.facts))
+        return [(id_, store.like(id_)) for id_ in ids]
+
+    return use(add)
 
 
 def read_conversations(name: str) -> list[Imported]:
@@ -134,11 +154,14 @@ def read_conversations(name: str) -> list[Imported]:
 
 
 def _all_lines() -> Iterator[str]:
-    with reading() as store:
-        if store is None:
-            return
-        for about in reversed(store.listed(archived=True)):
-            yield written(Format.JSON, store.load(about.id).conversation, about.facts)
+    ids = read(lambda store: [about.id for about in store.listed(archived=True)]) or []
+    for start in range(0, len(ids), _AT_ONCE):
+        for loaded in _loaded(ids[::-1][start : start + _AT_ONCE]):
+            yield written(Format.JSON, loaded.conversation, loaded.about.facts)
+
+
+def _loaded(ids: list[int]) -> list[Loaded]:
+    return use(lambda store: [store.load(id_) for id_ in ids], readonly=True)
 
 
 def _write(out: Path | None, parts: Iterator[str]) -> None:

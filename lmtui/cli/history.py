@@ -17,7 +17,7 @@ from lmtui.cli.edge import note
 from lmtui.cli.exchange import export, import_files
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
-from lmtui.cli.stored import Which, load, reading, writing
+from lmtui.cli.stored import Which, load, read, use
 from lmtui.cli.table import table
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
@@ -25,6 +25,7 @@ from lmtui.text import visible_line
 if TYPE_CHECKING:
     from lmtui.chat.listed import Listed
     from lmtui.chat.search import Hit
+    from lmtui.chat.store import Store
 
 app = options.group("List, search, show, export, import and delete conversations.")
 
@@ -53,9 +54,11 @@ def show_list(
       lmtui history list --limit 0 --archived --json
     """
     output = Output()
-    with reading() as store:
-        found = store.listed(archived=archived, limit=limit or -1) if store else []
-        total = store.count() if store else 0
+
+    def find(store: Store) -> tuple[list[Listed], int]:
+        return store.listed(archived=archived, limit=limit or -1), store.count()
+
+    found, total = read(find) or ([], 0)
     if json:
         for listed in found:
             output.event({"event": "conversation", **_fields(listed)})
@@ -90,8 +93,7 @@ def search(
     from lmtui.chat import search as searching
 
     output, text = Output(), " ".join(words)
-    with reading() as store:
-        found = searching.search(store, text, limit=limit or -1) if store else []
+    found = read(lambda store: searching.search(store, text, limit=limit or -1)) or []
     if json:
         for hit in found:
             output.event(_hit_event(hit))
@@ -140,10 +142,12 @@ def delete(
     found = [load(each).about for each in which]
     if not yes:
         _confirm(found)
-    with writing() as store:
-        for about in found:
-            store.remove(about.id)
+
+    def remove(about: Listed) -> None:
+        use(lambda store: store.remove(about.id))
+
     for about in found:
+        remove(about)
         Output().text(f"deleted {about.id}  {visible_line(about.title)}\n")
 
 

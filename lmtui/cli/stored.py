@@ -6,19 +6,22 @@ written to can still be read. `lmtui.chat` is imported when a verb runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lmtui.cli.edge import note
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
+from lmtui.text import visible
 
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
     from lmtui.chat.store import Store
+
+T = TypeVar("T")
 
 Which = Annotated[
     str,
@@ -30,36 +33,32 @@ Which = Annotated[
 ]
 
 
-@contextmanager
-def reading() -> Iterator[Store | None]:
-    """The store to read; None where nothing was kept yet."""
+def read(work: Callable[[Store], T]) -> T | None:
+    """What `work` finds in the store; None where nothing was kept yet.
+
+    Raises:
+        LmtuiError: the store can't be read.
+    """
     from lmtui.chat.store import default_file
 
-    if not default_file().exists():
-        yield None
-        return
-    with writing(readonly=True) as store:
-        yield store
+    return use(work, readonly=True) if default_file().exists() else None
 
 
-@contextmanager
-def writing(*, readonly: bool = False) -> Iterator[Store]:
-    """The store; what is broken is explained."""
-    from lmtui.chat.database import Damaged
-    from lmtui.chat.store import Store, default_file
+def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
+    """What `work` does with the store; a damaged one is replaced first, and said.
 
-    file = default_file()
-    try:
-        store = Store(file, readonly=readonly)
-        try:
-            yield store
-        finally:
-            store.close()
-    except Damaged as error:
-        hint = "Open `lmtui chat`: it keeps the file aside and saves what it can."
-        raise LmtuiError(
-            "the file of the conversations is damaged", f"{file} ({error})", hint
-        ) from error
+    Raises:
+        LmtuiError: the store can't be used.
+    """
+    from lmtui.chat.salvage import answered
+    from lmtui.chat.store import default_file
+
+    return answered(
+        default_file(),
+        work,
+        lambda salvaged: note(f"note: {visible(salvaged.words)}\n"),
+        readonly=readonly,
+    )
 
 
 def load(which: str) -> Loaded:
@@ -68,21 +67,29 @@ def load(which: str) -> Loaded:
     Raises:
         LmtuiError: there is none.
     """
-    with reading() as store:
-        id_ = store.last() if store and which == "last" else None
-        if which != "last":
-            try:
-                id_ = int(which)
-            except ValueError:
-                raise LmtuiError(
-                    "this is no number of a conversation", which,
-                    "Give one from `lmtui history list`, or last.",
-                ) from None  # fmt: skip
-        if store is None or id_ is None:
-            raise LmtuiError(
-                "there is no conversation yet", "", "Begin one with `lmtui chat`."
-            )
-        return store.load(id_)
+    number = None if which == "last" else _number(which)
+
+    def find(store: Store) -> Loaded | None:
+        id_ = store.last() if number is None else number
+        return None if id_ is None else store.load(id_)
+
+    found = read(find)
+    if found is None:
+        raise LmtuiError(
+            "there is no conversation yet", "", "Begin one with `lmtui chat`."
+        )
+    return found
+
+
+def _number(which: str) -> int:
+    try:
+        return int(which)
+    except ValueError:
+        raise LmtuiError(
+            "this is not the number of a conversation",
+            which,
+            "Give one from `lmtui history list`, or last.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

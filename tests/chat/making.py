@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from lmtui.chat.node import Node
@@ -51,6 +54,17 @@ def bare(chat: Conversation) -> list[Node]:
         replace(chat.node(node.id), steps=(), scored=(), packed=None)
         for node in chat.nodes
     ]
+
+
+@contextmanager
+def no_file_grows() -> Iterator[None]:
+    """Let no file of this process be longer than a page."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _words(text: str) -> list[str]:

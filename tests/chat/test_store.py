@@ -14,6 +14,7 @@ import pytest
 
 from lmtui.chat import schema
 from lmtui.chat.changes import Changes
+from lmtui.chat.database import Damaged
 from lmtui.chat.store import UNDO, Facts, Store
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
@@ -200,7 +201,7 @@ def test_an_older_file_is_brought_up_to_date(
         connection.execute(
             "INSERT INTO messages (conversation, id, parent, role, content, state,"
             " gone, given, rest, steps, scored, prompt)"
-            " VALUES (1, 1, 0, 'user', 'from before', 'whole', 0, 0, '', '', '', '')"
+            " VALUES (1, 1, 0, 'user', 'from before', 'whole', 0, 0, '', x'', x'', x'')"
         )
     connection.close()
     store = Store(file, readonly=readonly)
@@ -245,7 +246,7 @@ def test_tables_that_were_half_made_are_made_again(
     broken = schema.STEPS[0] + "CREATE TABLE conversations (twice);"
     with monkeypatch.context() as patch:
         patch.setattr(schema, "STEPS", (broken,))
-        with pytest.raises(LmtuiError):
+        with pytest.raises(Damaged):
             Store(tmp_path / "chats.db")
     store = Store(tmp_path / "chats.db")
     assert keep(store, "one") == 1

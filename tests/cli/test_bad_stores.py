@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -32,20 +33,58 @@ def kept() -> list[list[str]]:
     return [[node.content for node in chat.path[1:]] for chat in found]
 
 
-def test_a_broken_file_is_said_and_a_new_one_begun(home: Path) -> None:
+def test_any_verb_replaces_a_broken_file_and_says_so(home: Path) -> None:
     file = default_file()
     file.parent.mkdir(parents=True)
-    file.write_bytes(b"no database" * 1000)
-    for verb in (("list",), ("search", "x"), ("show", "last"), ("export", "--all")):
-        done = run("history", *verb)
-        assert (done.code, done.out) == (2, "")
-        assert "damaged" in done.err and "hint: Open `lmtui chat`" in done.err
+    verbs = (("history", "list"), ("history", "search", "x"), ("history", "show", "1"),
+             ("history", "export", "--all"), ("chat", "--once", "a"))  # fmt: skip
+    for number, verb in enumerate(verbs, 1):
+        file.write_bytes(b"no database" * 1000)
+        done = run(*verb, script=PARIS)
+        aside = file.with_name(f"chats.db.broken-{number}")
+        assert done.code == (2 if "show" in verb else 0)
+        assert "was damaged. 0 messages in 0 conversations" in done.err
+        assert str(aside) in done.err.replace("\n", "")
+        assert aside.read_bytes() == b"no database" * 1000
+    assert done.out == "It is Paris.\n"
+    assert kept() == [["a", "It is Paris."]]
+
+
+def test_a_broken_index_of_words_costs_no_message(home: Path) -> None:
+    for question in ("one", "two"):
+        assert run("chat", "--once", question, script=PARIS).code == 0
+    connection = sqlite3.connect(default_file())
+    with connection:
+        connection.execute("UPDATE words_data SET block = x'ffffffffffffffff'")
+    connection.close()
+    done = run("chat", "--once", "three", script=PARIS)
+    assert (done.code, done.out) == (0, "It is Paris.\n")
+    assert "4 messages in 2 conversations could be read" in done.err.replace("\n", " ")
+    assert sorted(words[0] for words in kept()) == ["one", "three", "two"]
+    found = run("history", "search", "three")
+    assert (found.code, found.err) == (0, "") and "three" in found.out
+
+
+def test_what_stands_in_the_place_of_the_file_is_named(home: Path) -> None:
+    default_file().mkdir(parents=True)
+    done = run("history", "list")
+    assert done.code == 2 and "is a folder" in done.err and "hint: Move it" in done.err
     done = run("chat", "--once", "a", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
-    aside = file.with_name("chats.db.broken-1")
-    assert "was damaged" in done.err and str(aside) in done.err.replace("\n", "")
-    assert aside.read_bytes() == b"no database" * 1000
-    assert kept() == [["a", "It is Paris."]]
+    assert "note: not kept: " in done.err and "is a folder" in done.err
+
+
+def test_a_conversation_that_is_here_already_is_said(
+    home: Path, tmp_path: Path
+) -> None:
+    run("chat", "--once", "a", script=PARIS)
+    run("chat", "--once", "b", script=PARIS)
+    file = tmp_path / "talk.json"
+    assert run("history", "export", "1", str(file)).code == 0
+    done = run("history", "import", str(file))
+    assert done.code == 0 and "3 looks the same as 1" in done.err
+    done = run("history", "import", "--json", str(file))
+    assert json.loads(done.out)["same_as"] == 1
 
 
 def test_a_disk_that_fills_up_costs_no_answer(home: Path) -> None:

@@ -1,0 +1,238 @@
+"""A file of conversations with damage of every kind goes on being used."""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import shutil
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.chat.changes import Changes
+from lmtui.chat.keeper import Fact, Keeper, KeepFailed, KeptAgain, StoreReplaced
+from lmtui.chat.search import search
+from lmtui.chat.store import Store
+from lmtui.chat.tree import Conversation
+from lmtui.errors import LmtuiError
+from tests.chat.making import exchange, no_file_grows
+
+COUNT = 22
+PAGE = 4096
+NEW = ["something newly said", "and heard"]
+
+
+def said(chat: Conversation) -> list[str]:
+    """The words of a conversation."""
+    return [node.content for node in chat.path[1:]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of some conversations, one of them long, all in the database itself."""
+    file = tmp_path_factory.mktemp("whole") / "chats.db"
+    dice = random.Random(5)
+    with closing(Store(file)) as store:
+        for number in range(COUNT):
+            chat = Conversation()
+            words = [
+                f"w{dice.randrange(10_000)}" for _ in range(60 + 900 * (number == 7))
+            ]
+            exchange(chat, f"question {number} {' '.join(words)}", "a longer reply")
+            exchange(chat, f"again {number}")
+            store.save({f"uid-{number}": chat.take_changes()})
+    return file
+
+
+class Used:
+    """A keeper on a file, driven as the program drives it."""
+
+    def __init__(self, file: Path) -> None:
+        self.facts: list[Fact] = []
+        self.now = 100.0
+        self.keeper = Keeper(file, self.facts.append, lambda: self.now)
+
+    def keep(self, uid: str, changes: Changes) -> None:
+        done = threading.Event()
+        self.keeper.keep(uid, changes, then=done.set)
+        assert done.wait(30)
+
+    def ask(self, work: Any) -> Any:
+        answers: queue.Queue[Any] = queue.Queue()
+        self.keeper.ask(work, answers.put, answers.put)
+        return answers.get(timeout=30)
+
+    def everything(self) -> dict[int, list[str]]:
+        """The words of each conversation that is listed."""
+        listed = self.ask(lambda store: store.listed(archived=True))
+        assert not isinstance(listed, LmtuiError), listed
+        found, told = {}, len(self.facts)
+        for about in listed:
+            loaded = self.ask(lambda store, id_=about.id: store.load(id_))
+            if len(self.facts) > told:  # damage was found only now
+                return self.everything()
+            assert not isinstance(loaded, LmtuiError), loaded
+            for node in loaded.conversation.nodes:
+                node.opened()
+            found[about.id] = said(loaded.conversation)
+        return found
+
+
+def goes_on(file: Path) -> tuple[dict[int, list[str]], list[Fact]]:
+    """Keep something new in a damaged file, find it again, and look at all the rest;
+    what is there then, and what was told. What is told has the right numbers."""
+    used = Used(file)
+    chat = Conversation()
+    exchange(chat, *NEW)
+    used.keep("new", chat.take_changes())
+    hits = used.ask(lambda store: search(store, "newly said"))
+    assert not isinstance(hits, LmtuiError), str(hits)
+    assert len(hits) == 1, hits
+    used.ask(lambda store: search(store, "question again"))
+    found = used.everything()
+    assert NEW in found.values()
+    assert used.keeper.close()
+    for fact in used.facts:
+        assert isinstance(fact, StoreReplaced), fact
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        saved = fact.salvaged
+        assert saved.aside.is_file()
+        there = [words for words in found.values() if words != NEW]
+        assert saved.conversations - len(there) in (0, 1)  # the new one may be in it
+        assert saved.messages - sum(map(len, there)) in (0, 2)
+    return found, used.facts
+
+
+def damaged(folder: Path, data: bytes) -> Path:
+    """A file of these bytes in a folder of its own."""
+    file = folder / "chats.db"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    file.write_bytes(data)
+    return file
+
+
+def test_any_page_of_any_table_and_index_can_be_lost(
+    whole: Path, tmp_path: Path
+) -> None:
+    data, dice, lost = whole.read_bytes(), random.Random(1), []
+    for page in range(len(data) // PAGE):
+        smashed = bytearray(data)
+        smashed[page * PAGE : (page + 1) * PAGE] = dice.randbytes(PAGE)
+        found, facts = goes_on(damaged(tmp_path / "one", bytes(smashed)))
+        assert len(facts) <= 1, page
+        lost.append(4 * COUNT + len(NEW) - sum(map(len, found.values())))
+    # A page has less than twenty messages on it; what leads to them has none.
+    assert max(lost) < 20 and lost.count(0) > len(lost) // 2, lost
+
+
+@pytest.mark.parametrize("distance", [3001, 977])
+def test_bytes_lost_at_regular_distances(
+    whole: Path, tmp_path: Path, distance: int
+) -> None:
+    for start in (0, 1234, 8192):
+        smashed = bytearray(whole.read_bytes())
+        for at in range(start, len(smashed) - 8, distance):
+            smashed[at : at + 8] = b"\xff" * 8
+        found, facts = goes_on(damaged(tmp_path / "one", bytes(smashed)))
+        assert len(facts) == 1 and len(found) > COUNT // 2
+
+
+def test_what_only_messages_are_left_of_is_described_by_them(
+    whole: Path, tmp_path: Path
+) -> None:
+    file = damaged(tmp_path / "one", whole.read_bytes())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DELETE FROM conversations WHERE id = 3")
+        connection.execute("DELETE FROM words_data WHERE id > 10")
+    used = Used(file)
+    used.ask(lambda store: search(store, "again"))
+    about = {each.id: each for each in used.ask(lambda store: store.listed())}[3]
+    assert about.title.startswith("question 2 w") and about.preview == "a b"
+    assert about.messages == 4 and about.model == "fake"
+    assert about.updated == pytest.approx(file.stat().st_mtime, abs=60)
+    used.keeper.close()
+
+
+def test_what_was_deleted_does_not_come_back(whole: Path, tmp_path: Path) -> None:
+    file = damaged(tmp_path / "one", whole.read_bytes())
+    with closing(Store(file)) as store:
+        for id_ in range(1, COUNT):
+            store.remove(id_)
+    with closing(sqlite3.connect(file)) as connection:
+        find = "SELECT rootpage FROM sqlite_master WHERE name = 'messages'"
+        (page,) = connection.execute(find).fetchone()
+    data = bytearray(file.read_bytes())
+    data[(page - 1) * PAGE : page * PAGE] = bytes(PAGE)
+    found, _ = goes_on(damaged(tmp_path / "two", bytes(data)))
+    assert len(found) <= 2
+
+
+def test_a_file_that_may_not_grow_is_written_once_it_may(tmp_path: Path) -> None:
+    used, chat = Used(tmp_path / "chats.db"), Conversation()
+    exchange(chat, "before")
+    used.keep("a", chat.take_changes())
+    with no_file_grows():
+        exchange(chat, "meanwhile")
+        used.keep("a", chat.take_changes())
+    (failed,) = used.facts
+    assert isinstance(failed, KeepFailed) and failed.error.hint
+    used.now += 10
+    used.keep("a", Changes())
+    assert isinstance(used.facts[-1], KeptAgain)
+    assert used.everything() == {1: ["before", "a b", "meanwhile", "a b"]}
+    used.keeper.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if (
+        os.geteuid()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("only root can make a small disk, and not everywhere")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_and_a_read_only_disk_are_written_to_once_they_can_be(
+    disk: Path,
+) -> None:
+    used, chat = Used(disk / "chats.db"), Conversation()
+    exchange(chat, "before")
+    used.keep("a", chat.take_changes())
+    exchange(chat, "too long " * 50_000)
+    used.keep("a", chat.take_changes())
+    assert isinstance(used.facts.pop(), KeepFailed)
+    _remount(disk, "size=64m")
+    used.now += 10
+    used.keep("a", Changes())
+    assert isinstance(used.facts.pop(), KeptAgain)
+    used.keeper.close()
+    _remount(disk, "ro")
+    used = Used(disk / "chats.db")
+    exchange(chat, "after")
+    used.keep("a", chat.take_changes())
+    assert isinstance(used.facts.pop(), KeepFailed)
+    _remount(disk, "rw")
+    used.now += 10
+    used.keep("a", Changes())
+    assert isinstance(used.facts.pop(), KeptAgain)
+    assert used.everything()[1][-2:] == ["after", "a b"]
+    used.keeper.close()
+
+
+def _remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
