@@ -25,10 +25,12 @@ from lmtui.chat.node import Node
 from lmtui.chat.thoughts import answer_of
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.chat.tree import Conversation
+from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 from lmtui.sections.chat import THINKING
 
 _RECALLED = 20_000  # code points of a message that is asked again by a key
+_SHOWN = 2000  # code points of a message that is looked at beside a list
 UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be had back."""
 
@@ -224,6 +226,18 @@ class Store:
                 {"id": id_},
             ).fetchone()
         return int(found["id"]) if found else None
+
+    def ending(self, id_: int, limit: int = 8) -> list[tuple[Role, str]]:
+        """The last messages of a conversation, the last of all at the end: who said
+        what."""
+        with self.database.reading() as connection:
+            found = connection.execute(
+                "SELECT role, SUBSTR(content, 1, ?) AS content FROM messages"
+                " WHERE conversation = ? AND id > 0 AND gone = 0 AND content <> ''"
+                " ORDER BY id DESC LIMIT ?",
+                (_SHOWN, id_, limit),
+            ).fetchall()
+        return [(row["role"], row["content"]) for row in reversed(found)]
 
     def asked(self, limit: int = 200) -> list[str]:
         """What the user said of late in all conversations, the last of it at the end;

@@ -12,12 +12,20 @@ TITLE = 60
 """Most code points of a title that is made from a message."""
 _PREVIEW = 120
 _READ = 2000  # code points looked at of a long message
+_ATTACHED = re.compile(r"\s*`{3,}\w+ +([^`\n]+)\n")
 _LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
 
 
 def title_of(text: str) -> str:
-    """A title from the first message of the user: its first words, cut at a word."""
+    """A title from the first message of the user: its first words, cut at a word; the
+    name of the file where it begins with one."""
+    if attached := _ATTACHED.match(text):
+        return _cut(f"@{attached[1]}")
     line = _one_line(_LEADING.sub("", text[:_READ]) or text[:_READ])
+    return _cut(line)
+
+
+def _cut(line: str) -> str:
     if len(line) <= TITLE:
         return line
     cut = line[: TITLE - 1]

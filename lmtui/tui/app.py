@@ -61,6 +61,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
+    COMMANDS = {palette.Commands}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
     # Notices take no more room than their words, and are seen once, on top.
     CSS = """ToastRack { scrollbar-size-vertical: 0; } .-below Toast { display: none; }
@@ -316,11 +317,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.push_screen(HelpScreen(self.screen, self.own_keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: Textual's own commands, and every key of this screen."""
-        yield from super().get_system_commands(screen)
+        """The palette: every key of this screen, and Textual's own commands."""
+        yield from palette.commands(self, screen, super().get_system_commands(screen))
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
-        yield from palette.commands(self, screen)
 
     async def action_quit(self) -> None:
         """Leave; a text that is not saved is asked about first."""

@@ -12,6 +12,7 @@ from textual.message import Message
 from lmtui.chat.listed import Listed, Loaded
 from lmtui.chat.marking import Passage
 from lmtui.chat.search import Hit
+from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 
 
@@ -62,6 +63,15 @@ class WordsFound(Message):
 
     text: str
     hits: tuple[Hit, ...]
+
+
+@dataclass
+class ConversationPeeked(Message):
+    """The end of a conversation was read, to be shown beside the list."""
+
+    id: int
+    messages: tuple[tuple[Role, str], ...]
+    """Who said what, the last message at the end."""
 
 
 @dataclass

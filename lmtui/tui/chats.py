@@ -81,6 +81,14 @@ class Chats:
 
         self._ask(work, to, nothing=facts.WordsFound(text, ()))
 
+    def peek(self, to: Post, id_: int) -> None:
+        """`ConversationPeeked`, or `StoreFailed`."""
+
+        def work(store: Store) -> Message:
+            return facts.ConversationPeeked(id_, tuple(store.ending(id_)))
+
+        self._ask(work, to)
+
     def open(
         self, to: Post, id_: int, *, message: int | None = None, words: str = ""
     ) -> None:

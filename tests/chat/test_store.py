@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmtui.chat import schema
+from lmtui.chat.attachments import quoted
 from lmtui.chat.changes import Changes
 from lmtui.chat.database import Damaged
 from lmtui.chat.store import UNDO, Facts, Store
@@ -364,3 +365,9 @@ def test_titles_are_the_first_words(text: str, title: str) -> None:
 def test_a_huge_message_has_a_short_preview() -> None:
     assert len(preview_of("a " * 5_000_000)) == 120
     assert replace(full().root, content="x").content == "x"
+
+
+def test_a_message_that_begins_with_a_file_is_called_after_it() -> None:
+    file = quoted("notes.md", "# All my notes\n")
+    assert title_of(file) == "@notes.md"
+    assert title_of(f"What is this?\n\n{file}").startswith("What is this?")

@@ -338,6 +338,8 @@ async def test_the_palette_leads_everywhere() -> None:
         ]
         assert {"Chat", "Model  (F5)", "Start screen  (F9)"} <= set(titles)
         assert len(titles) == len(set(titles))
+        assert titles.index("Model  (F5)") < titles.index("Theme")
+        assert titles.index("Theme") < titles.index("/adapter [NAME]")
         await running.press("ctrl+p", "f1")
         await running.on(CommandPalette)
         assert isinstance(running.app.screen, CommandPalette)

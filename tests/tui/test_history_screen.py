@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.widgets import OptionList, Static
 
+from lmtui.chat.listed import Listed
 from lmtui.chat.marking import Passage
 from lmtui.chat.search import Hit
 from lmtui.chat.store import Store
@@ -177,11 +178,11 @@ async def test_the_keys_of_the_list_are_all_seen(
         assert "2 conversations" in running.seen
         assert_laid_out(running.app.screen)
         await running.press("r")
-        await running.until(lambda: "Enter takes it · Esc leaves it" in running.seen)
+        await running.until(lambda: "Enter renames · Esc cancels" in running.seen)
         await running.press("escape")
         await running.until(lambda: all(key in running.seen for key in keys))
         await running.press("f")
-        await running.until(lambda: "↓ to the list · Esc empties" in running.seen)
+        await running.until(lambda: "↓ to the list · Esc clears" in running.seen)
         await running.press(*"pears")
         await running.until(lambda: "2 hits" in running.seen)
         await running.press("down")
@@ -440,3 +441,34 @@ def test_a_hit_is_seen_in_its_line_whatever_stands_before_it(before: str) -> Non
     line = line_of(hit).plain
     assert "東京" in line and line.index("東京") <= 26 + 1 + 32
     assert ("…" in line) == (before != "short ")
+
+
+async def test_conversations_of_one_title_are_told_apart(file: Path) -> None:
+    store = Store(file)
+    for reply in ("the first answer", "the second answer"):
+        chat = Conversation()
+        exchange(chat, "Hi", reply)
+        exchange(chat, f"more of {reply}", "so be it")
+        store.save({reply: chat.take_changes()})
+    store.close()
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+        about = screen.query_one("#about", Static)
+        await running.until(lambda: "more of the second answer" in str(about.content))
+        assert "the second answer" in str(about.content)
+        await running.press("down")
+        await running.until(lambda: "more of the first answer" in str(about.content))
+    row = about_row("Hi", preview="so be it")
+    assert line_of(row).plain.endswith("Hi  so be it")
+
+
+def about_row(title: str, *, preview: str) -> Listed:
+    return Listed(1, "u", title, False, False, False, 2, preview, None, 0.0, 0.0, 1)
+
+
+def test_hits_of_one_conversation_have_its_title_once() -> None:
+    hit = Hit(1, 1, "Lights", False, "user", Passage("a lighthouse", ((2, 12),)))
+    other = Hit(2, 1, "Boats", False, "user", Passage("a lighthouse", ((2, 12),)))
+    assert "Lights" in line_of(hit, other).plain
+    assert "Lights" not in line_of(hit, hit).plain

@@ -1,4 +1,4 @@
-"""The conversations that were had: found, read, renamed, put away, and gone on with.
+"""The stored conversations: listed, searched, read, renamed, archived and resumed.
 
 Owns what is listed and what each key does to it. The store is asked through `Chats` and
 answers by messages; an answer to words that were typed before is dropped. Knows no
@@ -7,6 +7,7 @@ engine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from lmtui.chat.listed import Listed
 from lmtui.chat.marking import Passage
 from lmtui.chat.search import Hit
 from lmtui.chat.store import Mark
+from lmtui.engine.types import Role
 from lmtui.text import visible, visible_line
 from lmtui.tui import chat_facts as facts
 from lmtui.tui.chats import Chats
@@ -33,16 +35,14 @@ from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.message_view import marked
 from lmtui.tui.widgets.text_field import TextField
 
-EMPTY = "Nothing yet: what is said in the chat is kept and listed here."
-NOTHING = "No message holds all of these words."
+EMPTY = "No conversations yet. What is said in the chat is stored and listed here."
+NOTHING = "No message has all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
 _KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
 _PIN, _MARKS = " · p pins", " · p pins · a archives"  # where there is room for it
-_IN_FIELD = "Enter opens what is marked · ↓ to the list · Esc empties · F1 help"
-_ASKED = "Enter takes it · Esc leaves it"
-_TITLE = Question(
-    "title", "Title", "empty for one from its first message", lambda _: ""
-)
+_IN_FIELD = "Enter opens the marked row · ↓ to the list · Esc clears · F1 help"
+_ASKED = "Enter renames · Esc cancels"
+_TITLE = Question("title", "Title", "empty: taken from the first message", lambda _: "")
 
 Row = Listed | Hit
 
@@ -51,9 +51,10 @@ class HistoryScreen(Screen[None]):
     """A field, a list, and what is under the cursor."""
 
     HELP = """\
-Enter goes on with the conversation under the cursor. Write into the field to find
-messages that hold all of these words; the last may be only begun, and words in quotes
-stand together. Enter on one opens its conversation there.
+Enter resumes the conversation under the cursor. Type into the field to search all
+messages: all words must be in the message, the last one may be the beginning of a
+word, and words in quotes must stand together. Enter on a hit opens its conversation
+at that message.
 """
     CSS_PATH = "history.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
@@ -62,21 +63,21 @@ stand together. Enter on one opens its conversation there.
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="history.close",
-                tooltip="Empty the field; else back to where you were."),
-        Binding("f", "find", "Find", id="history.find",
-                tooltip="To the field; Down leads to the list again."),
+                tooltip="Clear the field; if it is empty, close this screen."),
+        Binding("f", "find", "Search", id="history.find",
+                tooltip="Go to the search field; Down goes back to the list."),
         Binding("r", "rename", "Rename", id="history.rename",
                 tooltip="Give it another title."),
         Binding("p", "mark('pinned')", "Pin", id="history.pin",
-                tooltip="Keep it at the top, or no longer."),
+                tooltip="Pin it to the top, or unpin it."),
         Binding("a", "mark('archived')", "Archive", id="history.archive",
-                tooltip="Put it away, or get it back."),
-        Binding("v", "archived", "Archived too", id="history.archived",
-                tooltip="List what was put away as well, or no longer."),
+                tooltip="Archive it, or take it out of the archive."),
+        Binding("v", "archived", "Show archived", id="history.archived",
+                tooltip="Show archived conversations too, or hide them."),
         Binding("d", "delete", "Delete", id="history.delete",
-                tooltip="Delete it; for a day it can be had back with u."),
+                tooltip="Delete it; u restores it within a day."),
         Binding("u", "undelete", "Undo", id="history.undo",
-                tooltip="Have back what was deleted last."),
+                tooltip="Restore the conversation that was deleted last."),
     ]  # fmt: skip
 
     def __init__(self, chats: Chats, words: str = "") -> None:
@@ -90,9 +91,7 @@ stand together. Enter on one opens its conversation there.
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
         with Horizontal(id="search"):
-            yield TextField(
-                id="words", placeholder="f leads here: words of any conversation"
-            )
+            yield TextField(id="words", placeholder="f: search all conversations")
             yield Static(id="count", markup=False)
         with MainPart(id="main"):
             yield DialogList(id="list")
@@ -152,7 +151,8 @@ stand together. Enter on one opens its conversation there.
         place = self._list.highlighted
         self._rows = rows
         self._list.clear_options()
-        self._list.add_options([Option(line_of(row)) for row in rows])
+        lines = map(line_of, rows, (None, *rows))
+        self._list.add_options(map(Option, lines))
         if rows:
             self._list.highlighted = min(place or 0, len(rows) - 1)
         else:
@@ -164,6 +164,15 @@ stand together. Enter on one opens its conversation there.
         """Another one is under the cursor."""
         if row := self._row:
             self._tell(about(row))
+        if isinstance(row, Listed):
+            self._chats.peek(self.post_message, row.id)
+
+    @on(facts.ConversationPeeked)
+    def show_ending(self, event: facts.ConversationPeeked) -> None:
+        """Show the last messages, if the cursor is still on that conversation."""
+        row = self._row
+        if isinstance(row, Listed) and row.id == event.id:
+            self._tell(about(row, event.messages))
 
     def _tell(self, words: Content) -> None:
         self.query_one("#about", Static).update(words)
@@ -227,7 +236,7 @@ stand together. Enter on one opens its conversation there.
             value = not getattr(row, mark)
             self._chats.mark(self.post_message, row.id, mark, value)
             if mark == "archived" and value and not self._archived:
-                self.notify("Archived; v lists what was put away.")
+                self.notify("Archived. v shows archived conversations.")
 
     def action_archived(self) -> None:
         """List what was put away as well, or no longer."""
@@ -239,7 +248,7 @@ stand together. Enter on one opens its conversation there.
         if (id_ := self._chosen) is not None:
             self._deleted.append(id_)
             self._chats.mark(self.post_message, id_, "deleted", True)
-            self.notify("Deleted; u brings it back.")
+            self.notify("Deleted. u restores it.")
 
     def action_undelete(self) -> None:
         """Have back what was deleted last."""
@@ -247,7 +256,7 @@ stand together. Enter on one opens its conversation there.
             id_ = self._deleted.pop()
             self._chats.mark(self.post_message, id_, "deleted", False)
         else:
-            self.notify("Nothing was deleted here.")
+            self.notify("There is nothing to restore.")
 
     def action_rename(self) -> None:
         """Ask for another title."""
@@ -286,39 +295,51 @@ stand together. Enter on one opens its conversation there.
             self.app.pop_screen()
 
 
-def line_of(row: Row) -> Content:
-    """A row of the list."""
+def line_of(row: Row, above: Row | None = None) -> Content:
+    """A row of the list; hits of one conversation have its title once."""
     if isinstance(row, Hit):
+        same = isinstance(above, Hit) and above.conversation == row.conversation
+        title = "" if same else visible_line(row.title)
         return Content.assemble(
-            (f"{fit(visible_line(row.title), _NAME)}  ", "$quiet"),
+            (f"{fit(title, _NAME)}  ", "$quiet"),
             _on_a_line(row.passage),
         )
     marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")
+    title = visible_line(row.title or row.preview or "Untitled")
     return Content.assemble(
         (f"{_day(row.updated):>6}  ", "$quiet"),
         (marks, "$accent"),
-        visible_line(row.title or row.preview or "Untitled"),
+        title,
+        (f"  {visible_line(row.preview)}" if row.title else "", "$quiet"),
     )
 
 
-def about(row: Row) -> Content:
-    """What is said of a row beside the list."""
+_WRITERS = {"user": "You", "assistant": "Model"}
+
+
+def about(row: Row, messages: Sequence[tuple[Role, str]] = ()) -> Content:
+    """What is said of a row beside the list; `messages` are the last ones of it."""
     if isinstance(row, Hit):
-        writer = {"user": "You", "assistant": "The model"}.get(row.role, row.role)
+        writer = _WRITERS.get(row.role, row.role)
         head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
         return Content.assemble(
             (head, "$quiet"), marked(row.passage.text, row.passage.places)
         )
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
-    said = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
+    count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
     facts_of = " · ".join(
-        part for part in (day, said, visible_line(row.model or "")) if part
+        part for part in (day, count, visible_line(row.model or "")) if part
     )
-    return Content.assemble(
-        (visible_line(row.title), "bold"),
-        (f"\n{facts_of}\n\n", "$quiet"),
-        visible(row.preview),
+    top = Content.assemble(
+        (visible_line(row.title), "bold"), (f"\n{facts_of}\n\n", "$quiet")
     )
+    if not messages:
+        return top + Content(visible(row.preview))
+    said = [
+        Content.assemble((f"{_WRITERS.get(role, role)}  ", "$accent"), visible(text))
+        for role, text in messages
+    ]
+    return top + Content("\n\n").join(said)
 
 
 def _on_a_line(passage: Passage) -> Content:
