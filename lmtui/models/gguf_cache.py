@@ -52,7 +52,16 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
         LmtuiError: the file can't be read.
     """
     folder = _folder(digests.file_digest(file, on_progress), dtype)
-    return folder if _is_complete(folder) else None
+    if not sealed.is_complete(folder, _made_by()):
+        return None
+    seen = sealed.identity(folder)
+    try:
+        whole = bool(read_folder(folder).weights)
+    except LmtuiError:
+        whole = False
+    if not whole:
+        sealed.discard(folder, seen)
+    return folder if whole else None
 
 
 def dequantise(
@@ -79,16 +88,6 @@ def dequantise(
 
 def _folder(digest: str, dtype: str) -> Path:
     return cache_root() / f"{digest}-{dtype}"
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether it is whole, and made by this version."""
-    if not sealed.is_complete(folder, _made_by()):
-        return False
-    try:
-        return bool(read_folder(folder).weights)
-    except LmtuiError:
-        return False
 
 
 def _made_by() -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, fit, hardware, lean, packed_cache
+from lmtui.models import disk, fit, hardware, lean, packed_cache, sealed
 from lmtui.models.adapters import Adapter
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder, read_folder
@@ -128,10 +128,11 @@ def _load(
 ) -> Loaded:
     folder = packed_cache.folder_of(model_digest(place, on_progress), quantize)
     if packed_cache.is_complete(folder):
+        seen = sealed.identity(folder)
         try:
             return _opened(folder, name)
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # damaged in some other way, and made again
+            sealed.discard(folder, seen)  # damaged in some other way, and made again
     looked = read_gguf_header(place) if place.is_file() else read_folder(place)
     _require_suited(looked, quantize)
     bits = MOST_BITS[quantize]
