@@ -223,8 +223,8 @@ def _log_descriptor() -> int:
     """An open descriptor of the log file, or of nothing where it can't be written."""
     folder = paths.log_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        paths.ensure_folder(folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        return os.open(folder / "lmtui.log", flags, 0o600)
-    except OSError:
+        return paths.open_private(folder / "lmtui.log", flags)
+    except (OSError, LmtuiError):
         return os.open(os.devnull, os.O_WRONLY)

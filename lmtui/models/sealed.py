@@ -95,9 +95,12 @@ def is_complete(folder: Path, made_by: Mapping[str, str]) -> bool:
         return False
     try:
         sizes = note["files"].items()
-        return all((folder / name).stat().st_size == size for name, size in sizes)
+        whole = all((folder / name).stat().st_size == size for name, size in sizes)
     except OSError:
         return False
+    if whole:
+        paths.make_all_private(folder)  # of an older version
+    return whole
 
 
 def folders(root: Path) -> Iterator[tuple[Path, str, int]]:
