@@ -206,6 +206,20 @@ def open_private(path: str | Path, flags: int) -> int:
     return handle
 
 
+def require_writable(folder: Path) -> None:
+    """Make sure that something can be written into a folder of the program, by doing
+    so.
+
+    Raises:
+        LmtuiError: it can't.
+    """
+    try:
+        with scratch_folder(ensure_folder(folder)) as scratch:
+            (scratch / "probe").write_bytes(bytes(4096))
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
     """The error for a folder of ours that can't be written to."""
     reason = f" ({error.strerror})" if error and error.strerror else ""

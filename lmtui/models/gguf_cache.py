@@ -81,7 +81,7 @@ def dequantise(
     try:
         _keep(model, tokenizer, folder, file.name)
     except Exception as error:  # whatever it was, the model itself is fine
-        on_progress(Progress(_not_kept(file, error), warning=True))
+        on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
         return Dequantised(None, model, tokenizer)
     return Dequantised(folder)
 
@@ -161,6 +161,5 @@ def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
 
 
 def _not_kept(file: Path, error: Exception) -> str:
-    full = disk.is_disk_full(error) or getattr(error, "title", "") == "the disk is full"
-    why = "the disk is full" if full else str(error)
+    why = "the disk is full" if disk.is_disk_full(error) else str(error)
     return f"{file.name} can't be kept for a faster next start: {why}"

@@ -20,8 +20,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lmtui import paths
-from lmtui.errors import LmtuiError
 from lmtui.models import fit, hardware, kernels, lean, packed_cache, sealed
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder
@@ -90,10 +88,6 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
 def _describe(
     name: str, looked: ModelFolder, on_progress: OnProgress, folder: Path
 ) -> None:
-    try:
-        paths.ensure_folder(folder.parent)
-    except LmtuiError as error:
-        raise Unsuitable(f"nothing can be kept of it: {error}") from error
     try:
         keeping = Keeping(name, looked, on_progress, packs=False)
         keeping.into(folder, _write_frequencies)
