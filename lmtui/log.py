@@ -30,8 +30,10 @@ class _QuietFile(RotatingFileHandler):
         self.written = False
 
     def _open(self) -> Any:
-        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        return super()._open()
+        file = Path(self.baseFilename)
+        paths.ensure_folder(file.parent)
+        encoding, opener = self.encoding, paths.open_private
+        return open(file, self.mode, encoding=encoding, opener=opener)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.written = True
@@ -44,6 +46,7 @@ class _QuietFile(RotatingFileHandler):
 def start() -> _QuietFile:
     """Send the program's log to the file; calling it again changes nothing."""
     logger = logging.getLogger("lmtui")
+    paths.make_all_private(paths.log_folder())  # of an older version
     file = Path(os.path.abspath(paths.log_folder() / "lmtui.log"))
     for handler in logger.handlers:
         if isinstance(handler, _QuietFile) and handler.baseFilename == str(file):

@@ -1,7 +1,8 @@
 """Where the program keeps its files.
 
-Owns the folders and the two ways of writing into them that can't leave half a
-file. Nothing is created by importing this module or by asking for a folder.
+Owns the folders, the two ways of writing into them that can't leave half a file, and
+that what lies in them is the user's alone. Nothing is created by importing this module
+or by asking for a folder.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 import platformdirs
@@ -83,7 +85,27 @@ def log_folder() -> Path:
 
 
 def ensure_folder(folder: Path) -> Path:
-    """Create `folder` with its parents.
+    """Create a folder of the program with its parents, each for its owner alone.
+
+    The program's own folders that an older version made become so, too. The folder
+    that `LMTUI_HOME` names keeps its mode, as does that of the models, where the
+    user's own may lie.
+
+    Raises:
+        LmtuiError: it can't be created or written to.
+    """
+    for part in _within_ours(folder):
+        make_private(part)
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return _usable(folder)
+
+
+def ensure_users_folder(folder: Path) -> Path:
+    """Create a folder that the user named, with its parents, as open as the umask lets
+    them be.
 
     Raises:
         LmtuiError: it can't be created or written to.
@@ -92,9 +114,110 @@ def ensure_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+    return _usable(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, each for its owner alone.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(0o700)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent)
+        folder.mkdir(0o700, exist_ok=True)
+    except FileExistsError:  # by another process, in the meantime
+        if not folder.is_dir():
+            raise
+    folder.chmod(0o700)  # whatever the umask has taken away
+
+
+def _usable(folder: Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise unwritable(folder)
     return folder
+
+
+def _within_ours(folder: Path) -> list[Path]:
+    """The folders on the way to `folder` that only the program makes, the outermost
+    first; none from the first link on."""
+    if folder.is_relative_to(models_folder()):
+        return []
+    ours = (
+        *(data_folder(), cache_folder(), state_folder(), log_folder()),
+        *(adapters_folder(), runs_folder()),
+    )
+    way = [*reversed(folder.parents), folder]
+    inside = (part for part in way if any(part.is_relative_to(each) for each in ours))
+    return list(takewhile(lambda part: not part.is_symlink(), inside))
+
+
+def make_private(place: Path) -> None:
+    """Take from a file or a folder what it lets others do. A link is not followed, and
+    what belongs to another user stays as it is."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(OSError):
+        if _excess(place.lstat()):  # not opened without need: it may be locked
+            handle = os.open(place, flags)
+            try:
+                found = os.fstat(handle)
+                os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_excess(found))
+            finally:
+                os.close(handle)
+
+
+def make_all_private(folder: Path) -> None:
+    """The same for a folder with all that is in it, and for those of the program's own
+    folders that it is in."""
+    for part in _within_ours(folder.parent):
+        make_private(part)
+    if folder.is_symlink():
+        return
+    make_private(folder)
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            make_private(Path(where, name))
+
+
+def _excess(found: os.stat_result) -> int:
+    """The bits of a mode that a file or a folder of ours should not have: all of
+    others, and of a file that it can be run."""
+    if found.st_uid != os.geteuid():
+        return 0
+    if stat.S_ISDIR(found.st_mode):
+        return found.st_mode & 0o077
+    return found.st_mode & 0o177 if stat.S_ISREG(found.st_mode) else 0
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """An `opener` for files of the program that are written where they lie: the user's
+    alone, also where an older version made them otherwise. What a link leads to keeps
+    its mode."""
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    with suppress(OSError):
+        if not os.path.islink(path) and stat.S_ISREG(os.fstat(handle).st_mode):
+            os.fchmod(handle, 0o600)
+    return handle
+
+
+def require_writable(folder: Path) -> None:
+    """Make sure that something can be written into a folder of the program, by doing
+    so.
+
+    Raises:
+        LmtuiError: it can't.
+    """
+    try:
+        with scratch_folder(ensure_folder(folder)) as scratch:
+            (scratch / "probe").write_bytes(bytes(4096))
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
@@ -124,6 +247,8 @@ def write_atomically(
         with os.fdopen(handle, "wb") as file:
             if like:
                 _take_after(like, temporary)
+            elif private:
+                os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
             file.write(data)
             file.flush()
             os.utime(file.fileno())

@@ -24,6 +24,7 @@ def _file() -> Path:
 
 
 def _names() -> list[str]:
+    paths.make_private(_file())
     try:
         names = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

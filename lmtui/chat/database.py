@@ -93,8 +93,12 @@ def _require_file(file: Path) -> None:
 
 def _opened(file: Path) -> sqlite3.Connection:
     folder = paths.ensure_folder(file.parent)
+    for each in folder.glob(
+        f"{file.name}*"
+    ):  # with what lies beside it or was put there
+        paths.make_private(each)
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(paths.open_private(file, os.O_RDWR | os.O_CREAT))
     except OSError as error:
         raise paths.unwritable(folder, error) from error
     connection = _connected(str(file))

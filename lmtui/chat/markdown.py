@@ -2,8 +2,8 @@
 
 Owns the format: the title as a heading, then each message under a heading that says who
 speaks; what a model thought before its answer is folded there. A line of a message that
-looks like such a heading or such a fold is escaped, so that every text comes back as it
-was. Knows no store.
+looks like such a heading or such a fold is escaped, and control characters are written
+visibly, so that every text comes back as it was. Knows no store.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lmtui.chat.tree import Conversation
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
+from lmtui.text import visible
 
 _SPEAKERS: dict[Role, str] = {
     "system": "System",
@@ -34,11 +35,12 @@ _FOLD, _UNFOLD = "<details><summary>Thinking</summary>\n\n", "\n\n</details>\n\n
 _OURS = rf"(?:## (?:{_NAMES})\b|<details><summary>Thinking<)"
 _LOOKS_ALIKE = re.compile(rf"^(\\*)({_OURS})", re.IGNORECASE | re.MULTILINE)
 _ESCAPED = re.compile(rf"^\\(\\*{_OURS})", re.IGNORECASE | re.MULTILINE)
+_CONTROL = re.compile(r"(\\*)(?:⟨U\+([0-9A-F]{4,5})⟩|([^\x20-\x7e\n\t]))")
 
 
 def to_markdown(conversation: Conversation, title: str) -> str:
     """The shown branch, ending with a newline."""
-    parts = [f"# {' '.join(title.split())}\n"]
+    parts = [f"# {_shown(' '.join(title.split()))}\n"]
     parts += [_section(node) for node in conversation.path if node.content]
     return "\n".join(parts)
 
@@ -67,7 +69,8 @@ def from_markdown(text: str) -> tuple[str, Conversation]:
         content = _unfolded(role, content)
         if role != "system":
             last = len(nodes)
-            nodes.append(Node(last, last - 1, role, content, model=heading[2]))
+            model = heading[2] and _hidden(heading[2])
+            nodes.append(Node(last, last - 1, role, content, model=model))
         elif len(nodes) == 1 and not nodes[0].content:
             nodes[0] = Node(0, None, role, content)
         else:
@@ -75,11 +78,11 @@ def from_markdown(text: str) -> tuple[str, Conversation]:
                 "the system message is not the first one", heading[0], "Move it up."
             )
     chosen = {node.id - 1: node.id for node in nodes[1:]}
-    return title, Conversation.restored(nodes, chosen)
+    return _hidden(title), Conversation.restored(nodes, chosen)
 
 
 def _section(node: Node) -> str:
-    model = " ".join((node.model or "").split())
+    model = _shown(" ".join((node.model or "").split()))
     writer = f"{_SPEAKERS[node.role]} · {model}" if model else _SPEAKERS[node.role]
     return f"## {writer}\n\n{_written(node.role, node.content)}\n"
 
@@ -107,11 +110,43 @@ def _unfolded(role: Role, content: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _LOOKS_ALIKE.sub(r"\\\1\2", text)
+    return _LOOKS_ALIKE.sub(r"\\\1\2", _shown(text))
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(r"\1", text)
+    return _hidden(_ESCAPED.sub(r"\1", text))
+
+
+def _shown(text: str) -> str:
+    """A text with its control characters as ⟨U+001B⟩. Backslashes before that are
+    doubled, and one more says that the text itself had it so."""
+
+    def shown(match: re.Match[str]) -> str:
+        slashes, code, raw = match.groups()
+        if not _is_control(raw or chr(int(code, 16))):
+            return match[0]
+        return f"{slashes * 2}⟨U+{ord(raw):04X}⟩" if raw else f"{slashes}\\{match[0]}"
+
+    return _CONTROL.sub(shown, text)
+
+
+def _hidden(text: str) -> str:
+    """The text that was written so."""
+
+    def hidden(match: re.Match[str]) -> str:
+        slashes, code, _ = match.groups()
+        if code is None or not _is_control(chr(int(code, 16))):
+            return match[0]
+        half = slashes[: len(slashes) // 2]
+        if len(slashes) % 2:
+            return f"{half}⟨U+{code}⟩"
+        return half + chr(int(code, 16))
+
+    return _CONTROL.sub(hidden, text)
+
+
+def _is_control(character: str) -> bool:
+    return visible(character) != character
 
 
 def _read(content: str, *, last: bool) -> str:

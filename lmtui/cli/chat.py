@@ -19,7 +19,7 @@ from lmtui.cli import options
 from lmtui.cli.answers import JsonView, TextView, View, write
 from lmtui.cli.edge import note
 from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.loading import engine_for
+from lmtui.cli.loading import engine_for, why_nothing_is_kept
 from lmtui.cli.meter import meter
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.presets import PresetName, under
@@ -32,6 +32,7 @@ from lmtui.engine.port import Engine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
+from lmtui.text import visible
 
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
@@ -174,7 +175,11 @@ def chat(  # size: a line for each of its flags
         return
     if missing is not None:
         raise missing
-    engine, output = engine_for(ctx, settings), Output()
+    unkept = why_nothing_is_kept() if settings.chat_keep else None
+    engine = engine_for(ctx, settings, says_unkept=unkept is None)
+    output = Output()
+    if unkept is not None:
+        note(f"note: not kept: {visible(str(unkept))}\n")
     view = JsonView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)
@@ -185,7 +190,7 @@ def chat(  # size: a line for each of its flags
         system=request.system or begins,
         prefill=request.prefill,
         before=before,
-        keep=settings.chat_keep,
+        keep=settings.chat_keep and unkept is None,
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
         told=told,

@@ -10,9 +10,11 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import typer
 
+from lmtui import paths
 from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
 from lmtui.errors import LmtuiError
@@ -23,8 +25,9 @@ from lmtui.settings import Settings, bits
 OpenEngine = Callable[[Settings], WritingEngine]
 
 
-def open_local(settings: Settings) -> WritingEngine:
-    """Load the model that `settings` name, with progress on stderr.
+def open_local(settings: Settings, *, says_unkept: bool = True) -> WritingEngine:
+    """Load the model that `settings` name, with progress on stderr; without
+    `says_unkept`, not what of it can't be kept.
 
     Raises:
         LmtuiError: it can't be found, fetched or loaded here.
@@ -34,7 +37,31 @@ def open_local(settings: Settings) -> WritingEngine:
 
     log.start()
     with loading_progress() as show:
-        return open_wanted(settings, settings.wanted, show)
+        heard = show if says_unkept else but_for_unkept(show)
+        return open_wanted(settings, settings.wanted, heard)
+
+
+def but_for_unkept(show: OnProgress) -> OnProgress:
+    """The same listener, which does not hear what can't be kept."""
+
+    def heard(progress: Progress) -> None:
+        if not progress.unkept:
+            show(progress)
+
+    return heard
+
+
+def why_nothing_is_kept() -> LmtuiError | None:
+    """Why neither a conversation nor anything of a model can be kept, so that one
+    warning will do; None where one of them can."""
+    refused = None
+    for folder in (paths.cache_folder(), paths.data_folder()):
+        try:
+            paths.require_writable(folder)
+            return None
+        except LmtuiError as error:
+            refused = error
+    return refused
 
 
 def open_wanted(
@@ -132,10 +159,13 @@ def _collector_waits() -> Iterator[None]:
         gc.enable()
 
 
-def engine_for(context: typer.Context, settings: Settings) -> WritingEngine:
+def engine_for(
+    context: typer.Context, settings: Settings, *, says_unkept: bool = True
+) -> WritingEngine:
     """The engine for this run of a verb, which others know of until it ends."""
     context.with_resource(sharing(context.info_name or "lmtui"))
-    open_engine: OpenEngine = context.obj or open_local
+    own: OpenEngine = partial(open_local, says_unkept=says_unkept)
+    open_engine: OpenEngine = context.obj or own
     return open_engine(settings)
 
 

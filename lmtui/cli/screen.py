@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Literal
 
 from lmtui import busy, config, paths, recent, seen
 from lmtui.cli.edge import note
-from lmtui.cli.loading import OpenEngine, open_beside, open_pair, open_wanted
+from lmtui.cli.loading import (
+    OpenEngine,
+    but_for_unkept,
+    open_beside,
+    open_pair,
+    open_wanted,
+    why_nothing_is_kept,
+)
 from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
@@ -70,7 +77,8 @@ def open_screen(
 
     def open_model(wanted: Wanted) -> Callable[[OnProgress], Opened]:
         tell()
-        return partial(_open, settings, wanted, against, open_engine)
+        talks = first == "chat" and settings.chat_keep
+        return partial(_open, settings, wanted, against, open_engine, talks=talks)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
@@ -176,9 +184,14 @@ def _open(
     against: Wanted | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
+    *,
+    talks: bool,
 ) -> Opened:
     """The engine for what is wanted, and one to compare it with, if that is wanted too;
-    runs on the thread that will own them."""
+    runs on the thread that will own them. `talks` says whether a conversation is kept:
+    where nothing can be, that is said of it."""
+    if talks and why_nothing_is_kept() is not None:
+        on_progress = but_for_unkept(on_progress)
     if open_engine is None and against is None:
         return open_wanted(settings, wanted, on_progress, lasting=True)
     if open_engine is None:
@@ -223,8 +236,8 @@ def _log_descriptor() -> int:
     """An open descriptor of the log file, or of nothing where it can't be written."""
     folder = paths.log_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        paths.ensure_folder(folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        return os.open(folder / "lmtui.log", flags, 0o600)
-    except OSError:
+        return paths.open_private(folder / "lmtui.log", flags)
+    except (OSError, LmtuiError):
         return os.open(os.devnull, os.O_WRONLY)

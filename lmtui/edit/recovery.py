@@ -169,6 +169,7 @@ def _copies(path: Path) -> Iterator[Recovered]:
 
 
 def _files() -> list[Path]:
+    paths.make_all_private(_folder())  # of an older version
     try:
         return sorted(_folder().iterdir())
     except OSError:

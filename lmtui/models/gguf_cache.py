@@ -52,7 +52,16 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
         LmtuiError: the file can't be read.
     """
     folder = _folder(digests.file_digest(file, on_progress), dtype)
-    return folder if _is_complete(folder) else None
+    if not sealed.is_complete(folder, _made_by()):
+        return None
+    seen = sealed.identity(folder)
+    try:
+        whole = bool(read_folder(folder).weights)
+    except LmtuiError:
+        whole = False
+    if not whole:
+        sealed.discard(folder, seen)
+    return folder if whole else None
 
 
 def dequantise(
@@ -72,23 +81,13 @@ def dequantise(
     try:
         _keep(model, tokenizer, folder, file.name)
     except Exception as error:  # whatever it was, the model itself is fine
-        on_progress(Progress(_not_kept(file, error), warning=True))
+        on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
         return Dequantised(None, model, tokenizer)
     return Dequantised(folder)
 
 
 def _folder(digest: str, dtype: str) -> Path:
     return cache_root() / f"{digest}-{dtype}"
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether it is whole, and made by this version."""
-    if not sealed.is_complete(folder, _made_by()):
-        return False
-    try:
-        return bool(read_folder(folder).weights)
-    except LmtuiError:
-        return False
 
 
 def _made_by() -> dict[str, str]:
@@ -162,6 +161,5 @@ def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
 
 
 def _not_kept(file: Path, error: Exception) -> str:
-    full = disk.is_disk_full(error) or getattr(error, "title", "") == "the disk is full"
-    why = "the disk is full" if full else str(error)
+    why = "the disk is full" if disk.is_disk_full(error) else str(error)
     return f"{file.name} can't be kept for a faster next start: {why}"

@@ -73,6 +73,8 @@ def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
         total = _size(hub_id)
         disk.require_space(target, total - local_hub.bytes_of(hub_id))
         folder = _fetch(hub_id, target, total, on_progress)
+        if paths.home():
+            paths.make_all_private(target)
     read_folder(folder)
     return folder
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,10 @@ Write = Callable[[Any, Path], None]
 
 class Unsuitable(Exception):
     """Why a model is not run by the code for Llama's shape."""
+
+
+class NotKept(Unsuitable):
+    """The disk is full, or can't be written to; the user was told."""
 
 
 class OtherShape(Unsuitable):
@@ -90,12 +95,16 @@ class Keeping:
         """Keep it in a folder of the cache, with what `write` writes besides.
 
         Raises:
-            Unsuitable: it has something that is not run this way, or can't be kept.
+            NotKept: it can't be kept.
+            Unsuitable: it has something that is not run this way.
             LmtuiError: it can't be read.
         """
         self._on_progress(Progress(f"{self._doing} {self._name}, once"))
         try:
             root = paths.ensure_folder(folder.parent)
+        except LmtuiError as error:
+            raise self._not_kept(error) from error
+        try:
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
                 write(config, scratch)
@@ -103,17 +112,33 @@ class Keeping:
         except (OSError, LmtuiError) as error:
             if packed_cache.is_complete(folder):
                 return  # by another process, in the meantime
-            if isinstance(error, LmtuiError) and error.title != "the disk is full":
+            if isinstance(error, LmtuiError) and not disk.is_disk_full(error):
                 raise
             raise self._not_kept(error) from error
 
-    def _not_kept(self, error: Exception) -> Unsuitable:
-        full = disk.is_disk_full(error) or isinstance(error, LmtuiError)
+    def held(self, weights: Callable[[Any], LeanWeights]) -> Loaded:
+        """The model, where it can't be kept: as long as this process has it. `weights`
+        reads them, by its configuration.
+
+        Raises:
+            Unsuitable: it has something that is not run this way.
+            LmtuiError: it can't be read.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
+                folder = Path(scratch)
+                found = weights(self._describe(folder))
+                config = packed_cache.config_in(folder)
+                return kept_model(folder, self._name, config, found)
+        except OSError as error:
+            raise Unsuitable(f"it can't be {self._done}: {error}") from error
+
+    def _not_kept(self, error: Exception) -> NotKept:
+        full = disk.is_disk_full(error)
         why = f"it can't be kept: {'the disk is full' if full else error}"
-        self._on_progress(
-            Progress(f"{self._name} is not {self._done}: {why}", warning=True)
-        )
-        return Unsuitable(why)
+        said = f"{self._name} is {self._done} anew at every start: {why}"
+        self._on_progress(Progress(said, warning=True, unkept=True))
+        return NotKept(why)
 
     @property
     def _source(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -141,14 +140,14 @@ def keep(scratch: Path, folder: Path, *, source: str) -> None:
     for other, _, _ in sealed.folders(root()):
         # A home can be shared with a machine that has another processor.
         if not sealed.is_complete(other, _of_this_version()):
-            shutil.rmtree(other, ignore_errors=True)
+            sealed.discard(other)
 
 
 def note_failure(folder: Path, compiler: str, why: str) -> None:
     """Remember that a compiler failed, and in which words."""
     note = json.dumps({"compiler": compiler, "why": why})
     with suppress(OSError):
-        _note_of(folder).write_text(note)
+        paths.write_atomically(_note_of(folder), note.encode())
 
 
 def failures(compiler: str) -> dict[Path, str]:

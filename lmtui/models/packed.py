@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, fit, hardware, lean, packed_cache
+from lmtui.models import disk, fit, hardware, lean, packed_cache, sealed
 from lmtui.models.adapters import Adapter
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder, read_folder
@@ -22,7 +22,13 @@ from lmtui.models.folder_tensors import RoundedTensors
 from lmtui.models.foreign import explained
 from lmtui.models.gguf_header import GgufHeader, read_gguf_header
 from lmtui.models.gguf_tensors import GgufTensors
-from lmtui.models.keeping import Keeping, OtherShape, Unsuitable, kept_model
+from lmtui.models.keeping import (
+    Keeping,
+    NotKept,
+    OtherShape,
+    Unsuitable,
+    kept_model,
+)
 from lmtui.models.lean import LeanModel, Reading
 from lmtui.models.lean_adapter import Unusual, put_beside
 from lmtui.models.lean_matrices import GroupSource, PackedMatrices
@@ -128,10 +134,11 @@ def _load(
 ) -> Loaded:
     folder = packed_cache.folder_of(model_digest(place, on_progress), quantize)
     if packed_cache.is_complete(folder):
+        seen = sealed.identity(folder)
         try:
             return _opened(folder, name)
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # damaged in some other way, and made again
+            sealed.discard(folder, seen)  # damaged in some other way, and made again
     looked = read_gguf_header(place) if place.is_file() else read_folder(place)
     _require_suited(looked, quantize)
     bits = MOST_BITS[quantize]
@@ -139,7 +146,11 @@ def _load(
         looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
     )
     packing = _Packing(name, looked, bits, on_progress)
-    Keeping(name, looked, on_progress, packs=True).into(folder, packing.write)
+    keeping = Keeping(name, looked, on_progress, packs=True)
+    try:
+        keeping.into(folder, packing.write)
+    except NotKept:
+        return keeping.held(packing.weights)
     return _opened(folder, name)
 
 
@@ -193,9 +204,15 @@ class _Packing:
             OSError, LmtuiError: it can't be kept, or not be read.
         """
         disk.require_space(scratch, 4 * self._looked.parameters)
-        packed_cache.write(self._weights(config), scratch)
+        packed_cache.write(self.weights(config), scratch)
 
-    def _weights(self, config: Any) -> lean.LeanWeights:
+    def weights(self, config: Any) -> lean.LeanWeights:
+        """The packed weights, under the configuration of the model.
+
+        Raises:
+            Unsuitable: it has something that is not run this way.
+            LmtuiError: it can't be read.
+        """
         shape = lean.shape_of(config.to_dict())
         frequencies = lean.frequencies_of(config)
         looked, naming = self._looked, Naming.library()

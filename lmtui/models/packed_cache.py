@@ -55,6 +55,7 @@ def write(weights: LeanWeights, folder: Path) -> None:
     Raises:
         OSError: the disk is full, or can't be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {
@@ -71,7 +72,10 @@ def write(weights: LeanWeights, folder: Path) -> None:
                 tensors[name] = part.contiguous()
             else:
                 bits[name] = str(part)
-    save_file(tensors, folder / _WEIGHTS, bits)
+    try:
+        save_file(tensors, folder / _WEIGHTS, bits)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:

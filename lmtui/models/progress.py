@@ -24,6 +24,8 @@ class Progress:
     """What is counted: `bytes`, or a plural noun."""
     warning: bool = False
     """Not a step but something the user should know; `what` is the sentence."""
+    unkept: bool = False
+    """Whether that is something that can't be kept for the next start."""
 
 
 OnProgress = Callable[[Progress], None]

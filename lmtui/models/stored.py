@@ -10,7 +10,6 @@ wrong with files that are damaged.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,9 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lmtui import paths
-from lmtui.errors import LmtuiError
-from lmtui.models import fit, hardware, kernels, lean, packed_cache
+from lmtui.models import fit, hardware, kernels, lean, packed_cache, sealed
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder
 from lmtui.models.folder_tensors import FolderTensors
@@ -64,10 +61,12 @@ def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> Load
         if not packed_cache.is_complete(folder):
             _describe(name, looked, on_progress, folder)
     compiling.result()
+    seen = sealed.identity(folder)
     try:
         return _opened(folder, name, looked)
     except _DAMAGED:
-        _describe(name, looked, on_progress, folder)  # damaged in some other way
+        sealed.discard(folder, seen)  # damaged in some other way
+        _describe(name, looked, on_progress, folder)
         return _opened_again(folder, name, looked)
 
 
@@ -89,10 +88,6 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
 def _describe(
     name: str, looked: ModelFolder, on_progress: OnProgress, folder: Path
 ) -> None:
-    try:
-        paths.ensure_folder(folder.parent)
-    except LmtuiError as error:
-        raise Unsuitable(f"nothing can be kept of it: {error}") from error
     try:
         keeping = Keeping(name, looked, on_progress, packs=False)
         keeping.into(folder, _write_frequencies)
@@ -148,12 +143,13 @@ def _products(config: Mapping[str, Any]) -> tuple[Products, Path]:
         Unsuitable: it can't be had; or it was damaged, and is taken away.
     """
     folder = _compiled_for(config)
+    seen = sealed.identity(folder)
     try:
         products = Products(folder / kernels.PRODUCTS)
         products.require_right()
     except (OSError, AttributeError, ValueError) as error:
         # Not compiled anew now: a program opens a file of one name only once.
-        shutil.rmtree(folder, ignore_errors=True)
+        sealed.discard(folder, seen)
         raise Unsuitable(f"what was compiled for it was damaged: {error}") from error
     return products, folder
 

@@ -104,9 +104,10 @@ def save_best(run: RunFolder, weights: Weights, step: int) -> None:
     folder = run.best_folder
     temporary = folder / f".{_WEIGHTS}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(folder)
         disk.require_space(folder, _bytes(weights.values()) + _SPARE)
         _write(weights, temporary, {"step": str(step)})
+        paths.make_private(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, folder / _WEIGHTS)
@@ -186,7 +187,7 @@ def _saving(target: Path) -> Iterator[None]:
     """A folder for a checkpoint; nothing is left of it if that can't be saved."""
     shutil.rmtree(target, ignore_errors=True)  # half of one, by a killed process
     try:
-        target.mkdir(parents=True)
+        paths.make_folder(target)
         yield
     except (OSError, SafetensorError, LmtuiError) as error:
         shutil.rmtree(target, ignore_errors=True)

@@ -147,7 +147,9 @@ class Training:
             if plan_only:
                 runs = paths.ensure_folder(paths.runs_folder())
                 folder = RunFolder(stack.enter_context(paths.scratch_folder(runs)))
-            elif not resume:
+            elif resume:
+                paths.make_all_private(folder.path)  # of an older version
+            else:
                 folder.remove()
             known = request.versions if resume else versions()
             folder.write_request(replace(request, versions=known))
@@ -305,7 +307,7 @@ class Training:
 def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
     """The worker's process, whose commands end with this process."""
     try:
-        with run.log_file.open("ab") as log:
+        with open(run.log_file, "ab", opener=paths.open_private) as log:
             return child.begin(command, log)
     except OSError as error:
         raise LmtuiError(

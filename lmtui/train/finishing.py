@@ -88,7 +88,7 @@ def keep(run: RunFolder, learned: Learned, judged: Report) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         disk.require_space(run.path, _bytes(learned.trainee))
-        folder.mkdir(parents=True)
+        paths.make_folder(folder)
         _write(folder, run, learned, judged)
         _settle(folder, learned.request)
     except (OSError, SafetensorError) as error:
@@ -113,6 +113,7 @@ def _write(folder: Path, run: RunFolder, learned: Learned, judged: Report) -> No
     lines = "".join(events.to_json(event) + "\n" for event in told)
     (folder / "events.jsonl").write_text(lines, encoding="utf-8")
     card.write_card(folder, _card(learned, judged))
+    paths.make_all_private(folder)
     for file in folder.iterdir():
         with file.open("rb") as written:
             os.fsync(written.fileno())

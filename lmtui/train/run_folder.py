@@ -193,7 +193,7 @@ class RunFolder:
             LmtuiError: it can't be opened.
         """
         try:
-            file = self.events_file.open("a+b")
+            file = open(self.events_file, "a+b", opener=paths.open_private)  # noqa: SIM115
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
             file.seek(0, os.SEEK_END)
@@ -210,7 +210,7 @@ class RunFolder:
         Raises:
             LmtuiError: another process does.
         """
-        with self._lock_file.open("w") as file:
+        with open(self._lock_file, "w", opener=paths.open_private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -272,6 +272,7 @@ def in_use(name: str) -> LmtuiError:
 
 def mark_complete(checkpoint: Path) -> None:
     """Make a checkpoint count, once all its files are on the disk."""
+    paths.make_all_private(checkpoint)  # what libraries have written, too
     sizes = {}
     for file in sorted(checkpoint.rglob("*")):
         if file.is_file() and file.name != COMPLETE:

@@ -20,6 +20,7 @@ from lmtui.chat.tree import Conversation
 from lmtui.chat.webpage import to_html
 from lmtui.errors import LmtuiError
 from lmtui.sections.chat import THINKING
+from lmtui.text import visible
 from tests.chat.making import exchange, full
 
 FACTS = Facts("A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123)
@@ -91,6 +92,23 @@ def test_any_words_come_back_from_markdown(contents: list[str], title: str) -> N
     found, again = from_markdown(text)
     assert [node.content for node in again.nodes] == contents
     assert found == " ".join(title.split()).strip()
+
+
+MARKS = ["\x1b", "\0", "\r", "\x9b", "\u202e", "⟨U+001B⟩", "⟨U+0041⟩", "\\", "\n",
+         "[31m", "## You", "東"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(MARKS), min_size=1, max_size=8).map("".join))
+def test_markdown_has_no_control_characters_and_loses_none(words: str) -> None:
+    chat = chat_of("", "x", words)
+    named = [replace(node, model=words) for node in chat.nodes[1:]]
+    chat = Conversation.restored([chat.nodes[0], *named], {0: 1, 1: 2})
+    text = to_markdown(chat, words)
+    assert visible(text) == text
+    title, again = from_markdown(text)
+    assert again.path[-1].content == words
+    assert title == " ".join(words.split())
+    assert (again.path[-1].model or "") == title
 
 
 @pytest.mark.parametrize(

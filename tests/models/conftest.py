@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,24 +31,3 @@ def llama_gguf(llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The same weights as a float32 GGUF file; not to be changed."""
     target = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     return tiny.write_gguf(llama_folder, target)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Makes a folder on a disk of its own with so many bytes; needs root, on Linux."""
-    mounted: list[Path] = []
-
-    def make(size: int) -> Path:
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("a small disk can't be mounted here")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from transformers import LlamaForCausalLM
 from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
-from lmtui.models import compilers, disk, inventory, packed_cache, sealed, source
+from lmtui.models import compilers, inventory, packed_cache, sealed, source
 from lmtui.models.light_tokenizer import LightTokenizer, same_as
 from lmtui.models.load import load
 from lmtui.models.loaded import Loaded
@@ -200,14 +202,37 @@ def test_an_adapter_on_another_shape_runs_exactly(
     assert (found.precision, found.adapter) == ("exact", "lora")
 
 
-def test_a_full_disk_costs_a_warning(q8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "free_bytes", lambda folder: 10)
+@pytest.mark.parametrize("trouble", ["full", "too small", "no folder"])
+def test_what_cannot_be_kept_costs_one_warning(
+    q8: Path,
+    home: Path,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    kept = load(str(q8), device="cpu", quantize="int8")
+    if trouble == "no folder":
+        (place := home.with_name("elsewhere")).write_text("")
+    else:
+        place = small_disk(4096 * 40)
+    if trouble == "full":
+        fill(place)
+    monkeypatch.setenv("LMTUI_HOME", str(place))
     seen: list[Progress] = []
-    found = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
-    assert not found.is_lean
-    assert "the disk is full" in found.why
-    assert any("is not packed" in p.what for p in seen if p.warning)
+    found = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
+    assert (found.is_lean, found.why) == (True, "")
+    assert torch.equal(logprobs(LocalEngine(found)), logprobs(LocalEngine(kept)))
+    (warning,) = [progress for progress in seen if progress.warning]
+    assert "is packed anew at every start" in warning.what
+    assert ("the disk is full" in warning.what) == (trouble != "no folder")
     assert not list(sealed.root("packed").glob("*"))
+
+
+def fill(place: Path) -> None:
+    """Write into a folder until its disk takes no more."""
+    with suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 @pytest.mark.parametrize("kind", ["q8", "brief"])

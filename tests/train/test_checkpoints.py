@@ -18,6 +18,7 @@ from lmtui.train.base import Trainee
 from lmtui.train.checkpoints import State
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.trainer import adam
+from tests.modes import not_private, umask
 from tests.train.test_trainer import steps_of
 from tests.train.tiny_training import blocks, copied, same, trainee
 
@@ -68,6 +69,15 @@ def test_nothing_in_it_could_run_code(run: RunFolder, tmp_path: Path) -> None:
     checkpoints.save(run, subject.weights, optimizer, State(step=2))
     suffixes = {file.suffix for file in run.checkpoint(2).iterdir()}
     assert suffixes == {".safetensors", ".json"}
+
+
+def test_all_of_it_is_private(run: RunFolder, tmp_path: Path) -> None:
+    subject, optimizer = trained(tmp_path)
+    with umask(0):
+        checkpoints.save(run, subject.weights, optimizer, State(step=2))
+        checkpoints.save_best(run, subject.weights, 2)
+    assert not_private(run.path) == {}
+    assert run.path.stat().st_mode & 0o777 == 0o700
 
 
 def test_only_the_newest_is_kept(run: RunFolder, tmp_path: Path) -> None:

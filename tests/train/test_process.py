@@ -33,6 +33,7 @@ from lmtui.train.events import (
 )
 from lmtui.train.request import Request
 from lmtui.train.run_folder import RunFolder
+from tests.modes import not_private, umask
 from tests.train import tiny_run
 from tests.train.tiny_run import NAME, Mishap, started
 
@@ -81,13 +82,16 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def test_all_of_it_through_the_client(home: Path) -> None:
     asked = tiny_run.request(home)
-    training = Training.start(asked)
     events: list[Event] = []
-    while not of(End, events):
-        events += training.poll()
-        if of(Plan, events) and not of(Start, events):
-            training.go()
-    assert training.wait(60)
+    with umask(0):
+        training = Training.start(asked)
+        while not of(End, events):
+            events += training.poll()
+            if of(Plan, events) and not of(Start, events):
+                assert not_private(paths.runs_folder()) == {}
+                training.go()
+        assert training.wait(60)
+    assert not_private(paths.adapters_folder()) == {}
     (plan,), (end,) = of(Plan, events), of(End, events)
     assert (plan.base, plan.method, plan.dtype) == ("base", "lora", "float32")
     assert (plan.files, plan.documents + plan.held_out_documents) == (12, 12)

@@ -6,7 +6,6 @@ Compiles nothing. Knows no model but its plan.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from lmtui.engine.fast.attention import Attention
 from lmtui.engine.fast.crossing import Crossing, Plan, Run, examples
 from lmtui.engine.fast.native import Native
-from lmtui.models import kernels
+from lmtui.models import kernels, sealed
 from lmtui.models.lean import Shape
 
 PACKAGE = "crossing.pt2"
@@ -61,11 +60,12 @@ def opened(plan: Plan) -> Compiled:
         ValueError: it is damaged, and was taken away.
     """
     folder = folder_of(plan)
+    seen = sealed.identity(folder)
     try:
         run = _crossing_in(folder, plan)
         attending = _attention_in(folder, plan.heads, plan.kv_heads, plan.head)
     except (RuntimeError, OSError, ValueError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        sealed.discard(folder, seen)
         raise ValueError(str(error).partition("\n")[0]) from error
     return Compiled(run, attending)
 
@@ -77,10 +77,11 @@ def opened_for(shape: Shape, folder: Path) -> Compiled:
     Raises:
         ValueError: it is damaged, and was taken away.
     """
+    seen = sealed.identity(folder)
     try:
         attending = _attention_in(folder, shape.heads, shape.kv_heads, shape.head)
     except (OSError, ValueError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        sealed.discard(folder, seen)
         raise ValueError(str(error)) from error
     return Compiled(attention=attending)
 

@@ -1,0 +1,101 @@
+"""What the program leaves in its folders is the user's alone, whatever the umask."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lmtui import config, log, paths, recent
+from lmtui.cli.main import main
+from lmtui.models import adapters, export
+from tests.models import learned, tiny
+from tests.modes import entries, loosen, not_private, umask
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers as a GGUF file of 8 bits."""
+    folder = tmp_path_factory.mktemp("model")
+    return tiny.write_gguf(
+        tiny.save_llama(folder / "llama"), folder / "tiny.gguf", "Q8_0"
+    )
+
+
+def use_all(model: Path, out: Path) -> None:
+    """Run the verbs that leave something, and what leaves something beside them."""
+    text = out / "text.txt"
+    text.write_text("the quick brown fox")
+    chosen = ("--model", str(model), "--device", "cpu", "--threads", "1")
+    short = ("--max-tokens", "2")
+    for verb in (
+        ("chat", "--once", "the fox", *short, *chosen),
+        ("complete", str(text), "--print", *short, *chosen),
+        ("inspect", str(text), "--html", str(out / "page.html"), *chosen),
+        ("history", "export", "last", str(out / "talk.md")),
+        ("history", "list"),
+    ):
+        assert main(verb) == 0
+    recent.remember([str(text)])
+    config.remember("theme", "nord")
+    log.record_bug(ValueError("a test"))
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_all_that_the_verbs_leave_is_private(
+    home: Path, model: Path, tmp_path: Path, mask: int
+) -> None:
+    home.chmod(0o755)
+    with umask(mask):
+        use_all(model, tmp_path)
+    kinds = {entry.relative_to(home).parts[0] for entry in entries(home)}
+    assert kinds >= {"cache", "data", "state", "logs", "config.toml"}
+    assert not_private(home) == {}
+    assert home.stat().st_mode & 0o777 == 0o755  # was there before
+    for name in ("page.html", "talk.md"):  # named by the user
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_an_older_version_left_is_mended_when_it_is_used(
+    home: Path, model: Path, tmp_path: Path
+) -> None:
+    (own := home / "models" / "own.gguf").parent.mkdir()
+    own.write_bytes(model.read_bytes())
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (outside := elsewhere / "outside").touch()
+    use_all(own, tmp_path)
+    (entry,) = (home / "cache" / "packed").iterdir()
+    for link, target in (
+        (entry / "link", outside),
+        (home / "data" / "chats.db.broken-1", outside),
+        (home / "state" / "link", elsewhere),
+    ):
+        link.symlink_to(target)
+    loosen(home)
+    loosen(tmp_path)
+    (tmp_path / "talk.md").unlink()
+    use_all(own, tmp_path)
+    assert not_private(home) == {
+        "config.toml": "-rw-r--r--",  # may be the user's own
+        "models": "drwxr-xr-x",
+        "models/own.gguf": "-rw-r--r--",
+    }
+    assert outside.stat().st_mode & 0o777 == 0o644
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_is_exported_of_an_adapter_is_as_private(
+    home: Path, tmp_path: Path
+) -> None:
+    with umask(0):
+        base = tiny.save_llama(tmp_path / "base")
+        learned.keep_lora("notes", learned.save_lora(tmp_path / "lora", base), base)
+        paths.make_all_private(paths.adapters_folder() / "notes")
+        export.export(adapters.find("notes"), tmp_path / "packed.zip")
+        export.export(adapters.find("notes"), tmp_path / "copy")
+    assert (tmp_path / "packed.zip").stat().st_mode & 0o777 == 0o600
+    assert zipfile.ZipFile(tmp_path / "packed.zip").namelist()
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700
+    assert not_private(tmp_path / "copy") == {}
+    assert not_private(home) == {}

@@ -1,0 +1,75 @@
+"""A home that can't be written to, or is full: that costs what can't be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lmtui.cli.main import main
+from tests.models import tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers as a GGUF file of 8 bits."""
+    folder = tmp_path_factory.mktemp("model")
+    return tiny.write_gguf(
+        tiny.save_llama(folder / "llama"), folder / "tiny.gguf", "Q8_0"
+    )
+
+
+@pytest.fixture(params=["a file", "/proc/lmtui", "full"])
+def closed(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A home in which nothing can be kept."""
+    if request.param == "full":
+        home = small_disk(4096 * 40)
+        with suppress(OSError), (home / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    elif request.param == "a file":
+        (home := tmp_path / "no folder").touch()
+    else:
+        home = Path(request.param)
+    monkeypatch.setenv("LMTUI_HOME", str(home))
+    return home
+
+
+def test_nothing_is_lost_but_what_cannot_be_kept(
+    closed: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (text := tmp_path / "text.txt").write_text("the quick brown fox")
+    short = ("--max-tokens", "4")
+    chosen = ("--model", str(model), "--device", "cpu", "--threads", "1")
+    for verb, said in (
+        (("chat", "--once", "the fox", *short, *chosen), "note: not kept: "),
+        (("complete", str(text), "--print", *short, *chosen), "warning: "),
+        (("inspect", str(text), "--summary", *chosen), "warning: "),
+    ):
+        assert main(verb) == 0
+        written = capsys.readouterr()
+        assert written.out.strip()
+        (told,) = [
+            line
+            for line in written.err.splitlines()
+            if line.startswith(("warning: ", "note: "))
+        ]
+        assert told.startswith(said)
+        assert "can't be written to" in told or "the disk is full" in told
+
+
+def test_a_model_that_would_have_to_be_fetched_has_no_place(
+    closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", "--once", "the fox"]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith(("error: this folder can't", "error: the disk is"))
+    assert "\nhint: " in written.err
