@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
@@ -33,6 +33,7 @@ Name = Annotated[
         metavar="NAME",
         help="A name from `lmtui adapters list`, or an adapter's folder.",
         show_default=False,
+        autocompletion=completion.adapters,
     ),
 ]
 Out = Annotated[Path, typer.Argument(metavar="OUT", show_default=False)]
@@ -42,6 +43,7 @@ Model = Annotated[
         metavar="MODEL",
         help="The model that it was made for, where that is not found of itself.",
         show_default=False,
+        autocompletion=completion.models,
     ),
 ]
 WithReport = Annotated[

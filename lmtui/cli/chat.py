@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.chat.attachments import attach
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.answers import JsonView, TextView, View, write
 from lmtui.cli.edge import note
 from lmtui.cli.interrupt import stop_on_interrupt
@@ -77,6 +77,7 @@ Resume = Annotated[
         help="Go on with a conversation that was kept, and with its model: a number "
         "from `lmtui history list`, or the one used last.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 Think = Annotated[

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.chat.exporting import Format, format_of, write_new, written
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.output import Output
 from lmtui.cli.reading import read_document
 from lmtui.cli.stored import load, reading, writing
@@ -29,7 +29,10 @@ def export(
     which: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID|last]", help="Which one; not with --all.", show_default=False
+            metavar="[ID|last]",
+            help="Which one; not with --all.",
+            show_default=False,
+            autocompletion=completion.conversations,
         ),
     ] = None,
     out: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.chat.exporting import Format, written
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.exchange import export, import_files
 from lmtui.cli.jsonl import Event
@@ -125,7 +125,11 @@ app.command("import")(import_files)
 def delete(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="ID|last...", show_default=False),
+        typer.Argument(
+            metavar="ID|last...",
+            show_default=False,
+            autocompletion=completion.conversations,
+        ),
     ],
     yes: options.Yes = False,
 ) -> None:

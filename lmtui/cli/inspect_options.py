@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.engine.types import BosRule
 
 PAGE_TOP = 5
@@ -23,6 +24,7 @@ Chat = Annotated[
         metavar="ID|last",
         help="A message of this conversation, instead of a file.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 Number = Annotated[
@@ -96,6 +98,7 @@ Against = Annotated[
         metavar="MODEL",
         help="Compare with another model on the same text.",
         show_default=False,
+        autocompletion=completion.models,
         rich_help_panel="Model",
     ),
 ]
@@ -105,6 +108,7 @@ AgainstAdapter = Annotated[
         metavar="NAME",
         help="Compare with the same model and this adapter on it.",
         show_default=False,
+        autocompletion=completion.adapters,
         rich_help_panel="Model",
     ),
 ]

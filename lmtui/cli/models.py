@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
@@ -32,6 +32,7 @@ Name = Annotated[
         metavar="NAME",
         help="`default`, a catalogue name, a Hub id, a folder or a .gguf file.",
         show_default=False,
+        autocompletion=completion.models,
     ),
 ]
 

@@ -7,42 +7,52 @@ variable and the settings file meet the same rules.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from lmtui import config
-from lmtui.settings import Settings, Value, flag, meaning, names
+from lmtui.cli import completion
+from lmtui.settings import Settings, Value, choices, flag, meaning, names
 
 
-def option(name: str, metavar: str, panel: str) -> Any:
-    """The option of a setting, in a part of the help."""
+def option(
+    name: str,
+    metavar: str,
+    panel: str,
+    names: Callable[[str], object] | None = None,
+) -> Any:
+    """The option of a setting, in a part of the help; `names` completes a word."""
     return typer.Option(
         flag(name) or "",
         metavar=metavar,
         help=meaning(name),
         show_default=False,
         rich_help_panel=panel,
+        autocompletion=names or completion.values(choices(name)),
     )
 
 
-def _model(name: str, metavar: str) -> Any:
-    return option(name, metavar, "Model")
+def _model(
+    name: str, metavar: str, names: Callable[[str], object] | None = None
+) -> Any:
+    return option(name, metavar, "Model", names)
 
 
 def _drawing(name: str, metavar: str) -> Any:
     return option(name, metavar, "Sampling")
 
 
-Model = Annotated[str | None, _model("model", "MODEL")]
-Adapter = Annotated[str | None, _model("adapter", "NAME")]
+Model = Annotated[str | None, _model("model", "MODEL", completion.models)]
+Adapter = Annotated[str | None, _model("adapter", "NAME", completion.adapters)]
 Device = Annotated[str | None, _model("device", "DEVICE")]
 Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
 Quantize = Annotated[str | None, _model("quantize", "BITS")]
 Threads = Annotated[int | None, _model("threads", "N")]
 Context = Annotated[int | None, _model("context", "N")]
 
-Theme = Annotated[str | None, option("theme", "NAME", "Screen")]
+Theme = Annotated[str | None, option("theme", "NAME", "Screen", completion.themes)]
 
 Temperature = Annotated[float | None, _drawing("temperature", "T")]
 TopK = Annotated[int | None, _drawing("top_k", "K")]

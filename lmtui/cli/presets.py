@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.config_presets import preset_named
 from lmtui.settings import Origin, Settings
 
@@ -22,6 +23,7 @@ PresetName = Annotated[
         help="Begin with a preset of config.toml: its system prompt and its sampling. "
         "Another flag wins over it, it wins over all else.",
         show_default=False,
+        autocompletion=completion.presets,
     ),
 ]
 

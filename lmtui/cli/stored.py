@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
 
@@ -26,6 +27,7 @@ Which = Annotated[
         metavar="ID|last",
         help="A number from `lmtui history list`, or the one used last.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 

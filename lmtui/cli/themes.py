@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui import config, paths
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 Show = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Print the file of this theme.", show_default=False
+        metavar="NAME",
+        help="Print the file of this theme.",
+        show_default=False,
+        autocompletion=completion.themes,
     ),
 ]
 
