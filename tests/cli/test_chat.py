@@ -184,8 +184,8 @@ def test_settings_come_from_the_environment_and_the_file(empty_home: Path) -> No
         (["--once", "a", "--context", "0"], "context is out of range: 0"),
         (["--once", "a", "--system", "@/no/such"], "there is no such file: /no/such"),
         (["--once", "a", "--system", "@/"], "this is a folder, not a text: /"),
-        (["--once", "a", "--top", "-1"], "Invalid value for '--top'"),
-        (["--once", "a", "--top-k", "many"], "Invalid value for '--top-k'"),
+        (["--once", "a", "--top", "-1"], "--top takes at least 0: -1"),
+        (["--once", "a", "--top-k", "many"], "--top-k takes a whole number: many"),
         (["--onec", "a"], "No such option: --onec"),
     ],
 )

@@ -174,7 +174,7 @@ def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
         (b"", ["--print"], "there is nothing to continue"),
         (b"a b", ["--print", "--at", "1:1"], "there is nothing to continue"),
         (b"a", ["--print", "--max-tokens", "0"], "max-tokens is out of range: 0"),
-        (b"a", ["--print", "--top", "-1"], "Invalid value for '--top'"),
+        (b"a", ["--print", "--top", "-1"], "--top takes at least 0: -1"),
         (b"a", ["--print", "--temperature", "1"], "No such option: --temperature"),
     ],
 )

@@ -65,6 +65,31 @@ def test_help_is_quick() -> None:
         (["chta"], "No such command 'chta'", "See `lmtui --help`."),
         (["inspect"], "Missing argument 'FILE'", "See `lmtui inspect --help`."),
         (["--frobnicate"], "No such option: --frobnicate", "See `lmtui --help`."),
+        (
+            ["inspect", "--window", "abc", "x"],
+            "--window takes a whole number: abc",
+            "See `lmtui inspect --help`.",
+        ),
+        (
+            ["chat", "--temperature", "hot"],
+            "--temperature takes a number: hot",
+            "See `lmtui chat --help`.",
+        ),
+        (
+            ["inspect", "--bos", "maybe", "x"],
+            "--bos takes auto, yes or no: maybe",
+            "See `lmtui inspect --help`.",
+        ),
+        (
+            ["inspect", "--wind", "3", "x"],
+            "No such option: --wind",
+            "Did you mean --plain or --window? See `lmtui inspect --help`.",
+        ),
+        (
+            ["chat", "one", "two"],
+            "Too many arguments: one two",
+            "See `lmtui chat --help`.",
+        ),
     ],
 )
 def test_usage_errors_have_the_same_form(
