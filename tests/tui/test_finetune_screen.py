@@ -227,6 +227,19 @@ async def test_who_shares_the_processor_is_named_in_the_question() -> None:
         assert watched.training.asked == ["go"]
 
 
+async def test_the_second_enter_begins_whoever_has_come_meanwhile() -> None:
+    others: list[Use] = []
+    async with watching(others=others) as watched:
+        await watched.planned()
+        others[:] = [Use(5151, "inspect", 0.0)]
+        await watched.press("enter")
+        assert watched.training.asked == []
+        assert "Enter starts anyway" in watched.seen
+        others[:] = [Use(5152, "inspect", 0.0)]
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
 async def test_a_graphics_card_is_not_shared_with_what_runs_on_the_processor() -> None:
     async with watching(others=[CHAT]) as watched:
         await watched.tell(*before_it(replace(PLAN, device="cuda")))

@@ -90,11 +90,15 @@ def figures_of(run: TrainingRun) -> Figures:
     )
 
 
-def question_of(run: TrainingRun, others: Sequence[Use]) -> list[Paragraph]:
-    """What is asked before it begins."""
+def question_of(
+    run: TrainingRun, others: Sequence[Use], *, again: bool = False
+) -> list[Paragraph]:
+    """What is asked before it begins; `again` where Enter was pressed before."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
+    if again:
+        begins += " anyway"
     asked = [
         Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
                    ("Esc ", "accent"), ("leaves; nothing is changed", "")))
