@@ -1,7 +1,7 @@
 """A `.jsonl` file: one training example a row.
 
-Owns the three kinds of rows (`messages`, `prompt` with `completion`, `text`), that a
-file has rows of one kind, and why a row can't be used. Knows no files and no tokens.
+Owns the three kinds of rows (`messages`, `prompt` with `completion`, `text`), which a
+file may mix, and why a row can't be used. Knows no files and no tokens.
 """
 
 from __future__ import annotations
@@ -48,19 +48,14 @@ class _Unusable(Exception):
 
 
 def read_rows(text: str) -> Iterator[Row]:
-    """The rows of a file, in order; empty lines are none.
-
-    The first row that has the keys of a kind tells the kind of all.
-    """
-    kind: tuple[str, ...] | None = None
+    """The rows of a file, in order; empty lines are none."""
     # Only a newline ends a line of JSON: strings can hold the other separators.
     for number, line in enumerate(StringIO(text, newline="\n"), 1):
         if not line.strip():
             continue
         try:
             values = _object(line.rstrip("\n"))
-            kind = kind or _kind_of(values)
-            yield Row(number, _content(values, kind))
+            yield Row(number, _content(values, _kind_of(values)))
         except _Unusable as problem:
             yield Row(number, None, str(problem))
 
@@ -85,8 +80,6 @@ def _kind_of(values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
-    if missing := [key for key in kind if key not in values]:
-        raise _Unusable(f"no {' and no '.join(missing)}")
     if kind == ("messages",):
         return _messages(values["messages"])
     texts = [_text(values[key], key) for key in kind]

@@ -90,13 +90,14 @@ def test_a_row_that_cannot_be_used_says_why(value: Any, problem: str) -> None:
     assert row.problem.startswith(problem)
 
 
-def test_the_first_kind_is_that_of_all_rows() -> None:
+def test_each_row_has_a_kind_of_its_own() -> None:
     read = rows({"a": 1}, {"text": "x"}, {"messages": [ANSWER]}, {"text": "y"}, "{")
     assert [row.line for row in read] == [1, 2, 3, 4, 5]
-    assert [row.content for row in read] == [None, "x", None, "y", None]
-    assert read[2].problem == "no text"
-    other = rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1]
-    assert other.problem == "no prompt and no completion"
+    answer = (Message(**ANSWER),)
+    assert [row.content for row in read] == [None, "x", answer, "y", None]
+    assert rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1].content == "x"
+    (half,) = rows({"prompt": "a"})
+    assert half.problem == "neither messages, nor prompt and completion, nor text"
 
 
 @given(st.text())
