@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lmtui import config
+from lmtui import config, paths
 from lmtui.cli import completion
 from lmtui.settings import Settings, Value, choices, flag, meaning, names
 
@@ -88,7 +88,20 @@ def settings(context: typer.Context, **more: Value) -> Settings:
     `more` are settings that several flags make.
 
     Raises:
-        LmtuiError: one of them can't be used.
+        LmtuiError: one of them can't be used, or there is no theme of a flag's name.
     """
     given = {**context.params, **more}
-    return config.load({name: given.get(name) for name in names()})
+    found = config.load({name: given.get(name) for name in names()})
+    if found.origin("theme").source == "flag":
+        _require_theme(found.theme)
+    return found
+
+
+def _require_theme(name: str) -> None:
+    """Refuse a theme that does not exist, also where no screen opens: whoever typed
+    its name is there to correct it."""
+    from lmtui.tui.themes import load_themes
+
+    found = load_themes(paths.themes_folder())
+    if found.get(name) is None:
+        raise found.unknown(name)

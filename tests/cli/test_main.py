@@ -63,7 +63,7 @@ def test_help_is_quick() -> None:
     ("arguments", "error", "hint"),
     [
         (["chta"], "No such command 'chta'", "See `lmtui --help`."),
-        (["inspect"], "Missing argument 'FILE'", "See `lmtui inspect --help`."),
+        (["complete"], "Missing argument 'FILE'", "See `lmtui complete --help`."),
         (["--frobnicate"], "No such option: --frobnicate", "See `lmtui --help`."),
         (
             ["inspect", "--window", "abc", "x"],
