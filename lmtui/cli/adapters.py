@@ -25,13 +25,24 @@ if TYPE_CHECKING:
     from lmtui.models.adapters import Adapter
     from lmtui.models.card import Card, Figures
 
-app = options.group("List, show, merge, export and remove what was learned from notes.")
+app = options.group(
+    "List, show, merge, export, import and remove adapters trained on notes."
+)
 
 Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
         help="A name from `lmtui adapters list`, or an adapter's folder.",
+        show_default=False,
+        autocompletion=completion.adapters,
+    ),
+]
+Kept = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name from `lmtui adapters list`.",
         show_default=False,
         autocompletion=completion.adapters,
     ),
@@ -97,6 +108,7 @@ def show_one(name: Name, json: options.Json = False) -> None:
       lmtui adapters show ./notes --json
     """
     from lmtui.models import adapters
+    from lmtui.models.card import inspect_command
 
     adapter = adapters.find(name)
     output = Output()
@@ -108,6 +120,9 @@ def show_one(name: Name, json: options.Json = False) -> None:
     if adapter.card and (rows := list(_figures(adapter.card))):
         headings = ("", "BEFORE", "AFTER")
         output.text("\n" + table(headings, rows, right=(1, 2), terminal=terminal))
+        if window := adapter.card.metrics.window:
+            again = inspect_command(adapter.name, adapter.kind, window)
+            output.text(f"\nthe figures of one held-out document:\n  {again}\n")
 
 
 @app.command("merge")
@@ -163,8 +178,49 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
     Output().text(f"{place}\n")
 
 
+@app.command("import")
+def import_one(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|FOLDER",
+            help="A .zip file from `lmtui adapters export`, or an adapter's folder.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The name of the adapter here; by default that of the file or folder.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Copy an adapter from a .zip file or a folder into the folder of adapters.
+
+    An adapter may come from anybody: only safetensors weights and plain text files are
+    taken, and they are checked before the adapter gets its place.
+
+    \b
+    Examples:
+      lmtui adapters import notes.zip
+      lmtui adapters import ./from-a-friend --name friend
+    """
+    from lmtui.models.adapter_import import import_adapter
+    from lmtui.train.request import require_safe_name, safe_name
+
+    if name is None:
+        whole = place.absolute()
+        name = safe_name(whole.stem if whole.suffix == ".zip" else whole.name)
+    require_safe_name(name)
+    adapter = import_adapter(place, name)
+    note(f"note: use it with `lmtui chat --adapter {name}`\n")
+    Output().text(f"{adapter.path}\n")
+
+
 @app.command("remove")
-def remove(name: Name, yes: options.Yes = False) -> None:
+def remove(name: Kept, yes: options.Yes = False) -> None:
     """Remove an adapter from this machine.
 
     Only what lies in the program's own folder of adapters is removed.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,12 @@ def kept(name: str) -> Adapter:
     for adapter in listed():
         if adapter.name == name:
             return adapter
+    if not is_name(name) and _place(name).is_dir():
+        raise LmtuiError(
+            "this folder is not in the folder of adapters",
+            name,
+            "Give a name from `lmtui adapters list`, or remove the folder yourself.",
+        )
     raise _nothing(name)
 
 
@@ -314,7 +321,7 @@ def _nothing(name: str) -> LmtuiError:
     if close:
         hint = f"Did you mean {' or '.join(close)}?"
     elif name.lower().endswith(".zip") and _place(name).is_file():
-        hint = "Unpack it, and name the folder."
+        hint = f"Import it first: lmtui adapters import {shlex.quote(name)}"
     else:
         hint = "See `lmtui adapters list`, or make one with `lmtui finetune`."
     return LmtuiError("there is no such adapter", name, hint)

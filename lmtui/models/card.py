@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -81,6 +82,9 @@ class Metrics:
     best_step: int = 0
     """The step whose weights were kept."""
     steps: int = 0
+    window: int = 0
+    """Tokens of a window in which the documents were scored, half of it the stride; 0
+    where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,13 @@ class Card:
         if losses[0] is None or losses[1] is None:
             return ""
         return f"{losses[0]:.3f} → {losses[1]:.3f}"
+
+
+def inspect_command(name: str, kind: Kind, window: int) -> str:
+    """What to type to see the figures of one held-out document again."""
+    how = "--against-adapter" if kind == "lora" else "--adapter"
+    windows = f"--window {window} --stride {max(1, window // 2)}"
+    return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -179,6 +190,7 @@ def _card(found: object) -> Card:
             neutral_after=_figures(metrics, "neutral_after"),
             best_step=_count(metrics, "best_step"),
             steps=_count(metrics, "steps"),
+            window=_count({"window": 0, **metrics}, "window"),
         ),
     )
 

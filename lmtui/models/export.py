@@ -10,6 +10,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lmtui import paths
@@ -82,13 +83,18 @@ def new_place(out: Path) -> Path:
 def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
     """The files that make up an adapter; never a link, which could lead anywhere, and
     nothing pickled."""
-    wanted = (*_PARTS, *TELLING) if with_report else _PARTS
     left_out = () if with_report else TELLING
     for file in sorted(adapter.path.iterdir()):
-        if file.name in left_out or not any(map(file.match, wanted)):
+        if file.name in left_out or not is_part(file.name):
             continue
         if file.is_file() and not file.is_symlink():
             yield file
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name can belong to an adapter."""
+    known = (*_PARTS, *TELLING)
+    return not name.startswith(".") and any(fnmatchcase(name, each) for each in known)
 
 
 def _pack(files: list[Path], target: Path, name: str) -> None:

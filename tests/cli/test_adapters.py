@@ -227,11 +227,80 @@ def test_what_is_damaged_can_be_removed(home: Path) -> None:
 
 
 def test_what_lies_elsewhere_is_not_removed(lora: Path) -> None:
-    assert refused("remove", str(lora), "--yes").title == "there is no such adapter"
+    error = refused("remove", str(lora), "--yes")
+    assert error.title == "this folder is not in the folder of adapters"
+    assert "adapter's folder" not in run("remove", "--help")
     assert lora.exists()
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "merge", "export", "remove"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_was_exported_can_be_imported(
+    packed: bool, notes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / ("my notes.zip" if packed else "my notes")
+    run("export", "notes", str(out), "--with-report")
+    place = paths.adapters_folder() / "my-notes"
+    assert run("import", str(out)) == f"{place}\n"
+    names = {file.name for file in place.iterdir()}
+    assert names == {file.name for file in notes.iterdir()} - {"README.md"}
+    for file in place.iterdir():
+        assert file.read_bytes() == (notes / file.name).read_bytes()
+        assert file.stat().st_mode & 0o077 == 0
+    assert place.stat().st_mode & 0o077 == 0
+    assert "SHA-256" in run("show", "my-notes")
+    assert refused("import", str(out)).title.startswith("an adapter of this name")
+    assert run("import", str(out), "--name", "other").endswith("other\n")
+    assert refused("import", str(out), "--name", "../x").title.startswith("this name")
+
+
+def packed(file: Path, entries: dict[str, bytes], **about: int) -> Path:
+    """A .zip file with these entries."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            for field, value in about.items():
+                setattr(entry, field, value)
+            archive.writestr(entry, data)
+    return file
+
+
+def test_a_hostile_file_is_refused_and_leaves_nothing(
+    empty_home: Path, lora: Path, tmp_path: Path
+) -> None:
+    good = {file.name: file.read_bytes() for file in lora.iterdir() if file.is_file()}
+    weights = good["adapter_model.safetensors"]
+    outside = {f"../{name}": data for name, data in good.items()}
+    cases = {
+        "outside": outside,
+        "absolute": {f"/tmp/x/{name}": data for name, data in good.items()},
+        "backslash": {f"..\\{name}": data for name, data in good.items()},
+        "two": good | {f"b/{name}": data for name, data in good.items()},
+        "pickled": {
+            ("x.bin" if name.endswith("s") else name): data
+            for name, data in good.items()
+        },
+        "cut": good | {"adapter_model.safetensors": weights[:-9]},
+        "card": good | {"card.json": b"{}"},
+        "bomb": good | {"vocab.txt": b"0" * 50_000_000},
+        "many": good | {f"{number}.txt": b"" for number in range(200)},
+        "config": good | {"adapter_config.json": b"[" * 9000},
+    }
+    files = [packed(tmp_path / f"{name}.zip", each) for name, each in cases.items()]
+    files.append(packed(tmp_path / "link.zip", good, external_attr=0o120777 << 16))
+    files.append(packed(tmp_path / "locked.zip", good, flag_bits=1))
+    (torn := tmp_path / "torn.zip").write_bytes(files[0].read_bytes()[:500])
+    for file in (*files, torn, tmp_path / "none.zip"):
+        assert refused("import", str(file)).hint, file.name
+        folder = paths.adapters_folder()
+        assert not folder.exists() or not list(folder.iterdir()), file.name
+    fine = packed(tmp_path / "fine.zip", good | {"__MACOSX/._x.json": b"x"})
+    assert run("import", str(fine))
+
+
+@pytest.mark.parametrize(
+    "verb", ["list", "show", "merge", "export", "import", "remove"]
+)
 def test_every_verb_has_an_example(verb: str) -> None:
     assert f"lmtui adapters {verb}" in run(verb, "--help")
 

@@ -434,7 +434,7 @@ def test_names_and_places(notes: Path, lora: Path, tmp_path: Path):
     (packed := tmp_path / "notes.zip").write_bytes(b"PK")
     with pytest.raises(LmtuiError) as caught:
         adapters.find(str(packed))
-    assert caught.value.hint == "Unpack it, and name the folder."
+    assert caught.value.hint == f"Import it first: lmtui adapters import {packed}"
 
 
 def test_a_model_is_no_adapter(llama_folder: Path, tmp_path: Path):
