@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import typer
 
-from lmtui.cli.sharing import sharing
+from lmtui import busy
 from lmtui.engine.port import WritingEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
@@ -134,7 +134,7 @@ def _collector_waits() -> Iterator[None]:
 
 def engine_for(context: typer.Context, settings: Settings) -> WritingEngine:
     """The engine for this run of a verb, which others know of until it ends."""
-    context.with_resource(sharing(context.info_name or "lmtui"))
+    context.with_resource(busy.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     return open_engine(settings)
 
@@ -146,7 +146,7 @@ def engines_for(
     from lmtui import log
     from lmtui.cli.progress import loading_progress
 
-    context.with_resource(sharing(context.info_name or "lmtui"))
+    context.with_resource(busy.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)
