@@ -34,6 +34,7 @@ _MOMENTS = "optimizer.safetensors"
 _STATE = "state.json"
 _CHANCE = "chance"  # the random numbers' state among the moments
 _SPARE = 16 * 2**20  # bytes that are left free
+_REPORT = 16 * 2**20  # bytes of an adapter's texts, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,16 @@ def save(
     for folder in run.checkpoints_folder.iterdir():
         if folder != target:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def space_for(weights: Weights, *, resumed: bool) -> int:
+    """Bytes that a training needs at most while it runs, beside what it has written
+    already: a checkpoint (weights and two moments of each) is written before the one
+    before it goes, and so are the best weights."""
+    size = _bytes(weights.values())
+    checkpoint = 3 * size
+    whole = 2 * (checkpoint + size)
+    return (whole // 2 if resumed else whole) + _SPARE + _REPORT
 
 
 def load(

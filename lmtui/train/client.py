@@ -121,6 +121,7 @@ class Training:
         self._stops = 0
         self._leave_by = float("inf")
         self._step = 0
+        self._began = False
         self._failed = False
         self._ended = False
 
@@ -173,6 +174,11 @@ class Training:
         return self._stops > 0
 
     @property
+    def began(self) -> bool:
+        """Whether it has told that its steps begin: there is something to save."""
+        return self._began
+
+    @property
     def running(self) -> bool:
         """Whether the process lives. What it told last may not be polled yet."""
         return self._process.poll() is None
@@ -184,10 +190,11 @@ class Training:
         last word is told as `Failed`, and one that was made to leave as stopped.
         """
         with self._lock:
+            events = self._read()
             if time.monotonic() > self._leave_by:
                 self._kill()
             over = not self.running  # asked first: what it told last is read then
-            events = self._read()
+            events += self._read()
             if over and not self._ended:
                 events += self._last_words()
                 self._ended = True
@@ -208,11 +215,12 @@ class Training:
         self._tell("resume")
 
     def stop(self) -> None:
-        """Finish the step, save and end; the second time, leave at once."""
+        """Finish the step, save and end; the second time, or where nothing has begun,
+        leave at once."""
         self._tell("stop")
         with self._lock:
             self._stops += 1
-            if self._stops == 2:
+            if self._stops == 2 or not self._began:
                 self._leave_by = time.monotonic() + GRACE
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -255,7 +263,9 @@ class Training:
     def _note(self, event: Event) -> None:
         match event:
             case Start():
-                self._step = event.resumed_from or 0
+                self._step, self._began = event.resumed_from or 0, True
+                if self._stops < 2:  # there is something to save now
+                    self._leave_by = float("inf")
             case Step() | Saved():
                 self._step = event.step
             case Failed():
@@ -265,6 +275,8 @@ class Training:
 
     def _last_words(self) -> list[Event]:
         """What a process would have told that ended without doing so."""
+        if self._stops and not self._began:
+            return [End("declined", self._run.last_checkpoint or 0)]
         if self._stops >= 2:
             return [End("stopped", self._run.last_checkpoint or 0)]
         end = End("failed", self._step)

@@ -116,6 +116,7 @@ class Worker:
         if not self._options.go and not self._commands.wait_for_go():
             return self._stopped()
         self._begun = True
+        self._commands.save_first()
         steps = prepared.sequences.schedule.steps
         resumed = prepared.state.step if self._options.resume else None
         self._tell(Start(self._request.name, steps, resumed))
@@ -178,11 +179,15 @@ class Worker:
     def _plan(self, prepared: _Prepared) -> None:
         trainee, material = prepared.trainee, prepared.material
         stop = self._commands.stopping
-        self._tell(Doing("timing two steps"))
+        resumed = prepared.state.step > 0
+        need = checkpoints.space_for(trainee.weights, resumed=resumed)
+        disk.require_space(self._place.path, need)
+        self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
         calibration = calibrate(
             trainee, prepared.sequences, clip=self._settings.clip, stop=stop
         )
+        self._tell(Doing("timing an evaluation"))
         evaluation = evaluation_seconds(
             trainee,
             prepared.evaluating,
@@ -290,7 +295,8 @@ class Worker:
             after=after,
         )
         report = finishing.report_of(learned, prepared.evaluating)
-        finishing.keep(self._place, learned, report)
+        window = finishing.window_of(learned, prepared.evaluating)
+        finishing.keep(self._place, learned, report, window=window)
         finish: Ending = "early" if state.early else "done"
         return End(
             finish,

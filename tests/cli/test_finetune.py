@@ -155,7 +155,7 @@ def test_told_to_end_it_saves_and_says_how_to_go_on(
         read_until(child, event="step", step=3)
         child.send_signal(number)
         code, events, said = rest(child)
-    assert code == 130
+    assert code == 128 + number
     assert [event["event"] for event in events] == ["saved", "end"]
     assert events[-1]["finish"] == "stopped"
     assert said.splitlines() == [
@@ -168,6 +168,19 @@ def test_told_to_end_it_saves_and_says_how_to_go_on(
     start = next(event for event in done.events if event["event"] == "start")
     assert start["resumed_from"] == 3
     assert "better on your notes" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_dry_run_told_to_end_does_not_wait(
+    notes: str, number: signal.Signals
+) -> None:
+    with begun(notes, "--dry-run", "--json", deaf=True, planning=True) as child:
+        read_until(child, event="doing")
+        child.send_signal(number)
+        code, events, said = rest(child)
+    assert code == 128 + number
+    assert events[-1]["finish"] == "declined"
+    assert said == "stopping; nothing was trained\n"
 
 
 def test_told_twice_it_leaves_at_once(notes: str) -> None:
@@ -383,17 +396,20 @@ def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
     assert RunFolder.named("My-Notes").read_request().base == str(model)
 
 
-def test_other_programs_are_named(notes: str, empty_home: Path) -> None:
+def test_other_programs_are_named_by_a_training_alone(
+    notes: str, empty_home: Path
+) -> None:
     with another("chat") as chat:
         done = finetune(notes, "--headless")
         said = f"note: chat (process {chat.pid}) runs too; on a CPU they slow each "
         assert done.err.startswith(said)
-        assert "note:" not in run("chat", "--once", "a").err
-    with another("finetune notes") as other:
-        for arguments in (("chat", "--once", "a"), ("inspect", "pyproject.toml")):
-            done = run(*arguments)
-            assert done.code == 0
-            assert f"note: finetune notes (process {other.pid}) runs" in done.err
+    with another("finetune notes"):
+        for arguments in (
+            ("chat", "--once", "a"),
+            ("inspect", "pyproject.toml"),
+            ("history", "list", "--json"),
+        ):
+            assert "note:" not in run(*arguments).err
     assert not paths.state_folder().exists()
 
 
