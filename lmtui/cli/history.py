@@ -7,6 +7,7 @@ torch nor a model is needed.
 from __future__ import annotations
 
 from datetime import datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,7 @@ app = options.group("List, search, show, export, import and delete conversations
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="At most so many; 0 is all.")
 ]
+_WITH_MODEL = 100  # columns of a terminal from which on the model is listed
 _OURS = ("uid", "touched")  # of no use outside
 EMPTY = "nothing yet; what is said in `lmtui chat` is kept and listed here\n"
 
@@ -60,9 +62,7 @@ def show_list(
         for listed in found:
             output.event({"event": "conversation", **_fields(listed)})
     elif found:
-        headings = ("ID", "USED", "MESSAGES", "", "TITLE")
-        rows = [_row(listed) for listed in found]
-        output.text(table(headings, rows, right=(0, 2), terminal=output.is_terminal))
+        output.text(_table(found, terminal=output.is_terminal))
         if len(found) < total:
             note(f"note: {len(found):,} of {total:,}; --limit 0 --archived lists all\n")
     else:
@@ -98,7 +98,7 @@ def search(
     elif found:
         _print_hits(found, no_color=no_color)
     else:
-        output.text("nothing found\n")
+        note("no conversation found\n")
 
 
 @app.command("show")
@@ -155,10 +155,22 @@ def _fields(about: Listed) -> Event:
     return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
+def _table(found: list[Listed], *, terminal: bool) -> str:
+    """A row a conversation; with its model where there is room for it."""
+    headings: tuple[str, ...] = ("ID", "USED", "MESSAGES", "MODEL", "", "TITLE")
+    rows: list[tuple[str, ...]] = [_row(listed) for listed in found]
+    if terminal and get_terminal_size().columns < _WITH_MODEL:
+        headings = headings[:3] + headings[4:]
+        rows = [row[:3] + row[4:] for row in rows]
+    return table(headings, rows, right=(0, 2), terminal=terminal)
+
+
 def _row(about: Listed) -> tuple[str, ...]:
     used = datetime.fromtimestamp(about.updated).strftime("%Y-%m-%d %H:%M")
+    model = (about.model or "").rpartition("/")[2]
     marks = [name for name in ("pinned", "archived") if getattr(about, name)]
-    return (str(about.id), used, str(about.messages), ", ".join(marks), about.title)
+    messages = f"{about.messages:,}"
+    return (str(about.id), used, messages, model, ", ".join(marks), about.title)
 
 
 def _hit_event(hit: Hit) -> Event:

@@ -48,7 +48,7 @@ def show_plan(request: Request, *, as_json: bool) -> int:
         worker = Training.start(request, plan_only=True)
         follow(worker, views, asked)
     _raise_failure(run)
-    if asked.times:
+    if asked.times or run.plan is None:
         return asked.code
     if not as_json:
         output.text(plan_text(run.plan, run.skipped))

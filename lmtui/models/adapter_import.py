@@ -36,7 +36,7 @@ class _Part:
     """A file of the adapter, where it comes from."""
 
     name: str
-    bytes: int
+    size: int
     open: Callable[[], IO[bytes]]
 
 
@@ -78,7 +78,7 @@ def _put(found: Sequence[_Part], place: Path, target: Path) -> None:
             place, "it holds no .safetensors file, only links or other formats"
         )
     parent = paths.ensure_folder(target.parent)
-    need = sum(part.bytes for part in found)
+    need = sum(part.size for part in found)
     disk.require_space(parent, need)
     with paths.scratch_folder(parent) as scratch:
         made = scratch / target.name
@@ -106,7 +106,11 @@ def _copy(part: _Part, target: Path) -> None:
 
 def _folder_parts(place: Path) -> Iterator[_Part]:
     for file in parts(Adapter(place.name, place), with_report=True):
-        yield _Part(file.name, file.stat().st_size, partial(file.open, "rb"))
+        yield _Part(file.name, file.stat().st_size, partial(_opened, file))
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return file.open("rb")
 
 
 def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
@@ -128,7 +132,7 @@ def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
         found[path] = _Part(path.name, entry.file_size, partial(archive.open, entry))
     if len({path.parent for path in found}) > 1 or len(found) > _MOST_FILES:
         raise _refused(place, "it holds more than one adapter")
-    size, most = sum(part.bytes for part in found.values()), place.stat().st_size
+    size, most = sum(part.size for part in found.values()), place.stat().st_size
     if size > max(_SMALL, most * _RATIO):
         raise _refused(
             place, f"{disk.size(size)} unpacked, from a file of {disk.size(most)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -288,7 +289,12 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(
     }
     files = [packed(tmp_path / f"{name}.zip", each) for name, each in cases.items()]
     files.append(packed(tmp_path / "link.zip", good, external_attr=0o120777 << 16))
-    files.append(packed(tmp_path / "locked.zip", good, flag_bits=1))
+    locked = bytearray((packed(tmp_path / "locked.zip", good)).read_bytes())
+    for signature, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        for found in re.finditer(re.escape(signature), bytes(locked)):
+            locked[found.start() + flags] |= 1  # encrypted
+    (tmp_path / "locked.zip").write_bytes(locked)
+    files.append(tmp_path / "locked.zip")
     (torn := tmp_path / "torn.zip").write_bytes(files[0].read_bytes()[:500])
     for file in (*files, torn, tmp_path / "none.zip"):
         assert refused("import", str(file)).hint, file.name
