@@ -132,7 +132,7 @@ def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
     sheet = settings.read()
     before = file.read_text()
     for preset, title in (
-        (Preset("pirate", "other"), "there is a preset of that name"),
+        (Preset("pirate", "other"), "a preset of this name already exists"),
         (Preset("empty"), "says nothing"),
         (Preset(" ", "x"), "needs a name"),
     ):

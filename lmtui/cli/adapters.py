@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from lmtui.models.card import Card, Figures
 
 app = options.group(
-    "List, show, merge, export, import and remove adapters trained on notes."
+    "List, show, merge, export, import and remove adapters.",
+    "lmtui adapters list",
+    "lmtui adapters show notes",
+    "lmtui chat --adapter notes",
 )
 
 Name = Annotated[
@@ -47,12 +50,17 @@ Kept = Annotated[
         autocompletion=completion.adapters,
     ),
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", show_default=False)]
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="A path that does not exist yet.", show_default=False
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="The model that it was made for, where that is not found of itself.",
+        help="The model it was made for, if that is not found automatically.",
         show_default=False,
         autocompletion=completion.models,
     ),
@@ -60,7 +68,7 @@ Model = Annotated[
 WithReport = Annotated[
     bool,
     typer.Option(
-        "--with-report", help="Add the report and the log, which quote your notes."
+        "--with-report", help="Include the report and the log, which quote your notes."
     ),
 ]
 
@@ -75,9 +83,9 @@ _FIGURES = {
 
 @app.command("list")
 def show_list(json: options.Json = False) -> None:
-    """List what was learned.
+    """List the adapters.
 
-    The loss is that of the documents that were kept from training, before → after.
+    The loss is that of the held-out documents, before → after the training.
 
     \b
     Examples:
@@ -95,12 +103,12 @@ def show_list(json: options.Json = False) -> None:
         rows = [_row(adapter) for adapter in found]
         output.text(table(_HEADINGS, rows, right=(2,), terminal=output.is_terminal))
     else:
-        output.text("nothing yet; `lmtui finetune NOTES` makes one\n")
+        output.text("no adapters yet; `lmtui finetune NOTES` makes one\n")
 
 
 @app.command("show")
 def show_one(name: Name, json: options.Json = False) -> None:
-    """Show what is known of one: what it was made of, how, and what changed.
+    """Show an adapter: what it was trained on, how, and what changed.
 
     \b
     Examples:
@@ -127,10 +135,10 @@ def show_one(name: Name, json: options.Json = False) -> None:
 
 @app.command("merge")
 def merge(name: Name, out: Out, model: Model = None) -> None:
-    """Write the model and what was learned as one model, for any program.
+    """Merge an adapter into its model: one model, for any program.
 
-    OUT is a new folder in Hugging Face format, in float32. It is kept only if it says
-    what the two say side by side: no logit differs by more than 0.001.
+    OUT is a new folder in Hugging Face format, in float32. It is kept only if it agrees
+    with the model and the adapter side by side: no logit differs by more than 0.001.
 
     \b
     Examples:
@@ -159,9 +167,9 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
 
 @app.command("export")
 def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
-    """Copy an adapter to hand it on: a folder, or packed where OUT ends with .zip.
+    """Copy an adapter to share it: as a folder, or packed if OUT ends with .zip.
 
-    The report and the log of the training stay here: they quote your notes.
+    The report and the log of the training are left out, because they quote your notes.
 
     \b
     Examples:
@@ -197,10 +205,11 @@ def import_one(
         ),
     ] = None,
 ) -> None:
-    """Copy an adapter from a .zip file or a folder into the folder of adapters.
+    """Import an adapter from a .zip file or a folder.
 
-    An adapter may come from anybody: only safetensors weights and plain text files are
-    taken, and they are checked before the adapter gets its place.
+    It is copied into the folder of adapters. An adapter may come from anybody: only
+    safetensors weights and plain text files are taken, and they are checked before the
+    adapter gets its place.
 
     \b
     Examples:
@@ -223,7 +232,7 @@ def import_one(
 def remove(name: Kept, yes: options.Yes = False) -> None:
     """Remove an adapter from this machine.
 
-    Only what lies in the program's own folder of adapters is removed.
+    Only adapters in lmtui's own folder are removed.
 
     \b
     Examples:
@@ -243,7 +252,9 @@ def remove(name: Kept, yes: options.Yes = False) -> None:
 def _confirm(adapter: Adapter) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
-            "removing needs a yes", "nobody can be asked here", "Add --yes."
+            "removing needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
         )
     note(f"{visible_line(str(adapter.path))}  {_size(adapter)}\n")
     typer.confirm("Remove this?", abort=True, err=True)

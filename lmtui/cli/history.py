@@ -27,22 +27,27 @@ if TYPE_CHECKING:
     from lmtui.chat.listed import Listed
     from lmtui.chat.search import Hit
 
-app = options.group("List, search, show, export, import and delete conversations.")
+app = options.group(
+    "List, search, show, export, import and delete conversations.",
+    "lmtui history list",
+    "lmtui history search lighthouse",
+    "lmtui history export last > talk.md",
+)
 
 
 Limit = Annotated[
-    int, typer.Option(min=0, metavar="N", help="At most so many; 0 is all.")
+    int, typer.Option(min=0, metavar="N", help="Show at most this many; 0 shows all.")
 ]
 _WITH_MODEL = 100  # columns of a terminal from which on the model is listed
 _OURS = ("uid", "touched")  # of no use outside
-EMPTY = "nothing yet; what is said in `lmtui chat` is kept and listed here\n"
+EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
 @app.command("list")
 def show_list(
     *,
     archived: Annotated[
-        bool, typer.Option("--archived", help="Add those that were archived.")
+        bool, typer.Option("--archived", help="Include archived conversations.")
     ] = False,
     limit: Limit = 50,
     json: options.Json = False,
@@ -71,15 +76,20 @@ def show_list(
 
 @app.command("search")
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORDS...", help="Words, or '\"a phrase\"'.", show_default=False
+        ),
+    ],
     *,
     limit: Limit = 50,
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Find the messages that hold all of these words, the newest first.
+    """Find the messages that contain all of these words, the newest first.
 
-    The last word may be only begun. Words in quotes stand together.
+    The last word may be incomplete. Words in quotes must stand together.
 
     \b
     Examples:
@@ -103,9 +113,10 @@ def search(
 
 @app.command("show")
 def show_one(which: Which, json: options.Json = False) -> None:
-    """Show the shown branch of a conversation.
+    """Show the current branch of a conversation.
 
-    With --json it is complete: every branch, with ids and numbers, as it is exported.
+    With --json everything is written, as in an export: every branch, with token ids and
+    numbers.
 
     \b
     Examples:
@@ -127,13 +138,14 @@ def delete(
         list[str],
         typer.Argument(
             metavar="ID|last...",
+            help="Numbers from `lmtui history list`, or last.",
             show_default=False,
             autocompletion=completion.conversations,
         ),
     ],
     yes: options.Yes = False,
 ) -> None:
-    """Delete conversations for good.
+    """Delete conversations permanently.
 
     \b
     Examples:
@@ -212,8 +224,10 @@ def _shown(text: str) -> str:
 def _confirm(found: list[Listed]) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
-            "deleting needs a yes", "nobody can be asked here", "Add --yes."
+            "deleting needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
         )
     for about in found:
         note(f"{about.id}  {visible_line(about.title)}  {about.messages:,} messages\n")
-    typer.confirm("Delete for good?", abort=True, err=True)
+    typer.confirm("Delete permanently?", abort=True, err=True)

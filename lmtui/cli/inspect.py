@@ -197,7 +197,7 @@ def _texts(
     """What to inspect: files, or a message."""
     if chat is None:
         if message is not None:
-            raise LmtuiError("--message is one of a conversation", "", "Add --chat ID.")
+            raise LmtuiError("--message needs a conversation", "", "Add --chat ID.")
         if not files:
             hint = (
                 "Name a text file, or pipe a text: `git log -1 | lmtui inspect`. See "

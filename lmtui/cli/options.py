@@ -67,15 +67,16 @@ Json = Annotated[
 ]
 NoColor = Annotated[
     bool,
-    typer.Option("--no-color", help="Use no colours; NO_COLOR does the same."),
+    typer.Option("--no-color", help="Use no colours, as with NO_COLOR."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
-def group(help: str) -> typer.Typer:
+def group(help: str, *examples: str) -> typer.Typer:
     """A verb that is made of several, with what it says of itself."""
+    shown = "".join(f"\n  {example}" for example in examples)
     return typer.Typer(
-        help=help,
+        help=f"{help}\n\n\b\nExamples:{shown}",
         no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -21,7 +21,7 @@ PresetName = Annotated[
         "--preset",
         metavar="NAME",
         help="Begin with a preset of config.toml: its system prompt and its sampling. "
-        "Another flag wins over it, it wins over all else.",
+        "Other flags override it; it overrides all other settings.",
         show_default=False,
         autocompletion=completion.presets,
     ),

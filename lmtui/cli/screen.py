@@ -93,7 +93,7 @@ def open_screen(
     with _shared(first) as tell, _terminal_to_itself():
         app.run()
     if not app.all_kept:
-        note("note: what was said last could not be kept\n")
+        note("note: the last messages could not be saved\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
 

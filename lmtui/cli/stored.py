@@ -25,7 +25,7 @@ Which = Annotated[
     str,
     typer.Argument(
         metavar="ID|last",
-        help="A number from `lmtui history list`, or the one used last.",
+        help="A number from `lmtui history list`, or last for the one used last.",
         show_default=False,
         autocompletion=completion.conversations,
     ),
@@ -77,12 +77,12 @@ def load(which: str) -> Loaded:
                 id_ = int(which)
             except ValueError:
                 raise LmtuiError(
-                    "this is no number of a conversation", which,
+                    "this is not a conversation number", which,
                     "Give one from `lmtui history list`, or last.",
                 ) from None  # fmt: skip
         if store is None or id_ is None:
             raise LmtuiError(
-                "there is no conversation yet", "", "Begin one with `lmtui chat`."
+                "there is no conversation yet", "", "Start one with `lmtui chat`."
             )
         return store.load(id_)
 

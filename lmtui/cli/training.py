@@ -156,7 +156,7 @@ def _last_words(run: TrainingRun, name: str, asked: Asked | None = None) -> int:
     if saved is None:
         note("stopped; there was nothing to save yet\n")
     else:
-        note(f"stopped; saved at step {saved:,}\ngo on with: {resume_command(name)}\n")
+        note(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
     return asked.code if asked else STOPPED
 
 

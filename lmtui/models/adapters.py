@@ -197,7 +197,7 @@ def model_for(adapter: Adapter) -> source.Source:
     if entry := catalogue.find(base.spec):
         return source.HubModel(base.spec, entry.hub_id)
     raise LmtuiError(
-        "the model that this adapter was made for is not known here",
+        "the model that this adapter was made for was not found",
         f"{adapter.name} was made for {base.name}",
         "Name the model's file or folder with --model.",
     )
@@ -266,8 +266,8 @@ def _require_lora(folder: Path) -> None:
         if (folder / "config.json").is_file():
             hint = f"It looks like a model: --model {folder}"
         else:
-            hint = f"An adapter's folder holds {lora.FILE} and {lora.WEIGHTS}."
-        raise LmtuiError("this folder holds no adapter", str(folder), hint)
+            hint = f"An adapter's folder contains {lora.FILE} and {lora.WEIGHTS}."
+        raise LmtuiError("this folder does not contain an adapter", str(folder), hint)
     weights = folder / lora.WEIGHTS
     if not weights.is_file() and list(folder.glob("*.bin")):
         raise pickles_only(str(folder))
@@ -309,7 +309,7 @@ def _hinted(adapter: Adapter) -> source.Source:
         return source.HubModel(hint, hint)
     named = f"; it names {hint}" if hint else ""
     raise LmtuiError(
-        "nothing here says which model this adapter was made for",
+        "the model that this adapter was made for is unknown",
         f"{adapter.path}{named}",
         "Name the model with --model.",
     )

@@ -44,7 +44,7 @@ def export(
     files = list(parts(adapter, with_report=with_report))
     if not any(file.suffix == ".safetensors" for file in files):
         raise LmtuiError(
-            "the weights of this adapter are only linked to",
+            "the weights of this adapter are only symbolic links",
             str(adapter.path),
             "Copy its folder, with links followed, and export the copy.",
         )
@@ -74,9 +74,7 @@ def new_place(out: Path) -> Path:
     """
     out = Path(os.path.expanduser(out)).absolute()
     if os.path.lexists(out):
-        raise LmtuiError(
-            "there is something already", str(out), "Give a name that is not taken."
-        )
+        raise LmtuiError("this path already exists", str(out), "Give another path.")
     return out
 
 

@@ -150,7 +150,7 @@ def _write(weights: Weights, file: Path, about: dict[str, str] | None = None) ->
 def _fill(weights: Weights, saved: dict[str, Tensor]) -> None:
     # In place: the sums of a matrix product can depend on where in memory it lies.
     if saved.keys() != weights.keys():
-        raise ValueError("it holds other weights")
+        raise ValueError("it has other weights")
     for name, weight in weights.items():
         if weight.shape != saved[name].shape:
             raise ValueError(f"{name} has another shape")
@@ -210,9 +210,9 @@ def _unsaved(folder: Path, error: Exception) -> LmtuiError:
     if disk.is_disk_full(error):
         return disk.disk_full(folder, free=disk.free_bytes(folder))
     return LmtuiError(
-        "what was learned can't be saved",
+        "the checkpoint can't be saved",
         f"{folder}: {error}",
-        "Make room, or make the folder writable; then go on with --resume.",
+        "Free some space, or make the folder writable; then use --resume.",
     )
 
 
@@ -222,7 +222,7 @@ def _reading(folder: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise LmtuiError(
-            "this checkpoint can't be taken up",
+            "this checkpoint can't be loaded",
             f"{folder}: {error}",
-            "Begin anew with --overwrite.",
+            "Start again with --overwrite.",
         ) from error

@@ -72,12 +72,12 @@ def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
         raise Unfinished(
             "a training of this name is not finished",
             f"{name}, at step {step:,}",
-            f"Go on with it: {resume_command(name)}; or give --overwrite, or another "
+            f"Resume it: {resume_command(name)}; or give --overwrite, or another "
             "--name.",
         )
     if (paths.adapters_folder() / name).exists() and not overwrite:
         raise NameTaken(
-            "there is an adapter of this name",
+            "an adapter of this name already exists",
             name,
             "Give another --name, or --overwrite to replace it.",
         )
@@ -90,7 +90,9 @@ def nothing_to_resume(name: str = "") -> LmtuiError:
     return LmtuiError(
         "there is nothing to resume",
         f"{name} has no checkpoint" if name else "",
-        f"Name one of these with --name: {names}" if names else "Begin with the notes.",
+        f"Name one of these with --name: {names}"
+        if names
+        else "Start a training: lmtui finetune NOTES.",
     )
 
 
@@ -286,7 +288,7 @@ class Training:
         detail = "\n".join(filter(None, (self._how_it_ended(), self._log_tail())))
         hint = f"All that it wrote is in {self._run.log_file}."
         if self._run.last_checkpoint is not None:
-            hint = f"Go on from the last checkpoint: {resume_command(self._run.name)}"
+            hint = f"Resume from the last checkpoint: {resume_command(self._run.name)}"
         return [Failed("the training broke off", detail, hint), end]
 
     def _clean_up(self) -> None:

@@ -163,7 +163,7 @@ def _read(path: Path, most: int) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise _Unusable("no regular file")
+            raise _Unusable("not a regular file")
         if info.st_size > most:
             raise _Unusable(_too_large(info.st_size, most))
         data = bytearray()
@@ -222,7 +222,7 @@ def _refused(first: Skip, *, more: int) -> LmtuiError:
     return LmtuiError(
         "a file has rows that can't be used",
         f"{first.path} ({first.reason}){others}",
-        "Mend or remove them, or leave them out: without --strict.",
+        "Correct or remove them, or leave --strict out to skip them.",
     )
 
 

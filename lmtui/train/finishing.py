@@ -146,7 +146,7 @@ def _settle(folder: Path, request: Request) -> None:
     place = paths.ensure_folder(paths.adapters_folder()) / request.name
     if os.path.lexists(place) and not request.overwrite:
         raise LmtuiError(
-            "there is an adapter of this name already",
+            "an adapter of this name already exists",
             request.name,
             f"Remove it (lmtui adapters remove {request.name}), then go on: "
             f"lmtui finetune --resume --name {request.name}",

@@ -111,7 +111,7 @@ def _changed(changes: tuple[str, ...]) -> LmtuiError:
     return LmtuiError(
         "the notes have changed since the training began",
         _named(changes),
-        "Go on with the notes as they are: --resume --force. Or begin anew: "
+        "Resume with the notes as they are: --resume --force. Or start again: "
         "--overwrite.",
     )
 

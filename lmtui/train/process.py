@@ -169,7 +169,7 @@ class Worker:
             raise LmtuiError(
                 "the model has changed since the training began",
                 trainee.base.name,
-                "Bring its weights back, or begin anew with --overwrite.",
+                "Restore its weights, or start again with --overwrite.",
             )
         if changed := _changed(self._request.versions):
             self._tell(Warned(f"it goes on with other versions: {changed}"))
@@ -338,8 +338,8 @@ def _require_context(trainee: Trainee, block: int) -> None:
     context = trainee.engine().info.context
     if block > context:
         raise LmtuiError(
-            "a block is longer than what the model was made for",
-            f"{block} tokens, {trainee.loaded.name} was made for {context}",
+            "a block is longer than the model's context",
+            f"{block} tokens; the context of {trainee.loaded.name} is {context}",
             f"Give --block {context} or less.",
         )
 

@@ -68,7 +68,7 @@ def _object(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _Unusable(f"not JSON that can be read: {error}") from None
     if not isinstance(values, dict):
-        raise _Unusable("no JSON object")
+        raise _Unusable("not a JSON object")
     return values
 
 
@@ -90,17 +90,17 @@ def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
 
 def _messages(turns: Any) -> tuple[Message, ...]:
     if not isinstance(turns, list):
-        raise _Unusable("messages is no list")
+        raise _Unusable("messages is not a list")
     messages = tuple(_message(turn, place) for place, turn in enumerate(turns, 1))
     learned = (m.content for m in messages if m.role == "assistant")
     if not any(content.strip() for content in learned):
-        raise _Unusable("no message of the assistant to learn from")
+        raise _Unusable("no assistant message to learn from")
     return messages
 
 
 def _message(turn: Any, place: int) -> Message:
     if not isinstance(turn, dict):
-        raise _Unusable(f"message {place} is no JSON object")
+        raise _Unusable(f"message {place} is not a JSON object")
     role, content = turn.get("role"), turn.get("content")
     if not isinstance(role, str):
         raise _Unusable(f"message {place} has no role")
@@ -113,9 +113,9 @@ def _message(turn: Any, place: int) -> Message:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise _Unusable(f"{what} is no text")
+        raise _Unusable(f"{what} is not a text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _Unusable(f"{what} has half of a UTF-16 pair") from None
+        raise _Unusable(f"{what} has an unpaired UTF-16 surrogate") from None
     return value

@@ -88,7 +88,7 @@ def test_the_list(notes: Path, llama: Path) -> None:
     assert list(lines) == ["NAME", "broken", "foreign", "notes"]
     for words in ("LoRA", "2026-07-14", "3.210 → 2.870", llama.name):
         assert words in lines["notes"]
-    assert "this folder holds no adapter" in lines["broken"]
+    assert "this folder does not contain an adapter" in lines["broken"]
     assert "made by another program" in lines["foreign"]
 
 
@@ -135,7 +135,7 @@ def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
         tiny.logits(found, fast), tiny.logits(wanted, fast), atol=1e-3
     )
     error = refused("merge", "notes", str(out))
-    assert error.title == "there is something already"
+    assert error.title == "this path already exists"
     # Its model can be named, and has to be the right one.
     again = tmp_path / "again"
     assert "no logit differs" in told(
@@ -174,7 +174,7 @@ def test_a_copy_to_hand_on_quotes_nothing(
         assert {file.name for file in out.iterdir()} == wanted
         for file in out.iterdir():
             assert file.read_bytes() == (notes / file.name).read_bytes()
-    assert refused("export", "notes", str(out)).title == "there is something already"
+    assert refused("export", "notes", str(out)).title == "this path already exists"
     assert not list(tmp_path.glob(".scratch*"))
 
 
@@ -198,7 +198,7 @@ def test_weights_that_are_only_linked_to(notes: Path, tmp_path: Path) -> None:
     file.rename(tmp_path / "weights")
     file.symlink_to(tmp_path / "weights")
     error = refused("export", "notes", str(tmp_path / "copy"))
-    assert error.title == "the weights of this adapter are only linked to"
+    assert error.title == "the weights of this adapter are only symbolic links"
     assert not (tmp_path / "copy").exists()
 
 

@@ -161,7 +161,7 @@ def test_told_to_end_it_saves_and_says_how_to_go_on(
     assert said.splitlines() == [
         "finishing the step and saving; Ctrl-C again leaves at once",
         "stopped; saved at step 3",
-        "go on with: lmtui finetune --resume --name My-Notes",
+        "resume with: lmtui finetune --resume --name My-Notes",
     ]
     done = finetune("--resume")
     assert done.code == 0
@@ -263,7 +263,7 @@ def test_names_that_are_taken(notes: str, empty_home: Path) -> None:
     assert finetune(notes, "--headless", "--overwrite").code == 0
     done = finetune(notes, "--headless")
     assert (done.code, done.out) == (2, "")
-    assert "there is an adapter of this name: My-Notes" in done.err
+    assert "an adapter of this name already exists: My-Notes" in done.err
     assert finetune(notes, "--headless", "--name", "other").code == 0
     assert finetune(notes, "--headless", "--overwrite").code == 0
     assert sorted(os.listdir(paths.adapters_folder())) == ["My-Notes", "other"]
@@ -285,9 +285,9 @@ def test_a_resumed_training_is_the_one_that_was_begun(notes: str) -> None:
     stopped(notes, "--rank", "3")
     done = finetune("--resume", "--rank", "4")
     assert (done.code, done.out) == (2, "")
-    assert "a training that is resumed keeps its settings: rank is 3" in done.err
+    assert "a resumed training keeps its settings: rank is 3" in done.err
     done = finetune(str(Path(notes).parent), "--resume", "--name", "My-Notes")
-    assert "error: this training has other notes" in done.err
+    assert "error: this training was started with other notes" in done.err
     done = finetune(notes, "--resume", "--rank", "3", "--force")
     assert done.code == 0
 
@@ -338,7 +338,11 @@ def test_a_model_of_its_own_size(notes: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (["--headless"], "there are no notes", "Name files or folders."),
+        (
+            ["--headless"],
+            "no notes were given",
+            "Name files or folders: lmtui finetune NOTES.",
+        ),
         (
             ["x", "--full", "--from-scratch"],
             "--full and --from-scratch exclude each other",
@@ -346,13 +350,13 @@ def test_a_model_of_its_own_size(notes: str) -> None:
         ),
         (
             ["x", "--layers", "2"],
-            "--layers does nothing to this kind of training: lora",
-            "Give --from-scratch, too.",
+            "--layers has no effect on this kind of training: lora",
+            "Add --from-scratch.",
         ),
         (
             ["x", "--full", "--rank", "2"],
-            "--rank does nothing to this kind of training: full",
-            "Leave it out where all weights are trained.",
+            "--rank has no effect on this kind of training: full",
+            "Leave it out when all weights are trained.",
         ),
         (
             ["--dry-run", "--resume", "--name", "x"],
@@ -369,7 +373,7 @@ def test_a_model_of_its_own_size(notes: str) -> None:
         (
             ["--resume", "--name", "x"],
             "there is nothing to resume: x has no checkpoint",
-            "Begin with the notes.",
+            "Start a training: lmtui finetune NOTES.",
         ),
     ],
 )
@@ -439,7 +443,7 @@ def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
     assert finetune(notes, "--headless").code == 0
     code, written = run_in_terminal("finetune", notes, typed=[(b"Replace it", b"n\n")])
     assert code == 130
-    assert b"there is an adapter of this name: My-Notes" in written
+    assert b"an adapter of this name already exists: My-Notes" in written
     assert b"\x1b[?1049h" not in written
 
 
@@ -474,7 +478,7 @@ def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
     )
     assert code == 130
     after = written[written.rindex(b"\x1b[?1049l") :]
-    assert b"go on with: lmtui finetune --resume --name My-Notes" in after
+    assert b"resume with: lmtui finetune --resume --name My-Notes" in after
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 

@@ -129,9 +129,9 @@ def refusals(tmp_path: Path) -> list[tuple[str, str]]:
         (str(tmp_path / "binary"), "this is a binary file, not a text"),
         (str(tmp_path / "late"), "this is a binary file, not a text"),
         (str(tmp_path / "latin1"), "the text is not valid UTF-8"),
-        (str(tmp_path / "binary" / "below"), "can't read the file"),
+        (str(tmp_path / "binary" / "below"), "the file can't be read"),
         ("/dev/zero", "this is a binary file, not a text"),
-        ("x" * 5000, "can't read the file"),
+        ("x" * 5000, "the file can't be read"),
     ]
 
 

@@ -453,7 +453,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
     found = {adapter.name: adapter for adapter in adapters.listed()}
     assert list(found) == ["all", "broken", "notes"]
     assert (found["all"].is_whole, found["notes"].is_whole) == (True, False)
-    assert found["broken"].problem == "this folder holds no adapter"
+    assert found["broken"].problem == "this folder does not contain an adapter"
     assert found["notes"].base == llama_folder.name and found["notes"].bytes > 1000
     rows = {row.name: row for row in inventory.rows()}
     assert "+ broken" not in rows

@@ -115,7 +115,7 @@ def test_every_file_that_is_left_out_says_why(tmp_path: Path) -> None:
         "matter.md": "empty",
         "packed.gz": "binary",
         "picture.png": "binary",
-        "pipe": "no regular file",
+        "pipe": "not a regular file",
         "rows.jsonl": "no row that can be used",
         "rows.jsonl:1": "neither messages, nor prompt and completion, nor text",
         "wide.txt": "UTF-16, not UTF-8",

@@ -438,7 +438,7 @@ def struck(asked: Request, function: str, times: int, what: Any) -> tuple[Failed
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_weights(home: Path) -> None:
     failed, end = struck(tiny_run.request(home), "share_of_loss", 15, "nan")
-    assert failed.title == "the loss is not a number any more"
+    assert failed.title == "the loss is no longer a number"
     assert failed.detail == "in step 8; the adapter has the weights of step 7"
     assert failed.hint == "Train with a lower rate than --lr 0.01."
     assert (end.adapter, end.best_step) == (NAME, 7)
@@ -456,7 +456,7 @@ def test_before_there_are_good_weights_there_is_nothing_to_leave(home: Path) -> 
 def test_memory_that_is_used_up_is_told_with_what_to_lower(home: Path) -> None:
     asked = tiny_run.request(home)
     failed, end = struck(asked, "share_of_loss", 9, "memory")
-    assert failed.title == "the memory is used up"
+    assert failed.title == "out of memory"
     assert all(word in failed.hint for word in ("--block", "--batch", "--rank"))
     assert end.step == RunFolder.named(NAME).last_checkpoint == 4
 
@@ -491,7 +491,7 @@ def test_a_name_that_was_taken_meanwhile_loses_nothing(home: Path) -> None:
     asked = tiny_run.request(home)
     place().mkdir(parents=True)
     failed, end = failure(asked)
-    assert failed.title == "there is an adapter of this name already"
+    assert failed.title == "an adapter of this name already exists"
     assert not list(place().iterdir())
     assert end.step == RunFolder.named(NAME).last_checkpoint
     code, _, weights = through(replace(asked, overwrite=True), "resume")

@@ -124,8 +124,8 @@ def _settings(plan: Plan) -> str:
     named = {
         "rate": plan.lr and f"{plan.lr:g}",
         "rank": plan.rank and f"{plan.rank} (alpha {plan.alpha})",
-        "batch": plan.batch and counted(plan.batch, "block"),
-        "block": plan.block and counted(plan.block, "token"),
+        "batch": plan.batch,
+        "block": plan.block,
         "seed": plan.seed,
     }
     return ", ".join(f"{name} {value}" for name, value in named.items()
