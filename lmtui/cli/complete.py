@@ -164,7 +164,7 @@ def read_writing(name: str, at: str, settings: Settings) -> Writing:
         LmtuiError: there is no screen, or it is no text file, or has no such place.
     """
     if not is_interactive():
-        raise LmtuiError("there is no screen to write on", "", "Give --print.")
+        raise LmtuiError("the editor needs a terminal", "", "Give --print.")
     if name == STDIN:
         raise LmtuiError("the editor needs a file", "", "Give a name, or --print.")
     place = positions.parsed(at) if at else (1, 1)

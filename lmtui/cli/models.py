@@ -69,7 +69,7 @@ def show_list(json: options.Json = False) -> None:
     if items:
         output.text(_kept_table(items, terminal=output.is_terminal))
     else:
-        output.text("nothing yet; the default model is fetched at first use\n")
+        output.text("no models yet; the default model is fetched at first use\n")
 
 
 def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:

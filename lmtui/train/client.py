@@ -289,7 +289,7 @@ class Training:
         hint = f"All that it wrote is in {self._run.log_file}."
         if self._run.last_checkpoint is not None:
             hint = f"Resume from the last checkpoint: {resume_command(self._run.name)}"
-        return [Failed("the training broke off", detail, hint), end]
+        return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
         """Leave nothing that is of no use: without a checkpoint, only a failure is."""

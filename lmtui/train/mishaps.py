@@ -30,7 +30,7 @@ def explained(error: Exception, folder: Path) -> LmtuiError:
     return LmtuiError(
         "unexpected error",
         f"{type(error).__name__}: {error}",
-        "What was saved is still there; the log of the training says more.",
+        "Checkpoints are still there; the log of the training says more.",
     )
 
 

@@ -172,7 +172,7 @@ class Worker:
                 "Restore its weights, or start again with --overwrite.",
             )
         if changed := _changed(self._request.versions):
-            self._tell(Warned(f"it goes on with other versions: {changed}"))
+            self._tell(Warned(f"resumed with other package versions: {changed}"))
         state = checkpoints.load(self._place, step, trainee.weights, optimizer)
         return state, beginning
 
@@ -214,7 +214,7 @@ class Worker:
         material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
-            self._tell(Doing("asking the model before the training"))
+            self._tell(Doing("evaluating the model before the training"))
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
         self._prepared = replace(prepared, beginning=beginning)
@@ -270,7 +270,7 @@ class Worker:
         assert self._prepared is not None
         assert self._prepared.beginning is not None
         beginning = self._prepared.beginning.about(material.held_out)
-        self._tell(Doing("judging what was learned"))
+        self._tell(Doing("evaluating the result"))
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)

@@ -167,7 +167,7 @@ def _markdown(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"Base: {_inline(report.base)} · method: {report.method} · steps: "
-        f"{report.steps:,}, kept: those after step {report.best_step:,}"
+        f"{report.steps:,}, weights kept: those of step {report.best_step:,}"
     )
     yield ""
     yield from _table(list(_figures(report)))
@@ -189,7 +189,7 @@ def _markdown(report: Report) -> Iterator[str]:
 def _samples(report: Report) -> Iterator[str]:
     if not report.samples:
         return
-    yield "## How it goes on"
+    yield "## Continuations"
     yield ""
     rows = [("prompt", "before", "after")]
     for item in report.samples:

@@ -315,7 +315,7 @@ def test_a_store_that_cannot_be_costs_no_answer(home: Path) -> None:
     (home / "data").write_text("no folder")
     done = run("chat", "--once", "a", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
-    assert done.err.startswith("note: not kept: ")
+    assert done.err.startswith("note: not saved: ")
 
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:

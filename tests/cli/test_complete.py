@@ -164,7 +164,7 @@ def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "arguments", "title"),
     [
-        (b"a", [], "there is no screen to write on"),
+        (b"a", [], "the editor needs a terminal"),
         (b"a", ["--print", "--at", "3"], "this is not a LINE:COL: 3"),
         (b"a", ["--print", "--at", "0:1"], "there is no such line"),
         (b"a", ["--print", "--at", "2:1"], "there is no such line"),

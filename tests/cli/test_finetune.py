@@ -247,7 +247,7 @@ def test_a_failed_training_is_an_error_with_a_hint(notes: str) -> None:
     assert names(done)[-2:] == ["error", "end"]
     done = finetune(notes, "--headless", die="exit", die_at=3)
     assert done.code == 2
-    assert "error: the training broke off: it ended with code 3\n" in done.err
+    assert "error: the training ended unexpectedly: it ended with code 3\n" in done.err
     assert "RuntimeError: the very last line" in done.err
     assert done.err.endswith("lmtui finetune --resume --name My-Notes\n")
     done = finetune(notes, "--dry-run", "--overwrite", die="error", die_at=1)

@@ -100,7 +100,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
     yield _fact("left out", left_out)
     tokens = f"{plan.tokens:,} tokens in {counted(plan.blocks, 'block')} an epoch"
     if plan.held_out_tokens:
-        tokens += f"; {plan.held_out_tokens:,} held out to judge by"
+        tokens += f"; {plan.held_out_tokens:,} held out to evaluate on"
     yield _fact("text", tokens)
     passes = f"{epochs(plan.epochs)} epochs" if plan.epochs != 1 else "1 epoch"
     yield _fact("training", f"{counted(plan.steps, 'step')} at most, in {passes}")
