@@ -18,6 +18,7 @@ from lmtui.cli.status_line import StatusLine
 from lmtui.cli.training_view import (
     Gathered,
     JsonView,
+    ProgressView,
     View,
     outcome_text,
     plan_text,
@@ -42,11 +43,11 @@ def show_plan(request: Request, *, as_json: bool) -> int:
     """
     output, run = Output(), TrainingRun()
     views: list[View] = [Gathered(run)]
-    if as_json:
-        views.append(JsonView(output))
+    status = StatusLine()
+    views.append(JsonView(output) if as_json else ProgressView(status))
     with asked_to_end() as asked:
         worker = Training.start(request, plan_only=True)
-        follow(worker, views, asked)
+        follow(worker, views, asked, say=status.lines)
     _raise_failure(run)
     if asked.times or run.plan is None:
         return asked.code

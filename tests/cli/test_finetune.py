@@ -141,6 +141,13 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(
         assert done.events[-1]["finish"] == "declined"
 
 
+def test_a_dry_run_on_a_terminal_shows_what_takes_time(notes: str) -> None:
+    code, written = run_in_terminal("finetune", notes, "--dry-run")
+    assert code == 0
+    assert b"reading the notes" in written
+    assert written.index(b"reading the notes") < written.index(b"3 files")
+
+
 def test_a_dry_run_minds_no_other_training(notes: str, empty_home: Path) -> None:
     stopped(notes)
     assert finetune(notes, "--dry-run").code == 0
