@@ -121,15 +121,17 @@ def read(folder: Path) -> Adapter:
 
 
 def kept(name: str) -> Adapter:
-    """The adapter of this name in the folder of adapters, damaged or not.
+    """The adapter of this name, or in this folder, in the folder of adapters, damaged
+    or not.
 
     Raises:
         LmtuiError: there is none.
     """
+    place = _place(name).absolute()
     for adapter in listed():
-        if adapter.name == name:
+        if name == adapter.name or place == adapter.path:
             return adapter
-    if not is_name(name) and _place(name).is_dir():
+    if name and not is_name(name) and os.path.isdir(place):
         raise LmtuiError(
             "this folder is not in the folder of adapters",
             name,

@@ -234,6 +234,13 @@ def test_what_lies_elsewhere_is_not_removed(lora: Path) -> None:
     assert lora.exists()
 
 
+def test_an_adapter_can_be_removed_by_its_folder(notes: Path) -> None:
+    for wrong in ("x" * 5000, "a\0b", ""):
+        assert refused("remove", wrong, "--yes").title == "there is no such adapter"
+    run("remove", str(notes), "--yes")
+    assert not notes.exists()
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_was_exported_can_be_imported(
     packed: bool, notes: Path, tmp_path: Path
