@@ -145,7 +145,7 @@ def _earlier(request: Request, *, resume: bool) -> Sequence[Event]:
 
 
 def _last_words(run: TrainingRun, name: str, asked: Asked | None = None) -> int:
-    """Say what came of it; the exit code. `asked` where it was told to end."""
+    """Report the outcome; the exit code. `asked` where it was told to end."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):

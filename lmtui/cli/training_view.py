@@ -127,7 +127,7 @@ def sample_text(plan: Plan) -> str:
 
 
 def doing_words(doing: Doing) -> str:
-    """What takes time, and how much of it is done where that is known."""
+    """A report of work under way as words, with its share where that is known."""
     share = "" if doing.share is None else f" {doing.share:.0%}"
     return visible_line(doing.what) + share
 

@@ -44,7 +44,7 @@ def explained(error: Exception) -> LmtuiError | None:
 
 
 def _taken(message: str) -> str:
-    """What a flag takes, by what a library says of a value that it does not."""
+    """The values that a flag takes, by a library's words about one it does not."""
     for said, takes in _TAKES:
         if found := said.search(message):
             return found.expand(takes)
@@ -62,6 +62,6 @@ def _name(error: Exception) -> str:
 
 
 def _given(error: Exception) -> str:
-    """What the user wrote, where the library tells."""
+    """The value that the user wrote, where the library tells."""
     details = getattr(error.__cause__, "errors", None)
     return str(details()[0].get("input", "")) if details else ""

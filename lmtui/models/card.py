@@ -120,7 +120,7 @@ class Card:
 
 
 def inspect_command(name: str, kind: Kind, window: int) -> str:
-    """What to type to see the figures of one held-out document again."""
+    """The command that shows the figures of one held-out document again."""
     how = "--against-adapter" if kind == "lora" else "--adapter"
     windows = f"--window {window} --stride {max(1, window // 2)}"
     return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"

@@ -1,4 +1,4 @@
-"""What is trained on, and what is held out to evaluate on.
+"""The documents in two parts: to train on, and held out to evaluate on.
 
 Owns that the two share no document, that the choice follows from each document alone,
 so that it stays when notes are added, and what is done with too little text. Knows no

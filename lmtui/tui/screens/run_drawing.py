@@ -93,7 +93,7 @@ def figures_of(run: TrainingRun) -> Figures:
 def question_of(
     run: TrainingRun, others: Sequence[Use], *, again: bool = False
 ) -> list[Paragraph]:
-    """What is asked before it begins; `again` where Enter was pressed before."""
+    """The question before a training; `again` where Enter was pressed before."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
