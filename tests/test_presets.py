@@ -133,7 +133,7 @@ def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
     before = file.read_text()
     for preset, title in (
         (Preset("pirate", "other"), "a preset of this name already exists"),
-        (Preset("empty"), "says nothing"),
+        (Preset("empty"), "is empty"),
         (Preset(" ", "x"), "needs a name"),
     ):
         with pytest.raises(LmtuiError, match=title):

@@ -166,7 +166,7 @@ def _not_gguf(path: Path, start: bytes) -> LmtuiError:
 
 def _damaged(path: Path, why: str) -> LmtuiError:
     return LmtuiError(
-        "this GGUF file is damaged or truncated",
+        "this GGUF file is damaged or cut short",
         f"{path}: {why}",
         "Fetch or copy the file again.",
     )

@@ -130,7 +130,7 @@ def test_show_is_the_branch_or_everything(
 
 def test_a_number_that_is_none(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
     assert "no such conversation: 99" in refused(capsys, "show", "99")
-    assert "no number" in refused(capsys, "show", "first")
+    assert "not a conversation number" in refused(capsys, "show", "first")
     assert "no such conversation" in refused(capsys, "delete", "1", "99", "--yes")
     assert said(capsys, "show", "1")
 

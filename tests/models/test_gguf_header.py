@@ -70,7 +70,7 @@ def test_a_truncated_file(part: float, llama_gguf: Path, tmp_path: Path):
     file.write_bytes(whole[: int(len(whole) * part)])
     with pytest.raises(LmtuiError) as caught:
         read_gguf_header(file)
-    assert caught.value.title == "this GGUF file is damaged or truncated"
+    assert caught.value.title == "this GGUF file is damaged or cut short"
     assert "again" in caught.value.hint
 
 

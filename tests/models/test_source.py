@@ -125,7 +125,7 @@ def test_truncated_safetensors(part: float, llama_folder: Path, tmp_path: Path):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * part)])
     error = refused(folder)
-    assert error.title == "a weights file is damaged or truncated"
+    assert error.title == "a weights file is damaged or cut short"
     assert str(file) in error.detail
     assert "again" in error.hint
 
@@ -160,7 +160,7 @@ def test_an_index_that_points_elsewhere(llama_folder: Path, tmp_path: Path):
     folder = copy(llama_folder, tmp_path / "m")
     index = {"weight_map": {"a": "../../etc/passwd"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "no file beside it" in refused(folder).detail
+    assert "not a file in this folder" in refused(folder).detail
 
 
 def test_the_catalogue_is_consistent():

@@ -152,5 +152,5 @@ def test_weights_of_another_model_are_refused(
     subject, optimizer = trained(tmp_path)
     checkpoints.save(run, subject.weights, optimizer, State(step=2))
     fresh = trainee(**other)
-    with pytest.raises(LmtuiError, match="can't be taken up"):
+    with pytest.raises(LmtuiError, match="can't be loaded"):
         checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2))
