@@ -308,7 +308,7 @@ HOSTILE = {
     "no number": {"lora_alpha": "8"},
     "not finite": {"lora_alpha": float("nan")},
     "too large": {"lora_alpha": 10**400},
-    "not a rank": {"r": 0},
+    "no rank": {"r": 0},
     "an expression that never ends": {"rank_pattern": {"(a+)+$": 4}},
     "neither": {"use_rslora": "yes"},
 }
