@@ -71,7 +71,7 @@ def change(file: Path, changes: Iterable[Change], *, seen: str | None = None) ->
         text = _changed(text, each)
     if _read(text) != _without_empty(meant):
         raise LmtuiError(
-            "this change would spoil the settings file",
+            "this change would break the settings file",
             f"{file}",
             "Nothing was written. Change it by hand.",
         )

@@ -144,7 +144,7 @@ def check_preset(
     check_name(preset.name)
     if preset.name in others and (before is None or before.name != preset.name):
         hint = "Choose another name, or change that preset."
-        raise LmtuiError("there is a preset of that name", preset.name, hint)
+        raise LmtuiError("a preset of this name already exists", preset.name, hint)
     if preset.system is None and not preset.sampling:
         hint = "Give it a system prompt, or a value below."
-        raise LmtuiError("the preset says nothing", preset.name, hint)
+        raise LmtuiError("the preset is empty", preset.name, hint)

@@ -83,7 +83,7 @@ def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
         return LmtuiError("there is no such file", name, hint)
     reason = getattr(error, "strerror", None) or error
     hint = "Check the path and its permissions."
-    return LmtuiError("can't read the file", f"{name} ({reason})", hint)
+    return LmtuiError("the file can't be read", f"{name} ({reason})", hint)
 
 
 def _read_text_bytes(name: str, file: BinaryIO) -> bytes:

@@ -48,16 +48,16 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     )
     adapter: str | None = setting(
         None,
-        "What was learned from notes: a name from `lmtui adapters list` or an "
-        "adapter's folder; without a model, on the one that it was made for. It wins "
-        "over a model that is set farther away (flag, environment, file), and the "
-        "other way round.",
+        "An adapter trained on your notes: a name from `lmtui adapters list`, or an "
+        "adapter's folder. Without a model, the model it was made for is used. Of a "
+        "model and an adapter that are set in different places, the nearer one counts: "
+        "a flag, then the environment, then the file.",
         kind=str,
     )
     device: str = setting(
         "auto",
         "Where the model runs: auto, cpu, cuda, cuda:N or mps; auto takes the first "
-        "of CUDA, MPS and CPU that is there.",
+        "of CUDA, MPS and CPU that is available.",
         kind=str,
     )
     dtype: str = setting(
@@ -69,9 +69,9 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     )
     quantize: str = setting(
         "auto",
-        "Bits of the weights on a CPU: auto computes with those of a quantised GGUF "
-        "file, or of 16-bit safetensors, as they are; int8 and int4 round those of any "
-        "model; none is exact. "
+        "Precision of the weights on a CPU: auto computes with quantised GGUF weights, "
+        "or 16-bit safetensors, as they are stored; int8 and int4 round the weights of "
+        "any model; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
         kind=str,
         choices=get_args(Quantize),
@@ -83,8 +83,7 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     )
     context: int | None = setting(
         None,
-        "Most tokens that prompt and answer have together; unset is the model's own "
-        "limit.",
+        "Most tokens of prompt and answer together; unset is the model's own limit.",
         kind=int,
     )
     theme: str = setting(

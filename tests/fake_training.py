@@ -51,6 +51,12 @@ PLAN = Plan(
     parameters=139_400_448,
     memory=2_100_000_000,
     seconds=560.0,
+    lr=2e-4,
+    rank=16,
+    alpha=32,
+    batch=4,
+    block=512,
+    seed=0,
     sample=(
         Piece("user\nWhere does the Amper rise?\nassistant\n", trained=False),
         Piece("It leaves the Ammersee at Stegen.", trained=True),
@@ -112,7 +118,7 @@ def before_it(plan: Plan = PLAN, skipped: Sequence[Skip] = SKIPPED) -> Iterator[
     yield Doing("reading the notes")
     yield from skipped
     yield Doing("loading the model")
-    yield Doing("timing two steps")
+    yield Doing("timing one block")
     yield plan
 
 

@@ -242,7 +242,8 @@ class FakeEngine:
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
         """As the real engine's; the fake itself always reads the whole text."""
-        return Windows.choose(window, stride, room=self.context - prefix)
+        room = self.context - prefix
+        return Windows.choose(window, stride, room=room, prefix=prefix)
 
     def score(
         self,

@@ -146,7 +146,7 @@ def test_nothing_is_written_over_what_someone_else_wrote(tmp_path: Path) -> None
     [
         ("a = = 1", Put(("theme",), "light"), "not valid TOML"),
         ("chat = 3", Put(("chat", "keep"), True), "chat is not a table"),
-        ("", Put(("theme",), "\ud800"), "would spoil"),
+        ("", Put(("theme",), "\ud800"), "would break"),
     ],
 )
 def test_a_file_that_can_not_be_changed_stays_as_it_is(

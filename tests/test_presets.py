@@ -132,8 +132,8 @@ def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
     sheet = settings.read()
     before = file.read_text()
     for preset, title in (
-        (Preset("pirate", "other"), "there is a preset of that name"),
-        (Preset("empty"), "says nothing"),
+        (Preset("pirate", "other"), "a preset of this name already exists"),
+        (Preset("empty"), "is empty"),
         (Preset(" ", "x"), "needs a name"),
     ):
         with pytest.raises(LmtuiError, match=title):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from lmtui.models.adapters import Adapter
     from lmtui.models.card import Card, Figures
 
-app = options.group("List, show, merge, export and remove what was learned from notes.")
+app = options.group(
+    "List, show, merge, export, import and remove adapters.",
+    "lmtui adapters list",
+    "lmtui adapters show notes",
+    "lmtui chat --adapter notes",
+)
 
 Name = Annotated[
     str,
@@ -33,21 +38,37 @@ Name = Annotated[
         metavar="NAME",
         help="A name from `lmtui adapters list`, or an adapter's folder.",
         show_default=False,
+        autocompletion=completion.adapters,
     ),
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", show_default=False)]
+Kept = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name from `lmtui adapters list`.",
+        show_default=False,
+        autocompletion=completion.adapters,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="A path that does not exist yet.", show_default=False
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="The model that it was made for, where that is not found of itself.",
+        help="The model it was made for, if that is not found automatically.",
         show_default=False,
+        autocompletion=completion.models,
     ),
 ]
 WithReport = Annotated[
     bool,
     typer.Option(
-        "--with-report", help="Add the report and the log, which quote your notes."
+        "--with-report", help="Include the report and the log, which quote your notes."
     ),
 ]
 
@@ -62,9 +83,9 @@ _FIGURES = {
 
 @app.command("list")
 def show_list(json: options.Json = False) -> None:
-    """List what was learned.
+    """List the adapters.
 
-    The loss is that of the documents that were kept from training, before → after.
+    The loss is that of the held-out documents, before → after the training.
 
     \b
     Examples:
@@ -82,12 +103,12 @@ def show_list(json: options.Json = False) -> None:
         rows = [_row(adapter) for adapter in found]
         output.text(table(_HEADINGS, rows, right=(2,), terminal=output.is_terminal))
     else:
-        output.text("nothing yet; `lmtui finetune NOTES` makes one\n")
+        output.text("no adapters yet; `lmtui finetune NOTES` makes one\n")
 
 
 @app.command("show")
 def show_one(name: Name, json: options.Json = False) -> None:
-    """Show what is known of one: what it was made of, how, and what changed.
+    """Show an adapter: what it was trained on, how, and what changed.
 
     \b
     Examples:
@@ -95,6 +116,7 @@ def show_one(name: Name, json: options.Json = False) -> None:
       lmtui adapters show ./notes --json
     """
     from lmtui.models import adapters
+    from lmtui.models.card import inspect_command
 
     adapter = adapters.find(name)
     output = Output()
@@ -106,14 +128,17 @@ def show_one(name: Name, json: options.Json = False) -> None:
     if adapter.card and (rows := list(_figures(adapter.card))):
         headings = ("", "BEFORE", "AFTER")
         output.text("\n" + table(headings, rows, right=(1, 2), terminal=terminal))
+        if window := adapter.card.metrics.window:
+            again = inspect_command(adapter.name, adapter.kind, window)
+            output.text(f"\nthe figures of one held-out document:\n  {again}\n")
 
 
 @app.command("merge")
 def merge(name: Name, out: Out, model: Model = None) -> None:
-    """Write the model and what was learned as one model, for any program.
+    """Merge an adapter into its model: one model, for any program.
 
-    OUT is a new folder in Hugging Face format, in float32. It is kept only if it says
-    what the two say side by side: no logit differs by more than 0.001.
+    OUT is a new folder in Hugging Face format, in float32. It is kept only if it agrees
+    with the model and the adapter side by side: no logit differs by more than 0.001.
 
     \b
     Examples:
@@ -142,9 +167,9 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
 
 @app.command("export")
 def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
-    """Copy an adapter to hand it on: a folder, or packed where OUT ends with .zip.
+    """Copy an adapter to share it: as a folder, or packed if OUT ends with .zip.
 
-    The report and the log of the training stay here: they quote your notes.
+    The report and the log of the training are left out, because they quote your notes.
 
     \b
     Examples:
@@ -161,11 +186,53 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
     Output().text(f"{place}\n")
 
 
+@app.command("import")
+def import_one(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|FOLDER",
+            help="A .zip file from `lmtui adapters export`, or an adapter's folder.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The name of the adapter here; by default that of the file or folder.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Import an adapter from a .zip file or a folder.
+
+    It is copied into the folder of adapters. An adapter may come from anybody: only
+    safetensors weights and plain text files are taken, and they are checked before the
+    adapter gets its place.
+
+    \b
+    Examples:
+      lmtui adapters import notes.zip
+      lmtui adapters import ./from-a-friend --name friend
+    """
+    from lmtui.models.adapter_import import import_adapter
+    from lmtui.train.request import require_safe_name, safe_name
+
+    if name is None:
+        whole = place.absolute()
+        name = safe_name(whole.stem if whole.suffix == ".zip" else whole.name)
+    require_safe_name(name)
+    adapter = import_adapter(place, name)
+    note(f"note: use it with `lmtui chat --adapter {name}`\n")
+    Output().text(f"{adapter.path}\n")
+
+
 @app.command("remove")
-def remove(name: Name, yes: options.Yes = False) -> None:
+def remove(name: Kept, yes: options.Yes = False) -> None:
     """Remove an adapter from this machine.
 
-    Only what lies in the program's own folder of adapters is removed.
+    Only adapters in lmtui's own folder are removed.
 
     \b
     Examples:
@@ -185,7 +252,9 @@ def remove(name: Name, yes: options.Yes = False) -> None:
 def _confirm(adapter: Adapter) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
-            "removing needs a yes", "nobody can be asked here", "Add --yes."
+            "removing needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
         )
     note(f"{visible_line(str(adapter.path))}  {_size(adapter)}\n")
     typer.confirm("Remove this?", abort=True, err=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.chat.attachments import attach
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.answers import JsonView, TextView, View, write
 from lmtui.cli.edge import note
 from lmtui.cli.interrupt import stop_on_interrupt
@@ -54,7 +54,8 @@ Once = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT|-",
-        help="Ask this and leave; - reads stdin. @FILE in TEXT brings that file along.",
+        help="Answer this prompt and exit; - reads it from stdin. @FILE in TEXT "
+        "attaches that file.",
     ),
 ]
 System = Annotated[
@@ -67,25 +68,27 @@ Prefill = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="Begin the answer with exactly this; what is printed begins with it, "
-        "the JSON tokens follow it.",
+        help="Begin the answer with exactly this text. The printed answer includes it; "
+        "the JSON tokens come after it.",
     ),
 ]
 Resume = Annotated[
     str | None,
     typer.Option(
         metavar="ID|last",
-        help="Go on with a conversation that was kept, and with its model: a number "
-        "from `lmtui history list`, or the one used last.",
+        help="Resume a saved conversation, with its model: a number from "
+        "`lmtui history list`, or last.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 Think = Annotated[
     bool | None,
     typer.Option(
         "--think/--no-think",
-        help="Tell a model that can to think before it answers, or not to; the "
-        "conversation keeps it. Without: what it kept, or the setting chat.thinking.",
+        help="Whether a model that can think before it answers is told to; saved with "
+        "the conversation. Without this flag the conversation decides, or the setting "
+        "chat.thinking.",
         show_default=False,
     ),
 ]
@@ -126,18 +129,18 @@ def chat(  # size: a line for each of its flags
     """Talk to the model and watch every word being chosen.
 
     On a terminal this opens a screen (F1 there shows the keys). With --once TEXT, or
-    with the prompt on stdin (without its last newline), the answer is written as it is
-    made, and ends with a newline. On a terminal its control characters are drawn
-    instead of obeyed; a pipe gets them as they are. Ctrl-C stops the answer; a second
-    one does not wait.
+    with the prompt on stdin (without its last newline), the answer is printed while it
+    is generated, and ends with a newline. A terminal shows control characters in the
+    answer instead of obeying them; a pipe gets them unchanged. Ctrl-C stops the answer;
+    a second Ctrl-C exits at once.
 
-    A word such as @notes.md, or @"two words.md", in the text of --once brings that file
-    along, as on the screen: quoted in full below the text. A word that can't be a path
-    and names no file stays as it is; @@ is an @. What comes from stdin is never read as
-    a name: it is data.
+    A word such as @notes.md, or @"two words.md", in the text of --once attaches that
+    file, as on the screen: it is quoted in full below the text. A word that is not a
+    path and names no file stays as it is; @@ stands for @. Text from stdin never
+    attaches a file.
 
-    What is said is kept, here and on the screen, and listed by `lmtui history`; the
-    setting chat.keep = false, or LMTUI_CHAT_KEEP=false, keeps nothing.
+    Conversations are saved, those with --once too, and listed by `lmtui history`. With
+    the setting chat.keep = false, or LMTUI_CHAT_KEEP=false, nothing is saved.
 
     \b
     Examples:

@@ -39,13 +39,13 @@ _BOM = "\ufeff"
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is stdin.")]
 Print = Annotated[
-    bool, typer.Option("--print", help="Write the continuation to stdout and leave.")
+    bool, typer.Option("--print", help="Print the continuation and exit.")
 ]
 At = Annotated[
     str,
     typer.Option(
         metavar="LINE:COL",
-        help="Where the cursor is, counted from 1, columns in characters; unset is "
+        help="Position of the cursor, counted from 1, columns in characters; unset is "
         "the end of the text for --print, the beginning in the editor.",
         show_default=False,
     ),
@@ -105,17 +105,17 @@ def complete(
 ) -> None:
     """Write with the model: an editor that shows what it expects at every key.
 
-    Beside the text stands the distribution at the cursor; behind the cursor, as a
-    ghost, how the model would go on: Tab takes it. F3 shades every word by how
-    surprising it was, F8 goes to the surprises, F7 offers other words; F1 lists all
-    keys. Only Ctrl+S writes the file; unsaved text survives a crash.
+    The panel shows the distribution at the cursor; ghost text after the cursor shows
+    how the model would continue, and Tab accepts it. F3 shades every word by its
+    surprisal, F8 goes to the surprises, F7 offers other words; F1 lists all keys. Only
+    Ctrl+S writes the file; unsaved text survives a crash.
 
-    With --print the most probable continuation is written as it is made, without the
-    text itself, and ends with a newline; the file stays as it is. It ends where the
-    model ends, after --max-tokens, where the context is full, or with --single-line
-    at a newline. A word that is half typed is finished. A model that can read both
-    sides of a place does. Line endings are read as \\n, whatever the file has. Ctrl-C
-    stops it; a second one does not wait.
+    With --print the most probable continuation is printed while it is generated,
+    without the text itself, and ends with a newline; the file is not changed. It stops
+    at an end token, after --max-tokens, when the context is full, or with --single-line
+    at a newline. A half-typed word is completed. A model that can also read the text
+    after the cursor does so. Line endings are read as \\n, whatever the file has.
+    Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
     \b
     Examples:
@@ -164,7 +164,7 @@ def read_writing(name: str, at: str, settings: Settings) -> Writing:
         LmtuiError: there is no screen, or it is no text file, or has no such place.
     """
     if not is_interactive():
-        raise LmtuiError("there is no screen to write on", "", "Give --print.")
+        raise LmtuiError("the editor needs a terminal", "", "Give --print.")
     if name == STDIN:
         raise LmtuiError("the editor needs a file", "", "Give a name, or --print.")
     place = positions.parsed(at) if at else (1, 1)

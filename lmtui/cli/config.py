@@ -30,13 +30,13 @@ Keys = Annotated[
 def config(keys: Keys = False, json: options.Json = False) -> None:
     """Show each setting, its value and where it came from.
 
-    A flag wins over the environment (LMTUI_TEMPERATURE=0.5), that over the settings
-    file (temperature = 0.5 under [sampling]), and that over the default.
+    A flag overrides the environment (LMTUI_TEMPERATURE=0.5), which overrides the
+    settings file (temperature = 0.5 under [sampling]), which overrides the default.
 
-    Keys are set in the file alone, by the names that --keys shows: under [keys],
-    "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two in place of its own.
-    A preset is a table too: under [presets.pirate], system = "You are a pirate." and
-    temperature = 1.2. F10 on any screen shows all this, and changes it.
+    Keys are set only in the file, by the names that --keys shows: under [keys],
+    "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two keys instead of its own.
+    A preset is a table, too: under [presets.pirate], system = "You are a pirate." and
+    temperature = 1.2. F10 on any screen shows and changes all of this.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ def doctor(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Show device, threads, memory, disk, versions, folders, and which path runs.
+    """Show the device, threads, memory, disk, versions, folders and the path in use.
 
     \b
     Examples:
@@ -124,7 +124,8 @@ def _compiled() -> str:
         file, why = next(iter(failed.items()))
         return f"not everything: {why} (tried again once {file} is gone)"
     count = kernels.count()
-    layers = "nothing" if not count else f"layers of {count} shapes"
+    shapes = f"{count} shape{'' if count == 1 else 's'}"
+    layers = f"layers of {shapes}" if count else "nothing"
     return (
         f"{layers} so far, in {kernels.root()}; on a screen, after the first answer "
         "of a model on the fast path, or when one with weights of 16 bits is opened, "

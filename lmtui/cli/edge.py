@@ -1,7 +1,8 @@
 """The edge of the program: every way to end becomes an exit code.
 
 0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 141 the
-reader of our output went away (what a shell reports for `cat` or `grep` then).
+reader of our output went away (what a shell reports for `cat` or `grep` then). SIGHUP
+and SIGTERM end the process itself, which a shell reports as 129 and 143.
 Owns how an error looks on stderr; knows no verb.
 """
 
@@ -15,6 +16,7 @@ from typing import NoReturn, TextIO
 
 import typer
 
+from lmtui.cli.usage import explained
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.text import visible
 
@@ -67,17 +69,12 @@ def _flushed(code: int) -> int:
 
 def _foreign(error: Exception) -> int:
     """A usage error of the command line's parser, or else a bug."""
-    # The parser's own exceptions have moved between packages; their names have not.
-    format_message = getattr(error, "format_message", None)
-    if format_message is None:
+    if (usage := explained(error)) is None:
         return _bug(error)
-    message = str(format_message()).rstrip(".")
     if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(message)
+        typer.echo(usage.title)
         return DONE
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "lmtui"
-    tell(LmtuiError(message, "", f"See `{command} --help`."))
+    tell(usage)
     return USER
 
 

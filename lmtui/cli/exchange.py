@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.chat.exporting import Format, format_of, write_new, written
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.output import Output
 from lmtui.cli.reading import read_document
@@ -34,14 +34,17 @@ def export(
     which: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID|last]", help="Which one; not with --all.", show_default=False
+            metavar="[ID|last]",
+            help="The conversation; not with --all.",
+            show_default=False,
+            autocompletion=completion.conversations,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Argument(
             metavar="[OUT]",
-            help="A new file, whose ending says the format; stdout without it.",
+            help="A new file, whose extension gives the format; without it, stdout.",
             show_default=False,
         ),
     ] = None,
@@ -50,14 +53,14 @@ def export(
         Format | None,
         typer.Option(
             "--format",
-            help="md is the shown branch to read, html the same for a browser, json "
-            "everything; md where neither this nor OUT says.",
+            help="md is the current branch as text, html the same for a browser, json "
+            "everything; without this and OUT, md.",
             show_default=False,
         ),
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Every conversation, as JSON, a line each."),
+        typer.Option("--all", help="Export every conversation as JSON, one a line."),
     ] = False,
 ) -> None:
     """Write a conversation as Markdown, JSON or a web page.
@@ -83,15 +86,18 @@ def export(
 
 def import_files(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE|-...", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="FILE|-...", help="Files; - is stdin.", show_default=False
+        ),
     ],
     *,
     json: options.Json = False,
 ) -> None:
-    """Take conversations in: JSON that was exported here, or Markdown.
+    """Import conversations: JSON that lmtui exported, or Markdown.
 
     Markdown needs a line “## You”, “## Assistant” or “## System” before each message.
-    A file with anything in it that can't be used is refused as a whole.
+    A file is imported as a whole or not at all.
 
     \b
     Examples:

@@ -79,18 +79,18 @@ def finetune(  # size: a line for each of its flags
     theme: options.Theme = None,
     no_color: options.NoColor = False,
 ) -> None:
-    """Teach the model your notes, and see honestly what changed.
+    """Fine-tune the model on your notes, and measure what changed.
 
-    Text files are documents; in .jsonl files each row is one: `messages`, or `prompt`
-    and `completion`, or `text`. A part of the documents is held out: the model never
-    learns from it and is judged by it, before and after. What comes out is an adapter,
-    a small folder that changes the model; all stays on this machine.
+    A text file is a document; in a .jsonl file each row is one: `messages`, or `prompt`
+    and `completion`, or `text`. Part of the documents is held out: the model is never
+    trained on it, but evaluated on it, before and after. The result is an adapter, a
+    small folder that changes the model; everything stays on this machine.
 
-    On a terminal this opens a screen, which shows the plan and waits for a yes (F1
-    there shows the keys). With --headless, or without a terminal, it begins at once,
-    and every event is written: as JSON to stdout where that is no terminal, as lines
-    for people to stderr where that is one. Ctrl-C finishes the step, saves, and says
-    how to go on; a second one leaves at once, and what was saved before stays.
+    On a terminal this opens a screen, which shows the plan and waits for Enter (F1
+    there shows the keys). With --headless, or without a terminal, the training starts
+    at once and every event is written: as JSON to stdout unless that is a terminal, as
+    plain lines to stderr if that is one. Ctrl-C finishes the step, saves, and prints
+    how to resume; a second Ctrl-C exits at once, and earlier checkpoints stay.
 
     \b
     Examples:
@@ -141,7 +141,9 @@ def read_request(
             one; or it is not clear what is to be resumed.
     """
     if not (places or resume):
-        raise LmtuiError("there are no notes", "", "Name files or folders.")
+        raise LmtuiError(
+            "no notes were given", "", "Name files or folders: lmtui finetune NOTES."
+        )
     if not name:
         name = default_name(places) if places else _only_unfinished()
     require_safe_name(name)
@@ -165,7 +167,7 @@ def _only_unfinished() -> str:
         raise nothing_to_resume()
     if len(names) > 1:
         several = ", ".join(names)
-        hint = f"Say which: {resume_command(names[0])}"
+        hint = f"Resume one of them, for example: {resume_command(names[0])}"
         raise LmtuiError("more than one training can be resumed", several, hint)
     return names[0]
 
@@ -181,16 +183,18 @@ def require_same(asked: Request, settings: Settings) -> None:
         return  # said when it is prepared
     begun = run.read_request()
     if asked.places and asked.places != begun.places:
-        hint = "Leave the notes out, or begin anew with --overwrite."
-        raise LmtuiError("this training has other notes", " ".join(begun.places), hint)
+        hint = "Leave the notes out, or start again with --overwrite."
+        raise LmtuiError(
+            "this training was started with other notes", " ".join(begun.places), hint
+        )
     for each, value in asdict(begun.settings).items():
         setting = f"finetune_{each}"
         given = settings.origin(setting).source == "flag"
         if given and getattr(settings, setting) != value:
             raise LmtuiError(
-                "a training that is resumed keeps its settings",
+                "a resumed training keeps its settings",
                 f"{each} is {value}",
-                "Leave the flag out, or begin anew with --overwrite.",
+                "Leave the flag out, or start again with --overwrite.",
             )
 
 
@@ -200,9 +204,11 @@ def ask_if_taken(asked: Request) -> tuple[bool, bool]:
         prepare(asked, overwrite=False, resume=False)
     except Unfinished as taken:
         note(f"{taken.title}: {visible_line(taken.detail)}\n")
-        if typer.confirm("Go on with it?", default=True, err=True):
+        if typer.confirm("Resume it?", default=True, err=True):
             return True, False
-        typer.confirm("Begin anew, and lose what it learned?", abort=True, err=True)
+        typer.confirm(
+            "Start again, and lose what it has learned?", abort=True, err=True
+        )
         return False, True
     except NameTaken as taken:
         note(f"{taken.title}: {visible_line(taken.detail)}\n")

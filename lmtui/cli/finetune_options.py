@@ -24,27 +24,27 @@ def _training(name: str, metavar: str) -> Any:
 Places = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NOTES", help="Files, folders and patterns.", show_default=False
+        metavar="NOTES",
+        help="Files, folders and patterns such as 'notes/**/*.md'.",
+        show_default=False,
     ),
 ]
 Name = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What the adapter is called; unset is the name of the notes' folder.",
+        help="Name of the adapter; unset is the name of the notes' folder.",
         show_default=False,
     ),
 ]
 Headless = Annotated[
     bool,
-    typer.Option("--headless", help="Open no screen, and begin without a question."),
+    typer.Option("--headless", help="Open no screen, and start without asking."),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a training that was not finished.")
+    bool, typer.Option("--resume", help="Resume an unfinished training.")
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done, and leave.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit.")]
 Full = Annotated[
     bool, typer.Option("--full", help="Train all weights instead of an adapter.")
 ]
@@ -56,7 +56,11 @@ FromScratch = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what has the same name.")
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace an adapter or an unfinished training of the same name.",
+    ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Resume although the notes have changed.")
@@ -81,7 +85,7 @@ Strict = Annotated[
     bool | None,
     typer.Option(
         "--strict",
-        help="Refuse files with broken rows, which are left out otherwise.",
+        help="Refuse files with broken rows; otherwise such rows are skipped.",
         show_default=False,
         rich_help_panel="Training",
     ),
@@ -90,10 +94,10 @@ Layers = Annotated[int | None, _training("layers", "N")]
 Width = Annotated[int | None, _training("width", "N")]
 
 _METHODS: Mapping[str, tuple[Method, str]] = {
-    "finetune_rank": ("lora", "Leave it out where all weights are trained."),
-    "finetune_alpha": ("lora", "Leave it out where all weights are trained."),
-    "finetune_layers": ("scratch", "Give --from-scratch, too."),
-    "finetune_width": ("scratch", "Give --from-scratch, too."),
+    "finetune_rank": ("lora", "Leave it out when all weights are trained."),
+    "finetune_alpha": ("lora", "Leave it out when all weights are trained."),
+    "finetune_layers": ("scratch", "Add --from-scratch."),
+    "finetune_width": ("scratch", "Add --from-scratch."),
 }
 
 
@@ -121,5 +125,5 @@ def require_fitting(settings: Settings) -> None:
     for name, (method, hint) in _METHODS.items():
         given = settings.origin(name).source == "flag"
         if given and settings.finetune_method != method:
-            title = f"{flag(name)} does nothing to this kind of training"
+            title = f"{flag(name)} has no effect on this kind of training"
             raise LmtuiError(title, settings.finetune_method, hint)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
-from lmtui.cli.edge import note
+from lmtui.cli.edge import STOPPED, note
 from lmtui.cli.training_view import View
 from lmtui.train.client import Training
 from lmtui.train.events import End
@@ -23,19 +23,24 @@ EVERY = 0.1
 LAST = 10.0
 """Seconds that a process may take to go after its last word."""
 
-STOPPING = "finishing the step and saving; Ctrl-C again leaves at once\n"
+SAVING = "finishing the step and saving; Ctrl-C again leaves at once\n"
+LEAVING = "stopping; nothing was trained\n"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Asked:
-    """How often the process was told to end."""
+    """How often the process was told to end, and by which signal first."""
 
     def __init__(self) -> None:
         self.times = 0
+        self.code = STOPPED
+        """The exit code of a process that ends because of it."""
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Once more."""
+        """Count a signal."""
+        if not self.times:
+            self.code = 128 + number
         self.times += 1
 
 
@@ -70,7 +75,7 @@ def follow(
             obeyed += 1
             training.stop()
             if obeyed == 1:
-                say(STOPPING)
+                say(SAVING if training.began else LEAVING)
         for event in training.poll():
             for view in views:
                 view.show(event)

@@ -7,12 +7,13 @@ torch nor a model is needed.
 from __future__ import annotations
 
 from datetime import datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmtui.chat.exporting import Format, written
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.exchange import export, import_files
 from lmtui.cli.jsonl import Event
@@ -27,21 +28,27 @@ if TYPE_CHECKING:
     from lmtui.chat.search import Hit
     from lmtui.chat.store import Store
 
-app = options.group("List, search, show, export, import and delete conversations.")
+app = options.group(
+    "List, search, show, export, import and delete conversations.",
+    "lmtui history list",
+    "lmtui history search lighthouse",
+    "lmtui history export last > talk.md",
+)
 
 
 Limit = Annotated[
-    int, typer.Option(min=0, metavar="N", help="At most so many; 0 is all.")
+    int, typer.Option(min=0, metavar="N", help="Show at most this many; 0 shows all.")
 ]
+_WITH_MODEL = 100  # columns of a terminal from which on the model is listed
 _OURS = ("uid", "touched")  # of no use outside
-EMPTY = "nothing yet; what is said in `lmtui chat` is kept and listed here\n"
+EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
 @app.command("list")
 def show_list(
     *,
     archived: Annotated[
-        bool, typer.Option("--archived", help="Add those that were archived.")
+        bool, typer.Option("--archived", help="Include archived conversations.")
     ] = False,
     limit: Limit = 50,
     json: options.Json = False,
@@ -63,9 +70,7 @@ def show_list(
         for listed in found:
             output.event({"event": "conversation", **_fields(listed)})
     elif found:
-        headings = ("ID", "USED", "MESSAGES", "", "TITLE")
-        rows = [_row(listed) for listed in found]
-        output.text(table(headings, rows, right=(0, 2), terminal=output.is_terminal))
+        output.text(_table(found, terminal=output.is_terminal))
         if len(found) < total:
             note(f"note: {len(found):,} of {total:,}; --limit 0 --archived lists all\n")
     else:
@@ -74,15 +79,20 @@ def show_list(
 
 @app.command("search")
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORDS...", help="Words, or '\"a phrase\"'.", show_default=False
+        ),
+    ],
     *,
     limit: Limit = 50,
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Find the messages that hold all of these words, the newest first.
+    """Find the messages that contain all of these words, the newest first.
 
-    The last word may be only begun. Words in quotes stand together.
+    The last word may be incomplete. Words in quotes must stand together.
 
     \b
     Examples:
@@ -100,14 +110,15 @@ def search(
     elif found:
         _print_hits(found, no_color=no_color)
     else:
-        output.text("nothing found\n")
+        note("no conversation found\n")
 
 
 @app.command("show")
 def show_one(which: Which, json: options.Json = False) -> None:
-    """Show the shown branch of a conversation.
+    """Show the current branch of a conversation.
 
-    With --json it is complete: every branch, with ids and numbers, as it is exported.
+    With --json everything is written, as in an export: every branch, with token ids and
+    numbers.
 
     \b
     Examples:
@@ -127,11 +138,16 @@ app.command("import")(import_files)
 def delete(
     which: Annotated[
         list[str],
-        typer.Argument(metavar="ID|last...", show_default=False),
+        typer.Argument(
+            metavar="ID|last...",
+            help="Numbers from `lmtui history list`, or last.",
+            show_default=False,
+            autocompletion=completion.conversations,
+        ),
     ],
     yes: options.Yes = False,
 ) -> None:
-    """Delete conversations for good.
+    """Delete conversations permanently.
 
     \b
     Examples:
@@ -155,10 +171,22 @@ def _fields(about: Listed) -> Event:
     return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
+def _table(found: list[Listed], *, terminal: bool) -> str:
+    """A row a conversation; with its model where there is room for it."""
+    headings: tuple[str, ...] = ("ID", "USED", "MESSAGES", "MODEL", "", "TITLE")
+    rows: list[tuple[str, ...]] = [_row(listed) for listed in found]
+    if terminal and get_terminal_size().columns < _WITH_MODEL:
+        headings = headings[:3] + headings[4:]
+        rows = [row[:3] + row[4:] for row in rows]
+    return table(headings, rows, right=(0, 2), terminal=terminal)
+
+
 def _row(about: Listed) -> tuple[str, ...]:
     used = datetime.fromtimestamp(about.updated).strftime("%Y-%m-%d %H:%M")
+    model = (about.model or "").rpartition("/")[2]
     marks = [name for name in ("pinned", "archived") if getattr(about, name)]
-    return (str(about.id), used, str(about.messages), ", ".join(marks), about.title)
+    messages = f"{about.messages:,}"
+    return (str(about.id), used, messages, model, ", ".join(marks), about.title)
 
 
 def _hit_event(hit: Hit) -> Event:
@@ -200,8 +228,10 @@ def _shown(text: str) -> str:
 def _confirm(found: list[Listed]) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
-            "deleting needs a yes", "nobody can be asked here", "Add --yes."
+            "deleting needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
         )
     for about in found:
         note(f"{about.id}  {visible_line(about.title)}  {about.messages:,} messages\n")
-    typer.confirm("Delete for good?", abort=True, err=True)
+    typer.confirm("Delete permanently?", abort=True, err=True)

@@ -34,7 +34,7 @@ from lmtui.cli.inspect_options import (
 from lmtui.cli.inspect_rows import AGAINST, ALONE, Key, RowsView, Table, sort_key
 from lmtui.cli.inspect_screen import open_inspector
 from lmtui.cli.loading import engine_for, engines_for
-from lmtui.cli.output import Output
+from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.reading import STDIN, read_document
 from lmtui.cli.scoring import Engines, Rules, View, score_all
 from lmtui.cli.screen import is_interactive
@@ -69,19 +69,25 @@ def inspect(  # size: a line for each of its flags
     quantize: options.Quantize = None,
     threads: options.Threads = None,
     context: options.Context = None,
+    theme: options.Theme = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Show how probable the model finds each token of a text.
 
-    Common tokens are faint, surprising ones stand out, by colour and without. The
+    On a terminal, one text opens a screen (F1 there shows the keys). In a pipe, or with
+    --plain, the text is printed, shaded, with a summary below it; without FILE it is
+    read from stdin.
+
+    Common tokens are faint, surprising tokens stand out, with colour and without. The
     summary gives the sum of the log-probabilities, the perplexity, and the bits per
-    byte (the one to compare models by). A first token without context has no
-    probability and is left out of them. Everything in the file is scored as it is,
+    byte (the number to compare models by). A first token without context has no
+    probability and is left out of these sums. The text is scored as it is in the file,
     a byte-order mark and CRLF line endings included.
 
-    With --against or --against-adapter the text is shaded by what another model
-    expected more (+) or less (-), in bits. With --summary, a file that can't be read
-    is told of at once, the others are scored all the same, and the exit code is 2.
+    With --against or --against-adapter the text is shaded by how much more (+) or less
+    (-) probable another model finds each token, in bits. With --summary, a file that
+    can't be read is reported at once, the others are still scored, and the exit code
+    is 2.
 
     \b
     Examples:
@@ -91,7 +97,7 @@ def inspect(  # size: a line for each of its flags
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
       lmtui inspect --chat last --message 2
-      git log -1 --format=%B | lmtui inspect -
+      git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
     form = Form(json=json, plain=plain, rows=summary, html=html)
@@ -102,7 +108,11 @@ def inspect(  # size: a line for each of its flags
     key = _key(sort, form, compares=other is not None)
     settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
+    if not files and chat is None and not stdin_is_terminal():
+        files = [STDIN]
     documents = _texts(files or [], chat, message, skip=summary)
+    for empty in (each for each in documents if not each.text):
+        edge.note(f"note: {_shown(empty)} is empty\n")
     if watched and chat is None:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
@@ -126,6 +136,10 @@ def inspect(  # size: a line for each of its flags
             no_color, rules, many=len(documents) > 1, compares=bool(other)
         )
     score_all(engines, documents, rules, view=view)
+
+
+def _shown(document: Document) -> str:
+    return "stdin" if document.name == STDIN else visible_line(document.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +197,16 @@ def _texts(
     """What to inspect: files, or a message."""
     if chat is None:
         if message is not None:
-            raise LmtuiError("--message is one of a conversation", "", "Add --chat ID.")
+            raise LmtuiError("--message needs a conversation", "", "Add --chat ID.")
         if not files:
-            hint = "See `lmtui inspect --help`."
+            hint = (
+                "Name a text file, or pipe a text: `git log -1 | lmtui inspect`. See "
+                "`lmtui inspect --help`."
+            )
             raise LmtuiError("Missing argument 'FILE'", "", hint)
+        if files.count(STDIN) > 1:
+            hint = "Give - once, or save the text in a file."
+            raise LmtuiError("stdin can be read only once", "", hint)
         return read_documents(files, skip=skip)
     if files:
         raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")

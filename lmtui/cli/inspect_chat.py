@@ -81,7 +81,7 @@ def kept_message(which: str, number: int | None) -> KeptMessage:
         raise LmtuiError(
             "there is no such message",
             f"{number} of conversation {loaded.about.id}",
-            f"Give 1 to {len(said)}." if said else "Nothing was said in it yet.",
+            f"Give 1 to {len(said)}." if said else "It has no messages yet.",
         )
     node = chat.node(said[number - 1].id)
     whole = node.steps and node.prompt and not (node.given or node.rest)

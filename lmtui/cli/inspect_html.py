@@ -32,7 +32,7 @@ def require_place(name: str) -> Path:
         raise _unwritten(name, "there is no such folder", "Create the folder first.")
     writable = target if target.exists() else target.parent
     if not os.access(writable, os.W_OK):
-        raise _unwritten(name, "it is read-only", "Name a place that you can write to.")
+        raise _unwritten(name, "it is read-only", "Name a file that you can write to.")
     return target
 
 
@@ -87,6 +87,6 @@ class HtmlView:
                 self._target, whole.encode(), like=like, private=False
             )
         except OSError as error:
-            hint = "Free some space, or name another place."
+            hint = "Free some space, or name another file."
             why = error.strerror or str(error)
             raise _unwritten(str(self._target), why, hint) from error

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.engine.types import BosRule
 
 PAGE_TOP = 5
@@ -14,7 +15,9 @@ PAGE_TOP = 5
 Files = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="FILE...", help="Text files; - is stdin.", show_default=False
+        metavar="FILE...",
+        help="Text files; - is stdin, and so is no file in a pipe.",
+        show_default=False,
     ),
 ]
 Chat = Annotated[
@@ -23,6 +26,7 @@ Chat = Annotated[
         metavar="ID|last",
         help="A message of this conversation, instead of a file.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 Number = Annotated[
@@ -31,25 +35,29 @@ Number = Annotated[
         "--message",
         min=1,
         metavar="N",
-        help="Which one, on the branch that is shown; unset is the last.",
+        help="Number of the message on the current branch; unset is the last one.",
         show_default=False,
     ),
 ]
 Plain = Annotated[
-    bool, typer.Option("--plain", help="Shaded text and a summary; the default.")
+    bool,
+    typer.Option(
+        "--plain", help="Print shaded text and a summary; the default in a pipe."
+    ),
 ]
 Rows = Annotated[
     bool,
     typer.Option(
         "--summary",
-        help="One row a file, and one for all; ece: the expected calibration error.",
+        help="Print one row per file, and one for all together; ece is the expected "
+        "calibration error.",
     ),
 ]
 Sort = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Order the rows by a column: the largest numbers first, or the names.",
+        help="Sort the rows by a column: the largest numbers first, or by name.",
         show_default=False,
     ),
 ]
@@ -57,7 +65,7 @@ Html = Annotated[
     str | None,
     typer.Option(
         metavar="OUT",
-        help="Write a page for a browser, complete in itself, into this file.",
+        help="Write a self-contained web page into this file.",
         show_default=False,
     ),
 ]
@@ -88,7 +96,7 @@ Stride = Annotated[
 ]
 Bos = Annotated[
     BosRule,
-    typer.Option(help="Begin with the BOS token; auto does what the model does."),
+    typer.Option(help="Begin with the BOS token; auto follows the tokenizer."),
 ]
 Against = Annotated[
     str | None,
@@ -96,6 +104,7 @@ Against = Annotated[
         metavar="MODEL",
         help="Compare with another model on the same text.",
         show_default=False,
+        autocompletion=completion.models,
         rich_help_panel="Model",
     ),
 ]
@@ -105,6 +114,7 @@ AgainstAdapter = Annotated[
         metavar="NAME",
         help="Compare with the same model and this adapter on it.",
         show_default=False,
+        autocompletion=completion.adapters,
         rich_help_panel="Model",
     ),
 ]

@@ -31,11 +31,7 @@ def open_inspector(
     no_color: bool,
 ) -> None:
     """Look into one text on the screen until the user leaves it; `other` is what the
-    model is compared with, if anything.
-
-    Raises:
-        LmtuiError: there is no theme of the name that was asked for.
-    """
+    model is compared with, if anything."""
     open_screen(
         settings,
         first="inspect",

@@ -14,8 +14,7 @@ from functools import partial
 
 import typer
 
-from lmtui import paths
-from lmtui.cli.sharing import sharing
+from lmtui import busy, paths
 from lmtui.engine.port import WritingEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
@@ -163,7 +162,7 @@ def engine_for(
     context: typer.Context, settings: Settings, *, says_unkept: bool = True
 ) -> WritingEngine:
     """The engine for this run of a verb, which others know of until it ends."""
-    context.with_resource(sharing(context.info_name or "lmtui"))
+    context.with_resource(busy.using(context.info_name or "lmtui"))
     own: OpenEngine = partial(open_local, says_unkept=says_unkept)
     open_engine: OpenEngine = context.obj or own
     return open_engine(settings)
@@ -176,7 +175,7 @@ def engines_for(
     from lmtui import log
     from lmtui.cli.progress import loading_progress
 
-    context.with_resource(sharing(context.info_name or "lmtui"))
+    context.with_resource(busy.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)

@@ -17,6 +17,7 @@ from lmtui.cli import (
     adapters,
     chat,
     complete,
+    completion,
     config,
     doctor,
     finetune,
@@ -35,7 +36,7 @@ app = typer.Typer(
     name="lmtui",
     rich_markup_mode=None,  # brackets in a help text are brackets
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=False,  # ours says what went wrong, and exits as the rest does
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("chat")(chat.chat)
@@ -62,13 +63,18 @@ def lmtui(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Say which."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
         ),
     ] = False,
+    install: completion.Install = False,
+    show: completion.Show = False,
 ) -> None:
     """See a local language model think, in a terminal.
 
-    Alone, on a terminal, it opens the start screen.
+    Without a command, on a terminal, this opens the start screen.
 
     \b
     Examples:
@@ -76,6 +82,7 @@ def lmtui(
       lmtui chat --once "What is the capital of France?"
       lmtui inspect README.md
       lmtui models list
+      lmtui --install-completion
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -96,6 +103,8 @@ def main(
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> None:
+        if completion.asked():
+            completion.answer(app)
         # Not through the command's own main(): that one decides about exit codes
         # and closed pipes itself.
         command = typer.main.get_command(app)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from lmtui.models.describe import Fact
     from lmtui.models.inventory import Item
 
-app = options.group("List, show, fetch and remove models.")
+app = options.group(
+    "List, show, fetch and remove models.",
+    "lmtui models list",
+    "lmtui models fetch qwen3-0.6b",
+    "lmtui chat --model qwen3-0.6b",
+)
 
 Name = Annotated[
     str,
@@ -32,6 +37,7 @@ Name = Annotated[
         metavar="NAME",
         help="`default`, a catalogue name, a Hub id, a folder or a .gguf file.",
         show_default=False,
+        autocompletion=completion.models,
     ),
 ]
 
@@ -40,8 +46,8 @@ Name = Annotated[
 def show_list(json: options.Json = False) -> None:
     """List the catalogue and what is on this machine.
 
-    Fits: whether the model fits into the memory that is free now, in float32, or
-    only in bfloat16 (--dtype bfloat16).
+    The column FITS says whether the model fits into the free memory in float32, or only
+    in bfloat16 (--dtype bfloat16).
 
     \b
     Examples:
@@ -63,7 +69,7 @@ def show_list(json: options.Json = False) -> None:
     if items:
         output.text(_kept_table(items, terminal=output.is_terminal))
     else:
-        output.text("nothing yet; the default model is fetched at first use\n")
+        output.text("no models yet; the default model is fetched at first use\n")
 
 
 def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
@@ -83,7 +89,7 @@ def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
 
 @app.command("show")
 def show_one(name: Name = "default", json: options.Json = False) -> None:
-    """Show what is known of one model, without loading it.
+    """Show what is known about a model, without loading it.
 
     \b
     Examples:
@@ -108,7 +114,7 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
 
 @app.command("fetch")
 def fetch(name: Name = "default") -> None:
-    """Fetch a model, so that it is here when the network is not.
+    """Fetch a model, to use it without a network later.
 
     \b
     Examples:
@@ -126,7 +132,7 @@ def fetch(name: Name = "default") -> None:
 
 @app.command("remove")
 def remove(name: Name, yes: options.Yes = False) -> None:
-    """Remove a fetched model, and what was made from it.
+    """Remove a fetched model, and the files that were made from it.
 
     Your own folders and files are never touched.
 
@@ -149,7 +155,9 @@ def remove(name: Name, yes: options.Yes = False) -> None:
 def _confirm(items: list[Item]) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
-            "removing needs a yes", "nobody can be asked here", "Add --yes."
+            "removing needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
         )
     note("".join(f"{visible_line(str(i.path))}  {_size(i.bytes)}\n" for i in items))
     typer.confirm("Remove this?", abort=True, err=True)

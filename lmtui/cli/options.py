@@ -7,42 +7,52 @@ variable and the settings file meet the same rules.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from lmtui import config
-from lmtui.settings import Settings, Value, flag, meaning, names
+from lmtui import config, paths
+from lmtui.cli import completion
+from lmtui.settings import Settings, Value, choices, flag, meaning, names
 
 
-def option(name: str, metavar: str, panel: str) -> Any:
-    """The option of a setting, in a part of the help."""
+def option(
+    name: str,
+    metavar: str,
+    panel: str,
+    names: Callable[[str], object] | None = None,
+) -> Any:
+    """The option of a setting, in a part of the help; `names` completes a word."""
     return typer.Option(
         flag(name) or "",
         metavar=metavar,
         help=meaning(name),
         show_default=False,
         rich_help_panel=panel,
+        autocompletion=names or completion.values(choices(name)),
     )
 
 
-def _model(name: str, metavar: str) -> Any:
-    return option(name, metavar, "Model")
+def _model(
+    name: str, metavar: str, names: Callable[[str], object] | None = None
+) -> Any:
+    return option(name, metavar, "Model", names)
 
 
 def _drawing(name: str, metavar: str) -> Any:
     return option(name, metavar, "Sampling")
 
 
-Model = Annotated[str | None, _model("model", "MODEL")]
-Adapter = Annotated[str | None, _model("adapter", "NAME")]
+Model = Annotated[str | None, _model("model", "MODEL", completion.models)]
+Adapter = Annotated[str | None, _model("adapter", "NAME", completion.adapters)]
 Device = Annotated[str | None, _model("device", "DEVICE")]
 Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
 Quantize = Annotated[str | None, _model("quantize", "BITS")]
 Threads = Annotated[int | None, _model("threads", "N")]
 Context = Annotated[int | None, _model("context", "N")]
 
-Theme = Annotated[str | None, option("theme", "NAME", "Screen")]
+Theme = Annotated[str | None, option("theme", "NAME", "Screen", completion.themes)]
 
 Temperature = Annotated[float | None, _drawing("temperature", "T")]
 TopK = Annotated[int | None, _drawing("top_k", "K")]
@@ -57,15 +67,16 @@ Json = Annotated[
 ]
 NoColor = Annotated[
     bool,
-    typer.Option("--no-color", help="Use no colours; NO_COLOR does the same."),
+    typer.Option("--no-color", help="Use no colours, as with NO_COLOR."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
-def group(help: str) -> typer.Typer:
+def group(help: str, *examples: str) -> typer.Typer:
     """A verb that is made of several, with what it says of itself."""
+    shown = "".join(f"\n  {example}" for example in examples)
     return typer.Typer(
-        help=help,
+        help=f"{help}\n\n\b\nExamples:{shown}",
         no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,7 +89,20 @@ def settings(context: typer.Context, **more: Value) -> Settings:
     `more` are settings that several flags make.
 
     Raises:
-        LmtuiError: one of them can't be used.
+        LmtuiError: one of them can't be used, or there is no theme of a flag's name.
     """
     given = {**context.params, **more}
-    return config.load({name: given.get(name) for name in names()})
+    found = config.load({name: given.get(name) for name in names()})
+    if found.origin("theme").source == "flag":
+        _require_theme(found.theme)
+    return found
+
+
+def _require_theme(name: str) -> None:
+    """Refuse a theme that does not exist, also where no screen opens: whoever typed
+    its name is there to correct it."""
+    from lmtui.tui.themes import load_themes
+
+    found = load_themes(paths.themes_folder())
+    if found.get(name) is None:
+        raise found.unknown(name)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.config_presets import preset_named
 from lmtui.settings import Origin, Settings
 
@@ -20,8 +21,9 @@ PresetName = Annotated[
         "--preset",
         metavar="NAME",
         help="Begin with a preset of config.toml: its system prompt and its sampling. "
-        "Another flag wins over it, it wins over all else.",
+        "Other flags override it; it overrides all other settings.",
         show_default=False,
+        autocompletion=completion.presets,
     ),
 ]
 

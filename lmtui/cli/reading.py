@@ -28,8 +28,11 @@ def read_stdin(*, nul: bool = False) -> str:
     """All of stdin; with `nul`, NULs may be in it.
 
     Raises:
-        LmtuiError: it is closed, or is not UTF-8 text.
+        LmtuiError: it is closed, was read before, or is not UTF-8 text.
     """
+    if sys.stdin is not None and sys.stdin.buffer.closed:
+        hint = "Name it once, or save the text in a file."
+        raise LmtuiError("stdin can be read only once", "", hint)
     if sys.stdin is None:
         raise LmtuiError("stdin is closed", "", "Give a file, or pipe a text.")
     return read_text("stdin", lambda: sys.stdin.buffer, nul=nul)

@@ -67,7 +67,6 @@ def open_screen(
     """Run the program on a screen until the user leaves it.
 
     Raises:
-        LmtuiError: there is no theme of the name that was asked for.
         typer.Abort: a training runs, and the user does not want to share with it.
         Exception: what the screen broke off with; the terminal is restored.
     """
@@ -102,7 +101,7 @@ def open_screen(
     with _shared(first) as tell, _terminal_to_itself():
         app.run()
     if not app.all_kept:
-        note("note: what was said last could not be kept\n")
+        note("note: the last messages could not be saved\n")
     if app.broke_off_with is not None:
         raise app.broke_off_with
 
@@ -136,16 +135,10 @@ def _shared(first: str) -> Iterator[Callable[[], object]]:
 
 
 def _preferences(settings: Settings) -> Preferences:
-    """The preferences for the screens; only a theme asked for by a flag must exist,
-    since whoever typed it is there to correct it."""
+    """The preferences for the screens."""
     from lmtui.tui.preferences import Preferences
-    from lmtui.tui.themes import load_themes
 
     folder, origin = paths.themes_folder(), settings.origin("theme")
-    if origin.source == "flag":
-        found = load_themes(folder)
-        if found.get(settings.theme) is None:
-            raise found.unknown(settings.theme)
 
     def keep_theme(name: str) -> str:
         config.remember("theme", name)

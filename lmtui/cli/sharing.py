@@ -26,16 +26,9 @@ def tell_of_others(*, trainings_only: bool = False) -> bool:
 
 
 @contextmanager
-def sharing(what: str) -> Iterator[None]:
-    """Let others know that this program computes, and say where one trains."""
-    tell_of_others(trainings_only=True)
-    with busy.using(what):
-        yield
-
-
-@contextmanager
 def sharing_if_wanted(what: str) -> Iterator[None]:
-    """The same on a terminal: where one trains, whether to go on is asked.
+    """Let others know that this program computes; where one trains, first ask whether
+    to go on.
 
     Raises:
         typer.Abort: it is not wanted.

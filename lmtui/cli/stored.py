@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.cli.edge import note
 from lmtui.engine.types import Message
 from lmtui.errors import LmtuiError
@@ -27,8 +28,9 @@ Which = Annotated[
     str,
     typer.Argument(
         metavar="ID|last",
-        help="A number from `lmtui history list`, or the one used last.",
+        help="A number from `lmtui history list`, or last for the one used last.",
         show_default=False,
+        autocompletion=completion.conversations,
     ),
 ]
 
@@ -76,7 +78,7 @@ def load(which: str) -> Loaded:
     found = read(find)
     if found is None:
         raise LmtuiError(
-            "there is no conversation yet", "", "Begin one with `lmtui chat`."
+            "there is no conversation yet", "", "Start one with `lmtui chat`."
         )
     return found
 
@@ -86,7 +88,7 @@ def _number(which: str) -> int:
         return int(which)
     except ValueError:
         raise LmtuiError(
-            "this is not the number of a conversation",
+            "this is not a conversation number",
             which,
             "Give one from `lmtui history list`, or last.",
         ) from None

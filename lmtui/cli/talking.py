@@ -135,7 +135,7 @@ class Talk:
         from lmtui.chat.keeper import ChangedElsewhere, KeepFailed, StoreReplaced
 
         if isinstance(fact, KeepFailed):
-            note(f"note: not kept: {visible(str(fact.error))}\n")
+            note(f"note: not saved: {visible(str(fact.error))}\n")
         elif isinstance(fact, StoreReplaced):
             note(f"note: {visible(fact.salvaged.words)}\n")
         elif isinstance(fact, ChangedElsewhere) and self._keeper is not None:
@@ -143,5 +143,6 @@ class Talk:
             whole = replace(self._conversation.whole(), thinking=self._told)
             self._keeper.keep(self._uid, whole)
             note(
-                "note: the conversation was changed elsewhere; this is kept as a copy\n"
+                "note: the conversation has changed elsewhere; this is saved as a "
+                "copy\n"
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui import config, paths
-from lmtui.cli import options
+from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 Show = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Print the file of this theme.", show_default=False
+        metavar="NAME",
+        help="Print the file of this theme.",
+        show_default=False,
+        autocompletion=completion.themes,
     ),
 ]
 
@@ -42,11 +45,11 @@ _PROB, _SAMPLED_PROB, _CELLS = 0.75, 0.5, 8  # of the bar
 def themes(
     *, show: Show = None, json: options.Json = False, no_color: options.NoColor = False
 ) -> None:
-    """List the themes, with a sample of each where there are colours.
+    """List the themes, on a colour terminal with a sample of each.
 
-    A theme of your own is a TOML file in the folder that stands below the list; it
-    need not exist yet. Start from a shipped one, and give it a name of its own: one
-    that is called like a shipped theme takes its place.
+    Your own themes are TOML files in the folder that is printed below the list; it need
+    not exist yet. Start from a shipped theme and give yours a new name: a theme with
+    the name of a shipped one replaces it.
 
     \b
     Examples:

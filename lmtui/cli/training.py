@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lmtui import busy, paths
 from lmtui.cli.complete import new_writing
 from lmtui.cli.edge import STOPPED, note
-from lmtui.cli.following import asked_to_end, follow
+from lmtui.cli.following import Asked, asked_to_end, follow
 from lmtui.cli.loading import OpenEngine
 from lmtui.cli.output import Output
 from lmtui.cli.screen import open_screen
@@ -18,6 +18,7 @@ from lmtui.cli.status_line import StatusLine
 from lmtui.cli.training_view import (
     Gathered,
     JsonView,
+    ProgressView,
     View,
     outcome_text,
     plan_text,
@@ -42,14 +43,14 @@ def show_plan(request: Request, *, as_json: bool) -> int:
     """
     output, run = Output(), TrainingRun()
     views: list[View] = [Gathered(run)]
-    if as_json:
-        views.append(JsonView(output))
+    status = StatusLine()
+    views.append(JsonView(output) if as_json else ProgressView(status))
     with asked_to_end() as asked:
         worker = Training.start(request, plan_only=True)
-        follow(worker, views, asked)
+        follow(worker, views, asked, say=status.lines)
     _raise_failure(run)
-    if run.plan is None:
-        return STOPPED
+    if asked.times or run.plan is None:
+        return asked.code
     if not as_json:
         output.text(plan_text(run.plan, run.skipped))
         output.text("\n" + sample_text(run.plan))
@@ -67,7 +68,7 @@ def train(request: Request, *, resume: bool, as_json: bool) -> int:
     with asked_to_end() as asked:
         worker = Training.start(request, resume=resume, go=True)
         follow(worker, views, asked, say=status.lines)
-    return _last_words(run, request.name, interrupted=asked.times > 0)
+    return _last_words(run, request.name, asked if asked.times else None)
 
 
 def train_on_screen(
@@ -105,7 +106,7 @@ def train_on_screen(
     )
     if run.end is None:
         _end(worker, run)
-    return _last_words(run, request.name, interrupted=False)
+    return _last_words(run, request.name)
 
 
 def _end(worker: Training, run: TrainingRun) -> None:
@@ -143,21 +144,21 @@ def _earlier(request: Request, *, resume: bool) -> Sequence[Event]:
     return history(RunFolder.named(request.name).path) if resume else ()
 
 
-def _last_words(run: TrainingRun, name: str, *, interrupted: bool) -> int:
-    """Say what came of it; the exit code."""
+def _last_words(run: TrainingRun, name: str, asked: Asked | None = None) -> int:
+    """Report the outcome; the exit code. `asked` where it was told to end."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):
         note(outcome_text(run, paths.adapters_folder()))
         return 0
-    if run.end.finish == "declined" and not interrupted:
+    if run.end.finish == "declined" and asked is None:
         return 0
     saved = RunFolder.named(name).last_checkpoint
     if saved is None:
         note("stopped; there was nothing to save yet\n")
     else:
-        note(f"stopped; saved at step {saved:,}\ngo on with: {resume_command(name)}\n")
-    return STOPPED
+        note(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
+    return asked.code if asked else STOPPED
 
 
 def _raise_failure(run: TrainingRun) -> None:

@@ -60,6 +60,20 @@ class JsonView:
         self._output.event(to_fields(event))
 
 
+class ProgressView:
+    """Only what takes time at the moment, on a line that is redrawn."""
+
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
+
+    def show(self, event: Event) -> None:
+        """Draw what takes time; clear it when that is over."""
+        if isinstance(event, Doing):
+            self._status.draw(doing_words(event))
+        else:
+            self._status.clear()
+
+
 class LinesView:
     """Whole lines for what matters, and a line that is redrawn for the rest."""
 
@@ -75,11 +89,8 @@ class LinesView:
                 self._skipped.append(event)
             case Plan():
                 self._status.lines(plan_text(event, self._skipped))
-            case Doing() if event.share is not None:
-                words = f"{visible_line(event.what)} {event.share:.0%}"
-                self._status.draw(words)
             case Doing():
-                self._status.draw(visible_line(event.what))
+                self._status.draw(doing_words(event))
             case Step():
                 self._status.draw(step_words(event, self._run.steps))
             case End() | Failed():
@@ -113,6 +124,12 @@ def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
 def sample_text(plan: Plan) -> str:
     """What the model will see, with brackets around what it does not learn."""
     return text_of(sample_of(plan))
+
+
+def doing_words(doing: Doing) -> str:
+    """A report of work under way as words, with its share where that is known."""
+    share = "" if doing.share is None else f" {doing.share:.0%}"
+    return visible_line(doing.what) + share
 
 
 def step_words(step: Step, steps: int) -> str:

@@ -17,7 +17,7 @@ from lmtui.settings import Origin, Settings
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
 
-_HINT = "Name another one with --model, and it goes on with that."
+_HINT = "Name another model with --model to resume with it."
 
 
 def with_own_model(

@@ -291,7 +291,8 @@ class LocalEngine(LocalWriting):
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
         """The windows that `score` reads a text in, after `prefix` tokens."""
-        return Windows.choose(window, stride, room=self._info.context - prefix)
+        room = self._info.context - prefix
+        return Windows.choose(window, stride, room=room, prefix=prefix)
 
     def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """The tokens as they are, without numbers."""

@@ -23,8 +23,13 @@ class Windows:
     stride: int
 
     @classmethod
-    def choose(cls, window: int | None, stride: int | None, *, room: int) -> Windows:
+    def choose(
+        cls, window: int | None, stride: int | None, *, room: int, prefix: int = 0
+    ) -> Windows:
         """The windows asked for, or the default ones, in `room` tokens of context.
+
+        Windows after `prefix` tokens may stand side by side: the first token of each
+        has these for a context, and would have none without them.
 
         Raises:
             LmtuiError: they don't fit, or would leave tokens unscored.
@@ -37,11 +42,14 @@ class Windows:
             )
         size = window or min(DEFAULT_WINDOW, room)
         step = stride if stride is not None else max(1, size // 2)
-        if not 1 <= step < size:
+        if not 1 <= step <= (size if prefix else size - 1):
+            hint = f"Give a --stride from 1 to {size if prefix else size - 1}"
+            if step == size:
+                hint += ", or --bos yes, which gives every token some context"
             raise LmtuiError(
                 "the stride can't be used",
                 f"{step} tokens, in a window of {size}",
-                f"Give a --stride from 1 to {size - 1}.",
+                f"{hint}.",
             )
         return cls(size, step)
 

@@ -217,7 +217,7 @@ def _not_finite(adapter: Adapter) -> LmtuiError:
     return LmtuiError(
         "this adapter holds numbers that are not finite",
         str(adapter.path),
-        "Its training broke off; use another one.",
+        "Its training failed; use another adapter.",
     )
 
 
@@ -259,7 +259,7 @@ def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
     error = max(float((one - other).abs().max()) for one, other in pairs)
     if not error <= TOLERANCE:
         raise LmtuiError(
-            "the merged model is not the sum of its parts",
+            "the merged model differs from the model with the adapter",
             f"a logit differs by {error:.2g}, at most {TOLERANCE:g} is allowed",
             "Nothing was written; `lmtui adapters show` tells how it was trained.",
         )

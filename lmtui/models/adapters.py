@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,14 +123,22 @@ def read(folder: Path) -> Adapter:
 
 
 def kept(name: str) -> Adapter:
-    """The adapter of this name in the folder of adapters, damaged or not.
+    """The adapter of this name, or in this folder, in the folder of adapters, damaged
+    or not.
 
     Raises:
         LmtuiError: there is none.
     """
+    place = _place(name).absolute()
     for adapter in listed():
-        if adapter.name == name:
+        if name == adapter.name or place == adapter.path:
             return adapter
+    if name and not is_name(name) and os.path.isdir(place):
+        raise LmtuiError(
+            "this folder is not in the folder of adapters",
+            name,
+            "Give a name from `lmtui adapters list`, or remove the folder yourself.",
+        )
     raise _nothing(name)
 
 
@@ -192,7 +201,7 @@ def model_for(adapter: Adapter) -> source.Source:
     if entry := catalogue.find(base.spec):
         return source.HubModel(base.spec, entry.hub_id)
     raise LmtuiError(
-        "the model that this adapter was made for is not known here",
+        "the model that this adapter was made for was not found",
         f"{adapter.name} was made for {base.name}",
         "Name the model's file or folder with --model.",
     )
@@ -261,8 +270,8 @@ def _require_lora(folder: Path) -> None:
         if (folder / "config.json").is_file():
             hint = f"It looks like a model: --model {folder}"
         else:
-            hint = f"An adapter's folder holds {lora.FILE} and {lora.WEIGHTS}."
-        raise LmtuiError("this folder holds no adapter", str(folder), hint)
+            hint = f"An adapter's folder contains {lora.FILE} and {lora.WEIGHTS}."
+        raise LmtuiError("this folder does not contain an adapter", str(folder), hint)
     weights = folder / lora.WEIGHTS
     if not weights.is_file() and list(folder.glob("*.bin")):
         raise pickles_only(str(folder))
@@ -304,7 +313,7 @@ def _hinted(adapter: Adapter) -> source.Source:
         return source.HubModel(hint, hint)
     named = f"; it names {hint}" if hint else ""
     raise LmtuiError(
-        "nothing here says which model this adapter was made for",
+        "the model that this adapter was made for is unknown",
         f"{adapter.path}{named}",
         "Name the model with --model.",
     )
@@ -316,7 +325,7 @@ def _nothing(name: str) -> LmtuiError:
     if close:
         hint = f"Did you mean {' or '.join(close)}?"
     elif name.lower().endswith(".zip") and _place(name).is_file():
-        hint = "Unpack it, and name the folder."
+        hint = f"Import it first: lmtui adapters import {shlex.quote(name)}"
     else:
         hint = "See `lmtui adapters list`, or make one with `lmtui finetune`."
     return LmtuiError("there is no such adapter", name, hint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -81,6 +82,9 @@ class Metrics:
     best_step: int = 0
     """The step whose weights were kept."""
     steps: int = 0
+    window: int = 0
+    """Tokens of a window in which the documents were scored, half of it the stride; 0
+    where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,13 @@ class Card:
         if losses[0] is None or losses[1] is None:
             return ""
         return f"{losses[0]:.3f} → {losses[1]:.3f}"
+
+
+def inspect_command(name: str, kind: Kind, window: int) -> str:
+    """The command that shows the figures of one held-out document again."""
+    how = "--against-adapter" if kind == "lora" else "--adapter"
+    windows = f"--window {window} --stride {max(1, window // 2)}"
+    return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -157,7 +168,7 @@ def _card(found: object) -> Card:
     card = _table(found, "it")
     kind = card.get("kind")
     if not _is_kind(kind):
-        raise ValueError(f"{kind!r} is no kind of adapter")
+        raise ValueError(f"{kind!r} is not a kind of adapter")
     created = _text(card, "created")
     datetime.fromisoformat(created)
     metrics = _table(card.get("metrics"), "metrics")
@@ -179,6 +190,7 @@ def _card(found: object) -> Card:
             neutral_after=_figures(metrics, "neutral_after"),
             best_step=_count(metrics, "best_step"),
             steps=_count(metrics, "steps"),
+            window=_count({"window": 0, **metrics}, "window"),
         ),
     )
 
@@ -190,7 +202,7 @@ def _is_kind(value: object) -> TypeGuard[Kind]:
 def _base(base: Mapping[str, Any]) -> Base:
     digests = base.get("sha256")
     if not isinstance(digests, list) or not all(map(_is_digest, digests)):
-        raise ValueError("base.sha256 holds no SHA-256")
+        raise ValueError("base.sha256 is not a list of SHA-256 digests")
     return Base(_text(base, "name"), _text(base, "spec"), tuple(digests))
 
 
@@ -201,7 +213,7 @@ def _is_digest(value: object) -> bool:
 def _data(data: Mapping[str, Any]) -> Data:
     files = data.get("files")
     if not isinstance(files, list):
-        raise ValueError("data.files is no list")
+        raise ValueError("data.files is not a list")
     tables = [_table(file, "a file") for file in files]
     return Data(
         files=tuple(
@@ -225,21 +237,21 @@ def _figures(metrics: Mapping[str, Any], key: str) -> Figures | None:
 
 def _table(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is no object")
+        raise ValueError(f"{what} is not an object")
     return value
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"{key} is no text")
+        raise ValueError(f"{key} is not a text")
     return value
 
 
 def _count(table: Mapping[str, Any], key: str) -> int:
     value = table.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{key} is no count")
+        raise ValueError(f"{key} is not a count")
     return value
 
 
@@ -247,4 +259,4 @@ def _number(value: object, what: str) -> float:
     number = None if isinstance(value, bool) else value
     if isinstance(number, int | float) and math.isfinite(number):
         return number
-    raise ValueError(f"{what} is no number")
+    raise ValueError(f"{what} is not a number")

@@ -34,7 +34,9 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
         digest = _read(path, total, on_progress)
     except OSError as error:
         raise LmtuiError(
-            "this file can't be read", f"{path} ({error.strerror})", "Check its rights."
+            "this file can't be read",
+            f"{path} ({error.strerror})",
+            "Check its permissions.",
         ) from error
     remember(path, digest)
     return digest

@@ -11,6 +11,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lmtui import paths
@@ -44,7 +45,7 @@ def export(
     files = list(parts(adapter, with_report=with_report))
     if not any(file.suffix == ".safetensors" for file in files):
         raise LmtuiError(
-            "the weights of this adapter are only linked to",
+            "the weights of this adapter are only symbolic links",
             str(adapter.path),
             "Copy its folder, with links followed, and export the copy.",
         )
@@ -74,22 +75,25 @@ def new_place(out: Path) -> Path:
     """
     out = Path(os.path.expanduser(out)).absolute()
     if os.path.lexists(out):
-        raise LmtuiError(
-            "there is something already", str(out), "Give a name that is not taken."
-        )
+        raise LmtuiError("this path already exists", str(out), "Give another path.")
     return out
 
 
 def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
     """The files that make up an adapter; never a link, which could lead anywhere, and
     nothing pickled."""
-    wanted = (*_PARTS, *TELLING) if with_report else _PARTS
     left_out = () if with_report else TELLING
     for file in sorted(adapter.path.iterdir()):
-        if file.name in left_out or not any(map(file.match, wanted)):
+        if file.name in left_out or not is_part(file.name):
             continue
         if file.is_file() and not file.is_symlink():
             yield file
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name can belong to an adapter."""
+    known = (*_PARTS, *TELLING)
+    return not name.startswith(".") and any(fnmatchcase(name, each) for each in known)
 
 
 def _pack(files: list[Path], target: Path, name: str) -> None:

@@ -47,7 +47,7 @@ def require_memory(
     if need <= have:
         return
     raise LmtuiError(
-        "this model is too big for the memory that is free",
+        "this model is too large for the free memory",
         f"about {size(need)} are needed in {dtype}, {size(have)} are free on {where}",
         _smaller(parameters, dtype, have),
     )

@@ -116,10 +116,12 @@ def _shards(path: Path) -> list[Path]:
         raise _broken(index, str(error)) from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
-            raise _broken(index, f"it names {name!r}, which is no file beside it")
+            raise _broken(
+                index, f"it names {name!r}, which is not a file in this folder"
+            )
         if not (path / name).is_file():
             raise LmtuiError(
-                "a file of weights is missing",
+                "a weights file is missing",
                 str(path / name),
                 "Fetch or copy the folder again, with all its parts.",
             )
@@ -141,8 +143,8 @@ def _no_model(path: Path, why: str = "it has no config.json") -> LmtuiError:
     if files:
         hint = f"Name the file in it: --model {path / files[0]}"
     else:
-        hint = "A model folder holds config.json, *.safetensors and tokenizer.json."
-    return LmtuiError("this folder holds no model", f"{path}: {why}", hint)
+        hint = "A model folder contains config.json, *.safetensors and tokenizer.json."
+    return LmtuiError("this folder does not contain a model", f"{path}: {why}", hint)
 
 
 def _broken(file: Path, why: str) -> LmtuiError:

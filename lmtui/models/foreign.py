@@ -74,7 +74,7 @@ def _explain(error: Exception, place: str) -> LmtuiError:
         return LmtuiError(
             "a package that this model needs is missing",
             detail,
-            "Install it beside lmtui, or use another model.",
+            "Install it in the environment of lmtui, or use another model.",
         )
     if isinstance(error, MemoryError):
         words = "out of memory"
@@ -99,7 +99,8 @@ def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
     first, count = (missing or wrong)[0], len(missing) + len(wrong)
     raise LmtuiError(
         "the weights don't belong to this model",
-        f"{place}: {count} tensors are missing or misshapen, the first is {first}",
+        f"{place}: {count} tensors are missing or have the wrong shape, the first is "
+        f"{first}",
         "Fetch or copy config.json and the weights again, from the same model.",
     )
 

@@ -147,7 +147,9 @@ def read_gguf_header(path: Path) -> GgufHeader:
                 return _Reader(data, path).header()
     except OSError as error:
         raise LmtuiError(
-            "this file can't be read", f"{path} ({error.strerror})", "Check its rights."
+            "this file can't be read",
+            f"{path} ({error.strerror})",
+            "Check its permissions.",
         ) from error
     except (_Hostile, ValueError) as error:
         raise _damaged(path, str(error)) from error

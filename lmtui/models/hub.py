@@ -142,7 +142,7 @@ def _explain(error: Exception, hub_id: str, target: Path) -> LmtuiError:
 
     if isinstance(error, errors.GatedRepoError):
         return LmtuiError(
-            "this model is only given to those who agree to its terms",
+            "this model requires that you agree to its terms",
             hub_id,
             "Agree on its page on the Hub, then log in with `hf auth login`.",
         )
@@ -159,7 +159,7 @@ def _explain(error: Exception, hub_id: str, target: Path) -> LmtuiError:
     return LmtuiError(
         "the model could not be fetched from the Hub",
         f"{hub_id}: {words}",
-        "Try again; what has arrived is kept and not fetched twice.",
+        "Try again; what has been downloaded is kept.",
     )
 
 
@@ -168,7 +168,7 @@ def _no_weights(hub_id: str, names: list[str]) -> LmtuiError:
         return pickles_only(hub_id)
     gguf = any(name.endswith(".gguf") for name in names)
     return LmtuiError(
-        "this repository of the Hub holds no safetensors",
+        "this Hub repository has no safetensors files",
         hub_id,
         f"Fetch one of its .gguf files with `hf download {hub_id} FILE` and name it."
         if gguf

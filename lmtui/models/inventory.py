@@ -91,13 +91,13 @@ def items_of(found: source.Source) -> list[Item]:
     items = [item for item in inventory() if _belongs(item, found)]
     if isinstance(found, source.FolderModel) and not items:
         raise LmtuiError(
-            "a folder of your own is not removed",
+            "your own folders are not removed",
             str(found.path),
             "Remove it yourself if you are sure.",
         )
     if not items:
         raise LmtuiError(
-            "nothing of this model is kept on this machine",
+            "this model is not on this machine",
             found.name,
             "See `lmtui models list` for what is here.",
         )

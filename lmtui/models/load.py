@@ -275,7 +275,7 @@ def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
 def _refuse_unreadable(header: GgufHeader) -> None:
     if not header.tensors:
         raise LmtuiError(
-            "this GGUF file holds no weights",
+            "this GGUF file has no weights",
             str(header.path),
             "Name a file with a whole model; this may be a vocabulary only.",
         )

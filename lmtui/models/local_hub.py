@@ -74,7 +74,7 @@ def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
     """
     if folder.parent not in roots or folder.name in ("", ".", ".."):
         raise LmtuiError(
-            "only what lies in the program's own folders is removed",
+            "only files in lmtui's own folders are removed",
             str(folder),
             "Remove it yourself if you are sure.",
         )

@@ -84,7 +84,7 @@ def read_lora(folder: Path) -> Lora:
 
 def _lora(found: object, file: Path) -> Lora:
     if not isinstance(found, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     asked = dict(found)
     if (kind := asked.pop("peft_type", None)) != "LORA":
         raise _unsupported(file, f"peft_type {kind!r}")
@@ -111,7 +111,7 @@ def _lora(found: object, file: Path) -> Lora:
 
 def _rank(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1e6:
-        raise ValueError(f"{value!r} is no rank")
+        raise ValueError(f"{value!r} is not a rank")
     return value
 
 
@@ -119,7 +119,7 @@ def _scale(value: object) -> float:
     number = None if isinstance(value, bool) else value
     if isinstance(number, int | float) and math.isfinite(number):
         return number
-    raise ValueError(f"{value!r} is no scale")
+    raise ValueError(f"{value!r} is not a scale")
 
 
 def _flag(value: object) -> bool:
@@ -131,13 +131,13 @@ def _flag(value: object) -> bool:
 def _name(value: str) -> str:
     # Such a name becomes a regular expression, which could run for ever.
     if not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is no name of a module")
+        raise ValueError(f"{value!r} is not the name of a module")
     return value
 
 
 def _table(value: Any) -> Any:
     if not isinstance(value, dict | None):
-        raise ValueError(f"{value!r} is no object")
+        raise ValueError(f"{value!r} is not an object")
     return (value or {}).items()
 
 

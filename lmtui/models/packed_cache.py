@@ -136,5 +136,5 @@ def config_in(folder: Path) -> dict[str, Any]:
     """
     config = json.loads((folder / "config.json").read_bytes())
     if not isinstance(config, dict):
-        raise ValueError("config.json is no object")
+        raise ValueError("config.json is not an object")
     return config

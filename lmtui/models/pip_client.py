@@ -228,9 +228,9 @@ def _explain(failure: _Failed, scratch: Path) -> LmtuiError:
         return disk.disk_full(scratch.parent)
     if failure.begun:
         return LmtuiError(
-            "the network broke off while the default model was fetched",
+            "the connection was lost while the default model was fetched",
             _last_error(failure.words),
-            "Try again; nothing half is left behind.",
+            "Try again; no partial file is left.",
         )
     if failure.silent or _UNREACHED.search(failure.words):
         return LmtuiError(

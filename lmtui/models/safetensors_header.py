@@ -76,7 +76,7 @@ def _measure(header: bytes) -> tuple[dict[str, int], int]:
 
 def _damaged(path: Path, why: str) -> LmtuiError:
     return LmtuiError(
-        "a file of weights is damaged or cut short",
+        "a weights file is damaged or cut short",
         f"{path}: {why}",
         "Fetch or copy the file again.",
     )

@@ -22,8 +22,8 @@ class ChatSection:
 
     chat_keep: bool = setting(
         True,
-        "Whether conversations are kept, those of `chat --once` too; false keeps "
-        "nothing, and what was kept before stays.",
+        "Whether conversations are saved, those of `chat --once` too; false saves "
+        "nothing, and earlier conversations stay.",
         kind=bool,
         section=CHAT,
         flag=None,
@@ -31,9 +31,9 @@ class ChatSection:
 
     chat_when_full: str = setting(
         "stop",
-        "What is done where a conversation does not fit the context any more: stop "
-        "says so; drop leaves out the oldest turns, a quarter of the context at a "
-        "time, and marks how many.",
+        "What happens when a conversation no longer fits the context: stop says so; "
+        "drop leaves out the oldest turns, a quarter of the context at a time, and "
+        "marks how many.",
         kind=str,
         section=CHAT,
         flag=None,
@@ -42,9 +42,9 @@ class ChatSection:
 
     chat_thinking: str = setting(
         "auto",
-        "Whether a model that can is told to think before it answers: on or off; auto "
-        "leaves it to its chat template. What /think or the flag says is kept with the "
-        "conversation, and counts there.",
+        "Whether a model that can think before it answers is told to: on or off; auto "
+        "leaves it to its chat template. What /think or the flag says is saved with "
+        "the conversation and counts there.",
         kind=str,
         section=CHAT,
         flag="--think",

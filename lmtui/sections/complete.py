@@ -24,7 +24,7 @@ class CompleteSection:
 
     ghost_delay: float = _complete(
         0.15,
-        "Seconds without a key after which the editor asks for a suggestion; 0 asks "
+        "Seconds after the last key at which the editor asks for a suggestion; 0 asks "
         "at every key.",
         kind=float,
     )
@@ -35,7 +35,7 @@ class CompleteSection:
     )
     ghost_seconds: float = _complete(
         _RULES.seconds,
-        "A suggestion ends with the first whole word after so many seconds.",
+        "A suggestion ends with the first whole word after this many seconds.",
         kind=float,
     )
     ghost_mean_prob: float = _complete(
@@ -50,7 +50,7 @@ class CompleteSection:
     )
     surprise_bits: float = _complete(
         10.0,
-        "From how many bits on a word of yours counts as a surprise.",
+        "A word of yours counts as a surprise from this many bits on.",
         kind=float,
     )
 

@@ -34,14 +34,15 @@ class FinetuneSection:
 
     finetune_method: str = _train(
         "method",
-        "What is trained: lora (an adapter beside frozen weights), full (all weights) "
-        "or scratch (all, from random ones).",
+        "What is trained: lora (an adapter; the model's weights stay frozen), full "
+        "(all weights) or scratch (all weights, from random ones).",
         kind=str,
         flag="--full, --from-scratch",
     )
     finetune_epochs: float = _train(
         "epochs",
-        "Most passes over the notes; it stops earlier where nothing more is won.",
+        "Most passes over the notes; the training stops earlier when the held-out loss "
+        "no longer improves.",
         kind=float,
     )
     finetune_lr: float | None = _train(
@@ -51,32 +52,34 @@ class FinetuneSection:
         kind=float,
     )
     finetune_rank: int = _train(
-        "rank", "Rank of the adapter's matrices: how much it can take in.", kind=int
+        "rank", "Rank of the adapter's matrices: its capacity.", kind=int
     )
     finetune_alpha: int = _train(
-        "alpha", "What the adapter adds is scaled by alpha / rank.", kind=int
+        "alpha", "The adapter's product is scaled by alpha / rank.", kind=int
     )
     finetune_block: int = _train("block", "Tokens of a training sequence.", kind=int)
     finetune_batch: int = _train(
-        "batch", "Sequences of an optimiser step, computed one by one.", kind=int
+        "batch", "Sequences per optimiser step, computed one by one.", kind=int
     )
     finetune_warmup: float = _train(
         "warmup", "Share of the steps in which the learning rate rises.", kind=float
     )
     finetune_clip: float = _train(
-        "clip", "Longest gradient; a longer one is scaled down to it.", kind=float
+        "clip",
+        "Largest gradient norm; a larger gradient is scaled down to it.",
+        kind=float,
     )
     finetune_evaluations: int = _train(
-        "evaluations", "Evaluations, each with a checkpoint, in an epoch.", kind=int
+        "evaluations", "Evaluations per epoch, each with a checkpoint.", kind=int
     )
     finetune_patience: int = _train(
         "patience",
-        "Evaluations without progress after which training stops.",
+        "Evaluations without improvement after which the training stops.",
         kind=int,
     )
     finetune_held_out: float = _train(
         "held_out",
-        "Share of the documents that are kept from training, to judge by.",
+        "Share of the documents that is held out of the training, to evaluate on.",
         kind=float,
     )
     finetune_max_file_mb: float = _train(
@@ -91,18 +94,18 @@ class FinetuneSection:
     )
     finetune_dtype: str = _train(
         "dtype",
-        "Arithmetic of the training: auto, float32 or bfloat16; auto is bfloat16 "
+        "Number format of the training: auto, float32 or bfloat16; auto is bfloat16 "
         "where the device is fast at it.",
         kind=str,
     )
     finetune_seed: int = _train(
         "seed",
-        "Seed of the order, of new weights and of what is held out.",
+        "Random seed of the order, of new weights and of what is held out.",
         kind=int,
     )
     finetune_strict: bool = _train(
         "strict",
-        "Refuse files with broken rows, which are left out otherwise.",
+        "Refuse files with broken rows; otherwise such rows are skipped.",
         kind=bool,
     )
     finetune_layers: int | None = _train(

@@ -42,10 +42,10 @@ def check_name(name: str) -> None:
         LmtuiError: it is empty, too long, or can't be typed as it is shown.
     """
     if not name.strip():
-        raise LmtuiError("a preset needs a name", "", "Give it one, like pirate.")
+        raise LmtuiError("a preset needs a name", "", "Give it a name, such as pirate.")
     if len(name) > LONGEST_NAME:
         hint = f"Use at most {LONGEST_NAME} characters."
         raise LmtuiError("the name of the preset is too long", name, hint)
     if name != name.strip() or not name.isprintable():
-        hint = "Use letters, digits and what can be seen, without spaces around it."
+        hint = "Use visible characters, without spaces at its ends."
         raise LmtuiError("the name of the preset can't be typed", repr(name), hint)

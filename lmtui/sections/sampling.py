@@ -47,7 +47,7 @@ class SamplingSection:
         kind=float,
     )
     seed: int | None = _sampling(
-        "seed", "Seed of the draw; unset draws a new one each time.", kind=int
+        "seed", "Random seed; unset takes a new one each time.", kind=int
     )
     max_tokens: int = _sampling(
         "max_tokens", "Stop an answer after this many tokens.", kind=int

@@ -65,6 +65,8 @@ class Course:
     method: str
     steps: int
     best_step: int
+    inspect: str = ""
+    """As in `Report`."""
 
 
 def compare(
@@ -85,6 +87,7 @@ def compare(
         method=course.method,
         steps=course.steps,
         best_step=course.best_step,
+        inspect=course.inspect,
         before=together(before.held_out),
         after=together(after.held_out),
         neutral_before=neutral[0],

@@ -161,7 +161,7 @@ def computes_in_half(dtype: str, device: torch.device) -> bool:
     """
     if dtype not in ("auto", "float32", "bfloat16"):
         hint = "Give one of: auto, float32, bfloat16."
-        raise LmtuiError("this dtype can't be trained in", dtype, hint)
+        raise LmtuiError("this dtype can't be used for training", dtype, hint)
     return dtype == "bfloat16" or (
         dtype == "auto" and hardware.fast_at_bfloat16(device)
     )
@@ -187,7 +187,7 @@ def _adapted(model: Any, settings: TrainSettings) -> Any:
             return get_peft_model(model, config)
     except ValueError as error:
         raise LmtuiError(
-            "no adapter can be put on this model",
+            "this model can't take an adapter",
             str(error),
             "Train all its weights: --full.",
         ) from error

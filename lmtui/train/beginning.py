@@ -73,5 +73,5 @@ def read_beginning(run: RunFolder) -> Beginning:
         raise LmtuiError(
             "this training can't be resumed",
             f"{file}: {error}",
-            "Begin anew with --overwrite.",
+            "Start again with --overwrite.",
         ) from error

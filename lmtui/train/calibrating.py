@@ -1,6 +1,6 @@
-"""Two steps on trial: how long one takes, and how much memory.
+"""One block on trial: how long a step takes, and how much memory.
 
-Owns that nothing is left of them: they are made at rate 0 by an optimiser of their own,
+Owns that nothing is left of it: the step is made at rate 0 by an optimiser of its own,
 which leaves every weight as it is. Knows neither plan nor notes.
 """
 
@@ -21,7 +21,6 @@ from lmtui.train.base import Trainee, unchanged
 from lmtui.train.trainer import NotANumber, Sequences, adam, share_of_loss
 
 _LOOKS = 0.01  # seconds between two looks at the memory in use
-_WARM = 1  # trial steps that are not timed: memory is taken and kernels are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +35,34 @@ class Calibration:
 def calibrate(
     trainee: Trainee, sequences: Sequences, *, clip: float, stop: Stop
 ) -> Calibration:
-    """Try the first steps that are to be made; where none is, the last one.
+    """Try a block of the next step; where none is left, of the last one. A step takes
+    as many times a block as it has blocks, and the optimiser's part once.
 
     Raises:
         Cancelled: `stop` answered True.
-        NotANumber: the loss of one is none.
+        NotANumber: its loss is not a number.
     """
-    steps = sequences.schedule.steps
-    first = min(sequences.made + 1, steps)
-    last = min(first + _WARM, steps)
+    step = min(sequences.made + 1, sequences.schedule.steps)
+    blocks = sequences.step(step)
     optimizer = adam(trainee, 0.0)
+    if stop():
+        raise Cancelled
     with unchanged(trainee.model), _peak(trainee.loaded.device) as peak:
         trainee.model.train()
-        for step in range(first, last + 1):
-            began = time.perf_counter()
-            _try(trainee, optimizer, sequences, step, clip=clip, stop=stop)
-            seconds = time.perf_counter() - began
-    return Calibration(seconds, max(peak))
-
-
-def _try(
-    trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
-    sequences: Sequences,
-    step: int,
-    *,
-    clip: float,
-    stop: Stop,
-) -> None:
-    for each in sequences.step(step):
-        if stop():
-            raise Cancelled
+        began = time.perf_counter()
         batch = {
             name: value.unsqueeze(0).to(trainee.loaded.device)
-            for name, value in each.items()
+            for name, value in blocks[0].items()
         }
-        loss = share_of_loss(trainee, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(trainee.weights.values(), clip)
-    if not bool(norm.isfinite()):  # 0 times infinity would change a weight
-        raise NotANumber(step)
-    optimizer.step()
-    optimizer.zero_grad()
+        share_of_loss(trainee, batch).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(trainee.weights.values(), clip)
+        if not bool(norm.isfinite()):  # 0 times infinity would change a weight
+            raise NotANumber(step)
+        a_block = time.perf_counter() - began
+        optimizer.step()
+        optimizer.zero_grad()
+        optimising = time.perf_counter() - began - a_block
+    return Calibration(len(blocks) * a_block + optimising, max(peak))
 
 
 @contextmanager

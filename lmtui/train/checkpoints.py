@@ -34,6 +34,7 @@ _MOMENTS = "optimizer.safetensors"
 _STATE = "state.json"
 _CHANCE = "chance"  # the random numbers' state among the moments
 _SPARE = 16 * 2**20  # bytes that are left free
+_REPORT = 16 * 2**20  # bytes of an adapter's texts, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,16 @@ def save(
     for folder in run.checkpoints_folder.iterdir():
         if folder != target:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def space_for(weights: Weights, *, resumed: bool) -> int:
+    """Bytes that a training needs at most while it runs, beside what it has written
+    already: a checkpoint (weights and two moments of each) is written before the one
+    before it goes, and so are the best weights."""
+    size = _bytes(weights.values())
+    checkpoint = 3 * size
+    whole = 2 * (checkpoint + size)
+    return (whole // 2 if resumed else whole) + _SPARE + _REPORT
 
 
 def load(
@@ -140,7 +151,7 @@ def _write(weights: Weights, file: Path, about: dict[str, str] | None = None) ->
 def _fill(weights: Weights, saved: dict[str, Tensor]) -> None:
     # In place: the sums of a matrix product can depend on where in memory it lies.
     if saved.keys() != weights.keys():
-        raise ValueError("it holds other weights")
+        raise ValueError("it has other weights")
     for name, weight in weights.items():
         if weight.shape != saved[name].shape:
             raise ValueError(f"{name} has another shape")
@@ -200,9 +211,9 @@ def _unsaved(folder: Path, error: Exception) -> LmtuiError:
     if disk.is_disk_full(error):
         return disk.disk_full(folder, free=disk.free_bytes(folder))
     return LmtuiError(
-        "what was learned can't be saved",
+        "the checkpoint can't be saved",
         f"{folder}: {error}",
-        "Make room, or make the folder writable; then go on with --resume.",
+        "Free some space, or make the folder writable; then use --resume.",
     )
 
 
@@ -212,7 +223,7 @@ def _reading(folder: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise LmtuiError(
-            "this checkpoint can't be taken up",
+            "this checkpoint can't be loaded",
             f"{folder}: {error}",
-            "Begin anew with --overwrite.",
+            "Start again with --overwrite.",
         ) from error

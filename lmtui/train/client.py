@@ -72,12 +72,12 @@ def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
         raise Unfinished(
             "a training of this name is not finished",
             f"{name}, at step {step:,}",
-            f"Go on with it: {resume_command(name)}; or give --overwrite, or another "
+            f"Resume it: {resume_command(name)}; or give --overwrite, or another "
             "--name.",
         )
     if (paths.adapters_folder() / name).exists() and not overwrite:
         raise NameTaken(
-            "there is an adapter of this name",
+            "an adapter of this name already exists",
             name,
             "Give another --name, or --overwrite to replace it.",
         )
@@ -90,7 +90,9 @@ def nothing_to_resume(name: str = "") -> LmtuiError:
     return LmtuiError(
         "there is nothing to resume",
         f"{name} has no checkpoint" if name else "",
-        f"Name one of these with --name: {names}" if names else "Begin with the notes.",
+        f"Name one of these with --name: {names}"
+        if names
+        else "Start a training: lmtui finetune NOTES.",
     )
 
 
@@ -121,6 +123,7 @@ class Training:
         self._stops = 0
         self._leave_by = float("inf")
         self._step = 0
+        self._began = False
         self._failed = False
         self._ended = False
 
@@ -175,6 +178,11 @@ class Training:
         return self._stops > 0
 
     @property
+    def began(self) -> bool:
+        """Whether it has told that its steps begin: there is something to save."""
+        return self._began
+
+    @property
     def running(self) -> bool:
         """Whether the process lives. What it told last may not be polled yet."""
         return self._process.poll() is None
@@ -186,10 +194,11 @@ class Training:
         last word is told as `Failed`, and one that was made to leave as stopped.
         """
         with self._lock:
+            events = self._read()
             if time.monotonic() > self._leave_by:
                 self._kill()
             over = not self.running  # asked first: what it told last is read then
-            events = self._read()
+            events += self._read()
             if over and not self._ended:
                 events += self._last_words()
                 self._ended = True
@@ -210,11 +219,12 @@ class Training:
         self._tell("resume")
 
     def stop(self) -> None:
-        """Finish the step, save and end; the second time, leave at once."""
+        """Finish the step, save and end; the second time, or where nothing has begun,
+        leave at once."""
         self._tell("stop")
         with self._lock:
             self._stops += 1
-            if self._stops == 2:
+            if self._stops == 2 or not self._began:
                 self._leave_by = time.monotonic() + GRACE
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -257,7 +267,9 @@ class Training:
     def _note(self, event: Event) -> None:
         match event:
             case Start():
-                self._step = event.resumed_from or 0
+                self._step, self._began = event.resumed_from or 0, True
+                if self._stops < 2:  # there is something to save now
+                    self._leave_by = float("inf")
             case Step() | Saved():
                 self._step = event.step
             case Failed():
@@ -267,6 +279,8 @@ class Training:
 
     def _last_words(self) -> list[Event]:
         """What a process would have told that ended without doing so."""
+        if self._stops and not self._began:
+            return [End("declined", self._run.last_checkpoint or 0)]
         if self._stops >= 2:
             return [End("stopped", self._run.last_checkpoint or 0)]
         end = End("failed", self._step)
@@ -276,8 +290,8 @@ class Training:
         detail = "\n".join(filter(None, (self._how_it_ended(), self._log_tail())))
         hint = f"All that it wrote is in {self._run.log_file}."
         if self._run.last_checkpoint is not None:
-            hint = f"Go on from the last checkpoint: {resume_command(self._run.name)}"
-        return [Failed("the training broke off", detail, hint), end]
+            hint = f"Resume from the last checkpoint: {resume_command(self._run.name)}"
+        return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
         """Leave nothing that is of no use: without a checkpoint, only a failure is."""

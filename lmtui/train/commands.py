@@ -1,8 +1,9 @@
 """What the worker is told while it works: a word a line, or a signal.
 
-Owns what a word changes, and that a second stop leaves at once. The end of the words
-is a stop: whoever gave them is gone. A thread reads, the one that trains asks; the
-thread never touches a tensor. Knows no training.
+Owns what a word changes, and that a stop leaves at once while there is nothing to save,
+later the second one. The end of the words is a stop: whoever gave them is gone. A
+thread reads, the one that trains asks; the thread never touches a tensor. Knows no
+training.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Commands:
         self._begin = False
         self._pause = False
         self._stops = 0
+        self._saves = False
 
     def listen(self, words: int) -> None:
         """Take words from a file descriptor, and signals, from now on."""
@@ -41,6 +43,11 @@ class Commands:
         if not self.stopping():
             self.say("stop")
 
+    def save_first(self) -> None:
+        """Let the first stop from now on wait until what was learned is saved."""
+        with self._changed:
+            self._saves = True
+
     def say(self, word: str) -> None:
         """Take one word; what is none is left unheard."""
         with self._changed:
@@ -54,7 +61,7 @@ class Commands:
                 case "stop":
                     self._stops += 1
             self._changed.notify_all()
-            if self._stops >= 2:
+            if self._stops >= (2 if self._saves else 1):
                 self._leave()
 
     def stopping(self) -> bool:

@@ -33,6 +33,8 @@ _ROWS = ".jsonl"
 
 _PART = 1 << 16  # bytes of a file that are read at once
 _ROWS_NAMED = 100  # broken rows of a file that are told one by one
+_NO_ROWS = "no row that can be used"
+_REASONS = 20  # that are named where no text is left
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # in no text of any encoding
 
@@ -152,7 +154,7 @@ class _Reading:
         if more := count - len(broken):
             self.skipped.append(Skip(source.name, f"{more:,} more broken rows"))
         if not usable:
-            raise _Unusable("no row that can be used")
+            raise _Unusable(_NO_ROWS)
         return usable
 
 
@@ -161,7 +163,7 @@ def _read(path: Path, most: int) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise _Unusable("no regular file")
+            raise _Unusable("not a regular file")
         if info.st_size > most:
             raise _Unusable(_too_large(info.st_size, most))
         data = bytearray()
@@ -220,15 +222,22 @@ def _refused(first: Skip, *, more: int) -> LmtuiError:
     return LmtuiError(
         "a file has rows that can't be used",
         f"{first.path} ({first.reason}){others}",
-        "Mend or remove them, or leave them out: without --strict.",
+        "Correct or remove them, or leave --strict out to skip them.",
     )
 
 
 def _nothing(root: Path, skipped: Sequence[Skip]) -> LmtuiError:
-    reasons = Counter(skip.reason for skip in skipped).most_common(4)
-    counted = ", ".join(f"{count:,} × {reason}" for reason, count in reasons)
-    return LmtuiError(
-        "there is no text to learn from",
-        f"{root} ({counted or 'no files'})",
-        "Name text files in UTF-8, folders of them, or .jsonl files.",
-    )
+    reasons = Counter(skip.reason for skip in skipped)
+    title = "there is no text to learn from"
+    hint = "Name text files in UTF-8, folders of them, or .jsonl files."
+    if reasons.pop(_NO_ROWS, 0):
+        title = "no row of the .jsonl files can be used"
+        hint = (
+            "Give each row `messages`, or `prompt` and `completion`, or `text`; see "
+            "`lmtui finetune --help`."
+        )
+    named = reasons.most_common(_REASONS)
+    counted = [f"{count:,} × {reason}" for reason, count in named]
+    if more := reasons.total() - sum(count for _, count in named):
+        counted.append(f"{more:,} more")
+    return LmtuiError(title, f"{root} ({', '.join(counted) or 'no files'})", hint)

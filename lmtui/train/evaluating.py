@@ -143,7 +143,7 @@ class Evaluating:
     ) -> DocumentScore:
         before = 1 if self._begins(example) else 0
         ids = example.ids[before:]
-        window = min(self.block, engine.info.context - before)
+        window = self.window(engine, example)
         scored = engine.score(
             ids,
             prefix=example.ids[:before],
@@ -166,6 +166,10 @@ class Evaluating:
             nll=-sum(known),
             logprobs=tuple(logprobs),
         )
+
+    def window(self, engine: LocalEngine, example: Example) -> int:
+        """Tokens of a window in which a document is scored, BOS not among them."""
+        return min(self.block, engine.info.context - self._begins(example))
 
     def _begins(self, example: Example) -> bool:
         """Whether it begins with BOS, which then begins every window, as always."""

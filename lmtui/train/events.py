@@ -66,10 +66,20 @@ class Plan:
     memory: int
     """Estimated peak, in bytes."""
     seconds: float
-    """Estimated from two timed steps."""
+    """Estimated from one timed block."""
     sample: tuple[Piece, ...]
     notes: tuple[str, ...] = ()
     """What the user should know first: no held-out figure, notes that changed."""
+    lr: float | None = None
+    """Peak learning rate; this and the next are None where nothing is known of it."""
+    rank: int | None = None
+    """Rank of the adapter's matrices; None for all weights."""
+    alpha: int | None = None
+    batch: int | None = None
+    """Blocks of a step."""
+    block: int | None = None
+    """Tokens of a block."""
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

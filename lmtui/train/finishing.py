@@ -61,12 +61,15 @@ class Learned:
 
 def report_of(learned: Learned, evaluating: Evaluating) -> Report:
     """What became of the model."""
+    name, method = learned.request.name, learned.request.settings.method
+    window = window_of(learned, evaluating)
     course = Course(
-        name=learned.request.name,
+        name=name,
         base=learned.trainee.base.name,
-        method=learned.request.settings.method,
+        method=method,
         steps=learned.steps,
         best_step=learned.best_step,
+        inspect=card.inspect_command(name, method, window) if window else "",
     )
     return compare(
         course,
@@ -77,7 +80,14 @@ def report_of(learned: Learned, evaluating: Evaluating) -> Report:
     )
 
 
-def keep(run: RunFolder, learned: Learned, judged: Report) -> None:
+def window_of(learned: Learned, evaluating: Evaluating) -> int:
+    """Tokens of a window in which the held-out documents were scored; 0 without any."""
+    engine = learned.trainee.engine()
+    windows = (evaluating.window(engine, each) for each in learned.held_out)
+    return min(windows, default=0)
+
+
+def keep(run: RunFolder, learned: Learned, judged: Report, *, window: int) -> None:
     """Write the adapter, put it in its place, and remove the run folder.
 
     Raises:
@@ -89,7 +99,7 @@ def keep(run: RunFolder, learned: Learned, judged: Report) -> None:
     try:
         disk.require_space(run.path, _bytes(learned.trainee))
         paths.make_folder(folder)
-        _write(folder, run, learned, judged)
+        _write(folder, run, learned, judged, window)
         _settle(folder, learned.request)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +109,9 @@ def keep(run: RunFolder, learned: Learned, judged: Report) -> None:
     run.remove()
 
 
-def _write(folder: Path, run: RunFolder, learned: Learned, judged: Report) -> None:
+def _write(
+    folder: Path, run: RunFolder, learned: Learned, judged: Report, window: int
+) -> None:
     trainee = learned.trainee
     with quiet(), offline():
         if learned.request.settings.method == "lora":
@@ -112,7 +124,7 @@ def _write(folder: Path, run: RunFolder, learned: Learned, judged: Report) -> No
     told = (event for event in run.history() if isinstance(event, _TOLD))
     lines = "".join(events.to_json(event) + "\n" for event in told)
     (folder / "events.jsonl").write_text(lines, encoding="utf-8")
-    card.write_card(folder, _card(learned, judged))
+    card.write_card(folder, _card(learned, judged, window))
     paths.make_all_private(folder)
     for file in folder.iterdir():
         with file.open("rb") as written:
@@ -135,7 +147,7 @@ def _settle(folder: Path, request: Request) -> None:
     place = paths.ensure_folder(paths.adapters_folder()) / request.name
     if os.path.lexists(place) and not request.overwrite:
         raise LmtuiError(
-            "there is an adapter of this name already",
+            "an adapter of this name already exists",
             request.name,
             f"Remove it (lmtui adapters remove {request.name}), then go on: "
             f"lmtui finetune --resume --name {request.name}",
@@ -147,7 +159,7 @@ def _settle(folder: Path, request: Request) -> None:
     paths.sync_folder(place.parent)
 
 
-def _card(learned: Learned, judged: Report) -> card.Card:
+def _card(learned: Learned, judged: Report, window: int) -> card.Card:
     files = (
         card.DataFile(file.path, file.sha256, file.bytes)
         for file in learned.notes.files
@@ -172,6 +184,7 @@ def _card(learned: Learned, judged: Report) -> card.Card:
             neutral_after=_figures(judged.neutral_after),
             best_step=learned.best_step,
             steps=learned.steps,
+            window=window,
         ),
     )
 

@@ -108,7 +108,10 @@ def _judge_notes(
 ) -> tuple[Change, str]:
     first, last = together(before), together(after)
     if first is None or last is None:
-        return "unknown", "No document was kept from training, so nothing can be said."
+        return (
+            "unknown",
+            "No document was held out, so nothing can be said about your notes.",
+        )
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if a.tokens]
     change = last.loss - first.loss
     if len(pairs) < ENOUGH:
@@ -120,8 +123,8 @@ def _judge_notes(
         return _named(change - margin, change + margin), because
     low, high = _interval(pairs)
     because = (
-        f"The held-out loss changed by {change:+.4f} nats a token; drawing the "
-        f"{len(pairs)} documents again and again puts it between {low:+.4f} and "
+        f"The held-out loss changed by {change:+.4f} nats a token; the bootstrap "
+        f"over {len(pairs)} documents puts it between {low:+.4f} and "
         f"{high:+.4f} in 95 of 100 cases."
     )
     return _named(low, high), because
@@ -170,8 +173,8 @@ def _sentence(notes: Change, elsewhere: Elsewhere) -> str:
     rest = "" if elsewhere == "unknown" else f", {elsewhere} elsewhere"
     if notes == "unknown":
         if elsewhere == "unknown":
-            return "Nothing was held out, so nothing can be said."
-        return f"Nothing was held out to judge by{rest}."
+            return "Nothing was held out, so nothing can be said about your notes."
+        return f"Nothing was held out to evaluate on{rest}."
     if notes == "unclear":
         return f"No clear change on your notes{rest}."
     return f"Better on your notes{rest}."

@@ -17,7 +17,7 @@ from lmtui.train.documents import Notes, read_notes
 from lmtui.train.events import Skip
 from lmtui.train.request import Request
 from lmtui.train.run_folder import Manifest, RunFolder
-from lmtui.train.split import Split, split
+from lmtui.train.split import NOTHING_HELD_OUT, Split, split
 
 _NAMED = 5  # changes of the notes that are named
 
@@ -94,13 +94,16 @@ def prepare(
             f"{len(training)} documents without a token whose loss would count",
             "Give more text, or conversations with answers.",
         )
+    remarks = found.remarks
+    if found.split.held_out and not any(any(x.trained[1:]) for x in held_out):
+        remarks = (*remarks, f"no held-out token counts: {NOTHING_HELD_OUT}")
     return Material(
         notes=found.notes,
         training=training,
         held_out=held_out,
         blocks=packed,
         skipped=len(found.notes.skipped) + len(left_out) + len(also_left_out),
-        remarks=found.remarks,
+        remarks=remarks,
     )
 
 
@@ -108,7 +111,7 @@ def _changed(changes: tuple[str, ...]) -> LmtuiError:
     return LmtuiError(
         "the notes have changed since the training began",
         _named(changes),
-        "Go on with the notes as they are: --resume --force. Or begin anew: "
+        "Resume with the notes as they are: --resume --force. Or start again: "
         "--overwrite.",
     )
 

@@ -30,7 +30,7 @@ def explained(error: Exception, folder: Path) -> LmtuiError:
     return LmtuiError(
         "unexpected error",
         f"{type(error).__name__}: {error}",
-        "What was saved is still there; the log of the training says more.",
+        "Checkpoints are still there; the log of the training says more.",
     )
 
 
@@ -44,7 +44,7 @@ def no_number(
         detail += f"; the adapter has the weights of step {kept}"
     other = ", or with --dtype float32" if half else ""
     hint = f"Train with a lower rate than --lr {rate:g}{other}."
-    return LmtuiError("the loss is not a number any more", detail, hint)
+    return LmtuiError("the loss is no longer a number", detail, hint)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -55,7 +55,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _out_of_memory(error: Exception) -> LmtuiError:
     return LmtuiError(
-        "the memory is used up",
+        "out of memory",
         str(error).partition("\n")[0][:300],
         "Lower --block, --batch or --rank, use a smaller model, or close other "
         "programs.",

@@ -21,7 +21,7 @@ from lmtui.train.material import Material
 from lmtui.train.request import Request
 from lmtui.train.trainer import Sequences
 
-_SHOWN = 160  # tokens of the sample
+_SHOWN = 400  # tokens of the sample
 _ASKED = 2  # times that all is asked, before and after
 
 
@@ -35,12 +35,13 @@ def plan_of(
     evaluation: float,
 ) -> Plan:
     """The plan of what is left to do; `evaluation` in seconds."""
+    settings = request.settings
     schedule, made = sequences.schedule, sequences.made
     evaluations = schedule.evaluations_after(made) + _ASKED
     return Plan(
         run=request.name,
         base=trainee.base.name,
-        method=request.settings.method,
+        method=settings.method,
         device=str(trainee.loaded.device),
         dtype=trainee.dtype,
         files=len(material.notes.files),
@@ -51,7 +52,7 @@ def plan_of(
         held_out_tokens=sum(sum(x.trained) for x in material.held_out),
         blocks=len(material.blocks),
         steps=schedule.steps,
-        epochs=request.settings.epochs,
+        epochs=settings.epochs,
         trainable=trainee.trainable,
         parameters=trainee.parameters,
         memory=calibration.memory,
@@ -59,6 +60,12 @@ def plan_of(
         + evaluations * evaluation,
         sample=pieces(material.blocks[0], trainee),
         notes=material.remarks,
+        lr=settings.peak_rate,
+        rank=settings.rank if settings.method == "lora" else None,
+        alpha=settings.alpha if settings.method == "lora" else None,
+        batch=schedule.batch,
+        block=settings.block,
+        seed=settings.seed,
     )
 
 

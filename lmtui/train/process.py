@@ -116,6 +116,7 @@ class Worker:
         if not self._options.go and not self._commands.wait_for_go():
             return self._stopped()
         self._begun = True
+        self._commands.save_first()
         steps = prepared.sequences.schedule.steps
         resumed = prepared.state.step if self._options.resume else None
         self._tell(Start(self._request.name, steps, resumed))
@@ -168,21 +169,25 @@ class Worker:
             raise LmtuiError(
                 "the model has changed since the training began",
                 trainee.base.name,
-                "Bring its weights back, or begin anew with --overwrite.",
+                "Restore its weights, or start again with --overwrite.",
             )
         if changed := _changed(self._request.versions):
-            self._tell(Warned(f"it goes on with other versions: {changed}"))
+            self._tell(Warned(f"resumed with other package versions: {changed}"))
         state = checkpoints.load(self._place, step, trainee.weights, optimizer)
         return state, beginning
 
     def _plan(self, prepared: _Prepared) -> None:
         trainee, material = prepared.trainee, prepared.material
         stop = self._commands.stopping
-        self._tell(Doing("timing two steps"))
+        resumed = prepared.state.step > 0
+        need = checkpoints.space_for(trainee.weights, resumed=resumed)
+        disk.require_space(self._place.path, need)
+        self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
         calibration = calibrate(
             trainee, prepared.sequences, clip=self._settings.clip, stop=stop
         )
+        self._tell(Doing("timing an evaluation"))
         evaluation = evaluation_seconds(
             trainee,
             prepared.evaluating,
@@ -209,7 +214,7 @@ class Worker:
         material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
-            self._tell(Doing("asking the model before the training"))
+            self._tell(Doing("evaluating the model before the training"))
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
         self._prepared = replace(prepared, beginning=beginning)
@@ -265,7 +270,7 @@ class Worker:
         assert self._prepared is not None
         assert self._prepared.beginning is not None
         beginning = self._prepared.beginning.about(material.held_out)
-        self._tell(Doing("judging what was learned"))
+        self._tell(Doing("evaluating the result"))
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)
@@ -290,7 +295,8 @@ class Worker:
             after=after,
         )
         report = finishing.report_of(learned, prepared.evaluating)
-        finishing.keep(self._place, learned, report)
+        window = finishing.window_of(learned, prepared.evaluating)
+        finishing.keep(self._place, learned, report, window=window)
         finish: Ending = "early" if state.early else "done"
         return End(
             finish,
@@ -332,8 +338,8 @@ def _require_context(trainee: Trainee, block: int) -> None:
     context = trainee.engine().info.context
     if block > context:
         raise LmtuiError(
-            "a block is longer than what the model was made for",
-            f"{block} tokens, {trainee.loaded.name} was made for {context}",
+            "a block is longer than the model's context",
+            f"{block} tokens; the context of {trainee.loaded.name} is {context}",
             f"Give --block {context} or less.",
         )
 

@@ -28,6 +28,7 @@ from lmtui.train.values import built, plain
 
 NAME = "report"
 _SHOWN = 10  # documents, and tokens, on each side
+_AGAIN = "The figures of one held-out document:"
 _PICTURED = 240  # characters of a quotation
 _BACKTICKS = re.compile("`+")
 
@@ -55,6 +56,9 @@ class Report:
     lost: tuple[TokenChange, ...]
     recalled_before: Recalled | None
     recalled: Recalled | None
+    inspect: str = ""
+    """The command that shows the figures of one held-out document; empty where nothing
+    was held out."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -130,7 +134,8 @@ def to_lines(report: Report) -> list[str]:
         cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         first, *rest = cells
         lines.append("  ".join((first.strip().ljust(widths[0]), *rest)))
-    return [*lines, "", *report.warnings]
+    again = [f"{_AGAIN} {report.inspect}"] if report.inspect else []
+    return [*lines, *again, "", *report.warnings]
 
 
 def _figures(report: Report) -> Iterator[tuple[str, str, str, str]]:
@@ -162,11 +167,14 @@ def _markdown(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"Base: {_inline(report.base)} · method: {report.method} · steps: "
-        f"{report.steps:,}, kept: those after step {report.best_step:,}"
+        f"{report.steps:,}, weights kept: those of step {report.best_step:,}"
     )
     yield ""
     yield from _table(list(_figures(report)))
     yield ""
+    if report.inspect:
+        yield f"{_AGAIN} `{report.inspect}`"
+        yield ""
     for warning in report.warnings:
         yield f"> {_inline(warning)}"
         yield ">"
@@ -181,7 +189,7 @@ def _markdown(report: Report) -> Iterator[str]:
 def _samples(report: Report) -> Iterator[str]:
     if not report.samples:
         return
-    yield "## How it goes on"
+    yield "## Continuations"
     yield ""
     rows = [("prompt", "before", "after")]
     for item in report.samples:

@@ -1,7 +1,7 @@
 """A `.jsonl` file: one training example a row.
 
-Owns the three kinds of rows (`messages`, `prompt` with `completion`, `text`), that a
-file has rows of one kind, and why a row can't be used. Knows no files and no tokens.
+Owns the three kinds of rows (`messages`, `prompt` with `completion`, `text`), which a
+file may mix, and why a row can't be used. Knows no files and no tokens.
 """
 
 from __future__ import annotations
@@ -48,19 +48,14 @@ class _Unusable(Exception):
 
 
 def read_rows(text: str) -> Iterator[Row]:
-    """The rows of a file, in order; empty lines are none.
-
-    The first row that has the keys of a kind tells the kind of all.
-    """
-    kind: tuple[str, ...] | None = None
+    """The rows of a file, in order; empty lines are none."""
     # Only a newline ends a line of JSON: strings can hold the other separators.
     for number, line in enumerate(StringIO(text, newline="\n"), 1):
         if not line.strip():
             continue
         try:
             values = _object(line.rstrip("\n"))
-            kind = kind or _kind_of(values)
-            yield Row(number, _content(values, kind))
+            yield Row(number, _content(values, _kind_of(values)))
         except _Unusable as problem:
             yield Row(number, None, str(problem))
 
@@ -73,7 +68,7 @@ def _object(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _Unusable(f"not JSON that can be read: {error}") from None
     if not isinstance(values, dict):
-        raise _Unusable("no JSON object")
+        raise _Unusable("not a JSON object")
     return values
 
 
@@ -85,8 +80,6 @@ def _kind_of(values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
-    if missing := [key for key in kind if key not in values]:
-        raise _Unusable(f"no {' and no '.join(missing)}")
     if kind == ("messages",):
         return _messages(values["messages"])
     texts = [_text(values[key], key) for key in kind]
@@ -97,17 +90,17 @@ def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
 
 def _messages(turns: Any) -> tuple[Message, ...]:
     if not isinstance(turns, list):
-        raise _Unusable("messages is no list")
+        raise _Unusable("messages is not a list")
     messages = tuple(_message(turn, place) for place, turn in enumerate(turns, 1))
     learned = (m.content for m in messages if m.role == "assistant")
     if not any(content.strip() for content in learned):
-        raise _Unusable("no message of the assistant to learn from")
+        raise _Unusable("no assistant message to learn from")
     return messages
 
 
 def _message(turn: Any, place: int) -> Message:
     if not isinstance(turn, dict):
-        raise _Unusable(f"message {place} is no JSON object")
+        raise _Unusable(f"message {place} is not a JSON object")
     role, content = turn.get("role"), turn.get("content")
     if not isinstance(role, str):
         raise _Unusable(f"message {place} has no role")
@@ -120,9 +113,9 @@ def _message(turn: Any, place: int) -> Message:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise _Unusable(f"{what} is no text")
+        raise _Unusable(f"{what} is not a text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _Unusable(f"{what} has half of a UTF-16 pair") from None
+        raise _Unusable(f"{what} has an unpaired UTF-16 surrogate") from None
     return value

@@ -106,7 +106,7 @@ class RunFolder:
             raise LmtuiError(
                 "this training can't be resumed",
                 f"{file}: {error}",
-                f"Begin anew with --overwrite, or remove the folder {self.path}.",
+                f"Start again with --overwrite, or remove the folder {self.path}.",
             ) from error
 
     def write_request(self, request: Request) -> None:

@@ -64,7 +64,7 @@ def _widths(config: Any, width: int) -> dict[str, Any]:
     if width % size:
         raise LmtuiError(
             "a model of this width can't be made",
-            f"{width} is no multiple of {size}, the width of a head",
+            f"{width} is not a multiple of {size}, the width of a head",
             f"Give --width {max(1, round(width / size)) * size}.",
         )
     changes: dict[str, Any] = {

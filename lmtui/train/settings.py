@@ -82,7 +82,12 @@ class TrainSettings:
             known = getattr(self, name) in choices
             _require(name, known, self, f"Give {' or '.join(choices)}.", "is unknown")
         _require("block", self.block >= 8, self, "Give at least 8.")
-        _require("lr", self.lr is None or 0 < self.lr < 1, self, "Give 0.0002, say.")
+        _require(
+            "lr",
+            self.lr is None or 0 < self.lr < 1,
+            self,
+            "Give a rate such as 0.0002.",
+        )
         _require("warmup", 0 <= self.warmup <= 1, self, "Give a share from 0 to 1.")
         _require("held_out", 0 <= self.held_out < 1, self, "Give a share below 1.")
 

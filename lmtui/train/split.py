@@ -1,4 +1,4 @@
-"""What is trained on, and what is held out to judge by.
+"""The documents in two parts: to train on, and held out to evaluate on.
 
 Owns that the two share no document, that the choice follows from each document alone,
 so that it stays when notes are added, and what is done with too little text. Knows no
@@ -15,6 +15,8 @@ from lmtui.engine.words import word_end
 from lmtui.train.documents import Document, Notes
 from lmtui.train.rows import Completion, Content
 from lmtui.train.settings import TrainSettings
+
+NOTHING_HELD_OUT = "nothing is held out: no figures on text that was not seen"
 
 _LEAST = 64  # bytes to learn that either part needs
 _LONGEST_WORD = 200  # code points
@@ -41,13 +43,13 @@ def split(notes: Notes, settings: TrainSettings) -> Split:
     """
     documents = notes.documents
     if not settings.held_out:
-        return Split(documents, (), "nothing is held out")
+        return Split(documents, (), NOTHING_HELD_OUT)
     if len(documents) == 1 and isinstance(documents[0].content, str):
         training, held_out = _cut(documents[0], documents[0].content, settings.held_out)
     else:
         training, held_out = _by_hash(documents, settings)
     if min(_size(training), _size(held_out)) < _LEAST:
-        return Split(documents, (), "there is too little text to hold any out")
+        return Split(documents, (), f"too little text: {NOTHING_HELD_OUT}")
     return Split(training, held_out)
 
 

@@ -12,7 +12,7 @@ import time
 from typing import BinaryIO
 
 from lmtui.models.progress import Progress
-from lmtui.train.events import Doing, End, Event, Warned, to_json
+from lmtui.train.events import Doing, End, Ending, Event, Start, Warned, to_json
 
 _SAID_EVERY = 0.2  # seconds between two reports of one and the same work
 _LAST_WORD = 1.0  # seconds that a process that leaves waits for another's line
@@ -27,7 +27,7 @@ class Teller:
         self._said: tuple[str, float] = ("", 0.0)
         self.step = 0
         """The step that was told last."""
-        self._ended = False
+        self._started = self._ended = False
 
     def __call__(self, event: Event) -> None:
         """Say something."""
@@ -52,11 +52,13 @@ class Teller:
     def leave(self) -> None:
         """Say that it stopped, and end the process, whatever it is doing."""
         if self._lock.acquire(timeout=_LAST_WORD) and not self._ended:
-            self._write(End("stopped", self.step))
+            finish: Ending = "stopped" if self._started else "declined"
+            self._write(End(finish, self.step))
         os._exit(0)
 
     def _write(self, event: Event) -> None:
         self._file.write(to_json(event).encode() + b"\n")
         self._file.flush()
         self.step = getattr(event, "step", self.step)
+        self._started = self._started or isinstance(event, Start)
         self._ended = isinstance(event, End)

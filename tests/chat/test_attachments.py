@@ -140,8 +140,8 @@ def test_a_word_that_names_a_file_brings_it_along(tmp_path: Path) -> None:
         ("@latin.txt", "not valid UTF-8", "iconv"),
         ("@large.txt", "too large to attach", "at most 1,000,000 bytes"),
         ("@pipe.fifo", "no file that can be attached", "regular file"),
-        ('@"nul\0.md"', "can't read the file", "Tab completes"),
-        (f"@{'x' * 5000}.md", "can't read the file", "Tab completes"),
+        ('@"nul\0.md"', "the file can't be read", "Tab completes"),
+        (f"@{'x' * 5000}.md", "the file can't be read", "Tab completes"),
     ],
 )
 def test_what_can_not_be_attached_is_said(

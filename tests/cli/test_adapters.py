@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_the_list(notes: Path, llama: Path) -> None:
     assert list(lines) == ["NAME", "broken", "foreign", "notes"]
     for words in ("LoRA", "2026-07-14", "3.210 → 2.870", llama.name):
         assert words in lines["notes"]
-    assert "this folder holds no adapter" in lines["broken"]
+    assert "this folder does not contain an adapter" in lines["broken"]
     assert "made by another program" in lines["foreign"]
 
 
@@ -134,7 +135,7 @@ def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
         tiny.logits(found, fast), tiny.logits(wanted, fast), atol=1e-3
     )
     error = refused("merge", "notes", str(out))
-    assert error.title == "there is something already"
+    assert error.title == "this path already exists"
     # Its model can be named, and has to be the right one.
     again = tmp_path / "again"
     assert "no logit differs" in told(
@@ -173,7 +174,7 @@ def test_a_copy_to_hand_on_quotes_nothing(
         assert {file.name for file in out.iterdir()} == wanted
         for file in out.iterdir():
             assert file.read_bytes() == (notes / file.name).read_bytes()
-    assert refused("export", "notes", str(out)).title == "there is something already"
+    assert refused("export", "notes", str(out)).title == "this path already exists"
     assert not list(tmp_path.glob(".scratch*"))
 
 
@@ -197,7 +198,7 @@ def test_weights_that_are_only_linked_to(notes: Path, tmp_path: Path) -> None:
     file.rename(tmp_path / "weights")
     file.symlink_to(tmp_path / "weights")
     error = refused("export", "notes", str(tmp_path / "copy"))
-    assert error.title == "the weights of this adapter are only linked to"
+    assert error.title == "the weights of this adapter are only symbolic links"
     assert not (tmp_path / "copy").exists()
 
 
@@ -227,11 +228,92 @@ def test_what_is_damaged_can_be_removed(home: Path) -> None:
 
 
 def test_what_lies_elsewhere_is_not_removed(lora: Path) -> None:
-    assert refused("remove", str(lora), "--yes").title == "there is no such adapter"
+    error = refused("remove", str(lora), "--yes")
+    assert error.title == "this folder is not in the folder of adapters"
+    assert "adapter's folder" not in run("remove", "--help")
     assert lora.exists()
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "merge", "export", "remove"])
+def test_an_adapter_can_be_removed_by_its_folder(notes: Path) -> None:
+    for wrong in ("x" * 5000, "a\0b", ""):
+        assert refused("remove", wrong, "--yes").title == "there is no such adapter"
+    run("remove", str(notes), "--yes")
+    assert not notes.exists()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_was_exported_can_be_imported(
+    packed: bool, notes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / ("my notes.zip" if packed else "my notes")
+    run("export", "notes", str(out), "--with-report")
+    place = paths.adapters_folder() / "my-notes"
+    assert run("import", str(out)) == f"{place}\n"
+    names = {file.name for file in place.iterdir()}
+    assert names == {file.name for file in notes.iterdir()} - {"README.md"}
+    for file in place.iterdir():
+        assert file.read_bytes() == (notes / file.name).read_bytes()
+        assert file.stat().st_mode & 0o077 == 0
+    assert place.stat().st_mode & 0o077 == 0
+    assert "SHA-256" in run("show", "my-notes")
+    assert refused("import", str(out)).title.startswith("an adapter of this name")
+    assert run("import", str(out), "--name", "other").endswith("other\n")
+    assert refused("import", str(out), "--name", "../x").title.startswith("this name")
+
+
+def packed(file: Path, entries: dict[str, bytes], **about: int) -> Path:
+    """A .zip file with these entries."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            for field, value in about.items():
+                setattr(entry, field, value)
+            archive.writestr(entry, data)
+    return file
+
+
+def test_a_hostile_file_is_refused_and_leaves_nothing(
+    empty_home: Path, lora: Path, tmp_path: Path
+) -> None:
+    good = {file.name: file.read_bytes() for file in lora.iterdir() if file.is_file()}
+    weights = good["adapter_model.safetensors"]
+    outside = {f"../{name}": data for name, data in good.items()}
+    cases = {
+        "outside": outside,
+        "absolute": {f"/tmp/x/{name}": data for name, data in good.items()},
+        "backslash": {f"..\\{name}": data for name, data in good.items()},
+        "two": good | {f"b/{name}": data for name, data in good.items()},
+        "pickled": {
+            ("x.bin" if name.endswith("s") else name): data
+            for name, data in good.items()
+        },
+        "cut": good | {"adapter_model.safetensors": weights[:-9]},
+        "card": good | {"card.json": b"{}"},
+        "bomb": good | {"vocab.txt": b"0" * 50_000_000},
+        "many": good | {f"{number}.txt": b"" for number in range(200)},
+        "config": good | {"adapter_config.json": b"[" * 9000},
+    }
+    files = [packed(tmp_path / f"{name}.zip", each) for name, each in cases.items()]
+    files.append(packed(tmp_path / "link.zip", good, external_attr=0o120777 << 16))
+    locked = bytearray((packed(tmp_path / "locked.zip", good)).read_bytes())
+    for signature, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        for found in re.finditer(re.escape(signature), bytes(locked)):
+            locked[found.start() + flags] |= 1  # encrypted
+    (tmp_path / "locked.zip").write_bytes(locked)
+    files.append(tmp_path / "locked.zip")
+    (torn := tmp_path / "torn.zip").write_bytes(files[0].read_bytes()[:500])
+    for file in (*files, torn, tmp_path / "none.zip"):
+        assert refused("import", str(file)).hint, file.name
+        folder = paths.adapters_folder()
+        assert not folder.exists() or not list(folder.iterdir()), file.name
+    fine = packed(tmp_path / "fine.zip", good | {"__MACOSX/._x.json": b"x"})
+    assert run("import", str(fine))
+
+
+@pytest.mark.parametrize(
+    "verb", ["list", "show", "merge", "export", "import", "remove"]
+)
 def test_every_verb_has_an_example(verb: str) -> None:
     assert f"lmtui adapters {verb}" in run(verb, "--help")
 

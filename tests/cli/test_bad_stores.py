@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_costs_no_answer(home: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout.decode()) == (0, f"{long}\n")
-    assert b"note: not kept: " in done.stderr
+    assert b"note: not saved: " in done.stderr
     assert kept()[-1] == ["before", "It is Paris."]
     assert run("chat", "--once", "after", script=PARIS).err == ""
     assert kept()[0] == ["after", "It is Paris."]

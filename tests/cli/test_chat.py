@@ -184,8 +184,8 @@ def test_settings_come_from_the_environment_and_the_file(empty_home: Path) -> No
         (["--once", "a", "--context", "0"], "context is out of range: 0"),
         (["--once", "a", "--system", "@/no/such"], "there is no such file: /no/such"),
         (["--once", "a", "--system", "@/"], "this is a folder, not a text: /"),
-        (["--once", "a", "--top", "-1"], "Invalid value for '--top'"),
-        (["--once", "a", "--top-k", "many"], "Invalid value for '--top-k'"),
+        (["--once", "a", "--top", "-1"], "--top takes at least 0: -1"),
+        (["--once", "a", "--top-k", "many"], "--top-k takes a whole number: many"),
         (["--onec", "a"], "No such option: --onec"),
     ],
 )
@@ -315,7 +315,7 @@ def test_a_store_that_cannot_be_costs_no_answer(home: Path) -> None:
     (home / "data").write_text("no folder")
     done = run("chat", "--once", "a", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
-    assert done.err.startswith("note: not kept: ")
+    assert done.err.startswith("note: not saved: ")
 
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:

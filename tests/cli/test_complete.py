@@ -164,7 +164,7 @@ def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "arguments", "title"),
     [
-        (b"a", [], "there is no screen to write on"),
+        (b"a", [], "the editor needs a terminal"),
         (b"a", ["--print", "--at", "3"], "this is not a LINE:COL: 3"),
         (b"a", ["--print", "--at", "0:1"], "there is no such line"),
         (b"a", ["--print", "--at", "2:1"], "there is no such line"),
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
         (b"", ["--print"], "there is nothing to continue"),
         (b"a b", ["--print", "--at", "1:1"], "there is nothing to continue"),
         (b"a", ["--print", "--max-tokens", "0"], "max-tokens is out of range: 0"),
-        (b"a", ["--print", "--top", "-1"], "Invalid value for '--top'"),
+        (b"a", ["--print", "--top", "-1"], "--top takes at least 0: -1"),
         (b"a", ["--print", "--temperature", "1"], "No such option: --temperature"),
     ],
 )

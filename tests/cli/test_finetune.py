@@ -141,6 +141,13 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(
         assert done.events[-1]["finish"] == "declined"
 
 
+def test_a_dry_run_on_a_terminal_shows_what_takes_time(notes: str) -> None:
+    code, written = run_in_terminal("finetune", notes, "--dry-run")
+    assert code == 0
+    assert b"reading the notes" in written
+    assert written.index(b"reading the notes") < written.index(b"3 files")
+
+
 def test_a_dry_run_minds_no_other_training(notes: str, empty_home: Path) -> None:
     stopped(notes)
     assert finetune(notes, "--dry-run").code == 0
@@ -155,19 +162,32 @@ def test_told_to_end_it_saves_and_says_how_to_go_on(
         read_until(child, event="step", step=3)
         child.send_signal(number)
         code, events, said = rest(child)
-    assert code == 130
+    assert code == 128 + number
     assert [event["event"] for event in events] == ["saved", "end"]
     assert events[-1]["finish"] == "stopped"
     assert said.splitlines() == [
         "finishing the step and saving; Ctrl-C again leaves at once",
         "stopped; saved at step 3",
-        "go on with: lmtui finetune --resume --name My-Notes",
+        "resume with: lmtui finetune --resume --name My-Notes",
     ]
     done = finetune("--resume")
     assert done.code == 0
     start = next(event for event in done.events if event["event"] == "start")
     assert start["resumed_from"] == 3
     assert "better on your notes" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_dry_run_told_to_end_does_not_wait(
+    notes: str, number: signal.Signals
+) -> None:
+    with begun(notes, "--dry-run", "--json", deaf=True, planning=True) as child:
+        read_until(child, event="doing")
+        child.send_signal(number)
+        code, events, said = rest(child)
+    assert code == 128 + number
+    assert events[-1]["finish"] == "declined"
+    assert said == "stopping; nothing was trained\n"
 
 
 def test_told_twice_it_leaves_at_once(notes: str) -> None:
@@ -234,7 +254,7 @@ def test_a_failed_training_is_an_error_with_a_hint(notes: str) -> None:
     assert names(done)[-2:] == ["error", "end"]
     done = finetune(notes, "--headless", die="exit", die_at=3)
     assert done.code == 2
-    assert "error: the training broke off: it ended with code 3\n" in done.err
+    assert "error: the training ended unexpectedly: it ended with code 3\n" in done.err
     assert "RuntimeError: the very last line" in done.err
     assert done.err.endswith("lmtui finetune --resume --name My-Notes\n")
     done = finetune(notes, "--dry-run", "--overwrite", die="error", die_at=1)
@@ -250,7 +270,7 @@ def test_names_that_are_taken(notes: str, empty_home: Path) -> None:
     assert finetune(notes, "--headless", "--overwrite").code == 0
     done = finetune(notes, "--headless")
     assert (done.code, done.out) == (2, "")
-    assert "there is an adapter of this name: My-Notes" in done.err
+    assert "an adapter of this name already exists: My-Notes" in done.err
     assert finetune(notes, "--headless", "--name", "other").code == 0
     assert finetune(notes, "--headless", "--overwrite").code == 0
     assert sorted(os.listdir(paths.adapters_folder())) == ["My-Notes", "other"]
@@ -272,9 +292,9 @@ def test_a_resumed_training_is_the_one_that_was_begun(notes: str) -> None:
     stopped(notes, "--rank", "3")
     done = finetune("--resume", "--rank", "4")
     assert (done.code, done.out) == (2, "")
-    assert "a training that is resumed keeps its settings: rank is 3" in done.err
+    assert "a resumed training keeps its settings: rank is 3" in done.err
     done = finetune(str(Path(notes).parent), "--resume", "--name", "My-Notes")
-    assert "error: this training has other notes" in done.err
+    assert "error: this training was started with other notes" in done.err
     done = finetune(notes, "--resume", "--rank", "3", "--force")
     assert done.code == 0
 
@@ -325,7 +345,11 @@ def test_a_model_of_its_own_size(notes: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (["--headless"], "there are no notes", "Name files or folders."),
+        (
+            ["--headless"],
+            "no notes were given",
+            "Name files or folders: lmtui finetune NOTES.",
+        ),
         (
             ["x", "--full", "--from-scratch"],
             "--full and --from-scratch exclude each other",
@@ -333,13 +357,13 @@ def test_a_model_of_its_own_size(notes: str) -> None:
         ),
         (
             ["x", "--layers", "2"],
-            "--layers does nothing to this kind of training: lora",
-            "Give --from-scratch, too.",
+            "--layers has no effect on this kind of training: lora",
+            "Add --from-scratch.",
         ),
         (
             ["x", "--full", "--rank", "2"],
-            "--rank does nothing to this kind of training: full",
-            "Leave it out where all weights are trained.",
+            "--rank has no effect on this kind of training: full",
+            "Leave it out when all weights are trained.",
         ),
         (
             ["--dry-run", "--resume", "--name", "x"],
@@ -356,7 +380,7 @@ def test_a_model_of_its_own_size(notes: str) -> None:
         (
             ["--resume", "--name", "x"],
             "there is nothing to resume: x has no checkpoint",
-            "Begin with the notes.",
+            "Start a training: lmtui finetune NOTES.",
         ),
     ],
 )
@@ -383,17 +407,20 @@ def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
     assert RunFolder.named("My-Notes").read_request().base == str(model)
 
 
-def test_other_programs_are_named(notes: str, empty_home: Path) -> None:
+def test_other_programs_are_named_by_a_training_alone(
+    notes: str, empty_home: Path
+) -> None:
     with another("chat") as chat:
         done = finetune(notes, "--headless")
         said = f"note: chat (process {chat.pid}) runs too; on a CPU they slow each "
         assert done.err.startswith(said)
-        assert "note:" not in run("chat", "--once", "a").err
-    with another("finetune notes") as other:
-        for arguments in (("chat", "--once", "a"), ("inspect", "pyproject.toml")):
-            done = run(*arguments)
-            assert done.code == 0
-            assert f"note: finetune notes (process {other.pid}) runs" in done.err
+    with another("finetune notes"):
+        for arguments in (
+            ("chat", "--once", "a"),
+            ("inspect", "pyproject.toml"),
+            ("history", "list", "--json"),
+        ):
+            assert "note:" not in run(*arguments).err
     assert not paths.state_folder().exists()
 
 
@@ -423,7 +450,7 @@ def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
     assert finetune(notes, "--headless").code == 0
     code, written = run_in_terminal("finetune", notes, typed=[(b"Replace it", b"n\n")])
     assert code == 130
-    assert b"there is an adapter of this name: My-Notes" in written
+    assert b"an adapter of this name already exists: My-Notes" in written
     assert b"\x1b[?1049h" not in written
 
 
@@ -458,7 +485,7 @@ def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
     )
     assert code == 130
     after = written[written.rindex(b"\x1b[?1049l") :]
-    assert b"go on with: lmtui finetune --resume --name My-Notes" in after
+    assert b"resume with: lmtui finetune --resume --name My-Notes" in after
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 

@@ -51,7 +51,7 @@ def test_without_conversations_it_says_where_they_come_from(
 ) -> None:
     assert "lmtui chat" in said(capsys, "list")
     assert said(capsys, "list", "--json") == ""
-    assert said(capsys, "search", "x") == "nothing found\n"
+    assert said(capsys, "search", "x") == ""
     assert said(capsys, "export", "--all") == ""
     assert "no conversation yet" in refused(capsys, "show", "last")
     assert list(home.iterdir()) == []
@@ -59,7 +59,7 @@ def test_without_conversations_it_says_where_they_come_from(
 
 def test_the_list(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
     lines = said(capsys, "list").splitlines()
-    assert lines[0].split() == ["ID", "USED", "MESSAGES", "TITLE"]
+    assert lines[0].split() == ["ID", "USED", "MESSAGES", "MODEL", "TITLE"]
     assert [line.split()[0] for line in lines[1:]] == ["2", "1"]
     assert "\x1b" not in "".join(lines)
     events = [json.loads(line) for line in said(
@@ -68,6 +68,32 @@ def test_the_list(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
     assert events[2]["archived"] is True and events[1]["title"] == "Capitals"
     assert main(["history", "list", "--limit", "1"]) == 0
     assert "1 of 3" in capsys.readouterr().err
+
+
+def test_pinned_conversations_are_listed_first(
+    capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
+    store = Store(default_file())
+    store.mark(1, "pinned", True)
+    store.close()
+    lines = said(capsys, "list").splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(80, False), (120, True)])
+def test_the_model_is_listed_where_there_is_room(
+    columns: int, shown: bool, kept: Path
+) -> None:
+    code, written = run_in_terminal("history", "list", size=(24, columns))
+    assert code == 0 and b"lighthouse" in written
+    assert (b"MODEL" in written) == shown
+
+
+def test_a_search_without_a_hit_says_so_beside_its_results(
+    capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
+    assert main(["history", "search", "xyzzy"]) == 0
+    assert capsys.readouterr() == ("", "no conversation found\n")
 
 
 def test_search_shows_where_the_words_stand(
@@ -104,7 +130,7 @@ def test_show_is_the_branch_or_everything(
 
 def test_a_number_that_is_none(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
     assert "no such conversation: 99" in refused(capsys, "show", "99")
-    assert "not the number" in refused(capsys, "show", "first")
+    assert "not a conversation number" in refused(capsys, "show", "first")
     assert "no such conversation" in refused(capsys, "delete", "1", "99", "--yes")
     assert said(capsys, "show", "1")
 

@@ -129,9 +129,9 @@ def refusals(tmp_path: Path) -> list[tuple[str, str]]:
         (str(tmp_path / "binary"), "this is a binary file, not a text"),
         (str(tmp_path / "late"), "this is a binary file, not a text"),
         (str(tmp_path / "latin1"), "the text is not valid UTF-8"),
-        (str(tmp_path / "binary" / "below"), "can't read the file"),
+        (str(tmp_path / "binary" / "below"), "the file can't be read"),
         ("/dev/zero", "this is a binary file, not a text"),
-        ("x" * 5000, "can't read the file"),
+        ("x" * 5000, "the file can't be read"),
     ]
 
 
@@ -162,6 +162,44 @@ def test_bad_options_are_exit_2(file: Path, arguments: list[str], error: str) ->
     done = run("inspect", str(file), *arguments)
     assert (done.code, done.out) == (2, "")
     assert error in done.err.splitlines()[0]
+
+
+def test_windows_side_by_side_need_a_bos(file: Path) -> None:
+    rules = ["--window", "100", "--stride", "100"]
+    refused = run("inspect", str(file), *rules)
+    assert refused.code == 2 and "--bos yes" in refused.err.splitlines()[1]
+    *tokens, summary = run(
+        "inspect", str(file), *rules, "--bos", "yes", "--json"
+    ).events
+    assert summary["scored"] == len(tokens)
+
+
+def test_a_pipe_is_read_without_a_file() -> None:
+    piped, named = run("inspect", stdin="xyz"), run("inspect", "-", stdin="xyz")
+    assert piped == named
+    assert (piped.code, piped.err) == (0, "") and "xyz" in piped.out
+
+
+def test_a_terminal_without_a_file_says_what_to_name() -> None:
+    code, written = run_in_terminal("inspect")
+    assert code == 2
+    assert b"error: Missing argument 'FILE'" in written
+    assert b"hint: Name a text file, or pipe a text" in written
+
+
+@pytest.mark.parametrize("more", [[], ["--summary"], ["--json"]])
+def test_stdin_is_read_only_once(more: list[str]) -> None:
+    done = run("inspect", "-", "-", *more, stdin="xyz")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == "error: stdin can be read only once"
+
+
+def test_an_empty_text_is_said_to_be_empty(tmp_path: Path) -> None:
+    file = tmp_path / "nothing.txt"
+    file.touch()
+    done = run("inspect", str(file))
+    assert (done.code, done.err) == (0, f"note: {file} is empty\n")
+    assert run("inspect").err == "note: stdin is empty\n"
 
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(

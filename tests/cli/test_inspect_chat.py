@@ -121,9 +121,9 @@ def test_a_terminal_opens_it_in_the_inspector() -> None:
     [
         (["--chat", "1", "--message", "3"], "there is no such message: 3"),
         (["--chat", "7"], "no such conversation"),
-        (["--chat", "x"], "no number of a conversation"),
+        (["--chat", "x"], "not a conversation number"),
         (["--chat", "1", "pyproject.toml"], "--chat and FILE exclude each other"),
-        (["--message", "1", "pyproject.toml"], "--message is one of a conversation"),
+        (["--message", "1", "pyproject.toml"], "--message needs a conversation"),
     ],
 )
 def test_what_is_not_there(arguments: list[str], error: str) -> None:

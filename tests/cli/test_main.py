@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,8 +64,33 @@ def test_help_is_quick() -> None:
     ("arguments", "error", "hint"),
     [
         (["chta"], "No such command 'chta'", "See `lmtui --help`."),
-        (["inspect"], "Missing argument 'FILE'", "See `lmtui inspect --help`."),
+        (["complete"], "Missing argument 'FILE'", "See `lmtui complete --help`."),
         (["--frobnicate"], "No such option: --frobnicate", "See `lmtui --help`."),
+        (
+            ["inspect", "--window", "abc", "x"],
+            "--window takes a whole number: abc",
+            "See `lmtui inspect --help`.",
+        ),
+        (
+            ["chat", "--temperature", "hot"],
+            "--temperature takes a number: hot",
+            "See `lmtui chat --help`.",
+        ),
+        (
+            ["inspect", "--bos", "maybe", "x"],
+            "--bos takes auto, yes or no: maybe",
+            "See `lmtui inspect --help`.",
+        ),
+        (
+            ["inspect", "--wind", "3", "x"],
+            "No such option: --wind",
+            "Did you mean --plain or --window? See `lmtui inspect --help`.",
+        ),
+        (
+            ["chat", "one", "two"],
+            "Too many arguments: one two",
+            "See `lmtui chat --help`.",
+        ),
     ],
 )
 def test_usage_errors_have_the_same_form(
@@ -75,6 +101,23 @@ def test_usage_errors_have_the_same_form(
     first, second = done.err.splitlines()
     assert first.startswith(f"error: {error}")
     assert second == f"hint: {hint}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_verb_with_its_number(number: signal.Signals) -> None:
+    """As a shell reports it: 128 and the number."""
+    verb = command(["chat", "--once", "a"], {"flood": 1000})
+    shell = ["sh", "-c", '"$@" & echo $!; wait $!', "sh", *verb]
+    with subprocess.Popen(
+        shell, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY
+    ) as running:
+        assert running.stdout
+        pid = int(running.stdout.readline())
+        assert running.stdout.read(1) == b"x"  # it is at work
+        os.kill(pid, number)
+        while running.stdout.read(1 << 16):
+            pass
+        assert running.wait(timeout=60) == 128 + number
 
 
 def test_a_bug_leaves_its_traceback_in_the_log(empty_home: Path) -> None:

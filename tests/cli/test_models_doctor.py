@@ -86,7 +86,7 @@ def test_remove_asks_first(home: Path):
 
 
 def test_remove_what_is_not_here():
-    with pytest.raises(LmtuiError, match="nothing of this model"):
+    with pytest.raises(LmtuiError, match="not on this machine"):
         run("models", "remove", "gpt2", "--yes")
 
 

@@ -64,7 +64,7 @@ def test_without_its_model_there_is_one_clear_error() -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
         "error: the model of this conversation is not on this machine: mine",
-        "hint: Name another one with --model, and it goes on with that.",
+        "hint: Name another model with --model to resume with it.",
     ]
     assert resumed("--model", "other", gone=["mine"]).out == "by other\n"
 

@@ -116,6 +116,16 @@ def test_an_unknown_theme_by_flag_opens_no_screen() -> None:
     assert b"\x1b[?1049h" not in written
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [["chat", "--once", "hi"], ["complete", "-", "--print"], ["inspect", "-"]],
+)
+def test_an_unknown_theme_by_flag_is_refused_without_a_screen(verb: list[str]) -> None:
+    done = run(*verb, "--theme", "nope", script=ENGINE, stdin="x")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: unknown theme: nope\nhint: There are dark, ")
+
+
 def test_a_theme_by_flag_is_drawn_with() -> None:
     code, written = run_in_terminal(
         "chat", "--theme", "paper", script=ENGINE, env=TRUECOLOR,

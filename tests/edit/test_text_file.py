@@ -134,7 +134,7 @@ def test_the_largest_file_is_opened(
 def test_a_path_that_can_not_be_one_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert refused(tmp_path / name).title == "can't read the file"
+    assert refused(tmp_path / name).title == "the file can't be read"
 
 
 def test_a_read_only_file_opens_and_says_so(

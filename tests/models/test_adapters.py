@@ -157,7 +157,7 @@ def test_the_model_of_the_card_is_used(notes: Path, llama_folder: Path):
     assert Path(loaded.name) == llama_folder.resolve()
     digests._file().unlink()
     error = refused(adapter="notes")
-    assert "not known here" in error.title
+    assert "was not found" in error.title
     assert error.hint == "Name the model's file or folder with --model."
 
 
@@ -170,7 +170,7 @@ def test_a_model_nearby_is_found_by_its_name(
     assert Path(load(adapter="notes", device="cpu").name) == copy
     edit(copy / "config.json", num_hidden_layers=1)
     (copy / "model.safetensors").unlink()
-    assert "not known here" in refused(adapter="notes").title
+    assert "was not found" in refused(adapter="notes").title
 
 
 def test_the_default_model_and_others_of_the_catalogue(lora: Path):
@@ -245,7 +245,7 @@ def test_a_folder_without_a_card(lora: Path, llama_folder: Path, tmp_path: Path)
     assert loaded.tokenizer.chat_template == "its own"
     # It names the folder where the model lay: a foreign path is not followed.
     error = refused(adapter=str(folder))
-    assert "nothing here says which model" in error.title
+    assert "is unknown" in error.title
     assert str(llama_folder) in error.detail
     for named in ("someone/elses", "/etc/passwd", 7):
         edit(folder / "adapter_config.json", base_model_name_or_path=named)
@@ -365,7 +365,7 @@ def test_nothing_is_fetched(
     )
     with no_network(monkeypatch):
         load(str(llama_folder), adapter=str(folder), device="cpu")
-        assert "nothing here says" in refused(adapter=str(folder)).title
+        assert "is unknown" in refused(adapter=str(folder)).title
 
 
 # The folder, and the cards in it.
@@ -434,14 +434,14 @@ def test_names_and_places(notes: Path, lora: Path, tmp_path: Path):
     (packed := tmp_path / "notes.zip").write_bytes(b"PK")
     with pytest.raises(LmtuiError) as caught:
         adapters.find(str(packed))
-    assert caught.value.hint == "Unpack it, and name the folder."
+    assert caught.value.hint == f"Import it first: lmtui adapters import {packed}"
 
 
 def test_a_model_is_no_adapter(llama_folder: Path, tmp_path: Path):
     with pytest.raises(LmtuiError) as caught:
         adapters.find(str(llama_folder))
     assert caught.value.hint == f"It looks like a model: --model {llama_folder}"
-    with pytest.raises(LmtuiError, match="holds no adapter"):
+    with pytest.raises(LmtuiError, match="does not contain an adapter"):
         adapters.find(str(tmp_path))
 
 
@@ -453,7 +453,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
     found = {adapter.name: adapter for adapter in adapters.listed()}
     assert list(found) == ["all", "broken", "notes"]
     assert (found["all"].is_whole, found["notes"].is_whole) == (True, False)
-    assert found["broken"].problem == "this folder holds no adapter"
+    assert found["broken"].problem == "this folder does not contain an adapter"
     assert found["notes"].base == llama_folder.name and found["notes"].bytes > 1000
     rows = {row.name: row for row in inventory.rows()}
     assert "+ broken" not in rows
@@ -463,7 +463,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
 
 
 def test_what_lies_elsewhere_is_not_removed(notes: Path, lora: Path):
-    with pytest.raises(LmtuiError, match="only what lies in"):
+    with pytest.raises(LmtuiError, match="only files in lmtui's own folders"):
         adapters.remove(adapters.find(str(lora)))
     adapters.remove(adapters.kept("notes"))
     assert not notes.exists()
@@ -490,7 +490,7 @@ def test_the_merged_folder_is_a_model_for_any_program(
         assert str(tmp_path) not in text and str(llama_folder) not in text
     assert [path.name for path in out.parent.iterdir()] == ["merged"]
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
-    with pytest.raises(LmtuiError, match="something already"):
+    with pytest.raises(LmtuiError, match="already exists"):
         adapt.write_merged(load_base(adapter), adapter, out)
 
 
@@ -504,7 +504,7 @@ def test_a_merged_model_that_says_something_else_is_not_kept(
         raising=False,
     )
     adapter = adapters.find("notes")
-    with pytest.raises(LmtuiError, match="not the sum of its parts"):
+    with pytest.raises(LmtuiError, match="differs from the model with the adapter"):
         adapt.write_merged(load_base(adapter), adapter, tmp_path / "merged")
     assert not list(tmp_path.glob("*merged*")) and not list(tmp_path.glob(".scratch*"))
 

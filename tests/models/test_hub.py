@@ -83,7 +83,7 @@ def test_a_model_that_is_not_there_or_not_for_us(home: Path):
         missing, gated = (locate(i, hub.url, home) for i in ("no/such", "gated/x"))
     assert missing["title"] == "the Hub has no such model, or it is private"
     assert "spelling" in missing["hint"]
-    assert gated["title"].endswith("those who agree to its terms")
+    assert gated["title"].endswith("agree to its terms")
     assert "hf auth login" in gated["hint"]
 
 
@@ -93,7 +93,7 @@ def test_a_repository_without_safetensors(home: Path):
         pickled, gguf = (locate(name, hub.url, home) for name in repositories)
     assert "pickled" in pickled["title"]
     assert "save_pretrained" in pickled["hint"]
-    assert gguf["title"] == "this repository of the Hub holds no safetensors"
+    assert gguf["title"] == "this Hub repository has no safetensors files"
     assert ".gguf" in gguf["hint"]
 
 
@@ -152,10 +152,10 @@ def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
 def test_only_our_own_is_removed(llama_folder: Path, tmp_path: Path):
     with pytest.raises(LmtuiError) as caught:
         inventory.items_of(source.resolve(str(llama_folder)))
-    assert caught.value.title == "a folder of your own is not removed"
+    assert caught.value.title == "your own folders are not removed"
     with pytest.raises(LmtuiError, match="own folders"):
         local_hub.remove_folder(llama_folder, (tmp_path,))
-    with pytest.raises(LmtuiError, match="nothing of this model"):
+    with pytest.raises(LmtuiError, match="not on this machine"):
         inventory.items_of(source.resolve("a/b"))
     assert llama_folder.exists()
 

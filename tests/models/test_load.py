@@ -185,7 +185,7 @@ def test_too_big_for_the_memory(llama_folder, llama_gguf, monkeypatch):
     monkeypatch.setattr(hardware, "available_ram", lambda: 1_000_000)
     for spec in (llama_folder, llama_gguf):
         error = refused(spec, device="cpu")
-        assert error.title == "this model is too big for the memory that is free"
+        assert error.title == "this model is too large for the free memory"
         assert "1.0 MB are free on cpu" in error.detail
         assert error.hint
 

@@ -415,5 +415,5 @@ def test_packed_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
         assert not item.path.exists()
     assert list(inventory.inventory()) == []
     assert folder.is_dir()
-    with pytest.raises(LmtuiError, match="a folder of your own"):
+    with pytest.raises(LmtuiError, match="your own folders"):
         inventory.items_of(source.resolve(str(folder)))

@@ -81,7 +81,7 @@ def test_nonsense_is_no_crash(spec: str):
 
 def test_an_empty_folder(tmp_path: Path):
     error = refused(tmp_path)
-    assert error.title == "this folder holds no model"
+    assert error.title == "this folder does not contain a model"
     assert "config.json" in error.hint
 
 
@@ -98,7 +98,7 @@ def test_a_file_out_of_a_folder(llama_folder: Path):
 def test_a_folder_without_weights(llama_folder: Path, tmp_path: Path):
     folder = copy(llama_folder, tmp_path / "m")
     (folder / "model.safetensors").unlink()
-    assert refused(folder).title == "this folder holds no model"
+    assert refused(folder).title == "this folder does not contain a model"
 
 
 def test_a_folder_with_pickles_only(llama_folder: Path, tmp_path: Path):
@@ -125,7 +125,7 @@ def test_truncated_safetensors(part: float, llama_folder: Path, tmp_path: Path):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * part)])
     error = refused(folder)
-    assert error.title == "a file of weights is damaged or cut short"
+    assert error.title == "a weights file is damaged or cut short"
     assert str(file) in error.detail
     assert "again" in error.hint
 
@@ -152,7 +152,7 @@ def test_every_part_is_looked_at(tmp_path: Path):
     assert "damaged" in refused(folder).title
     looked.weights[1].path.unlink()
     error = refused(folder)
-    assert error.title == "a file of weights is missing"
+    assert error.title == "a weights file is missing"
     assert "all its parts" in error.hint
 
 
@@ -160,7 +160,7 @@ def test_an_index_that_points_elsewhere(llama_folder: Path, tmp_path: Path):
     folder = copy(llama_folder, tmp_path / "m")
     index = {"weight_map": {"a": "../../etc/passwd"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "no file beside it" in refused(folder).detail
+    assert "not a file in this folder" in refused(folder).detail
 
 
 def test_the_catalogue_is_consistent():

@@ -3,8 +3,8 @@
 It speaks the protocol of the real one, with a made-up loss. SCRIPT is JSON:
 `steps` is how many there are; `hold` the step before which it waits for a word; `die`
 how it breaks off after `die_at` steps (`kill`, `exit`, `torn`, `error`, `quiet`);
-`deaf` leaves all words unread; `skips` are files that it can't read, `notes` what the
-plan says.
+`deaf` leaves all words unread; `planning` never ends the plan; `skips` are files that
+it can't read, `notes` what the plan says.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class Worker:
     def plan(self) -> None:
         """Say what would be done."""
         self.tell(events.Doing("reading the notes"))
+        if self.script.get("planning"):
+            threading.Event().wait()
         for path in self.script.get("skips", ()):
             self.tell(events.Skip(path, "it is binary"))
         self.run.write_manifest(Manifest("/notes", {"a.md": "0" * 64}, 3, ("b.md",)))

@@ -139,7 +139,7 @@ def test_what_breaks_off_while_it_is_written_leaves_the_older_one(
             checkpoints.save(run, subject.weights, optimizer, State(step=2))
         with pytest.raises(LmtuiError):
             checkpoints.save_best(run, subject.weights, 2)
-    assert caught.value.title == "what was learned can't be saved"
+    assert caught.value.title == "the checkpoint can't be saved"
     assert run.checkpoints() == (1,)
     assert not run.checkpoint(2).exists()
     assert [file.name for file in run.best_folder.iterdir()] == ["weights.safetensors"]
@@ -162,5 +162,5 @@ def test_weights_of_another_model_are_refused(
     subject, optimizer = trained(tmp_path)
     checkpoints.save(run, subject.weights, optimizer, State(step=2))
     fresh = trainee(**other)
-    with pytest.raises(LmtuiError, match="can't be taken up"):
+    with pytest.raises(LmtuiError, match="can't be loaded"):
         checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2))

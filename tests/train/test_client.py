@@ -358,7 +358,7 @@ def test_overwriting_begins_anew(start: Callable[..., Training]) -> None:
 def test_nothing_to_resume_names_what_there_is(home: Path) -> None:
     with pytest.raises(LmtuiError, match="nothing to resume") as caught:
         prepare(REQUEST, overwrite=False, resume=True)
-    assert caught.value.hint == "Begin with the notes."
+    assert caught.value.hint == "Start a training: lmtui finetune NOTES."
     other = RunFolder.named("other")
     checkpoint = other.checkpoint(1)
     checkpoint.mkdir(parents=True)

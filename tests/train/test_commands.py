@@ -33,7 +33,9 @@ def left() -> Left:
 @pytest.fixture
 def commands(left: Left) -> Iterator[Commands]:
     handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    yield Commands(left)
+    found = Commands(left)
+    found.save_first()
+    yield found
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -79,6 +81,14 @@ def test_a_second_stop_leaves(commands: Commands, left: Left) -> None:
     writer.write(b"stop\nstop\n")
     assert left.event.wait(10)
     writer.close()
+
+
+def test_before_there_is_something_to_save_one_stop_leaves(left: Left) -> None:
+    commands = Commands(left)
+    commands.say("go")
+    assert not left.times
+    commands.say("stop")
+    assert left.times
 
 
 def test_signals_are_stops(commands: Commands, left: Left) -> None:

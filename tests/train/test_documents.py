@@ -115,7 +115,7 @@ def test_every_file_that_is_left_out_says_why(tmp_path: Path) -> None:
         "matter.md": "empty",
         "packed.gz": "binary",
         "picture.png": "binary",
-        "pipe": "no regular file",
+        "pipe": "not a regular file",
         "rows.jsonl": "no row that can be used",
         "rows.jsonl:1": "neither messages, nor prompt and completion, nor text",
         "wide.txt": "UTF-16, not UTF-8",
@@ -217,6 +217,15 @@ def test_nothing_to_learn_from_says_what_there_was(tmp_path: Path) -> None:
     assert error.detail == f"{binaries} (2 × binary, 1 × hidden, 1 × empty)"
 
 
+def test_rows_that_are_all_broken_say_every_reason(tmp_path: Path) -> None:
+    bad = ["{", "[]", {"a": 1}, {"text": " "}, {"messages": 1}, {"text": 1}]
+    lines = (each if isinstance(each, str) else json.dumps(each) for each in bad)
+    folder = write(tmp_path / "rows", {"a.jsonl": "\n".join(lines)})
+    error = refused(folder)
+    assert error.title == "no row of the .jsonl files can be used"
+    assert error.detail.count("1 × ") == len(bad)
+
+
 def test_rows_are_documents_by_their_lines(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     write(
@@ -235,12 +244,12 @@ def test_rows_are_documents_by_their_lines(tmp_path: Path) -> None:
             is_row=True,
         ),
         Document("b.jsonl:1", Completion("p", "c"), is_row=True),
+        Document("b.jsonl:3", "t", is_row=True),
         Document("c.jsonl:2", "x: y", is_row=True),
         Document("c.jsonl:4", "z", is_row=True),
     )
-    assert [file.documents for file in notes.files] == [1, 1, 2]
+    assert [file.documents for file in notes.files] == [1, 2, 2]
     assert skipped(notes) == {
-        "b.jsonl:3": "no prompt and no completion",
         "b.jsonl:4": "not JSON: Expecting value, column 1",
         "c.jsonl:1": "not JSON: Expecting value, column 1",
         "c.jsonl:3": "not JSON: Expecting value, column 1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -15,10 +16,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from lmtui import paths
+from lmtui.cli.main import main
 from lmtui.engine.local import LocalEngine
 from lmtui.models import adapters
 from lmtui.train.client import Training
 from lmtui.train.events import (
+    Doing,
     End,
     Eval,
     Event,
@@ -33,6 +36,7 @@ from lmtui.train.events import (
 )
 from lmtui.train.request import Request
 from lmtui.train.run_folder import RunFolder
+from lmtui.train.split import NOTHING_HELD_OUT
 from tests.modes import not_private, umask
 from tests.train import tiny_run
 from tests.train.tiny_run import NAME, Mishap, started
@@ -163,6 +167,27 @@ def test_what_it_says_is_what_the_adapter_does(home: Path) -> None:
     assert -math.fsum(scores) / len(scores) == pytest.approx(best.loss, abs=1e-3)
 
 
+def test_the_command_that_the_report_names_gives_its_numbers(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    through(tiny_run.request(home, held_out=0.3))
+    report = json.loads((place() / "report.json").read_text())
+    assert main(["adapters", "show", NAME]) == 0
+    shown = capsys.readouterr().out
+    command = report["inspect"]
+    assert command in shown and command in (place() / "report.md").read_text()
+    program, *arguments = shlex.split(command)
+    assert program == "lmtui" and arguments[1] == "FILE"
+    assert len(report["documents"]) > 1
+    for document in report["documents"]:
+        arguments[1] = str(home / "notes" / document["path"])
+        assert main([*arguments, "--json", "--threads", "1"]) == 0
+        lines = map(json.loads, capsys.readouterr().out.splitlines())
+        before, after = (line for line in lines if line["event"] == "summary")
+        assert before["mean_nll"] == pytest.approx(document["loss_before"], abs=1e-4)
+        assert after["mean_nll"] == pytest.approx(document["loss_after"], abs=1e-4)
+
+
 @pytest.mark.parametrize("method", ["full", "scratch"])
 def test_whole_models_are_made_too(home: Path, method: str) -> None:
     asked = tiny_run.request(home, method=method, lr=1e-3)
@@ -287,7 +312,9 @@ def test_only_a_plan(home: Path) -> None:
     with started(tiny_run.request(home), "plan_only") as child:
         assert child.wait() == 0
         events = child.told()
-    assert isinstance(events[-2], Plan)
+    plan = events[-2]
+    assert isinstance(plan, Plan)
+    assert (plan.lr, plan.rank, plan.batch, plan.block) == (1e-2, 4, 2, 64)
     assert events[-1] == End("declined", 0)
     assert RunFolder.named(NAME).last_checkpoint is None
 
@@ -317,7 +344,7 @@ def test_without_anything_held_out_the_last_weights_are_kept(home: Path) -> None
     code, events, _ = through(tiny_run.request(home, held_out=0.0))
     assert code == 0
     (plan,), end = of(Plan, events), events[-1]
-    assert "nothing is held out" in plan.notes
+    assert NOTHING_HELD_OUT in plan.notes
     assert not of(Eval, events)
     assert isinstance(end, End)
     assert end.best_step == end.step == plan.steps
@@ -415,7 +442,7 @@ def struck(asked: Request, function: str, times: int, what: Any) -> tuple[Failed
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_weights(home: Path) -> None:
     failed, end = struck(tiny_run.request(home), "share_of_loss", 15, "nan")
-    assert failed.title == "the loss is not a number any more"
+    assert failed.title == "the loss is no longer a number"
     assert failed.detail == "in step 8; the adapter has the weights of step 7"
     assert failed.hint == "Train with a lower rate than --lr 0.01."
     assert (end.adapter, end.best_step) == (NAME, 7)
@@ -433,7 +460,7 @@ def test_before_there_are_good_weights_there_is_nothing_to_leave(home: Path) -> 
 def test_memory_that_is_used_up_is_told_with_what_to_lower(home: Path) -> None:
     asked = tiny_run.request(home)
     failed, end = struck(asked, "share_of_loss", 9, "memory")
-    assert failed.title == "the memory is used up"
+    assert failed.title == "out of memory"
     assert all(word in failed.hint for word in ("--block", "--batch", "--rank"))
     assert end.step == RunFolder.named(NAME).last_checkpoint == 4
 
@@ -453,11 +480,22 @@ def test_a_full_disk_leaves_what_was_saved(
     assert weights == unbroken["float32"]
 
 
+def test_a_full_disk_is_found_before_anything_is_timed(home: Path) -> None:
+    full = Mishap("lmtui.models.disk", "free_bytes", 1, "disk")
+    with started(tiny_run.request(home), "plan_only", mishap=full) as child:
+        child.wait()
+        events = child.told()
+    (failed,) = of(Failed, events)
+    assert failed.title == "the disk is full"
+    assert not of(Plan, events)
+    assert not any("timing" in doing.what for doing in of(Doing, events))
+
+
 def test_a_name_that_was_taken_meanwhile_loses_nothing(home: Path) -> None:
     asked = tiny_run.request(home)
     place().mkdir(parents=True)
     failed, end = failure(asked)
-    assert failed.title == "there is an adapter of this name already"
+    assert failed.title == "an adapter of this name already exists"
     assert not list(place().iterdir())
     assert end.step == RunFolder.named(NAME).last_checkpoint
     code, _, weights = through(replace(asked, overwrite=True), "resume")

@@ -48,26 +48,26 @@ def test_only_newlines_end_a_row_and_empty_lines_are_none() -> None:
         ('{"text": "a"} {', "not JSON: Extra data, column 15"),
         ("[" * 100_000, "not JSON that can be read: maximum recursion depth exceeded"),
         ("9" * 5000, "not JSON that can be read: Exceeds the limit (4300 digits)"),
-        ([1], "no JSON object"),
-        ("null", "no JSON object"),
+        ([1], "not a JSON object"),
+        ("null", "not a JSON object"),
         ({}, "neither messages, nor prompt and completion, nor text"),
         ({"prompt": "a"}, "neither messages, nor prompt and completion, nor text"),
-        ({"text": None}, "text is no text"),
+        ({"text": None}, "text is not a text"),
         ({"text": " \n"}, "text is empty"),
-        ({"text": "a\ud800"}, "text has half of a UTF-16 pair"),
-        ({"prompt": 1, "completion": "b"}, "prompt is no text"),
+        ({"text": "a\ud800"}, "text has an unpaired UTF-16 surrogate"),
+        ({"prompt": 1, "completion": "b"}, "prompt is not a text"),
         ({"prompt": "a", "completion": ""}, "completion is empty"),
-        ({"messages": "a"}, "messages is no list"),
-        ({"messages": []}, "no message of the assistant to learn from"),
+        ({"messages": "a"}, "messages is not a list"),
+        ({"messages": []}, "no assistant message to learn from"),
         (
             {"messages": [{"role": "user", "content": "a"}]},
-            "no message of the assistant to learn from",
+            "no assistant message to learn from",
         ),
         (
             {"messages": [ANSWER | {"content": " "}]},
-            "no message of the assistant to learn from",
+            "no assistant message to learn from",
         ),
-        ({"messages": [ANSWER, 1]}, "message 2 is no JSON object"),
+        ({"messages": [ANSWER, 1]}, "message 2 is not a JSON object"),
         ({"messages": [{"content": "a"}]}, "message 1 has no role"),
         ({"messages": [{"role": ["a"]}]}, "message 1 has no role"),
         (
@@ -80,7 +80,7 @@ def test_only_newlines_end_a_row_and_empty_lines_are_none() -> None:
         ),
         (
             {"messages": [ANSWER, ANSWER | {"content": None}]},
-            "the content of message 2 is no text",
+            "the content of message 2 is not a text",
         ),
     ],
 )
@@ -90,13 +90,14 @@ def test_a_row_that_cannot_be_used_says_why(value: Any, problem: str) -> None:
     assert row.problem.startswith(problem)
 
 
-def test_the_first_kind_is_that_of_all_rows() -> None:
+def test_each_row_has_a_kind_of_its_own() -> None:
     read = rows({"a": 1}, {"text": "x"}, {"messages": [ANSWER]}, {"text": "y"}, "{")
     assert [row.line for row in read] == [1, 2, 3, 4, 5]
-    assert [row.content for row in read] == [None, "x", None, "y", None]
-    assert read[2].problem == "no text"
-    other = rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1]
-    assert other.problem == "no prompt and no completion"
+    answer = (Message(**ANSWER),)
+    assert [row.content for row in read] == [None, "x", answer, "y", None]
+    assert rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1].content == "x"
+    (half,) = rows({"prompt": "a"})
+    assert half.problem == "neither messages, nor prompt and completion, nor text"
 
 
 @given(st.text())

@@ -13,7 +13,7 @@ from lmtui.engine.types import Message
 from lmtui.train.documents import Completion, Document, Notes, read_notes
 from lmtui.train.rows import Content
 from lmtui.train.settings import TrainSettings
-from lmtui.train.split import Split, split
+from lmtui.train.split import NOTHING_HELD_OUT, Split, split
 from tests.train.notes_tree import write
 
 DEFAULT = TrainSettings()
@@ -166,13 +166,13 @@ def test_with_too_little_text_all_is_trained_on(documents: list[Document]) -> No
     parts = split(notes_of(*documents), DEFAULT)
     assert parts.training == tuple(documents)
     assert parts.held_out == ()
-    assert parts.note == "there is too little text to hold any out"
+    assert parts.note == f"too little text: {NOTHING_HELD_OUT}"
 
 
 def test_nothing_is_held_out_on_request() -> None:
     notes = files(["a", "b", "c"])
     parts = split(notes, replace(DEFAULT, held_out=0.0))
-    assert parts == Split(notes.documents, (), "nothing is held out")
+    assert parts == Split(notes.documents, (), NOTHING_HELD_OUT)
 
 
 def test_what_is_read_is_split(tmp_path: Path) -> None:

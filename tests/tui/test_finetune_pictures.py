@@ -183,13 +183,13 @@ def test_stopped(picture: Compare) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_failed(picture: Compare, size: tuple[int, int]) -> None:
     news = (PLANNED, trained(17), ((FAILED, End("failed", 17)), ""))
-    assert picture(*news, size=size, until="broken off")
+    assert picture(*news, size=size, until="failed")
 
 
 def test_nothing_to_learn_from(picture: Compare) -> None:
     nothing = Failed("there is nothing to learn from", "walks", "Name other notes.")
     news = [Skip("maps/amper.png", "binary"), nothing, End("failed", 0)]
-    assert picture((news, ""), until="not begun")
+    assert picture((news, ""), until="not started")
 
 
 def test_report(

@@ -209,7 +209,7 @@ async def test_what_the_user_should_know_stands_with_the_plan() -> None:
         assert note in watched.seen and "nothing is held out" in watched.seen
         await watched.press("enter")
         await watched.tell(Start("walks", 30))
-        assert "Nothing is held out to judge by." in watched.seen
+        assert "Nothing is held out to evaluate on." in watched.seen
 
 
 async def test_who_shares_the_processor_is_named_in_the_question() -> None:
@@ -223,6 +223,19 @@ async def test_who_shares_the_processor_is_named_in_the_question() -> None:
         await watched.press("enter")
         assert watched.training.asked == []
         assert "complete (process 5151)" in watched.seen
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
+async def test_the_second_enter_begins_whoever_has_come_meanwhile() -> None:
+    others: list[Use] = []
+    async with watching(others=others) as watched:
+        await watched.planned()
+        others[:] = [Use(5151, "inspect", 0.0)]
+        await watched.press("enter")
+        assert watched.training.asked == []
+        assert "Enter starts anyway" in watched.seen
+        others[:] = [Use(5152, "inspect", 0.0)]
         await watched.press("enter")
         assert watched.training.asked == ["go"]
 
@@ -264,7 +277,7 @@ async def test_the_log_begins_with_what_was_left_out() -> None:
     async with watching() as watched:
         await watched.trained(upto=0)
         assert "skipped maps/amper.png: binary" in watched.seen
-        assert "the training begins" in watched.seen
+        assert "the training starts" in watched.seen
         assert "! one gradient was longer than 100" in watched.seen
 
 
@@ -529,7 +542,7 @@ async def test_a_failure_says_what_helps_and_stays(stopping: bool) -> None:
         await watched.tell(FAILED, End("failed", 12))
         for words in (
             "✗ out of memory", "9.1 GB needed", "Lower --block or --batch.",
-            "What was saved at step 12 stays.", RESUME, "✗ broken off",
+            "What was saved at step 12 stays.", RESUME, "✗ failed",
         ):  # fmt: skip
             assert words in watched.seen
         assert not watched.left

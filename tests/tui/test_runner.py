@@ -746,7 +746,7 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
             on_progress(Progress("loading"))
             outlived.append(ends)
         if ends == "with an error":
-            raise LmtuiError("broken off")
+            raise LmtuiError("failed")
         return FakeEngine(name="first")
 
     with running() as (screen, runner):

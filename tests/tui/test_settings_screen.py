@@ -348,7 +348,7 @@ async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
         form = await running.on(PresetForm)
         assert_laid_out(form)
         await running.press(*"poet", "ctrl+s")
-        assert "says nothing" in str(form.query_one("#wrong", Static).content)
+        assert "is empty" in str(form.query_one("#wrong", Static).content)
         await running.press("tab", *"Rhyme.", "tab", *"-1", "ctrl+s")
         assert "out of range" in str(form.query_one("#wrong", Static).content)
         await running.press("backspace", "backspace", *"1.5", "ctrl+s")

@@ -104,6 +104,7 @@ then goes on to the very weights of a run that was never stopped.
         self.run = TrainingRun(finetuning.earlier)
         """What is known of the training."""
         self._others: tuple[Use, ...] = ()
+        self._asked_again = False
         self._stopping = self._pausing = False
 
     @property
@@ -192,7 +193,7 @@ then goes on to the very weights of a run that was never stopped.
         if run.begun:
             self._draw_run()
         else:
-            asked = question_of(run, self._others)
+            asked = question_of(run, self._others, again=self._asked_again)
             self.query_one(PlanView).show(run.plan, run.skipped, asked, over=over)
 
     def _draw_run(self) -> None:
@@ -235,10 +236,10 @@ then goes on to the very weights of a run that was never stopped.
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
-        """Begin, unless there is something new to be known first."""
+        """Begin; where another program has come since the plan, ask once more first."""
         others = self._slowed_by()
-        if set(others) - set(self._others):
-            self._others = others
+        if not self._asked_again and set(others) - set(self._others):
+            self._others, self._asked_again = others, True
         else:
             self.run.begun = True
             self._training.go()

@@ -54,7 +54,7 @@ def _state(run: TrainingRun, stopping: bool) -> str:
 
 def _over(run: TrainingRun) -> str:
     if run.end is None or run.end.finish == "failed":
-        return "✗ broken off" if run.begun else "✗ not begun"
+        return "✗ failed" if run.begun else "✗ not started"
     return "stopped" if run.end.finish in ("stopped", "declined") else "✓ done"
 
 
@@ -90,11 +90,15 @@ def figures_of(run: TrainingRun) -> Figures:
     )
 
 
-def question_of(run: TrainingRun, others: Sequence[Use]) -> list[Paragraph]:
-    """What is asked before it begins."""
+def question_of(
+    run: TrainingRun, others: Sequence[Use], *, again: bool = False
+) -> list[Paragraph]:
+    """The question before a training; `again` where Enter was pressed before."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
+    if again:
+        begins += " anyway"
     asked = [
         Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
                    ("Esc ", "accent"), ("leaves; nothing is changed", "")))
@@ -121,12 +125,12 @@ def outcome_of(
 
 def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
     verdict = visible_line(end.verdict) or "The training is over."
-    why = "Nothing more was won. " if end.finish == "early" else ""
+    why = "The held-out loss no longer improved. " if end.finish == "early" else ""
     told = [Paragraph(((verdict, "strong"),))]
     if end.adapter is None:
         return [*told, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
     adapter = f"the adapter {visible_line(end.adapter)}"
-    words = f"{why}What was learned is in {adapter}."
+    words = f"{why}The result is in {adapter}."
     if end.best_step is not None:
         best = f"The weights of step {end.best_step:,}, the best"
         words = f"{why}{best}, are in {adapter}."
@@ -150,7 +154,7 @@ def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
 
 
 def _broken(run: TrainingRun, resume: str) -> list[Paragraph]:
-    failed = run.failed or Failed("the training broke off", "", "See the log.")
+    failed = run.failed or Failed("the training ended unexpectedly", "", "See the log.")
     told = [Paragraph(((f"✗ {visible_line(failed.title)}", "error"),))]
     told += [
         Paragraph(((visible_line(part), style),))

@@ -33,9 +33,9 @@ class PlanView(Vertical):
     """The plan as a table, a sample of the text, and what is left out."""
 
     HELP = """\
-The training begins with Enter, not before. Memory and time are estimated from two
-steps that were made and undone. In the sample ⟦ ⟧ stand around what the model reads
-without learning it, as the questions of a conversation.
+The training begins with Enter, not before. Memory and time are estimated from one
+block that was computed and undone. In the sample, ⟦ ⟧ stand around what the model reads
+without learning it, such as the questions of a conversation.
 """
     DEFAULT_CSS = """
     PlanView {
@@ -100,7 +100,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
     yield _fact("left out", left_out)
     tokens = f"{plan.tokens:,} tokens in {counted(plan.blocks, 'block')} an epoch"
     if plan.held_out_tokens:
-        tokens += f"; {plan.held_out_tokens:,} held out to judge by"
+        tokens += f"; {plan.held_out_tokens:,} held out to evaluate on"
     yield _fact("text", tokens)
     passes = f"{epochs(plan.epochs)} epochs" if plan.epochs != 1 else "1 epoch"
     yield _fact("training", f"{counted(plan.steps, 'step')} at most, in {passes}")
@@ -109,12 +109,27 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
         f"{plan.trainable:,} of {plan.parameters:,} change "
         f"({percent(share, sign=' %')}, {visible_line(plan.method)})",
     )
+    if settings := _settings(plan):
+        yield _fact("settings", settings)
     yield _fact("model", visible_line(f"{plan.base} · {plan.dtype} · {plan.device}"))
     yield _fact("memory", f"≈ {size(plan.memory)}")
     yield _fact("time", f"≈ {lasting(plan.seconds)}")
     for note in plan.notes:
         yield Paragraph(((fit("!", _LABEL), "warning"),
                          (visible_line(note), "warning")), _LABEL)  # fmt: skip
+
+
+def _settings(plan: Plan) -> str:
+    """How it is trained, as far as the plan says."""
+    named = {
+        "rate": plan.lr and f"{plan.lr:g}",
+        "rank": plan.rank and f"{plan.rank} (alpha {plan.alpha})",
+        "batch": plan.batch,
+        "block": plan.block,
+        "seed": plan.seed,
+    }
+    return ", ".join(f"{name} {value}" for name, value in named.items()
+                     if value is not None)  # fmt: skip
 
 
 def _fact(name: str, words: str) -> Paragraph:

@@ -17,7 +17,7 @@ from lmtui.tui.widgets.cells import NONE, clip, fit, number
 from lmtui.tui.widgets.run_words import perplexity
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
-NOTHING_HELD_OUT = "Nothing is held out to judge by."
+NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
 _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
     ("loss, nats", "loss", lambda each: number(each.loss, ",.3f")),
     ("perplexity", "perpl.", lambda each: _perplexity(each.perplexity)),

@@ -26,11 +26,11 @@ from lmtui.tui.widgets.cells import NONE, number
 from lmtui.tui.widgets.wrapping import Paragraph
 
 ENDINGS = {
-    "done": "all steps are made",
-    "early": "nothing more was won, so it ended early",
+    "done": "all steps are done",
+    "early": "stopped early, because the held-out loss no longer improved",
     "stopped": "stopped, and saved",
-    "failed": "broken off",
-    "declined": "not begun",
+    "failed": "failed",
+    "declined": "not started",
 }
 """Each way to end, in a clause."""
 
@@ -53,9 +53,9 @@ def _words(event: Event) -> tuple[str, str]:
         case Plan():
             said = f"planned: {counted(event.steps, 'step')} at most", ""
         case Start() if event.resumed_from is not None:
-            said = f"it goes on after step {event.resumed_from:,}", ""
+            said = f"resumed after step {event.resumed_from:,}", ""
         case Start():
-            said = "the training begins", ""
+            said = "the training starts", ""
         case Eval():
             when = f"step {event.step:,}" if event.step else "before"
             said = f"{when}: {scored_words(event)}", ""

@@ -1,0 +1,186 @@
+"""Shell completion: installing it, and the names that it offers.
+
+Owns which names are offered for what. Typer writes the shells' scripts and completes
+verbs, flags and choices by itself. Torch is never imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Annotated, NoReturn
+
+import shellingham  # type: ignore[import-untyped]
+import typer
+
+from lmtui.errors import LmtuiError
+
+PROGRAM = "lmtui"
+VARIABLE = "_LMTUI_COMPLETE"
+"""Set by a shell's script that asks for completions."""
+SHELLS = ("bash", "zsh", "fish")
+
+# The scripts pass what they get to eval.
+_SAFE = re.compile(r"[\w./+@-]+")
+_UNSAFE_IN_HELP = re.compile(r"[^\w .,-]+")
+
+_CONVERSATIONS = 50
+_HELP = 60  # characters
+
+Completions = list[tuple[str, str]]
+"""Names, each with a few words about it."""
+
+
+def asked() -> bool:
+    """Whether a shell asks for completions, not a user for a verb."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def answer(app: typer.Typer) -> NoReturn:
+    """Print what completes the words in the environment, and leave."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+    typer.main.get_command(app).main(prog_name=PROGRAM, complete_var=VARIABLE)
+    raise typer.Exit
+
+
+def _install(wanted: bool) -> None:
+    if not wanted:
+        return
+    from typer.completion import install  # type: ignore[attr-defined]
+
+    shell = _shell()
+    try:
+        _, file = install(shell, PROGRAM, VARIABLE)
+    except OSError as error:
+        raise LmtuiError(
+            "the completion can't be installed",
+            f"{error.filename} ({error.strerror})",
+            "Make the file writable, or use --show-completion and put it where your "
+            "shell reads it.",
+        ) from error
+    typer.echo(f"completion for {shell} installed in {file}; it works in a new shell")
+    raise typer.Exit
+
+
+def _show(wanted: bool) -> None:
+    if not wanted:
+        return
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    script = get_completion_script(
+        prog_name=PROGRAM, complete_var=VARIABLE, shell=_shell()
+    )
+    typer.echo(script)
+    raise typer.Exit
+
+
+Install = Annotated[
+    bool,
+    typer.Option(
+        "--install-completion",
+        callback=_install,
+        is_eager=True,
+        help="Install completion for the shell in use (bash, zsh or fish) and exit.",
+    ),
+]
+Show = Annotated[
+    bool,
+    typer.Option(
+        "--show-completion",
+        callback=_show,
+        is_eager=True,
+        help="Print the completion script for the shell in use and exit.",
+    ),
+]
+
+
+def _shell() -> str:
+    """The shell that the program was started from."""
+    try:
+        shell = str(shellingham.detect_shell()[0])
+    except (shellingham.ShellDetectionFailure, OSError):
+        shell = os.path.basename(os.environ.get("SHELL", ""))
+    if shell not in SHELLS:
+        raise LmtuiError(
+            "there is no completion for this shell",
+            shell or "the shell can't be detected",
+            f"Run the command in {', '.join(SHELLS[:-1])} or {SHELLS[-1]}.",
+        )
+    return shell
+
+
+def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], object]:
+    """A callback for Typer that offers what of `names` begins as the word does."""
+
+    def complete(incomplete: str) -> Completions:
+        try:
+            return [
+                (name, _UNSAFE_IN_HELP.sub(" ", about).strip()[:_HELP])
+                for name, about in names()
+                if name.startswith(incomplete) and _SAFE.fullmatch(name)
+            ]
+        except (LmtuiError, OSError):  # said when the verb runs; here it would garble
+            return []
+
+    return complete
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    from lmtui.models import catalogue, local_hub
+
+    for entry in catalogue.CATALOGUE:
+        yield entry.name, entry.note
+    for model in local_hub.local_models():
+        if model.snapshot is not None and catalogue.find(model.hub_id) is None:
+            yield model.hub_id, "on this machine"
+
+
+def _adapters() -> Iterator[tuple[str, str]]:
+    from lmtui.models import adapters
+
+    for adapter in adapters.listed():
+        yield adapter.name, adapter.problem or adapter.base
+
+
+def _themes() -> Iterator[tuple[str, str]]:
+    from lmtui import paths
+    from lmtui.tui.themes import load_themes
+
+    for theme in load_themes(paths.themes_folder()).themes:
+        yield theme.name, "dark" if theme.dark else "light"
+
+
+def _presets() -> Iterator[tuple[str, str]]:
+    from lmtui import config
+
+    for name, preset in config.load().presets.items():
+        yield name, preset.system or ""
+
+
+def _conversations() -> Iterator[tuple[str, str]]:
+    from lmtui.chat.store import Store, default_file
+
+    if not default_file().exists():
+        return
+    with closing(Store(default_file(), readonly=True)) as store:
+        found = store.listed(limit=_CONVERSATIONS)
+    if found:
+        yield "last", "the conversation used last"
+    for listed in found:
+        yield str(listed.id), listed.title
+
+
+models = _from(_models)
+adapters = _from(_adapters)
+themes = _from(_themes)
+presets = _from(_presets)
+conversations = _from(_conversations)
+
+
+def values(choices: tuple[str, ...]) -> Callable[[str], object] | None:
+    """A callback for a flag that takes one of these words; None where any is taken."""
+    return _from(lambda: ((choice, "") for choice in choices)) if choices else None
