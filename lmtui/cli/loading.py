@@ -13,10 +13,12 @@ from dataclasses import replace
 
 import typer
 
+from lmtui.cli.edge import keep_stderr
 from lmtui.cli.sharing import sharing
 from lmtui.engine.port import WritingEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.quiet import hush
 from lmtui.models.wanted import Wanted
 from lmtui.settings import Settings, bits
 
@@ -29,12 +31,21 @@ def open_local(settings: Settings) -> WritingEngine:
     Raises:
         LmtuiError: it can't be found, fetched or loaded here.
     """
+    with _loading() as show:
+        return open_wanted(settings, settings.wanted, show)
+
+
+@contextmanager
+def _loading() -> Iterator[OnProgress]:
+    """What shows on stderr how far it is; nobody else writes there from here on."""
     from lmtui import log
     from lmtui.cli.progress import loading_progress
 
     log.start()
+    keep_stderr()
+    hush()
     with loading_progress() as show:
-        return open_wanted(settings, settings.wanted, show)
+        yield show
 
 
 def open_wanted(
@@ -143,14 +154,10 @@ def engines_for(
     context: typer.Context, settings: Settings, other: Wanted
 ) -> tuple[WritingEngine, WritingEngine]:
     """The engine for this run of a verb, and the one to compare it with."""
-    from lmtui import log
-    from lmtui.cli.progress import loading_progress
-
     context.with_resource(sharing(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
-    log.start()
-    with loading_progress() as show:
+    with _loading() as show:
         return open_pair(settings, other, show)

@@ -20,6 +20,7 @@ from lmtui.engine.thinking import CHANNELS, thinking_in
 from lmtui.engine.types import BosRule, Encoding, Message, Prompt
 from lmtui.errors import LmtuiError
 from lmtui.models import templates
+from lmtui.models.foreign import tokenizing
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
@@ -52,16 +53,20 @@ class PromptWriter:
         shown = (text for text in self._others if text.strip())
         return frozenset(text for text in shown if text in self._template)
 
+    def _read(self, text: str, **options: bool) -> Any:
+        with tokenizing():
+            return self._tokenizer(text, **options)
+
     @cached_property
     def adds_bos(self) -> bool:
         """Whether the tokenizer begins a text with BOS by itself."""
         bos = self._tokenizer.bos_token_id
-        ids = self._tokenizer("a").input_ids
+        ids = self._read("a").input_ids
         return bos is not None and bool(ids) and ids[0] == bos
 
     def document(self, text: str, bos: BosRule) -> Encoding:
         """A text as it stands, special-token strings included as ordinary text."""
-        encoded = self._tokenizer(
+        encoded = self._read(
             text,
             add_special_tokens=False,
             split_special_tokens=True,
@@ -293,7 +298,7 @@ class PromptWriter:
 
     def _encode(self, rendered: str, *, apart: bool = False) -> Iterator[int]:
         if not apart and not _is_marked(rendered):
-            yield from self._tokenizer(rendered, add_special_tokens=False).input_ids
+            yield from self._read(rendered, add_special_tokens=False).input_ids
             return
         for pattern in _any_of(self._specials):
             for part in re.split(f"({pattern.pattern})", rendered):
@@ -301,7 +306,7 @@ class PromptWriter:
                     yield self._specials[part]
                     continue
                 for piece in part.replace(_REMOVE, "").split(_SPLIT):
-                    yield from self._tokenizer(
+                    yield from self._read(
                         piece, add_special_tokens=False, split_special_tokens=True
                     ).input_ids
 

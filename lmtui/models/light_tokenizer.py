@@ -17,6 +17,8 @@ from typing import Any
 
 import tokenizers
 
+from lmtui.errors import panics_told
+
 TEMPLATE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -41,9 +43,10 @@ class LightTokenizer:
             OSError, ValueError, KeyError: the folder holds none, or a damaged one.
         """
         try:
-            self.backend_tokenizer = tokenizers.Tokenizer.from_file(
-                str(folder / "tokenizer.json")
-            )
+            with panics_told():
+                self.backend_tokenizer = tokenizers.Tokenizer.from_file(
+                    str(folder / "tokenizer.json")
+                )
         except Exception as error:  # the library knows no narrower kind
             raise ValueError(str(error)) from error
         self.backend_tokenizer.no_truncation()
