@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,41 @@ def test_remembering_keeps_permissions_and_links(tmp_path: Path) -> None:
     assert target.read_text() == 'theme = "light"\n'
     assert target.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in link.parent.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "[" * 100 + "]" * 100, "nested too deeply"),
+        ("[" + ".".join("a" * 3000) + "]\nb = 1", "nested too deeply"),
+        ("keys." + ".".join("a" * 3000) + " = 1", "nested too deeply"),
+        ("threads = " + "1" * 5000, "4300 digits"),
+        (" " * (2 << 20), "more than"),
+    ],
+    ids=["arrays", "closed arrays", "tables", "keys", "digits", "size"],
+)
+def test_what_no_settings_have_is_refused(file: Path, text: str, words: str) -> None:
+    error = refused(file, text)
+    assert words in error.detail and str(file) in error.detail
+    assert error.hint
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_not_read(file: Path, kind: str) -> None:
+    match kind:
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case _:
+            file.symlink_to("/dev/zero")
+    with pytest.raises(LmtuiError) as caught:
+        load(environment={}, file=file)
+    assert caught.value.title == "the settings file can't be read"
+    assert f"is {'a folder' if kind == 'folder' else 'no ordinary file'}" in str(
+        caught.value
+    )
 
 
 def test_a_broken_file_is_not_overwritten(file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from lmtui.cli.usage import explained
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import Cancelled, LmtuiError, panics_told
 from lmtui.text import visible
 
 DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
@@ -26,7 +26,8 @@ DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
 def guarded(work: Callable[[], None]) -> int:
     """Run `work`; its exit code, with any error already told on stderr."""
     try:
-        work()
+        with panics_told():
+            work()
         flush_or_raise(sys.stdout)
         return DONE
     except typer.Exit as end:
@@ -85,6 +86,25 @@ def _bug(error: Exception) -> int:
     where = f"the traceback is in {file}" if file else "the log can't be written to"
     tell(LmtuiError("this is a bug in lmtui", f"{error!r}; {where}"))
     return BUG
+
+
+def keep_stderr() -> None:
+    """Write alone on stderr from here on: what libraries in other languages write there
+    without being asked goes nowhere. Whatever is no error of theirs stays as it is."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+        ours = os.dup(2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError, AttributeError):
+        return  # not a real file
+    before = sys.stderr
+    before.flush()
+    sys.stderr = open(  # noqa: SIM115
+        ours, "w", encoding=before.encoding, errors=before.errors, buffering=1
+    )
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def tell(error: LmtuiError) -> None:

@@ -15,9 +15,11 @@ from functools import partial
 import typer
 
 from lmtui import busy, paths
+from lmtui.cli.edge import keep_stderr
 from lmtui.engine.port import WritingEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.quiet import hush
 from lmtui.models.wanted import Wanted
 from lmtui.settings import Settings, bits
 
@@ -31,13 +33,22 @@ def open_local(settings: Settings, *, says_unkept: bool = True) -> WritingEngine
     Raises:
         LmtuiError: it can't be found, fetched or loaded here.
     """
+    with _loading() as show:
+        heard = show if says_unkept else but_for_unkept(show)
+        return open_wanted(settings, settings.wanted, heard)
+
+
+@contextmanager
+def _loading() -> Iterator[OnProgress]:
+    """What shows on stderr how far it is; nobody else writes there from here on."""
     from lmtui import log
     from lmtui.cli.progress import loading_progress
 
     log.start()
+    keep_stderr()
+    hush()
     with loading_progress() as show:
-        heard = show if says_unkept else but_for_unkept(show)
-        return open_wanted(settings, settings.wanted, heard)
+        yield show
 
 
 def but_for_unkept(show: OnProgress) -> OnProgress:
@@ -172,14 +183,10 @@ def engines_for(
     context: typer.Context, settings: Settings, other: Wanted
 ) -> tuple[WritingEngine, WritingEngine]:
     """The engine for this run of a verb, and the one to compare it with."""
-    from lmtui import log
-    from lmtui.cli.progress import loading_progress
-
     context.with_resource(busy.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
-    log.start()
-    with loading_progress() as show:
+    with _loading() as show:
         return open_pair(settings, other, show)

@@ -67,7 +67,7 @@ class LocalEngine(LocalWriting):
         self._tracer = Tracer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
         self._writer = PromptWriter(tokenizer)
-        self._end_ids = self._writer.end_ids(loaded.facts.end_ids)
+        self._end_ids = self._writer.text_end_ids(loaded.facts.end_ids)
         self._positions = Positions(self._logits_after)
         self._info = describe(
             loaded,
@@ -229,7 +229,7 @@ class LocalEngine(LocalWriting):
                 self._cache,
                 [[start] for start in starts[first : first + MOST]],
                 more=min(more, room),
-                end_ids=self._end_ids,
+                end_ids=self._ends_after(ids),
                 stop=stop,
             )
             ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
@@ -248,7 +248,7 @@ class LocalEngine(LocalWriting):
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
         rules = StopRules(
-            end_ids=self._end_ids,
+            end_ids=self._ends_after(prompt.ids),
             max_tokens=settings.max_tokens,
             context=self._info.context,
             stop_texts=prompt.stop_texts,
@@ -320,6 +320,12 @@ class LocalEngine(LocalWriting):
             bytes=self._vocabulary.bytes(token),
             logprob=logprob,
         )
+
+    def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
+        """The tokens that end what comes after `ids`."""
+        if not self._writer.is_conversation(ids):
+            return self._end_ids
+        return self._writer.end_ids(self._end_ids)
 
     def _logits_after(self, context: Context) -> Tensor:
         return self._forward.logits(context.ids[: context.length])[-1]

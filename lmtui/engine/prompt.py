@@ -19,6 +19,8 @@ from typing import Any
 from lmtui.engine.thinking import CHANNELS, thinking_in
 from lmtui.engine.types import BosRule, Encoding, Message, Prompt
 from lmtui.errors import LmtuiError
+from lmtui.models import templates
+from lmtui.models.foreign import tokenizing
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
@@ -40,23 +42,31 @@ class PromptWriter:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.has_template = bool(tokenizer.chat_template)
-        self._template = template = str(tokenizer.chat_template or "")
+        self._template = str(tokenizer.chat_template or "")
         added = tokenizer.added_tokens_decoder.items()
         self._specials = {t.content: i for i, t in added if t.special}
-        others = (t.content for _, t in added if not t.special)
-        # Strings such as <think> are no special tokens, but steer the template.
-        self._steering = {text for text in others if text.strip() and text in template}
+        self._others = [t.content for _, t in added if not t.special]
+
+    @cached_property
+    def _steering(self) -> frozenset[str]:
+        """Strings such as <think>: no special tokens, but they steer the template."""
+        shown = (text for text in self._others if text.strip())
+        return frozenset(text for text in shown if text in self._template)
+
+    def _read(self, text: str, **options: bool) -> Any:
+        with tokenizing():
+            return self._tokenizer(text, **options)
 
     @cached_property
     def adds_bos(self) -> bool:
         """Whether the tokenizer begins a text with BOS by itself."""
         bos = self._tokenizer.bos_token_id
-        ids = self._tokenizer("a").input_ids
+        ids = self._read("a").input_ids
         return bos is not None and bool(ids) and ids[0] == bos
 
     def document(self, text: str, bos: BosRule) -> Encoding:
         """A text as it stands, special-token strings included as ordinary text."""
-        encoded = self._tokenizer(
+        encoded = self._read(
             text,
             add_special_tokens=False,
             split_special_tokens=True,
@@ -81,10 +91,7 @@ class PromptWriter:
         """The variable of the template that switches thinking, if it has one."""
         if not any(name in self._template for name in _SWITCHES):
             return None
-        # Imported here: it takes 0.1 s, and not every text has a template.
-        from lmtui.models.chat_template import variables
-
-        known = variables(self._template)
+        known = templates.variables(self._template)
         return next((name for name in _SWITCHES if name in known), None)
 
     def write(
@@ -213,14 +220,28 @@ class PromptWriter:
         """The token that the template puts behind an answer, if it does."""
         return self._closing[1]
 
+    @cached_property
+    def _controls(self) -> frozenset[int]:
+        """The control tokens that the template writes, as far as that can be told
+        without running it: those whose strings are in it."""
+        found = {i for text, i in self._specials.items() if text in self._template}
+        if "eos_token" in self._template:
+            found.add(self._tokenizer.eos_token_id)
+        return frozenset(found - {None})
+
+    def is_conversation(self, ids: Sequence[int]) -> bool:
+        """Whether ids have control tokens as the template writes them. A text has none:
+        in it, their strings are text."""
+        return not self._controls.isdisjoint(ids[len(self.prefix("auto")) :])
+
     @property
     def document_end(self) -> int | None:
-        """The token that ends a document: EOS, or, where that only ends a turn of a
-        conversation, the one that the vocabulary has for documents."""
+        """The token that ends a document: EOS, or, where that is a token of the
+        template, the one that the vocabulary has for documents."""
         eos: int | None = self._tokenizer.eos_token_id
         if self._tokenizer.eos_token in _DOCUMENT_ENDS:
             return eos
-        if eos is not None and eos != self.turn_end:
+        if eos is not None and eos not in self._controls:
             return eos
         known = (self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials)
         return next(known, eos)
@@ -232,24 +253,15 @@ class PromptWriter:
         open_ended: bool = True,
         thinking: bool | None = None,
     ) -> str:
-        # Imported here: it takes 0.1 s, and not every text has a template.
-        from jinja2.exceptions import TemplateError
-
         turns = [{"role": m.role, "content": m.content} for m in messages]
         switch = None if thinking is None else self.switch
         switches = {switch: thinking} if switch else {}
-        try:
-            rendered: str = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=open_ended, **switches
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise LmtuiError(
-                "the model's chat template refuses this conversation",
-                str(error),
-                "Some models take no system message, or want user and assistant to "
-                "take turns.",
-            ) from error
-        return rendered
+        return templates.render(
+            self._template,
+            turns,
+            open_ended=open_ended,
+            variables={**self._tokenizer.special_tokens_map, **switches},
+        )
 
     def _plain(self, messages: Sequence[Message], prefill: str) -> Prompt:
         asked = f"{_plain_turns(messages)}Assistant:"
@@ -286,7 +298,7 @@ class PromptWriter:
 
     def _encode(self, rendered: str, *, apart: bool = False) -> Iterator[int]:
         if not apart and not _is_marked(rendered):
-            yield from self._tokenizer(rendered, add_special_tokens=False).input_ids
+            yield from self._read(rendered, add_special_tokens=False).input_ids
             return
         for pattern in _any_of(self._specials):
             for part in re.split(f"({pattern.pattern})", rendered):
@@ -294,17 +306,22 @@ class PromptWriter:
                     yield self._specials[part]
                     continue
                 for piece in part.replace(_REMOVE, "").split(_SPLIT):
-                    yield from self._tokenizer(
+                    yield from self._read(
                         piece, add_special_tokens=False, split_special_tokens=True
                     ).input_ids
 
     def end_ids(self, declared: frozenset[int]) -> frozenset[int]:
-        """Every token that ends an answer: those that the model declares, the
-        tokenizer's, the one that the template puts after an answer, and the end of a
-        document."""
+        """Every token that ends an answer: those that end a text, and the one that the
+        template puts after an answer."""
+        ids = self.text_end_ids(declared)
+        return ids if self.turn_end is None else ids | {self.turn_end}
+
+    def text_end_ids(self, declared: frozenset[int]) -> frozenset[int]:
+        """Every token that ends a text: those that the model declares, the tokenizer's,
+        and the end of a document. No template is run for it."""
         ids = {*declared, self._tokenizer.eos_token_id} - {None}
         ids |= {self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials}
-        return frozenset(ids if self.turn_end is None else ids | {self.turn_end})
+        return frozenset(ids)
 
 
 def _plain_turns(messages: Sequence[Message]) -> str:

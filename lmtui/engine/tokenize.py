@@ -14,6 +14,8 @@ from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any
 
+from lmtui.models.foreign import tokenizing
+
 _PART = 1 << 18  # code points that are read at once
 _WORDS_LOOKED_AHEAD = 2
 # A pre-tokenizer's pattern looks at what follows a piece: at the rest of the word, at
@@ -49,7 +51,8 @@ class TextTokenizer:
         # Some tokenizers' last step cuts the spaces off the spans.
         backend.encode_special_tokens, backend.post_processor = True, None
         try:
-            read = backend.encode(text, add_special_tokens=False)
+            with tokenizing():
+                read = backend.encode(text, add_special_tokens=False)
         finally:
             backend.encode_special_tokens, backend.post_processor = kept
         words = read.word_ids
@@ -143,13 +146,13 @@ class TextTokenizer:
 
     def _pieces(self, text: str) -> list[str]:
         """`text` as the model of the tokenizer gets it."""
-        if self._backend.normalizer:
-            text = self._backend.normalizer.normalize_str(text)
-        if not self._backend.pre_tokenizer:
-            return [text]
-        return [
-            piece for piece, _ in self._backend.pre_tokenizer.pre_tokenize_str(text)
-        ]
+        with tokenizing():
+            if self._backend.normalizer:
+                text = self._backend.normalizer.normalize_str(text)
+            if not self._backend.pre_tokenizer:
+                return [text]
+            pieces = self._backend.pre_tokenizer.pre_tokenize_str(text)
+        return [piece for piece, _ in pieces]
 
     def _seen(self, text: str) -> str:
         return "".join(self._pieces(text))

@@ -1,7 +1,9 @@
 """Chat templates, rendered as the library renders them.
 
 Owns the environment that a template runs in. Templates come with models, so they run
-in jinja2's sandbox: they can look at the conversation and at nothing else.
+in jinja2's sandbox: they can look at the conversation and at nothing else. How long
+they run and how much memory they take is limited by `templates`, where they are asked
+for.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
     """
     if place.is_file():
         return file_digest(place, on_progress)
-    files = sorted(file for pattern in _OF_MODELS for file in place.glob(pattern))
+    found = (file for pattern in _OF_MODELS for file in place.glob(pattern))
+    files = sorted(file for file in found if file.is_file())  # and no pipe
     digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 

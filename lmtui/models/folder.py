@@ -8,6 +8,7 @@ where the folder came from.
 from __future__ import annotations
 
 import json
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,13 @@ class ModelFolder:
         return sum(self.by_dtype.values())
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all tensors, by name."""
+        return {
+            name: shape for file in self.weights for name, shape in file.shapes.items()
+        }
+
+    @property
     def dtype(self) -> str:
         """The dtype most weights are stored in, as safetensors calls it."""
         counts = self.by_dtype
@@ -75,6 +83,7 @@ def read_folder(path: Path) -> ModelFolder:
     Raises:
         LmtuiError: it holds no model, only pickled weights, or damaged files.
     """
+    _require_files(path)
     config = _read_config(path)
     return ModelFolder(path, config, tuple(map(read_weight_file, _weights(path))))
 
@@ -82,6 +91,18 @@ def read_folder(path: Path) -> ModelFolder:
 def has_tokenizer(path: Path) -> bool:
     """Whether some kind of tokenizer lies in the folder."""
     return any((path / name).is_file() for name in _TOKENIZERS)
+
+
+def _require_files(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: who reads a pipe waits for ever."""
+    for place in (path, path / "additional_chat_templates"):
+        for entry in place.iterdir() if place.is_dir() else ():
+            try:
+                mode = entry.stat().st_mode
+            except OSError:
+                continue  # a link to nothing, which may be of no use
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise _broken(entry, "it is no ordinary file")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -8,11 +8,11 @@ that file, so every one is mapped; the original stays as the cause.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, panics_told
 from lmtui.models import disk
 
 _LONGEST = 300  # characters of a library's words
@@ -58,11 +58,25 @@ def explained(place: str) -> Iterator[None]:
         LmtuiError: anything went wrong inside.
     """
     try:
-        yield
+        with panics_told("this model can't be loaded", _OTHER):
+            yield
     except LmtuiError:
         raise
     except Exception as error:
         raise _explain(error, place) from error
+
+
+def tokenizing() -> AbstractContextManager[None]:
+    """Turn the panic of a tokenizer, whose patterns come with the model, into an
+    LmtuiError.
+
+    Raises:
+        LmtuiError: there was one inside.
+    """
+    return panics_told(
+        "the model's tokenizer fails on this text",
+        "Use another model, or take what it fails on out of the text.",
+    )
 
 
 def _explain(error: Exception, place: str) -> LmtuiError:

@@ -18,6 +18,7 @@ from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import digests, disk, sealed
 from lmtui.models.folder import read_folder
+from lmtui.models.folder_sizes import require_small
 from lmtui.models.foreign import refuse_incomplete
 from lmtui.models.gguf_alone import alone
 from lmtui.models.gguf_header import GgufHeader
@@ -100,7 +101,12 @@ def _made_by() -> dict[str, str]:
 def _read(
     header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
 ) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GgufConfig,
+    )
 
     file = header.path
     what = f"dequantising {file.name}, once"
@@ -115,6 +121,10 @@ def _read(
         tokenizer = AutoTokenizer.from_pretrained(
             folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
         )
+        config = AutoConfig.from_pretrained(
+            folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
+        )
+        require_small(config, header.parameters, file)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             output_loading_info=True,

@@ -109,6 +109,11 @@ class GgufHeader:
         return value if isinstance(value, int) else None
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all tensors, by name: rows first, as torch has it."""
+        return {tensor.name: tensor.shape[::-1] for tensor in self.tensors}
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lmtui.models.facts import Facts
+from lmtui.models.folder_sizes import layers_in
 from lmtui.models.lean_matrices import Head, Linear, Matrices, Part, Source, of_shape
 from lmtui.models.lean_names import Naming
 from lmtui.models.packing import GROUP, ROWS
@@ -199,6 +200,48 @@ def has_more(shape: Shape, source: Source, naming: Naming) -> bool:
         for place in places
         for name in ("out", "gate", "up", "down")
     )
+
+
+def require_shapes(
+    shape: Shape,
+    vocabulary: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    naming: Naming,
+) -> None:
+    """See that files have the layers and the tensors that such sizes have, before
+    anything is allocated by them. `shapes` are those of all tensors, by name.
+
+    Raises:
+        ValueError: a size makes no sense, a tensor is missing or has another shape, or
+            there are more layers.
+    """
+    heads, keys, head = shape.heads, shape.kv_heads, shape.head
+    sizes = (shape.layers, shape.width, heads, keys, head, shape.feed, vocabulary)
+    whole = all(isinstance(n, int) and n > 0 for n in sizes)
+    if not whole or heads % keys or head % 2 or not 0 < shape.epsilon < 1:
+        raise ValueError(f"no model has the sizes {sizes}")
+    names = naming.names
+    count = layers_in(shapes, names["layer"].removesuffix(".{}."))
+    if count != shape.layers:
+        raise ValueError(f"there are {count} layers, and should be {shape.layers}")
+    wanted = {names["embedding"]: (vocabulary, shape.width)}
+    if names["head"] in shapes:
+        wanted[names["head"]] = vocabulary, shape.width
+    for index in range(shape.layers):
+        before = names["layer"].format(index)
+        for name, rows, columns in (
+            ("q", heads * head, shape.width),
+            ("k", keys * head, shape.width),
+            ("v", keys * head, shape.width),
+            ("out", shape.width, heads * head),
+            ("gate", shape.feed, shape.width),
+            ("up", shape.feed, shape.width),
+            ("down", shape.width, shape.feed),
+        ):
+            wanted[f"{before}{names[name]}.weight"] = rows, columns
+    for tensor, size in wanted.items():
+        if shapes.get(tensor) != size:
+            raise ValueError(f"there is no {tensor} of {size}")
 
 
 def read_weights(shape: Shape, reading: Reading) -> LeanWeights:

@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import adapters, fetch, fit, gguf_cache, hardware, hub, source
+from lmtui.models import (
+    adapters,
+    fetch,
+    fit,
+    gguf_cache,
+    hardware,
+    hub,
+    source,
+)
 from lmtui.models.adapters import Adapter
-from lmtui.models.folder import ModelFolder, has_tokenizer, read_folder
+from lmtui.models.folder import ModelFolder, has_tokenizer
+from lmtui.models.folder_sizes import read_model, refuse_leftover, require_small
 from lmtui.models.foreign import (
     explained,
     refuse_incomplete,
     refuse_other_kinds,
 )
-from lmtui.models.gguf_header import GgufHeader, read_gguf_header
+from lmtui.models.gguf_header import GgufHeader
+from lmtui.models.gguf_sizes import read_gguf_model
 from lmtui.models.hardware import Precision
 from lmtui.models.loaded import How, Loaded
 from lmtui.models.progress import OnProgress, Progress, ignore
@@ -202,7 +212,7 @@ def _load(name: str, place: Path, how: How) -> Loaded:
 
 
 def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
-    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
+    looked = read_gguf_model(place) if place.is_file() else read_model(place)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
         model, tokenizer, folder = _load_gguf(looked, plan)
@@ -269,7 +279,7 @@ def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
         if result.folder is None:
             return result.model, _checked(result.tokenizer, file), file.parent
         folder = result.folder
-    return _load_folder(read_folder(folder), plan)
+    return _load_folder(read_model(folder), plan)
 
 
 def _refuse_unreadable(header: GgufHeader) -> None:
@@ -295,14 +305,21 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     refuse_other_kinds(looked.config, folder)
     _require_memory(looked.parameters, plan)
     plan.on_progress(Progress(f"loading {plan.name}"))
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     with explained(str(folder)), quiet(), offline():
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        # Which code runs a model is not for its file to say.
+        config._attn_implementation = config._experts_implementation = None
+        require_small(config, looked.parameters, folder)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=config,
             dtype=plan.dtype,
             output_loading_info=True,
             local_files_only=True,
@@ -310,6 +327,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
             trust_remote_code=False,
         )
     refuse_incomplete(info, folder)
+    refuse_leftover(looked, info.get("unexpected_keys") or ())
     return model, _checked(tokenizer, folder), folder
 
 

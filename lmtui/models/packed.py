@@ -17,10 +17,12 @@ from lmtui.errors import LmtuiError
 from lmtui.models import disk, fit, hardware, lean, packed_cache, sealed
 from lmtui.models.adapters import Adapter
 from lmtui.models.digests import model_digest
-from lmtui.models.folder import ModelFolder, read_folder
+from lmtui.models.folder import ModelFolder
+from lmtui.models.folder_sizes import read_model
 from lmtui.models.folder_tensors import RoundedTensors
 from lmtui.models.foreign import explained
-from lmtui.models.gguf_header import GgufHeader, read_gguf_header
+from lmtui.models.gguf_header import GgufHeader
+from lmtui.models.gguf_sizes import read_gguf_model
 from lmtui.models.gguf_tensors import GgufTensors
 from lmtui.models.keeping import (
     Keeping,
@@ -76,7 +78,7 @@ def packed_or_why(name: str, place: Path, how: How) -> Loaded | Why:
         if torch.backends.cpu.get_cpu_capability() in _SLOW:
             raise Unsuitable("this processor has no fast kernel for it")
         if how.quantize == "auto" and place.is_dir():
-            looked = read_folder(place)
+            looked = read_model(place)
             if looked.dtype in FORMATS:
                 from lmtui.models.stored import load_stored
 
@@ -139,7 +141,7 @@ def _load(
             return _opened(folder, name)
         except (OSError, ValueError, KeyError, TypeError):
             sealed.discard(folder, seen)  # damaged in some other way, and made again
-    looked = read_gguf_header(place) if place.is_file() else read_folder(place)
+    looked = read_gguf_model(place) if place.is_file() else read_model(place)
     _require_suited(looked, quantize)
     bits = MOST_BITS[quantize]
     fit.require_memory(
@@ -169,6 +171,8 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
         kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
     else:
         kind, stored = str(looked.config.get("model_type")), looked.dtype
+    if isinstance(looked, ModelFolder) and stored not in FLOATS:
+        raise Unsuitable(f"its weights are {stored}")
     if quantize == "auto" and stored in FLOATS:
         raise Unsuitable("its weights are not quantised; --quantize int8 does it")
     if kind not in lean.FAMILIES:
@@ -228,6 +232,8 @@ class _Packing:
             source = RoundedTensors(looked, self._bits)
         if lean.has_more(shape, source, naming):
             raise OtherShape("its layers have something of their own")
+        with explained(str(looked.path)):
+            lean.require_shapes(shape, config.vocab_size, looked.shapes, naming)
         dense = pays_dense(looked.parameters)
         what = f"packing {self._name}, once"
 

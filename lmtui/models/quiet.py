@@ -7,12 +7,19 @@ puts each back where it was.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
+
+
+def hush() -> None:
+    """Let transformers, which is not imported yet, write nothing in this process: some
+    models warn when they run, long after they were loaded."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")
 
 
 @contextmanager

@@ -20,6 +20,16 @@ from typing import Any
 from lmtui.errors import LmtuiError
 
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+"""Of a number, by dtype name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,8 @@ class WeightFile:
     bytes: int
     parameters: dict[str, int]
     """Number of weights by dtype name: `F32`, `BF16`, …"""
+    shapes: dict[str, tuple[int, ...]]
+    """Of each tensor, by name."""
 
 
 def read_weight_file(path: Path) -> WeightFile:
@@ -41,14 +53,14 @@ def read_weight_file(path: Path) -> WeightFile:
     try:
         size = path.stat().st_size
         header = _header(path, size)
-        parameters, end = _measure(header)
+        parameters, shapes, end = _measure(header)
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, f"its header can't be read: {error}") from error
     if end > size:
         raise _damaged(path, f"it has {size:,} bytes of {end:,}")
-    return WeightFile(path, size, parameters)
+    return WeightFile(path, size, parameters, shapes)
 
 
 def _header(path: Path, size: int) -> bytes:
@@ -59,19 +71,43 @@ def _header(path: Path, size: int) -> bytes:
         return length.to_bytes(8, "little") + file.read(length)
 
 
-def _measure(header: bytes) -> tuple[dict[str, int], int]:
-    """Weights by dtype, and where the last tensor ends in the file, in bytes."""
-    tensors: dict[str, Any] = json.loads(header[8:])
+def _measure(
+    header: bytes,
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]], int]:
+    """Weights by dtype, shapes by name, and where the last tensor ends in the file, in
+    bytes."""
+    tensors: dict[str, Any] = json.loads(header[8:], parse_constant=_refuse)
     tensors.pop("__metadata__", None)
     parameters: Counter[str] = Counter()
-    last = 0
-    for tensor in tensors.values():
+    shapes = {}
+    last = stored = 0
+    for name, tensor in tensors.items():
         begin, end = tensor["data_offsets"]
-        if not 0 <= begin <= end:
+        dtype, shape = tensor["dtype"], tuple(map(_size, tensor["shape"]))
+        if dtype not in _BITS:
+            raise ValueError(f"the tensor {name!r} has an unknown dtype, {dtype!r:.20}")
+        count = math.prod(shape)
+        if not 0 <= _size(begin) <= _size(end):
             raise ValueError("a tensor ends before it begins")
-        parameters[tensor["dtype"]] += math.prod(tensor["shape"])
-        last = max(last, end)
-    return dict(parameters), len(header) + last
+        if count * _BITS[dtype] != 8 * (end - begin):
+            raise ValueError(f"the tensor {name!r} does not fit its dtype or place")
+        shapes[name] = shape
+        parameters[dtype] += count
+        last, stored = max(last, end), stored + end - begin
+    # Tensors on top of each other would make a small file a huge model.
+    if stored > last:
+        raise ValueError("its tensors overlap")
+    return dict(parameters), shapes, len(header) + last
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r:.20} is no size")
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no size")
 
 
 def _damaged(path: Path, why: str) -> LmtuiError:

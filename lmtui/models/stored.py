@@ -50,6 +50,7 @@ def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> Load
         raise Unsuitable(f"{kind} is not shaped like Llama; {_OTHERWISE}")
     if looked.config.get("quantization_config"):
         raise Unsuitable("its weights are quantised in a way of their own")
+    _require_shapes(looked)
     have = hardware.available_ram()
     number_format = str(FORMATS[looked.dtype]).removeprefix("torch.")
     fit.require_memory(looked.parameters, number_format, have, where="cpu")
@@ -68,6 +69,22 @@ def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> Load
         sealed.discard(folder, seen)  # damaged in some other way
         _describe(name, looked, on_progress, folder)
         return _opened_again(folder, name, looked)
+
+
+def _require_shapes(looked: ModelFolder) -> None:
+    """See that the tensors are those that the configuration tells of.
+
+    Raises:
+        Unsuitable: they are others.
+    """
+    config = looked.config
+    try:
+        shape, vocabulary = lean.shape_of(config), config["vocab_size"]
+        lean.require_shapes(shape, vocabulary, looked.shapes, Naming.library())
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise Unsuitable(
+            f"its configuration tells of other tensors: {error}"
+        ) from error
 
 
 def _compiled_for(config: Mapping[str, Any]) -> Path:

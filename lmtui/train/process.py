@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import Cancelled, LmtuiError, panics_told
 from lmtui.models import disk
 from lmtui.train import checkpoints, finishing, material, mishaps
 from lmtui.train import request as requests
@@ -100,7 +100,8 @@ class Worker:
 
     def _tried(self) -> End:
         try:
-            return self._all()
+            with panics_told():
+                return self._all()
         except Cancelled:
             return self._stopped()
         except NotANumber as error:

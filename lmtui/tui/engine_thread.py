@@ -23,7 +23,7 @@ from lmtui.engine.types import (
     Prompt,
     Step,
 )
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import Cancelled, LmtuiError, panics_told
 from lmtui.models.progress import Progress
 from lmtui.tui import inspecting_work, scoring_work, writing_work
 from lmtui.tui.batches import Batch, Clock, LoadReports
@@ -80,7 +80,8 @@ class EngineWork:
 
     def _answer(self, question: Question) -> None:
         try:
-            self._do(question)
+            with panics_told():
+                self._do(question)
         except Cancelled:
             self._give_up(question)
         except LmtuiError as error:

@@ -143,11 +143,17 @@ def variable_defaults(themes: Themes) -> dict[str, str]:
 
 def read_theme(path: Path) -> Theme:
     """One theme file; raises OSError or ValueError where it can't be used."""
+    if not path.is_file():
+        raise _Broken("no ordinary file")
     with path.open("rb") as file:
         raw = file.read(_SIZE + 1)
     if len(raw) > _SIZE:
         raise _Broken(f"larger than {_SIZE // 1024} KiB")
-    return theme_of(tomllib.loads(raw.decode("utf-8")), name=path.stem)
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except RecursionError:
+        raise _Broken("nested too deeply") from None
+    return theme_of(data, name=path.stem)
 
 
 def theme_of(data: dict[str, object], *, name: str) -> Theme:

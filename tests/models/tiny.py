@@ -87,12 +87,14 @@ def how() -> How:
     return How("cpu", "auto", "auto", None, ignore)
 
 
-def write_gguf(folder: Path, target: Path, kind: str = "F32") -> Path:
+def write_gguf(
+    folder: Path, target: Path, kind: str = "F32", *, template: str = TEMPLATE
+) -> Path:
     """Write the Llama in `folder` as GGUF; matrices as `kind`."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     writer = gguf.GGUFWriter(target, "llama")
     _write_facts(writer, model.config)
-    _write_tokens(writer)
+    _write_tokens(writer, template)
     for name, weights in model.state_dict().items():
         _write_tensor(writer, name, weights.numpy(), kind)
     writer.write_header_to_file()
@@ -116,7 +118,7 @@ def _write_facts(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def _write_tokens(writer: gguf.GGUFWriter) -> None:
+def _write_tokens(writer: gguf.GGUFWriter, template: str) -> None:
     import json
 
     fast = tokenizer()
@@ -134,7 +136,7 @@ def _write_tokens(writer: gguf.GGUFWriter) -> None:
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
 
 
 _NAMES = {

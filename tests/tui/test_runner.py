@@ -57,6 +57,7 @@ from lmtui.tui.messages import (
 from lmtui.tui.questions import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.tui.runner import EngineRunner
 from tests.fakes import FakeEngine
+from tests.models import panics
 from tests.test_imports import loaded_by
 
 SECONDS = 20  # until a test that waits in vain gives up
@@ -623,6 +624,21 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
     assert recorded == [bug]
     assert len(screen.steps(1)) == 2  # what was gathered before it is not lost
     assert screen.kinds()[-1] == "GenerationFinished"
+
+
+def test_a_panic_of_a_library_ends_one_question() -> None:
+    def fail(index: int) -> None:
+        if index == 2:
+            panics.panic()
+
+    engine = FakeEngine([ANSWER, "fine"], on_token=fail)
+    with running(engine) as (screen, runner):
+        runner.generate(1, HELLO, PLAIN)
+        failed = screen.wait(GenerationFailed).error
+        runner.generate(2, HELLO, PLAIN)
+        screen.wait(GenerationFinished)
+    assert failed.title and failed.hint
+    assert "retry-limit" in failed.detail
 
 
 def test_a_screen_that_went_away_does_not_end_the_thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def test_missing_slots_take_a_base_colour(tmp_path: Path) -> None:
     [
         ("primary = ", "Invalid"),
         (b"\xff\xfe", "not UTF-8"),
+        (b"a = " + b"[" * 60_000, "nested too deeply"),
         ('primary = "#123456"', "foreground is missing"),
         (GOOD + "dark = 3", "dark must be"),
         (GOOD + 'name = ""', "name must be"),
@@ -157,7 +159,8 @@ def test_hostile_names_and_reasons_are_made_visible(tmp_path: Path) -> None:
 def test_unreadable_places(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "gone.toml").symlink_to(tmp_path / "nowhere")
-    assert len(load_themes(tmp_path).notices) == 2
+    os.mkfifo(tmp_path / "pipe.toml")  # who reads it waits for ever
+    assert len(load_themes(tmp_path).notices) == 3
     assert load_themes(tmp_path / "missing").notices == ()
 
 

@@ -1,0 +1,143 @@
+"""`python -m tests.models.mutant_child FOLDER FIRST COUNT`: try mutants, one a process.
+
+Each is opened, read and continued by a process that is forked of this one, which has
+imported everything. A line of JSON on stdout tells how each ended: `fine`, `refused`,
+or what must not be: `bug`, `crash`, `hang`, `memory`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads can't be forked
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RUST_BACKTRACE"] = "0"
+
+SECONDS = 10  # of the processor, for one mutant
+WAIT = 60  # s on a machine that does other things, too
+SPARE = 256 * 2**20
+TEXT = "the quick fox aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"
+
+
+def attempt(place: Path, *, chats: bool) -> None:
+    """Open a model in the way of a verb, read a text and go on."""
+    from lmtui.engine.local import LocalEngine
+    from lmtui.engine.types import Message, Prompt, SamplingSettings
+
+    engine = LocalEngine.open(
+        str(place), device="cpu", threads=1, quantize="auto" if chats else "none"
+    )
+    ids = engine.encode(TEXT).ids
+    list(engine.score(ids[:12], prefix=ids[:1], top=3))
+    settings = SamplingSettings(max_tokens=3)
+    prompt = engine.prompt([Message("user", "Hi")]) if chats else Prompt(ids[:4], "")
+    list(engine.generate(prompt, settings))
+
+
+def try_one(seed: int, folder: Path, result: int) -> None:
+    """Make a mutant and try it; what happened goes into a pipe."""
+    from lmtui.errors import LmtuiError
+    from tests.models import mutations
+
+    bases = read_bases(folder)
+    place = mutations.mutated(seed, bases, folder / f"mutant-{seed}")
+    size = sum(f.stat().st_size for f in [place, *place.rglob("*")] if f.is_file())
+    limit = {"size": size}
+    os.write(result, json.dumps(limit).encode() + b"\n")
+    try:
+        attempt(place, chats=seed % 3 != 0)
+        end = {"end": "fine"}
+    except LmtuiError as error:
+        end = {"end": "refused", "why": error.title, "detail": error.detail[:200]}
+    except BaseException as error:
+        end = {"end": "bug", "why": repr(error)[:300], "detail": traceback.format_exc()}
+    os.write(result, json.dumps(end).encode() + b"\n")
+
+
+def read_bases(folder: Path) -> Any:
+    from tests.models.mutations import KINDS, Bases
+
+    files = tuple(folder / f"{kind}.gguf" for kind in KINDS)
+    return Bases(files, (folder / "plain", folder / "brief"))
+
+
+def forked(seed: int | None, folder: Path) -> dict[str, Any]:
+    """How a mutant ends in a process of its own; without one, the process alone."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 2))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+        try:
+            if seed is not None:
+                try_one(seed, folder, theirs)
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    status, used = _waited(child)
+    with os.fdopen(ours, "rb") as read:
+        told = [json.loads(line) for line in read]
+    found = {"seed": seed, **{k: v for each in told for k, v in each.items()}}
+    found["rss"] = used.ru_maxrss * 1024
+    found["cpu"] = round(used.ru_utime + used.ru_stime, 2)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hung = number in (signal.SIGXCPU, signal.SIGKILL)
+        found |= {"end": "hang" if hung else "crash", "why": f"signal {number}"}
+    if seed is not None:
+        shutil.rmtree(folder / f"mutant-{seed}", ignore_errors=True)
+        for kind in ("packed", "gguf"):
+            home = Path(os.environ["LMTUI_HOME"]) / "cache" / kind
+            shutil.rmtree(home, ignore_errors=True)
+    return found
+
+
+def _waited(child: int) -> tuple[int, Any]:
+    until = time.monotonic() + WAIT
+    while True:
+        pid, status, used = os.wait4(child, os.WNOHANG)
+        if pid:
+            return status, used
+        if time.monotonic() > until:
+            os.killpg(child, signal.SIGKILL)
+            _, status, used = os.wait4(child, 0)
+            return status, used
+        time.sleep(0.002)
+
+
+def main(folder: Path, first: int, count: int) -> None:
+    """Try so many mutants."""
+    import torch
+    import transformers.integrations.gguf
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    from lmtui.models import templates
+    from tests.models import mutations  # noqa: F401
+
+    torch.set_num_threads(1)
+    templates.SECONDS = 0.3  # type: ignore[misc]
+    for base in ("Q8_0.gguf", "F32.gguf", "plain", "brief"):
+        for chats in (True, False):
+            attempt(folder / base, chats=chats)  # what all import, and compile
+    os.environ["CXX"] = "false"  # no mutant is worth two seconds of a compiler
+    idle = forked(None, folder)["rss"]
+    for seed in range(first, first + count):
+        found = forked(seed, folder)
+        if found["rss"] > idle + 2 * found.get("size", 0) + SPARE:
+            found |= {"end": "memory", "idle": idle}
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

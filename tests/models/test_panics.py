@@ -1,0 +1,57 @@
+"""The panic of a library written in Rust is an error like any other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmtui.engine.local import LocalEngine
+from lmtui.engine.types import Message
+from lmtui.errors import LmtuiError, panics_told
+from tests.models import panics, tiny
+
+TITLE = "the model's tokenizer fails on this text"
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return panics.spoil(tiny.save_llama(tmp_path_factory.mktemp("spoilt")))
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_a_text_that_a_tokenizer_fails_on_is_an_error(spoilt: Path, quantize) -> None:
+    engine = LocalEngine.open(str(spoilt), device="cpu", quantize=quantize)
+    with pytest.raises(LmtuiError) as caught:
+        engine.encode(panics.TEXT)
+    assert caught.value.title == TITLE and caught.value.hint
+    with pytest.raises(LmtuiError, match=TITLE):
+        engine.prompt([Message("user", panics.TEXT)])
+    with pytest.raises(LmtuiError, match=TITLE):
+        list(engine.heat(panics.TEXT, 0, 1))
+    assert engine.encode("the quick fox").ids
+
+
+def test_the_program_says_it_in_a_line_and_a_hint(spoilt: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(panics.TEXT)
+    done = subprocess.run(
+        [sys.executable, "-m", "lmtui", "inspect", "text.txt", "--model", spoilt],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"RUST_BACKTRACE": "1"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"error: {TITLE}: ")
+    assert hint.startswith("hint: ")
+
+
+def test_other_ends_of_the_program_are_let_through() -> None:
+    for end in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(end), panics_told():
+            raise end
