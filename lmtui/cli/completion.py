@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, NoReturn
 
-import shellingham  # type: ignore[import-untyped]
 import typer
 
 from lmtui.errors import LmtuiError
@@ -99,6 +98,8 @@ Show = Annotated[
 
 def _shell() -> str:
     """The shell that the program was started from."""
+    import shellingham  # type: ignore[import-untyped]
+
     try:
         shell = str(shellingham.detect_shell()[0])
     except (shellingham.ShellDetectionFailure, OSError):
