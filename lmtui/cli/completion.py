@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Annotated, NoReturn
 
-import shellingham  # type: ignore[import-untyped]
 import typer
 
 from lmtui.errors import LmtuiError
@@ -100,6 +99,8 @@ Show = Annotated[
 
 def _shell() -> str:
     """The shell that the program was started from."""
+    import shellingham  # type: ignore[import-untyped]
+
     try:
         shell = str(shellingham.detect_shell()[0])
     except (shellingham.ShellDetectionFailure, OSError):

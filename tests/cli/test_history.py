@@ -213,10 +213,10 @@ def test_deleting_is_asked_about_and_for_good(kept: Path) -> None:
     done = run("history", "delete", "1")
     assert done.code == 2 and "--yes" in done.err
     code, written = run_in_terminal(
-        "history", "delete", "2", typed=[(b"good?", b"n\n")]
+        "history", "delete", "2", typed=[(b"permanently?", b"n\n")]
     )
     assert code == 130 and b"\x1b[31m" not in written
-    code, _ = run_in_terminal("history", "delete", "2", typed=[(b"good?", b"y\n")])
+    code, _ = run_in_terminal("history", "delete", "2", typed=[(b"permanently?", b"y\n")])
     assert code == 0
     store = Store(default_file())
     assert [found.id for found in store.listed(archived=True)] == [1, 3]

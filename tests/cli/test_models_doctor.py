@@ -50,7 +50,7 @@ def test_the_list_names_the_catalogue_and_what_is_here():
     text = run("models", "list")
     for entry in catalogue.CATALOGUE:
         assert entry.name in text and entry.note in text
-    assert "nothing yet" in text
+    assert "no models yet" in text
     file = put_default()
     assert str(file) in run("models", "list")
 
