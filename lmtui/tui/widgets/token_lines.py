@@ -60,6 +60,7 @@ class TokenLines(ScrollView):
         color: $foreground;
         overflow-x: hidden;
         scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
     }}
     {sheet("TokenLines")}
     {difference_sheet("TokenLines")}
