@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from lmtui.engine.types import ScoredToken, Step
-from lmtui.text import bytes_text, visible
+from lmtui.text import bytes_text, visible_codes
 from lmtui.tui.widgets.cells import clusters, tame
 
 Token = ScoredToken | Step
@@ -75,7 +75,7 @@ def picture(text: str, *, spaces: bool = False) -> str:
     they are to be seen."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
     cut = cut.replace(" ", "·") if spaces else cut
-    shown = tame(visible(cut).replace("\t", "→").replace("\n", "⏎\n"))
+    shown = tame(visible_codes(cut).replace("\t", "→").replace("\n", "⏎\n"))
     return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
 
 
