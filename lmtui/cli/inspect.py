@@ -262,9 +262,9 @@ def score_page(
         LmtuiError: the rules can't be kept, or the page can't be written.
         Cancelled: Ctrl-C was pressed; nothing was written.
     """
-    from lmtui.cli.inspect_html import HtmlView
+    from lmtui.cli.inspect_html import HtmlView, headings
 
-    view = HtmlView(target, top=rules.top)
+    view = HtmlView(target, headings(documents), top=rules.top)
     score_all(engines, documents, rules, view=view)
     view.write()
     edge.note(f"wrote {visible_line(str(target))}\n")
