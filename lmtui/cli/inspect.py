@@ -110,6 +110,7 @@ def inspect(  # size: a line for each of its flags
     if watched and alone:
         open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
+    _tell_empty(documents)
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files or documents) - len(documents)
@@ -214,6 +215,12 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[Document]:
     if not documents:
         raise errors[-1]
     return documents
+
+
+def _tell_empty(documents: Sequence[Document]) -> None:
+    for each in documents:
+        if not each.text:
+            edge.note(f"note: {visible_line(each.name)} is empty; nothing is scored\n")
 
 
 def _engines(
