@@ -83,6 +83,9 @@ def inspect(  # size: a line for each of its flags
     expected more (+) or less (-), in bits. With --summary, a file that can't be read
     is told of at once, the others are scored all the same, and the exit code is 2.
 
+    In JSON, bytes says what a token is. Its text is a view: bytes that are only part
+    of a character stand there as ⟨E3 81⟩.
+
     \b
     Examples:
       lmtui inspect README.md
