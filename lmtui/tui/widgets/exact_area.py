@@ -41,6 +41,8 @@ _STEPS = 10_000
 _CLUSTER = 64
 """Characters that are looked at to find where the one beside the cursor begins."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
+_GOES_ON = "↳"
+"""What stands beside a row that goes on with the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
@@ -340,9 +342,9 @@ class ExactArea(TextEdges):
     def _gutter_of(self, row: Row) -> Strip:
         here = row.line == self.cursor_location[0]
         name = "text-area--cursor-gutter" if here else "text-area--gutter"
-        number = str(row.line + 1) if row.first and self.show_line_numbers else ""
+        number = str(row.line + 1) if row.first else _GOES_ON * row.goes_on
         return gutter(
-            number,
+            number if self.show_line_numbers else "",
             self.gutter_width - 2,
             self._bar(row.line) if row.first else "",
             quiet=self.get_component_rich_style(name),
