@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from lmtui.text import (
     bytes_text,
     safe_json,
+    signs_undone,
     visible,
+    visible_codes,
+    visible_flow,
     visible_in_place,
     visible_line,
     visible_token,
 )
 
 ANYTHING = st.text(st.characters(codec=None))
+PARTS = "\u200c\u200d\ufe0f🏻🏼🏽🏾🏿🇦🇩🇪🇿"
+"""They change the character beside them, and are drawn as signs."""
+EMOJI = st.text(st.sampled_from(f"ab👩❤{PARTS}"))
 CONTROLS = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
 REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
@@ -58,9 +64,10 @@ def test_drawing_twice_changes_nothing(text: str) -> None:
     assert visible(visible(text)) == visible(text)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"])))
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Mc", "Sm"])))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert visible(text) == visible_token(text) == text
+    if not set(text) & set("\u115f\u1160\u302e\u302f\u3164\uffa0𖿰𖿱㉈㉉㉊㉋㉌㉍㉎㉏"):
+        assert visible(text) == visible_token(text) == text
 
 
 @given(ANYTHING)
@@ -98,3 +105,27 @@ def test_a_token_shows_its_white_space() -> None:
 
 def test_what_could_not_be_seen_is_named() -> None:
     assert visible("\ufeffa\U000e0041") == "⟨U+FEFF⟩a⟨U+E0041⟩"
+    assert visible("a\u200bb\xad") == "a⟨U+200B⟩b⟨U+00AD⟩"
+    assert (
+        visible("\u270c") == "⟨U+270C⟩"
+    )  # of one cell in some terminals, of two in others
+
+
+def test_parts_of_emoji_are_signs_of_one_cell() -> None:
+    text = "👨\u200d👩 👍🏽 🇩🇪 ❤\ufe0f می\u200cشود"
+    signs = "👨‿👩 👍▒ ⒹⒺ ❤˖ می¦شود"
+    assert visible(text) == visible_line(text) == visible_in_place(text) == signs
+    assert visible_in_place(text, whole=True) == visible_flow(text) == text
+    assert visible_codes("👨\u200d👍🏽") == "👨⟨U+200D⟩👍⟨U+1F3FD⟩"
+    assert visible_token(" 🇩") == "·⟨U+1F1E9⟩"
+
+
+@given(EMOJI)
+def test_signs_are_undone_where_that_is_clear(text: str) -> None:
+    assert not set(visible(text)) & set(PARTS)
+    assert signs_undone(visible(text), text) == text
+    assert signs_undone(visible(text + "‿Ⓓ"), text + "‿Ⓓ").endswith("‿Ⓓ")
+
+
+def test_signs_stay_where_they_can_mean_two_things() -> None:
+    assert signs_undone("a˖b˖", "a\ufe0eb\ufe0f") == "a˖b˖"

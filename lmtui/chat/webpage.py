@@ -12,7 +12,7 @@ from html import escape
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
-from lmtui.text import visible, visible_line
+from lmtui.text import visible_flow
 
 _WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
 _STYLE = """
@@ -31,7 +31,7 @@ pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-
 
 def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
     """The page."""
-    name = escape(visible_line(title))
+    name = escape(visible_flow(title))
     day = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M")
     body = "\n".join(_article(node) for node in conversation.path if node.content)
     return f"""<!DOCTYPE html>
@@ -60,8 +60,8 @@ def _article(node: Node) -> str:
         words = text[thought.place.start : thought.place.stop].strip("\n")
         text = text[thought.place.end :]
         folded = f"<details><summary>{escape(thought.words)}</summary>\n"
-        folded += f"<pre>{escape(visible(words))}</pre></details>\n"
+        folded += f"<pre>{escape(visible_flow(words))}</pre></details>\n"
     return (
-        f'<article class="{node.role}"><h2>{escape(visible_line(writer))}</h2>\n'
-        f"{folded}<pre>{escape(visible(text))}</pre></article>"
+        f'<article class="{node.role}"><h2>{escape(visible_flow(writer))}</h2>\n'
+        f"{folded}<pre>{escape(visible_flow(text))}</pre></article>"
     )

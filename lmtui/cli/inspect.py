@@ -89,6 +89,9 @@ def inspect(  # size: a line for each of its flags
     can't be read is reported at once, the others are still scored, and the exit code
     is 2.
 
+    In JSON, bytes says what a token is. Its text is a view: bytes that are only part
+    of a character stand there as ⟨E3 81⟩.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -111,8 +114,6 @@ def inspect(  # size: a line for each of its flags
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
     documents = _texts(files or [], chat, message, skip=summary)
-    for empty in (each for each in documents if not each.text):
-        edge.note(f"note: {_shown(empty)} is empty\n")
     if watched and chat is None:
         recent.remember(each.name for each in documents if each.name != STDIN)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
@@ -120,6 +121,7 @@ def inspect(  # size: a line for each of its flags
     if watched and alone:
         open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
         return
+    _tell_empty(documents)
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files or documents) - len(documents)
@@ -236,6 +238,12 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[Document]:
     return documents
 
 
+def _tell_empty(documents: Sequence[Document]) -> None:
+    for each in documents:
+        if not each.text:
+            edge.note(f"note: {_shown(each)} is empty; nothing is scored\n")
+
+
 def _engines(
     context: typer.Context, settings: Settings, other: Wanted | None
 ) -> Engines:
@@ -282,9 +290,9 @@ def score_page(
         LmtuiError: the rules can't be kept, or the page can't be written.
         Cancelled: Ctrl-C was pressed; nothing was written.
     """
-    from lmtui.cli.inspect_html import HtmlView
+    from lmtui.cli.inspect_html import HtmlView, headings
 
-    view = HtmlView(target, top=rules.top)
+    view = HtmlView(target, headings(documents), top=rules.top)
     score_all(engines, documents, rules, view=view)
     view.write()
     edge.note(f"wrote {visible_line(str(target))}\n")

@@ -6,6 +6,7 @@ Owns the file: it appears whole at the end, or not at all.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmtui import paths
@@ -40,16 +41,29 @@ def _unwritten(name: str, why: str, hint: str) -> LmtuiError:
     return LmtuiError("the page can't be written", f"{name}: {why}", hint)
 
 
+def headings(documents: Sequence[Document]) -> list[str]:
+    """What the page calls each text: the name of its file, with as much of its folders
+    as tells it from the others. A page is sent to others, whom the rest of the path
+    does not concern."""
+    names = [each.name for each in documents]
+    paths = [Path(name).parts or (name,) for name in names]
+    for count in range(1, max(map(len, paths), default=0) + 1):
+        shown = ["/".join(parts[-count:]) for parts in paths]
+        if len(set(shown)) == len(set(names)):
+            return shown
+    return names
+
+
 class HtmlView:
     """Each text as a part of one page."""
 
     grows = False
 
-    def __init__(self, target: Path, *, top: int) -> None:
+    def __init__(self, target: Path, names: Sequence[str], *, top: int) -> None:
         self._target = target
+        self._names = [visible_line(name) for name in names]
         self._top = top
         self._texts: list[str] = []
-        self._names: list[str] = []
         self._total = Total()
 
     def start(self, document: Document) -> None:
@@ -62,13 +76,12 @@ class HtmlView:
 
     def end(self, scored: Scored) -> None:
         """Sum it up."""
-        name = visible_line(scored.document.name)
+        name = self._names[len(self._texts)]
         facts = {"file": name, "own": summary_fields(scored.summary)}
         if scored.other and scored.comparison:
             facts["other"] = summary_fields(scored.other)
             facts["comparison"] = comparison_fields(scored)
         self._texts.append(text_data(self._cells.finish(), facts))
-        self._names.append(name)
         self._total.add(scored)
 
     def write(self) -> None:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from lmtui.cli.edge import output_failed
 from lmtui.cli.jsonl import Event, encode
-from lmtui.text import visible
+from lmtui.text import visible_flow
 
 
 class Output:
@@ -28,7 +28,7 @@ class Output:
         """Write a piece of a text that was not written here."""
         if text:
             self._at_line_start = text.endswith("\n")
-            self._write(visible(text) if self.is_terminal else text)
+            self._write(visible_flow(text) if self.is_terminal else text)
 
     def end_line(self) -> None:
         """Write a newline unless the text has just ended with one."""

@@ -198,8 +198,8 @@ def test_an_empty_text_is_said_to_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "nothing.txt"
     file.touch()
     done = run("inspect", str(file))
-    assert (done.code, done.err) == (0, f"note: {file} is empty\n")
-    assert run("inspect").err == "note: stdin is empty\n"
+    assert (done.code, done.err) == (0, f"note: {file} is empty; nothing is scored\n")
+    assert run("inspect").err == "note: stdin is empty; nothing is scored\n"
 
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(

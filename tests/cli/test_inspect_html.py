@@ -28,12 +28,13 @@ def test_one_text(files: list[str], tmp_path: Path) -> None:
     assert (done.code, done.out) == (0, "")
     assert done.err == f"wrote {out}\n"
     whole = out.read_text(encoding="utf-8")
-    assert f"<title>{files[0]}</title>" in whole
+    assert "<title>a.txt</title>" in whole and str(tmp_path) not in whole
     data = data_of(whole)
     (text,) = data["texts"]
     assert "".join(cell[0] for cell in text["cells"]) == TEXT
     assert data["total"] is None
     summary = run("inspect", files[0], "--json").events[-1]
+    assert text["file"] == "a.txt"
     assert {"event": "summary", "file": files[0], **text["own"]} == summary
     tokens = [token for cell in text["cells"] for token in cell[3]]
     *told, _ = run("inspect", files[0], "--json").events
@@ -57,9 +58,21 @@ def test_several_texts_have_a_total(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     assert run("inspect", *files, "--html", str(out)).code == 0
     data = data_of(out.read_text())
-    assert [text["file"] for text in data["texts"]] == files
+    assert [text["file"] for text in data["texts"]] == ["a.txt", "b.txt"]
     total = run("inspect", *files, "--json", "--summary").events[-1]
     assert data["total"][0].items() <= total.items()
+
+
+def test_the_names_tell_files_apart_and_nothing_more(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("text")
+    out = tmp_path / "out.html"
+    files = [str(tmp_path / folder / "a.txt") for folder in ("one", "two")]
+    assert run("inspect", *files, "--html", str(out)).code == 0
+    whole = out.read_text()
+    names = [text["file"] for text in data_of(whole)["texts"]]
+    assert names == ["one/a.txt", "two/a.txt"] and str(tmp_path) not in whole
 
 
 def test_two_models(files: list[str], tmp_path: Path) -> None:

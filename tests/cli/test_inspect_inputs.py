@@ -36,8 +36,10 @@ def test_any_text_is_scored(form: str, tmp_path: Path) -> None:
         done = inspected(form, file)
         assert done.code == 0, name
         assert "Traceback" not in done.err
-        notes = "" if text else f"note: {file} is empty\n"
-        assert form == "--html" or (done.out and done.err == notes), name
+        empty = f"note: {file} is empty; nothing is scored\n"
+        assert (empty in done.err) == (name == "empty")
+        if form != "--html":
+            assert done.out and done.err == (empty if name == "empty" else ""), name
         assert "\x1b" not in done.out
         assert not {"nan", "inf", "None"} & set(done.out.split())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import App, ComposeResult
 from textual.message import Message
+from textual.strip import Strip
 from textual.widget import Widget
 
 from lmtui.tui.themes import load_themes, variable_defaults
@@ -51,8 +52,11 @@ class Host(App[None]):
 
     def lines(self) -> list[str]:
         """What stands on the screen."""
-        strips = self.screen._compositor.render_strips()
-        return [strip.text.rstrip() for strip in strips]
+        return [strip.text.rstrip() for strip in self.strips()]
+
+    def strips(self) -> list[Strip]:
+        """The same by cells."""
+        return self.screen._compositor.render_strips()
 
     def text(self) -> str:
         """The same as one text."""

@@ -75,6 +75,18 @@ async def editing(
 # The text.
 
 
+async def test_a_row_that_goes_on_is_marked() -> None:
+    async with editing("one two three four\nend", size=(14, 8)) as page:
+        page.editor.show_line_numbers = True
+        await page.pilot.pause()
+        assert page.rows() == [
+            "1  one two", "↳  three", "↳  four", "2  end",
+        ]  # fmt: skip
+        page.editor.go_to(len("one two three four"))
+        assert await page.suggest("s\nnew")
+        assert page.rows()[2:4] == ["↳  fours", "   new"]
+
+
 @settings(max_examples=10)
 @given(texts(), st.data())
 async def test_a_text_comes_back_as_it_was(text: str, data: st.DataObject) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from lmtui.chat.store import Store, default_file
 from lmtui.chat.tree import Conversation
@@ -284,3 +285,24 @@ def test_a_conversation_whose_model_is_gone_is_read_and_goes_on(home: Path) -> N
         tmux.type("more")
         tmux.press("Enter")
         tmux.shows(" █ fake", " █ new", "ready")
+
+
+def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
+    families = "👨‍👩‍👧‍👦 👍🏽 🇩🇪🇫🇷 ❤️ \u270c\ufe0f 1️⃣ 👩🏽‍🚀"
+    text = f"{families} a\u200d 漢\u200d字 \u200b می\u200cشود"
+    tmux = start(answers=[f"said {text} end"])
+    tmux.paste(text + " typed")
+    screen = tmux.shows("typed", "👨‿👩‿👧‿👦 👍▒ ⒹⒺⒻⓇ ❤˖")
+    edges = [line for line in screen.splitlines() if line.startswith("│ ")]
+    assert edges
+    assert all(line.endswith(" │") and cell_len(line) == 80 for line in edges)
+    assert tmux.state("cursor_x") == str(cell_len(edges[-1].rstrip("│").rstrip()))
+    tmux.press("Enter")
+    tmux.shows("said", " end")
+    tmux.press("F3")
+    tmux.shows("Token 1")
+    before = tmux.screen
+    tmux.run("resize-window", "-x", "79")
+    tmux.lacks("│" * 2)
+    tmux.run("resize-window", "-x", "80")  # everything is drawn anew
+    assert tmux.until(lambda screen: screen == before)

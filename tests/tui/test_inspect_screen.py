@@ -15,6 +15,7 @@ from lmtui.tui.screens.error import ErrorScreen
 from lmtui.tui.screens.inspect import InspectScreen
 from lmtui.tui.screens.places import expected
 from lmtui.tui.screens.start import StartScreen, shown_path
+from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting
@@ -34,6 +35,29 @@ async def reading(
         await running.until(lambda: start._paths)
         await running.press("up", "enter")
         yield Inspecting(running, await running.on(InspectScreen))
+
+
+async def test_the_text_stands_there_while_the_model_loads() -> None:
+    go_on = Event()
+
+    def open_model(_: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert go_on.wait(20)
+            return FakeEngine(name="default")
+
+        return load
+
+    subject = Subject("notes.txt", read=lambda: "one two\n  three\u200d " + "x " * 999)
+    async with program(
+        first="inspect", open_model=open_model, subject=subject
+    ) as running:
+        screen = await running.on(InspectScreen)
+        await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
+        assert "one two⏎" in running.seen and not screen.view.tokens
+        await running.press("right", "n", "end", "up")
+        go_on.set()
+        await running.until(lambda: screen.view.tokens)
+        await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
 
 
 @pytest.fixture

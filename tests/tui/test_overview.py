@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import ScoredToken
+from lmtui.inspect.difference import Piece
 from lmtui.inspect.reading import MOST
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written
-from lmtui.tui.screens.overview import OverviewScreen, rows_of
+from lmtui.tui.screens.overview import OverviewScreen, changed_rows, rows_of
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import (
     SummaryFigures,
@@ -34,6 +35,13 @@ TEXT = "the cat sat on the mat, and that was that"
 
 def scored(text: str) -> list[ScoredToken]:
     return list(FakeEngine().score(text.encode(), top=20))
+
+
+def test_what_changed_stands_before_what_follows() -> None:
+    shown = scored(TEXT)
+    here = Piece(tokens=((shown[4], (4, 5)), (shown[5], (5, 6))))
+    (line,) = changed_rows(shown, [here])
+    assert line.plain.split("bits ")[1] == "ca t sat on th"
 
 
 def as_text(lines: list[list[tuple[str, str]]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -43,7 +44,10 @@ def test_layout_loses_nothing_and_keeps_to_the_width(
         for run in line:
             assert "\n" not in run.text and run.width == cell_len(run.text)
             drawn[run.piece] += run.text
-    assert drawn == [piece.text.replace("\n", "") for piece in pieces]
+    texts = [piece.text.replace("\n", "") for piece in pieces]
+    assert [each.replace("·", " ") for each in drawn] == [
+        each.replace("·", " ") for each in texts
+    ]
     assert all(map(safe, drawn))
     assert all(drawn)
 
@@ -64,6 +68,13 @@ def test_a_character_that_never_ends() -> None:
 def test_newlines_are_drawn_and_break() -> None:
     lines = list(wrap(pieces_of(tokens("a\n\nb")), 10))
     assert [[run.text for run in line] for line in lines] == [["a⏎"], ["⏎"], ["b"]]
+
+
+def test_a_row_that_goes_on_does_not_look_indented() -> None:
+    lines = list(wrap(pieces_of(tokens("one", " two", " three", "\n", " four")), 7))
+    assert ["".join(run.text for run in line) for line in lines] == [
+        "one two", "·three⏎", " four",
+    ]  # fmt: skip
 
 
 def test_wide_characters_never_straddle_the_edge() -> None:
@@ -285,7 +296,21 @@ async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
         view.compare([None, 3.0, -4.0, 0.1, 0.0])
         await pilot.pause()
         assert "difference" in app.text()
-        assert "a+·−b→c" in app.text().replace(" ", "")
+        assert "a·b→c" in app.text()
         view.compare(())
         await pilot.pause()
-        assert "surprisal" in app.text() and "−b" not in app.text()
+        assert "surprisal" in app.text()
+
+
+@pytest.mark.parametrize("colours", [True, False])
+async def test_only_without_colours_a_difference_has_a_sign_that_is_no_minus(
+    monkeypatch: pytest.MonkeyPatch, colours: bool
+) -> None:
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14)) as pilot:
+        view.show(tokens("plus", " and", " minus"))
+        view.compare([3.0, 0.0, -4.0])
+        await pilot.pause()
+        assert app.lines()[0] == ("plus and minus" if colours else "⁺plus and ⁻minus")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.style import Style
 
 from lmtui.tui.widgets.markdown_lines import STYLES, Block, Look, blocks_of, cut, draw
@@ -72,7 +73,7 @@ def test_no_letter_gets_lost_and_nothing_is_too_wide(text: str, width: int) -> N
         for letters in ("word", "漢", "&lt;", "<b>"):
             shown = "".join(lines).replace(" ", "")
             assert shown.count(letters) == text.count(letters)
-        assert all(len(line) <= width for line in lines)
+        assert all(cell_len(line) <= width for line in lines)
 
 
 def test_each_kind_reads_as_it_should() -> None:

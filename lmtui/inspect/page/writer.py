@@ -21,7 +21,7 @@ from typing import Any
 from lmtui.engine.types import ScoredToken
 from lmtui.inspect.difference import Piece, Placed
 from lmtui.inspect.summary import Span
-from lmtui.text import visible, visible_line, visible_token
+from lmtui.text import visible_flow, visible_line, visible_token
 
 # So that no text ends the element that holds it, in whatever state a parser is.
 _IN_ELEMENT = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
@@ -130,7 +130,7 @@ def _harmless(value: Any) -> Any:
     """`value` with what can't be seen in its texts made visible, and None for the
     numbers that JSON can't hold."""
     if isinstance(value, str):
-        return visible(value)
+        return visible_flow(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -103,6 +103,7 @@ class GivenTextScreen(SamplingScreen):
     def keep_text(self, event: Read) -> None:
         """There is a text now."""
         self._text = event.text
+        self.view.show_text(event.text)
         self.text_known()
 
     @on(Refused)

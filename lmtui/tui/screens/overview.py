@@ -33,6 +33,7 @@ _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes
 _SURPRISES = "Most surprising: token, bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
+_CHANGED = 24  # cells of a part that changed
 
 
 class OverviewScreen(ModalScreen[int | None]):
@@ -97,7 +98,7 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         if self._worst:
             rows.highlighted = 0
         if self._comparison is not None:
-            changed = changed_rows(self._comparison.most())
+            changed = changed_rows(self._tokens, self._comparison.most())
             self.query_one("#changed", DialogList).add_options(
                 [Option(line) for line in changed]
             )
@@ -123,22 +124,35 @@ def changes_of(comparison: Comparison) -> str:
     return f"Changed most; in all {whole} bits"
 
 
-def changed_rows(pieces: Sequence[Piece]) -> list[Content]:
-    """A line for each part: where it is, how many bits more, and what it says."""
+def changed_rows(tokens: Sequence[Token], pieces: Sequence[Piece]) -> list[Content]:
+    """A line for each part: where it is, how many bits more, what it says, and what
+    follows."""
     lines = []
-    for piece in pieces:
+    names = [clip(visible_token(_text_of(piece)), _CHANGED) for piece in pieces]
+    width = max(map(cell_len, names), default=0)
+    for piece, name in zip(pieces, names, strict=True):
         place = piece.tokens[0][0].index + 1 if piece.tokens else 0
-        text = bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
         told = number(piece.bits, "+,.1f")
         colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
         lines.append(
             Content.assemble(
                 (f"{place:>6,} ", "$quiet"),
                 (f"{told:>6} bits ", colour),
-                (clip(visible_token(text), _AFTER), "bold"),
+                (fit(name, width), "bold"),
+                (" " + _after(tokens, place - 1 + len(piece.tokens)), "$quiet"),
             )
         )
     return lines
+
+
+def _text_of(piece: Piece) -> str:
+    return bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
+
+
+def _after(tokens: Sequence[Token], place: int) -> str:
+    """What stands from a place on, as much as there is room for."""
+    after = bytes_text(b"".join(token.bytes for token in tokens[place : place + 11]))
+    return clip(visible_line(after.replace("\n", "⏎")), _AFTER)
 
 
 def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
@@ -149,15 +163,13 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     lines = []
     for place, name in zip(places, names, strict=True):
         token = tokens[place]
-        after = bytes_text(b"".join(t.bytes for t in tokens[place + 1 : place + 12]))
-        after = visible_line(after.replace("\n", "⏎"))
         lines.append(
             Content.assemble(
                 (f"{place + 1:>{last},} ", "$quiet"),
                 f"{bits(token.logprob or 0.0):5.1f} ",
                 (f"{token.rank or 0:>7,} ", "$quiet"),
                 (fit(name, width), "bold"),
-                (" " + clip(after, _AFTER), "$quiet"),
+                (" " + _after(tokens, place + 1), "$quiet"),
             )
         )
     return lines

@@ -18,20 +18,19 @@ NONE = "–"
 
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
-_JOINERS = ("\u200d",)
+_JOINER = "\u200d"
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one: a letter of a country
 _HEAP = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
     f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
 )
-_LOOSE = re.compile(r"(?<![^\x00-\x7f\s])\u200d|\u200d(?![^\x00-\x7f\s])")
 
 
 def clusters(text: str) -> Iterator[str]:
     """Characters with the marks that belong to them; a newline stands alone."""
     held = ""
     for character in text:
-        joins = held.endswith(_JOINERS) or cell_len(character) == 0
+        joins = held.endswith(_JOINER) or cell_len(character) == 0
         joins = joins or bool(_FLAG.fullmatch(held) and _FLAG.match(character))
         if held and joins and "\n" not in (held, character):
             held += character
@@ -58,11 +57,9 @@ def tame_heaps(text: str) -> str:
 
 def tame_in_place(text: str) -> str:
     """A line of the same length: marks that are too many, or that have nothing to
-    stand on, become `\ufffd`; a joiner that joins nothing could swallow the cell
-    behind it, and becomes one that does not join. Tabs stay."""
+    stand on, become `\ufffd`. Tabs stay."""
     if text.isascii():
         return text
-    text = _LOOSE.sub("\u200c", text)
     if cell_len(text[:1]) == 0 and not text.startswith("\t"):
         text = _ODD + text[1:]
     return _HEAP.sub(lambda heap: heap[0][:_MARKS].ljust(len(heap[0]), _ODD), text)
@@ -74,7 +71,7 @@ def _tame(cluster: str) -> str:
     base, marks = cluster[0], cluster[1:]
     if cell_len(base) == 0:
         base, marks = "◌", cluster
-    if len(marks) > 2 * _MARKS or (len(marks) > _MARKS and "\u200d" not in marks):
+    if len(marks) > _MARKS:
         return base + marks[:_MARKS] + "…"
     return base + marks
 

@@ -30,7 +30,7 @@ from lmtui.edit.finding import Matches
 from lmtui.tui.widgets.editor_lines import Layer, draw, gutter
 from lmtui.tui.widgets.ghost_rows import GhostRows, Row
 from lmtui.tui.widgets.line_document import Change, LineDocument
-from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, pieces_of
+from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, steps
 from lmtui.tui.widgets.styled_lines import rendered
 from lmtui.tui.widgets.syntax_parts import SyntaxParts, syntax_document
 from lmtui.tui.widgets.text_edges import TextEdges
@@ -41,6 +41,8 @@ _STEPS = 10_000
 _CLUSTER = 64
 """Characters that are looked at to find where the one beside the cursor begins."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
+_GOES_ON = "↳"
+"""What stands beside a row that goes on with the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
@@ -225,20 +227,20 @@ class ExactArea(TextEdges):
     def get_cursor_left_location(self) -> Location:
         """Before the character to the left, with its marks."""
         row, column = self.cursor_location
-        near = drawn(self._lines[row][max(0, column - _CLUSTER) : column])
-        last = deque(pieces_of(near, self._rows.tab), maxlen=1)
+        near = self._lines[row][max(0, column - _CLUSTER) : column]
+        last = deque(steps(near), maxlen=1)
         if not last:
             return super().get_cursor_left_location()
-        return row, column - len(last[0][0])
+        return row, column - len(last[0])
 
     def get_cursor_right_location(self) -> Location:
         """Behind the character to the right, with its marks."""
         row, column = self.cursor_location
-        near = drawn(self._lines[row][column : column + _CLUSTER])
-        first = next(pieces_of(near, self._rows.tab), None)
+        near = self._lines[row][column : column + _CLUSTER]
+        first = next(steps(near), None)
         if first is None:
             return super().get_cursor_right_location()
-        return row, column + len(first[0])
+        return row, column + len(first)
 
     def get_target_document_location(self, event: events.MouseEvent) -> Location:
         """The place in the text under the mouse."""
@@ -340,9 +342,9 @@ class ExactArea(TextEdges):
     def _gutter_of(self, row: Row) -> Strip:
         here = row.line == self.cursor_location[0]
         name = "text-area--cursor-gutter" if here else "text-area--gutter"
-        number = str(row.line + 1) if row.first and self.show_line_numbers else ""
+        number = str(row.line + 1) if row.first else _GOES_ON * row.goes_on
         return gutter(
-            number,
+            number if self.show_line_numbers else "",
             self.gutter_width - 2,
             self._bar(row.line) if row.first else "",
             quiet=self.get_component_rich_style(name),

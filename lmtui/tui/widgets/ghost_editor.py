@@ -43,7 +43,8 @@ class GhostEditor(ExactArea):
 What the model would write stands behind the cursor as a ghost: Tab takes all of it,
 Ctrl+Right a word, Alt+Right a line, Esc sends it away. Writing what it says keeps it;
 writing anything else drops it. Alt+N and Alt+P show other ghosts, Ctrl+Space asks for
-one.
+one. Heat, where it is on, takes the place of the colours of a language. A row that
+goes on with the line above has ↳ in the place of a number.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

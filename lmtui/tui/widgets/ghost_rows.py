@@ -48,6 +48,8 @@ class Row:
     line: int
     first: bool
     """Whether its line begins with it."""
+    goes_on: bool
+    """Whether it goes on with a line that was broken at the row above."""
     ends: bool
     """Whether its line ends with it."""
     parts: tuple[Part, ...]
@@ -105,6 +107,7 @@ class GhostRows:
             text=drawn(self._rows.document[line])[start:end],
             line=line,
             first=section == 0,
+            goes_on=section > 0,
             ends=ends,
             parts=(Part(0, end - start + ends, start),),
         )
@@ -164,6 +167,7 @@ class GhostRows:
             text=self._text[start:end],
             line=self._line,
             first=within == 0,
+            goes_on=start > 0 and self._text[start - 1] != "\n",
             ends=ends,
             parts=tuple(parts),
         )

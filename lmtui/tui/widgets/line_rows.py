@@ -26,7 +26,19 @@ from lmtui.tui.widgets.line_document import Change, LineDocument
 @lru_cache(maxsize=256)
 def drawn(line: str) -> str:
     """A line as it is drawn, character by character; tabs stay."""
-    return tame_in_place(line if line.isprintable() else visible_in_place(line))
+    plain = line.isascii() and line.isprintable()
+    return line if plain else tame_in_place(visible_in_place(line))
+
+
+def steps(line: str) -> Iterator[str]:
+    """The characters of a line one by one, each with all that belongs to it: an emoji
+    with its parts is one, in however many cells it is drawn."""
+    for index, part in enumerate(
+        tame_in_place(visible_in_place(line, whole=True)).split("\t")
+    ):
+        if index:
+            yield "\t"
+        yield from clusters(part)
 
 
 def is_plain(text: str) -> bool:

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import TextArea
 
-from lmtui.text import visible_in_place
+from lmtui.tui.widgets.drawn_area import DrawnArea
 from lmtui.tui.widgets.typed import take_key
 
 _HINT = "Write a message; Enter sends it"
 
 
-class Prompt(TextArea):
+class Prompt(DrawnArea):
     """A text field of one to ten lines that sends on Enter."""
 
     HELP = """\
@@ -141,11 +139,6 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         self.text = self._draft or ""
         self._draft = None
         self.move_cursor(self.document.end)
-
-    def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn: what was pasted may hold control characters."""
-        line = self.document.get_line(line_index)
-        return Text(visible_in_place(line), end="", no_wrap=True)
 
     def give_back(self, text: str) -> None:
         """Put a prompt that could not be answered back, before what was written."""

@@ -34,7 +34,7 @@ DIFFERENCES = (-5.0, -2.0, -0.5, 0.5, 2.0, 5.0)
 """Bounds of the steps of difference, in bits; those in the middle are plain."""
 
 SIGNED = 2.0
-"""Bits of difference from which on the sign is drawn beside a token."""
+"""Bits of difference from which on, without colours, a sign stands at a token."""
 
 STEPS = len(BOUNDS) + 1
 
@@ -93,7 +93,8 @@ def legend_of(measure: Shade) -> tuple[str, ...]:
 DIFFERENCE_CLASSES = frozenset(f"difference--{step}" for step in range(7))
 """The component class of each step of difference, the first being −3."""
 
-# Less expected leans, more expected is underlined; either with its sign.
+# Less expected leans, more expected is underlined; either with a sign that no text is
+# likely to hold.
 _LEANING = ("reverse bold italic", "bold italic", "italic", "none",
             "underline", "bold underline", "reverse bold underline")  # fmt: skip
 

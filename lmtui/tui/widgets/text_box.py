@@ -1,20 +1,17 @@
 """A few lines to write in.
 
-Owns how foreign text in it is drawn: what was pasted may hold control characters. Tab
-leads on. Knows nothing of what is written.
+Tab leads on. Knows nothing of what is written.
 """
 
 from __future__ import annotations
 
-from rich.text import Text
 from textual import events
-from textual.widgets import TextArea
 
-from lmtui.text import visible_in_place
+from lmtui.tui.widgets.drawn_area import DrawnArea
 from lmtui.tui.widgets.typed import take_key
 
 
-class TextBox(TextArea):
+class TextBox(DrawnArea):
     """A text field of several lines without a border."""
 
     DEFAULT_CSS = """
@@ -42,8 +39,3 @@ class TextBox(TextArea):
             self._replace_via_keyboard(text, *self.selection)
 
         await take_key(self, event, write)
-
-    def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn."""
-        line = self.document.get_line(line_index)
-        return Text(visible_in_place(line), end="", no_wrap=True)

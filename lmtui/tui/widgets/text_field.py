@@ -6,11 +6,12 @@ characters. Knows nothing of what is written.
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.widgets import Input
 
-from lmtui.text import visible_in_place
+from lmtui.tui.widgets.line_rows import drawn
 from lmtui.tui.widgets.typed import take_key
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
@@ -39,8 +40,13 @@ class TextField(Input):
     @property
     def _value(self) -> Text:
         """The value as it is drawn, a character for each of its own."""
-        shown = visible_in_place(self.value).translate(_ONE_LINE)
-        return Text(shown, no_wrap=True, overflow="ignore", end="")
+        return Text(self._shown(), no_wrap=True, overflow="ignore", end="")
+
+    def _shown(self, end: int | None = None) -> str:
+        return drawn(self.value).translate(_ONE_LINE)[:end]
+
+    def _position_to_cell(self, position: int) -> int:
+        return cell_len(self._shown(position))
 
     async def _on_key(self, event: events.Key) -> None:
         def write(text: str) -> None:

@@ -7,6 +7,7 @@ line; everything else breaks where the cells end. Knows no widget and no colour.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,10 +15,12 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from lmtui.engine.types import ScoredToken, Step
-from lmtui.text import bytes_text, visible
+from lmtui.text import bytes_text, visible_codes
 from lmtui.tui.widgets.cells import clusters, tame
 
 Token = ScoredToken | Step
+_WORDS = re.compile(r"\s?\S{1,64}|\s")
+_NEWLINE = "⏎"
 _LONGEST = 4096  # characters of one token that are drawn; none is longer by itself
 
 
@@ -75,21 +78,30 @@ def picture(text: str, *, spaces: bool = False) -> str:
     they are to be seen."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
     cut = cut.replace(" ", "·") if spaces else cut
-    shown = tame(visible(cut).replace("\t", "→").replace("\n", "⏎\n"))
+    shown = tame(visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n"))
     return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
+
+
+def words_of(text: str) -> Iterator[Piece]:
+    """A text that has no tokens yet, to be laid out as if it had."""
+    return (Piece(0, 1, picture(word)) for word in _WORDS.findall(text))
 
 
 def wrap(pieces: Iterable[Piece], width: int) -> Iterator[list[Run]]:
     """Lines of at most `width` cells, at least one; a wide character never straddles
-    an edge."""
+    an edge. Where a line goes on, a space at its beginning is drawn as a sign: it is
+    no indent."""
     line: list[Run] = []
-    used = 0
+    used, goes_on = 0, False
     for index, piece in enumerate(pieces):
         for part in _parts(piece.text, width, used):
             if part == "\n":
                 yield line
+                goes_on = bool(line) and not line[-1].text.endswith(_NEWLINE)
                 line, used = [], 0
                 continue
+            if goes_on and not line and part.startswith(" "):
+                part = "·" + part[1:]
             cells = cell_len(part)
             line.append(Run(used, cells, part, index))
             used += cells

@@ -32,7 +32,14 @@ from lmtui.tui.widgets.surprise import (
     sheet,
     step_of,
 )
-from lmtui.tui.widgets.token_layout import Piece, Run, Token, pieces_of, wrap
+from lmtui.tui.widgets.token_layout import (
+    Piece,
+    Run,
+    Token,
+    pieces_of,
+    words_of,
+    wrap,
+)
 
 EMPTY = "No tokens to show."
 END = "⌷"
@@ -60,6 +67,7 @@ class TokenLines(ScrollView):
         color: $foreground;
         overflow-x: hidden;
         scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
     }}
     {sheet("TokenLines")}
     {difference_sheet("TokenLines")}
@@ -77,6 +85,7 @@ class TokenLines(ScrollView):
         self._tokens: Sequence[Token] = ()
         self.own = 0
         """The first token that is not of the text itself."""
+        self._untold = ""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
@@ -134,6 +143,12 @@ class TokenLines(ScrollView):
         self.index = index
         self._cut()
 
+    def show_text(self, text: str) -> None:
+        """Draw the beginning of a text that is not cut into tokens yet, as long as
+        there are none."""
+        self._untold = text
+        self.refresh()
+
     def rescore(self, tokens: Sequence[Token]) -> None:
         """The same tokens have other numbers."""
         self._tokens = tokens
@@ -155,7 +170,7 @@ class TokenLines(ScrollView):
 
     def _signed(self, piece: Piece) -> Piece:
         bits = self._difference(piece) or 0.0
-        sign = "" if abs(bits) < SIGNED else "+" if bits > 0 else "−"
+        sign = "" if abs(bits) < SIGNED else "⁺" if bits > 0 else "⁻"
         space = " " if sign and piece.text.startswith(" ") else ""
         return replace(piece, text=space + sign + piece.text.removeprefix(space))
 
@@ -167,7 +182,7 @@ class TokenLines(ScrollView):
 
     def _to_draw(self) -> Iterator[Piece]:
         pieces = pieces_of(self._tokens, spaces=self._spaces)
-        if self._measure == "difference":
+        if self._measure == "difference" and self.app.no_color:
             pieces = map(self._signed, pieces)
         end = [Piece(len(self._tokens), 1, END)] if self._open else []
         return chain(pieces, end)
@@ -282,8 +297,9 @@ class TokenLines(ScrollView):
         line = y + self.scroll_offset.y
         width, base = self._text_width(), self.rich_style
         if not self._pieces:
-            text = clip(EMPTY, width) if y == 0 else ""
-            return Strip([Segment(text, base)]).adjust_cell_length(width, base)
+            text = self._line_untold(y, width)
+            quiet = self.get_component_rich_style("tokens--unread")
+            return Strip([Segment(text, quiet)]).adjust_cell_length(width, base)
         runs = self._lines[line] if line < len(self._lines) else []
         looks = [self._look(run.piece) for run in runs]
         styles = {look: self._style(*look) for look in set(looks)}
@@ -292,6 +308,14 @@ class TokenLines(ScrollView):
             for run, look in zip(runs, looks, strict=True)
         ]
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _line_untold(self, y: int, width: int) -> str:
+        """A line of what is drawn where there are no tokens."""
+        if not self._untold:
+            return clip(EMPTY, width) if y == 0 else ""
+        seen = self._untold[: width * self.size.height]
+        line = next(islice(wrap(words_of(seen), max(1, width)), y, None), [])
+        return "".join(run.text for run in line)
 
     def _look(self, number: int) -> tuple[str, bool, bool]:
         """The class of a piece, whether it is selected, and whether it is not of the

@@ -58,7 +58,8 @@ Arrows and the mouse walk the tokens, with Shift they select; n and N jump to th
 and the previous surprise. Plain text was expected; the more colour, underline and
 reverse, the less the model expected it: the line below the text says what each shade
 means, and m shades by something else. Below that: log p of the token in nats and bits,
-its rank, and the running sum, which ends in the Σ log P of the whole text.
+its rank, and the running sum, which ends in the Σ log P of the whole text. Where a row
+goes on with a line, · is a space at its beginning.
 """
 
     DEFAULT_CSS = """
@@ -135,6 +136,10 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         index = max(0, min(index, last))
         self._text.show(self._tokens, index, open_end=open_end, own=own)
         self._tell()
+
+    def show_text(self, text: str) -> None:
+        """Show a text that is not cut into tokens yet, until it is."""
+        self._text.show_text(text)
 
     def rescore(self, tokens: Sequence[Token]) -> None:
         """The same tokens have other numbers."""

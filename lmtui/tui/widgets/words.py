@@ -20,7 +20,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lmtui.text import visible
+from lmtui.text import signs_undone, visible
 from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.markdown_lines import Block, blocks_of, cut, draw, is_plain
 from lmtui.tui.widgets.markdown_styles import CLASSES, SHEET, look_of
@@ -265,12 +265,12 @@ class GrowingMarkdown(DirectLines):
         return self.LEFT + cell_len(text[: max(0, start)]), self.LEFT + cell_len(upto)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text, as it reads on the screen."""
+        """The selected text, as it reads on the screen, its emoji as they are."""
         parts: list[str] = []
         for y, (strip, joint) in enumerate(self._rows):
             if (span := selection.get_span(y)) is not None:
                 parts += joint, strip.crop(*self._cells(strip, *span)).text.rstrip()
-        return "".join(parts[1:]), "\n"
+        return signs_undone("".join(parts[1:]), self._text), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Show the selection."""
