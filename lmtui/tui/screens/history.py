@@ -24,6 +24,7 @@ from lmtui.chat.marking import Passage
 from lmtui.chat.search import Hit
 from lmtui.chat.store import Mark
 from lmtui.text import visible, visible_line
+from lmtui.tui.model_state import shown_label
 from lmtui.tui import chat_facts as facts
 from lmtui.tui.chats import Chats
 from lmtui.tui.widgets.cells import fit
@@ -312,7 +313,7 @@ def about(row: Row) -> Content:
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
     said = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
     facts_of = " · ".join(
-        part for part in (day, said, visible_line(row.model or "")) if part
+        part for part in (day, said, shown_label(row.model or "")) if part
     )
     return Content.assemble(
         (visible_line(row.title), "bold"),
