@@ -308,11 +308,15 @@ async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
     strict = GhostRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
     engine = FakeWriter([" one", " two", " three"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
-        await writer.until(lambda: "no ghost: unsure" in writer.seen)
+        await writer.until(
+            lambda: (
+                "no ghost: low confidence (p < 0.99 or mean p < 0.99)" in writer.seen
+            )
+        )
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " two")
         await writer.press("f4")
-        await writer.until(lambda: "no ghost: unsure · multi-line" in writer.seen)
+        await writer.until(lambda: "mean p < 0.99) · several lines" in writer.seen)
         await writer.press("f4")
         assert "ghost: off" in writer.seen
         await writer.type("x")
@@ -539,8 +543,9 @@ def test_what_is_typed_is_named_with_its_probability() -> None:
         window=(0, 4),
     )
     whole = typed_forms(looked)[0]
-    assert whole == ("typed “·Fran” p 10.0% (3.3 bits)", "unexplored <0.1%")
-    assert following_forms(looked)[0] == ("nothing follows that has a row",)
+    assert whole == ("typed: “·Fran” p 10.0% (3.3 bits)", "<0.1% not searched")
+    assert following_forms(looked, at_end=True)[0] == ("follows: end of text",)
+    assert following_forms(looked, at_end=False)[0] == ("follows: not searched",)
 
 
 def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:

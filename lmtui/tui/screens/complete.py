@@ -114,17 +114,19 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         seen = self._expectation
         total = seen.tokens if seen else 0
         window = seen.window if seen and total > DEFAULT_WINDOW else None
-        self._status.state = ghost_words(
+        words = ghost_words(
             ghost.end,
+            rules=self._rules,
             shown=bool(ghost.text),
             multi_line=self._mode == "multi",
             infill=self._capabilities.infill,
             window=window,
             total=total,
         )
+        self.say(words)
 
     def _say(self, words: str) -> None:
-        self._status.state = f"ghost: {visible_line(words)}"
+        self.say(f"ghost: {visible_line(words)}")
 
     # Finding, and going to a line.
 
@@ -222,6 +224,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         revision, start, end = self._asked_word
         if chosen is not None and revision == self.editor.revision:
             self.editor.replace_span(start, end, chosen.text)
+        self.unsay()
         self._wait_for_idle()
 
     # Looking into it.

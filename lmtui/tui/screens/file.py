@@ -149,7 +149,7 @@ class FileScreen(KeepingScreen):
         for note in event.saved.notes:
             self.notify(f"Saved, but {note}.", severity="warning", markup=False)
         self.told_of_file()
-        self._status.state = f"saved {visible_line(self._file.path.name)}"
+        self.say(f"saved {visible_line(self._file.path.name)}")
         if event.then is not None:
             event.then()
         if self._leaving is not None and not self._under_way:
@@ -266,7 +266,7 @@ class FileScreen(KeepingScreen):
         """Do something that ends the editing, once unsaved text is seen to."""
         if self._under_way and self._leaving is None:
             self._leaving = then  # whoever asks again need not wait for a slow disk
-            self._status.state = "saving"
+            self.say("saving")
             return
         if not self.unsaved:
             then()

@@ -21,6 +21,7 @@ from lmtui.tui import writing_facts
 from lmtui.tui.batches import Post
 from lmtui.tui.screens.watching import WatchingScreen
 from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.widgets.ghost_status import key_hints, mode_words
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
@@ -63,6 +64,10 @@ class GhostingScreen(WatchingScreen):
         self._other = 0
         self._step = 1  # where to go once the alternatives are there
 
+    def on_mount(self) -> None:
+        """Name the keys for as long as there is room."""
+        self._status.hints = key_hints(self._mode)
+
     # When to ask.
 
     @on(GhostEditor.Edited)
@@ -103,7 +108,10 @@ class GhostingScreen(WatchingScreen):
         """Stop suggesting and scoring."""
         running = bool(self._ghost_job or self._others_job)
         self._drop_job()
-        return super().stop_work() or running
+        running = super().stop_work() or running
+        if running:
+            self.say("stopped")
+        return running
 
     def _drop_job(self) -> None:
         if self._pause is not None:
@@ -242,6 +250,6 @@ class GhostingScreen(WatchingScreen):
         self._drop_job()
         self.editor.forget_ghosts()
         self._others = ()
-        names = {"single": "to the end of the line", "multi": "several lines"}
-        self._say(names.get(self._mode, "off"))
+        self._say(mode_words(self._mode))
+        self._status.hints = key_hints(self._mode)
         self._wait()

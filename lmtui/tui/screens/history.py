@@ -24,9 +24,9 @@ from lmtui.chat.marking import Passage
 from lmtui.chat.search import Hit
 from lmtui.chat.store import Mark
 from lmtui.text import visible, visible_line
-from lmtui.tui.model_state import shown_label
 from lmtui.tui import chat_facts as facts
 from lmtui.tui.chats import Chats
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, Question

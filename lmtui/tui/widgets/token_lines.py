@@ -77,6 +77,8 @@ class TokenLines(ScrollView):
         self._tokens: Sequence[Token] = ()
         self.own = 0
         """The first token that is not of the text itself."""
+        self.empty = EMPTY
+        """What stands there while there is no token."""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
@@ -131,7 +133,7 @@ class TokenLines(ScrollView):
         self._tokens, self._open = tokens, open_end
         self.own = len(tokens) if own is None else own
         self._anchor = None
-        self.index = index
+        self.index, self.empty = index, EMPTY
         self._cut()
 
     def rescore(self, tokens: Sequence[Token]) -> None:
@@ -282,7 +284,7 @@ class TokenLines(ScrollView):
         line = y + self.scroll_offset.y
         width, base = self._text_width(), self.rich_style
         if not self._pieces:
-            text = clip(EMPTY, width) if y == 0 else ""
+            text = clip(self.empty, width) if y == 0 else ""
             return Strip([Segment(text, base)]).adjust_cell_length(width, base)
         runs = self._lines[line] if line < len(self._lines) else []
         looks = [self._look(run.piece) for run in runs]

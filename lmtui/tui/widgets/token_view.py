@@ -98,6 +98,11 @@ its rank, and the running sum, which ends in the Σ log P of the whole text.
         self._text.focus(scroll_visible)
         return self
 
+    def explain(self, words: str) -> None:
+        """Say why there is no token."""
+        self._text.empty = words
+        self._text.refresh()
+
     @property
     def index(self) -> int:
         """The token under the cursor."""
