@@ -389,6 +389,26 @@ async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
+async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="") as writer:
+        await writer.type("Then it ran. It was tired")
+        steps = []
+        while writer.editor.text:
+            await writer.press("ctrl+z")
+            steps.append(writer.editor.text)
+        assert steps == [
+            "Then it ran. It was ",
+            "Then it ran. It ",
+            "Then it ran. ",
+            "Then it ",
+            "Then ",
+            "",
+        ]
+        await writer.press("ctrl+y", "ctrl+y")
+        assert writer.editor.text == "Then it "
+        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
+
+
 # The file.
 
 
