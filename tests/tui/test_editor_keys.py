@@ -272,8 +272,8 @@ def test_a_file_is_saved_under_names_and_left(start: Start, tmp_path: Path) -> N
     tmux.type("oth")
     press(tmux, "ask-line.complete", "other.txt")
     tmux.press("Enter")
-    tmux.shows("There is a file of that name")
-    press(tmux, "ask.leave", without("There is a file of that name"))
+    tmux.shows("The file already exists")
+    press(tmux, "ask.leave", without("The file already exists"))
     assert (tmp_path / "other.txt").read_text() == "keep me"
     press(tmux, "file.save-as", "Save as")
     tmux.press(*["BSpace"] * len("draft.txt"))

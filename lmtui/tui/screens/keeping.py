@@ -180,9 +180,9 @@ class KeepingScreen(LiveScreen):
         if recovered.base != self._file.digest:
             details.append("The file has changed since that text was begun.")
         choices = [
-            Choice("r", "Recover", "go on with the text that was not saved"),
-            Choice("d", "Discard", "go on with the file; the other text is removed"),
-            Choice("l", "Later", "go on with the file; ask again next time"),
+            Choice("r", "Recover", "open the recovered text"),
+            Choice("d", "Discard", "open the file; delete the recovered text"),
+            Choice("l", "Later", "open the file; ask again next time"),
         ]
         self.app.push_screen(
             Ask("There is unsaved text", details, choices, harmless="l"),
