@@ -36,6 +36,7 @@ from lmtui.tui.widgets.place_line import Place as Shown
 from lmtui.tui.widgets.place_line import PlaceLine
 from lmtui.tui.widgets.surprise import Measure, bits, level_of
 from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
@@ -275,10 +276,13 @@ class WatchingScreen(FileScreen):
         at = _HEATS.index(self._heat)
         self._heat = _HEATS[(at + 1) % len(_HEATS)]
         self.editor.heat = self._heat is not None
+        legend = self.query_one(TokenLegend)
+        legend.display = self.editor.heat
         if self._heat is None:
             self.say("heat: off")
             return
         self.say(f"heat: {self._heat}")
+        legend.show(self._heat)
         self._shade(0, len(self._scored.text))
         for start, end in self._scored.stale_parts():
             self.editor.make_heat_stale(start, end)
@@ -297,7 +301,9 @@ class WatchingScreen(FileScreen):
         cursor = editor.cursor_index
         low, high = sorted(editor.selection_indexes)
         document = self._sums("document", 0, len(text))
-        parts = [document, self._sums("paragraph", *paragraph_at(text, cursor))]
+        parts, (start, end) = [document], paragraph_at(text, cursor)
+        if start < end:
+            parts.append(self._sums("paragraph", start, end))
         if low != high:
             parts.append(self._sums("selection", low, high))
         self.query_one(TextTotals).show(*parts)
@@ -307,6 +313,7 @@ class WatchingScreen(FileScreen):
                 name=self._file.path.name,
                 modified=self.unsaved,
                 read_only=self._file.read_only,
+                changed=self.changed_elsewhere,
                 line=line + 1,
                 column=column + 1,
                 words=editor.words,
