@@ -399,6 +399,25 @@ async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
+async def test_how_far_a_list_of_words_is_can_be_seen(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "replacements" and index == 1:
+            assert go_on.wait(20)
+
+    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    engine = FakeWriter(words=words, on_token=hold)
+    async with writing(tmp_path, engine, cursor=5) as writer:
+        await writer.expected()
+        await writer.press("f7")
+        await writer.running.on(ReplacementsScreen)
+        await writer.until(lambda: "1 of 2 words are scored" in writer.seen)
+        go_on.set()
+        await writer.until(lambda: "dog" in writer.seen)
+        assert "are scored" not in writer.seen
+
+
 async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
     async with writing(tmp_path, text="") as writer:
         await writer.type("Then it ran. It was tired")

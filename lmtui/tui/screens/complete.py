@@ -208,6 +208,12 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         self.app.push_screen(self._list, self._answer_replacement)
         self.runner.replacements(self._replacing, editor.text, start, end)
 
+    @on(writing_facts.ReplacementsProgressed)
+    def show_progress(self, event: writing_facts.ReplacementsProgressed) -> None:
+        """The list is on its way."""
+        if event.job == self._replacing:
+            self._list.show_progress(event.done, event.total)
+
     @on(writing_facts.ReplacementsReady)
     def show_replacements(self, event: writing_facts.ReplacementsReady) -> None:
         """They can be chosen from now."""

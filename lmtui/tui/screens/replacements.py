@@ -77,6 +77,11 @@ would go on after it. ● marks what is in the text now.
         self._listed, self._state = tuple(replacements), NOTHING
         self._draw()
 
+    def show_progress(self, done: int, total: int) -> None:
+        """So many of the words are scored."""
+        self._state = f"{ASKING} {done} of {total} words are scored"
+        self._draw()
+
     def show_error(self, error: LmtuiError) -> None:
         """The model can't answer."""
         parts = (f"{error}.", error.hint)
