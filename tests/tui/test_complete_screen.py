@@ -627,16 +627,6 @@ async def test_a_blank_line_is_no_paragraph(tmp_path: Path) -> None:
         assert "document" in writer.seen
 
 
-async def test_bits_of_characters_are_told_where_they_are_not_those_of_bytes(
-    tmp_path: Path,
-) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.until(lambda: "bits/byte" in writer.seen)
-        assert "bits/character" not in writer.seen
-        await writer.press("é")
-        await writer.until(lambda: "bits/character" in writer.seen)
-
-
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12), (200, 50)])
 async def test_nothing_overlaps(tmp_path: Path, size: tuple[int, int]) -> None:
     async with writing(tmp_path, size=size) as writer:

@@ -30,7 +30,6 @@ _LONG = (
     "tokens in all",
 )
 _SHORT = ("Σ nats", "Σ bits", "perpl.", "b/char", "b/byte", "scored", "tokens")
-_A_CHARACTER = 3  # the row that says what the next does where all of it is ASCII
 _HUGE = 1e6  # a perplexity from here on is only an order of magnitude
 
 
@@ -69,8 +68,6 @@ byte can be compared between models. ≈ marks sums with numbers from before an 
         labels, parts = fitting(self._parts, width)
         columns = [(part.name, *cells_of(part)) for part in parts]
         names, *rows = zip(("", *labels), *columns, strict=True)
-        if all(part.bytes == part.characters for part in parts):
-            del rows[_A_CHARACTER]
         widths = [max(map(cell_len, column)) for column in columns]
         first = max(map(cell_len, labels))
         table: list[Line] = [_row(names, first, widths, "name")]
