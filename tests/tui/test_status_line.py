@@ -91,9 +91,24 @@ async def test_the_editor_shows_the_path_at_every_width(
         status = running.seen.splitlines()[-1]
         assert "exact" in status and "gem" in status and "/a/long" not in running.seen
         assert ("F1 help" in status) == (size[0] >= 60)
-        await running.press("escape", "escape")
+        await running.press("escape")
         await running.until(lambda: "dismissed" in running.seen)
         assert ("F1 help" in running.seen) == (size[0] >= 60)
+
+
+async def test_the_keys_stay_named_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    file = tmp_path / "draft.txt"
+    file.write_text("the cat sat on the mat\n")
+    engine = FakeWriter([" one"], name="smollm2-135m-instruct")
+    writing = Writing(load(file), cursor=22, delay=0.001)
+    options = {"first": "complete", "writing": writing, "size": (80, 24)}
+    async with program({"default": engine}, **options) as running:
+        await running.until(lambda: "ghost: end token" in running.seen)
+        assert "exact" in running.seen
+        assert "Tab take · F4 mode · F1 help" in running.seen
 
 
 async def test_headings_and_notices_show_the_stem() -> None:
@@ -101,7 +116,7 @@ async def test_headings_and_notices_show_the_stem() -> None:
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
         await running.ask("hello")
-        await running.until(lambda: "gemma" in running.seen and "one" in running.seen)
+        await running.until(lambda: "█ gemma" in running.seen)
         assert "/a/long" not in running.seen
         await running.ask("/stats")
         await running.until(lambda: "written by" in running.seen)

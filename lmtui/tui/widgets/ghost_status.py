@@ -34,7 +34,11 @@ def mode_words(mode: str) -> str:
 def key_hints(mode: str) -> tuple[str, ...]:
     """What the keys that have to do with a suggestion do, ever shorter."""
     ghost = f"F4 ghost: {mode_words(mode)}"
-    return (f"Tab takes the ghost · {ghost} · F1 help", f"{ghost} · F1 help", "F1 help")
+    return (
+        f"Tab takes the ghost · {ghost} · F1 help",
+        "Tab take · F4 mode · F1 help",
+        "F1 help",
+    )
 
 
 def ghost_words(

@@ -47,16 +47,26 @@ class Status(Static):
 
     def render(self) -> Content:
         """One line; what does not fit is cut in the order of its worth."""
-        width = max(1, self.size.width - 2)
-        least = self.hints[-1:] if width >= _HINTED else ()
-        room = width - sum(cell_len(hint) + _GAP for hint in least)
+        width = max(1, self.content_size.width)
+        room = width - self._reserved(width)
         line = fitted(self.state, self.model, self.path, self.told, width=room)
         free = width - cell_len(line) - _GAP
         hint = next((hint for hint in self.hints if cell_len(hint) <= free), "")
-        if not least or not hint:
+        if width < _HINTED or not hint:
             return Content(line)
         space = " " * (width - cell_len(line) - cell_len(hint))
         return Content.assemble(line, space, (hint, "$quiet"))
+
+    def _reserved(self, width: int) -> int:
+        """Cells that are left to the hints: for all of the keys, where that costs no
+        more than details of the state and of the path, or for the last."""
+        if width < _HINTED or not self.hints:
+            return 0
+        first, precision = self.state.split(" · ")[0], "".join(self.path[-1:])
+        parts = (first, self.model, precision, self.told)
+        needed = cell_len(" · ".join(filter(None, parts)))
+        rooms = [cell_len(hint) + _GAP for hint in self.hints[1:]]
+        return next((room for room in rooms if needed + room <= width), rooms[-1])
 
     def show_info(self, info: EngineInfo | None) -> None:
         """Name the model, if there is one."""
