@@ -108,7 +108,7 @@ async def test_the_keys_stay_named_where_there_is_room(
     async with program({"default": engine}, **options) as running:
         await running.until(lambda: "ghost: end token" in running.seen)
         assert "exact" in running.seen
-        assert "Tab take · F4 mode · F1 help" in running.seen
+        assert "Tab take · F4 line · F1 help" in running.seen
 
 
 async def test_headings_and_notices_show_the_stem() -> None:

@@ -87,6 +87,7 @@ class WatchingScreen(FileScreen):
     def on_mount(self) -> None:
         """Tell the numbers a few times a second, where they changed."""
         self.set_interval(_TELL_EVERY, self._tell)
+        self.watch(self._panel, "stale", self.tell_doing, init=False)
 
     def told_of_file(self) -> None:
         """Its name or its state is another one."""
@@ -290,7 +291,6 @@ class WatchingScreen(FileScreen):
     # What it adds up to.
 
     def _tell(self) -> None:
-        self.tell_doing()
         if not self._changed:
             return
         self._changed = False

@@ -24,6 +24,7 @@ _ENDS = {
 _STOPPED = {GhostEnd.LENGTH, GhostEnd.TIME, GhostEnd.UNSURE, GhostEnd.CONTEXT}
 
 _MODES = {"single": "to the end of the line", "multi": "several lines", "off": "off"}
+_SHORT = {"single": "line", "multi": "lines", "off": "off"}
 
 
 def mode_words(mode: str) -> str:
@@ -36,7 +37,7 @@ def key_hints(mode: str) -> tuple[str, ...]:
     ghost = f"F4 ghost: {mode_words(mode)}"
     return (
         f"Tab takes the ghost · {ghost} · F1 help",
-        "Tab take · F4 mode · F1 help",
+        f"Tab take · F4 {_SHORT[mode]} · F1 help",
         "F1 help",
     )
 
