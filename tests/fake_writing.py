@@ -133,9 +133,14 @@ class FakeWriter(FakeEngine):
         *,
         count: int = 8,
         stop: Stop = no_stop,
+        progress: Progress | None = None,
     ) -> list[Replacement]:
         """As scripted."""
         self._begin("replacements", (text, start, end))
+        for done, _ in enumerate(self.words[:count]):
+            if progress:
+                progress(done, len(self.words[:count]))
+            self.on_token(done)
         if stop():
             raise Cancelled
         return list(self.words[:count])

@@ -94,6 +94,9 @@ class LocalWriting:
         *,
         count: int = 8,
         stop: Stop = lambda: False,
+        progress: Progress | None = None,
     ) -> list[Replacement]:
         """What could stand in place of a part of a text."""
-        return self._replacing.find(text, start, end, count=count, stop=stop)
+        return self._replacing.find(
+            text, start, end, count=count, stop=stop, progress=progress
+        )

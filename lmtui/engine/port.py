@@ -35,7 +35,8 @@ Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
 
 Progress = Callable[[int, int], None]
-"""Called with (tokens done, tokens in all) while a long prompt is read."""
+"""Called with (tokens done, tokens in all) while a long prompt is read; where a verb
+says so, with other things than tokens."""
 
 
 class Engine(Protocol):
@@ -296,9 +297,11 @@ class WritingEngine(Engine, Protocol):
         *,
         count: int = 8,
         stop: Stop = lambda: False,
+        progress: Progress | None = None,
     ) -> list[Replacement]:
         """What could stand from `start` to `end` instead, the most probable first;
-        what stands there now is among them.
+        what stands there now is among them. `progress` counts the candidates that are
+        scored.
 
         Raises:
             Cancelled: `stop` answered True.

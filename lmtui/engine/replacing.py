@@ -18,7 +18,7 @@ from torch import Tensor
 from lmtui.engine.branches import MOST, grow
 from lmtui.engine.going_on import ROWS, Model, Reader
 from lmtui.engine.places import Layout
-from lmtui.engine.port import Stop
+from lmtui.engine.port import Progress, Stop
 from lmtui.engine.score import Row, rows_of
 from lmtui.engine.words import can_cut
 from lmtui.engine.writing import Replacement
@@ -45,7 +45,14 @@ class Replacing:
         self._end_ids = end_ids | model.vocabulary.specials
 
     def find(
-        self, text: str, start: int, end: int, *, count: int, stop: Stop
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int,
+        stop: Stop,
+        progress: Progress | None = None,
     ) -> list[Replacement]:
         """What could stand from `start` to `end`, the most probable first; nothing
         where there is no context to judge by.
@@ -70,7 +77,11 @@ class Replacing:
         self._model.cache.read(read.ids, stop=stop)
         chosen = _different(words)[:count]
         following = self._following(text, end, len(read.ids))
-        scores = [self._score(begun, w.text, following, stop) for w in chosen]
+        scores: list[_Score] = []
+        for word in chosen:
+            if progress is not None:
+                progress(len(scores), len(chosen))
+            scores.append(self._score(begun, word.text, following, stop))
         rest = scores[0].following
         replacements = [
             Replacement(

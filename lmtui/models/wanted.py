@@ -6,6 +6,7 @@ Owns the values that say so from the command line to the loader. Looks at nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 Quantize = Literal["auto", "none", "int8", "int4"]
@@ -21,6 +22,20 @@ class Wanted:
     without an adapter the default one."""
     adapter: str | None = None
     """What `--adapter` takes; None is no adapter."""
+
+
+_PATHS = ("/", "~", "./", "../")
+
+
+def short_label(label: str) -> str:
+    """The label of a model with the stem or the folder's name in place of a path."""
+    wanted = named(label)
+    model, path = wanted.model or label, PurePath(wanted.model or label)
+    if path.suffix.lower() == ".gguf":
+        model = path.stem
+    elif model.startswith(_PATHS) or model.count("/") > 1:
+        model = path.name or model
+    return f"{model} + {wanted.adapter}" if wanted.adapter else model
 
 
 def named(label: str) -> Wanted:

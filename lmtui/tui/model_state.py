@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
-from lmtui.models.wanted import Wanted
+from lmtui.models.wanted import Wanted, short_label
 from lmtui.text import visible_line
 from lmtui.tui.messages import ModelLoadProgressed
 
@@ -43,7 +43,7 @@ class ModelState:
     def name(self) -> str:
         """What is wanted, by name, safe to draw."""
         if self.info is not None and self.info.adapter:
-            return visible_line(self.info.label)  # now it is known on which model
+            return shown_label(self.info.label)  # now it is known on which model
         return shown_name(self.wanted)
 
     @property
@@ -101,14 +101,24 @@ class ModelState:
         return replace(self, info=None, doing="", share=None, error=error)
 
 
+def shown_label(label: str) -> str:
+    """The label of a model, short and safe to draw."""
+    return visible_line(short_label(label))
+
+
 def shown_name(wanted: Wanted) -> str:
-    """The name of a model and its adapter, safe to draw."""
+    """The name of a model and its adapter, short and safe to draw."""
+    return shown_label(full_name(wanted))
+
+
+def full_name(wanted: Wanted) -> str:
+    """The same with the whole path, where it is one."""
     model = catalogue.DEFAULT if wanted.model in (None, DEFAULT) else wanted.model
     if wanted.adapter is None:
-        return visible_line(model or "")
+        return model or ""
     if wanted.model is None:
-        return f"adapter {visible_line(wanted.adapter)}"
-    return visible_line(f"{model} + {wanted.adapter}")
+        return f"adapter {wanted.adapter}"
+    return f"{model} + {wanted.adapter}"
 
 
 def described(info: EngineInfo) -> str:

@@ -79,6 +79,15 @@ class ReplacementsReady(Message):
 
 
 @dataclass
+class ReplacementsProgressed(Message):
+    """Of so many candidates for the place of a word, some are scored."""
+
+    job: int
+    done: int
+    total: int
+
+
+@dataclass
 class WritingFailed(Message):
     """A suggestion, alternatives, scores or replacements could not be had."""
 

@@ -62,8 +62,8 @@ class WritingRunner(ScreenRunner):
     def replacements(
         self, job: int, text: str, start: int, end: int, *, count: int = 8
     ) -> None:
-        """Find what could stand there instead: `ReplacementsReady`,
-        `WritingFailed`."""
+        """Find what could stand there instead: `ReplacementsProgressed`, then
+        `ReplacementsReady` or `WritingFailed`."""
         self.ask(
             Replace(
                 reply=self._post,

@@ -21,6 +21,7 @@ from lmtui.tui.writing_facts import (
     GhostGrew,
     HeatArrived,
     HeatFinished,
+    ReplacementsProgressed,
     ReplacementsReady,
 )
 from lmtui.tui.writing_questions import (
@@ -80,6 +81,9 @@ def answer(
                 question.end,
                 count=question.count,
                 stop=stop,
+                progress=lambda done, total: tell(
+                    ReplacementsProgressed(question.job, done, total)
+                ),
             )
             tell(ReplacementsReady(question.job, tuple(found)))
 

@@ -136,3 +136,9 @@ def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
     for before, after in zip(first, again, strict=True):
         assert after.logprob == pytest.approx(before.logprob, abs=1e-3)
         assert after.change == pytest.approx(before.change, abs=1e-3)
+
+
+def test_progress_counts_the_candidates() -> None:
+    told: list[tuple[int, int]] = []
+    found = find(TEXT, 10, 15, progress=lambda *counts: told.append(counts))
+    assert told == [(done, len(found)) for done in range(len(found))]

@@ -82,6 +82,12 @@ async def test_the_facts_and_all_choices_are_seen(size: tuple[int, int]) -> None
             assert choice.label in seen
 
 
+async def test_what_a_choice_does_is_wrapped_where_there_are_lines() -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(36, 24)):
+        assert "…" not in app.text()
+
+
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
 async def test_foreign_names_are_drawn_safely(words: str) -> None:
     app = Asker(words)

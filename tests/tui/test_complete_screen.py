@@ -19,6 +19,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.tui import writing_facts
 from lmtui.tui.screens import ask
+from lmtui.tui.screens import file as file_screen
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.replacements import ReplacementsScreen
@@ -78,7 +79,7 @@ async def writing(
     cursor: int = 0,
     delay: float = NEVER,
     rules: GhostRules = ALL,
-    size: tuple[int, int] = (120, 40),
+    **options: Any,
 ) -> AsyncIterator[Writer]:
     file = folder / "draft.txt"
     if text:
@@ -92,7 +93,8 @@ async def writing(
         surprise_bits=6.0,
     )
     engines = {"default": engine or FakeWriter()}
-    async with program(engines, first="complete", writing=opened, size=size) as running:
+    options |= {"first": "complete", "writing": opened}
+    async with program(engines, **options) as running:
         screen = running.app.get_screen("complete")
         assert isinstance(screen, CompleteScreen)
         await running.until(lambda: screen._opened)
@@ -308,17 +310,29 @@ async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
     strict = GhostRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
     engine = FakeWriter([" one", " two", " three"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
-        await writer.until(lambda: "no ghost: unsure" in writer.seen)
+        await writer.until(
+            lambda: (
+                "no ghost: low confidence (p < 0.99 or mean p < 0.99)" in writer.seen
+            )
+        )
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " two")
         await writer.press("f4")
-        await writer.until(lambda: "no ghost: unsure · multi-line" in writer.seen)
+        await writer.until(lambda: "mean p < 0.99) · several lines" in writer.seen)
         await writer.press("f4")
         assert "ghost: off" in writer.seen
         await writer.type("x")
         await writer.expected()
         assert not writer.editor.ghost
         assert [verb for verb, _ in engine.calls].count("go_on") <= 3
+
+
+async def test_a_ghost_that_is_asked_for_shows_what_there_is(tmp_path: Path) -> None:
+    engine = FakeWriter(["\nThen", "\nThen"])
+    async with writing(tmp_path, engine, cursor=22) as writer:
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == "\nThen")
+        await writer.until(lambda: "ghost: end token · several lines" in writer.seen)
 
 
 async def test_esc_sends_the_ghost_away_and_it_stays_away(tmp_path: Path) -> None:
@@ -385,6 +399,45 @@ async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
+async def test_how_far_a_list_of_words_is_can_be_seen(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "replacements" and index == 1:
+            assert go_on.wait(20)
+
+    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    engine = FakeWriter(words=words, on_token=hold)
+    async with writing(tmp_path, engine, cursor=5) as writer:
+        await writer.expected()
+        await writer.press("f7")
+        await writer.running.on(ReplacementsScreen)
+        await writer.until(lambda: "1 of 2 words are scored" in writer.seen)
+        go_on.set()
+        await writer.until(lambda: "dog" in writer.seen)
+        assert "are scored" not in writer.seen
+
+
+async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="") as writer:
+        await writer.type("Then it ran. It was tired")
+        steps = []
+        while writer.editor.text:
+            await writer.press("ctrl+z")
+            steps.append(writer.editor.text)
+        assert steps == [
+            "Then it ran. It was ",
+            "Then it ran. It ",
+            "Then it ran. ",
+            "Then it ",
+            "Then ",
+            "",
+        ]
+        await writer.press("ctrl+y", "ctrl+y")
+        assert writer.editor.text == "Then it "
+        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
+
+
 # The file.
 
 
@@ -414,7 +467,7 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
     ("answer", "on_disk", "in_editor"),
     [
         ("o", "x" + TEXT, "x" + TEXT),
-        ("d", "theirs", "theirs"),
+        ("r", "theirs", "theirs"),
         ("c", "theirs", "x" + TEXT),
     ],
 )
@@ -431,7 +484,7 @@ async def test_a_file_that_somebody_changed_is_asked_about(
         await writer.press(answer)
         await writer.until(lambda: writer.file.read_text() == on_disk)
         await writer.until(lambda: writer.editor.text == in_editor)
-        if answer == "d":
+        if answer == "r":
             await writer.press("ctrl+z")
             assert writer.editor.text == "x" + TEXT
 
@@ -445,7 +498,7 @@ async def test_save_as_asks_before_it_takes_a_name(tmp_path: Path) -> None:
         await writer.press(*["backspace"] * len("draft.txt"))
         await writer.type("other.txt")
         await writer.press("enter")
-        await writer.asked("There is a file of that name")
+        await writer.asked("The file already exists")
         await writer.press("escape")
         assert other.read_text() == "keep me"
         await writer.press("ctrl+o")
@@ -513,7 +566,65 @@ async def test_edits_are_kept_while_one_writes(tmp_path: Path) -> None:
         await writer.until(kept)
 
 
+async def test_a_change_on_disk_is_noticed_and_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_screen, "WATCH_EVERY", 0.01)
+    async with writing(tmp_path, notices=True) as writer:
+        await writer.until(lambda: "11 words" in writer.seen)
+        assert "changed on disk" not in writer.seen
+        writer.file.write_text("theirs")
+        await writer.until(lambda: "draft.txt · changed on disk" in writer.seen)
+        await writer.until(lambda: "Ctrl+S asks whether to reload it" in writer.seen)
+        await writer.press("ctrl+s")
+        await writer.asked("changed on disk")
+        await writer.press("r")
+        await writer.until(lambda: writer.editor.text == "theirs")
+        await writer.until(lambda: "changed on disk" not in place_of(writer))
+        writer.file.unlink()
+        await writer.until(lambda: "is no longer on disk" in writer.seen)
+
+
+def place_of(writer: Writer) -> str:
+    """The line about the file."""
+    return next(line for line in writer.seen.splitlines() if "draft.txt · " in line)
+
+
+async def test_a_recovery_is_explained_in_whole_sentences(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+    async with writing(tmp_path, text="", size=(80, 24)) as writer:
+        await writer.asked("There is unsaved text")
+        assert "open the file; delete the recovered text" in writer.seen
+        assert "…" not in writer.seen.split("Recover")[1].split("Later")[0]
+        await writer.press("l")
+
+
 # How it looks.
+
+
+async def test_the_shades_are_explained_while_they_are_seen(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        assert "<0.32" not in writer.seen
+        await writer.press("f3")
+        await writer.until(lambda: "surprisal  <0.32 <1 <3" in writer.seen)
+        await writer.press("f3")
+        await writer.until(lambda: "rank  1 ≤3 ≤10" in writer.seen)
+        await writer.press("right")  # the legend stays when the status goes
+        await writer.until(lambda: "heat: rank" not in writer.seen)
+        assert "rank  1 ≤3 ≤10" in writer.seen
+        assert_laid_out(writer.screen)
+        await writer.press("f3", "f3")
+        assert "≤10" not in writer.seen
+
+
+async def test_a_blank_line_is_no_paragraph(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="one\n\ntwo\n") as writer:
+        await writer.expected()
+        await writer.until(lambda: "paragraph" in writer.seen)
+        await writer.press("down")
+        await writer.until(lambda: "paragraph" not in writer.seen)
+        assert "document" in writer.seen
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12), (200, 50)])
@@ -539,8 +650,9 @@ def test_what_is_typed_is_named_with_its_probability() -> None:
         window=(0, 4),
     )
     whole = typed_forms(looked)[0]
-    assert whole == ("typed “·Fran” p 10.0% (3.3 bits)", "unexplored <0.1%")
-    assert following_forms(looked)[0] == ("nothing follows that has a row",)
+    assert whole == ("typed: “·Fran” p 10.0% (3.3 bits)", "<0.1% not searched")
+    assert following_forms(looked, at_end=True)[0] == ("follows: end of text",)
+    assert following_forms(looked, at_end=False)[0] == ("follows: not searched",)
 
 
 def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:

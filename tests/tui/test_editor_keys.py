@@ -151,7 +151,7 @@ def test_a_ghost_is_taken_turned_over_and_sent_away(start: Start) -> None:
     press(tmux, "editor.previous-ghost", "alternative 1 of 3")
     assert line_of(tmux.screen, 1) == "the cat sat on the mat by one"
 
-    press(tmux, "ghost.mode", "multi-line")
+    press(tmux, "ghost.mode", "several lines")
     tmux.until(lambda screen: line_of(screen, 1).endswith("by by the fire."))
     press(tmux, "editor.take-line", place(1, 39))
     assert "and more" in tmux.screen
@@ -159,7 +159,7 @@ def test_a_ghost_is_taken_turned_over_and_sent_away(start: Start) -> None:
     tmux.until(lambda screen: line_of(screen, 2).startswith("and more"))
     press(tmux, "ghost.mode", "ghost: off")
     tmux.until(lambda screen: line_of(screen, 2) == "and more")
-    press(tmux, "ghost.mode", "single line")
+    press(tmux, "ghost.mode", "F4 line ·")
 
 
 @needs_tmux
@@ -237,9 +237,9 @@ def test_surprises_are_shaded_gone_to_and_replaced(start: Start) -> None:
 
     tmux.press("C-Home", "C-Right", "Right")
     tmux.shows(place(1, 5))
-    press(tmux, "complete.replace", "Enter puts it there")
-    press(tmux, "replacements.close", without("Enter puts it there"))
-    press(tmux, "complete.replace", "Enter puts it there")
+    press(tmux, "complete.replace", "Enter replaces the word")
+    press(tmux, "replacements.close", without("Enter replaces the word"))
+    press(tmux, "complete.replace", "Enter replaces the word")
     tmux.press("Enter")
     tmux.shows("the dog sat")
 
@@ -272,8 +272,8 @@ def test_a_file_is_saved_under_names_and_left(start: Start, tmp_path: Path) -> N
     tmux.type("oth")
     press(tmux, "ask-line.complete", "other.txt")
     tmux.press("Enter")
-    tmux.shows("There is a file of that name")
-    press(tmux, "ask.leave", without("There is a file of that name"))
+    tmux.shows("The file already exists")
+    press(tmux, "ask.leave", without("The file already exists"))
     assert (tmp_path / "other.txt").read_text() == "keep me"
     press(tmux, "file.save-as", "Save as")
     tmux.press(*["BSpace"] * len("draft.txt"))

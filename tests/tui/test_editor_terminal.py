@@ -267,7 +267,7 @@ def test_nothing_hostile_reaches_the_terminal(home: Path, tmp_path: Path) -> Non
         t.ask(LIST, "Enter goes there")
         t.ask(ENTER, re.compile("column [2-9]|column 1[0-9]").search)
         t.ask(b"\x1b[1;5F", "line 3, ")  # the end of the text
-        t.ask(F7, "Enter puts it there")
+        t.ask(F7, "Enter replaces the word")
         t.ask(ENTER, "● a")
         t.ask(b"\x1bn", "alternative 1")
         t.ask(FIND + b"x", " of ")

@@ -32,12 +32,12 @@ def test_it_fits_and_says_why(
     )
     assert cell_len(words) <= width
     least = ghost_words(end, shown=shown)
-    if width >= 40:
+    if width >= 44:
         assert words.startswith(least.split(" · ", maxsplit=1)[0])
-    if width >= 90:
+    if width >= 100:
         assert words.endswith("window 1,024–2,047 of 8,113")
-        assert ("multi-line" in words) == multi_line
-        assert ("prefix only" in words) != infill
+        assert ("several lines" in words) == multi_line
+        assert ("left context only" in words) != infill
 
 
 def test_every_end_has_its_words() -> None:

@@ -23,6 +23,7 @@ from lmtui.tui.chats import Chats
 from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
+from lmtui.tui.screens.live import READING
 from lmtui.tui.screens.whose import WhoseScreen
 from lmtui.tui.widgets.message_view import MessageView
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -33,6 +34,7 @@ Begin = Sequence[Message] | Prompt
 # Short enough for the model and its precision beside it, at 80 columns.
 _STOPPED = "stopped · Ctrl+G more, Ctrl+R anew"
 _NOTHING = "nothing to add · Ctrl+R anew"
+NO_TOKEN = "No token was generated."
 
 
 class AnsweringScreen(WhoseScreen):
@@ -121,6 +123,9 @@ class AnsweringScreen(WhoseScreen):
         self._begin = begin, prefill
         self._panel.title = "Next token"
         self._status.state = "reading the prompt"
+        if self._panel.distribution is None:
+            self._panel.clear(READING)
+        self._panel.outdate()
         before = self._reply.steps if self._reply else ()
         self._strip.reset(info=self._info, before=before)
         self.keep_first(self._job)
@@ -159,7 +164,7 @@ class AnsweringScreen(WhoseScreen):
     @on(facts.PromptProgressed)
     def show_reading(self, event: facts.PromptProgressed) -> None:
         """Say how much of the prompt is read."""
-        if event.job == self._job:
+        if event.job == self._job and self._info is not None:
             self._status.state = f"reading the prompt {event.done:,}/{event.total:,}"
 
     @on(facts.StepsArrived)
@@ -169,11 +174,12 @@ class AnsweringScreen(WhoseScreen):
             return
         self._reply = self._conversation.grow(self._reply.id, event.steps)
         self.keep()
-        waits = f" · {len(self._waiting)} waiting" if self._waiting else ""
-        self._status.state = f"answering; Esc stops{waits}"
         self._strip.extend(event.steps)
-        last = event.steps[-1]
-        self._panel.show(last.distribution, chosen=last.id)
+        if self._info is not None:  # else another model is loading by now
+            waits = f" · {len(self._waiting)} waiting" if self._waiting else ""
+            self._status.state = f"answering; Esc stops{waits}"
+            last = event.steps[-1]
+            self._panel.show(last.distribution, chosen=last.id)
         if view := self.view_of(self._reply):
             words = "".join(step.piece for step in event.steps)
             view.grow(words, thought_of(self._reply))
@@ -192,6 +198,8 @@ class AnsweringScreen(WhoseScreen):
         stopped = event.finish.reason is FinishReason.CANCELLED
         if self._info is not None:
             self._status.state = _STOPPED if stopped else _ended(event.finish)
+            if not self._reply.steps:
+                self._panel.clear(NO_TOKEN)
         if view := self.view_of(self._reply):
             view.grow(event.finish.piece, thought_of(self._reply))
         self._complete(self._reply)

@@ -46,6 +46,7 @@ class Ask(ModalScreen[str]):
 The letter before a choice takes it, as Enter does on the one that is marked.
 """
     CSS_PATH = "ask.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave", id="ask.leave",
                 tooltip="Change nothing."),

@@ -169,6 +169,11 @@ class ChatScreen(AttachingScreen):
             return
         self._revision = self.runner.number()
         draft = self.query_one(PromptField).text
+        if self._panel.distribution is None:
+            self._status.state = "reading your message"
+        elif not self.has_class("-tokens"):
+            self._panel.outdate()
+            self._strip.outdate()
         self.runner.look(
             self._revision,
             before,
@@ -192,8 +197,9 @@ class ChatScreen(AttachingScreen):
     @on(facts.LookFailed)
     def show_look_failed(self, event: facts.LookFailed) -> None:
         """The draft can't be looked at; writing goes on."""
-        if event.revision == self._revision:
+        if event.revision == self._revision and not self._job:
             self._panel.clear(str(event.error))
+            self._status.state = "ready"
 
     # Sending.
 

@@ -21,7 +21,7 @@ from lmtui.tui import inspecting_facts
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
-from lmtui.tui.model_state import ModelState
+from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.questions import DocumentAlone
 from lmtui.tui.screens.exporting import ExportingScreen
 from lmtui.tui.screens.places import expected
@@ -109,7 +109,7 @@ class ComparingScreen(ExportingScreen):
 
     @property
     def _against_name(self) -> str:
-        return visible_line(self._against.label) if self._against else ""
+        return shown_label(self._against.label) if self._against else ""
 
     @on(facts.DocumentCut)
     def begin_other(self, event: facts.DocumentCut) -> None:

@@ -17,7 +17,7 @@ from textual.containers import Vertical
 
 from lmtui.edit.finding import replaced
 from lmtui.edit.positions import offset_named
-from lmtui.engine.ghost import Ghost
+from lmtui.engine.ghost import Ghost, GhostRules
 from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.engine.words import word_at
 from lmtui.engine.writing import Replacement
@@ -39,6 +39,7 @@ from lmtui.tui.widgets.place_line import PlaceLine
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
@@ -88,6 +89,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
                 yield ProbabilityPanel(id="panel", title="Next at the cursor")
                 yield ExpectedLines(id="expected")
                 yield TextTotals(id="totals")
+        yield TokenLegend("F3: next shading", id="legend")
         yield FindBar(id="find")
         yield LinePrompt(id="line")
         yield HintLine("complete", HINT)
@@ -110,21 +112,23 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
 
     # What is said about the ghost.
 
-    def _tell_ghost(self, ghost: Ghost) -> None:
+    def _tell_ghost(self, ghost: Ghost, rules: GhostRules) -> None:
         seen = self._expectation
         total = seen.tokens if seen else 0
         window = seen.window if seen and total > DEFAULT_WINDOW else None
-        self._status.state = ghost_words(
+        words = ghost_words(
             ghost.end,
+            rules=rules,
             shown=bool(ghost.text),
-            multi_line=self._mode == "multi",
+            multi_line=not rules.single_line,
             infill=self._capabilities.infill,
             window=window,
             total=total,
         )
+        self.say(words)
 
     def _say(self, words: str) -> None:
-        self._status.state = f"ghost: {visible_line(words)}"
+        self.say(f"ghost: {visible_line(words)}")
 
     # Finding, and going to a line.
 
@@ -204,6 +208,12 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         self.app.push_screen(self._list, self._answer_replacement)
         self.runner.replacements(self._replacing, editor.text, start, end)
 
+    @on(writing_facts.ReplacementsProgressed)
+    def show_progress(self, event: writing_facts.ReplacementsProgressed) -> None:
+        """The list is on its way."""
+        if event.job == self._replacing:
+            self._list.show_progress(event.done, event.total)
+
     @on(writing_facts.ReplacementsReady)
     def show_replacements(self, event: writing_facts.ReplacementsReady) -> None:
         """They can be chosen from now."""
@@ -222,6 +232,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         revision, start, end = self._asked_word
         if chosen is not None and revision == self.editor.revision:
             self.editor.replace_span(start, end, chosen.text)
+        self.unsay()
         self._wait_for_idle()
 
     # Looking into it.

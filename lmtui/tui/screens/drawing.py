@@ -10,6 +10,7 @@ from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import FinishReason
+from lmtui.models.wanted import short_label
 from lmtui.tui.widgets.message_view import Entry
 
 _ENDS = {
@@ -32,7 +33,7 @@ def entry_of(conversation: Conversation, node: Node) -> Entry:
         str(node.id),
         node.role,
         node.content,
-        writer=_WRITERS.get(node.role) or node.model or "Model",
+        writer=_WRITERS.get(node.role) or short_label(node.model or "Model"),
         note=note_of(conversation, node),
         thought=thought_of(node),
     )

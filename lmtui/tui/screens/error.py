@@ -19,7 +19,7 @@ from textual.widgets import Static
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.text import visible, visible_line
-from lmtui.tui.model_state import shown_name
+from lmtui.tui.model_state import full_name, shown_name
 from lmtui.tui.widgets.choices import Choices
 
 _PAUSE = 0.6  # seconds in which a person notices and stops writing
@@ -48,7 +48,7 @@ The model could not be loaded; one that was there before was let go of to make r
     ) -> None:
         super().__init__()
         self._error = error
-        self._wanted, self._before = shown_name(wanted), before
+        self._wanted, self._before = visible_line(full_name(wanted)), before
         self._offered = False
 
     def compose(self) -> ComposeResult:

@@ -211,15 +211,14 @@ class ExportingScreen(BranchingScreen):
     def ask_about_file(self, event: Occupied) -> None:
         """There is a file of that name."""
         choices = [
-            Choice("o", "Overwrite", "put the branch in its place"),
-            Choice("n", "Another name", "choose again"),
+            Choice("o", "Overwrite", "replace that file with the branch"),
+            Choice("n", "Other name", "choose a different name"),
             Choice("c", "Cancel", "write nothing"),
         ]
         self.app.push_screen(
-            Ask("There is a file of that name", [str(event.path)], choices,
-                harmless="c"),
+            Ask("The file already exists", [str(event.path)], choices, harmless="c"),
             partial(self._answer_occupied, event),
-        )  # fmt: skip
+        )
 
     def _answer_occupied(self, event: Occupied, answer: str | None) -> None:
         if answer == "o":

@@ -30,6 +30,9 @@ from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
+WATCH_EVERY = 2.0
+"""Seconds between two looks at whether another program has changed the file."""
+
 Then = Callable[[], None]
 """What is done once the text is safe."""
 
@@ -59,6 +62,13 @@ class FileScreen(KeepingScreen):
         then: Then | None
 
     @dataclass
+    class Watched(Message):
+        """What has become of a file since it was read or written, if anything."""
+
+        file: TextFile
+        change: Change | None
+
+    @dataclass
     class Occupied(Message):
         """There is a file already where the text is to be saved."""
 
@@ -84,6 +94,12 @@ class FileScreen(KeepingScreen):
         self._saving: Then | None = None
         self._leaving: Then | None = None  # once what is being saved is safe
         self._under_way = 0  # questions to the disk
+        self._change: Change | None = None  # that the user was told of
+        self._looking = False  # at whether there is one
+
+    def on_mount(self) -> None:
+        """Notice what other programs do to the file."""
+        self.set_interval(WATCH_EVERY, self._watch_file)
 
     def _ask_disk(self, work: Callable[[], Message], *, otherwise: LmtuiError) -> None:
         self._under_way += 1
@@ -99,6 +115,42 @@ class FileScreen(KeepingScreen):
         self._under_way -= 1
         if not isinstance(event, self.Stored):
             self._leaving = None
+
+    # Changes by others.
+
+    @property
+    def changed_elsewhere(self) -> bool:
+        """Whether what is on the disk is neither what was read nor what was saved."""
+        return self._change is not None
+
+    def _watch_file(self) -> None:
+        if self._looking or self._under_way:
+            return
+        self._looking, file = True, self._file
+
+        def work() -> Message:
+            return self.Watched(file, changed_on_disk(file))
+
+        aside(work, self.post_message, otherwise=self.Watched(file, None))
+
+    @on(Watched)
+    def tell_change(self, event: Watched) -> None:
+        """Another program has written the file, or removed it."""
+        self._looking = False
+        if event.file is not self._file or event.change == self._change:
+            return
+        self._change = event.change
+        self.told_of_file()
+        if event.change is None:
+            return
+        name, gone = visible_line(self._file.path.name), event.change.kind == "gone"
+        what = "is no longer on disk" if gone else "has changed on disk"
+        does = "write it again" if gone or self.unsaved else "reload it"
+        self.notify(f"{name} {what}; Ctrl+S asks whether to {does}.", markup=False)
+
+    def _take_file(self, file: TextFile) -> None:
+        """The file as it is on the disk now."""
+        self._file, self._change = file, None
 
     # Saving.
 
@@ -144,12 +196,12 @@ class FileScreen(KeepingScreen):
         if moved:
             self._keeper.close()
             self._keeper = Keeper(event.saved.file)
-        self._file = event.saved.file
+        self._take_file(event.saved.file)
         aside(self._rebase, self.post_message, otherwise=self.Kept(-1, False))
         for note in event.saved.notes:
             self.notify(f"Saved, but {note}.", severity="warning", markup=False)
         self.told_of_file()
-        self._status.state = f"saved {visible_line(self._file.path.name)}"
+        self.say(f"saved {visible_line(self._file.path.name)}")
         if event.then is not None:
             event.then()
         if self._leaving is not None and not self._under_way:
@@ -172,17 +224,17 @@ class FileScreen(KeepingScreen):
         before = told(change.before) if change.before else "it was not there"
         now = told(change.now) if change.now else "it is gone"
         details = [
-            f"{name} was changed by another program while you wrote.",
+            f"{name} was changed by another program.",
             f"as opened    {before}",
             f"on disk now  {now}",
         ]
         choices = [
-            Choice("o", "Overwrite", "put your text in its place"),
-            Choice("n", "Save as", "keep both: your text goes into another file"),
-            Choice("c", "Cancel", "go on writing; nothing is saved"),
+            Choice("o", "Overwrite", "replace the file with your text"),
+            Choice("n", "Save as", "save your text in another file; keep both"),
+            Choice("c", "Cancel", "keep editing; nothing is saved"),
         ]
         if change.kind == "changed":
-            reload = Choice("d", "Reload", "take the file's text; Ctrl+Z has yours")
+            reload = Choice("r", "Reload", "load the file; Ctrl+Z restores your text")
             choices.insert(2, reload)
         self.app.push_screen(
             Ask("The file has changed on disk", details, choices, harmless="c"),
@@ -195,7 +247,7 @@ class FileScreen(KeepingScreen):
         elif answer == "n":
             self._saving = then
             self._ask_name()
-        elif answer == "d":
+        elif answer == "r":
             self._reload()
 
     def _reload(self) -> None:
@@ -214,7 +266,7 @@ class FileScreen(KeepingScreen):
     def show_reloaded(self, event: Reloaded) -> None:
         """The file's text is here, and what was written is one undo away."""
         cursor = self.editor.cursor_index
-        self._file = event.file
+        self._take_file(event.file)
         self._keeper.rebase(self._file)
         self.editor.replace_span(0, self.editor.characters, self._file.text)
         self.editor.go_to(min(cursor, self.editor.characters))
@@ -244,12 +296,12 @@ class FileScreen(KeepingScreen):
         """There is a file of that name."""
         details = [visible_line(str(event.path))]
         choices = [
-            Choice("o", "Overwrite", "put your text in its place"),
-            Choice("n", "Another name", "choose again"),
-            Choice("c", "Cancel", "go on writing; nothing is saved"),
+            Choice("o", "Overwrite", "replace that file with your text"),
+            Choice("n", "Other name", "choose a different name"),
+            Choice("c", "Cancel", "keep editing; nothing is saved"),
         ]
         self.app.push_screen(
-            Ask("There is a file of that name", details, choices, harmless="c"),
+            Ask("The file already exists", details, choices, harmless="c"),
             partial(self._answer_occupied, event),
         )
 
@@ -266,15 +318,15 @@ class FileScreen(KeepingScreen):
         """Do something that ends the editing, once unsaved text is seen to."""
         if self._under_way and self._leaving is None:
             self._leaving = then  # whoever asks again need not wait for a slow disk
-            self._status.state = "saving"
+            self.say("saving")
             return
         if not self.unsaved:
             then()
             return
         choices = [
-            Choice("s", "Save", "write it into the file, and leave"),
-            Choice("d", "Discard", "leave; what was written since is gone"),
-            Choice("c", "Cancel", "go on writing"),
+            Choice("s", "Save", "save the file and leave"),
+            Choice("d", "Discard", "leave without saving; the changes are lost"),
+            Choice("c", "Cancel", "keep editing"),
         ]
         details = [f"{visible_line(self._file.path.name)} has unsaved changes."]
         self.app.push_screen(

@@ -15,12 +15,13 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from lmtui.engine.ghost import Ghost, GhostRules
+from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
 from lmtui.tui import messages as facts
 from lmtui.tui import writing_facts
 from lmtui.tui.batches import Post
 from lmtui.tui.screens.watching import WatchingScreen
 from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.widgets.ghost_status import key_hints, mode_words
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
@@ -57,11 +58,17 @@ class GhostingScreen(WatchingScreen):
         self._mode: Mode = "single" if writing.rules.single_line else "multi"
         self._pause: Timer | None = None
         self._ghost_job = self._others_job = 0
+        self._forced = 0  # the job of a suggestion that the user asked for
+        self._asked_rules = writing.rules
         self._spot = _Spot(-1, -1)
         self._shown = 0  # how long what the job has written so far was
         self._others: tuple[Ghost, ...] = ()
         self._other = 0
         self._step = 1  # where to go once the alternatives are there
+
+    def on_mount(self) -> None:
+        """Name the keys for as long as there is room."""
+        self._status.hints = key_hints(self._mode)
 
     # When to ask.
 
@@ -103,7 +110,10 @@ class GhostingScreen(WatchingScreen):
         """Stop suggesting and scoring."""
         running = bool(self._ghost_job or self._others_job)
         self._drop_job()
-        return super().stop_work() or running
+        running = super().stop_work() or running
+        if running:
+            self.say("stopped")
+        return running
 
     def _drop_job(self) -> None:
         if self._pause is not None:
@@ -121,7 +131,7 @@ class GhostingScreen(WatchingScreen):
     def _suggest(self) -> None:
         editor = self.editor
         if editor.has_focus and not editor.ghost and editor.selection.is_empty:
-            self._ask(self._rules)
+            self._ask(self._in_mode(self._rules))
 
     @on(GhostEditor.SuggestionRequested)
     def force(self) -> None:
@@ -130,7 +140,10 @@ class GhostingScreen(WatchingScreen):
             self.notify("The model is not there yet.")
             return
         self._drop_job()
-        self._ask(replace(self._rules, min_prob=None, min_mean_prob=None))
+        self._say("writing one")
+        rules = replace(self._rules, min_prob=None, min_mean_prob=None, seconds=None)
+        self._ask(self._in_mode(rules))
+        self._forced = self._ghost_job
 
     def _ask(self, rules: GhostRules) -> None:
         if self._info is None:
@@ -138,10 +151,8 @@ class GhostingScreen(WatchingScreen):
         editor = self.editor
         self._ghost_job = self.runner.number()
         self._spot = _Spot(editor.revision, editor.cursor_index)
-        self._shown = 0
-        self.runner.suggest(
-            self._ghost_job, editor.text, self._spot.cursor, self._in_mode(rules)
-        )
+        self._shown, self._asked_rules = 0, rules
+        self.runner.suggest(self._ghost_job, editor.text, self._spot.cursor, rules)
 
     def _in_mode(self, rules: GhostRules) -> GhostRules:
         return replace(rules, single_line=self._mode != "multi")
@@ -161,15 +172,19 @@ class GhostingScreen(WatchingScreen):
         if event.job != self._ghost_job:
             return
         self._ghost_job = 0
-        if event.ghost.text:
-            self._show(event.ghost.text)
-        self._tell_ghost(event.ghost)
+        ghost, rules = event.ghost, self._asked_rules
+        if ghost.text:
+            self._show(ghost.text)
+        elif event.job == self._forced and ghost.end is GhostEnd.NEWLINE:
+            self._ask(replace(rules, single_line=False))  # show what there is
+            return
+        self._tell_ghost(ghost, rules)
 
     def _show(self, text: str) -> None:
         spot = self._spot
         self.editor.show_ghost(text, revision=spot.revision, cursor=spot.cursor)
 
-    def _tell_ghost(self, ghost: Ghost) -> None:
+    def _tell_ghost(self, ghost: Ghost, rules: GhostRules) -> None:
         raise NotImplementedError
 
     def _say(self, words: str) -> None:
@@ -242,6 +257,6 @@ class GhostingScreen(WatchingScreen):
         self._drop_job()
         self.editor.forget_ghosts()
         self._others = ()
-        names = {"single": "to the end of the line", "multi": "several lines"}
-        self._say(names.get(self._mode, "off"))
+        self._say(mode_words(self._mode))
+        self._status.hints = key_hints(self._mode)
         self._wait()

@@ -19,8 +19,10 @@ from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
 from lmtui.tui.screens.sampling import SamplingScreen
 from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.token_lines import EMPTY
 from lmtui.tui.widgets.token_view import TokenView
 
+AWAITED = "The text appears here once the model has cut it into tokens."
 _LONGEST = 2_000_000
 """Characters: each takes some 250 bytes of memory, and 1,000 are read in a second."""
 
@@ -58,6 +60,7 @@ class GivenTextScreen(SamplingScreen):
         """Begin to read."""
         self.to_text()
         if self._subject.read is not None:
+            self.view.explain(AWAITED)
             bug = LmtuiError(
                 "the text can't be shown", self._subject.name, "See the log."
             )
@@ -110,6 +113,7 @@ class GivenTextScreen(SamplingScreen):
     def show_refused(self, event: Refused) -> None:
         """There is none."""
         self._refusal = event.error
+        self.view.explain(EMPTY)
         self._explain(event.error)
 
     def _explain(self, error: LmtuiError) -> None:

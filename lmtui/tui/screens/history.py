@@ -28,6 +28,7 @@ from lmtui.engine.types import Role
 from lmtui.text import visible, visible_line
 from lmtui.tui import chat_facts as facts
 from lmtui.tui.chats import Chats
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, Question
@@ -328,7 +329,7 @@ def about(row: Row, messages: Sequence[tuple[Role, str]] = ()) -> Content:
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
     count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
     facts_of = " · ".join(
-        part for part in (day, count, visible_line(row.model or "")) if part
+        part for part in (day, count, shown_label(row.model or "")) if part
     )
     top = Content.assemble(
         (visible_line(row.title), "bold"), (f"\n{facts_of}\n\n", "$quiet")

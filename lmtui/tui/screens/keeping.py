@@ -63,6 +63,7 @@ class KeepingScreen(LiveScreen):
         self._kept_revision: int | None = None
         self._told_not_kept = False
         self._opened = self._discarded = False
+        self._said_at: tuple[int, int] | None = None
 
     @property
     def unsaved(self) -> bool:
@@ -94,6 +95,41 @@ class KeepingScreen(LiveScreen):
     def told_of_file(self) -> None:
         """The file is another one, or in another state."""
         raise NotImplementedError
+
+    # What the status line says.
+
+    @property
+    def doing(self) -> str:
+        """What the model does, in a few words."""
+        raise NotImplementedError
+
+    def say(self, words: str) -> None:
+        """Say something of the text and the cursor as they are, until either is
+        another."""
+        self._status.state, self._said_at = words, self._here
+
+    def unsay(self) -> None:
+        """Say only what the model does."""
+        self._said_at = None
+        self.tell_doing()
+
+    def tell_doing(self) -> None:
+        """Say what the model does, unless something else is said."""
+        if self._said_at is None:
+            self._status.state = self.doing
+
+    @property
+    def _here(self) -> tuple[int, int]:
+        return self.editor.revision, self.editor.cursor_index
+
+    @on(GhostEditor.Edited)
+    @on(GhostEditor.CursorMoved)
+    def withdraw(self, event: GhostEditor.Edited | GhostEditor.CursorMoved) -> None:
+        """What was said holds no longer, but of a ghost that is typed along."""
+        if isinstance(event, GhostEditor.Edited) and event.ghost_kept:
+            self._said_at = self._said_at and self._here
+        elif self._said_at not in (None, self._here):
+            self.unsay()
 
     # Recovery.
 
@@ -144,9 +180,9 @@ class KeepingScreen(LiveScreen):
         if recovered.base != self._file.digest:
             details.append("The file has changed since that text was begun.")
         choices = [
-            Choice("r", "Recover", "go on with the text that was not saved"),
-            Choice("d", "Discard", "go on with the file; the other text is removed"),
-            Choice("l", "Later", "go on with the file; ask again next time"),
+            Choice("r", "Recover", "open the recovered text"),
+            Choice("d", "Discard", "open the file; delete the recovered text"),
+            Choice("l", "Later", "open the file; ask again next time"),
         ]
         self.app.push_screen(
             Ask("There is unsaved text", details, choices, harmless="l"),

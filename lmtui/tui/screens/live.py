@@ -25,6 +25,9 @@ from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 
+LOADING = "The model is loading."
+READING = "The model is reading; what it expects appears here."
+
 
 class LiveScreen(Screen[None]):
     """Has a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`."""
@@ -94,6 +97,7 @@ class LiveScreen(Screen[None]):
         self._status.show_info(state.info)
         if state.info is not None:
             self._status.state = "ready"
+            self._panel.clear(READING)
             for strip in self.query(LikelihoodStrip):
                 strip.reset(info=state.info)
             self.model_ready()
@@ -104,7 +108,7 @@ class LiveScreen(Screen[None]):
             self.model_missing()
         else:
             self._status.state = state.words
-            self._panel.clear("The model is loading.")
+            self._panel.clear(LOADING)
 
     def _show_error(self, error: LmtuiError) -> None:
         text = visible("\n".join(part for part in (error.detail, error.hint) if part))

@@ -32,7 +32,7 @@ NOTHING = "The model has nothing to put there."
 LEGEND = """\
 Change: by how many bits what follows gets less (+) or more (−) likely.
 Rare, yet about 0 or −: it may be right. Far in the +: it does not fit."""
-_FOOT = "Enter puts it there · Esc leaves the text as it is"
+_FOOT = "Enter replaces the word · Esc cancels"
 _WIDEST = 24  # cells of a word
 _AHEAD = 80
 _PROBABILITY, _CHANGE = "probability", "  change"
@@ -75,6 +75,11 @@ would go on after it. ● marks what is in the text now.
     def show(self, replacements: Sequence[Replacement]) -> None:
         """The model has answered."""
         self._listed, self._state = tuple(replacements), NOTHING
+        self._draw()
+
+    def show_progress(self, done: int, total: int) -> None:
+        """So many of the words are scored."""
+        self._state = f"{ASKING} {done} of {total} words are scored"
         self._draw()
 
     def show_error(self, error: LmtuiError) -> None:

@@ -90,7 +90,8 @@ class SamplingScreen(LiveScreen):
         shown = self._panel.distribution
         same = shown is not None and shown.handle == event.distribution.handle
         if event.revision == self._previewed and same:
-            self._panel.show(event.distribution, chosen=self._panel.chosen)
+            chosen = self._panel.chosen
+            self._panel.show(event.distribution, chosen=chosen, again=True)
 
     @on(facts.PreviewFailed)
     def show_preview_failed(self, event: facts.PreviewFailed) -> None:

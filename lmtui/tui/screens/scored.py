@@ -23,6 +23,7 @@ from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.inspecting_runner import InspectingRunner
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.questions import DocumentAlone, PartOf
 from lmtui.tui.screens.given_text import GivenTextScreen
 from lmtui.tui.subject import Subject
@@ -146,7 +147,9 @@ class ScoredScreen(GivenTextScreen):
         if room >= _LEAST:
             self._reading.windows = Windows.choose(None, None, room=room)
         self.draw_tokens(self.view.index)
-        self._end("ready" if mine else f"these tokens are of {known.model}")
+        self._end(
+            "ready" if mine else f"these tokens are of {shown_label(known.model)}"
+        )
 
     # The tokens.
 
@@ -162,7 +165,7 @@ class ScoredScreen(GivenTextScreen):
         self._reading = Reading()  # what is drawn stays until there is something new
         self._job = self.runner.number()
         self._began = (time.monotonic(), 0)
-        self._status.state = "waiting for the model"
+        self._status.state = f"reading {self._shown_name}"
         document = DocumentAlone(
             self._text,
             after=subject.after,

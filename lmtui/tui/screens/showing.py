@@ -17,6 +17,7 @@ from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible, visible_line
+from lmtui.tui.model_state import shown_label
 
 _CONTROL = re.compile(
     r"(<\|[^|<>\n]{1,40}\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>)"
@@ -30,7 +31,7 @@ def prompt_page(conversation: Conversation) -> Content:
         return Content("Nothing was sent to a model in this branch yet.")
     prompt, own = reply.prompt, len(reply.ids)
     head = (
-        f"{len(prompt.ids):,} tokens were sent to {visible_line(reply.model or '')};"
+        f"{len(prompt.ids):,} tokens were sent to {shown_label(reply.model or '')};"
         f" the answer is {own:,} more.\n\n"
     )
     answer = "".join(step.text for step in reply.steps)

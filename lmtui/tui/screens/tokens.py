@@ -16,9 +16,9 @@ from lmtui.chat.node import Node
 from lmtui.chat.packing import NOT_KEPT
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings, Step
-from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.questions import Passage, TextAfter, TokensAfter
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.sampling import SamplingScreen
@@ -183,6 +183,7 @@ class TokensScreen(SamplingScreen):
         if event.index >= len(node.tokens):
             return
         self._panel.title = f"Token {event.index + 1}"
+        self._panel.outdate()
         self._looking = self.runner.number()
         token = node.tokens[event.index]
         if isinstance(token, Step) and token.distribution.handle != NOT_KEPT:
@@ -199,7 +200,7 @@ class TokensScreen(SamplingScreen):
     def _look_by_ids(self, node: Node, index: int) -> None:
         """Ask what was expected where a token stands; only what wrote it can tell."""
         if not self.written_here(node.model):
-            writer = visible_line(node.model or "another model")
+            writer = shown_label(node.model or "another model")
             self._panel.clear(f"Only {writer} can tell what else could stand here.")
             return
         ids = (*node.ids_before, *node.own_ids[:index])

@@ -26,6 +26,7 @@ from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui import writing_facts
 from lmtui.tui.batches import Post
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.screens.file import FileScreen
 from lmtui.tui.screens.surprises import SurprisesScreen
 from lmtui.tui.widgets.expected_lines import ExpectedLines
@@ -35,6 +36,7 @@ from lmtui.tui.widgets.place_line import Place as Shown
 from lmtui.tui.widgets.place_line import PlaceLine
 from lmtui.tui.widgets.surprise import Measure, bits, level_of
 from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
 
@@ -43,6 +45,7 @@ _PART = 3000  # code points that are scored at a time
 _WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
 _TELL_EVERY = 0.2  # seconds between two looks at whether the totals have changed
 
+_TITLE = "Next at the cursor"
 _EMPTY = "Write, and what the model expects next appears here. F1 shows the keys."
 
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
@@ -76,18 +79,42 @@ class WatchingScreen(FileScreen):
         self._heat_job = 0
         self._idle: Timer | None = None
         self._asked = 0  # the revision of the last question about the cursor
+        self._answered = 0  # that of the last answer
+        self._model_words = ""
         self._expectation: Expectation | None = None
         self._changed = True  # whether the totals are to be told again
 
     def on_mount(self) -> None:
         """Tell the numbers a few times a second, where they changed."""
         self.set_interval(_TELL_EVERY, self._tell)
+        self.watch(self._panel, "stale", self.tell_doing, init=False)
 
     def told_of_file(self) -> None:
         """Its name or its state is another one."""
         self._changed = True
 
     # The model.
+
+    def follow_model(self, state: ModelState) -> None:
+        """What was said, and what is expected, is another model's."""
+        super().follow_model(state)
+        self._model_words = self._status.state
+        if state.info is None:
+            self._expectation, self._asked = None, 0
+            self._panel.title = _TITLE
+            self.query_one(ExpectedLines).show(None)
+            self.query_one(TextTotals).outdate()
+        self.unsay()
+
+    @property
+    def doing(self) -> str:
+        """What the model does, in a few words."""
+        if self._info is None:
+            return self._model_words
+        seen = self._panel.distribution is not None and not self._panel.stale
+        if self._answered != self._asked and not seen:
+            return "reading the text"
+        return "scoring the text" if self._heat_job else "ready"
 
     def model_ready(self) -> None:
         """Nothing that another model thought is of use."""
@@ -99,8 +126,6 @@ class WatchingScreen(FileScreen):
 
     def model_missing(self) -> None:
         """The text can be written all the same."""
-        self._expectation = None
-        self.query_one(ExpectedLines).show(None)
 
     def stop_work(self) -> bool:
         """Stop scoring; whether there was anything to stop."""
@@ -119,6 +144,7 @@ class WatchingScreen(FileScreen):
         self._changed = True
         self._stop_heat()
         self._wait_for_idle()
+        self.query_one(TextTotals).outdate()
         self._look()
 
     @on(GhostEditor.CursorMoved)
@@ -131,6 +157,8 @@ class WatchingScreen(FileScreen):
         if self._info is None:
             return
         self._asked = self.runner.number()
+        self._panel.outdate()
+        self.query_one(ExpectedLines).outdate()
         self.runner.expect(self._asked, self.editor.text, self.editor.cursor_index)
 
     @on(writing_facts.ExpectationReady)
@@ -138,6 +166,8 @@ class WatchingScreen(FileScreen):
         """What the model expects where the cursor is."""
         if event.revision != self._asked:
             return
+        self._answered = event.revision
+        self.query_one(TextTotals).renew()
         self._expectation = expectation = event.expectation
         self._changed = True  # it counts the tokens
         if expectation.read is not None:
@@ -146,20 +176,27 @@ class WatchingScreen(FileScreen):
         if expectation.distribution is None:
             self._panel.clear(_EMPTY)
             self.query_one(ExpectedLines).show(None)
-            return
-        self.query_one(ExpectedLines).show(expectation)
-        following = expectation.following
-        self._panel.show(
-            expectation.distribution,
-            chosen=following.candidate.id if following else None,
-        )
+        else:
+            at_end = self.editor.cursor_index >= self.editor.characters
+            self.query_one(ExpectedLines).show(expectation, at_end=at_end)
+            following = expectation.following
+            self._panel.show(
+                expectation.distribution,
+                chosen=following.candidate.id if following else None,
+            )
+        self.tell_doing()
 
     @on(writing_facts.ExpectationFailed)
     def show_no_expectation(self, event: writing_facts.ExpectationFailed) -> None:
         """Writing goes on without the panel."""
-        if event.revision == self._asked:
-            self._panel.clear(str(event.error))
-            self.query_one(ExpectedLines).show(None)
+        if event.revision != self._asked:
+            return
+        self._answered, self._expectation = event.revision, None
+        self._panel.title = _TITLE
+        self._panel.clear(str(event.error))
+        self.query_one(ExpectedLines).show(None)
+        self.query_one(TextTotals).renew()
+        self.say(visible_line(event.error.title))
 
     # Heat.
 
@@ -183,6 +220,7 @@ class WatchingScreen(FileScreen):
         if part is not None:
             self._heat_job, self._heat_part = self.runner.number(), part
             self.runner.heat(self._heat_job, self._scored.text, *part)
+        self.tell_doing()
 
     @on(writing_facts.HeatArrived)
     def add_heat(self, event: writing_facts.HeatArrived) -> None:
@@ -203,13 +241,14 @@ class WatchingScreen(FileScreen):
         """It was stopped."""
         if event.job == self._heat_job:
             self._heat_job = 0
+            self.tell_doing()
 
     @on(writing_facts.WritingFailed)
     def show_writing_failed(self, event: writing_facts.WritingFailed) -> None:
         """The text can't be scored; it can be written."""
         if event.job == self._heat_job:
             self._heat_job = 0
-            self._status.state = visible_line(event.error.title)
+            self.say(visible_line(event.error.title))
 
     def _put(self, stretch: Stretch) -> None:
         if not stretch.spans:
@@ -238,10 +277,13 @@ class WatchingScreen(FileScreen):
         at = _HEATS.index(self._heat)
         self._heat = _HEATS[(at + 1) % len(_HEATS)]
         self.editor.heat = self._heat is not None
+        legend = self.query_one(TokenLegend)
+        legend.display = self.editor.heat
         if self._heat is None:
-            self._status.state = "heat: off"
+            self.say("heat: off")
             return
-        self._status.state = f"heat: {self._heat}"
+        self.say(f"heat: {self._heat}")
+        legend.show(self._heat)
         self._shade(0, len(self._scored.text))
         for start, end in self._scored.stale_parts():
             self.editor.make_heat_stale(start, end)
@@ -259,7 +301,9 @@ class WatchingScreen(FileScreen):
         cursor = editor.cursor_index
         low, high = sorted(editor.selection_indexes)
         document = self._sums("document", 0, len(text))
-        parts = [document, self._sums("paragraph", *paragraph_at(text, cursor))]
+        parts, (start, end) = [document], paragraph_at(text, cursor)
+        if start < end:
+            parts.append(self._sums("paragraph", start, end))
         if low != high:
             parts.append(self._sums("selection", low, high))
         self.query_one(TextTotals).show(*parts)
@@ -269,6 +313,7 @@ class WatchingScreen(FileScreen):
                 name=self._file.path.name,
                 modified=self.unsaved,
                 read_only=self._file.read_only,
+                changed=self.changed_elsewhere,
                 line=line + 1,
                 column=column + 1,
                 words=editor.words,
@@ -326,7 +371,7 @@ class WatchingScreen(FileScreen):
     def _go_to(self, place: Place) -> None:
         self.editor.go_to(place.start)
         rank = "" if place.rank is None else f", rank {place.rank:,}"
-        self._status.state = f"{visible_line(place.word)}: {place.bits:.1f} bits{rank}"
+        self.say(f"{visible_line(place.word)}: {place.bits:.1f} bits{rank}")
 
     def action_surprises(self) -> None:
         """List the most surprising words."""
@@ -346,4 +391,4 @@ class WatchingScreen(FileScreen):
 
 def _title(expectation: Expectation) -> str:
     typed = expectation.typed.strip()
-    return f"Next after “{visible_line(typed)}”" if typed else "Next at the cursor"
+    return f"Next after “{visible_line(typed)}”" if typed else _TITLE

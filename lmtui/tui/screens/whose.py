@@ -21,10 +21,9 @@ from lmtui.chat.listed import Loaded
 from lmtui.chat.tree import Conversation
 from lmtui.chat.whose import model_of
 from lmtui.models.wanted import Wanted, named
-from lmtui.text import visible_line
 from lmtui.tui.aside import aside
 from lmtui.tui.messages import ModelChosen
-from lmtui.tui.model_state import ModelState
+from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.screens.ask import Ask, Choice
 from lmtui.tui.screens.remembering import RememberingScreen
 from lmtui.tui.widgets.prompt import Prompt as PromptField
@@ -99,7 +98,7 @@ class WhoseScreen(RememberingScreen):
         here = None if owner is None else self._here[owner]
         line.display = here is not None
         if owner is not None and here is not None:
-            line.update(Content(_words(visible_line(owner), self._state, here=here)))
+            line.update(Content(_words(shown_label(owner), self._state, here=here)))
 
     def _look_for(self, owner: str) -> None:
         is_here = self.options.is_here
@@ -129,7 +128,7 @@ class WhoseScreen(RememberingScreen):
             self.notify("One moment: looking for the model of this conversation.")
             self._give_back(text)
             return True
-        name = visible_line(owner)
+        name = shown_label(owner)
         where = "It is on this machine." if here else "It is not on this machine."
         details = (f"{name} wrote the last answer. {where}",)
         asked = Ask(
@@ -162,7 +161,7 @@ class WhoseScreen(RememberingScreen):
         elif self.written_here(owner):
             self.notify("It is in use.")
         elif self._here.get(owner) is False:
-            self.notify(f"{owner} is not on this machine.", markup=False)
+            self.notify(f"{shown_label(owner)} is not on this machine.", markup=False)
         else:
             self.post_message(ModelChosen(named(owner)))
 
@@ -177,14 +176,14 @@ def _words(owner: str, state: ModelState, *, here: bool) -> str:
             f"{owner} wrote this and is not on this machine: it can be read; F5 or"
             " /model chooses a model to go on with."
         )
-    other = f" {visible_line(state.info.label)} is loaded;" if state.info else ""
+    other = f" {shown_label(state.info.label)} is loaded;" if state.info else ""
     return f"{owner} wrote this;{other} /own loads {owner}."
 
 
 def _choices(owner: str, state: ModelState, *, here: bool) -> list[Choice]:
     choices = [Choice("l", f"Load {owner}", "the model that wrote it")] if here else []
     if state.info is not None:
-        other = visible_line(state.info.label)
+        other = shown_label(state.info.label)
         choices.append(Choice("g", f"Go on with {other}", "it is loaded"))
     choices.append(Choice("m", "Another model", "choose one from the list"))
     return [*choices, Choice("r", "Only read", "nothing is said")]

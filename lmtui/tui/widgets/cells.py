@@ -91,6 +91,21 @@ def clip(text: str, width: int) -> str:
     return "".join(taken) + "…" if width > 0 else ""
 
 
+def clip_middle(text: str, width: int) -> str:
+    """`text` in at most `width` cells, with `…` where its middle is missing."""
+    text = tame(text)
+    if cell_len(text) <= width:
+        return text
+    parts, head, tail = list(clusters(text)), "", ""
+    while parts and width > 0:
+        first = len(head) <= len(tail)
+        part = parts.pop(0 if first else -1)
+        if cell_len(head + part + tail) > width - 1:
+            break
+        head, tail = (head + part, tail) if first else (head, part + tail)
+    return f"{head}…{tail}" if width > 0 else ""
+
+
 def fit(text: str, width: int) -> str:
     """`text` in exactly `width` cells."""
     clipped = clip(text, width)

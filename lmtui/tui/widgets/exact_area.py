@@ -38,6 +38,8 @@ from lmtui.tui.widgets.typed import take_key
 
 _STEPS = 10_000
 """How many steps can be undone."""
+_PAUSE = 1.0
+"""Seconds without a key after which what is typed is another step."""
 _CLUSTER = 64
 """Characters that are looked at to find where the one beside the cursor begins."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
@@ -85,6 +87,7 @@ class ExactArea(TextEdges):
             max_checkpoints=_STEPS,
         )
         self.cursor_blink = False
+        self.history.checkpoint_timer = _PAUSE
 
     # The text.
 
@@ -193,8 +196,17 @@ class ExactArea(TextEdges):
 
     def edit(self, edit: Edit) -> EditResult:
         """Edit; all that is neither undo nor redo comes through here."""
+        if self._begins_word(edit):
+            self.history.checkpoint()
         with self._changing():
             return super().edit(edit)
+
+    def _begins_word(self, edit: Edit) -> bool:
+        """Whether a word is begun that is a step of its own."""
+        row, column = edit.from_location
+        if edit.from_location != edit.to_location or edit.text.isspace():
+            return False
+        return self._lines[row][max(0, column - 1) : column].isspace()
 
     def _undo_batch(self, edits: Sequence[Edit]) -> None:
         with self._changing():

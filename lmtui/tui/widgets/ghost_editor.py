@@ -27,13 +27,13 @@ from lmtui.tui.widgets.ghost_rows import GhostRows, Row, room_for
 from lmtui.tui.widgets.ghosts import AROUND, Ghosts, first_line, first_word
 from lmtui.tui.widgets.heat_marks import HeatMarks, HeatSpan
 from lmtui.tui.widgets.line_document import Change
+from lmtui.tui.widgets.styled_lines import STALE
 from lmtui.tui.widgets.surprise import CLASSES, sheet
 from lmtui.tui.widgets.syntax_parts import KINDS
 
 _TAKES: dict[str, Callable[[str], str]] = {
     "all": str, "word": first_word, "line": first_line,
 }  # fmt: skip
-_STALE = Style(dim=True)
 
 
 class GhostEditor(ExactArea):
@@ -340,7 +340,7 @@ goes on with the line above has ↳ in the place of a number.
                 marks = self._marks.between(row.line, part.column, part.last_column)
                 for mark in marks:
                     style = self._style(f"surprise--{mark.level}")
-                    style = style + _STALE if mark.stale else style
+                    style = style + STALE if mark.stale else style
                     yield part.layer(mark.start, mark.end, style)
             elif self._syntax is not None:
                 for start, end, kind in self._syntax.of(row.line):

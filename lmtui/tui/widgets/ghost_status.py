@@ -5,7 +5,7 @@ Owns the words, which get fewer where there is less room. Knows no widget and no
 
 from __future__ import annotations
 
-from lmtui.engine.ghost import GhostEnd
+from lmtui.engine.ghost import GhostEnd, GhostRules
 from lmtui.tui.widgets.cells import pack_best
 
 _WIDEST = 160  # cells
@@ -14,18 +14,38 @@ _ENDS = {
     GhostEnd.STOP: "end token",
     GhostEnd.LENGTH: "max tokens",
     GhostEnd.NEWLINE: "newline",
-    GhostEnd.TIME: "out of time",
-    GhostEnd.UNSURE: "unsure",
+    GhostEnd.TIME: "time limit",
+    GhostEnd.UNSURE: "low confidence",
     GhostEnd.REPEATS: "repeats what follows",
     GhostEnd.CONTEXT: "context full",
     GhostEnd.CANCELLED: "interrupted",
     GhostEnd.NOTHING: "no whole word",
 }
+_STOPPED = {GhostEnd.LENGTH, GhostEnd.TIME, GhostEnd.UNSURE, GhostEnd.CONTEXT}
+
+_MODES = {"single": "to the end of the line", "multi": "several lines", "off": "off"}
+_SHORT = {"single": "line", "multi": "lines", "off": "off"}
+
+
+def mode_words(mode: str) -> str:
+    """How far suggestions go."""
+    return _MODES[mode]
+
+
+def key_hints(mode: str) -> tuple[str, ...]:
+    """What the keys that have to do with a suggestion do, ever shorter."""
+    ghost = f"F4 ghost: {mode_words(mode)}"
+    return (
+        f"Tab takes the ghost · {ghost} · F1 help",
+        f"Tab take · F4 {_SHORT[mode]} · F1 help",
+        "F1 help",
+    )
 
 
 def ghost_words(
     end: GhostEnd,
     *,
+    rules: GhostRules | None = None,
     shown: bool = True,
     multi_line: bool = False,
     infill: bool = False,
@@ -35,14 +55,26 @@ def ghost_words(
 ) -> str:
     """Why a suggestion ended, or is not `shown`, and how it was made, in `width` cells.
 
+    `rules` are those that it had to keep.
     `window` is the first token that was read and the first that was not, of `total`.
     """
-    why = f"{'ghost' if shown else 'no ghost'}: {_ENDS[end]}"
-    mode = "multi-line" if multi_line else "single line"
-    read = "reads what follows" if infill else "prefix only"
+    stopped = "ghost stopped" if end in _STOPPED else "ghost"
+    why = f"{stopped if shown else 'no ghost'}: {_ENDS[end]}"
+    if end is GhostEnd.UNSURE and rules is not None:
+        why += _limits(rules)
+    mode = "several lines" if multi_line else "one line"
+    read = "reads both sides" if infill else "reads left context only"
     where = _where(window, total)
     forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
     return pack_best(forms, width)[0]
+
+
+def _limits(rules: GhostRules) -> str:
+    """The probabilities below which a suggestion ends."""
+    least, mean = rules.min_prob, rules.min_mean_prob
+    told = [f"p < {least:g}"] if least else []
+    told += [f"mean p < {mean:g}"] if mean else []
+    return f" ({' or '.join(told)})" if told else ""
 
 
 def _where(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ token; perplexity is the exponential of the mean in nats.
         self._finish, self._timed = None, False
         self._started_at = self._last_at = self._clock()
         self._first_at, self._first_batch = None, 0
+        self.renew()
         self.refresh()
 
     def read(self, prompt_tokens: int) -> None:

@@ -21,6 +21,8 @@ class Place:
     name: str = ""
     modified: bool = False
     read_only: bool = False
+    changed: bool = False
+    """Whether another program has changed the file."""
     line: int = 1
     column: int = 1
     words: int = 0
@@ -68,6 +70,8 @@ def forms(place: Place) -> Sequence[Sequence[str]]:
     tokens = [] if place.tokens is None else [_counted(place.tokens, "token")]
     total = f"Σ log P {about}{number(place.logprob, ',.1f')} nats"
     notes = ["read-only"] if place.read_only else []
+    if place.changed:
+        notes.append("changed on disk")
     if place.selected:
         notes.append(f"{place.selected:,} selected")
     return (

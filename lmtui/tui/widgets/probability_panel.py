@@ -26,9 +26,11 @@ from lmtui.tui.widgets.panel_lines import (
     title_line,
 )
 from lmtui.tui.widgets.panel_rows import fit_rows, is_drawn_from, summary_forms
-from lmtui.tui.widgets.styled_lines import Line, StyledLines
+from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
+STALE_TITLE = "Before the last change"
+"""What rows belong to that are older than the text or the place they stand beside."""
 
 
 class ProbabilityPanel(StyledLines, can_focus=True):
@@ -111,6 +113,7 @@ of the vocabulary.
         self._distribution: Distribution | None = None
         self._chosen: int | None = None
         self._pending: tuple[Distribution, int | None] | None = None
+        self._pending_title: str | None = None
         self._first = 0
         self._cursor = 0
 
@@ -131,6 +134,9 @@ of the vocabulary.
 
     @title.setter
     def title(self, title: str) -> None:
+        if self.paused and self._distribution is not None:
+            self._pending_title = visible_line(title)
+            return
         self._title = visible_line(title)
         self.refresh()
 
@@ -140,15 +146,19 @@ of the vocabulary.
         *,
         chosen: int | None = None,
         same: bool = False,
+        again: bool = False,
     ) -> None:
         """Draw this distribution; `chosen` is the id of the token that was drawn. A
         pause holds back other positions, not other settings or pages of this one; nor
-        the same position under another handle, which `same` says it is."""
+        the same position under another handle, which `same` says it is. `again` says
+        that other settings or another page were asked for, which makes it no newer."""
         before = self._distribution
         held = not same and before is not None and before.handle != distribution.handle
         if self.paused and held:
             self._pending = (distribution, chosen)
             return
+        if not again:
+            self.renew()
         place = (distribution.handle, distribution.start)
         moved = before is None or place != (before.handle, before.start)
         if moved and not same:
@@ -157,17 +167,31 @@ of the vocabulary.
         self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))
         self.refresh()
 
+    def outdate(self, after: float = STALE_AFTER) -> None:
+        """As every widget of lines; a panel that is held still says so already."""
+        if not self.paused:
+            super().outdate(after)
+
     def clear(self, message: str = EMPTY) -> None:
         """Draw no distribution but this sentence: nothing yet, loading, an error."""
         self._distribution = self._pending = None
         self._message = visible_line(message)
+        self._take_title()
+        self.renew()
         self.refresh()
 
     def watch_paused(self, paused: bool) -> None:
         """Catch up when the pause ends."""
-        if not paused and self._pending is not None:
+        if paused:
+            return
+        self._take_title()
+        if self._pending is not None:
             (distribution, chosen), self._pending = self._pending, None
             self.show(distribution, chosen=chosen)
+
+    def _take_title(self) -> None:
+        """The title that a pause has held back."""
+        self._title, self._pending_title = self._pending_title or self._title, None
 
     # Keys and mouse.
 
@@ -276,10 +300,12 @@ of the vocabulary.
         return lines
 
     def _title_with_rank(self) -> str:
-        """The title, and where the rows begin once they are not the first."""
+        """The title, and where the rows begin once they are not the first. That of the
+        place before says nothing of this one."""
         start = self._distribution.start if self._distribution else 0
         rank = start + self._first + 1
-        return self._title if rank == 1 else f"{self._title} from {rank:,}"
+        title = STALE_TITLE if self.stale and self._distribution else self._title
+        return title if rank == 1 else f"{title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
         sampled, deep = is_drawn_from(distribution), distribution.start > 0

@@ -16,13 +16,21 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.geometry import Region, Size
+from textual.reactive import reactive
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 
 Part = tuple[str, str]
 """A piece of a line, and its component class without the widget's `PREFIX`."""
 
 Line = Sequence[Part]
+
+STALE = Style(dim=True)
+"""How everything looks that is older than what it belongs to."""
+
+STALE_AFTER = 0.08
+"""Seconds after which that is seen: drawn, it is less than a tenth."""
 
 
 def rendered(
@@ -70,6 +78,9 @@ class StyledLines(DirectLines):
     PREFIX: ClassVar[str] = ""
     """What the names of the component classes begin with, and the parts' do not."""
 
+    stale: reactive[bool] = reactive(False)
+    """Whether what is drawn is older than what it belongs to, and so is dim."""
+
     def __init__(
         self, *, id: str | None = None, classes: str = "", disabled: bool = False
     ) -> None:
@@ -78,6 +89,7 @@ class StyledLines(DirectLines):
         self._drawn_at = Size(0, 0)
         self._part_styles: dict[str, Style] = {}
         self._around: tuple[Color, list[LineFilter]] | None = None
+        self._outdating: Timer | None = None  # newer lines are awaited, not yet long
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """What is to be drawn in so many cells, from the top."""
@@ -94,6 +106,24 @@ class StyledLines(DirectLines):
         self._strips = None
         super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         return self
+
+    def outdate(self, after: float = STALE_AFTER) -> None:
+        """Draw dim from so many seconds on, unless `renew` is called before."""
+        if not self.stale and self._outdating is None:
+            self._outdating = self.set_timer(after, self._turn_stale)
+
+    def renew(self) -> None:
+        """What is drawn belongs to the text and the cursor as they are."""
+        if self._outdating is not None:
+            self._outdating.stop()
+        self._outdating, self.stale = None, False
+
+    def _turn_stale(self) -> None:
+        self._outdating, self.stale = None, True
+
+    def watch_stale(self) -> None:
+        """All styles are others."""
+        self._part_styles.clear()
 
     def notify_style_update(self) -> None:
         """Another theme, or another state: forget the styles."""
@@ -144,11 +174,13 @@ class StyledLines(DirectLines):
         """The style of a part as it is drawn; of the widget for an empty name."""
         style = self._part_styles.get(name)
         if style is None:
-            style = self._part_styles[name] = self._filtered(
+            style = (
                 self.get_component_rich_style(self.PREFIX + name)
                 if name
                 else self.rich_style
             )
+            style = self._filtered(style + STALE if self.stale else style)
+            self._part_styles[name] = style
         return style
 
     def _filtered(self, style: Style) -> Style:

@@ -38,8 +38,9 @@ class TokenLegend(StyledLines):
     {difference_sheet("TokenLegend")}
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, hint: str = "m: other", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hint = f"  {hint}"
         self._measure: Shade = "surprisal"
 
     def show(self, measure: Shade) -> None:
@@ -52,7 +53,7 @@ class TokenLegend(StyledLines):
         whole, quiet = self._measure, "legend--quiet"
         unit = _UNITS.get(whole, "")
         kind = "difference" if whole == "difference" else "surprise"
-        hint = "  m: other"
+        hint = self._hint
         after = f" {unit}{hint}" if unit else hint
         for name, rest in ((whole, after), (whole, hint), (whole, ""), ("", "")):
             line: list[Part] = [(f"{name} " if name else "", quiet)]

@@ -86,6 +86,8 @@ class TokenLines(ScrollView):
         self.own = 0
         """The first token that is not of the text itself."""
         self._untold = ""
+        self.empty = EMPTY
+        """What stands there while there is no token."""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
@@ -140,7 +142,7 @@ class TokenLines(ScrollView):
         self._tokens, self._open = tokens, open_end
         self.own = len(tokens) if own is None else own
         self._anchor = None
-        self.index = index
+        self.index, self.empty = index, EMPTY
         self._cut()
 
     def show_text(self, text: str) -> None:
@@ -312,7 +314,7 @@ class TokenLines(ScrollView):
     def _line_untold(self, y: int, width: int) -> str:
         """A line of what is drawn where there are no tokens."""
         if not self._untold:
-            return clip(EMPTY, width) if y == 0 else ""
+            return clip(self.empty, width) if y == 0 else ""
         seen = self._untold[: width * self.size.height]
         line = next(islice(wrap(words_of(seen), max(1, width)), y, None), [])
         return "".join(run.text for run in line)

@@ -99,6 +99,11 @@ goes on with a line, · is a space at its beginning.
         self._text.focus(scroll_visible)
         return self
 
+    def explain(self, words: str) -> None:
+        """Say why there is no token."""
+        self._text.empty = words
+        self._text.refresh()
+
     @property
     def index(self) -> int:
         """The token under the cursor."""
