@@ -9,6 +9,7 @@ from a factory.
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,13 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
+from textual.driver import Driver
 from textual.reactive import var
 from textual.screen import Screen
 
 from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.reading import read_file
 from lmtui.text import visible
@@ -32,7 +35,7 @@ from lmtui.tui import palette
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
-from lmtui.tui.hangup import leave_when_gone
+from lmtui.tui.hangup import exit_code, leave_when_gone
 from lmtui.tui.keeping_app import KeepingApp
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
@@ -51,6 +54,7 @@ from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.settings_app import SettingsApp
 from lmtui.tui.subject import Subject
+from lmtui.tui.terminal import InputFailed, TerminalDriver, TerminalGone
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
@@ -80,6 +84,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     all_kept = True
     """Whether everything that was said was kept when the program was left."""
+    unsent = ""
+    """What was written in the chat when the program had to end."""
     model: var[ModelState] = var(ModelState())
     """Which model there is; every screen that shows it watches this."""
 
@@ -102,6 +108,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
+        self._input_error: Exception | None = None
         self._open_model = open_model
         self._sampling = sampling
         self._load = 0
@@ -150,6 +157,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.push_screen(self._first)
         if self._first != "finetune" and self.model.error is None:
             self.call_after_refresh(self.load_model, self.model.wanted)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Ours, of which a paste and a broken byte are safe."""
+        return TerminalDriver
 
     # The model.
 
@@ -306,7 +317,24 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     @property
     def broke_off_with(self) -> Exception | None:
         """What ended the program, if the user did not."""
-        return self._exception
+        return self._exception or self._input_error
+
+    @property
+    def left_text(self) -> Path | LmtuiError | None:
+        """The file whose unsaved text is kept, though nobody could be asked, or why it
+        is not."""
+        return self._complete.left if self._complete is not None else None
+
+    @on(TerminalGone)
+    def leave_without_terminal(self) -> None:
+        """No key can come any more, and nothing is seen."""
+        self.leave(exit_code(signal.SIGHUP))
+
+    @on(InputFailed)
+    def leave_without_keys(self, event: InputFailed) -> None:
+        """No key can come any more: keep everything, and tell of the bug."""
+        self._input_error = event.error
+        self.leave(1)
 
     def action_help(self) -> None:
         """Show what each key does here, or close that."""
@@ -342,9 +370,12 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     def _quit_again(self) -> None:
         self.call_later(self.action_quit)
 
-    def leave(self) -> None:
-        """End the program; what the engine does is stopped, and waited for shortly."""
+    def leave(self, code: int = 0) -> None:
+        """End the program with an exit code; what the engine does is stopped, and
+        waited for shortly. After a bug or a signal a draft of the chat is `unsent`."""
+        if code and not self.unsent:
+            self.unsent = self._chat.draft
         self._engine.close()
         if self._chats is not None:
             self.all_kept = self._chats.close()
-        self.exit()
+        self.exit(return_code=code)

@@ -157,6 +157,11 @@ class ChatScreen(AttachingScreen):
 
     # The draft.
 
+    @property
+    def draft(self) -> str:
+        """What is written and was not sent."""
+        return self.query_one(PromptField).text if self.is_mounted else ""
+
     @on(TextArea.Changed)
     def look_at_draft(self) -> None:
         """The draft changed: what comes next in it? Or which command can it become?"""
