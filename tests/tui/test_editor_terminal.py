@@ -186,7 +186,10 @@ def test_what_is_typed_behind_a_key_is_meant_for_what_it_opens(
         terminal.ask(FIND + b"two", "1 of 1")
         terminal.ask(ESC, "line 2, column 4")
         terminal.ask(LINE + b"3:2" + ENTER, "line 3, column 2")
+        terminal.ask(FIND + b"two" + TAB + b"2nd" + ENTER, "● draft.txt")
+        terminal.ask(ESC + SAVE, "saved draft.txt")
         assert terminal.leave() == 0  # nothing was written: nothing is asked
+    assert file.read_text() == "one\n2nd\nthree\n"
 
 
 # The end comes without a question.
