@@ -414,7 +414,7 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
     ("answer", "on_disk", "in_editor"),
     [
         ("o", "x" + TEXT, "x" + TEXT),
-        ("d", "theirs", "theirs"),
+        ("r", "theirs", "theirs"),
         ("c", "theirs", "x" + TEXT),
     ],
 )
@@ -431,7 +431,7 @@ async def test_a_file_that_somebody_changed_is_asked_about(
         await writer.press(answer)
         await writer.until(lambda: writer.file.read_text() == on_disk)
         await writer.until(lambda: writer.editor.text == in_editor)
-        if answer == "d":
+        if answer == "r":
             await writer.press("ctrl+z")
             assert writer.editor.text == "x" + TEXT
 

@@ -182,7 +182,7 @@ class FileScreen(KeepingScreen):
             Choice("c", "Cancel", "go on writing; nothing is saved"),
         ]
         if change.kind == "changed":
-            reload = Choice("d", "Reload", "take the file's text; Ctrl+Z has yours")
+            reload = Choice("r", "Reload", "take the file's text; Ctrl+Z has yours")
             choices.insert(2, reload)
         self.app.push_screen(
             Ask("The file has changed on disk", details, choices, harmless="c"),
@@ -195,7 +195,7 @@ class FileScreen(KeepingScreen):
         elif answer == "n":
             self._saving = then
             self._ask_name()
-        elif answer == "d":
+        elif answer == "r":
             self._reload()
 
     def _reload(self) -> None:
