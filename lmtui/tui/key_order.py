@@ -44,7 +44,7 @@ class KeysInOrder(App[None]):
             self._answered = asyncio.create_task(self._wait_for_answer(asked))
 
     def _only_writes(self, event: Key | Paste) -> bool:
-        """Whether this can lead nowhere: it is written into the field with the focus."""
+        """Whether this is written into the field with the focus, and leads nowhere."""
         writes = isinstance(event, Paste) or event.is_printable
         return writes and isinstance(self.focused, Input | TextArea)
 
