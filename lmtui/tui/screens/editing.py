@@ -187,7 +187,7 @@ class EditingScreen(AnsweringScreen):
 
     def action_alternatives(self) -> None:
         """From the token under the cursor to what could stand there instead."""
-        self.remove_class("-no-panel")
+        self.show_panel()
         self._panel.focus()
 
     @on(ProbabilityPanel.CandidatePicked)
