@@ -31,7 +31,7 @@ from lmtui.reading import read_file
 from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
-from lmtui.tui import palette
+from lmtui.tui import no_colour, palette
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
@@ -67,8 +67,9 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     TITLE = "lmtui"
     SUSPENDED_SCREEN_CLASS = "-below"
     # Notices take no more room than their words, and are seen once, on top.
-    CSS = """ToastRack { scrollbar-size-vertical: 0; } .-below Toast { display: none; }
-    Toast { width: auto; max-width: 60%; padding: 0 1; }"""
+    CSS = f"""{no_colour.SHEET}
+    ToastRack {{ scrollbar-size-vertical: 0; }} .-below Toast {{ display: none; }}
+    Toast {{ width: auto; max-width: 60%; padding: 0 1; }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True,
                 tooltip="Show or hide the keys."),
