@@ -99,7 +99,7 @@ def open_screen(
         preferences=preferences,
     )
     with _shared(first) as tell, _terminal_to_itself():
-        app.run()
+        app.run(mouse=settings.mouse)
     _tell_what_is_left(app)
     if app.broke_off_with is not None:
         raise app.broke_off_with

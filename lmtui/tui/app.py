@@ -22,11 +22,13 @@ from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.reactive import var
 from textual.screen import Screen
+from textual.widgets import Input
 
 from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
+from lmtui.processes import shell_waits
 from lmtui.reading import read_file
 from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
@@ -79,6 +81,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
                 tooltip="To the first screen; everything stays as it is."),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
+        Binding("ctrl+z", "suspend", "Suspend", id="app.suspend", show=False,
+                tooltip="Back to the shell; `fg` brings the program back."),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
@@ -269,6 +273,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         training has the processor, no model is loaded beside it."""
         if action == "history" and self._chats is None:
             return False
+        if action == "suspend":  # what is written there could be meant
+            return not (isinstance(self.focused, Input) and self.focused.value)
         if action == "complete":
             return self._complete is not None
         if action == "finetune":
@@ -336,6 +342,13 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         """No key can come any more: keep everything, and tell of the bug."""
         self._input_error = event.error
         self.leave(1)
+
+    def action_suspend(self) -> None:
+        """Stop until the shell brings the program back, if there is one."""
+        if shell_waits():
+            self.action_suspend_process()
+        else:
+            self.notify("No shell waits that could bring the program back.")
 
     def action_help(self) -> None:
         """Show what each key does here, or close that."""

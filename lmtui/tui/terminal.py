@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from dataclasses import dataclass
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -33,6 +34,14 @@ class InputFailed(Message):
 
 class TerminalDriver(LinuxDriver):
     """Textual's driver with input of our own."""
+
+    def _sigtstp_application(self, *_: object) -> None:
+        """Leave the terminal and stop, with all that was started together: a script
+        that waits for this process would go on waiting, and no shell would notice."""
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        os.killpg(0, signal.SIGSTOP)
 
     def run_input_thread(self) -> None:
         """Read until the program ends; say why, if it is the reading that ends."""

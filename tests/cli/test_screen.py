@@ -84,6 +84,24 @@ def test_it_restores_the_terminal_when_it_is_told_to_end(name: signal.Signals) -
         assert child.wait(timeout=20) == 128 + name
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_mouse_is_left_to_the_terminal_where_that_is_wanted(
+    home: Path, wanted: bool
+) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(f"mouse = {str(wanted).lower()}\n")
+    code, written = run_in_terminal("chat", typed=[(b"ready", QUIT)])
+    assert code == 0
+    assert (b"\x1b[?1000h" in written) == wanted
+
+
+def test_it_does_not_stop_where_no_shell_would_notice() -> None:
+    code, _ = run_in_terminal(
+        "chat", typed=[(b"ready", b"\x1a"), (b"No shell waits", QUIT)]
+    )
+    assert code == 0
+
+
 F5, F9, ESC = b"\x1b[15~", b"\x1b[20~", b"\x1b"
 
 

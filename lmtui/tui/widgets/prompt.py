@@ -22,7 +22,7 @@ from lmtui.chat.attachments import unnamed
 from lmtui.models.disk import size
 from lmtui.text import visible_in_place
 from lmtui.tui.drafts import as_draft
-from lmtui.tui.widgets.typed import take_key
+from lmtui.tui.widgets.typed import nothing_to_undo, take_key
 
 _HINT = "Write a message; Enter sends it"
 FOLDED = 20_000
@@ -103,6 +103,12 @@ in full.
         self.take_first: Callable[[str], bool] = lambda key: False
         """Asked before a key does anything here; whether it took the key."""
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is nothing to undo, the key means what it means elsewhere."""
+        if action == "undo" and nothing_to_undo(self):
+            return False
+        return super().check_action(action, parameters)
+
     async def _on_key(self, event: events.Key) -> None:
         if self.take_first(event.key):
             event.stop()
@@ -133,7 +139,7 @@ in full.
         if self._draft is None:
             self._sent.append(text)
             self._place = len(self._sent)
-            self.clear()
+            self.text = ""  # what was sent is not undone
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
