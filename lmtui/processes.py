@@ -31,3 +31,16 @@ def runs_elsewhere(pid: int, since: float) -> bool:
         return False
     found = started(pid)
     return found is not None and abs(found - since) < _CLOCK
+
+
+def shell_waits() -> bool:
+    """Whether a shell with job control has started this process, alone or with others:
+    it has a prompt once they stop, and brings them back."""
+    import psutil  # only who wants to stop needs it
+
+    group = os.getpgrp()
+    try:
+        shell = psutil.Process(group).ppid()
+        return os.getsid(shell) == os.getsid(0) and os.getpgid(shell) != group
+    except (psutil.Error, OSError):
+        return False

@@ -91,6 +91,13 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
         "The colours of the screens: a name from `lmtui themes`.",
         kind=str,
     )
+    mouse: bool = setting(
+        True,
+        "Whether the screens follow the mouse; false leaves it to the terminal, which "
+        "selects and copies text with it.",
+        kind=bool,
+        flag=None,
+    )
     keys: Mapping[str, str] = field(default_factory=dict)
     """The table `[keys]` of the file: keys in place of the built-in ones, by what
     they do; which of them can be used is for the screens to say."""

@@ -132,9 +132,9 @@ def attach(draft: str, folder: Path) -> Attached:
         if file is None:
             continue
         files[mention.path] = file
-        parts += [_plain(draft[done : mention.start]), mention.path]
+        parts += [plain(draft[done : mention.start]), mention.path]
         done = mention.end
-    text = "".join([*parts, _plain(draft[done:])])
+    text = "".join([*parts, plain(draft[done:])])
     blocks = [file.quoted for file in files.values()]
     return Attached("\n\n".join([text, *blocks]), tuple(files.values()))
 
@@ -144,8 +144,8 @@ def unnamed(text: str) -> str:
     return _BEGUN.sub("@@", text)
 
 
-def _plain(text: str) -> str:
-    """Text between two files, where two @ stand for one."""
+def plain(text: str) -> str:
+    """A draft that names no file as it will be said, where two @ stand for one."""
     return _DOUBLED.sub("", text)
 
 

@@ -8,12 +8,16 @@ late.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import typer
 
 from lmtui import busy, config, paths, recent, seen
 from lmtui.cli.edge import note
@@ -29,6 +33,7 @@ from lmtui.cli.sharing import sharing_if_wanted
 from lmtui.config_sheet import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.settings import Settings
+from lmtui.text import visible_line
 
 if TYPE_CHECKING:
     from lmtui.chat.listed import Loaded
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from lmtui.models.listing import Row
     from lmtui.models.progress import OnProgress
     from lmtui.models.wanted import Wanted
+    from lmtui.tui.app import LmtuiApp
     from lmtui.tui.chat_options import ChatOptions
     from lmtui.tui.finetuning import Finetuning
     from lmtui.tui.preferences import Preferences
@@ -68,6 +74,7 @@ def open_screen(
 
     Raises:
         typer.Abort: a training runs, and the user does not want to share with it.
+        typer.Exit: a signal ended the program, with the code that a shell has for it.
         Exception: what the screen broke off with; the terminal is restored.
     """
     from lmtui import log
@@ -99,11 +106,41 @@ def open_screen(
         preferences=preferences,
     )
     with _shared(first) as tell, _terminal_to_itself():
-        app.run()
-    if not app.all_kept:
-        note("note: the last messages could not be saved\n")
+        app.run(mouse=settings.mouse)
+    _tell_what_is_left(app)
     if app.broke_off_with is not None:
         raise app.broke_off_with
+    if app.return_code:
+        raise typer.Exit(app.return_code)
+
+
+def _tell_what_is_left(app: LmtuiApp) -> None:
+    """Say where that is which the user could not be asked about any more."""
+    if not app.all_kept:
+        note("note: the last messages could not be saved\n")
+    if app.left_text is not None:
+        note(f"{_told(app.left_text)}\n")
+    if app.unsent.strip():
+        note(f"{_keep_unsent(app.unsent)}\n")
+
+
+def _told(left: Path | LmtuiError) -> str:
+    """What became of the text of an editor that ended without a question."""
+    if isinstance(left, LmtuiError):
+        return visible_line(f"note: the unsaved text could not be kept: {left}")
+    opens = shlex.join(["lmtui", "complete", str(left)])
+    return visible_line(f"note: the unsaved text is kept; `{opens}` offers it")
+
+
+def _keep_unsent(draft: str) -> str:
+    """Keep a message that could not be sent; what became of it."""
+    file = paths.state_folder() / "unsent.txt"
+    try:
+        paths.ensure_folder(file.parent)
+        paths.write_atomically(file, draft.encode("utf-8", "surrogatepass"))
+    except (LmtuiError, OSError) as error:
+        return visible_line(f"note: the unsent message could not be kept: {error}")
+    return visible_line(f"note: the unsent message is kept in {file}")
 
 
 def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import typer
+
 from lmtui import busy, paths
 from lmtui.cli.complete import new_writing
 from lmtui.cli.edge import STOPPED, note
@@ -96,14 +98,19 @@ def train_on_screen(
         earlier=earlier,
         others=busy.others,
     )
-    open_screen(
-        settings,
-        first="finetune",
-        writing=writing,
-        finetuning=finetuning,
-        no_color=no_color,
-        open_engine=open_engine,
-    )
+    try:
+        open_screen(
+            settings,
+            first="finetune",
+            writing=writing,
+            finetuning=finetuning,
+            no_color=no_color,
+            open_engine=open_engine,
+        )
+    except typer.Exit:  # by a signal
+        if run.end is None:
+            _end(worker, run)
+        raise
     if run.end is None:
         _end(worker, run)
     return _last_words(run, request.name)

@@ -51,8 +51,9 @@ class TextTokenizer:
         # Some tokenizers' last step cuts the spaces off the spans.
         backend.encode_special_tokens, backend.post_processor = True, None
         try:
+            # A batch of one: other threads run on meanwhile, unlike with `encode`.
             with tokenizing():
-                read = backend.encode(text, add_special_tokens=False)
+                [read] = backend.encode_batch([text], add_special_tokens=False)
         finally:
             backend.encode_special_tokens, backend.post_processor = kept
         words = read.word_ids

@@ -111,8 +111,9 @@ class LightTokenizer:
         """The tokens of a text; with `split_special_tokens`, control strings in it are
         text like any other."""
         self.backend_tokenizer.encode_special_tokens = split_special_tokens
-        read = self.backend_tokenizer.encode(
-            text, add_special_tokens=add_special_tokens
+        # A batch of one: other threads run on meanwhile, which `encode` does not let.
+        [read] = self.backend_tokenizer.encode_batch(
+            [text], add_special_tokens=add_special_tokens
         )
         return Encoded(read.ids, read.offsets if return_offsets_mapping else [])
 

@@ -9,6 +9,7 @@ from a factory.
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,21 +19,25 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
+from textual.driver import Driver
 from textual.reactive import var
 from textual.screen import Screen
+from textual.widgets import Input
 
 from lmtui.chat.listed import Loaded
 from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
+from lmtui.processes import shell_waits
 from lmtui.reading import read_file
 from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
-from lmtui.tui import palette
+from lmtui.tui import no_colour, palette
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.chats import Chats
 from lmtui.tui.finetuning import Finetuning
-from lmtui.tui.hangup import leave_when_gone
+from lmtui.tui.hangup import exit_code, leave_when_gone
 from lmtui.tui.keeping_app import KeepingApp
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
@@ -51,6 +56,7 @@ from lmtui.tui.screens.models import ListModels, ModelsScreen
 from lmtui.tui.screens.start import RecentFiles, StartScreen
 from lmtui.tui.settings_app import SettingsApp
 from lmtui.tui.subject import Subject
+from lmtui.tui.terminal import InputFailed, TerminalDriver, TerminalGone
 from lmtui.tui.writing_options import Writing
 
 OpenModel = Callable[[Wanted], OpenEngine]
@@ -64,8 +70,9 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     COMMANDS = {palette.Commands}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
     # Notices take no more room than their words, and are seen once, on top.
-    CSS = """ToastRack { scrollbar-size-vertical: 0; } .-below Toast { display: none; }
-    Toast { width: auto; max-width: 60%; padding: 0 1; }"""
+    CSS = f"""{no_colour.SHEET}
+    ToastRack {{ scrollbar-size-vertical: 0; }} .-below Toast {{ display: none; }}
+    Toast {{ width: auto; max-width: 60%; padding: 0 1; }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True,
                 tooltip="Show or hide the keys."),
@@ -75,12 +82,16 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
                 tooltip="To the first screen; everything stays as it is."),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
+        Binding("ctrl+z", "suspend", "Suspend", id="app.suspend", show=False,
+                tooltip="Back to the shell; `fg` brings the program back."),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
 
     all_kept = True
     """Whether everything that was said was kept when the program was left."""
+    unsent = ""
+    """What was written in the chat when the program had to end."""
     model: var[ModelState] = var(ModelState())
     """Which model there is; every screen that shows it watches this."""
 
@@ -103,6 +114,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__(preferences or Preferences())
+        self._input_error: Exception | None = None
         self._open_model = open_model
         self._sampling = sampling
         self._load = 0
@@ -151,6 +163,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.push_screen(self._first)
         if self._first != "finetune" and self.model.error is None:
             self.call_after_refresh(self.load_model, self.model.wanted)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Ours, of which a paste and a broken byte are safe."""
+        return TerminalDriver
 
     # The model.
 
@@ -258,6 +274,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         training has the processor, no model is loaded beside it."""
         if action == "history" and self._chats is None:
             return False
+        if action == "suspend":  # what is written there could be meant
+            return not (isinstance(self.focused, Input) and self.focused.value)
         if action == "complete":
             return self._complete is not None
         if action == "finetune":
@@ -307,7 +325,31 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     @property
     def broke_off_with(self) -> Exception | None:
         """What ended the program, if the user did not."""
-        return self._exception
+        return self._exception or self._input_error
+
+    @property
+    def left_text(self) -> Path | LmtuiError | None:
+        """The file whose unsaved text is kept, though nobody could be asked, or why it
+        is not."""
+        return self._complete.left if self._complete is not None else None
+
+    @on(TerminalGone)
+    def leave_without_terminal(self) -> None:
+        """No key can come any more, and nothing is seen."""
+        self.leave(exit_code(signal.SIGHUP))
+
+    @on(InputFailed)
+    def leave_without_keys(self, event: InputFailed) -> None:
+        """No key can come any more: keep everything, and tell of the bug."""
+        self._input_error = event.error
+        self.leave(1)
+
+    def action_suspend(self) -> None:
+        """Stop until the shell brings the program back, if there is one."""
+        if shell_waits():
+            self.action_suspend_process()
+        else:
+            self.notify("No shell waits that could bring the program back.")
 
     def action_help(self) -> None:
         """Show what each key does here, or close that."""
@@ -342,9 +384,12 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     def _quit_again(self) -> None:
         self.call_later(self.action_quit)
 
-    def leave(self) -> None:
-        """End the program; what the engine does is stopped, and waited for shortly."""
+    def leave(self, code: int = 0) -> None:
+        """End the program with an exit code; what the engine does is stopped, and
+        waited for shortly. After a bug or a signal a draft of the chat is `unsent`."""
+        if code and not self.unsent:
+            self.unsent = self._chat.draft
         self._engine.close()
         if self._chats is not None:
             self.all_kept = self._chats.close()
-        self.exit()
+        self.exit(return_code=code)

@@ -17,8 +17,18 @@ from textual.app import App
 _EVERY = 1.0  # seconds between two looks at the terminal
 
 
-def leave_when_gone(app: App[None], leave: Callable[[], None]) -> None:
-    """Call `leave` once the terminal is gone or the process is told to end.
+ASKED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""The signals that end the program as Ctrl+Q does."""
+
+
+def exit_code(name: signal.Signals) -> int:
+    """What a shell reports for a program that a signal has ended."""
+    return 128 + name
+
+
+def leave_when_gone(app: App[None], leave: Callable[[int], None]) -> None:
+    """Call `leave` with an exit code once the terminal is gone or the process is told
+    to end.
 
     A shell tells its programs that the terminal is gone; whoever runs one without a
     shell may not, and then it would read nothing for ever.
@@ -26,12 +36,12 @@ def leave_when_gone(app: App[None], leave: Callable[[], None]) -> None:
     if app.is_headless:
         return
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGHUP, signal.SIGTERM):
-        loop.add_signal_handler(name, leave)
+    for name in ASKED:
+        loop.add_signal_handler(name, leave, exit_code(name))
 
     def look() -> None:
         if not terminal_is_there():
-            leave()
+            leave(exit_code(signal.SIGHUP))
 
     app.set_interval(_EVERY, look)
 

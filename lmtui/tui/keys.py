@@ -28,6 +28,8 @@ _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted(
     {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 )
+_PASSED_ON = "ctrl+z"
+"""Undoes in a text field, which passes it on where there is nothing to undo."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN_AS = {"ctrl+@": "Ctrl+Space"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
@@ -251,6 +253,7 @@ def _inherited(item: Bound) -> dict[str, str]:
              if name and key not in replaced}  # fmt: skip
     if issubclass(item.owner, App | Screen) and not item.priority:
         taken |= _keys_in([TextArea])
+        taken.pop(_PASSED_ON, None)
     return taken
 
 

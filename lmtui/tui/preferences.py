@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from textual import on
-from textual.app import App
 from textual.binding import Binding
 from textual.command import (
     Command,
@@ -33,6 +32,7 @@ from lmtui.text import visible
 from lmtui.tui import themes
 from lmtui.tui.aside import aside
 from lmtui.tui.keys import key_display, user_keys
+from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.hint_line import HintLine
 
 
@@ -116,7 +116,7 @@ class _ThemeNames(Provider):
         return partial(self.app.post_message, ThemePalette.Chosen(name))
 
 
-class PreferencesApp(App[None]):
+class PreferencesApp(ColourlessApp):
     """An app in the user's colours, with the user's keys."""
 
     @dataclass

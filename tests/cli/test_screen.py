@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -70,16 +71,35 @@ def test_it_leaves_when_its_terminal_went_away(home: Path) -> None:
     with started("chat") as (child, terminal):
         read_until(terminal, b"ready")
         os.close(terminal)
-        assert child.wait(timeout=20) == 0
+        assert child.wait(timeout=20) == 129
     assert "unexpected error" not in (home / "logs" / "lmtui.log").read_text("utf-8")
 
 
-def test_it_restores_the_terminal_when_it_is_told_to_end() -> None:
+@pytest.mark.parametrize("name", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_it_restores_the_terminal_when_it_is_told_to_end(name: signal.Signals) -> None:
     with started("chat") as (child, terminal):
         read_until(terminal, b"ready")
-        child.terminate()
+        child.send_signal(name)
         assert b"\x1b[?1049l" in read_until(terminal, b"\x1b[?1049l")
-        assert child.wait(timeout=20) == 0
+        assert child.wait(timeout=20) == 128 + name
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_mouse_is_left_to_the_terminal_where_that_is_wanted(
+    home: Path, wanted: bool
+) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(f"mouse = {str(wanted).lower()}\n")
+    code, written = run_in_terminal("chat", typed=[(b"ready", QUIT)])
+    assert code == 0
+    assert (b"\x1b[?1000h" in written) == wanted
+
+
+def test_it_does_not_stop_where_no_shell_would_notice() -> None:
+    code, _ = run_in_terminal(
+        "chat", typed=[(b"ready", b"\x1a"), (b"No shell waits", QUIT)]
+    )
+    assert code == 0
 
 
 F5, F9, ESC = b"\x1b[15~", b"\x1b[20~", b"\x1b"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.themes import load_themes, variable_defaults
 from lmtui.tui.widgets.styled_lines import StyledLines
 
@@ -30,7 +31,7 @@ HOSTILE = {
 FORBIDDEN = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e", "\u2066"}
 
 
-class Host(App[None]):
+class Host(ColourlessApp):
     """One widget, and every message of ours that it posts."""
 
     def __init__(self, widget: Widget) -> None:

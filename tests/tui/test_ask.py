@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Static
+from textual.widgets import Input
 
 from lmtui.tui.screens import ask
 from lmtui.tui.screens.ask import Ask, Choice
@@ -21,7 +21,7 @@ class Asker(Host):
     """Asks, and keeps the answer."""
 
     def __init__(self, *details: str) -> None:
-        super().__init__(Static())
+        super().__init__(Input())
         self._question = Ask("The file has changed", details, CHOICES, harmless="c")
         self.answers: list[str | None] = []
 
@@ -44,6 +44,8 @@ async def test_a_letter_that_was_meant_for_the_text_is_no_answer(
         assert app.answers == []
         await pilot.press("escape")
         assert app.answers == ["c"]
+        field = app.widget
+        assert isinstance(field, Input) and field.value == "orc"
 
 
 @pytest.mark.parametrize(

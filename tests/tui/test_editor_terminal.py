@@ -186,7 +186,10 @@ def test_what_is_typed_behind_a_key_is_meant_for_what_it_opens(
         terminal.ask(FIND + b"two", "1 of 1")
         terminal.ask(ESC, "line 2, column 4")
         terminal.ask(LINE + b"3:2" + ENTER, "line 3, column 2")
+        terminal.ask(FIND + b"two" + TAB + b"2nd" + ENTER, "● draft.txt")
+        terminal.ask(ESC + SAVE, "saved draft.txt")
         assert terminal.leave() == 0  # nothing was written: nothing is asked
+    assert file.read_text() == "one\n2nd\nthree\n"
 
 
 # The end comes without a question.
@@ -228,26 +231,31 @@ def test_after_a_kill_all_but_the_last_words_is_offered(
     assert not copies(home)
 
 
-ENDS: dict[str, Callable[[Terminal], int]] = {
-    "SIGTERM": lambda terminal: terminal.end(signal.SIGTERM),
-    "SIGHUP": lambda terminal: terminal.end(signal.SIGHUP),
-    "the terminal went away": Terminal.hang_up,
+ENDS: dict[str, tuple[Callable[[Terminal], int], int]] = {
+    "SIGTERM": (lambda terminal: terminal.end(signal.SIGTERM), 143),
+    "SIGINT": (lambda terminal: terminal.end(signal.SIGINT), 130),
+    "SIGHUP": (lambda terminal: terminal.end(signal.SIGHUP), 129),
+    "the terminal went away": (Terminal.hang_up, 129),
 }
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(("end", "code"), ENDS.values(), ids=ENDS)
 def test_nothing_is_lost_where_the_program_is_told_to_end(
-    home: Path, tmp_path: Path, end: Callable[[Terminal], int]
+    home: Path, tmp_path: Path, end: Callable[[Terminal], int], code: int
 ) -> None:
     file = tmp_path / "draft.txt"
     file.write_bytes(b"one\r\ntwo")
     with editing(file) as terminal:
         terminal.ask("To the last 字".encode(), "To the last 字")
-        assert end(terminal) == 0
+        assert end(terminal) == code
     assert file.read_bytes() == b"one\r\ntwo"
     found = recovery.find(file)
     assert found is not None and not found.open_elsewhere
     assert found.text == "To the last 字one\ntwo"
+    if end is not Terminal.hang_up:
+        assert f"note: the unsaved text is kept; `lmtui complete {file}`" in (
+            terminal.text()
+        )
 
 
 # Files and models that try to break the screen.

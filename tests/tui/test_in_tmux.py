@@ -209,7 +209,7 @@ def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
     tmux.press("F10")
-    tmux.shows("Type to search", "43 settings")
+    tmux.shows("Type to search", "44 settings")
     tmux.type("top_k")
     tmux.shows("In config.toml: 30")
     tmux.press("Enter")
@@ -306,3 +306,19 @@ def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
     tmux.lacks("│" * 2)
     tmux.run("resize-window", "-x", "80")  # everything is drawn anew
     assert tmux.until(lambda screen: screen == before)
+
+
+def test_ctrl_z_leads_to_the_shell_and_back(start: Start) -> None:
+    tmux = start(answers=["HELLO"])
+    tmux.press("x")
+    tmux.until(lambda screen: prompt_of(screen) == ["x"])
+    tmux.press("C-z")  # there is something to undo
+    tmux.shows("Write a message")
+    tmux.press("C-y", "Enter")
+    tmux.shows("HELLO", "Write a message")
+    tmux.press("C-z")  # what was sent is not undone
+    tmux.shows("Stopped")
+    tmux.type("fg\n")
+    tmux.shows("HELLO", "Write a message")
+    tmux.type("more")
+    tmux.until(lambda screen: prompt_of(screen) == ["more"])

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from rich.segment import Segment
 from textual.widget import Widget
+from textual.widgets.option_list import Option
 
 from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.surprise import BOUNDS
@@ -35,7 +37,9 @@ def theme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 @asynccontextmanager
-async def drawn(widget: Widget, theme: str) -> AsyncIterator[list[Segment]]:
+async def drawn(
+    widget: Widget, theme: str, *, focused: bool = True
+) -> AsyncIterator[list[Segment]]:
     """What goes to the terminal for a widget; what is to be shown, it shows."""
     app = Host(widget)
     for each in THEMES.themes:
@@ -48,6 +52,10 @@ async def drawn(widget: Widget, theme: str) -> AsyncIterator[list[Segment]]:
             widget.show(FakeEngine().look((97,), SamplingSettings()), chosen=32)
         elif isinstance(widget, LikelihoodStrip):
             widget.extend(TOKENS)
+        elif isinstance(widget, DialogList):
+            widget.add_options([Option("first line"), Option("second line")])
+            widget.highlighted = 0
+            app.set_focus(widget if focused else None)
         await pilot.pause()
         strips = app.screen._compositor.render_strips()
         yield [segment for strip in strips for segment in strip]
@@ -59,9 +67,7 @@ async def test_there_is_no_colour(kind: type[Widget], theme: str) -> None:
         styles = [segment.style for segment in segments if segment.style]
         colours = [c for style in styles for c in (style.color, style.bgcolor) if c]
         assert colours
-        for colour in colours:
-            assert colour.triplet is not None
-            assert len(set(colour.triplet)) == 1, colour
+        assert all(colour.is_default for colour in colours)
 
 
 async def test_each_step_of_surprise_has_its_attributes(theme: str) -> None:
@@ -90,3 +96,12 @@ async def test_bars_and_marks_are_shapes_and_letters(theme: str) -> None:
     async with drawn(LikelihoodStrip(), theme) as segments:
         text = "".join(segment.text for segment in segments)
         assert len(set(text) & set("▁▂▃▄▅▆▇█")) >= 3
+
+
+@pytest.mark.parametrize("focused", [True, False])
+async def test_what_is_chosen_and_selected_is_reversed(
+    theme: str, focused: bool
+) -> None:
+    async with drawn(DialogList(id="list"), theme, focused=focused) as segments:
+        looks = {s.text.strip(): bool(s.style and s.style.reverse) for s in segments}
+        assert looks["first line"] and not looks["second line"]

@@ -12,6 +12,7 @@ from lmtui.tui.screens.history import HistoryScreen
 from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.widgets.main_part import MainPart
 from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.widgets.sampler_controls import SamplerControls
 from tests.tui.programs import Program, program
 
 SIZES = [(80, 24), (120, 40)]
@@ -50,6 +51,28 @@ async def test_the_prompt_is_seen_however_high_it_grows(size: tuple[int, int]) -
             assert not notice.region.overlaps(prompt.region)
         assert notice.region.right == size[0]
         assert notice.region.width <= size[0] * 0.6
+
+
+@pytest.mark.parametrize("size", [*SIZES, (50, 20)])
+async def test_the_sampler_is_seen_however_many_there_are(
+    size: tuple[int, int],
+) -> None:
+    async with program(first="chat", size=size, notices=True) as running:
+        await running.ready()
+        sampler = running.chat.query_one(SamplerControls)
+        if not sampler.region:
+            await running.press("f4")
+        for number in range(4):
+            await noticed(running, f"notice number {number}")
+        await running.until(
+            lambda: (
+                sampler.region
+                and all(each.region for each in notices(running))
+                and not any(
+                    sampler.region.overlaps(each.region) for each in notices(running)
+                )
+            )
+        )
 
 
 async def test_a_short_one_takes_little_room() -> None:

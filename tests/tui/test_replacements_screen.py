@@ -55,6 +55,17 @@ async def test_it_waits_and_then_shows_the_list(size: tuple[int, int]) -> None:
         assert app.answers == [FOUND[2]]
 
 
+async def test_a_walk_waits_for_the_list() -> None:
+    app = Chooser()
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "Enter counts once the words are there" in app.text()
+        await pilot.press("down", "down", "up", "enter")
+        assert app.answers == []
+        app.asked.show(FOUND)
+        await pilot.press("enter")
+        assert app.answers == [FOUND[1]]
+
+
 async def test_what_came_before_the_screen_is_shown() -> None:
     app = Chooser()
     app.asked.show(FOUND)

@@ -51,7 +51,7 @@ async def search(running: Program, words: str) -> None:
     await running.ready()
     await running.press("f10")
     await running.on(SettingsScreen)
-    await running.until(lambda: "43 settings" in running.seen)
+    await running.until(lambda: "44 settings" in running.seen)
     await running.press(*words)
 
 

@@ -2,8 +2,8 @@
 
 Owns how it is asked: every choice has a letter and can be walked to, and Esc, like
 Enter on what is chosen first, takes the one that changes nothing. What is chosen is the
-answer of the screen; doing it is not its own. It can come while somebody writes: a key
-that was meant for the text must not be taken for a choice, so for a moment none is.
+answer of the screen; doing it is not its own. It can come while somebody writes: what
+is written without a pause goes on into the text below, and is not taken for a choice.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 from textual.widgets.option_list import Option
 
 from lmtui.text import visible_line
 from lmtui.tui.widgets.choices import Choices, choice_line
 
 PAUSE = 0.5
-"""Seconds in which a person notices and stops writing; until then no letter counts."""
+"""Seconds without a letter after which one is meant for the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ The letter before a choice takes it, as Enter does on the one that is marked.
 
     def on_mount(self) -> None:
         """The choices can be walked at once, from the harmless one on."""
-        self.set_timer(PAUSE, self._offer)
+        self._pause = self.set_timer(PAUSE, self._offer)
         choices = self.query_one(Choices)
         for key, choice in self._choices.items():
             shown = "Esc" if key == self._harmless else key
@@ -90,10 +90,19 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         self._offered = True
 
     def on_key(self, event: events.Key) -> None:
-        """A letter takes its choice."""
-        if event.character in self._choices and self._offered:
+        """A letter takes its choice, or goes where those before it went."""
+        if not self._offered and event.is_printable:
+            event.stop()
+            self._pause.reset()
+            self._write_below(event)
+        elif event.character in self._choices:
             event.stop()
             self.dismiss(event.character)
+
+    def _write_below(self, event: events.Key) -> None:
+        below = self.app.screen_stack[-2].focused
+        if isinstance(below, Input | TextArea):
+            below.post_message(events.Key(event.key, event.character))
 
     def action_answer(self, answer: str) -> None:
         """Close, and say what was chosen."""

@@ -15,7 +15,7 @@ from textual import on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmtui.chat.attachments import Attachment, attach
+from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.edit import positions
 from lmtui.errors import LmtuiError
 from lmtui.tui import messages as facts
@@ -29,7 +29,7 @@ from lmtui.tui.widgets.prompt import Prompt as PromptField
 class AttachingScreen(CommandScreen):
     """Has a prompt in which files are named, and `Attachments` above it."""
 
-    _counted: tuple[int, Sequence[Attachment]] = (0, ())
+    _counted: tuple[int, Sequence[Attachment], Sequence[str]] = (0, (), ())
 
     @dataclass
     class Attached(Message):
@@ -51,6 +51,8 @@ class AttachingScreen(CommandScreen):
     def follow_names(self, event: TextArea.Changed | TextArea.SelectionChanged) -> None:
         """Something else is written, or the cursor stands elsewhere."""
         area = event.text_area
+        if isinstance(area, PromptField) and area.folded != self._counted[2]:
+            self._count(self._counted[1], area.folded)
         row, column = area.cursor_location
         cursor = positions.offset_of(area.text, row + 1, column + 1)
         draft = "" if self.is_editing else area.text
@@ -65,19 +67,41 @@ class AttachingScreen(CommandScreen):
         area.focus()
 
     @on(Attachments.FilesRead)
-    def count_tokens(self, event: Attachments.FilesRead) -> None:
-        """Ask how many tokens the files are."""
-        self._counted = self.runner.number(), event.files
-        if event.files:
-            texts = [file.quoted for file in event.files]
+    def count_files(self, event: Attachments.FilesRead) -> None:
+        """Other files are named."""
+        self._count(event.files, self._counted[2])
+
+    def count_again(self) -> None:
+        """Another model has other tokens."""
+        self._count(*self._counted[1:])
+
+    def _count(self, files: Sequence[Attachment], folded: Sequence[str]) -> None:
+        """Ask how many tokens the files and the long texts of the draft are."""
+        self._counted = self.runner.number(), files, folded
+        self.query_one(PromptField).refusal = ""
+        if files or folded:
+            pasted = [plain(as_message(text)) for text in folded]
+            texts = [*(file.quoted for file in files), *pasted]
             self.runner.count(self._counted[0], texts)
 
     @on(facts.TextsCounted)
     def show_tokens(self, event: facts.TextsCounted) -> None:
-        """Say it, unless other files are named by now."""
-        revision, files = self._counted
-        if event.revision == revision:
-            self.query_one(Attachments).show_tokens(files, event.tokens)
+        """Say it, unless there is something else by now; what can't fit is refused."""
+        revision, files, _ = self._counted
+        if event.revision != revision:
+            return
+        self.query_one(Attachments).show_tokens(files, event.tokens[: len(files)])
+        tokens = sum(event.tokens)
+        if self._info is not None and tokens > self._info.context:
+            self.query_one(PromptField).refusal = (
+                f"What it brings along has {tokens:,} tokens; "
+                f"the context holds {self._info.context:,}."
+            )
+
+    @on(PromptField.Refused)
+    def tell_refused(self, event: PromptField.Refused) -> None:
+        """It stays in the prompt."""
+        self.notify(event.why, title="This message does not fit", severity="warning")
 
     # Sending.
 

@@ -117,6 +117,7 @@ class ChatScreen(AttachingScreen):
         if self.close_tokens():
             self.to_text()
         self._show_told()
+        self.count_again()
         if self._waiting:
             self._status.state, waited = "", self._waiting.pop(0)
             say = partial(self.say, *waited)
@@ -157,6 +158,11 @@ class ChatScreen(AttachingScreen):
 
     # The draft.
 
+    @property
+    def draft(self) -> str:
+        """What is written and was not sent."""
+        return self.query_one(PromptField).draft if self.is_mounted else ""
+
     @on(TextArea.Changed)
     def look_at_draft(self) -> None:
         """The draft changed: what comes next in it? Or which command can it become?"""
@@ -168,7 +174,10 @@ class ChatScreen(AttachingScreen):
         if self._info is None or self._job or before is None:
             return
         self._revision = self.runner.number()
-        draft = self.query_one(PromptField).text
+        prompt = self.query_one(PromptField)
+        if prompt.folded:  # its tokens are more than can be shown at every key
+            self._panel.clear("What comes next is not asked with a long text in it.")
+            return
         if self._panel.distribution is None:
             self._status.state = "reading your message"
         elif not self.has_class("-tokens"):
@@ -177,7 +186,7 @@ class ChatScreen(AttachingScreen):
         self.runner.look(
             self._revision,
             before,
-            draft,
+            prompt.text,
             self._settings,
             thinking=self.thinking,
         )

@@ -175,7 +175,7 @@ class EditingScreen(AnsweringScreen):
     async def action_save_edit(self) -> None:
         """Keep what is edited without asking the model."""
         if self.is_editing and self._prompt.can_send:
-            await self.send_edit(self._prompt.text, ask=False)
+            await self.send_edit(self._prompt.draft, ask=False)
 
     async def branch_changed(self) -> None:
         """Keep and draw what the active branch is now."""
@@ -187,7 +187,7 @@ class EditingScreen(AnsweringScreen):
 
     def action_alternatives(self) -> None:
         """From the token under the cursor to what could stand there instead."""
-        self.remove_class("-no-panel")
+        self.show_panel()
         self._panel.focus()
 
     @on(ProbabilityPanel.CandidatePicked)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from textual import on
 from textual.message import Message
@@ -64,6 +65,8 @@ class KeepingScreen(LiveScreen):
         self._told_not_kept = False
         self._opened = self._discarded = False
         self._said_at: tuple[int, int] | None = None
+        self.left: Path | LmtuiError | None = None
+        """The file whose unsaved text was kept at the end, or why it was not."""
 
     @property
     def unsaved(self) -> bool:
@@ -89,8 +92,10 @@ class KeepingScreen(LiveScreen):
             return
         try:
             recovery.write(self._file.path, self._file.digest, self.editor.text)
-        except LmtuiError:
-            return  # there is nobody left to be told
+        except LmtuiError as error:
+            self.left = error
+        else:
+            self.left = self._file.path
 
     def told_of_file(self) -> None:
         """The file is another one, or in another state."""

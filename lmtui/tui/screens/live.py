@@ -33,7 +33,8 @@ class LiveScreen(Screen[None]):
     """Has a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`."""
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
-        (0, "-narrow"),
+        (0, "-folded"),
+        (60, "-narrow"),
         (100, "-wide"),
         (160, "-very-wide"),
     ]
@@ -130,9 +131,15 @@ class LiveScreen(Screen[None]):
         elif not self.stop_work():
             self.notify("Ctrl+Q quits.")
 
+    def show_panel(self) -> None:
+        """Show the panel, wherever there is room for it."""
+        self.remove_class("-no-panel")
+        self.add_class("-unfolded")
+
     def action_panel(self) -> None:
-        """Show or hide the panel."""
-        self.toggle_class("-no-panel")
+        """Show or hide the panel; on few columns it is folded until it is asked for."""
+        folded = self.has_class("-folded")
+        self.toggle_class("-unfolded" if folded else "-no-panel")
 
     def action_pause(self) -> None:
         """Hold the panel still, or let it go on."""

@@ -133,7 +133,7 @@ class PlacesScreen(ScoredScreen):
 
     def action_find_token(self) -> None:
         """Open the finder in place of the panel."""
-        self.remove_class("-no-panel")
+        self.show_panel()
         self.add_class("-finding")
         self.query_one(TokenFinder).open()
 

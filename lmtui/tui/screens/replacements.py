@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -32,6 +32,7 @@ NOTHING = "The model has nothing to put there."
 LEGEND = """\
 Change: by how many bits what follows gets less (+) or more (−) likely.
 Rare, yet about 0 or −: it may be right. Far in the +: it does not fit."""
+_WAITING = "Esc closes · Enter counts once the words are there"
 _FOOT = "Enter replaces the word · Esc cancels"
 _WIDEST = 24  # cells of a word
 _AHEAD = 80
@@ -56,6 +57,7 @@ would go on after it. ● marks what is in the text now.
         self._present = present
         self._listed: tuple[Replacement, ...] = ()
         self._state = ASKING
+        self._early = 0  # rows down, asked for before there were any
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
@@ -98,12 +100,19 @@ would go on after it. ● marks what is in the text now.
         rows.display = self.query_one("#heads").display = bool(lines)
         self._tell("#heads", heads)
         self._tell("#legend", LEGEND if lines else self._state)
-        self._tell("#foot", _FOOT if lines else "Esc closes")
+        waiting = _WAITING if self._state == ASKING else "Esc closes"
+        self._tell("#foot", _FOOT if lines else waiting)
         if lines:
-            rows.highlighted = 0
+            rows.highlighted = min(self._early, len(lines) - 1)
 
     def _tell(self, where: str, words: str) -> None:
         self.query_one(where, Static).update(Content(words))
+
+    def on_key(self, event: events.Key) -> None:
+        """A walk in the list waits for it; what nobody has seen is not chosen."""
+        if self._state == ASKING and event.key in ("up", "down"):
+            event.stop()
+            self._early = max(0, self._early + (1 if event.key == "down" else -1))
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:

@@ -101,7 +101,7 @@ class SamplingScreen(LiveScreen):
 
     def action_sampler(self) -> None:
         """Go to the sampler's settings, or back."""
-        self.remove_class("-no-panel")
+        self.show_panel()
         sampler = self.query_one(SamplerControls)
         if sampler.has_focus:
             self.remove_class("-sampler")

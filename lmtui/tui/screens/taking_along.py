@@ -105,7 +105,7 @@ class TakingScreen(EditingScreen):
     def action_editor(self) -> None:
         """Let $EDITOR write the draft."""
         try:
-            text = self._edited_outside(self._prompt.text)
+            text = self._edited_outside(self._prompt.draft)
         except (OSError, ValueError, SuspendNotSupported) as error:
             self._show_error(
                 LmtuiError(
@@ -115,8 +115,7 @@ class TakingScreen(EditingScreen):
                 )
             )
             return
-        self._prompt.text = text.removesuffix("\n")
-        self._prompt.move_cursor(self._prompt.document.end)
+        self._prompt.write(text.removesuffix("\n"))
 
     def _edited_outside(self, text: str) -> str:
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"

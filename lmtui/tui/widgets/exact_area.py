@@ -34,7 +34,7 @@ from lmtui.tui.widgets.line_rows import Rows, cells_of, drawn, steps
 from lmtui.tui.widgets.styled_lines import rendered
 from lmtui.tui.widgets.syntax_parts import SyntaxParts, syntax_document
 from lmtui.tui.widgets.text_edges import TextEdges
-from lmtui.tui.widgets.typed import take_key
+from lmtui.tui.widgets.typed import nothing_to_undo, take_key
 
 _STEPS = 10_000
 """How many steps can be undone."""
@@ -220,6 +220,12 @@ class ExactArea(TextEdges):
         """Nothing to do: parts are looked up for the lines that are drawn."""
 
     # Keys and mouse.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is nothing to undo, the key means what it means elsewhere."""
+        if action == "undo" and nothing_to_undo(self):
+            return False
+        return super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:
         def write(text: str) -> None:

@@ -1,12 +1,16 @@
 """The part of a screen that is left above the lines at its foot.
 
-Owns that notices stay within it: whoever is told something while writing still sees all
-of what is written, however many lines that takes. Knows no screen.
+Owns that notices stay within it and above the sampler: whoever is told something while
+writing still sees all of what is written, however many lines that takes, and whoever
+sets the sampler sees what it is set to. Knows no screen.
 """
 
 from __future__ import annotations
 
+from textual import on
 from textual.containers import Horizontal
+
+from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
 class MainPart(Horizontal):
@@ -14,6 +18,15 @@ class MainPart(Horizontal):
 
     def on_resize(self) -> None:
         """The foot takes other room than it did."""
-        foot = self.screen.size.height - self.region.bottom
+        self.place_notices()
+
+    @on(SamplerControls.Moved)
+    def place_notices(self) -> None:
+        """Keep what is below free of them."""
+        free = self.region.bottom
+        for sampler in self.query(SamplerControls):
+            if sampler.region:
+                free = sampler.region.y
+        foot = self.screen.size.height - free
         for rack in self.screen.query("ToastRack"):
             rack.styles.margin = (0, 0, foot, 0)

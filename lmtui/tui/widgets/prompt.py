@@ -1,7 +1,8 @@
 """The prompt: where the user writes.
 
 Owns the keys of writing and sending, and the prompts sent before. Knows nothing of
-what becomes of a prompt; it posts facts.
+what becomes of a prompt; it posts facts. What is too long to be read here stands as one
+line for itself, so that no key costs what it holds.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.document._document import EditResult, Location
+from textual.document._edit import Edit
 from textual.message import Message
 
+from lmtui.chat.attachments import unnamed
+from lmtui.models.disk import size
+from lmtui.tui.drafts import as_draft
 from lmtui.tui.widgets.drawn_area import DrawnArea
-from lmtui.tui.widgets.typed import take_key
+from lmtui.tui.widgets.typed import nothing_to_undo, take_key
 
 _HINT = "Write a message; Enter sends it"
+FOLDED = 20_000
+"""Characters from which on a text that is pasted or put back is folded to one line."""
 
 
 class Prompt(DrawnArea):
@@ -26,7 +34,8 @@ class Prompt(DrawnArea):
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
 the first and last line go through what you sent before. A line that begins with / is
 a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
-/help shows them all.
+/help shows them all. A long text that is pasted stands here as one line, and is sent
+in full.
 """
     DEFAULT_CSS = """
     Prompt {
@@ -65,6 +74,13 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
             self.text = text
             super().__init__()
 
+    class Refused(Message):
+        """The user wants to send what can't be."""
+
+        def __init__(self, why: str) -> None:
+            self.why = why
+            super().__init__()
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
             id=id,
@@ -79,8 +95,17 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         self._unsent = ""
         self._draft: str | None = None  # while something else is edited
         self._may_be_empty = False
+        self._folds: dict[str, str] = {}  # by the words that stand for them
+        self.refusal = ""
+        """Why what is written can't be sent, where that is known."""
         self.take_first: Callable[[str], bool] = lambda key: False
         """Asked before a key does anything here; whether it took the key."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is nothing to undo, the key means what it means elsewhere."""
+        if action == "undo" and nothing_to_undo(self):
+            return False
+        return super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:
         if self.take_first(event.key):
@@ -102,15 +127,17 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         row, column = self.cursor_location
         if column and self.document[row][column - 1] == "\\":
             self.replace("\n", (row, column - 1), (row, column))
+        elif self.refusal:
+            self.post_message(self.Refused(self.refusal))
         elif self.can_send:
             self._send()
 
     def _send(self) -> None:
-        text = self.text
+        text = self.draft
         if self._draft is None:
             self._sent.append(text)
             self._place = len(self._sent)
-            self.clear()
+            self.text = ""  # what was sent is not undone
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
@@ -129,8 +156,7 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
             self._draft = self.text
         self._may_be_empty = empty
         self.border_title, self.placeholder = title, ""
-        self.text = text
-        self.move_cursor(self.document.end)
+        self.write(text)
 
     def end_edit(self) -> None:
         """Go on with the draft."""
@@ -143,8 +169,7 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
     def give_back(self, text: str) -> None:
         """Put a prompt that could not be answered back, before what was written."""
         after = f"\n{self.text}" if self.text else ""
-        self.text = text + after
-        self.move_cursor(self.document.end)
+        self.write(self._folded(text) + after)
 
     def action_newline(self) -> None:
         """Begin a new line."""
@@ -171,5 +196,69 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
     def _show(self, place: int) -> None:
         self._place = place
         at_end = place == len(self._sent)
-        self.text = self._unsent if at_end else self._sent[place]
+        self.write(self._unsent if at_end else self._sent[place])
+
+    # Long texts.
+
+    @property
+    def draft(self) -> str:
+        """All that is written, with what is folded in full."""
+        text = self.text
+        for words in self._standing(text):
+            text = text.replace(words, self._folds[words])
+        return text
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """The long texts that one line stands for, as they are written out."""
+        return tuple(self._folds[words] for words in self._standing(self.text))
+
+    def write(self, text: str) -> None:
+        """Put a draft in the place of what is written."""
+        self.text = self._folded(text)
         self.move_cursor(self.document.end)
+
+    def _standing(self, text: str) -> list[str]:
+        return [words for words in self._folds if words in text]
+
+    def _folded(self, text: str) -> str:
+        """The text, or the words that stand for it where it is long."""
+        if len(text) < FOLDED:
+            return text
+        known = (words for words, folded in self._folds.items() if folded == text)
+        if (words := next(known, None)) is None:
+            bytes_, lines = len(text.encode("utf-8", "replace")), text.count("\n") + 1
+            number = f" {len(self._folds) + 1}" if self._folds else ""
+            words = f"⟦pasted text{number}, {size(bytes_)}, {lines:,} lines⟧"
+            self._folds[words] = text
+        return words
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Terminals paste carriage returns for newlines. Nothing in a long text is a
+        command or the name of a file."""
+        event.prevent_default()
+        event.stop()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        if len(text) >= FOLDED and self._draft is None:
+            at_start = min(self.selection) == (0, 0)
+            text = as_draft(text) if at_start else unnamed(text)
+        if result := self._replace_via_keyboard(self._folded(text), *self.selection):
+            self.move_cursor(result.end_location)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Edit; the words that stand for a text go as a whole, or stay."""
+        low, high = sorted((edit.from_location, edit.to_location))
+        end = self._outside(high)[1]
+        start = self._outside(low)[0] if low != high else end
+        whole = Edit(edit.text, start, end, edit.maintain_selection_offset)
+        return super().edit(whole)
+
+    def _outside(self, place: Location) -> tuple[Location, Location]:
+        """Where the words that stand for a text begin and end around a place; twice
+        the place itself where there are none."""
+        row, column = place
+        for words in self._folds:
+            start = self.document[row].find(words)
+            if 0 <= start < column < start + len(words):
+                return (row, start), (row, start + len(words))
+        return place, place

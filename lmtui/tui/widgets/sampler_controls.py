@@ -81,6 +81,9 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
     SamplerControls > .sampler--error { color: $error; }
     """
 
+    class Moved(Message):
+        """It is drawn in another place, or no longer."""
+
     @dataclass
     class SettingsChanged(Message):
         """The next token shall be drawn like this."""
@@ -160,6 +163,14 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
             self._typing = (self._typing + visible_line(event.text.strip()))[:_TYPED]
             event.stop()
             self.refresh()
+
+    def on_resize(self) -> None:
+        """It came, or there is other room."""
+        self.post_message(self.Moved())
+
+    def on_hide(self) -> None:
+        """It went."""
+        self.post_message(self.Moved())
 
     def on_focus(self) -> None:
         """Show the cursor."""

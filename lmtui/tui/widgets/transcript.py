@@ -78,6 +78,8 @@ class Transcript(VerticalScroll, can_focus=False):
     ) -> None:
         """Replace everything by these messages; at the end, or at one of them with
         what was found in it."""
+        if not self.is_attached:
+            return  # the program ends
         self._entries, self._held, self._up = list(entries), None, False
         place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
         self._end = min(len(entries), place + PART // 2)
@@ -101,6 +103,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def add(self, entry: Entry) -> None:
         """Add a message at the end."""
+        if not self.is_attached:
+            return  # the program ends
         if self._end < len(self._entries):
             await self.show([*self._entries, entry])
             return

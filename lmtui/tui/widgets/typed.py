@@ -14,6 +14,7 @@ from unicodedata import category
 from textual.app import App
 from textual.events import Key
 from textual.widget import Widget
+from textual.widgets import TextArea
 
 _NO_TEXT = ("Cc", "Cs")
 """Control characters, which are keys, and halves of UTF-16 pairs."""
@@ -43,6 +44,11 @@ def overlooked(event: Key) -> str:
     if event.is_printable or not character:
         return ""
     return "" if category(character) in _NO_TEXT else character
+
+
+def nothing_to_undo(area: TextArea) -> bool:
+    """Whether nothing is written and nothing was: Ctrl+Z is free for the program."""
+    return area.document.end == (0, 0) and not area.history.undo_stack
 
 
 def _done(event: Key) -> None:

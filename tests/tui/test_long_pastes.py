@@ -1,0 +1,123 @@
+"""A megabyte in the prompt: one line, whole when it is sent, and no key costs more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from textual.events import Paste
+
+from lmtui.tui.widgets.prompt import FOLDED, Prompt
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, program
+from tests.tui.test_commands import said
+
+LINE = "/one @two three four five six seven eight nine\n"
+MEGABYTE = (LINE * (1_000_000 // len(LINE) + 1))[:999_999] + "!"
+WORDS = "⟦pasted text, 1.0 MB, 21,277 lines⟧"
+
+
+def prompt(p: Program) -> Prompt:
+    """Where the user writes."""
+    return p.chat.query_one(Prompt)
+
+
+async def paste(p: Program, text: str) -> None:
+    """Paste, as a terminal does."""
+    p.app.post_message(Paste(text.replace("\n", "\r")))
+    await p.until(lambda: prompt(p).folded)
+
+
+async def test_a_long_paste_is_one_line_and_is_sent_in_full() -> None:
+    engine = FakeEngine(["answer"], context=10**9)
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        await p.press(*"see ")
+        await paste(p, MEGABYTE)
+        assert prompt(p).text == f"see {WORDS}"
+        assert WORDS in p.seen
+        await p.press("!")
+        await p.press("enter")
+        await p.until(lambda: any(call[0] == "prompt" for call in engine.calls))
+        messages, _ = next(asked for verb, asked in engine.calls if verb == "prompt")
+        assert messages[-1].content == f"see {MEGABYTE}!"
+
+
+async def test_what_cannot_fit_is_refused_with_its_size() -> None:
+    engine = FakeEngine(["answer"], context=4096)
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        await paste(p, MEGABYTE)
+        await p.until(lambda: prompt(p).refusal)
+        await p.press("enter")
+        assert "1,000,000 tokens; the context holds 4,096" in said(p)
+        assert prompt(p).text == WORDS and not p.views
+        await p.press("backspace")
+        assert prompt(p).text == "" and not prompt(p).refusal
+        await p.press("ctrl+z")
+        assert prompt(p).draft.count("two") == MEGABYTE.count("two")
+
+
+@pytest.mark.parametrize(
+    ("keys", "left"),
+    [
+        ("home delete", ""),
+        ("left x", f"{WORDS}x"),
+        ("home right right x", f"{WORDS}x"),
+        ("left left shift+left backspace", ""),
+        ("home x", f"x{WORDS}"),
+    ],
+)
+async def test_the_words_go_as_a_whole_or_stay(keys: str, left: str) -> None:
+    async with program(first="chat") as p:
+        await p.ready()
+        await paste(p, MEGABYTE)
+        await p.press(*keys.split())
+        assert prompt(p).text == left
+
+
+async def test_what_comes_back_is_folded_too() -> None:
+    async with program(first="chat") as p:
+        await p.ready()
+        await p.press(*"after")
+        prompt(p).give_back(MEGABYTE)
+        assert prompt(p).text == f"{WORDS}\nafter"
+        assert prompt(p).draft == f"{MEGABYTE}\nafter"
+
+
+async def test_a_key_does_not_cost_what_was_pasted() -> None:
+    """Counted in calls, of Python's own functions too, and in what an engine reads."""
+    engine = FakeEngine()
+    costs = []
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        for size in (FOLDED, len(MEGABYTE)):
+            await paste(p, MEGABYTE[:size])
+            await p.until(lambda: prompt(p).refusal)
+            await p.press("x")  # what is done once is done
+            asked = len(engine.calls)
+            costs.append(await calls(lambda: p.press("x", "left", "right", "y")))
+            assert engine.calls[asked:] == []
+            await p.press(*["backspace"] * 4)
+            assert prompt(p).text == ""
+    small, large = costs
+    assert large < 1.5 * small
+
+
+async def calls(work: Callable[[], Any]) -> int:
+    """How many functions are called in this thread while something is done."""
+    count = 0
+
+    def called(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        await work()
+    finally:
+        sys.setprofile(None)
+    return count

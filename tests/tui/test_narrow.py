@@ -1,0 +1,72 @@
+"""On fewer than 60 columns the text has the room, and the panel comes when asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lmtui.edit.text_file import load
+from lmtui.engine.ghost import GhostRules
+from lmtui.tui.subject import Subject
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.writing_options import Writing
+from tests.fake_writing import FakeWriter
+from tests.tui.programs import Program, assert_laid_out, program
+
+TEXTS = {"chat": "#talk", "complete": "#editor", "inspect": "#tokens"}
+SIZES = [(59, 20), (50, 15), (30, 8)]
+
+
+@asynccontextmanager
+async def shown(
+    first: str, size: tuple[int, int], folder: Path
+) -> AsyncIterator[Program]:
+    """A screen with a text, once the model is there."""
+    file = folder / "draft.txt"
+    file.write_text("the cat sat on the mat\n" * 20)
+    rules = GhostRules(seconds=None, min_mean_prob=None, min_prob=None)
+    written = Writing(load(file), 0, None, rules, delay=3600.0, surprise_bits=6.0)
+    async with program(
+        {"default": FakeWriter()},
+        first=first,  # type: ignore[arg-type]
+        size=size,
+        writing=written,
+        subject=Subject(file.name, read=file.read_text),
+    ) as running:
+        await running.ready()
+        await running.until(lambda: running.app.screen.query(TEXTS[first]))
+        yield running
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("first", TEXTS)
+async def test_the_panel_is_folded_until_it_is_asked_for(
+    first: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    async with shown(first, size, tmp_path) as p:
+        screen = p.app.screen
+        text = screen.query_one(TEXTS[first])
+        panel = screen.query_one(ProbabilityPanel)
+        await p.until(lambda: text.region.width == size[0])
+        assert not panel.region
+        alone = text.region.height
+        await p.press("f2")
+        await p.until(lambda: panel.region)
+        assert text.region.width == size[0] and 0 < text.region.height < alone
+        assert panel.region.y >= text.region.bottom
+        assert_laid_out(screen)
+        await p.press("f2")
+        await p.until(lambda: not panel.region)
+
+
+@pytest.mark.parametrize("first", ["chat", "inspect"])
+async def test_the_sampler_comes_in_its_place(first: str, tmp_path: Path) -> None:
+    async with shown(first, (50, 15), tmp_path) as p:
+        await p.press("f4")
+        sampler = p.app.screen.query_one(SamplerControls)
+        await p.until(lambda: sampler.region)
+        assert sampler.has_focus and p.app.screen.query_one(TEXTS[first]).region
