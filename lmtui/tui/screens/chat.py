@@ -119,9 +119,9 @@ class ChatScreen(AttachingScreen):
         self._show_told()
         if self._waiting:
             self._status.state, waited = "", self._waiting.pop(0)
-            say = partial(self.say, *waited)
+            say = partial(self.pass_on, *waited)
             if not self.held_back(say, waited[1]):
-                self.call_later(say)
+                say()
         else:
             self._look()
 
