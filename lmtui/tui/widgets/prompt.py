@@ -26,7 +26,8 @@ class Prompt(TextArea):
 
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
-the first and last line go through what you sent before. A line that begins with / is
+the first and last line go through what you sent before; while messages wait for their
+turn, Up in the empty prompt takes the last one back. A line that begins with / is
 a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
 /help shows them all.
 """
@@ -57,6 +58,10 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         Binding(
             "down", "later", "Later", id="prompt.later", show=False,
             tooltip="Down a line; at the last, the prompt sent after.",
+        ),
+        Binding(
+            "ctrl+u", "clear", "Clear", id="prompt.clear", show=False,
+            tooltip="Clear the whole draft; Ctrl+Z brings it back.",
         ),
     ]  # fmt: skip
 
@@ -112,7 +117,7 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
         if self._draft is None:
             self._sent.append(text)
             self._place = len(self._sent)
-            self.clear()
+            self.text = ""  # with nothing to undo: what is sent does not come back
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
@@ -156,6 +161,12 @@ a command: Up and Down walk the list, Tab or Enter writes one out, Enter then do
     def action_newline(self) -> None:
         """Begin a new line."""
         self.insert("\n")
+
+    def action_clear(self) -> None:
+        """Clear the draft, in one step that can be undone."""
+        self.history.checkpoint()
+        self.clear()
+        self.history.checkpoint()
 
     def action_earlier(self) -> None:
         """Go up, or to the prompt sent before."""
