@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from textual import on
+from textual.content import Content
+from textual.widgets import Static
 
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
+from lmtui.chat.titles import preview_of
 from lmtui.engine.types import Finish, FinishReason, Message, Prompt, SamplingSettings
+from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
@@ -36,7 +40,8 @@ _NOTHING = "nothing to add · Ctrl+R anew"
 
 
 class AnsweringScreen(WhoseScreen):
-    """Has a `Transcript` that grows, and a prompt that what failed goes back to."""
+    """Has a `Transcript` that grows, a prompt that what failed goes back to, and
+    `#waiting` for what waits for its turn."""
 
     def __init__(
         self,
@@ -143,11 +148,11 @@ class AnsweringScreen(WhoseScreen):
 
     def _claim(self) -> None:
         """Begin with an answer: from here on it can be stopped."""
+        self.stop_scoring()
         self._job = self._job or self.runner.number()
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._begin = begin, prefill
-        self._panel.title = "Next token"
         self._status.state = "reading the prompt"
         before = self._reply.steps if self._reply else ()
         self._strip.reset(info=self._info, before=before)
@@ -203,6 +208,7 @@ class AnsweringScreen(WhoseScreen):
         self._status.state = f"answering; Esc stops{waits}"
         self._strip.extend(event.steps)
         last = event.steps[-1]
+        self._panel.title = "Next token"
         self._panel.show(last.distribution, chosen=last.id)
         if view := self.view_of(self._reply):
             words = "".join(step.piece for step in event.steps)
@@ -228,7 +234,7 @@ class AnsweringScreen(WhoseScreen):
         if stopped:
             self.take_back()
         elif self._waiting and self._info is not None:
-            await self.say(*self._waiting.pop(0))
+            await self.say(*self.next_waiting())
 
     async def _show_ended(self, reply: Node) -> None:
         """Show a reply as it is now that it has ended. One without a word is no turn:
@@ -288,15 +294,50 @@ class AnsweringScreen(WhoseScreen):
             self.post_message(facts.JobDropped(self._job))
         elif self._job:
             self.runner.stop(self._job)
-        return bool(self._job) or self.take_back()
+        return bool(self._job) or self.stop_scoring() or self.take_back()
 
     def take_back(self) -> bool:
         """Give what waits back to the prompt; whether there was anything."""
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            drafts = [written for _, written in waiting]
-            self.query_one(PromptField).give_back("\n".join(drafts))
+        prompt = self.query_one(PromptField)
+        # What was recalled from the list of earlier prompts is there already.
+        drafts = [written for _, written in waiting if written != prompt.text]
+        if drafts:
+            prompt.give_back("\n".join(drafts))
+        self._show_waiting()
         return bool(waiting)
+
+    # What waits.
+
+    def wait(self, whole: str, written: str) -> None:
+        """Let a message wait for its turn."""
+        self._waiting.append((whole, written))
+        self._show_waiting()
+
+    def next_waiting(self) -> tuple[str, str]:
+        """The message whose turn it is; it waits no longer."""
+        waited = self._waiting.pop(0)
+        self._show_waiting()
+        return waited
+
+    def take_last_waiting(self, key: str) -> bool:
+        """Take the message that waits last back into the prompt at Up, where nothing is
+        written; whether the key did that."""
+        prompt = self.query_one(PromptField)
+        if key != "up" or prompt.text or not self._waiting:
+            return False
+        _, written = self._waiting.pop()
+        self._show_waiting()
+        prompt.give_back(written)
+        return True
+
+    def _show_waiting(self) -> None:
+        """A line for each message that waits."""
+        line = self.query_one("#waiting", Static)
+        line.display = bool(self._waiting)
+        lines = [f"waits · {preview_of(written)}" for _, written in self._waiting]
+        hint = "Up in the empty prompt takes the last one back"
+        line.update(Content(visible("\n".join([*lines, hint]))))
 
 
 def _ended(finish: Finish, *, empty: bool) -> str:

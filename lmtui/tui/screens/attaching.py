@@ -44,7 +44,9 @@ class AttachingScreen(CommandScreen):
     def on_mount(self) -> None:
         """While there are names to choose from, the keys are theirs."""
         names, prompt = self.query_one(Attachments), self.query_one(PromptField)
-        prompt.take_first = lambda key: names.take_key(key) or self.take_key(key)
+        prompt.take_first = lambda key: (
+            names.take_key(key) or self.take_key(key) or self.take_last_waiting(key)
+        )
 
     # The draft.
 
@@ -132,7 +134,7 @@ class AttachingScreen(CommandScreen):
         elif free:
             await self.say(event.whole, event.written, stopped=stopped)
         else:
-            self._waiting.append((event.whole, event.written))
+            self.wait(event.whole, event.written)
             if self._info is None:
                 self._status.state = "your message is sent once the model is there"
 
