@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
 import pytest
 from textual.widgets import Static
 
+from lmtui.engine.types import Message
+from lmtui.engine.types import Prompt as Given
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
@@ -200,3 +203,19 @@ async def test_the_line_of_what_waits_takes_no_place_where_nothing_does() -> Non
     async with program(first="chat", size=(80, 24)) as running:
         await running.ready()
         assert not running.chat.query_one("#waiting", Static).display
+
+
+class Forgetful(FakeEngine):
+    """An engine whose template knows no system message."""
+
+    def prompt(self, messages: Sequence[Message], **options: Any) -> Given:
+        return super().prompt([m for m in messages if m.role != "system"], **options)
+
+
+async def test_what_the_template_leaves_out_is_marked() -> None:
+    engine = Forgetful(["a"], name="default")
+    async with program({"default": engine}, first="chat", system="Arr.") as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: texts(running)[1:] == ["a"])
+        await running.until(lambda: "without 1 earlier message" in running.seen)
