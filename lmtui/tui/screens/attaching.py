@@ -71,10 +71,15 @@ class AttachingScreen(CommandScreen):
     @on(Attachments.FilesRead)
     def count_tokens(self, event: Attachments.FilesRead) -> None:
         """Ask how many tokens the files are."""
-        self._counted = self.runner.number(), event.files
-        if event.files:
-            texts = [file.quoted for file in event.files]
-            self.runner.count(self._counted[0], texts)
+        self._counted = 0, event.files
+        self.count_again()
+
+    def count_again(self) -> None:
+        """The same of another model, which has other tokens."""
+        _, files = self._counted
+        self._counted = self.runner.number(), files
+        if files:
+            self.runner.count(self._counted[0], [file.quoted for file in files])
 
     @on(facts.TextsCounted)
     def show_tokens(self, event: facts.TextsCounted) -> None:

@@ -142,6 +142,7 @@ class ChatScreen(AttachingScreen):
         self._show_told()
         self._tell_of_base_model()
         self._panel.clear()
+        self.count_again()
         if self._waiting:
             self._status.state, waited = "", self.next_waiting()
             say = partial(self.pass_on, *waited)
