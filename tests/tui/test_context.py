@@ -87,11 +87,8 @@ class Talk:
         return [(v.role, v.text) for v in views if "not answered" not in head(v)]
 
     async def idle(self) -> None:
-        """Wait until nothing goes on; another model is no reason to wait for more."""
+        """Wait until nothing goes on."""
         await self.running.until(self._is_idle)
-        while isinstance(self.running.app.screen, Ask):
-            await self.running.press("g")
-            await self.running.until(self._is_idle)
 
     def _is_idle(self) -> bool:
         app = self.running.app
@@ -99,6 +96,7 @@ class Talk:
 
     async def write(self, text: str) -> None:
         """Put a text into the prompt in place of what is there."""
+        self.running.chat.to_text()
         self.prompt.clear()
         self.prompt.insert(text)
         await self.running.pilot.pause()
@@ -116,10 +114,12 @@ class Talk:
     async def retry(self, when: str) -> None:
         """Have the last message answered again."""
         shown = self.shown
+        if not shown:
+            return
         asked = await self._answer("ctrl+r", when)
-        if asked is not None:
-            assert asked == (shown[:-1] if shown[-1][0] == "assistant" else shown)
-        if shown and shown[-1][0] == "assistant" and when in ("at once", "before"):
+        answered = shown[-1][0] == "assistant"
+        assert asked in (None, shown[:-1] if answered else shown)
+        if when in ("at once", "before"):
             assert self.shown == shown
 
     async def _answer(self, key: str, when: str) -> list[tuple[str, str]] | None:
@@ -128,14 +128,15 @@ class Talk:
         gate.at = {"at once": 0, "before": 0, "after": 2}.get(when)
         gate.reached.clear()
         gate.released.clear()
-        if when == "at once":
+        if when == "at once" and not self._is_asked_about:
             for each in (key, "escape"):
                 self.running.app.post_message(Key(each, None))
         else:
             await self.running.pilot.press(key)
-        if when in ("before", "after"):
-            await self.running.until(lambda: gate.reached.is_set() or self._refused)
-            await self.running.press("escape")
+            await self._choose_model()
+            if when:
+                await self.running.until(gate.reached.is_set)
+                await self.running.press("escape")
         await self.running.pilot.pause()
         gate.at = None
         gate.released.set()
@@ -145,9 +146,21 @@ class Talk:
         return self.asked_since(begun)
 
     @property
-    def _refused(self) -> bool:
-        """Whether there is nothing that could be answered."""
-        return not self.shown or isinstance(self.running.app.screen, Ask)
+    def _is_asked_about(self) -> bool:
+        """Whether another model has written what was opened."""
+        return self.running.chat.query_one("#whose").display
+
+    async def _choose_model(self) -> None:
+        """Go on with the model in use, if that is asked."""
+        if self._is_asked_about:
+            await self.running.on(Ask)
+            await self.running.until(self._goes_on)
+
+    def _goes_on(self) -> bool:
+        if isinstance(self.running.app.screen, Ask):
+            self.running.app.post_message(Key("g", "g"))
+            return False
+        return True
 
     def asked_since(self, begun: int) -> list[tuple[str, str]] | None:
         """The turns that a prompt was made of since then."""
@@ -204,15 +217,18 @@ class Talk:
             await running.press("enter")
             await self.write("other words")
             await running.press(how)
+            if how == "enter":
+                await self._choose_model()
         elif what == "command":
             await self.write(how)
             await running.press("enter")
+            if how == "/continue" and self.shown:
+                await self._choose_model()
         elif what == "open" and self.shown:
             await self._open(how)
         elif what == "version" and self.shown:
             running.views[-1].focus()
             await running.press(how)
-            running.chat.to_text()
 
     async def _open(self, where: str) -> None:
         keys = [int(view.key) for view in self.running.views]
@@ -269,6 +285,7 @@ def no_pause() -> object:
         yield
 
 
+@pytest.mark.timeout(1800)
 @settings(max_examples=EXAMPLES)
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=6))
 def test_the_turns_on_the_screen_are_the_turns_of_the_model(
