@@ -37,6 +37,7 @@ class Conversation:
         self._undone: list[int] = []  # the turns that can be had back
         self._changed: set[int] = set()
         self._rechosen: set[int] = set()
+        self._visited: set[int] = set()  # rechosen too, but only to be read
         self._lay(root)
         self._changed.add(0)
 
@@ -128,9 +129,27 @@ class Conversation:
         return tuple(node for node in nodes if not node.gone)
 
     def siblings(self, id_: int) -> tuple[Node, ...]:
-        """The versions of a message, itself among them, in order of creation."""
+        """The versions of a message, itself among them, in order of creation; without
+        those that ended without a word."""
         parent = self._nodes[id_].parent
-        return (self._nodes[id_],) if parent is None else self.children(parent)
+        if parent is None:
+            return (self._nodes[id_],)
+        versions = self.children(parent)
+        return tuple(n for n in versions if n.id == id_ or not n.is_empty)
+
+    def is_answered(self, id_: int) -> bool:
+        """Whether the branch goes on after a message, or is about to."""
+        child = self._chosen.get(id_)
+        return child is not None and not self._nodes[child].is_empty
+
+    @property
+    def turns(self) -> tuple[Node, ...]:
+        """The active branch without a message at its end that got no words in reply:
+        what is said next takes its place."""
+        path = list(self.path)
+        while len(path) > 1 and (path[-1].is_empty or path[-1].role == "user"):
+            path.pop()
+        return tuple(path)
 
     def trail(self, id_: int) -> tuple[Node, ...]:
         """The way from the root to a message, both included."""
@@ -148,6 +167,24 @@ class Conversation:
     def choose(self, id_: int) -> Node:
         """Make a message part of the active branch, which goes on after it as it
         last did; returns the leaf."""
+        self._stay()
+        return self._go_to(id_)
+
+    def visit(self, id_: int) -> Node:
+        """`choose`, to read what is said there. No change to be kept comes of it until
+        the branch goes on or another one is chosen."""
+        kept, self._rechosen = self._rechosen, set()
+        leaf = self._go_to(id_)
+        self._visited |= self._rechosen - kept
+        self._rechosen = kept
+        return leaf
+
+    def _stay(self) -> None:
+        """Keep the branch that was visited as the active one."""
+        self._rechosen |= self._visited
+        self._visited.clear()
+
+    def _go_to(self, id_: int) -> Node:
         for node in self.trail(id_)[1:]:
             assert node.parent is not None
             self._choose(node.parent, node.id)
@@ -182,12 +219,23 @@ class Conversation:
         """Append a message of the user to the active branch.
 
         One that got no words in reply is left beside it, as a sibling: user and
-        assistant take turns.
+        assistant take turns. Where it said the same, it is that message again.
         """
-        before = self.leaf
-        while before.parent is not None and (before.is_empty or before.role == "user"):
-            before = self._nodes[before.parent]
+        before = self.turns[-1]
+        for node in self.children(before.id):
+            said_before = node.role == "user" and node.content == text
+            if said_before and all(reply.is_empty for reply in self.children(node.id)):
+                self._undone.clear()
+                return self.end_at(node.id)
         return self._adopt(Node(self._new_id, before.id, "user", text))
+
+    def withdraw(self, id_: int) -> Node:
+        """Take back a message that was said last; the branch ends before it."""
+        node = self._nodes[id_]
+        assert node.parent is not None
+        self._stay()
+        self._choose(node.parent, None)
+        return self._put(replace(node, gone=True))
 
     def edit(self, id_: int, text: str) -> Node:
         """Another wording of a message of the user, as a sibling; the branch ends
@@ -222,6 +270,7 @@ class Conversation:
         if not turns:
             return None
         assert turns[-1].parent is not None
+        self._stay()
         self._choose(turns[-1].parent, None)
         self._undone.append(turns[-1].id)
         return turns[-1]
@@ -240,6 +289,7 @@ class Conversation:
         if node.parent is None:
             raise ValueError("the system message stays")
         beside = [other.id for other in self.siblings(id_) if other.id != id_]
+        self._stay()
         if self._chosen.get(node.parent) == id_:
             self._choose(node.parent, beside[-1] if beside else None)
         return self._put(replace(node, gone=True))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lmtui.chat.node import Node
 from lmtui.chat.tree import Conversation
 from lmtui.cli.edge import note
-from lmtui.engine.fitting import fitted
+from lmtui.engine.fitting import dropped, fitted
 from lmtui.engine.port import Engine
 from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
 from lmtui.sections.chat import THINKING
@@ -63,21 +63,24 @@ class Talk:
         return self._conversation.messages(self._asked.id)
 
     def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
-        """What the model reads; with `drop_oldest` without the turns that do not
-        fit."""
+        """What the model reads; with `drop_oldest` without the turns that do not fit.
+        How many messages are not in it is noted."""
         if not self._drop_oldest:
-            return engine.prompt(
+            prompt = engine.prompt(
                 self.messages, prefill=self.prefill, thinking=self._thinking
             )
-        prompt, self._left_out = fitted(
-            engine,
-            self.messages,
-            prefill=self.prefill,
-            thinking=self._thinking,
-            answer=sampling.max_tokens,
-        )
+            self._left_out = dropped(self.messages, prompt)
+        else:
+            prompt, self._left_out = fitted(
+                engine,
+                self.messages,
+                prefill=self.prefill,
+                thinking=self._thinking,
+                answer=sampling.max_tokens,
+            )
         if self._left_out:
-            note(f"note: {self._left_out:,} earlier messages are left out\n")
+            many = "message is" if self._left_out == 1 else "messages are"
+            note(f"note: {self._left_out:,} earlier {many} left out\n")
         return prompt
 
     def begin(self, prompt: Prompt, model: str, sampling: SamplingSettings) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
-from lmtui.engine.fitting import fitted
+from lmtui.engine.fitting import dropped, fitted
 from lmtui.engine.port import Engine, WritingEngine
 from lmtui.engine.types import (
     Finish,
@@ -298,7 +298,8 @@ def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
     if isinstance(start, Prompt):
         return _with_text(engine, start, prefill), 0
     if not question.drop_oldest:
-        return engine.prompt(start, prefill=prefill, thinking=thinking), 0
+        prompt = engine.prompt(start, prefill=prefill, thinking=thinking)
+        return prompt, dropped(start, prompt)
     room = question.settings.max_tokens
     return fitted(engine, start, prefill=prefill, thinking=thinking, answer=room)
 

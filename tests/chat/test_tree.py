@@ -91,6 +91,54 @@ def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
     assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
 
 
+def test_the_same_words_that_got_no_reply_are_the_same_message() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    chat.stop(chat.reply(asked.id, model="m", settings=PLAIN).id)
+    other = chat.say("two")
+    assert chat.turns == (chat.root,)
+    assert chat.say("one").id == asked.id
+    assert [node.id for node in chat.path] == [0, asked.id]
+    assert {node.id for node in chat.siblings(asked.id)} == {asked.id, other.id}
+    assert not chat.is_answered(asked.id)
+    exchange(chat, "one")
+    assert chat.is_answered(asked.id)
+    chat.end_at(0)
+    assert chat.say("one").id != asked.id
+
+
+def test_a_reply_without_words_is_no_version() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    empty = chat.regenerate(reply.id, model="m", settings=PLAIN)
+    assert len(chat.siblings(reply.id)) == 2
+    chat.stop(empty.id)
+    assert chat.siblings(reply.id) == (reply,)
+
+
+def test_a_message_that_is_withdrawn_leaves_the_branch_as_it_was() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    chat.end_at(reply.id)
+    chat.withdraw(chat.say("three").id)
+    assert contents(chat) == ["one", "a b"]
+    assert [node.content for node in chat.children(reply.id)] == ["two"]
+
+
+def test_a_branch_that_is_only_visited_is_no_change() -> None:
+    chat = Conversation()
+    _, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="m", settings=PLAIN)
+    chat.finish(second.id, FINISH)
+    chat.take_changes()
+    chat.visit(first.id)
+    assert contents(chat) == ["one", "a b"]
+    assert not chat.take_changes()
+    chat.say("two")
+    assert chat.take_changes().chosen == {1: first.id, first.id: chat.leaf.id}
+
+
 def test_a_reply_that_was_given_up_before_it_began() -> None:
     chat = Conversation()
     asked = chat.say("one")

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.fitting import fitted
-from lmtui.engine.types import Message
+from lmtui.engine.fitting import dropped, fitted
+from lmtui.engine.types import Message, Prompt
 from tests.fakes import FakeEngine
 
 WORDS = st.text("ab", max_size=30)
@@ -109,3 +109,19 @@ def test_what_fits_stays_whole_and_the_answer_begins_as_asked() -> None:
     prompt, left_out = fitted(engine, messages, prefill="It", answer=10)
     assert (prompt, left_out) == (engine.prompt(messages, prefill="It"), 0)
     assert fitted(engine, [], answer=1)[1] == 0
+
+
+def test_what_a_template_leaves_out_is_counted() -> None:
+    messages = [
+        Message("system", "be brief "),
+        Message("user", "\nHi"),
+        Message("assistant", "<think>hm</think>\n\nHi"),
+        Message("user", "Hi"),
+    ]
+    for text, count in (
+        ("be brief U: Hi A: <think>hm</think>Hi U: Hi", 0),
+        ("U: Hi A: Hi be brief U: Hi A:", 0),  # no thinking, the system message later
+        ("U: Hi A: Hi U: Hi A:", 1),
+        ("U: Hi A:", 3),
+    ):
+        assert dropped(messages, Prompt((), text)) == count

@@ -10,7 +10,10 @@ from threading import Event
 import pytest
 from textual.widgets import OptionList, Static
 
+from lmtui.engine.types import BosRule, Encoding
 from lmtui.errors import LmtuiError
+from lmtui.models.wanted import Wanted
+from lmtui.tui.messages import ModelChosen
 from lmtui.tui.widgets.attachments import Attachments
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
@@ -187,3 +190,29 @@ async def test_what_failed_goes_back_as_it_was_written(tmp_path: Path) -> None:
         await running.pilot.press("enter")
         await running.until(lambda: running.prompt.text == "see @notes.md ")
         assert running.sent == []
+
+
+class Doubled(FakeEngine):
+    """An engine with two tokens a byte."""
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        once = super().encode(text, bos=bos)
+        return Encoding(once.ids * 2, once.spans * 2, once.prefix)
+
+
+async def test_the_tokens_of_a_file_are_those_of_the_model_in_use(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "notes.md").write_text("notes\n")
+    engines = {
+        "default": FakeEngine(["a"], name="default"),
+        "second": Doubled(["b"], name="second"),
+    }
+    async with program(engines, first="chat") as running:
+        await running.ready()
+        chat = Talking(running)
+        chat.attachments.folder = tmp_path
+        chat.prompt.insert("see @notes.md now")
+        await running.until(lambda: "  24 tokens" in chat.line)
+        running.app.post_message(ModelChosen(Wanted("second")))
+        await running.until(lambda: "  48 tokens" in chat.line)

@@ -210,7 +210,7 @@ async def test_regenerate_makes_another_answer() -> None:
 
 
 async def test_under_a_seed_each_answer_has_its_own_which_is_kept_with_it() -> None:
-    engine = FakeEngine(answers=["first", "second", "third"])
+    engine = FakeEngine(answers=["first", "second", "third", "fourth"])
     async with chat(engine) as running:
         await running.ask("/seed 7")
         await running.ask("go")

@@ -165,6 +165,8 @@ async def test_settings_of_the_sampler() -> None:
         ):
             await running.ask(line)
             assert why in said(running)
+            assert prompt(running).text == line  # to be corrected
+            prompt(running).clear()
         assert running.chat._settings.temperature == 1.5
 
 

@@ -16,6 +16,7 @@ from lmtui.chat.search import Hit
 from lmtui.chat.store import Store
 from lmtui.chat.tree import Conversation
 from lmtui.errors import LmtuiError
+from lmtui.tui.chat_facts import ConversationChosen
 from lmtui.tui.chat_options import ChatOptions
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.history import EMPTY, NOTHING, HistoryScreen, line_of
@@ -472,3 +473,25 @@ def test_hits_of_one_conversation_have_its_title_once() -> None:
     other = Hit(2, 1, "Boats", False, "user", Passage("a lighthouse", ((2, 12),)))
     assert "Lights" in line_of(hit, other).plain
     assert "Lights" not in line_of(hit, hit).plain
+
+
+async def test_reading_a_hit_leaves_the_conversation_as_it_was_left(file: Path) -> None:
+    store, chat = Store(file), Conversation()
+    old = exchange(chat, "lighthouse")
+    chat.end_at(0)
+    exchange(chat, "harbour")
+    store.save({"a": chat.take_changes()})
+    store.close()
+    async with kept(file, "more") as running:
+        running.app.post_message(ConversationChosen(1, old.id, "lighthouse"))
+        await running.until(lambda: texts(running) == ["lighthouse", "a b"])
+        await running.press("f3", "escape")
+    assert stored(file) == [["harbour", "a b"]]
+    async with kept(file, "more") as running:
+        running.app.post_message(ConversationChosen(1, old.id, "lighthouse"))
+        await running.until(lambda: texts(running) == ["lighthouse", "a b"])
+        await running.press("escape")
+        await running.ask("go on")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: not running.chat.busy)
+    assert stored(file) == [["lighthouse", "a b", "go on", "more"]]

@@ -122,6 +122,16 @@ async def test_it_goes_on_with_another_one_when_the_user_says_so(file: Path) -> 
     assert stored(file)[2:4] == [("more", None), ("by default", "default")]
 
 
+async def test_enter_loads_the_model_that_wrote_it(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.ask("more")
+        seen = await answer(running, "enter")
+        assert "Go on with default · it is loaded" in seen
+        await said(running, 4)
+    assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
+
+
 async def test_reading_costs_no_question_and_keeps_the_words(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))

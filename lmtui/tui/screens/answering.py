@@ -11,16 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from textual import on
+from textual.content import Content
+from textual.widgets import Static
 
 from lmtui.chat.listed import Loaded
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
+from lmtui.chat.titles import preview_of
 from lmtui.engine.types import Finish, FinishReason, Message, Prompt, SamplingSettings
+from lmtui.text import visible
 from lmtui.tui import chat_facts as kept
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
 from lmtui.tui.chats import Chats
-from lmtui.tui.drafts import as_draft
 from lmtui.tui.runner import Runner
 from lmtui.tui.screens.drawing import entry_of
 from lmtui.tui.screens.live import READING
@@ -33,12 +36,14 @@ Begin = Sequence[Message] | Prompt
 
 # Short enough for the model and its precision beside it, at 80 columns.
 _STOPPED = "stopped · Ctrl+G more, Ctrl+R anew"
+_STOPPED_EMPTY = "stopped before the first word · Ctrl+R anew"
 _NOTHING = "nothing to add · Ctrl+R anew"
 NO_TOKEN = "No token was generated."
 
 
 class AnsweringScreen(WhoseScreen):
-    """Has a `Transcript` that grows, and a prompt that what failed goes back to."""
+    """Has a `Transcript` that grows, a prompt that what failed goes back to, and
+    `#waiting` for what waits for its turn."""
 
     def __init__(
         self,
@@ -53,7 +58,10 @@ class AnsweringScreen(WhoseScreen):
             make_runner, sampling=sampling, system=system, chats=chats, opened=opened
         )
         self._reply: Node | None = None
+        self._instead: int | None = None  # the reply that it is another version of
         self._begin: tuple[Begin, str] | None = None  # until the words are kept
+        self._asked = self._given_up = 0  # the last job that the engine was asked for,
+        # and the last one that was stopped before
         # Sent before there was a model or room: what it says, and how it was written.
         self._waiting: list[tuple[str, str]] = []
         self._written: tuple[int, str] = (0, "")  # of the message that was said last
@@ -69,25 +77,45 @@ class AnsweringScreen(WhoseScreen):
 
     # Its beginning.
 
-    async def say(self, text: str, written: str) -> None:
-        """Say something at the end of the branch, and have it answered."""
+    async def say(self, text: str, written: str, *, stopped: bool = False) -> None:
+        """Say something at the end of the branch, and have it answered unless that was
+        stopped. A message there that got no answer makes way: the model is not given
+        it."""
+        if not stopped:
+            self._claim()
+        end = self._conversation.path[-1]
         asked = self._conversation.say(text)
         self._written = asked.id, written
-        await self.transcript.add(entry_of(self._conversation, asked))
-        await self.answer_to(asked)
+        if asked.parent == end.id:
+            await self.transcript.add(entry_of(self._conversation, asked))
+        else:
+            await self.show_branch()
+        if stopped:
+            self.keep()
+            self._status.state = _STOPPED_EMPTY
+        else:
+            await self.answer_to(asked)
 
     async def answer_to(self, asked: Node) -> None:
         """Have a message at the end of the branch answered."""
         assert self._info is not None
+        self._claim()
+        self._instead = None
         self._reply = self._conversation.reply(
             asked.id, model=self._info.label, settings=self._settings
         )
-        await self.transcript.add(entry_of(self._conversation, self._reply))
+        if self.view_of(asked) is None:
+            await self.show_branch()
+        else:
+            self._renew(asked)
+            await self.transcript.add(entry_of(self._conversation, self._reply))
         self._start(self._conversation.messages(asked.id))
 
     async def another_answer(self, reply: Node) -> None:
         """Answer again in place of a reply."""
         assert self._info is not None and reply.parent is not None
+        self._claim()
+        self._instead = None if reply.is_empty else reply.id
         self._reply = self._conversation.regenerate(
             reply.id, model=self._info.label, settings=self._settings
         )
@@ -97,7 +125,8 @@ class AnsweringScreen(WhoseScreen):
     async def go_on_with(self, reply: Node) -> None:
         """Let a reply go on from exactly where its text ends."""
         assert self._info is not None and reply.parent is not None
-        prompt = reply.continuation
+        self._claim()
+        prompt, self._instead = reply.continuation, None
         if prompt is not None and self.written_here(reply.model):
             self._reply = self._conversation.resume(reply.id, settings=self._settings)
             await self.show_branch()
@@ -109,6 +138,7 @@ class AnsweringScreen(WhoseScreen):
     async def answer_beginning(self, reply: Node, words: str) -> None:
         """Answer in place of a reply, beginning with these words."""
         assert self._info is not None and reply.parent is not None
+        self._claim()
         self._reply = self._conversation.reply(
             reply.parent,
             model=self._info.label,
@@ -118,10 +148,13 @@ class AnsweringScreen(WhoseScreen):
         await self.show_branch()
         self._start(self._conversation.messages(reply.parent), prefill=words)
 
+    def _claim(self) -> None:
+        """Begin with an answer: from here on it can be stopped."""
+        self.stop_scoring()
+        self._job = self._job or self.runner.number()
+
     def _start(self, begin: Begin, prefill: str = "") -> None:
-        self._job = self.runner.number()
         self._begin = begin, prefill
-        self._panel.title = "Next token"
         self._status.state = "reading the prompt"
         if self._panel.distribution is None:
             self._panel.clear(READING)
@@ -133,8 +166,10 @@ class AnsweringScreen(WhoseScreen):
     @on(kept.ConversationKept)
     def begin_job(self, event: kept.ConversationKept) -> None:
         """The user's words are on the disk: now the model may see them."""
-        if event.job != self._job or self._begin is None:
+        given_up = event.job == self._given_up
+        if event.job != self._job or self._begin is None or given_up:
             return
+        self._asked = event.job
         assert self._reply is not None and self._reply.settings is not None
         (begin, prefill), self._begin = self._begin, None
         if self._info is None:  # another model is on its way
@@ -179,6 +214,7 @@ class AnsweringScreen(WhoseScreen):
             waits = f" · {len(self._waiting)} waiting" if self._waiting else ""
             self._status.state = f"answering; Esc stops{waits}"
             last = event.steps[-1]
+            self._panel.title = "Next token"
             self._panel.show(last.distribution, chosen=last.id)
         if view := self.view_of(self._reply):
             words = "".join(step.piece for step in event.steps)
@@ -197,32 +233,52 @@ class AnsweringScreen(WhoseScreen):
         self._strip.finish(event.finish)
         stopped = event.finish.reason is FinishReason.CANCELLED
         if self._info is not None:
-            self._status.state = _STOPPED if stopped else _ended(event.finish)
+            self._status.state = _ended(event.finish, empty=self._reply.is_empty)
             if not self._reply.steps:
                 self._panel.clear(NO_TOKEN)
         if view := self.view_of(self._reply):
             view.grow(event.finish.piece, thought_of(self._reply))
-        self._complete(self._reply)
+        await self._show_ended(self._reply)
         if stopped:
             self.take_back()
         elif self._waiting and self._info is not None:
-            await self.say(*self._waiting.pop(0))
+            await self.say(*self.next_waiting())
 
-    def _complete(self, reply: Node) -> None:
-        """Show a reply as it is now that it has ended."""
-        entry = entry_of(self._conversation, reply)
-        self.transcript.renew(entry)
+    async def _show_ended(self, reply: Node) -> None:
+        """Show a reply as it is now that it has ended. One without a word is no turn:
+        the reply stays whose place it was to take, or the message is not answered."""
+        if reply.is_empty:
+            if self._instead is not None:
+                self._conversation.choose(self._instead)
+                self.keep()
+            await self.show_branch()
+            return
+        self._renew(reply)
         if view := self.view_of(reply):
-            view.grow("", entry.thought)
             view.complete()
+
+    def _renew(self, node: Node) -> None:
+        """Show what is said beside a message by now."""
+        entry = entry_of(self._conversation, node)
+        self.transcript.renew(entry)
+        if view := self.view_of(node):
+            view.grow("", entry.thought)
             view.set_note(entry.note)
 
     @on(facts.GenerationFailed)
     async def return_prompt(self, event: facts.GenerationFailed) -> None:
-        """Nothing is lost: what was written goes back to the prompt."""
-        if event.job == self._job and self._reply is not None:
-            self._show_error(event.error)
-            await self._break_off(self._conversation.fail(self._reply.id))
+        """Nothing is lost: what was written goes back to the prompt, if the model was
+        never given it."""
+        if event.job != self._job or self._reply is None:
+            return
+        self._show_error(event.error)
+        reply = self._conversation.fail(self._reply.id)
+        asked = self._conversation.node(reply.parent or 0)
+        id_, written = self._written
+        if reply.is_empty and asked.id == id_ and self._instead is None:
+            self._conversation.withdraw(asked.id)
+            self.query_one(PromptField).give_back(written)
+        await self._break_off(reply)
 
     @on(facts.JobDropped)
     async def end_dropped(self, event: facts.JobDropped) -> None:
@@ -234,37 +290,67 @@ class AnsweringScreen(WhoseScreen):
         self._job, self._reply, self._begin = 0, reply, None
         self.keep()
         if self._info is not None:
-            self._status.state = "ready"
+            stopped = reply.state == "stopped" and reply.is_empty
+            self._status.state = _STOPPED_EMPTY if stopped else "ready"
         self.take_back()
-        if reply.content:
-            self._complete(reply)
-            return
-        asked = self._conversation.node(reply.parent or 0)
-        for node in (reply, asked):
-            await self.transcript.take_away(str(node.id))
-        id_, written = self._written
-        draft = written if asked.id == id_ else as_draft(asked.content)
-        self.query_one(PromptField).give_back(draft)
+        await self._show_ended(reply)
 
     def stop_work(self) -> bool:
         """Stop the answer, or take back what was sent before there was a model."""
-        if self._begin is not None:
-            self._begin = None
+        if self._job and self._job != self._asked:
+            self._given_up = self._job
             self.post_message(facts.JobDropped(self._job))
         elif self._job:
             self.runner.stop(self._job)
-        return bool(self._job) or self.take_back()
+        return bool(self._job) or self.stop_scoring() or self.take_back()
 
     def take_back(self) -> bool:
         """Give what waits back to the prompt; whether there was anything."""
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            drafts = [written for _, written in waiting]
-            self.query_one(PromptField).give_back("\n".join(drafts))
+        prompt = self.query_one(PromptField)
+        # What was recalled from the list of earlier prompts is there already.
+        drafts = [written for _, written in waiting if written != prompt.text]
+        if drafts:
+            prompt.give_back("\n".join(drafts))
+        self._show_waiting()
         return bool(waiting)
 
+    # What waits.
 
-def _ended(finish: Finish) -> str:
+    def wait(self, whole: str, written: str) -> None:
+        """Let a message wait for its turn."""
+        self._waiting.append((whole, written))
+        self._show_waiting()
+
+    def next_waiting(self) -> tuple[str, str]:
+        """The message whose turn it is; it waits no longer."""
+        waited = self._waiting.pop(0)
+        self._show_waiting()
+        return waited
+
+    def take_last_waiting(self, key: str) -> bool:
+        """Take the message that waits last back into the prompt at Up, where nothing is
+        written; whether the key did that."""
+        prompt = self.query_one(PromptField)
+        if key != "up" or prompt.text or not self._waiting:
+            return False
+        _, written = self._waiting.pop()
+        self._show_waiting()
+        prompt.give_back(written)
+        return True
+
+    def _show_waiting(self) -> None:
+        """A line for each message that waits."""
+        line = self.query_one("#waiting", Static)
+        line.display = bool(self._waiting)
+        lines = [f"waits · {preview_of(written)}" for _, written in self._waiting]
+        hint = "Up in the empty prompt takes the last one back"
+        line.update(Content(visible("\n".join([*lines, hint]))))
+
+
+def _ended(finish: Finish, *, empty: bool) -> str:
     """What is said once an answer has ended: of one that was only ended, that too."""
+    if finish.reason is FinishReason.CANCELLED:
+        return _STOPPED_EMPTY if empty else _STOPPED
     only_ended = finish.reason is FinishReason.STOP and finish.tokens <= 1
     return _NOTHING if only_ended else "ready"

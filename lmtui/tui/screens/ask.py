@@ -1,9 +1,10 @@
 """A question that has to be answered before anything is done.
 
-Owns how it is asked: every choice has a letter and can be walked to, and Esc, like
-Enter on what is chosen first, takes the one that changes nothing. What is chosen is the
-answer of the screen; doing it is not its own. It can come while somebody writes: what
-is written without a pause goes on into the text below, and is not taken for a choice.
+Owns how it is asked: every choice has a letter and can be walked to, and Esc takes the
+one that changes nothing, which is marked first unless another one is. What is chosen is
+the answer of the screen; doing it is not its own. It can come while somebody writes:
+what is written without a pause goes on into the text below, and is not taken for a
+choice.
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         choices: Sequence[Choice],
         *,
         harmless: str,
+        first: str = "",
     ) -> None:
         super().__init__()
         self._asked = visible_line(title)
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
-        self._harmless = harmless
+        self._harmless, self._first = harmless, first or harmless
         self._offered = False
 
     def compose(self) -> ComposeResult:
@@ -76,14 +78,14 @@ The letter before a choice takes it, as Enter does on the one that is marked.
             yield Choices(id="choices")
 
     def on_mount(self) -> None:
-        """The choices can be walked at once, from the harmless one on."""
+        """The choices can be walked at once, from the one that is marked first on."""
         self._pause = self.set_timer(PAUSE, self._offer)
         choices = self.query_one(Choices)
         for key, choice in self._choices.items():
             shown = "Esc" if key == self._harmless else key
             line = choice_line(shown, choice.label, choice.what)
             choices.add_option(Option(line, id=f"answer({key!r})"))
-        choices.highlighted = list(self._choices).index(self._harmless)
+        choices.highlighted = list(self._choices).index(self._first)
         choices.focus()
 
     def _offer(self) -> None:
@@ -105,8 +107,9 @@ The letter before a choice takes it, as Enter does on the one that is marked.
             below.post_message(events.Key(event.key, event.character))
 
     def action_answer(self, answer: str) -> None:
-        """Close, and say what was chosen."""
-        self.dismiss(answer)
+        """Close, and say what was chosen; Enter can be meant for the text too."""
+        if self._offered or answer == self._harmless:
+            self.dismiss(answer)
 
     def action_leave(self) -> None:
         """Close, and say that nothing is to be done."""

@@ -30,6 +30,8 @@ class AttachingScreen(CommandScreen):
     """Has a prompt in which files are named, and `Attachments` above it."""
 
     _counted: tuple[int, Sequence[Attachment], Sequence[str]] = (0, (), ())
+    _on_the_way = 0  # messages that were sent and are not said yet
+    _stopped = 0  # so many of them
 
     @dataclass
     class Attached(Message):
@@ -42,7 +44,9 @@ class AttachingScreen(CommandScreen):
     def on_mount(self) -> None:
         """While there are names to choose from, the keys are theirs."""
         names, prompt = self.query_one(Attachments), self.query_one(PromptField)
-        prompt.take_first = lambda key: names.take_key(key) or self.take_key(key)
+        prompt.take_first = lambda key: (
+            names.take_key(key) or self.take_key(key) or self.take_last_waiting(key)
+        )
 
     # The draft.
 
@@ -111,9 +115,10 @@ class AttachingScreen(CommandScreen):
             return
         said = as_message(text)
         if "@" not in said:
-            self.post_message(self.Attached(text, said))
+            self.pass_on(said, text)
             return
         folder = self.query_one(Attachments).folder
+        self._on_the_way += 1
 
         def work() -> Message:
             try:
@@ -123,16 +128,37 @@ class AttachingScreen(CommandScreen):
 
         aside(work, self.post_message, otherwise=self.Attached(text, said))
 
+    def pass_on(self, whole: str, written: str) -> None:
+        """Say a message whose files are read."""
+        self._on_the_way += 1
+        self.post_message(self.Attached(written, whole))
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made, or a message is on its way to one."""
+        return super().busy or self._on_the_way > 0
+
+    def stop_work(self) -> bool:
+        """A message on its way to the model is stopped too."""
+        on_the_way = self._on_the_way > self._stopped
+        self._stopped = self._on_the_way
+        return super().stop_work() or on_the_way
+
     @on(Attached)
     async def say_attached(self, event: Attached) -> None:
         """Say it now, or when there is a model and room."""
+        stopped = self._stopped > 0
+        self._on_the_way -= 1
+        self._stopped -= stopped
+        free = self._info is not None and not self._job
         if event.error is not None:
             self._show_error(event.error)
+        if event.error is not None or (stopped and not free):
             self.query_one(PromptField).give_back(event.written)
-        elif self._info is not None and not self._job:
-            await self.say(event.whole, event.written)
+        elif free:
+            await self.say(event.whole, event.written, stopped=stopped)
         else:
-            self._waiting.append((event.whole, event.written))
+            self.wait(event.whole, event.written)
             if self._info is None:
                 self._status.state = "your message is sent once the model is there"
 

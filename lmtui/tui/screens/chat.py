@@ -18,6 +18,7 @@ from textual.widgets import Static, TextArea
 
 from lmtui.chat.node import Node
 from lmtui.sections.chat import THINKING
+from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui import setting_facts
 from lmtui.tui.screens.attaching import AttachingScreen
@@ -45,6 +46,10 @@ and watch the panel follow every key.
 Press F4 and move the slider
 between flat and sharp.
 """
+_BASE_MODEL = (
+    "This is a base model: it has no chat template. A conversation is given to it as"
+    " plain lines, User: …⏎Assistant:, and it goes on with the text."
+)
 HINT = "F3 shows an answer as tokens; / lists commands."
 
 
@@ -65,6 +70,7 @@ class ChatScreen(AttachingScreen):
                 tooltip="Let the last answer go on from exactly where it stands."),
     ]  # fmt: skip
 
+    _told_of = ""  # the base model that was told of last
     _revision = 0  # of the draft that was looked at last
 
     def compose(self) -> ComposeResult:
@@ -79,6 +85,7 @@ class ChatScreen(AttachingScreen):
                 yield SamplerControls(self._settings, id="sampler")
         yield HintLine("chat", HINT)
         yield Static(id="whose", markup=False)
+        yield Static(id="waiting", markup=False)
         yield DialogList(id="commands")
         yield Attachments(id="attachments")
         yield PromptField(id="prompt")
@@ -106,10 +113,26 @@ class ChatScreen(AttachingScreen):
         self._look()
 
     def _show_told(self) -> None:
-        """Whether the model is told to think stands nowhere else."""
+        """Whether the model is told to think, and that it has no template to be told
+        anything by, stands nowhere else."""
         words = {None: "", True: "thinking on", False: "thinking off"}
-        able = self._info is not None and self._info.switches_thinking
+        info = self._info
+        if info is not None and not info.has_template:
+            self._status.told = "base model: no chat template"
+            return
+        able = info is not None and info.switches_thinking
         self._status.told = words[self.thinking] if able else ""
+
+    def _tell_of_base_model(self) -> None:
+        """Say once how a model without a template is asked."""
+        label = (
+            "" if self._info is None or self._info.has_template else self._info.label
+        )
+        if label and label != self._told_of:
+            self.notify(
+                _BASE_MODEL, title=visible_line(label), markup=False, timeout=12
+            )
+        self._told_of = label
 
     def model_ready(self) -> None:
         """Look at the draft, or answer what waited for the model. Tokens that another
@@ -117,12 +140,13 @@ class ChatScreen(AttachingScreen):
         if self.close_tokens():
             self.to_text()
         self._show_told()
+        self._tell_of_base_model()
         self.count_again()
         if self._waiting:
-            self._status.state, waited = "", self._waiting.pop(0)
-            say = partial(self.say, *waited)
+            self._status.state, waited = "", self.next_waiting()
+            say = partial(self.pass_on, *waited)
             if not self.held_back(say, waited[1]):
-                self.call_later(say)
+                say()
         else:
             self._look()
 
@@ -218,17 +242,17 @@ class ChatScreen(AttachingScreen):
         if self.is_editing:
             await self.send_edit(event.text, ask=True)
             return
-        if is_command(event.text):
-            await self.run_command(event.text)
-            return
-        self.deliver(event.text)
+        if not is_command(event.text):
+            self.deliver(event.text)
+        elif not await self.run_command(event.text):
+            self.query_one(PromptField).give_back(event.text)
 
     # Keys.
 
     def action_stop(self) -> None:
-        """Stop the answer, close the tokens, or go back to the prompt; the hint was
-        read."""
-        if not self.stop_work() and not self.leave_edit():
+        """Leave an edit, stop the answer, close the tokens, or go back to the prompt;
+        the hint was read."""
+        if not self.leave_edit() and not self.stop_work():
             self.close_tokens()
         self.query_one(HintLine).hide()
         self.to_text()

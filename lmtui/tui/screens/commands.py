@@ -107,11 +107,16 @@ def is_command(text: str) -> bool:
     )
 
 
+class _Refused(Exception):
+    """Why a command can't be done."""
+
+
 class CommandScreen(TakingScreen):
     """Has a prompt in which commands are written too, and above it a `#commands` list
     of those that what is written can become."""
 
     _offered: tuple[Command, ...] = ()
+    _left = False  # whether the list was closed, of what is written now
 
     @property
     def _commands(self) -> DialogList:
@@ -119,7 +124,9 @@ class CommandScreen(TakingScreen):
 
     def offer_commands(self, text: str) -> bool:
         """List what this can become; whether there is anything."""
-        offered = () if self.is_editing else tuple(matching(text))
+        found = matching(text)
+        self._left = self._left and bool(found)
+        offered = () if self.is_editing or self._left else tuple(found)
         if offered != self._offered:
             self._offered = offered
             self._commands.display = bool(offered)
@@ -134,6 +141,10 @@ class CommandScreen(TakingScreen):
         Down: it may be an earlier prompt among others."""
         if not self._offered:
             return False
+        if key == "escape":
+            self._left = True
+            self.offer_commands(self._prompt.text)
+            return True
         if self._prompt.text == self._marked.name:
             takes = key == "tab" and bool(self._marked.argument)
         elif key in WALKS:
@@ -168,23 +179,29 @@ class CommandScreen(TakingScreen):
         else:
             await self.run_command(command.name)
 
-    async def run_command(self, text: str) -> None:
-        """Do what a line says."""
+    async def run_command(self, text: str) -> bool:
+        """Do what a line says; whether it could be done."""
         name, _, argument = text.strip().partition(" ")
-        command, argument = _BY_NAME.get(name), argument.strip()
+        try:
+            await self._do(name, argument.strip())
+        except _Refused as refused:
+            title = visible_line(name)
+            self.notify(str(refused), title=title, severity="warning", markup=False)
+            return False
+        return True
+
+    async def _do(self, name: str, argument: str) -> None:
+        command = _BY_NAME.get(name)
         if command is None:
-            self._refuse(name, "There is no such command; /help lists them all.")
-        elif command.waits and self.busy:
-            self._refuse(name, "An answer is being made; Esc stops it.")
-        elif command.needs and not argument:
-            self._refuse(name, f"It needs {command.argument}: {command.what}.")
-        elif name in _SAMPLING:
+            raise _Refused("There is no such command; /help lists them all.")
+        if command.waits and self.busy:
+            raise _Refused("An answer is being made; Esc stops it.")
+        if command.needs and not argument:
+            raise _Refused(f"It needs {command.argument}: {command.what}.")
+        if name in _SAMPLING:
             self._set(name, argument)
         elif (done := self._doings[name](argument)) is not None:
             await done
-
-    def _refuse(self, name: str, why: str) -> None:
-        self.notify(why, title=visible_line(name), severity="warning", markup=False)
 
     @property
     def _doings(self) -> dict[str, Callable[[str], Awaitable[object] | None]]:
@@ -221,13 +238,12 @@ class CommandScreen(TakingScreen):
         try:
             value: dict[str, Any] = {field: kind(argument) if argument else None}
             settings = replace(self._settings, **value)
-        except ValueError:
-            self._refuse(name, f"{visible_line(argument)} is no number.")
+        except ValueError as error:
+            raise _Refused(f"{visible_line(argument)} is no number.") from error
         except LmtuiError as error:
-            self._refuse(name, f"{error}. {error.hint}")
-        else:
-            self.draw_with(settings)
-            self.notify(f"{name[1:]} {argument or 'random'}", markup=False)
+            raise _Refused(f"{error}. {error.hint}") from error
+        self.draw_with(settings)
+        self.notify(f"{name[1:]} {argument or 'random'}", markup=False)
 
     async def _system_message(self, text: str) -> None:
         if not text:
@@ -242,21 +258,19 @@ class CommandScreen(TakingScreen):
         if preset is None:
             known = ", ".join(map(visible_line, self.presets))
             some = f"There are: {known}." if known else "There is none in config.toml."
-            self._refuse("/preset", some)
-            return None
+            raise _Refused(some)
         self.draw_with(preset.applied(self._settings))
         self.notify(f"preset {visible_line(name)}", markup=False)
         return self._system_message(preset.system) if preset.system else None
 
     def _think(self, value: str) -> None:
         if (value := value or "auto") not in THINKING:
-            self._refuse("/think", f"It is one of: {', '.join(THINKING)}.")
-        elif self._info is not None and not self._info.switches_thinking:
-            self._refuse("/think", "This model's chat template has no such switch.")
-        else:
-            self.tell_thinking(value)
-            self.conversation_changed()
-            self.notify(f"Thinking is {value} in this conversation.")
+            raise _Refused(f"It is one of: {', '.join(THINKING)}.")
+        if self._info is not None and not self._info.switches_thinking:
+            raise _Refused("This model's chat template has no such switch.")
+        self.tell_thinking(value)
+        self.conversation_changed()
+        self.notify(f"Thinking is {value} in this conversation.")
 
     def _use(self, wanted: Wanted | None) -> Awaitable[object] | None:
         if wanted is None:

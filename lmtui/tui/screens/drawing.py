@@ -18,6 +18,7 @@ _ENDS = {
     FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
     FinishReason.CONTEXT: "the context is full",
 }
+_UNANSWERED = "not answered: Ctrl+R answers, the next message takes its place"
 _WRITERS = {"user": "You", "system": "System"}
 
 
@@ -40,14 +41,21 @@ def entry_of(conversation: Conversation, node: Node) -> Entry:
 
 
 def note_of(conversation: Conversation, node: Node) -> str:
-    """Which version a message is, if there are several, and how it ended."""
+    """Which version a message is, if there are several, and how it ended or that it has
+    no answer."""
     versions = [sibling.id for sibling in conversation.siblings(node.id)]
     place = f"{versions.index(node.id) + 1}/{len(versions)}"
-    return " · ".join(
-        part
-        for part in (place if len(versions) > 1 else "", _left_out(node), _end(node))
-        if part
+    parts = (
+        place if len(versions) > 1 else "",
+        _left_out(node),
+        _UNANSWERED if _is_unanswered(conversation, node) else "",
+        _end(node),
     )
+    return " · ".join(part for part in parts if part)
+
+
+def _is_unanswered(conversation: Conversation, node: Node) -> bool:
+    return node.role == "user" and not conversation.is_answered(node.id)
 
 
 def _left_out(node: Node) -> str:

@@ -116,7 +116,7 @@ class EditingScreen(AnsweringScreen):
         """What stands before what is written; None where that is no message of the
         user."""
         if self._edited is None:
-            return self._conversation.messages()
+            return self._conversation.messages(self._conversation.turns[-1].id)
         node = self._conversation.node(self._edited)
         if node.role != "user":
             return None
@@ -150,9 +150,7 @@ class EditingScreen(AnsweringScreen):
         if node.role == "assistant":
             await self._amend(node, text, ask=ask)
         elif ask and node.role == "user":
-            asked = self._conversation.edit(node.id, text)
-            await self.show_branch()
-            await self.answer_to(asked)
+            await self.answer_to(self._conversation.edit(node.id, text))
         else:
             self._conversation.reword(node.id, text)
             await self.branch_changed()

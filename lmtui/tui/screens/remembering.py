@@ -149,8 +149,7 @@ class RememberingScreen(TokensScreen):
         self._take(event.loaded)
         at = event.message
         if at is not None and at in {node.id for node in self._conversation.nodes}:
-            self._conversation.choose(at)
-            self.keep()
+            self._conversation.visit(at)
         self._adopt_settings()
         self.conversation_changed()
         found = event.passage.places

@@ -49,9 +49,10 @@ def _with_controls(text: str, style: str) -> Iterator[tuple[str, str]]:
 
 def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     """What was said in numbers, of the shown branch and of all of it."""
-    path = [conversation.node(node.id) for node in conversation.path[1:]]
+    shown = [node for node in conversation.path[1:] if not node.is_empty]
+    path = [conversation.node(node.id) for node in shown]
     replies = [node for node in path if node.steps]
-    everything = [node for node in conversation.nodes[1:] if not node.gone]
+    everything = [n for n in conversation.nodes[1:] if not (n.gone or n.is_empty)]
     lines = [
         ("messages", f"{len(path):,} shown, {len(everything):,} in all branches"),
         *_token_lines(replies),

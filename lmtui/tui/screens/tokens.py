@@ -37,10 +37,12 @@ class TokensScreen(SamplingScreen):
                 tooltip="Look into the message in focus, or the last one."),
         Binding("left_square_bracket", "version(-1)", "Version before",
                 id="chat.version-before", show=False,
-                tooltip="The version before of the message in focus, or the last."),
+                tooltip="The version before of the message in focus, or of the last one"
+                " from the panel and the sampler."),
         Binding("right_square_bracket", "version(1)", "Version after",
                 id="chat.version-after", show=False,
-                tooltip="The version after of the message in focus, or the last."),
+                tooltip="The version after of the message in focus, or of the last one"
+                " from the panel and the sampler."),
     ]  # fmt: skip
 
     def __init__(
@@ -69,6 +71,8 @@ class TokensScreen(SamplingScreen):
         node = self._message_in_focus()
         if self._job:
             self.notify("An answer is being made; Esc stops it.")
+        elif self._scoring:
+            self.notify("The message is being scored; Esc stops that.")
         elif node is None:
             self.notify("There is no message yet whose tokens could be shown.")
         else:
@@ -95,7 +99,6 @@ class TokensScreen(SamplingScreen):
         if (node.steps and not node.given) or self._scores_hold(node):
             self._open_tokens(node)
             return
-        self._scoring = self.runner.number()
         if node.own_ids and self.written_here(node.model):
             passage: Passage = TokensAfter(node.own_ids, node.ids_before)
         elif node.steps:
@@ -104,10 +107,21 @@ class TokensScreen(SamplingScreen):
         else:
             before = self._conversation.messages(node.parent)
             passage = TextAfter(before, node.content)
+        self._scoring = self.runner.number()
+        self._status.state = "scoring the message; Esc stops"
         self.runner.score(self._scoring, passage)
+
+    def stop_scoring(self) -> bool:
+        """Stop scoring a message; whether one was scored."""
+        scoring = self._scoring
+        if scoring:
+            self.runner.stop(scoring)
+            self._end_scoring()
+        return bool(scoring)
 
     def close_tokens(self) -> bool:
         """Show the conversation again; whether tokens were shown."""
+        self.stop_scoring()
         shown = self.has_class("-tokens")
         self.remove_class("-tokens")
         return shown
@@ -153,7 +167,10 @@ class TokensScreen(SamplingScreen):
     @on(facts.TokensScored)
     def keep_scores(self, event: facts.TokensScored) -> None:
         """A written message was scored: show its tokens."""
-        if event.job == self._scoring and self._info is not None:
+        if event.job != self._scoring:
+            return
+        self._end_scoring()
+        if self._info is not None:
             id_, label = self._inspected.id, self._info.label
             self._open_tokens(self._conversation.score(id_, event.tokens, by=label))
             self.keep()
@@ -162,7 +179,19 @@ class TokensScreen(SamplingScreen):
     def show_score_failed(self, event: facts.ScoreFailed) -> None:
         """The message stays as it reads."""
         if event.job == self._scoring:
+            self._end_scoring()
             self._show_error(event.error)
+
+    @on(facts.JobDropped)
+    def end_dropped_scoring(self, event: facts.JobDropped) -> None:
+        """Another model is on its way, say: the message stays as it reads."""
+        if event.job == self._scoring:
+            self._end_scoring()
+
+    def _end_scoring(self) -> None:
+        self._scoring = 0
+        if self._info is not None:
+            self._status.state = "ready"
 
     def _open_tokens(self, node: Node) -> None:
         self._inspected = node

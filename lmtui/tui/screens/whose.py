@@ -131,11 +131,13 @@ class WhoseScreen(RememberingScreen):
         name = shown_label(owner)
         where = "It is on this machine." if here else "It is not on this machine."
         details = (f"{name} wrote the last answer. {where}",)
+        choices = _choices(name, self._state, here=here)
         asked = Ask(
             "Which model is to go on with this conversation?",
             details,
-            _choices(name, self._state, here=here),
+            choices,
             harmless="r",
+            first=choices[0].key,
         )
         self.app.push_screen(asked, partial(self._answer_whose, again, text))
         return True
@@ -186,4 +188,4 @@ def _choices(owner: str, state: ModelState, *, here: bool) -> list[Choice]:
         other = shown_label(state.info.label)
         choices.append(Choice("g", f"Go on with {other}", "it is loaded"))
     choices.append(Choice("m", "Another model", "choose one from the list"))
-    return [*choices, Choice("r", "Only read", "nothing is said")]
+    return [*choices, Choice("r", "Only read", "your words go back to the prompt")]

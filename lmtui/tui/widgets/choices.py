@@ -17,6 +17,8 @@ from textual.widgets.option_list import Option
 from lmtui.text import visible_line
 from lmtui.tui.keys import shown_actions
 
+_NAME = 13  # cells for the name of a choice
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -88,6 +90,7 @@ class Choices(OptionList):
 
 def choice_line(key: str, name: str, words: str) -> Content:
     """A choice that has a key, as it is drawn."""
+    apart = "· " if len(name) > _NAME else ""
     return Content.assemble(
-        (f"{key:>4}  ", "$accent"), f"{name:<13} ", (words, "$quiet")
+        (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
     )

@@ -32,7 +32,8 @@ class Prompt(DrawnArea):
 
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
-the first and last line go through what you sent before. A line that begins with / is
+the first and last line go through what you sent before; while messages wait for their
+turn, Up in the empty prompt takes the last one back. A line that begins with / is
 a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
 /help shows them all. A long text that is pasted stands here as one line, and is sent
 in full.
@@ -64,6 +65,10 @@ in full.
         Binding(
             "down", "later", "Later", id="prompt.later", show=False,
             tooltip="Down a line; at the last, the prompt sent after.",
+        ),
+        Binding(
+            "ctrl+u", "clear", "Clear", id="prompt.clear", show=False,
+            tooltip="Clear the whole draft; Ctrl+Z brings it back.",
         ),
     ]  # fmt: skip
 
@@ -174,6 +179,12 @@ in full.
     def action_newline(self) -> None:
         """Begin a new line."""
         self.insert("\n")
+
+    def action_clear(self) -> None:
+        """Clear the draft, in one step that can be undone."""
+        self.history.checkpoint()
+        self.clear()
+        self.history.checkpoint()
 
     def action_earlier(self) -> None:
         """Go up, or to the prompt sent before."""
