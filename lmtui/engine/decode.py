@@ -87,7 +87,7 @@ class Decoder:
         self._logprobs: list[float] = []
         self._prompt_tokens = 0
         self._reused = 0
-        self._started = self._prompt_read = time.perf_counter()
+        self._started = self._prompt_read = self._first_at = time.perf_counter()
 
     def run(
         self, prompt: Sequence[int], stop: Stop, progress: Progress | None
@@ -151,7 +151,7 @@ class Decoder:
         self._reused = opening.reused
         self._ids += opening.ids
         step = opening.step
-        self._logprobs.append(step.logprob)
+        self._add(step.logprob)
         ends = step.id in self._rules.end_ids
         return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
@@ -164,7 +164,7 @@ class Decoder:
         token = int(look.kept.ids[place])
         self._ids.append(token)
         logprob = float(look.kept_rows.logprobs[place])
-        self._logprobs.append(logprob)
+        self._add(logprob)
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
         return Step(
@@ -181,6 +181,12 @@ class Decoder:
                 position, look, self._vocabulary, count=self._top
             ),
         )
+
+    def _add(self, logprob: float) -> None:
+        """Take one more token into the totals."""
+        if not self._logprobs:
+            self._first_at = time.perf_counter()
+        self._logprobs.append(logprob)
 
     def _reason(self, token: int) -> FinishReason | None:
         """Why the generation ends after `token`, if it does."""
@@ -208,4 +214,7 @@ class Decoder:
             seconds=now - read,
             seed=self._seed,
             piece=self._text.finish(),
+            first_token_seconds=(
+                self._first_at - self._started if self._logprobs else None
+            ),
         )
