@@ -10,6 +10,7 @@ from pathlib import Path
 from textual.widgets import OptionList
 
 from lmtui.chat.store import Store
+from lmtui.notation import perplexity
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.page import PageScreen
 from lmtui.tui.screens.showing import totals_page
@@ -97,7 +98,7 @@ async def test_totals_are_shown_on_demand() -> None:
         await running.on(PageScreen)
         await running.until(lambda: "tokens        4" in running.seen)
         assert f"{node.logprob:,.2f} nats".replace("-", "−") in running.seen
-        assert f"perplexity    {node.finish.perplexity:.2f}" in running.seen
+        assert f"perplexity    {perplexity(node.finish.perplexity)}" in running.seen
         assert "seed" not in running.seen  # at temperature 0 nothing is drawn
         await running.press("escape")
         await on_message(running, 0, "t")  # its tokens are not scored yet
