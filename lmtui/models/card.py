@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
+from lmtui.notation import rate
 
 FILE = "card.json"
 
@@ -112,7 +113,7 @@ class Card:
         losses = before.get("loss"), after.get("loss")
         if losses[0] is None or losses[1] is None:
             return ""
-        return f"{losses[0]:.3f} → {losses[1]:.3f}"
+        return f"{rate(losses[0])} → {rate(losses[1])}"
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -37,7 +37,7 @@ def test_it_fits_and_says_why(
     if width >= 90:
         assert words.endswith("window 1,024–2,047 of 8,113")
         assert ("multi-line" in words) == multi_line
-        assert ("prefix only" in words) != infill
+        assert ("left context only" in words) != infill
 
 
 def test_every_end_has_its_words() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import Finish, Message, SamplingSettings, ScoredToken, Step
+from lmtui.notation import bits, perplexity
+from lmtui.surprisal_scale import BOUNDS, STEPS, surprisal_step
 from lmtui.tui.widgets.history import CAPACITY, History, block, squeeze
 from lmtui.tui.widgets.likelihood_strip import EMPTY, LikelihoodStrip
-from lmtui.tui.widgets.surprise import BOUNDS, STEPS, bits, step_of
 from tests.fakes import FakeEngine
 from tests.tui.hosts import Host, written
 
@@ -83,14 +84,14 @@ def test_blocks_grow_with_the_value(first: float, second: float) -> None:
 @given(st.floats(-40, 0), st.floats(-40, 0))
 def test_steps_of_surprise(first: float, second: float) -> None:
     low, high = sorted((first, second))
-    assert step_of(low) >= step_of(high)
-    assert 0 <= step_of(first) < STEPS
+    assert surprisal_step(low) >= surprisal_step(high)
+    assert 0 <= surprisal_step(first) < STEPS
 
 
 def test_only_uncertainty_draws_attention() -> None:
-    assert step_of(math.log(0.81)) == 0 and step_of(math.log(0.79)) == 1
-    assert step_of(None) == step_of(math.nan) == 0
-    assert step_of(-math.inf) == len(BOUNDS)
+    assert surprisal_step(math.log(0.81)) == 0 and surprisal_step(math.log(0.79)) == 1
+    assert surprisal_step(None) == surprisal_step(math.nan) == 0
+    assert surprisal_step(-math.inf) == len(BOUNDS)
 
 
 def reply() -> tuple[FakeEngine, list[Step], Finish]:
@@ -117,7 +118,7 @@ async def test_a_reply_as_it_streams() -> None:
         await pilot.pause()
         text = app.text()
         used = finish.prompt_tokens + len(steps)
-        assert f"context {used} / 4096 · exact" in text
+        assert f"context {used} / 4,096 · exact" in text
         assert "first token 0.50 s" in text
         assert f"{(len(steps) - 2) / 0.5:,.1f} tokens/s" in text
         nats = f"{finish.logprob:,.2f}".replace("-", "−")
@@ -125,8 +126,8 @@ async def test_a_reply_as_it_streams() -> None:
         strip.finish(finish)
         await pilot.pause()
         text = app.text()
-        assert "first token 0.00 s" in text and "100.0 tokens/s" in text
-        assert f"perplexity {finish.perplexity:,.2f}" in text
+        assert "first token 0.50 s · prompt 0.00 s · 100.0 tokens/s" in text
+        assert f"perplexity {perplexity(finish.perplexity)}" in text
         strip.reset()
         await pilot.pause()
         assert EMPTY in app.text()

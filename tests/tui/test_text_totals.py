@@ -54,11 +54,12 @@ def test_the_first_part_is_always_there_and_what_is_there_fits(
 
 
 def test_the_cells_say_the_numbers() -> None:
-    assert cells_of(PARAGRAPH) == ("−69.3", "100.0", "4.00", "0.50", "0.25", "50", "50")
+    assert cells_of(PARAGRAPH) == (
+        "−69.31", "100.0", "4.00", "0.500", "0.250", "50", "50")  # fmt: skip
     assert cells_of(NOTHING) == ("–", "–", "–", "–", "–", "0", "3")
     assert cells_of(DOCUMENT)[-2:] == ("412", "1,033")
     sure = Sums("document", -0.0, 1, 1, 4, 4)
-    assert cells_of(sure)[:2] == ("0.0", "0.0")
+    assert cells_of(sure)[:2] == ("0.00", "0.0")
 
 
 def test_what_is_stale_is_marked_and_what_is_missing_is_not() -> None:

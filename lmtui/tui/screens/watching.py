@@ -22,6 +22,8 @@ from lmtui.edit.scored_text import Placed, ScoredText
 from lmtui.edit.surprises import Place, Surprise, before_from, next_from, places_of
 from lmtui.engine.sums import Sums
 from lmtui.engine.writing import Expectation, Stretch
+from lmtui.notation import bits, in_bits
+from lmtui.surprisal_scale import Measure
 from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui import writing_facts
@@ -33,7 +35,7 @@ from lmtui.tui.widgets.ghost_editor import GhostEditor
 from lmtui.tui.widgets.heat_marks import HeatSpan
 from lmtui.tui.widgets.place_line import Place as Shown
 from lmtui.tui.widgets.place_line import PlaceLine
-from lmtui.tui.widgets.surprise import Measure, bits, level_of
+from lmtui.tui.widgets.surprise import level_of
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.writing_options import Writing
 from lmtui.tui.writing_runner import WritingRunner
@@ -147,7 +149,8 @@ class WatchingScreen(FileScreen):
             self._panel.clear(_EMPTY)
             self.query_one(ExpectedLines).show(None)
             return
-        self.query_one(ExpectedLines).show(expectation)
+        at_end = self.editor.cursor_index >= len(self.editor.text)
+        self.query_one(ExpectedLines).show(expectation, at_end=at_end)
         following = expectation.following
         self._panel.show(
             expectation.distribution,
@@ -276,7 +279,8 @@ class WatchingScreen(FileScreen):
                 selected=high - low,
                 tokens=self._expectation.tokens if self._expectation else None,
                 logprob=document.known,
-                partial=document.stale,
+                scored=None if document.whole else document.scored,
+                stale=document.stale,
             )
         )
 
@@ -293,6 +297,7 @@ class WatchingScreen(FileScreen):
             characters=total.characters,
             bytes=total.bytes,
             stale=self._scored.stale(start, end),
+            whole=self._scored.is_covered(start, end),
         )
 
     # Surprises.
@@ -325,8 +330,9 @@ class WatchingScreen(FileScreen):
 
     def _go_to(self, place: Place) -> None:
         self.editor.go_to(place.start)
-        rank = "" if place.rank is None else f", rank {place.rank:,}"
-        self._status.state = f"{visible_line(place.word)}: {place.bits:.1f} bits{rank}"
+        rank = "" if place.rank is None else f", token rank {place.rank:,}"
+        said = f"surprisal {in_bits(place.bits)} bits{rank}"
+        self._status.state = f"{visible_line(place.word)}: {said}"
 
     def action_surprises(self) -> None:
         """List the most surprising words."""

@@ -14,8 +14,8 @@ _ENDS = {
     GhostEnd.STOP: "end token",
     GhostEnd.LENGTH: "max tokens",
     GhostEnd.NEWLINE: "newline",
-    GhostEnd.TIME: "out of time",
-    GhostEnd.UNSURE: "unsure",
+    GhostEnd.TIME: "time limit",
+    GhostEnd.UNSURE: "low confidence",
     GhostEnd.REPEATS: "repeats what follows",
     GhostEnd.CONTEXT: "context full",
     GhostEnd.CANCELLED: "interrupted",
@@ -39,7 +39,7 @@ def ghost_words(
     """
     why = f"{'ghost' if shown else 'no ghost'}: {_ENDS[end]}"
     mode = "multi-line" if multi_line else "single line"
-    read = "reads what follows" if infill else "prefix only"
+    read = "left and right context" if infill else "left context only"
     where = _where(window, total)
     forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
     return pack_best(forms, width)[0]
