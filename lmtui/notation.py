@@ -111,7 +111,7 @@ def percent(prob: float | None, *, width: int = 6) -> str:
         return "<0.1%"
     if 0.9995 <= prob < 1:
         return ">99.9%" if width >= 6 else ">99%"
-    return f"{prob:.0%}" if prob in (0, 1) else f"{prob * 100:.1f}%"
+    return f"{number(100 * prob, '.0f' if prob in (0, 1) else '.1f')}%"
 
 
 def change(share: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 from lmtui.edit import recovery
 from lmtui.edit.text_file import load
 from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
-from lmtui.engine.writing import Expectation, Replacement, Stretch
+from lmtui.engine.types import Candidate
+from lmtui.engine.writing import Expectation, Following, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.tui import writing_facts
@@ -308,11 +310,13 @@ async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
     strict = GhostRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
     engine = FakeWriter([" one", " two", " three"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
-        await writer.until(lambda: "no ghost: unsure" in writer.seen)
+        await writer.until(lambda: "no ghost: low confidence" in writer.seen)
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " two")
         await writer.press("f4")
-        await writer.until(lambda: "no ghost: unsure · multi-line" in writer.seen)
+        await writer.until(
+            lambda: "no ghost: low confidence · multi-line" in writer.seen
+        )
         await writer.press("f4")
         assert "ghost: off" in writer.seen
         await writer.type("x")
@@ -539,8 +543,14 @@ def test_what_is_typed_is_named_with_its_probability() -> None:
         window=(0, 4),
     )
     whole = typed_forms(looked)[0]
-    assert whole == ("typed “·Fran” p 10.0% (3.3 bits)", "unexplored <0.1%")
-    assert following_forms(looked)[0] == ("nothing follows that has a row",)
+    assert whole == ("typed “·Fran” p 10.0% (3.3 bits)", "not searched <0.1%")
+    assert all("typed" in form[0] for form in typed_forms(looked))
+    assert following_forms(looked, at_end=True)[0] == ("end of text",)
+    assert following_forms(looked)[0] == ("follows: no row of the panel",)
+    cat = Following(Candidate(1, " cat", b" cat", -10.0), 1454)
+    assert following_forms(replace(looked, following=cat))[0] == (
+        "follows: “·cat” p <0.1% (14.4 bits)", "rank 1,454 over all cuts",
+    )  # fmt: skip
 
 
 def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:

@@ -96,6 +96,11 @@ def test_what_follows_becoming_less_likely_is_negative(
     assert change_words(change) == words
 
 
+def test_a_new_line_is_drawn_as_everywhere() -> None:
+    _, (row,) = rows_of([Replacement("Paris", -1.0, "\nand", 0.0)], "Lyon")
+    assert row.plain.endswith("⏎and")
+
+
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
 def test_foreign_words_stand_in_their_column(words: str) -> None:
     found = (*FOUND, Replacement(words, -1.0, words, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,23 @@ async def test_it_fits(width: int) -> None:
         drawn = written(strip)
         assert max(map(cell_len, drawn)) <= width
         assert len(drawn) <= strip.size.height
+
+
+async def test_without_a_token_there_is_no_first_one() -> None:
+    engine, steps, finish = reply()
+    strip = LikelihoodStrip()
+    app = Host(strip)
+    async with app.run_test(size=(120, 10)) as pilot:
+        strip.reset(info=engine.info)
+        strip.finish(
+            replace(finish, tokens=0, prompt_seconds=3.11, first_token_seconds=None)
+        )
+        await pilot.pause()
+        assert "first token – · prompt –" in app.text() and "3.11" not in app.text()
+        strip.reset(info=engine.info, before=steps)  # an answer of earlier
+        strip.finish(replace(finish, prompt_seconds=0.92, first_token_seconds=1.67))
+        await pilot.pause()
+        assert "first token 1.67 s · prompt 0.92 s" in app.text()
 
 
 async def test_a_scored_text_has_no_speed() -> None:
