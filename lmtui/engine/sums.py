@@ -39,8 +39,9 @@ class Sums:
     logprob: float
     """Sum over its scored tokens, in nats."""
     scored: int
-    tokens: int
-    """All of its tokens, whether they were scored or not."""
+    tokens: int | None
+    """All of its tokens, whether they were scored or not; None where they were not
+    counted."""
     characters: int
     """Of its scored tokens."""
     bytes: int

@@ -285,10 +285,10 @@ class WatchingScreen(FileScreen):
         )
 
     def _sums(self, name: str, start: int, end: int) -> Sums:
-        total = self._scored.sum(start, end)
-        tokens = total.tokens
+        total, whole = self._scored.sum(start, end), self._scored.is_covered(start, end)
+        tokens = total.tokens if whole else None
         if name == "document" and self._expectation is not None:
-            tokens = max(tokens, self._expectation.tokens)
+            tokens = max(total.tokens, self._expectation.tokens)
         return Sums(
             name=name,
             logprob=total.logprob,
@@ -297,7 +297,7 @@ class WatchingScreen(FileScreen):
             characters=total.characters,
             bytes=total.bytes,
             stale=self._scored.stale(start, end),
-            whole=self._scored.is_covered(start, end),
+            whole=whole,
         )
 
     # Surprises.

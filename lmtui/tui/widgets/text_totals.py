@@ -20,7 +20,7 @@ from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the text adds up to appears here."
 UNSCORED = f"{NONE} nothing is scored yet"
-STALE = "≈ until it is scored again"
+STALE = "≈ until all of it is scored"
 
 LABELS = (
     notation.LOG_PROB,
@@ -42,8 +42,8 @@ class TextTotals(StyledLines):
 Σ log P is the log-likelihood of the document, the paragraph and the selection, negative
 and in nats; surprisal is the same, positive and in bits. They stand here once all
 tokens are scored; perplexity (ppl) and bits a byte (bits/B), which can be compared
-between models, are those of the tokens that are scored so far. ≈ marks numbers from
-before an edit.
+between models, are those of the tokens that are scored so far. ≈ marks numbers that
+will change: not all is scored, or some was before an edit.
 """
     PREFIX = "totals--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {"totals--name", "totals--quiet"}
