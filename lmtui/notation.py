@@ -31,7 +31,7 @@ PER_CHARACTER = Label("bits/character", "bits/ch")
 PER_BYTE = Label("bits/byte", "bits/B")
 SCORED = Label("tokens scored", "scored")
 TOKENS = Label("tokens in all", "tokens")
-LOSS = Label("loss, nats/token", "loss")
+LOSS = Label("loss, nats a token", "loss")
 SPEED = Label("tokens/s", "tok/s")
 CHOICES = Label("perplexity here", "ppl here")
 """The perplexity of one distribution: exp of its entropy."""

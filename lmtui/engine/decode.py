@@ -87,7 +87,8 @@ class Decoder:
         self._logprobs: list[float] = []
         self._prompt_tokens = 0
         self._reused = 0
-        self._started = self._prompt_read = self._first_at = time.perf_counter()
+        self._started = self._prompt_read = time.perf_counter()
+        self._first_at = self._last_at = self._started
 
     def run(
         self, prompt: Sequence[int], stop: Stop, progress: Progress | None
@@ -184,8 +185,9 @@ class Decoder:
 
     def _add(self, logprob: float) -> None:
         """Take one more token into the totals."""
+        self._last_at = time.perf_counter()
         if not self._logprobs:
-            self._first_at = time.perf_counter()
+            self._first_at = self._last_at
         self._logprobs.append(logprob)
 
     def _reason(self, token: int) -> FinishReason | None:
@@ -202,16 +204,16 @@ class Decoder:
         return None
 
     def _finish(self, reason: FinishReason) -> Finish:
-        now = time.perf_counter()
-        read = self._prompt_read if self._logprobs else now
+        if not self._logprobs:  # the prompt was not read to its end
+            self._prompt_read = self._last_at = time.perf_counter()
         return Finish(
             reason=reason,
             tokens=len(self._logprobs),
             logprob=math.fsum(self._logprobs),
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self._reused,
-            prompt_seconds=read - self._started,
-            seconds=now - read,
+            prompt_seconds=self._prompt_read - self._started,
+            seconds=self._last_at - self._prompt_read,
             seed=self._seed,
             piece=self._text.finish(),
             first_token_seconds=(

@@ -112,7 +112,7 @@ def test_show_says_what_changed(notes: Path) -> None:
         str(notes / "report.md"),
     ):
         assert words in text
-    rows = [line.split() for line in text.splitlines() if "loss, nats/token" in line]
+    rows = [line.split() for line in text.splitlines() if "loss, nats a token" in line]
     assert [row[-2:] for row in rows] == [["3.210", "2.870"], ["2.900", "2.950"]]
     event = json.loads(run("show", str(notes), "--json"))
     assert event["card"]["metrics"]["steps"] == 60
