@@ -320,6 +320,7 @@ class FakeEngine:
             prompt_seconds=0.0,
             seconds=0.01 * len(steps),
             seed=settings.seed or 0,
+            first_token_seconds=0.25 if steps else None,
         )
 
     def _next_script(self) -> list[int]:

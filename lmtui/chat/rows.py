@@ -138,14 +138,18 @@ def finish_of(found: Fields | None) -> Finish | None:
     """
     if found is None:
         return None
-    kinds = {"piece": str, "logprob": float, "prompt_seconds": float, "seconds": float}
+    seconds = ("prompt_seconds", "seconds", "first_token_seconds")
+    kinds = {"piece": str, "logprob": float, **dict.fromkeys(seconds, float)}
     try:
         reason = FinishReason(found["reason"])
+        first = found.get("first_token_seconds")
         others = {name: value for name, value in found.items() if name != "reason"}
         values: dict[str, Any] = {
             name: nan if value is None else kinds.get(name, int)(value)
             for name, value in others.items()
         }
+        if first is None:
+            values["first_token_seconds"] = None
         return Finish(reason=reason, **values)
     except (TypeError, KeyError, OverflowError) as error:
         raise ValueError("no ending") from error

@@ -13,6 +13,7 @@ from lmtui.chat.node import Node
 from lmtui.chat.packing import unpack
 from lmtui.engine.thinking import Thinking, opens, thinking_in
 from lmtui.engine.types import FinishReason
+from lmtui.notation import counted, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,12 @@ class Thought:
     @property
     def words(self) -> str:
         """What is said of it in its place."""
-        count = f"{self.tokens:,} token{'' if self.tokens == 1 else 's'}"
+        count = counted(self.tokens, "token")
         if self.grows:
             return f"thinking … {count}"
         parts = ["thought", count if self.tokens else ""]
         said = " ".join(part for part in parts if part)
-        took = "" if self.seconds is None else f", ≈ {self.seconds:,.1f} s"
+        took = "" if self.seconds is None else f", ≈ {number(self.seconds, ',.1f')} s"
         return f"{said}{took}{'' if self.place.closing else ', not to its end'}"
 
 

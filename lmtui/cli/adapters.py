@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui import notation
 from lmtui.cli import completion, options
 from lmtui.cli.edge import note
 from lmtui.cli.jsonl import Event
 from lmtui.cli.output import Output, stdin_is_terminal
 from lmtui.cli.table import table
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -75,9 +77,9 @@ WithReport = Annotated[
 _HEADINGS = ("NAME", "KIND", "SIZE", "MADE", "HELD-OUT LOSS", "MODEL")
 _KINDS = {"lora": "LoRA", "full": "all weights", "scratch": "from scratch"}
 _FIGURES = {
-    "loss": "loss, nats a token",
-    "perplexity": "perplexity",
-    "bits_per_byte": "bits per byte",
+    "loss": notation.LOSS.full,
+    "perplexity": notation.PERPLEXITY.full,
+    "bits_per_byte": notation.PER_BYTE.full,
 }
 
 
@@ -316,8 +318,8 @@ def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
     yield "model", _named(card)
     data = card.data
     files, documents = len(data.files), data.documents
-    yield "notes", f"{_count(files, 'file')}, {_count(documents, 'document')}"
-    yield "held out", _count(data.held_out, "document")
+    yield "notes", f"{counted(files, 'file')}, {counted(documents, 'document')}"
+    yield "held out", counted(data.held_out, "document")
     yield "tokens", f"{data.tokens:,} an epoch"
     steps = card.metrics
     yield "steps", f"{steps.steps:,}, the best after {steps.best_step:,}"
@@ -327,10 +329,6 @@ def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
             yield name, ", ".join(known)
     if report := _report(adapter):
         yield "report", report
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _named(card: Card) -> str:
@@ -355,4 +353,6 @@ def _figures(card: Card) -> Iterator[tuple[str, str, str]]:
 
 def _number(figures: Figures | None, key: str) -> str:
     value = (figures or {}).get(key)
-    return "" if value is None else f"{value:,.4f}"
+    if value is None:
+        return ""
+    return notation.perplexity(value) if key == "perplexity" else notation.rate(value)

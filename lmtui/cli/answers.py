@@ -154,6 +154,7 @@ def end_event(finish: Finish) -> dict[str, Any]:
         "prompt_tokens": finish.prompt_tokens,
         "reused_tokens": finish.reused_tokens,
         "prompt_seconds": finish.prompt_seconds,
+        "first_token_seconds": finish.first_token_seconds,
         "seconds": finish.seconds,
         "tokens_per_second": finish.tokens_per_second,
         "seed": finish.seed,

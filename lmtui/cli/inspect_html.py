@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lmtui import paths
 from lmtui.cli.inspect_json import comparison_fields, summary_fields
 from lmtui.cli.inspect_rows import Total
-from lmtui.cli.scoring import Scored
+from lmtui.cli.scoring import Scored, Summary
 from lmtui.errors import LmtuiError
 from lmtui.inspect.difference import Piece
 from lmtui.inspect.page.writer import Cells, page, text_data
+from lmtui.inspect.summary import figures
 from lmtui.reading import Document
 from lmtui.text import visible_line
 
@@ -77,9 +79,9 @@ class HtmlView:
     def end(self, scored: Scored) -> None:
         """Sum it up."""
         name = self._names[len(self._texts)]
-        facts = {"file": name, "own": summary_fields(scored.summary)}
+        facts = {"file": name, "own": _fields(scored.summary)}
         if scored.other and scored.comparison:
-            facts["other"] = summary_fields(scored.other)
+            facts["other"] = _fields(scored.other)
             facts["comparison"] = comparison_fields(scored)
         self._texts.append(text_data(self._cells.finish(), facts))
         self._total.add(scored)
@@ -91,7 +93,7 @@ class HtmlView:
             LmtuiError: it can't be written; what was there is as it was.
         """
         several = len(self._texts) > 1
-        models = [summary_fields(each) for each in self._total.summaries()]
+        models = [_fields(each) for each in self._total.summaries()]
         title = f"{len(self._texts)} texts" if several else self._names[0]
         whole = page(title, self._texts, models if several else [])
         like = self._target if self._target.exists() else None
@@ -103,3 +105,8 @@ class HtmlView:
             hint = "Free some space, or name another file."
             why = error.strerror or str(error)
             raise _unwritten(str(self._target), why, hint) from error
+
+
+def _fields(summary: Summary) -> dict[str, Any]:
+    """What the page is given of a summary: its numbers, and the totals as written."""
+    return {**summary_fields(summary), "figures": figures(summary.totals)}

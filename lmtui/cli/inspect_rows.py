@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from shutil import get_terminal_size
 from typing import Any, Protocol
 
+from lmtui import notation
 from lmtui.cli.output import Output
 from lmtui.cli.scoring import Scored, Summary
 from lmtui.errors import LmtuiError
@@ -76,22 +77,29 @@ class Column:
     name: str
     """As the heading and `--sort` have it."""
     width: int
-    form: str
+    written: Callable[[Any], str]
     value: Callable[[Line], float | None]
 
 
-_TOKENS = Column("tokens", 8, ",d", lambda line: line.own.tokens)
-_PERPLEXITY = Column("perplexity", 11, ",.2f", lambda line: line.own.perplexity)
-_PER_BYTE = Column("bits/byte", 10, ".4f", lambda line: line.own.bits_per_byte)
+_TOKENS = Column("tokens", 8, notation.count, lambda line: line.own.tokens)
+_PERPLEXITY = Column(
+    "perplexity", 11, notation.perplexity, lambda line: line.own.perplexity
+)
+_PER_BYTE = Column("bits/byte", 10, notation.rate, lambda line: line.own.bits_per_byte)
 
 ALONE = (
     _TOKENS,
-    Column("logprob", 12, ",.1f", lambda line: line.own.logprob),
+    Column("logprob", 13, notation.log_prob, lambda line: line.own.logprob),
     _PERPLEXITY,
     _PER_BYTE,
-    Column("bits/char", 10, ".4f", lambda line: line.own.bits_per_character),
-    Column("top-1", 7, ".1%", lambda line: line.own.calibration.accuracy(1)),
-    Column("ece", 7, ".3f", lambda line: line.own.calibration.expected_error),
+    Column("bits/char", 10, notation.rate, lambda line: line.own.bits_per_character),
+    Column("top-1", 7, notation.percent, lambda line: line.own.calibration.accuracy(1)),
+    Column(
+        "ece",
+        6,
+        notation.percent,
+        lambda line: line.own.calibration.expected_error,
+    ),
 )
 """The columns of one model."""
 
@@ -107,10 +115,10 @@ def _gain(line: Line) -> float | None:
 AGAINST = (
     _TOKENS,
     _PERPLEXITY,
-    Column("other-ppl", 12, ",.2f", _of_other("perplexity")),
+    Column("other-ppl", 12, notation.perplexity, _of_other("perplexity")),
     _PER_BYTE,
-    Column("other-b/b", 10, ".4f", _of_other("bits_per_byte")),
-    Column("gain", 12, "+,.1f", _gain),
+    Column("other-b/b", 10, notation.rate, _of_other("bits_per_byte")),
+    Column("gain", 12, notation.difference, _gain),
 )
 """The columns of two; the gain is what the other one saves, in bits."""
 
@@ -236,6 +244,4 @@ def _fitted(name: str, width: int) -> str:
 
 
 def _cell(column: Column, line: Line) -> str:
-    value = column.value(line)
-    shown = "–" if value is None else format(value, column.form)
-    return f"{shown:>{column.width}}"
+    return f"{column.written(column.value(line)):>{column.width}}"

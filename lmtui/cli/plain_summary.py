@@ -13,17 +13,26 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lmtui.cli.scales import DIVERGING, style_of
+from lmtui import notation
+from lmtui.cli.scales import difference_style, surprise_style
 from lmtui.cli.scoring import Scored, Summary
-from lmtui.engine.sums import LN2, bits
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.inspect.calibration import BINS
 from lmtui.inspect.calibration import RANKS as WITHIN
 from lmtui.inspect.difference import NOTICEABLE, Comparison, Piece, Unit
-from lmtui.inspect.summary import RANKS, Totals
+from lmtui.inspect.summary import RANKS, Totals, figures
+from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
 
 _CELLS = 24  # width of a token in a table
+_LABELS = (
+    notation.LOG_PROB,
+    notation.SURPRISAL,
+    notation.PERPLEXITY,
+    notation.PER_BYTE,
+    notation.PER_CHARACTER,
+)
+_NAMED = 17  # width of the name of a number
 _LISTED = 10
 _ENOUGH = 100  # tokens from which on shares of them say something
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -59,11 +68,6 @@ def comparison_of(scored: Scored) -> list[RenderableType]:
     return parts
 
 
-def shown(value: float | None, form: str = ",.2f") -> str:
-    """A number, or what stands for one that is not there."""
-    return "–" if value is None else format(value, form)
-
-
 def position(text: str, offset: int) -> str:
     """LINE:COL of a code point, both from 1."""
     line = text.count("\n", 0, offset) + 1
@@ -73,13 +77,10 @@ def position(text: str, offset: int) -> str:
 
 def _numbers(summary: Summary) -> Text:
     totals, info = summary.totals, summary.info
-    in_bits = None if totals.logprob is None else totals.logprob / LN2
+    known = figures(totals)
     rows = {
         "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
-        "Σ log P": f"{shown(totals.logprob)} nats, {shown(in_bits)} bits",
-        "perplexity": shown(totals.perplexity),
-        "bits per byte": f"{shown(totals.bits_per_byte, '.4f')}, per character "
-        f"{shown(totals.bits_per_character, '.4f')}",
+        **{label.full: known[label.full] for label in _LABELS},
         "ranks": _ranks(totals),
         "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
         "model": f"{visible_line(info.label)} ({info.precision}, {info.dtype})",
@@ -104,15 +105,17 @@ def _before(summary: Summary) -> str:
 
 
 def _rows(rows: dict[str, str]) -> Text:
-    lines = [Text.assemble((f"{name:<15}", "bold"), rows[name]) for name in rows]
+    lines = [Text.assemble((f"{name:<{_NAMED}}", "bold"), rows[name]) for name in rows]
     return Text("\n").join(lines)
 
 
 def _ranks(totals: Totals) -> str:
     whole = max(sum(totals.ranks), 1)
-    names = ["1st", *(f"{a + 1}–{b}" for a, b in pairwise(RANKS)), "rest"]
+    names = ["1st", *(f"{a + 1:,}–{b:,}" for a, b in pairwise(RANKS)), "rest"]
     shares = zip(names, totals.ranks, strict=True)
-    return "  ".join(f"{name} {count / whole:.0%}" for name, count in shares)
+    return "  ".join(
+        f"{name} {notation.percent(count / whole)}" for name, count in shares
+    )
 
 
 def _bars(counts: Sequence[int]) -> str:
@@ -126,13 +129,13 @@ def _calibration(totals: Totals) -> Text:
     """How sure the model was of its first guess, and how often it was right."""
     calibration = totals.calibration
     within = ", ".join(
-        f"{shown(calibration.accuracy(k), '.1%')} in the first {k}" for k in WITHIN
+        f"{notation.percent(calibration.accuracy(k))} in the first {k}" for k in WITHIN
     )
     bins = calibration.confidence
     sure = [f"≤{round(100 * each.high)}%" for each in bins]
-    right = [shown(each.hit_rate, ".0%") for each in bins]
+    right = [notation.percent(each.hit_rate) for each in bins]
     places = [f"{each.count:,}" for each in bins]
-    error = shown(calibration.expected_error, ".3f")
+    error = notation.percent(calibration.expected_error)
     return _rows(
         {
             "guesses": within.replace("in the first 1,", "right at once,"),
@@ -152,9 +155,9 @@ def _worst(scored: Scored, *, expected: bool) -> Table:
         surprisal = bits(token.logprob or 0.0)
         cells = [
             Text(position(scored.document.text, span[0])),
-            Text(f"{surprisal:.1f}"),
-            Text(shown(token.rank, ",")),
-            _clipped(token.text, style_of(surprisal)),
+            Text(notation.in_bits(surprisal)),
+            Text(notation.count(token.rank)),
+            _clipped(token.text, surprise_style(surprisal)),
         ]
         table.add_row(*cells, *([_expected(token)] if expected else []))
     return table
@@ -182,7 +185,7 @@ def _expected(token: ScoredToken) -> Text:
 
 
 def _with_probability(row: Candidate) -> Text:
-    return _clipped(row.text).append(f"  {row.prob:.0%}")
+    return _clipped(row.text).append(f"  {notation.percent(row.prob)}")
 
 
 def _both(own: Summary, other: Summary) -> Table:
@@ -197,16 +200,8 @@ def _both(own: Summary, other: Summary) -> Table:
 
 
 def _measures(summary: Summary) -> list[tuple[str, str]]:
-    totals, calibration = summary.totals, summary.totals.calibration
     return [
-        ("tokens", f"{totals.tokens:,}"),
-        ("scored", f"{totals.scored:,}"),
-        ("Σ log P, nats", shown(totals.logprob)),
-        ("perplexity", shown(totals.perplexity)),
-        ("bits per byte", shown(totals.bits_per_byte, ".4f")),
-        ("bits per character", shown(totals.bits_per_character, ".4f")),
-        ("first guess right", shown(calibration.accuracy(1), ".1%")),
-        ("calibration error", shown(calibration.expected_error, ".3f")),
+        *figures(summary.totals).items(),
         ("precision", f"{summary.info.precision}, {summary.info.dtype}"),
         ("window", f"{summary.windows.window:,}"),
         ("stride", f"{summary.windows.stride:,}"),
@@ -220,9 +215,10 @@ def _difference(comparison: Comparison) -> Text:
     if whole is None:
         told = "nothing could be compared"
     elif abs(whole) < NOTICEABLE / 2:
-        told = f"{whole:+.2f} bits: the same"
+        told = f"{notation.difference(whole)} bits: the same"
     else:
-        told = f"{whole:+,.1f} bits: {words.format('more' if whole > 0 else 'less')}"
+        more = words.format("more" if whole > 0 else "less")
+        told = f"{notation.difference(whole)} bits: {more}"
     return _rows(
         {
             "difference": told,
@@ -234,15 +230,15 @@ def _difference(comparison: Comparison) -> Text:
 
 
 def _changed(text: str, most: Sequence[Piece]) -> Table:
-    table = _table("changed most", "difference", "bits", "other")
+    table = _table("changed most", "difference", "bits", "other bits")
     for piece in most:
         start, end = piece.span
         difference = piece.bits or 0.0
         table.add_row(
             Text(position(text, start)),
-            Text(f"{difference:+.1f}".replace("-", "−")),
-            Text(f"{bits(piece.logprob or 0.0):.1f}"),
-            Text(f"{bits(piece.other_logprob or 0.0):.1f}"),
-            _clipped(text[start:end], style_of(difference, DIVERGING)),
+            Text(notation.difference(difference)),
+            Text(notation.surprisal(piece.logprob)),
+            Text(notation.surprisal(piece.other_logprob)),
+            _clipped(text[start:end], difference_style(difference)),
         )
     return table

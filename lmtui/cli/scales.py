@@ -1,52 +1,56 @@
 """How the numbers of a text look on a terminal.
 
-Owns the ramps: of surprise, and of the difference between two models. Each step has a
-colour and, for those without colours, attributes of its own; a difference that stands
-out shows its sign as well.
+Owns the colour of each step of surprise, and of the difference between two models, and
+for those without colours its attributes; a difference that stands out shows its sign as
+well. The bounds of the steps are `surprisal_scale`'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.text import Text
 
-from lmtui.engine.sums import bits
+from lmtui import surprisal_scale as scale
 from lmtui.inspect.difference import Piece
+from lmtui.notation import bits
 
-Ramp = tuple[tuple[float, str, str], ...]
-"""Upper bound in bits, name and style of each step."""
-
-RAMP: Ramp = (
-    (1, "under 1 bit", "dim"),
-    (3, "1–3", "none"),
-    (6, "3–6", "cyan underline"),
-    (10, "6–10", "magenta bold underline"),
-    (15, "10–15", "red reverse"),
-    (float("inf"), "15 and more", "red bold reverse underline"),
+SURPRISE = (
+    "dim",
+    "none",
+    "cyan underline",
+    "magenta bold underline",
+    "red reverse",
+    "red bold reverse underline",
 )
-"""Steps of surprise."""
+"""The style of each step of surprise."""
 
-DIVERGING: Ramp = (
-    (-5, "−5 and below", "red bold reverse"),
-    (-2, "−5 to −2", "red reverse"),
-    (-0.5, "−2 to −½", "red italic"),
-    (0.5, "−½ to +½", "dim"),
-    (2, "+½ to +2", "cyan underline"),
-    (5, "+2 to +5", "cyan bold underline"),
-    (float("inf"), "+5 and above", "cyan bold italic underline"),
+DIFFERENCE = (
+    "red bold reverse",
+    "red reverse",
+    "red italic",
+    "dim",
+    "cyan underline",
+    "cyan bold underline",
+    "cyan bold italic underline",
 )
-"""Steps of difference: how much more another model expected a text."""
+"""The style of each step of difference: how much more another model expected a text."""
 
-_SIGNED = 2  # bits of difference that show their sign
 _PLAIN = {"dim", "none"}
 
 
-def style_of(value: float | None, ramp: Ramp = RAMP) -> str:
-    """The style of a text with this value in bits."""
-    if value is None:
-        return "none"
-    return next((style for bound, _, style in ramp if value < bound), ramp[-1][2])
+def surprise_style(value: float | None) -> str:
+    """The style of a text with this surprisal in bits."""
+    return "none" if value is None else SURPRISE[scale.step(value, "surprisal")]
+
+
+def difference_style(value: float | None) -> str:
+    """The style of a text with this difference in bits."""
+    middle = len(DIFFERENCE) // 2
+    return (
+        "none" if value is None else DIFFERENCE[scale.difference_step(value) + middle]
+    )
 
 
 class Scale(Protocol):
@@ -73,16 +77,16 @@ class Surprise:
         return None if piece.logprob is None else bits(piece.logprob)
 
     def style(self, value: float | None) -> str:
-        """The step of the ramp."""
-        return style_of(value)
+        """The step of the scale."""
+        return surprise_style(value)
 
     def sign(self, value: float | None) -> str:
         """Nothing: there is one direction."""
         return ""
 
     def legend(self) -> Text:
-        """The ramp."""
-        return _legend("surprisal", RAMP)
+        """What each step means."""
+        return _legend("surprisal", SURPRISE)
 
 
 class Gain:
@@ -93,18 +97,18 @@ class Gain:
         return piece.bits
 
     def style(self, value: float | None) -> str:
-        """The step of the ramp."""
-        return style_of(value, DIVERGING)
+        """The step of the scale."""
+        return difference_style(value)
 
     def sign(self, value: float | None) -> str:
         """Its sign, where it stands out."""
-        if value is None or abs(value) < _SIGNED:
+        if value is None or abs(value) < scale.SIGNED:
             return ""
         return "⁺" if value > 0 else "⁻"
 
     def legend(self) -> Text:
-        """The ramp."""
-        return _legend("bits", DIVERGING)
+        """What each step means."""
+        return _legend("difference", DIFFERENCE)
 
 
 def stands_out(style: str) -> bool:
@@ -112,9 +116,9 @@ def stands_out(style: str) -> bool:
     return style not in _PLAIN
 
 
-def _legend(name: str, ramp: Ramp) -> Text:
-    legend = Text(f"{name}  ")
-    for _, step, style in ramp:
-        legend.append(step, style)
+def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
+    legend = Text(f"{measure}  ")
+    for words, style in zip(scale.explained(measure), styles, strict=True):
+        legend.append(words, style)
         legend.append("  ")
-    return legend
+    return legend.append(scale.unit(measure))

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from lmtui import notation
 from lmtui.cli.output import Output
 from lmtui.cli.status_line import StatusLine
+from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.train import report
 from lmtui.train.events import (
@@ -25,9 +27,8 @@ from lmtui.train.events import (
 )
 from lmtui.tui.screens.run_drawing import home_path, report_file
 from lmtui.tui.training_run import TrainingRun
-from lmtui.tui.widgets.cells import number
 from lmtui.tui.widgets.plan_view import facts_of, sample_of
-from lmtui.tui.widgets.run_words import lasting, told
+from lmtui.tui.widgets.run_words import told
 from lmtui.tui.widgets.wrapping import Paragraph
 
 
@@ -136,9 +137,9 @@ def step_words(step: Step, steps: int) -> str:
     """A step in one line."""
     words = (
         f"step {step.step:,} of {steps:,}",
-        f"loss {number(step.loss, ',.3f')}",
+        f"loss {notation.rate(step.loss)}",
         f"epoch {step.epoch:.2f}",
-        f"{step.tokens_per_second:,.0f} tokens/s",
+        f"{notation.speed(step.tokens_per_second)} tokens/s",
         f"{lasting(step.eta_seconds)} left",
     )
     return " · ".join(words)

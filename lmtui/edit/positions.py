@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
 
 _PLACE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
 _LINE = re.compile(r"[0-9]{1,15}")
@@ -34,7 +35,7 @@ def offset_of(text: str, line: int, column: int) -> int:
     """
     lines = text.count("\n") + 1
     if not 1 <= line <= lines:
-        detail = f"line {line}; the text has {_counted(lines, 'line')}"
+        detail = f"line {line}; the text has {counted(lines, 'line')}"
         raise LmtuiError("there is no such line", detail, _HINT)
     start = 0
     for _ in range(line - 1):
@@ -42,7 +43,7 @@ def offset_of(text: str, line: int, column: int) -> int:
     end = text.find("\n", start)
     length = (len(text) if end < 0 else end) - start
     if not 1 <= column <= length + 1:
-        detail = f"column {column}; line {line} has {_counted(length, 'character')}"
+        detail = f"column {column}; line {line} has {counted(length, 'character')}"
         raise LmtuiError("there is no such column", detail, _HINT)
     return start + column - 1
 
@@ -62,10 +63,6 @@ def place_of(text: str, offset: int) -> tuple[int, int]:
     """The line and the column of a place, given the number of characters before it."""
     line = text.count("\n", 0, offset) + 1
     return line, offset - text.rfind("\n", 0, offset)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 _HINT = "Lines and columns count from 1; columns are characters."

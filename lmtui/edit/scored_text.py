@@ -48,6 +48,8 @@ class Sum:
     characters: int = 0
     """Of the scored tokens, as the bytes."""
     bytes: int = 0
+    covered: int = 0
+    """Characters of all of its tokens."""
 
     def __add__(self, other: Sum) -> Sum:
         return Sum(
@@ -56,6 +58,7 @@ class Sum:
             self.tokens + other.tokens,
             self.characters + other.characters,
             self.bytes + other.bytes,
+            self.covered + other.covered,
         )
 
 
@@ -217,7 +220,24 @@ class ScoredText:
             )
         return total
 
+    def is_covered(self, start: int, end: int) -> bool:
+        """Whether each character of a part belongs to a token that was scored."""
+        covered = self.sum(start, end).covered
+        for edge, sign in ((start, 1), (end, -1)):
+            before = self._last_before(edge)
+            covered += sign * max(0, (before.end if before else 0) - edge)
+        return covered >= end - start
+
     # Inside.
+
+    def _last_before(self, place: int) -> Placed | None:
+        """The last token that begins before a place."""
+        for line in range(self.line_of(place), -1, -1):
+            base = self._starts[line]
+            found = [p for p in self._lines[line] if p.start + base < place]
+            if found:
+                return found[-1].moved(base)
+        return None
 
     def _length(self, line: int) -> int:
         """Code points of a line, with its newline."""
@@ -258,13 +278,15 @@ def _starts(text: str) -> list[int]:
 
 
 def _sum(tokens: Iterable[Placed]) -> Sum:
-    logprob, scored, count, characters, size = 0.0, 0, 0, 0, 0
+    logprob, scored, count, characters, size, covered = 0.0, 0, 0, 0, 0, 0
     for placed in tokens:
         count += 1
+        own = placed.end - placed.start - placed.shared
+        covered += own
         if placed.token.logprob is None:
             continue
         scored += 1
         logprob += placed.token.logprob
         size += len(placed.token.bytes)
-        characters += placed.end - placed.start - placed.shared
-    return Sum(logprob, scored, count, characters, size)
+        characters += own
+    return Sum(logprob, scored, count, characters, size, covered)

@@ -88,6 +88,7 @@ class Decoder:
         self._prompt_tokens = 0
         self._reused = 0
         self._started = self._prompt_read = time.perf_counter()
+        self._first_at = self._last_at = self._started
 
     def run(
         self, prompt: Sequence[int], stop: Stop, progress: Progress | None
@@ -151,7 +152,7 @@ class Decoder:
         self._reused = opening.reused
         self._ids += opening.ids
         step = opening.step
-        self._logprobs.append(step.logprob)
+        self._add(step.logprob)
         ends = step.id in self._rules.end_ids
         return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
@@ -164,7 +165,7 @@ class Decoder:
         token = int(look.kept.ids[place])
         self._ids.append(token)
         logprob = float(look.kept_rows.logprobs[place])
-        self._logprobs.append(logprob)
+        self._add(logprob)
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
         return Step(
@@ -182,6 +183,13 @@ class Decoder:
             ),
         )
 
+    def _add(self, logprob: float) -> None:
+        """Take one more token into the totals."""
+        self._last_at = time.perf_counter()
+        if not self._logprobs:
+            self._first_at = self._last_at
+        self._logprobs.append(logprob)
+
     def _reason(self, token: int) -> FinishReason | None:
         """Why the generation ends after `token`, if it does."""
         if token in self._rules.end_ids:
@@ -196,16 +204,19 @@ class Decoder:
         return None
 
     def _finish(self, reason: FinishReason) -> Finish:
-        now = time.perf_counter()
-        read = self._prompt_read if self._logprobs else now
+        if not self._logprobs:  # the prompt was not read to its end
+            self._prompt_read = self._last_at = time.perf_counter()
         return Finish(
             reason=reason,
             tokens=len(self._logprobs),
             logprob=math.fsum(self._logprobs),
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self._reused,
-            prompt_seconds=read - self._started,
-            seconds=now - read,
+            prompt_seconds=self._prompt_read - self._started,
+            seconds=self._last_at - self._prompt_read,
             seed=self._seed,
             piece=self._text.finish(),
+            first_token_seconds=(
+                self._first_at - self._started if self._logprobs else None
+            ),
         )

@@ -9,12 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-LN2 = math.log(2)
-
-
-def bits(logprob: float) -> float:
-    """A log-probability in nats as surprisal in bits."""
-    return max(0.0, -logprob) / LN2
+from lmtui.notation import bits
 
 
 def mean_nll(logprob: float, scored: int) -> float | None:
@@ -44,19 +39,27 @@ class Sums:
     logprob: float
     """Sum over its scored tokens, in nats."""
     scored: int
-    tokens: int
-    """All of its tokens, whether they were scored or not."""
+    tokens: int | None
+    """All of its tokens, whether they were scored or not; None where they were not
+    counted."""
     characters: int
     """Of its scored tokens."""
     bytes: int
     """UTF-8 bytes of its scored tokens."""
     stale: bool = False
     """Whether some of its numbers are from before an edit."""
+    whole: bool = True
+    """Whether all of its tokens were scored that have a distribution."""
 
     @property
     def known(self) -> float | None:
         """The sum in nats; None where nothing was scored."""
         return self.logprob if self.scored else None
+
+    @property
+    def total(self) -> float | None:
+        """The sum in nats where it is that of all tokens."""
+        return self.known if self.whole else None
 
     @property
     def mean_nll(self) -> float | None:

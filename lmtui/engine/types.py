@@ -196,6 +196,8 @@ class Finish:
     """The seed that was used, also when none was asked for."""
     piece: str = ""
     """Text held back until the end was certain; to be added to the answer."""
+    first_token_seconds: float | None = None
+    """Time from the request to the first token; None without tokens."""
 
     @property
     def perplexity(self) -> float | None:

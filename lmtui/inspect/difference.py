@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lmtui.engine.sums import LN2
 from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.inspect.summary import Span
+from lmtui.notation import LN2
 
 Placed = tuple[ScoredToken, Span]
 """A scored token and where it stands, in code points."""

@@ -27,6 +27,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lmtui import notation
 from lmtui.engine import sums
 from lmtui.engine.types import ScoredToken
 from lmtui.inspect.calibration import Calibration
@@ -46,7 +47,7 @@ def rank_bin(rank: int) -> int:
 
 def entropy_bin(entropy: float) -> int:
     """The bin of an entropy in nats, from 0."""
-    return min(int(sums.bits(-entropy)), ENTROPY_BINS - 1)
+    return min(int(notation.bits(-entropy)), ENTROPY_BINS - 1)
 
 
 @dataclass(slots=True)
@@ -139,6 +140,24 @@ class Totals:
     def worst(self) -> list[tuple[ScoredToken, Span]]:
         """The most surprising tokens, the most surprising first."""
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
+
+
+def figures(totals: Totals) -> dict[str, str]:
+    """What a text adds up to, as it is written in the shell and on the page."""
+    calibration = totals.calibration
+    return {
+        notation.TOKENS.short: notation.count(totals.tokens),
+        notation.SCORED.short: notation.count(totals.scored),
+        notation.LOG_PROB.full: notation.log_prob(totals.logprob),
+        notation.SURPRISAL.full: notation.surprisal(totals.logprob),
+        notation.PERPLEXITY.full: notation.perplexity(totals.perplexity),
+        notation.PER_BYTE.full: notation.rate(totals.bits_per_byte),
+        notation.PER_CHARACTER.full: notation.rate(totals.bits_per_character),
+        "right at once": notation.percent(calibration.accuracy(1)),
+        "in the first 5": notation.percent(calibration.accuracy(5)),
+        "in the first 10": notation.percent(calibration.accuracy(10)),
+        "calibration error": notation.percent(calibration.expected_error),
+    }
 
 
 def scored_size(

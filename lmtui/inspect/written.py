@@ -82,6 +82,7 @@ class Written:
             tokens=len(part),
             characters=sum(characters for characters, _ in sizes),
             bytes=sum(size for _, size in sizes),
+            whole=len(scored) >= len(part) - (not first),  # no context, no number
         )
 
     def _size(self, first: int, end: int) -> tuple[int, int]:

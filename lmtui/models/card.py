@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
+from lmtui.notation import rate
 
 FILE = "card.json"
 
@@ -116,7 +117,7 @@ class Card:
         losses = before.get("loss"), after.get("loss")
         if losses[0] is None or losses[1] is None:
             return ""
-        return f"{losses[0]:.3f} → {losses[1]:.3f}"
+        return f"{rate(losses[0])} → {rate(losses[1])}"
 
 
 def inspect_command(name: str, kind: Kind, window: int) -> str:

@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lmtui.engine.sums import LN2, perplexity
+from lmtui.engine.sums import perplexity
+from lmtui.notation import LN2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lmtui.notation import loss_difference
 from lmtui.train.figures import DocumentScore, Figures, together
 
 Change = Literal["better", "worse", "unclear", "unknown"]
@@ -117,15 +118,15 @@ def _judge_notes(
     if len(pairs) < ENOUGH:
         margin = _FEW * first.loss
         because = (
-            f"The held-out loss changed by {change:+.4f} nats a token; with "
-            f"{_count(len(pairs))} less than {margin:.4f} is called no change."
+            f"The held-out loss changed by {loss_difference(change)} nats a token; "
+            f"with {_count(len(pairs))} less than {margin:.4f} is called no change."
         )
         return _named(change - margin, change + margin), because
     low, high = _interval(pairs)
     because = (
-        f"The held-out loss changed by {change:+.4f} nats a token; the bootstrap "
-        f"over {len(pairs)} documents puts it between {low:+.4f} and "
-        f"{high:+.4f} in 95 of 100 cases."
+        f"The held-out loss changed by {loss_difference(change)} nats a token; the "
+        f"bootstrap over {len(pairs)} documents puts it between {loss_difference(low)} "
+        f"and {loss_difference(high)} in 95 of 100 cases."
     )
     return _named(low, high), because
 

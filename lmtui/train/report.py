@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmtui.engine.sums import bits
+from lmtui import notation
+from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
 from lmtui.train.events import Continuation
 from lmtui.train.figures import DocumentScore, Figures
@@ -148,16 +149,24 @@ def _figures(report: Report) -> Iterator[tuple[str, str, str, str]]:
     for what, before, after in pairs:
         if before is None or after is None:
             continue
-        yield _row(f"{what}: loss, nats a token", before.loss, after.loss)
+        yield _row(f"{what}: {notation.LOSS.full}", before.loss, after.loss)
         if before.perplexity is not None and after.perplexity is not None:
-            yield _row(f"{what}: perplexity", before.perplexity, after.perplexity)
+            name = f"{what}: {notation.PERPLEXITY.full}"
+            values = before.perplexity, after.perplexity
+            yield _row(name, *values, written=notation.perplexity)
         values = before.bits_per_byte, after.bits_per_byte
-        yield _row(f"{what}: bits per byte", *values)
+        yield _row(f"{what}: {notation.PER_BYTE.full}", *values)
 
 
-def _row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
+def _row(
+    name: str,
+    before: float,
+    after: float,
+    *,
+    written: Callable[[float], str] = notation.rate,
+) -> tuple[str, str, str, str]:
     share = (after - before) / before if before else 0.0
-    return name, f"{before:,.4f}", f"{after:,.4f}", f"{share:+.1%}"
+    return name, written(before), written(after), notation.change(share)
 
 
 def _markdown(report: Report) -> Iterator[str]:
@@ -209,7 +218,7 @@ def _documents(report: Report) -> Iterator[str]:
     yield ""
     rows = [("document", "tokens", "loss before", "loss after")]
     for item in shown:
-        losses = f"{item.loss_before:.4f}", f"{item.loss_after:.4f}"
+        losses = notation.rate(item.loss_before), notation.rate(item.loss_after)
         rows.append((_code(item.path), f"{item.tokens:,}", *losses))
     yield from _table(rows)
     if len(shown) < len(changes):
@@ -226,8 +235,9 @@ def _tokens(title: str, changes: Sequence[TokenChange]) -> Iterator[str]:
     rows = [("token", "after", "bits before", "bits after", "document")]
     for item in changes:
         token = _code(visible_token(item.text))
-        costs = f"{item.bits_before:.1f}", f"{item.bits_after:.1f}"
-        rows.append((token, _code(_tail(item.before_it)), *costs, _code(item.path)))
+        was = notation.in_bits(item.bits_before)
+        now = notation.in_bits(item.bits_after)
+        rows.append((token, _code(_tail(item.before_it)), was, now, _code(item.path)))
     yield from _table(rows)
     yield ""
 

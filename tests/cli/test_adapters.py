@@ -113,8 +113,8 @@ def test_show_says_what_changed(notes: Path) -> None:
         str(notes / "report.md"),
     ):
         assert words in text
-    rows = [line.split() for line in text.splitlines() if "nats a token" in line]
-    assert [row[-2:] for row in rows] == [["3.2100", "2.8700"], ["2.9000", "2.9500"]]
+    rows = [line.split() for line in text.splitlines() if "loss, nats a token" in line]
+    assert [row[-2:] for row in rows] == [["3.210", "2.870"], ["2.900", "2.950"]]
     event = json.loads(run("show", str(notes), "--json"))
     assert event["card"]["metrics"]["steps"] == 60
     assert event["report"] == str(notes / "report.md")

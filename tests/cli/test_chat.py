@@ -24,8 +24,8 @@ TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
 TOKEN += ["entropy", "sampled_prob", "top"]
 ROW = ["id", "text", "logprob", "sampled_prob", "cut"]
 ENDING = ["event", "finish", "piece", "tokens", "logprob", "perplexity"]
-ENDING += ["prompt_tokens", "reused_tokens", "prompt_seconds", "seconds"]
-ENDING += ["tokens_per_second", "seed"]
+ENDING += ["prompt_tokens", "reused_tokens", "prompt_seconds"]
+ENDING += ["first_token_seconds", "seconds", "tokens_per_second", "seed"]
 
 
 def test_once_prints_the_answer_and_a_newline() -> None:

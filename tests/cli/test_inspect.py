@@ -13,7 +13,7 @@ from rich.console import Console
 from lmtui.cli.inspect_json import JsonView
 from lmtui.cli.output import Output
 from lmtui.cli.plain_summary import position
-from lmtui.cli.scales import DIVERGING, RAMP, Ramp, style_of
+from lmtui.cli.scales import DIFFERENCE, SURPRISE, surprise_style
 from lmtui.cli.scoring import Engines, Rules, score_all
 from lmtui.cli.shading import PlainView
 from lmtui.reading import Document
@@ -220,10 +220,16 @@ def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
     out = run("inspect", str(file), "--top", "2").out
     assert not SGR.search(out)
     assert out.startswith("Naïve café\n        Brücke 橋 end\n")
-    for label in ("tokens", "Σ log P", "perplexity", "bits per byte", "line:col"):
+    for label in (
+        "Σ log P, nats",
+        "surprisal, bits",
+        "perplexity",
+        "bits/byte",
+        "line:col",
+    ):
         assert label in out
     assert "expected" in out
-    assert "15 and more" not in out
+    assert "p > 0.8" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
@@ -244,7 +250,7 @@ def test_plain_on_a_terminal_is_shaded_and_explained(
     code, written = run_in_terminal("inspect", str(file), "--plain", size=size)
     assert code == 0
     text = written.decode()
-    assert "surprisal  " in text
+    assert "surprisal  <0.32 (p > 0.8)  " in SGR.sub("", text)
     assert "\x1b[" in text
 
 
@@ -264,16 +270,16 @@ def test_without_colour_the_steps_still_differ(file: Path) -> None:
     assert {"1", "2", "4", "7"} <= codes
 
 
-@pytest.mark.parametrize("ramp", [RAMP, DIVERGING])
-def test_each_step_of_a_ramp_has_its_own_attributes(ramp: Ramp) -> None:
+@pytest.mark.parametrize("styles", [SURPRISE, DIFFERENCE])
+def test_each_step_has_its_own_attributes(styles: tuple[str, ...]) -> None:
     colours = {"cyan", "magenta", "red"}
-    attributes = [frozenset(style.split()) - colours for _, _, style in ramp]
-    assert len(set(attributes)) == len(ramp)
+    attributes = [frozenset(style.split()) - colours for style in styles]
+    assert len(set(attributes)) == len(styles)
 
 
 def test_steps_hold_what_they_say() -> None:
-    assert style_of(None) == "none"
-    assert [style_of(b) for b in (0, 2, 5, 9, 14, 99)] == [s for _, _, s in RAMP]
+    assert surprise_style(None) == "none"
+    assert [surprise_style(b) for b in (0, 0.5, 2, 5, 9, 99)] == list(SURPRISE)
 
 
 def plain_text(text: str) -> str:

@@ -35,6 +35,7 @@ def test_one_text(files: list[str], tmp_path: Path) -> None:
     assert data["total"] is None
     summary = run("inspect", files[0], "--json").events[-1]
     assert text["file"] == "a.txt"
+    assert text["own"].pop("figures")["tokens"] == f"{summary['tokens']:,}"
     assert {"event": "summary", "file": files[0], **text["own"]} == summary
     tokens = [token for cell in text["cells"] for token in cell[3]]
     *told, _ = run("inspect", files[0], "--json").events
@@ -60,6 +61,7 @@ def test_several_texts_have_a_total(files: list[str], tmp_path: Path) -> None:
     data = data_of(out.read_text())
     assert [text["file"] for text in data["texts"]] == ["a.txt", "b.txt"]
     total = run("inspect", *files, "--json", "--summary").events[-1]
+    assert data["total"][0].pop("figures")["tokens"] == f"{total['tokens']:,}"
     assert data["total"][0].items() <= total.items()
 
 

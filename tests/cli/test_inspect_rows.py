@@ -82,8 +82,8 @@ def test_the_numbers_are_those_of_every_other_form(files: list[str]) -> None:
     row = run("inspect", "--json", "--summary", *files).events[0]
     assert row == alone
     plain = run("inspect", files[0]).out
-    assert f"{row['bits_per_byte']:.4f}" in plain
-    assert f"{row['bits_per_character']:.4f}" in plain
+    assert f"bits/byte        {row['bits_per_byte']:.3f}\n" in plain
+    assert f"bits/character   {row['bits_per_character']:.3f}\n" in plain
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,11 @@ def test_two_models_side_by_side(files: list[str]) -> None:
     assert len(done.out.splitlines()[0]) <= 80
     own = run("inspect", "--summary", *files)
     assert cells(done.out, "perplexity") == cells(own.out, "perplexity")
-    gains = [float(g) for g in cells(done.out, "gain") if g != "–"]
+    gains = [
+        float(g.replace(",", "").replace("−", "-"))
+        for g in cells(done.out, "gain")
+        if g != "–"
+    ]
     assert gains[-1] == pytest.approx(sum(gains[:-1]), abs=0.2)
     assert run(*ask, "--sort", "gain", script=OTHER).code == 0
 

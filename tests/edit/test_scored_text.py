@@ -165,3 +165,16 @@ def test_lines_are_numbered_as_the_text_is() -> None:
     starts = [0, 2, 3, 7]
     for place in range(8):
         assert scored.line_of(place) == bisect_right(starts, place) - 1
+
+
+@given(TEXTS, st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_a_part_is_covered_where_each_character_has_a_token(
+    text: str, places: list[float]
+) -> None:
+    first, last, start, end = (round(place * len(text)) for place in places)
+    scored = ScoredText(text)
+    scored.put(read(text, min(first, last), max(first, last)))
+    start, end = min(start, end), max(start, end)
+    spans = [(placed.start, placed.end) for placed in scored.tokens()]
+    covered = all(any(a <= at < b for a, b in spans) for at in range(start, end))
+    assert scored.is_covered(start, end) == covered

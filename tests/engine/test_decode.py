@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,11 +160,33 @@ def test_a_stop_is_obeyed_within_one_token() -> None:
     assert (finish.reason, finish.tokens) == (FinishReason.CANCELLED, 3)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_times_are_those_of_the_tokens(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count()  # seconds: a step later at each look
+    clock = SimpleNamespace(perf_counter=lambda: float(next(now)))
+    monkeypatch.setattr("lmtui.engine.decode.time", clock)
+    made: list[tuple[Step | Finish, float]] = []
+
+    def stop() -> bool:
+        clock.perf_counter()  # what is tried after the last token takes time, too
+        return stopped and len(made) == 4
+
+    for item in tiny.engine().generate(PROMPT, plain(max_tokens=6), stop=stop):
+        made.append((item, clock.perf_counter()))
+    (_, last), (finish, _) = made[-2:]
+    assert isinstance(finish, Finish) and finish.first_token_seconds is not None
+    assert 0 < finish.prompt_seconds < finish.first_token_seconds
+    whole = finish.prompt_seconds + finish.seconds
+    assert finish.first_token_seconds < whole < last
+
+
 def test_a_stop_is_obeyed_while_the_prompt_is_read() -> None:
     engine = tiny.engine()
     asked = itertools.count()
     steps, finish = run(engine, wanted=plain(), stop=lambda: next(asked) >= 2)
-    assert steps == []
+    assert steps == [] and finish.first_token_seconds is None
     assert finish.reason is FinishReason.CANCELLED
     assert finish.perplexity is finish.tokens_per_second is None
 

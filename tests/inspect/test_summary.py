@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.sums import LN2, bits
 from lmtui.engine.types import ScoredToken
 from lmtui.inspect.summary import RANKS, Totals, entropy_bin, rank_bin, scored_size
+from lmtui.notation import LN2, bits
 from tests.fakes import FakeEngine
 from tests.inspect.scored import places, token
 

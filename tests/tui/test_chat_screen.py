@@ -466,12 +466,12 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         before = len(engine.trace(messages, "more", SETTINGS).context)
         await running.until(
             lambda: (
-                f"context {before + len('more')} / 4096" in strip.sentences()[3][0][0]
+                f"context {before + len('more')} / 4,096" in strip.sentences()[3][0][0]
             )
         )
         running.views[0].focus()
         await running.pilot.press("f3")
         shown = len(engine.trace((), "first", SETTINGS).context) + len("first")
         await running.until(
-            lambda: f"context {shown} / 4096" in strip.sentences()[3][0][0]
+            lambda: f"context {shown} / 4,096" in strip.sentences()[3][0][0]
         )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.models.wanted import Wanted
+from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
 from lmtui.tui.screens.overview import OverviewScreen
 from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.surprise import DIFFERENCES, difference_of, legend_of
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine
@@ -48,10 +48,10 @@ async def compared(page: Inspecting) -> None:
 @given(bits=st.floats(-40, 40))
 def test_the_steps_of_difference_are_symmetric(bits: float) -> None:
     if bits not in (*DIFFERENCES, *(-bound for bound in DIFFERENCES)):
-        assert difference_of(bits) == -difference_of(-bits)
-    assert abs(difference_of(bits)) <= 3
-    assert difference_of(None) == difference_of(float("nan")) == 0
-    assert len(legend_of("difference")) == 7
+        assert difference_step(bits) == -difference_step(-bits)
+    assert abs(difference_step(bits)) <= 3
+    assert difference_step(None) == difference_step(float("nan")) == 0
+    assert len(legend("difference")) == 7
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -74,7 +74,7 @@ async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
             (row.id, row.logprob) for row in top
         ]
         assert page.screen._other.title == "other"
-        assert f"{abs(most):.2f} bits" in page.running.seen
+        assert f"{abs(most):.1f} bits" in page.running.seen
         parts = page.screen.query_one(TextTotals)._parts
         assert [part.name for part in parts] == ["text", "other"]
         assert (parts[1].logprob - parts[0].logprob) / 0.6931471805599453 == (

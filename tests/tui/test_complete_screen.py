@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 from lmtui.edit import recovery
 from lmtui.edit.text_file import load
 from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
-from lmtui.engine.writing import Expectation, Replacement, Stretch
+from lmtui.engine.types import Candidate
+from lmtui.engine.writing import Expectation, Following, Replacement, Stretch
 from lmtui.errors import LmtuiError
 from lmtui.models.wanted import Wanted
 from lmtui.tui import writing_facts
@@ -653,6 +655,10 @@ def test_what_is_typed_is_named_with_its_probability() -> None:
     assert whole == ("typed: “·Fran” p 10.0% (3.3 bits)", "<0.1% not searched")
     assert following_forms(looked, at_end=True)[0] == ("follows: end of text",)
     assert following_forms(looked, at_end=False)[0] == ("follows: not searched",)
+    cat = Following(Candidate(1, " cat", b" cat", -10.0), 1454)
+    assert following_forms(replace(looked, following=cat), at_end=False)[0] == (
+        "follows: “·cat” p <0.1% (14.4 bits)", "rank 1,454 over all cuts",
+    )  # fmt: skip
 
 
 def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:

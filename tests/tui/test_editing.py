@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,14 +11,18 @@ from pathlib import Path
 from textual.widgets import OptionList
 
 from lmtui.chat.store import Store
+from lmtui.chat.tree import Conversation
+from lmtui.engine.types import SamplingSettings
+from lmtui.notation import log_prob, perplexity, rate
 from lmtui.tui.screens.chat import ChatScreen
 from lmtui.tui.screens.page import PageScreen
-from lmtui.tui.screens.showing import totals_page
+from lmtui.tui.screens.showing import stats_page, totals_page
 from lmtui.tui.screens.tree import TreeScreen, rows_of
 from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
-from tests.chat.making import full
+from tests.chat.making import exchange, full
+from tests.chat.test_node import answer
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, assert_laid_out, holding, program
 
@@ -97,7 +102,7 @@ async def test_totals_are_shown_on_demand() -> None:
         await running.on(PageScreen)
         await running.until(lambda: "tokens        4" in running.seen)
         assert f"{node.logprob:,.2f} nats".replace("-", "−") in running.seen
-        assert f"perplexity    {node.finish.perplexity:.2f}" in running.seen
+        assert f"perplexity    {perplexity(node.finish.perplexity)}" in running.seen
         assert "seed" not in running.seen  # at temperature 0 nothing is drawn
         await running.press("escape")
         await on_message(running, 0, "t")  # its tokens are not scored yet
@@ -114,6 +119,47 @@ def test_the_seed_of_an_answer_is_told_whole() -> None:
     went_on = totals_page(replace(node, finish=replace(node.finish, tokens=1)))
     assert went_on is not None and "of what was drawn last" in went_on.plain
     assert totals_page(chat.node(0)) is None
+
+
+def test_how_a_message_was_drawn_is_told() -> None:
+    node = full().node(2)
+    assert node.finish is not None and node.settings is not None
+    timed = replace(node.finish, first_token_seconds=1.67, prompt_seconds=0.92,
+                    seconds=3.0)  # fmt: skip
+    settings = replace(node.settings, temperature=0.5, top_k=20)
+    page = totals_page(replace(node, finish=timed, settings=settings))
+    assert page is not None
+    lines = dict(line.split(maxsplit=1) for line in page.plain.splitlines())
+    assert lines["model"] == "fake" and lines["temperature"] == "0.5"
+    assert lines["sampler"] == "top-k 20 · top-p 0.95 · min-p 0.05 · penalty 1"
+    assert lines["time"] == "first token 1.67 s · prompt 0.92 s · 3.92 s in all"
+    assert lines["speed"].endswith(" tokens/s")
+
+
+def test_numbers_of_two_models_stand_apart() -> None:
+    chat = Conversation()
+    first = exchange(chat, "one", "It is Paris.")
+    chat.regenerate(first.id, model="other", settings=SamplingSettings())
+    chat.stop(chat.leaf.id)
+    chat.choose(first.id)
+    second = chat.reply(chat.say("two").id, model="other", settings=SamplingSettings())
+    prompt, steps, finish = answer("Tōkyō", " 🏯")
+    chat.lay_out(second.id, prompt)
+    chat.grow(second.id, steps)
+    second = chat.finish(second.id, finish)
+    page = stats_page(chat, None).plain
+    heads, *rows = page.split("\n\n")[1].splitlines()
+    assert heads.split()[-1] == "model" and "bits/B" in heads
+    assert [row.split()[-1] for row in rows] == ["fake", "other"]
+    for node, row in zip((first, second), rows, strict=True):
+        answers, tokens, nats, ppl, per_byte, *_ = row.split()
+        assert (answers, int(tokens)) == ("1", len(node.steps))
+        assert node.logprob is not None and nats == log_prob(node.logprob)
+        assert ppl == perplexity(math.exp(-node.logprob / len(node.steps)))
+        spoken = "".join(step.piece for step in node.steps).encode()
+        assert per_byte == rate(-node.logprob / math.log(2) / len(spoken))
+    both = (first.logprob or 0) + (second.logprob or 0)
+    assert log_prob(both) not in page
 
 
 async def test_a_system_message_can_be_taken_away_again() -> None:

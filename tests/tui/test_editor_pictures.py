@@ -18,13 +18,13 @@ from lmtui.engine.ghost import GhostRules
 from lmtui.engine.port import Stop
 from lmtui.engine.types import SamplingSettings, ScoredToken
 from lmtui.engine.writing import Replacement
+from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.screens.ask import Ask
 from lmtui.tui.screens.complete import CompleteScreen
 from lmtui.tui.screens.replacements import ReplacementsScreen
 from lmtui.tui.screens.surprises import SurprisesScreen
-from lmtui.tui.widgets.cells import LN2
 from lmtui.tui.writing_options import Writing
 from tests.fake_writing import FakeWriter
 from tests.tui.pictures import Compare, Show, looks_as_kept

@@ -153,7 +153,7 @@ async def test_nothing_begins_before_the_user_says_so() -> None:
             "12 files, 18 documents, 2 of them held out",
             "20,480 tokens in 40 blocks an epoch; 2,311 held out",
             "30 steps at most, in 3 epochs",
-            "4,884,480 of 139,400,448 change (3.5 %, lora)",
+            "4,884,480 of 139,400,448 change (3.5%, lora)",
             "smollm2-135m-instruct · bfloat16 · cpu",
             "≈ 2.1 GB",
             "≈ 9 min",
@@ -347,7 +347,7 @@ async def test_every_phase_is_laid_out_in_every_size(size: tuple[int, int]) -> N
         await watched.press("enter")
         await watched.tell(*steps(17))
         assert_laid_out(watched.screen)
-        assert "bits/byte" in watched.seen or "b/byte" in watched.seen
+        assert "bits/byte" in watched.seen or "bits/B" in watched.seen
         await watched.tell(*scored(30), ended())
         assert_laid_out(watched.screen)
         assert "chat with it" in watched.seen and "report" in watched.seen

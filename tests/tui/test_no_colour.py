@@ -12,10 +12,10 @@ from textual.widget import Widget
 from textual.widgets.option_list import Option
 
 from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.surprisal_scale import BOUNDS
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.surprise import BOUNDS
 from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
 from tests.tui.hosts import THEMES, Host

@@ -14,6 +14,7 @@ from lmtui.inspect.difference import Piece
 from lmtui.inspect.reading import MOST
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written
+from lmtui.notation import perplexity
 from lmtui.tui.screens.overview import OverviewScreen, changed_rows, rows_of
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import (
@@ -91,7 +92,7 @@ def test_every_line_fits_and_the_counts_are_told(width: int) -> None:
         seen = [int(as_text([line])[0].split()[-2]) for line in lines[1:]]  # type: ignore[list-item]
         assert sum(seen) == totals.scored
     sums = as_text(totals_lines(way.sums("text", 0, len(tokens))))  # type: ignore[arg-type]
-    assert f"{totals.perplexity:,.2f}" in sums[2]
+    assert perplexity(totals.perplexity) in sums[2]
     assert "top 1" in as_text(told)[1]  # type: ignore[arg-type]
 
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from lmtui.notation import lasting, perplexity
 from lmtui.train.events import Doing, Eval, Plan, Skip, Step, Warned
 from lmtui.tui.widgets.breaking import WORDS, chunks
 from lmtui.tui.widgets.pane import Pane, Paragraphs
-from lmtui.tui.widgets.run_words import epochs, lasting, perplexity, told
+from lmtui.tui.widgets.run_words import epochs, told
 from lmtui.tui.widgets.wrapping import Paragraph, paragraphs, wrapped
 from tests.fake_training import PLAN
 from tests.tui.hosts import Host
@@ -133,7 +134,7 @@ def test_numbers_in_words() -> None:
     assert [epochs(value) for value in (3.0, 0.5, 1.25, math.nan)] == [
         "3", "0.5", "1.25", "–"]  # fmt: skip
     assert [perplexity(value) for value in (13.824, 4.9e4, 3e10, None)] == [
-        "13.82", "49,000.00", "3.0e+10", "–"]  # fmt: skip
+        "13.82", "49,000", "3.0e10", "–"]  # fmt: skip
 
 
 def test_the_log_says_what_is_shown_nowhere_else() -> None:

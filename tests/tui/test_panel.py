@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
-from lmtui.tui.widgets.cells import clip, fit, likely, pack_best, percent
+from lmtui.notation import likely, percent
+from lmtui.tui.widgets.cells import clip, fit, pack_best
 from lmtui.tui.widgets.panel_rows import bar, fit_rows, summary_forms
 from lmtui.tui.widgets.probability_panel import EMPTY, ProbabilityPanel
 from tests.fakes import FakeEngine
@@ -98,9 +99,9 @@ def test_no_number_is_a_dash(prob: float | None) -> None:
 def test_tiny_probabilities_are_told_apart_where_there_is_room(
     prob: float, width: int
 ) -> None:
-    text = likely(prob, width)
+    text = likely(prob, width=width)
     if prob >= 0.0005 or "e" not in text:
-        assert text == percent(prob)
+        assert text == percent(prob, width=width)
         return
     assert cell_len(text) <= width
     told = float(text.replace("−", "-"))
@@ -120,13 +121,13 @@ def test_a_heap_of_marks_is_clipped() -> None:
 def test_the_summary() -> None:
     forms = summary_forms(distribution(["a"]))
     assert pack_best(forms, 80) == [
-        "kept 12 of 49,152 · 93.1 % of mass · entropy 2.7 bits · effective choices 6.5"
+        "kept 12 of 49,152 · 93.1% of mass · entropy 2.7 bits · perplexity here 6.5"
     ]
     assert pack_best(forms, 40, lines=2) == [
-        "kept 12 of 49,152 · 93.1 % of mass",
-        "entropy 2.7 bits · effective choices 6.5",
+        "kept 12 of 49,152 · 93.1% of mass",
+        "entropy 2.7 bits · perplexity here 6.5",
     ]
-    assert pack_best(forms, 24) == ["kept 12 · 2.7 bits"]
+    assert pack_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
 
 
 @pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])
@@ -139,7 +140,7 @@ async def test_it_fits_everywhere(width: int, height: int) -> None:
         await pilot.pause()
         lines = app.lines()
         assert lines[0].startswith("Next token")
-        assert any("rest" in line or "everything else" in line for line in lines)
+        assert any("rest" in line for line in lines)
         assert "bits" in "".join(lines[-2:])
         drawn = written(panel)
         assert max(map(cell_len, drawn)) <= width
@@ -156,7 +157,7 @@ async def test_rows_marks_and_numbers() -> None:
         assert "▀raw ▄drawn" in lines[0]
         assert lines[1].startswith(" ·mat") and lines[1].endswith("45.0%     0% p")
         assert lines[2].startswith("●⏎")
-        assert lines[3].startswith(" everything else") and "10.0%" in lines[3]
+        assert lines[3].startswith(" rest ") and "10.0%" in lines[3]
 
 
 async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
@@ -165,7 +166,7 @@ async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
     async with app.run_test(size=(60, 12)) as pilot:
         panel.show(distribution(["a"]), chosen=999)
         await pilot.pause()
-        assert app.lines()[2].startswith("●everything else")
+        assert app.lines()[2].startswith("●rest ")
 
 
 async def test_empty_loading_and_title() -> None:

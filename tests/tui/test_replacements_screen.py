@@ -70,7 +70,7 @@ async def test_what_came_before_the_screen_is_shown() -> None:
     app = Chooser()
     app.asked.show(FOUND)
     async with app.run_test(size=(80, 24)) as pilot:
-        assert "Paris" in app.text() and "−2.2 " in app.text()
+        assert "Paris" in app.text() and "+1.6 " in app.text()
         await pilot.press("escape")
         assert app.answers == [None]
 
@@ -97,12 +97,19 @@ async def test_nothing_and_an_error_are_told() -> None:
         (math.inf, "–"),
         (0.0, "0.0"),
         (-0.01, "0.0"),
-        (3.14, "+3.1"),
-        (-1234.5, "−1,234.5"),
+        (3.0, "−2.1"),
+        (-3000.0, "+2,079.4"),
     ],
 )
-def test_a_change_has_its_sign(change: float | None, words: str) -> None:
+def test_what_follows_becoming_less_likely_is_negative(
+    change: float | None, words: str
+) -> None:
     assert change_words(change) == words
+
+
+def test_a_new_line_is_drawn_as_everywhere() -> None:
+    _, (row,) = rows_of([Replacement("Paris", -1.0, "\nand", 0.0)], "Lyon")
+    assert row.plain.endswith("⏎and")
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)

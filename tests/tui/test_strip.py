@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.types import Finish, Message, SamplingSettings, ScoredToken, Step
+from lmtui.notation import bits, perplexity
+from lmtui.surprisal_scale import BOUNDS, STEPS, surprisal_step
 from lmtui.tui.widgets.history import CAPACITY, History, block, squeeze
 from lmtui.tui.widgets.likelihood_strip import EMPTY, LikelihoodStrip
-from lmtui.tui.widgets.surprise import BOUNDS, STEPS, bits, step_of
 from tests.fakes import FakeEngine
 from tests.tui.hosts import Host, written
 
@@ -83,14 +85,14 @@ def test_blocks_grow_with_the_value(first: float, second: float) -> None:
 @given(st.floats(-40, 0), st.floats(-40, 0))
 def test_steps_of_surprise(first: float, second: float) -> None:
     low, high = sorted((first, second))
-    assert step_of(low) >= step_of(high)
-    assert 0 <= step_of(first) < STEPS
+    assert surprisal_step(low) >= surprisal_step(high)
+    assert 0 <= surprisal_step(first) < STEPS
 
 
 def test_only_uncertainty_draws_attention() -> None:
-    assert step_of(math.log(0.81)) == 0 and step_of(math.log(0.79)) == 1
-    assert step_of(None) == step_of(math.nan) == 0
-    assert step_of(-math.inf) == len(BOUNDS)
+    assert surprisal_step(math.log(0.81)) == 0 and surprisal_step(math.log(0.79)) == 1
+    assert surprisal_step(None) == surprisal_step(math.nan) == 0
+    assert surprisal_step(-math.inf) == len(BOUNDS)
 
 
 def reply() -> tuple[FakeEngine, list[Step], Finish]:
@@ -117,7 +119,7 @@ async def test_a_reply_as_it_streams() -> None:
         await pilot.pause()
         text = app.text()
         used = finish.prompt_tokens + len(steps)
-        assert f"context {used} / 4096 · exact" in text
+        assert f"context {used} / 4,096 · exact" in text
         assert "first token 0.50 s" in text
         assert f"{(len(steps) - 2) / 0.5:,.1f} tokens/s" in text
         nats = f"{finish.logprob:,.2f}".replace("-", "−")
@@ -125,8 +127,8 @@ async def test_a_reply_as_it_streams() -> None:
         strip.finish(finish)
         await pilot.pause()
         text = app.text()
-        assert "first token 0.00 s" in text and "100.0 tokens/s" in text
-        assert f"perplexity {finish.perplexity:,.2f}" in text
+        assert "first token 0.50 s · prompt 0.00 s · 100.0 tokens/s" in text
+        assert f"perplexity {perplexity(finish.perplexity)}" in text
         strip.reset()
         await pilot.pause()
         assert EMPTY in app.text()
@@ -144,6 +146,23 @@ async def test_it_fits(width: int) -> None:
         drawn = written(strip)
         assert max(map(cell_len, drawn)) <= width
         assert len(drawn) <= strip.size.height
+
+
+async def test_without_a_token_there_is_no_first_one() -> None:
+    engine, steps, finish = reply()
+    strip = LikelihoodStrip()
+    app = Host(strip)
+    async with app.run_test(size=(120, 10)) as pilot:
+        strip.reset(info=engine.info)
+        strip.finish(
+            replace(finish, tokens=0, prompt_seconds=3.11, first_token_seconds=None)
+        )
+        await pilot.pause()
+        assert "first token – · prompt –" in app.text() and "3.11" not in app.text()
+        strip.reset(info=engine.info, before=steps)  # an answer of earlier
+        strip.finish(replace(finish, prompt_seconds=0.92, first_token_seconds=1.67))
+        await pilot.pause()
+        assert "first token 1.67 s · prompt 0.92 s" in app.text()
 
 
 async def test_a_scored_text_has_no_speed() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.sums import Sums
+from lmtui.tui.widgets.place_line import Place, forms
 from lmtui.tui.widgets.text_totals import (
     EMPTY,
     STALE,
@@ -54,11 +55,12 @@ def test_the_first_part_is_always_there_and_what_is_there_fits(
 
 
 def test_the_cells_say_the_numbers() -> None:
-    assert cells_of(PARAGRAPH) == ("−69.3", "100.0", "4.00", "0.50", "0.25", "50", "50")
+    assert cells_of(PARAGRAPH) == (
+        "−69.31", "100.0", "4.00", "0.500", "0.250", "50", "50")  # fmt: skip
     assert cells_of(NOTHING) == ("–", "–", "–", "–", "–", "0", "3")
     assert cells_of(DOCUMENT)[-2:] == ("412", "1,033")
     sure = Sums("document", -0.0, 1, 1, 4, 4)
-    assert cells_of(sure)[:2] == ("0.0", "0.0")
+    assert cells_of(sure)[:2] == ("0.00", "0.0")
 
 
 def test_what_is_stale_is_marked_and_what_is_missing_is_not() -> None:
@@ -103,3 +105,22 @@ def test_it_gets_narrow(width: int, names: list[str]) -> None:
     selection = replace(PARAGRAPH, name="selection")
     _, shown = fitting((DOCUMENT, PARAGRAPH, selection), width)
     assert [part.name for part in shown] == names
+
+
+def test_the_sum_of_a_part_never_stands_for_the_whole() -> None:
+    part = Sums("document", -150.7, 127, 20_843, 500, 500, whole=False)
+    log_prob, surprisal, perplexity, *_, scored, tokens = cells_of(part)
+    assert (log_prob, surprisal) == ("–", "–")
+    assert (perplexity, scored, tokens) == ("3.28", "127", "20,843")
+    assert cells_of(replace(part, whole=True))[0] == "−150.70"
+
+
+def test_the_line_about_the_file_says_of_how_many_tokens_a_sum_is() -> None:
+    place = Place(name="a.txt", tokens=20_843, logprob=-150.7, scored=127)
+    said = [" · ".join(form) for form in forms(place)]
+    assert said[0].endswith("Σ of 127 of 20,843 tokens −150.70 nats")
+    assert all("150" not in form for form in said[1:]) and "Σ log P –" in said[1]
+    whole = " · ".join(forms(replace(place, scored=None))[0])
+    assert whole.endswith("20,843 tokens · Σ log P −150.70 nats")
+    unknown = " · ".join(forms(replace(place, logprob=None, stale=True))[0])
+    assert unknown.endswith("Σ log P –")

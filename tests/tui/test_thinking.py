@@ -160,7 +160,9 @@ async def test_the_totals_count_both_apart() -> None:
         await running.press("escape", "escape")
         await running.ask("/stats")
         await running.on(PageScreen)
-        await running.until(lambda: "7 of them, the answers 4" in running.seen)
+        await running.until(
+            lambda: "7 of 11 tokens by default, the answers 4" in running.seen
+        )
 
 
 def test_the_tree_shows_the_answer() -> None:

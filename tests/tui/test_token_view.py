@@ -118,11 +118,13 @@ async def test_what_is_said_below() -> None:
     async with app.run_test(size=(80, 8)) as pilot:
         view.show(shown)
         await pilot.pause()
-        assert "1/3 “one” · log p – (– bits)" in app.text()
+        assert "1/3 “one” · log P – nats · surprisal – bits" in app.text()
         view.select(2)
         await pilot.pause()
-        assert "3/3 “·three” · log p −1.39 (2.0 bits)" in app.text()
-        assert "p 25.0% · rank 3 · Σ log P −2.77 nats" in app.text()
+        assert "3/3 “·three” · log P −1.39 nats · surprisal 2.0 bits" in app.text()
+        assert (
+            "p 25.0% · rank 3 · Σ to here −2.77 nats · surprisal 4.0 bits" in app.text()
+        )
 
 
 async def test_parts_are_told_apart_below() -> None:
@@ -218,7 +220,7 @@ async def test_a_long_text_is_laid_out_little_by_little() -> None:
         view.rescore([replace(token, logprob=None) for token in shown])
         view.select(2)
         await pilot.pause()
-        assert "Σ log P –" in app.text()
+        assert "Σ to here –" in app.text()
 
 
 async def test_nothing_to_show() -> None:

@@ -29,47 +29,32 @@ const gain = (cell) => {
   return own === null || other === null ? null : (other - own) / LN2;
 };
 
-// A measure: the value of a cell, the upper bounds of its steps, the steps' classes.
-const RISING = ["s0", "s1", "s2", "s3", "s4", "s5"];
-const MEASURES = {
-  surprisal: {
-    value: surprisal, bounds: [1, 3, 6, 10, 15], classes: RISING,
-    names: ["under 1 bit", "1–3", "3–6", "6–10", "10–15", "15 and more"],
+// A measure: the value of a cell; bounds, words and classes of its steps are data.
+const VALUES = {
+  surprisal,
+  rank: (cell) => worst(cell[TOKENS], RANK),
+  entropy: (cell) => {
+    const most = worst(cell[TOKENS], ENTROPY);
+    return most === null ? null : bits(-most);
   },
-  rank: {
-    value: (cell) => worst(cell[TOKENS], RANK),
-    bounds: [2, 11, 101, 1001], classes: ["s0", "s2", "s3", "s4", "s5"],
-    names: ["first", "2–10", "11–100", "101–1000", "rest"],
+  probability: (cell) => {
+    const total = sum(cell[TOKENS]);
+    return total === null ? null : Math.exp(total);
   },
-  entropy: {
-    value: (cell) => {
-      const most = worst(cell[TOKENS], ENTROPY);
-      return most === null ? null : bits(-most);
-    },
-    bounds: [1, 2, 4, 6, 8], classes: RISING,
-    names: ["under 1 bit", "1–2", "2–4", "4–6", "6–8", "8 and more"],
-  },
-  probability: {
-    value: (cell) => {
-      const total = sum(cell[TOKENS]);
-      return total === null ? null : -Math.exp(total);
-    },
-    bounds: [-0.5, -0.2, -0.05, -0.01, -0.001], classes: RISING,
-    names: ["50% and more", "20–50%", "5–20%", "1–5%", "0.1–1%", "under 0.1%"],
-  },
+  difference: gain,
 };
-if (DATA.texts.some((text) => text.other)) {
-  MEASURES.difference = {
-    value: gain, bounds: [-5, -2, -0.5, 0.5, 2, 5],
-    classes: ["d-3", "d-2", "d-1", "d0", "d1", "d2", "d3"],
-    names: ["−5 bits and below", "−5 to −2", "−2 to −½", "−½ to +½", "+½ to +2",
-      "+2 to +5", "+5 and above"],
-  };
+const MEASURES = {};
+for (const scale of DATA.scales) {
+  if (scale.name === "difference" && !DATA.texts.some((text) => text.other)) continue;
+  const classes = scale.names.map((_, place) =>
+    scale.name === "difference" ? `d${place - (scale.names.length - 1) / 2}` : `s${place}`);
+  MEASURES[scale.name] = { ...scale, value: VALUES[scale.name], classes };
 }
 const step = (measure, value) => {
   if (value === null) return "";
-  const place = measure.bounds.findIndex((bound) => value < bound);
-  return measure.classes[place < 0 ? measure.classes.length - 1 : place];
+  const beyond = { rank: (bound) => value > bound, probability: (bound) => value < bound };
+  const reached = beyond[measure.name] || ((bound) => value >= bound);
+  return measure.classes[measure.bounds.filter(reached).length];
 };
 
 let text, cells, spans, measure, pinned = -1, shown = -1;
@@ -80,13 +65,21 @@ const make = (name, className, content) => {
   if (content !== undefined) element.textContent = content;
   return element;
 };
-const number = (value, digits) =>
-  value === null || value === undefined ? "–" : value.toLocaleString("en-US",
+// As lmtui/notation.py writes numbers: the minus sign is U+2212, and 0 has no sign.
+const number = (value, digits) => {
+  if (value === null || value === undefined) return "–";
+  const written = Math.abs(value).toLocaleString("en-US",
     { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return (value < 0 && /[1-9]/.test(written) ? "−" : "") + written;
+};
 const signed = (value) =>
-  value === null ? "–" : (value < 0 ? "−" : "+") + number(Math.abs(value), 1);
-const percent = (value, digits = 1) =>
-  value === null || value === undefined ? "–" : number(100 * value, digits) + "%";
+  (value > 0 && /[1-9]/.test(number(value, 1)) ? "+" : "") + number(value, 1);
+const percent = (value) => {
+  if (value === null || value === undefined) return "–";
+  if (value > 0 && value < 0.0005) return "<0.1%";
+  if (value >= 0.9995 && value < 1) return ">99.9%";
+  return number(100 * value, value === 0 || value === 1 ? 0 : 1) + "%";
+};
 const label = (model) => model.adapter ? `${model.model} + ${model.adapter}` : model.model;
 
 // The text.
@@ -118,6 +111,7 @@ const chooseMeasure = (name) => {
   legend.replaceChildren(make("b", "", name));
   measure.names.forEach((words, place) =>
     legend.append(make("span", `k ${measure.classes[place]}`, words)));
+  legend.append(make("span", "", measure.unit));
   shade();
 };
 const chooseText = (index) => {
@@ -180,11 +174,12 @@ const drawToken = (token, several) => {
   }
   const entropy = bits(-token[ENTROPY]);
   parts.push(facts([
-    ["probability", percent(Math.exp(token[LOGPROB]), 3)],
-    ["log P", `${number(token[LOGPROB], 4)} nats`],
-    ["surprisal", `${number(bits(token[LOGPROB]), 2)} bits`],
+    ["probability", percent(Math.exp(token[LOGPROB]))],
+    ["log P", `${number(token[LOGPROB], 2)} nats`],
+    ["surprisal", `${number(bits(token[LOGPROB]), 1)} bits`],
     ["rank", number(token[RANK], 0)],
-    ["entropy", `${number(entropy, 2)} bits, as ${number(2 ** entropy, 1)} equal choices`],
+    ["entropy", `${number(entropy, 1)} bits`],
+    ["perplexity here", number(2 ** entropy, 1)],
   ]));
   if (token[TOP]) {
     const table = make("table", "top");
@@ -194,7 +189,7 @@ const drawToken = (token, several) => {
       bar.style.width = `${100 * Math.exp(logprob)}%`;
       cell.append(bar);
       row.append(make("td", "t", view + (came ? " ✓" : "")),
-        make("td", "n", percent(Math.exp(logprob), 2)), cell);
+        make("td", "n", percent(Math.exp(logprob))), cell);
       table.append(row);
     }
     parts.push(table);
@@ -327,7 +322,7 @@ const reliability = (bins) => {
     }
     cell.append(pair);
     row.append(make("th", "", `${number(100 * bin.low, 0)}–${number(100 * bin.high, 0)}%`),
-      make("td", "n", percent(bin.hit_rate, 0)), make("td", "n", number(bin.count, 0)), cell);
+      make("td", "n", percent(bin.hit_rate)), make("td", "n", number(bin.count, 0)), cell);
     table.append(row);
   }
   return table;
@@ -365,7 +360,7 @@ const along = () => {
   for (const [index, mean] of means) {
     const go = make("button"), bar = make("span");
     go.tabIndex = -1;
-    go.title = `line ${cells[index][LINE]}: ${number(mean, 2)} bits a token`;
+    go.title = `line ${cells[index][LINE]}: ${number(mean, 1)} bits a token`;
     go.setAttribute("aria-label", go.title);
     bar.style.height = `${100 * mean / most}%`;
     go.append(bar);
@@ -375,23 +370,16 @@ const along = () => {
   return card("Surprise along the text", box,
     make("p", "", `The mean of ${size === 1 ? "each token" : `${size} tokens`}, up to ${number(most, 1)} bits.`));
 };
-const MEASURED = [
-  ["tokens", (each) => number(each.tokens, 0)],
-  ["scored", (each) => number(each.scored, 0)],
-  ["Σ log P, nats", (each) => number(each.logprob, 2)],
-  ["perplexity", (each) => number(each.perplexity, 2)],
-  ["bits per byte", (each) => number(each.bits_per_byte, 4)],
-  ["bits per character", (each) => number(each.bits_per_character, 4)],
-  ["right at once", (each) => percent(each.accuracy["1"])],
-  ["in the first 5", (each) => percent(each.accuracy["5"])],
-  ["in the first 10", (each) => percent(each.accuracy["10"])],
-  ["expected calibration error", (each) => number(each.expected_calibration_error, 3)],
+const SETUP = [
   ["window", (each) => number(each.window, 0)],
   ["stride", (each) => number(each.stride, 0)],
   ["BOS", (each) => each.bos ? "with" : "without"],
 ];
-const measured = (models, heads) =>
-  rows(MEASURED.map(([name, value]) => [name, ...models.map(value)]), heads);
+const measured = (models, heads) => rows([
+  ...Object.keys(models[0].figures).map((name) =>
+    [name, ...models.map((each) => each.figures[name])]),
+  ...SETUP.map(([name, value]) => [name, ...models.map(value)]),
+], heads);
 const drawSummary = () => {
   const models = [text.own, ...(text.other ? [text.other] : [])];
   const heads = text.other ? ["", ...models.map(label)] : null;
@@ -409,7 +397,7 @@ const drawSummary = () => {
   for (const model of models) {
     const name = text.other ? `, ${label(model)}` : "";
     parts.push(card(`Ranks${name}`,
-      bars(["first", "2–10", "11–100", "101–1000", "rest"], Object.values(model.ranks))));
+      bars(["first", "2–10", "11–100", "101–1,000", "rest"], Object.values(model.ranks))));
     const from = model.entropy_bits.map((_, place) => place);
     parts.push(card(`Entropy, bits${name}`, bars(
       from.map((low) => low + 1 < from.length ? `${low}–${low + 1}` : `${low} and more`),

@@ -18,6 +18,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from lmtui import surprisal_scale
 from lmtui.engine.types import ScoredToken
 from lmtui.inspect.difference import Piece, Placed
 from lmtui.inspect.summary import Span
@@ -92,6 +93,26 @@ def text_data(cells: str, facts: Mapping[str, Any]) -> str:
     return f'{_json(facts)[:-1]},"cells":{cells}}}'
 
 
+def scales() -> list[dict[str, Any]]:
+    """The steps of each measure: the same ones as on the screen and in the shell."""
+    bounds: dict[surprisal_scale.Shade, Sequence[float]] = {
+        "surprisal": surprisal_scale.BOUNDS,
+        "rank": surprisal_scale.RANKS,
+        "entropy": surprisal_scale.BOUNDS,
+        "probability": surprisal_scale.PROBS,
+        "difference": surprisal_scale.DIFFERENCES,
+    }
+    return [
+        {
+            "name": name,
+            "unit": surprisal_scale.unit(name),
+            "bounds": list(found),
+            "names": surprisal_scale.explained(name),
+        }
+        for name, found in bounds.items()
+    ]
+
+
 def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
     """The whole page; `total` is what several texts add up to, by each model."""
     told = _json(list(total)) if total else "null"
@@ -108,7 +129,7 @@ def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -
         policy="; ".join(f"{name} {value}" for name, value in rules.items()),
         style=style,
         script=script,
-        data=f'{{"texts":[{",".join(texts)}],"total":{told}}}',
+        data=f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}',
     )
 
 

@@ -21,15 +21,16 @@ from textual.widgets.option_list import Option
 
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.errors import LmtuiError
+from lmtui.notation import NONE, percent, surprisal
 from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import NONE, clip, fit, number, percent
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.surprise import bits
 from lmtui.tui.widgets.token_layout import pieces_of
 
 _FOOT = "Enter goes on from there · Esc leaves the text as it is"
 _WIDEST = 20  # cells of a token
 _AHEAD = 120
+_COST = "surprisal"
 
 
 class AlternativesScreen(ModalScreen[Candidate | None]):
@@ -37,8 +38,8 @@ class AlternativesScreen(ModalScreen[Candidate | None]):
 
     HELP = """\
 Each token stands with its own probability, how the model would go on after it if it
-always took the most probable token, and how many bits that whole way costs. ● marks
-what is in the text now.
+always took the most probable token, and the surprisal of that whole way. ● marks what
+is in the text now.
 """
     CSS_PATH = "alternatives.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,6 +58,7 @@ what is in the text now.
         """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content("What could stand here"), id="title")
+            yield Static(id="heads", markup=False)
             yield DialogList(id="list")
             yield Static(id="foot", markup=False)
 
@@ -81,7 +83,8 @@ what is in the text now.
         rows = self.query_one(DialogList)
         at = rows.highlighted or 0
         rows.clear_options()
-        lines = rows_of(self._rows, self._ways, self._chosen)
+        heads, lines = rows_of(self._rows, self._ways, self._chosen)
+        self.query_one("#heads", Static).update(Content(heads))
         rows.add_options([Option(line) for line in lines])
         rows.highlighted = min(at, len(lines) - 1) if lines else None
         self.query_one("#foot", Static).update(Content(self._note))
@@ -100,10 +103,11 @@ def rows_of(
     rows: Sequence[Candidate],
     ways: Sequence[Sequence[ScoredToken]],
     chosen: int | None,
-) -> list[Content]:
-    """A line for each: its probability, the token, where it leads, and at what cost."""
+) -> tuple[str, list[Content]]:
+    """The headings, and a line for each: its probability, the surprisal of where it
+    leads, the token, and what follows it."""
     tokens = [clip(visible_token(row.text), _WIDEST) for row in rows]
-    width = max(map(cell_len, tokens), default=0)
+    width = max(map(cell_len, [*tokens, "token"]))
     lines = []
     for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
         way = ways[place] if place < len(ways) else ()
@@ -111,18 +115,19 @@ def rows_of(
             Content.assemble(
                 ("● " if row.id == chosen else "  ", "$accent"),
                 (f"{percent(row.prob):>6} ", "$prob-raw"),
-                (f"{cost(way):>9}  " if ways else "", "$quiet"),
+                (f"{cost(way):>{len(_COST)}}  " if ways else "", "$quiet"),
                 (fit(token, width), "bold"),
                 ("  " + clip(ahead(way), _AHEAD) if way else "", "$quiet"),
             )
         )
-    return lines
+    heads = f"  {'p':>6} " + (f"{_COST}  " if ways else "") + f"{'token':<{width}}"
+    return heads + ("  leads to" if ways else ""), lines
 
 
 def cost(way: Sequence[ScoredToken]) -> str:
-    """The bits of a whole way."""
+    """The surprisal of a whole way."""
     known = [token.logprob for token in way if token.logprob is not None]
-    return f"{number(bits(sum(known)), ',.1f')} bits" if known else NONE
+    return f"{surprisal(sum(known))} bits" if known else NONE
 
 
 def ahead(way: Sequence[ScoredToken]) -> str:

@@ -21,8 +21,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.inspect.roads import ROOT, Road
+from lmtui.notation import NONE, log_prob, percent
 from lmtui.text import bytes_text, visible_line
-from lmtui.tui.widgets.cells import NONE, clip, number, percent
+from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.dialog_list import DialogList
 
 _FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
@@ -43,8 +44,8 @@ class BranchesScreen(ModalScreen[Wish | None]):
 
     HELP = """\
 Each branch stands below the one it leaves, with the token where it leaves, the
-probability of its own first token there, the sum of log P over its own tokens, and how
-many these are. ● marks the one that is shown.
+probability of its own first token there, the sum of log P over its own tokens in nats,
+and how many these are. ● marks the one that is shown.
 """
     CSS_PATH = "branches.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -101,7 +102,7 @@ many these are. ● marks the one that is shown.
         self.dismiss(None)
 
 
-HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>9} {'tokens':>6}  branch"
+HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
 def row_of(road: Road, depth: int, shown: int) -> Content:
@@ -114,7 +115,7 @@ def row_of(road: Road, depth: int, shown: int) -> Content:
     return Content.assemble(
         ("● " if road.id == shown else "  ", "$accent"),
         (f"{here:>6} {odds:>6} ", "$quiet"),
-        f"{number(road.logprob, ',.1f'):>9} ",
+        f"{log_prob(road.logprob):>10} ",
         (f"{len(road.tokens):>6,}  ", "$quiet"),
         (branch, "$quiet"),
         *title_of(road),

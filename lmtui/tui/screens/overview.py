@@ -18,19 +18,19 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from lmtui import notation
 from lmtui.inspect.difference import Comparison, Piece
 from lmtui.inspect.roads import Token
 from lmtui.inspect.summary import Totals
 from lmtui.inspect.written import Written
 from lmtui.text import bytes_text, visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit, number
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.summary_figures import SummaryFigures
 from lmtui.tui.widgets.surprisal_plot import SurprisalPlot
-from lmtui.tui.widgets.surprise import bits
 
 _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
-_SURPRISES = "Most surprising: token, bits, rank"
+_SURPRISES = "Most surprising: token, surprisal in bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
 _CHANGED = 24  # cells of a part that changed
@@ -120,8 +120,7 @@ come? A bar that ends before the mark means that the model was too sure of itsel
 
 def changes_of(comparison: Comparison) -> str:
     """How much more the other model expected the whole."""
-    whole = number(comparison.bits, "+,.1f")
-    return f"Changed most; in all {whole} bits"
+    return f"Changed most; in all {notation.difference(comparison.bits)} bits"
 
 
 def changed_rows(tokens: Sequence[Token], pieces: Sequence[Piece]) -> list[Content]:
@@ -132,7 +131,7 @@ def changed_rows(tokens: Sequence[Token], pieces: Sequence[Piece]) -> list[Conte
     width = max(map(cell_len, names), default=0)
     for piece, name in zip(pieces, names, strict=True):
         place = piece.tokens[0][0].index + 1 if piece.tokens else 0
-        told = number(piece.bits, "+,.1f")
+        told = notation.difference(piece.bits)
         colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
         lines.append(
             Content.assemble(
@@ -166,8 +165,8 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
         lines.append(
             Content.assemble(
                 (f"{place + 1:>{last},} ", "$quiet"),
-                f"{bits(token.logprob or 0.0):5.1f} ",
-                (f"{token.rank or 0:>7,} ", "$quiet"),
+                f"{notation.surprisal(token.logprob):>5} ",
+                (f"{notation.count(token.rank):>7} ", "$quiet"),
                 (fit(name, width), "bold"),
                 (" " + _after(tokens, place + 1), "$quiet"),
             )

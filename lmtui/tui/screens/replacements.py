@@ -23,20 +23,21 @@ from textual.widgets.option_list import Option
 
 from lmtui.engine.writing import Replacement
 from lmtui.errors import LmtuiError
+from lmtui.notation import LN2, difference, percent
 from lmtui.text import visible, visible_line, visible_token
-from lmtui.tui.widgets.cells import NONE, clip, fit, number, percent
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.dialog_list import DialogList
 
 ASKING = "Asking the model…"
 NOTHING = "The model has nothing to put there."
 LEGEND = """\
-Change: by how many bits what follows gets less (+) or more (−) likely.
-Rare, yet about 0 or −: it may be right. Far in the +: it does not fit."""
+Δ log P: by how many nats what follows gets more (+) or less (−) likely.
+Rare, yet about 0 or +: it may be right. Far below 0: it does not fit."""
 _WAITING = "Esc closes · Enter counts once the words are there"
 _FOOT = "Enter replaces the word · Esc cancels"
 _WIDEST = 24  # cells of a word
 _AHEAD = 80
-_PROBABILITY, _CHANGE = "probability", "  change"
+_PROBABILITY, _CHANGE = "probability", " Δ log P"
 
 
 class ReplacementsScreen(ModalScreen[Replacement | None]):
@@ -141,15 +142,12 @@ def rows_of(
                 (fit(word, width), "bold"),
                 f"  {prob:>{len(_PROBABILITY)}}  ",
                 f"{change_words(each.change):>{len(_CHANGE)}}  ",
-                (clip(visible_line(each.ahead), _AHEAD), "$quiet"),
+                (clip(visible_line(each.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
             )
         )
     return heads, lines
 
 
 def change_words(change: float | None) -> str:
-    """A change in bits, always with its sign; 0 has none."""
-    if change is None or not math.isfinite(change):
-        return NONE
-    told = number(change, "+,.1f")
-    return "0.0" if told in ("+0.0", "−0.0") else told
+    """A change of surprisal in bits as one of log P in nats; 0 has no sign."""
+    return difference(None if change is None else -change * LN2)

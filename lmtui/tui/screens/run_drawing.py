@@ -11,13 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmtui.busy import Use
+from lmtui.notation import counted, lasting
 from lmtui.text import visible_line
 from lmtui.train.events import Doing, End, Failed
 from lmtui.train.judging import PRIVACY
 from lmtui.tui.training_run import TrainingRun
 from lmtui.tui.widgets.run_figures import Figures
 from lmtui.tui.widgets.run_head import Head
-from lmtui.tui.widgets.run_words import counted, epochs, lasting
+from lmtui.tui.widgets.run_words import epochs
 from lmtui.tui.widgets.wrapping import Paragraph
 
 STOPPING = "finishing the step and saving"

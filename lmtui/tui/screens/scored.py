@@ -19,6 +19,7 @@ from lmtui.engine.windows import Windows
 from lmtui.inspect.reading import Part, Reading
 from lmtui.inspect.roads import ROOT, Roads, Token
 from lmtui.inspect.written import Written
+from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui.batches import Post
@@ -28,7 +29,6 @@ from lmtui.tui.questions import DocumentAlone, PartOf
 from lmtui.tui.screens.given_text import GivenTextScreen
 from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.cells import progress_bar
-from lmtui.tui.widgets.run_words import lasting
 
 _LEAST = 2  # tokens of the least window
 _TELLING = 5.0  # seconds after which a speed is known

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from textual.content import Content
 
+from lmtui import notation
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import thought_of
 from lmtui.chat.tree import Conversation
-from lmtui.engine.types import EngineInfo
+from lmtui.engine.sums import bits_per, mean_nll, perplexity
+from lmtui.engine.types import EngineInfo, ScoredToken, Step
 from lmtui.text import visible, visible_line
 from lmtui.tui.model_state import shown_label
 
@@ -55,20 +57,22 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     everything = [n for n in conversation.nodes[1:] if not (n.gone or n.is_empty)]
     lines = [
         ("messages", f"{len(path):,} shown, {len(everything):,} in all branches"),
-        *_token_lines(replies),
     ]
     if (reply := _last_reply(conversation)) is not None and reply.prompt is not None:
         used = len(reply.prompt.ids) + len(reply.ids)
         room = f" of {info.context:,}" if info else ""
         lines.append(("context", f"{used:,} tokens{room} at the last answer"))
-    models = dict.fromkeys(node.model for node in replies if node.model)
-    lines.append(("written by", ", ".join(map(visible_line, models)) or "nobody yet"))
-    return _table(lines)
+    by_model: dict[str, list[Node]] = {}
+    for node in replies:
+        by_model.setdefault(visible_line(node.model or "unknown"), []).append(node)
+    lines += [line for model in by_model.items() for line in _thinking_lines(*model)]
+    rows = [_model_row(model, found) for model, found in by_model.items()]
+    return Content("\n\n".join([_table(lines), *_model_table(rows)]))
 
 
 def totals_page(node: Node) -> Content | None:
-    """What the tokens of a message come to, and the seed that draws them again; nothing
-    where none is scored."""
+    """What the tokens of a message come to, how they were drawn, and how long it took;
+    nothing where none is scored."""
     scored = [t.logprob for t in node.tokens if t.logprob is not None]
     if not scored or node.logprob is None:
         return None
@@ -76,39 +80,112 @@ def totals_page(node: Node) -> Content | None:
     if (thought := thought_of(node)) and thought.tokens:
         answer = len(scored) - thought.tokens
         lines.append(("thinking", f"{thought.tokens:,} of them, the answer {answer:,}"))
-    lines += _likelihood_lines(node.logprob, len(scored))
-    if node.finish and node.settings and node.settings.temperature > 0:
-        all_of_it = node.finish.tokens == len(node.steps) and not node.given
-        does = "which draws it again" if all_of_it else "of what was drawn last"
-        lines.append(("seed", f"{node.finish.seed}, {does}"))
-    return _table(lines)
+    nats, per_byte = node.logprob, bits_per(node.logprob, _bytes_of(node.tokens))
+    lines += [
+        ("Σ log P", f"{notation.log_prob(nats)} nats"),
+        ("surprisal", f"{notation.surprisal(nats)} bits"),
+        ("perplexity", notation.perplexity(perplexity(mean_nll(nats, len(scored))))),
+        ("bits/byte", notation.rate(per_byte)),
+    ]
+    if model := node.model or node.scored_by:
+        lines.append(("model", visible_line(model)))
+    return Content(_table([*lines, *_drawing_lines(node)]))
 
 
-def _table(lines: list[tuple[str, str]]) -> Content:
-    return Content("\n".join(f"{name:<12}  {value}" for name, value in lines))
-
-
-def _likelihood_lines(logprob: float, tokens: int) -> Iterator[tuple[str, str]]:
-    yield "Σ log P", f"{logprob:,.2f} nats".replace("-", "−")
-    yield "perplexity", f"{math.exp(min(700.0, -logprob / tokens)):,.2f}"
-
-
-def _token_lines(replies: list[Node]) -> Iterator[tuple[str, str]]:
-    tokens = sum(len(node.steps) for node in replies)
-    if not tokens:
+def _drawing_lines(node: Node) -> Iterator[tuple[str, str]]:
+    """How the tokens of a reply were drawn, and how long that took."""
+    settings, finish = node.settings, node.finish
+    if settings is None or finish is None:
         return
-    answers = f"{len(replies):,} answer{'' if len(replies) == 1 else 's'}"
-    yield "tokens", f"{tokens:,} generated in {answers}"
+    yield "temperature", f"{settings.temperature:g}"
+    if settings.temperature > 0:
+        yield (
+            "sampler",
+            f"top-k {settings.top_k:,} · top-p {settings.top_p:g} · "
+            f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
+        )
+        all_of_it = finish.tokens == len(node.steps) and not node.given
+        does = "which draws it again" if all_of_it else "of what was drawn last"
+        yield "seed", f"{finish.seed}, {does}"
+    elif settings.repetition_penalty != 1:
+        yield "sampler", f"penalty {settings.repetition_penalty:g}"
+    if finish.tokens:
+        first = notation.seconds(finish.first_token_seconds)
+        prompt = notation.seconds(finish.prompt_seconds)
+        whole = notation.seconds(finish.prompt_seconds + finish.seconds)
+        speed = notation.speed(finish.tokens_per_second)
+        yield "time", f"first token {first} · prompt {prompt} · {whole} in all"
+        yield "speed", f"{speed} tokens/s"
+
+
+def _table(lines: list[tuple[str, str]]) -> str:
+    return "\n".join(f"{name:<12}  {value}" for name, value in lines)
+
+
+def _thinking_lines(model: str, replies: list[Node]) -> Iterator[tuple[str, str]]:
     thoughts = [thought for node in replies if (thought := thought_of(node))]
     if thinking := sum(thought.tokens for thought in thoughts):
-        yield "thinking", f"{thinking:,} of them, the answers {tokens - thinking:,}"
-    known = [step.logprob for node in replies for step in node.steps]
-    yield from _likelihood_lines(math.fsum(known), tokens)
+        tokens = sum(len(node.steps) for node in replies)
+        answers = f"the answers {tokens - thinking:,}"
+        yield "thinking", f"{thinking:,} of {tokens:,} tokens by {model}, {answers}"
+
+
+_COLUMNS = (
+    "answers",
+    "tokens",
+    notation.LOG_PROB.short,
+    notation.PERPLEXITY.short,
+    notation.PER_BYTE.short,
+    notation.SPEED.short,
+    "model",
+)
+_LEGEND = """\
+Σ log P is in nats; ppl is perplexity; bits/B is bits a byte, the number to compare
+models with different tokenizers by."""
+
+
+def _model_row(model: str, replies: list[Node]) -> tuple[str, ...]:
+    """What the answers of one model come to. Numbers of models with other tokenizers
+    are not added to them."""
+    steps = [step for node in replies for step in node.steps]
+    nats = math.fsum(step.logprob for step in steps)
     ends = [node.finish for node in replies if node.finish is not None]
     seconds = math.fsum(end.seconds for end in ends)
-    if seconds > 0:
-        made = sum(end.tokens for end in ends)
-        yield "speed", f"{made / seconds:,.1f} tokens/s, {seconds:,.1f} s in all"
+    made = sum(end.tokens for end in ends)
+    return (
+        notation.count(len(replies)),
+        notation.count(len(steps)),
+        notation.log_prob(nats),
+        notation.perplexity(perplexity(mean_nll(nats, len(steps)))),
+        notation.rate(bits_per(nats, _bytes_of(steps))),
+        notation.speed(made / seconds if seconds > 0 else None),
+        model,
+    )
+
+
+def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A row a model, the name behind its numbers."""
+    if not rows:
+        yield "No model has answered yet."
+        return
+    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
+    yield "\n".join(
+        "  ".join((*(f"{c:>{w}}" for c, w in zip(row[:-1], widths[:-1], strict=True)),
+                   row[-1]))
+        for row in (_COLUMNS, *rows)
+    )  # fmt: skip
+    yield _LEGEND
+
+
+def _bytes_of(tokens: Sequence[Step | ScoredToken]) -> int:
+    """The UTF-8 bytes of the text that tokens are scored for."""
+    return sum(
+        len(
+            t.piece.encode("utf-8", "surrogatepass") if isinstance(t, Step) else t.bytes
+        )
+        for t in tokens
+        if t.logprob is not None
+    )
 
 
 def _last_reply(conversation: Conversation) -> Node | None:

@@ -24,9 +24,10 @@ from textual.widgets.option_list import Option
 from lmtui.edit import words
 from lmtui.edit.positions import place_of
 from lmtui.edit.surprises import Place, most_surprising
+from lmtui.notation import count, in_bits
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.aside import aside
-from lmtui.tui.widgets.cells import NONE, clip, clusters, tame
+from lmtui.tui.widgets.cells import clip, clusters, tame
 from lmtui.tui.widgets.dialog_list import DialogList
 
 EMPTY = "Nothing is scored yet: once the model has read the text, come again."
@@ -40,8 +41,10 @@ class SurprisesScreen(ModalScreen[Place | None]):
     """Up to twenty places, the most surprising first. Answers the one to go to."""
 
     HELP = """\
-Bits say how unlikely the word was: each bit halves its probability. Rank 1 would have
-been the model's own first choice. A word that is ignored is passed over in every text.
+Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
+1 would have been the model's own first choice. Both are of the text's own token; the
+panel sums over all ways to cut the same letters, so its rank may be another one. A word
+that is ignored is passed over in every text.
 """
     CSS_PATH = "surprises.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
@@ -138,16 +141,12 @@ def rows_of(text: str, places: Sequence[Place]) -> list[Content]:
     return [
         Content.assemble(
             (f"{at:>{width}}  ", "$quiet"),
-            f"{place.bits:5.1f} bits  ",
-            (f"rank {_rank(place):<7}  ", "$quiet"),
+            f"{in_bits(place.bits):>5} bits  ",
+            (f"rank {count(place.rank):<7}  ", "$quiet"),
             *_surroundings(text, place),
         )
         for at, place in zip(where, places, strict=True)
     ]
-
-
-def _rank(place: Place) -> str:
-    return NONE if place.rank is None else f"{place.rank:,}"
 
 
 def _surroundings(text: str, place: Place) -> tuple[tuple[str, str], ...]:

@@ -22,6 +22,8 @@ from lmtui.edit.scored_text import Placed, ScoredText
 from lmtui.edit.surprises import Place, Surprise, before_from, next_from, places_of
 from lmtui.engine.sums import Sums
 from lmtui.engine.writing import Expectation, Stretch
+from lmtui.notation import bits, in_bits
+from lmtui.surprisal_scale import Measure
 from lmtui.text import visible_line
 from lmtui.tui import messages as facts
 from lmtui.tui import writing_facts
@@ -34,7 +36,7 @@ from lmtui.tui.widgets.ghost_editor import GhostEditor
 from lmtui.tui.widgets.heat_marks import HeatSpan
 from lmtui.tui.widgets.place_line import Place as Shown
 from lmtui.tui.widgets.place_line import PlaceLine
-from lmtui.tui.widgets.surprise import Measure, bits, level_of
+from lmtui.tui.widgets.surprise import level_of
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.writing_options import Writing
@@ -321,15 +323,16 @@ class WatchingScreen(FileScreen):
                 selected=high - low,
                 tokens=self._expectation.tokens if self._expectation else None,
                 logprob=document.known,
-                partial=document.stale,
+                scored=None if document.whole else document.scored,
+                stale=document.stale,
             )
         )
 
     def _sums(self, name: str, start: int, end: int) -> Sums:
-        total = self._scored.sum(start, end)
-        tokens = total.tokens
+        total, whole = self._scored.sum(start, end), self._scored.is_covered(start, end)
+        tokens = total.tokens if whole else None
         if name == "document" and self._expectation is not None:
-            tokens = max(tokens, self._expectation.tokens)
+            tokens = max(total.tokens, self._expectation.tokens)
         return Sums(
             name=name,
             logprob=total.logprob,
@@ -338,6 +341,7 @@ class WatchingScreen(FileScreen):
             characters=total.characters,
             bytes=total.bytes,
             stale=self._scored.stale(start, end),
+            whole=whole,
         )
 
     # Surprises.
@@ -370,8 +374,9 @@ class WatchingScreen(FileScreen):
 
     def _go_to(self, place: Place) -> None:
         self.editor.go_to(place.start)
-        rank = "" if place.rank is None else f", rank {place.rank:,}"
-        self.say(f"{visible_line(place.word)}: {place.bits:.1f} bits{rank}")
+        rank = "" if place.rank is None else f", token rank {place.rank:,}"
+        said = f"surprisal {in_bits(place.bits)} bits{rank}"
+        self.say(f"{visible_line(place.word)}: {said}")
 
     def action_surprises(self) -> None:
         """List the most surprising words."""

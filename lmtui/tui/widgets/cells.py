@@ -1,4 +1,4 @@
-"""Text measured in cells, and numbers as the widgets write them.
+"""Text measured in cells.
 
 Everything that is laid out passes through here: clipping never splits a character
 from its marks, and never lets a heap of marks through. Knows no widget.
@@ -6,15 +6,10 @@ from its marks, and never lets a heap of marks through. Knows no widget.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
-
-LN2 = math.log(2)
-NONE = "–"
-"""What stands where there is no number."""
 
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
@@ -137,34 +132,6 @@ def pack_best(
         if packed is not None:
             return packed
     return [clip(" · ".join(forms[-1]), width)]
-
-
-def percent(prob: float | None, *, sign: str = "%") -> str:
-    """A probability as it is read: `61.2%`; never 0 where it is not 0, never 100
-    where something is missing."""
-    if prob is None or not math.isfinite(prob):
-        return NONE
-    if 0 < prob < 0.0005:
-        return f"<0.1{sign}"
-    if 0.9995 <= prob < 1:
-        return f">99.9{sign}" if sign else ">99"
-    return f"{prob:.0%}"[:-1] + sign if prob in (0, 1) else f"{prob * 100:.1f}{sign}"
-
-
-def likely(prob: float, width: int, *, sign: str = "%") -> str:
-    """A probability that may be tiny: `61.2%`, and `3e−7` where that has room."""
-    if not 0 < prob < 0.0005:
-        return percent(prob, sign=sign)
-    digit, exponent = f"{prob:.0e}".split("e")
-    told = f"{digit}e−{-int(exponent)}"
-    return told if len(told) <= width else percent(prob, sign=sign)
-
-
-def number(value: float | None, form: str = ",.2f") -> str:
-    """A number with a real minus sign; `–` for none and for what is not finite."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    return format(value, form).replace("-", "−")
 
 
 def progress_bar(share: float, width: int = 10) -> str:

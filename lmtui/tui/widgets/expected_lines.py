@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 
 from lmtui.engine.writing import Expectation
+from lmtui.notation import percent, probability, surprisal
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, number, pack_best, percent
+from lmtui.tui.widgets.cells import clip, pack_best
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
-from lmtui.tui.widgets.surprise import bits
 
 Forms = Sequence[Sequence[str]]
 """The same sentence, ever shorter, in parts."""
@@ -23,6 +23,12 @@ _WORD = 16  # cells of a word that is named
 class ExpectedLines(StyledLines):
     """What the panel's rows continue, and which of them the text goes on with."""
 
+    HELP = """\
+How probable it is that the word begins as it does, and which row the text goes on with.
+The same letters can be cut into tokens in several ways: p and rank here are summed over
+all cuts, while the heat, F8 and Ctrl+L show the rank of the text's own token. "not
+searched" is the share of the probability whose cuts were not looked at.
+"""
     DEFAULT_CSS = """
     ExpectedLines { height: 2; color: $quiet; }
     """
@@ -52,15 +58,14 @@ def typed_forms(expectation: Expectation) -> Forms:
     logprob = expectation.typed_logprob
     if not expectation.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
-    word = clip(visible_token(expectation.typed), _WORD)
-    prob = percent(math.exp(min(0.0, logprob)))
-    surprise = number(bits(logprob), ".1f")
+    word, short = _words(expectation.typed)
+    prob, in_bits = percent(math.exp(min(0.0, logprob))), surprisal(logprob)
     left = percent(expectation.unexplored)
     return (
-        (f"typed: “{word}” p {prob} ({surprise} bits)", f"{left} not searched"),
-        (f"typed: “{word}” p {prob} ({surprise} bits)",),
-        (f"typed: “{word}” {surprise} bits",),
-        (f"typed: “{clip(word, 6)}” {surprise} bits",),
+        (f"typed: “{word}” p {prob} ({in_bits} bits)", f"{left} not searched"),
+        (f"typed: “{word}” p {prob} ({in_bits} bits)",),
+        (f"typed: “{word}” {in_bits} bits",),
+        (f"typed: “{short}” {in_bits} bits",),
     )
 
 
@@ -69,10 +74,17 @@ def following_forms(expectation: Expectation, *, at_end: bool) -> Forms:
     following = expectation.following
     if following is None:
         return (("follows: end of text" if at_end else "follows: not searched",),)
-    word = clip(visible_token(following.candidate.text), _WORD)
-    prob, rank = percent(following.candidate.prob), f"rank {following.rank:,}"
+    word, short = _words(following.candidate.text)
+    prob, rank = probability(following.candidate.logprob), f"rank {following.rank:,}"
     return (
+        (f"follows: “{word}” p {prob}", f"{rank} over all cuts"),
         (f"follows: “{word}” p {prob}", rank),
-        (f"follows: “{word}”", rank),
-        (f"follows: “{clip(word, 6)}”", rank),
+        (f"follows: “{short}” p {prob}", rank),
+        (f"follows: “{short}”", rank),
     )
+
+
+def _words(text: str) -> tuple[str, str]:
+    """A word where there is room for it, and where there is less."""
+    shown = visible_token(text)
+    return clip(shown, _WORD), clip(shown, _WORD // 2)

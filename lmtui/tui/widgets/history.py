@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lmtui.tui.widgets.surprise import bits
+from lmtui.notation import bits
 
 CAPACITY = 512
 """Columns kept at most; wider than a terminal is rarely."""

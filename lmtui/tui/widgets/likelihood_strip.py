@@ -15,11 +15,13 @@ from typing import ClassVar
 
 from textual.geometry import Size
 
+from lmtui import notation
+from lmtui import surprisal_scale as scale
 from lmtui.engine.types import EngineInfo, Finish, ScoredToken, Step
-from lmtui.tui.widgets.cells import LN2, NONE, clip, number, pack_best
+from lmtui.tui.widgets.cells import clip, pack_best
 from lmtui.tui.widgets.history import History, block
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
-from lmtui.tui.widgets.surprise import CLASSES, sheet, step_of
+from lmtui.tui.widgets.surprise import CLASSES, sheet
 
 EMPTY = "The surprise of each token appears here."
 _BITS_PER_ROW = 8.0  # an eighth block a bit
@@ -34,8 +36,10 @@ class LikelihoodStrip(StyledLines):
 
     HELP = """\
 Each column is a token, or the most surprising of its neighbours: an eighth of a cell
-is one bit. Σ log P is the log-likelihood of everything shown; the mean is bits a
-token; perplexity is the exponential of the mean in nats.
+is one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;
+surprisal is the same, positive and in bits; the mean is bits a token; perplexity (ppl)
+is the exponential of the mean in nats. "first token" is the time from sending to the
+first token, "prompt" the part of it in which the prompt is evaluated.
 """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -121,12 +125,17 @@ token; perplexity is the exponential of the mean in nats.
 
     @property
     def first_token_seconds(self) -> float | None:
-        """Time from the reset to the first token."""
-        if self._finish is not None:
-            return self._finish.prompt_seconds
-        if not self._timed or self._first_at is None:
-            return None
-        return self._first_at - self._started_at
+        """Time from the reset to the first token; of a reply that is over and was not
+        seen here, what the engine measured."""
+        if self._timed and self._first_at is not None:
+            return self._first_at - self._started_at
+        return self._finish.first_token_seconds if self._finish else None
+
+    @property
+    def prompt_seconds(self) -> float | None:
+        """How long the engine took to evaluate the prompt, once it is known."""
+        finish = self._finish
+        return finish.prompt_seconds if finish and finish.tokens else None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -144,28 +153,32 @@ token; perplexity is the exponential of the mean in nats.
         history = self._history
         total = history.logprob if history.scored else None
         mean = history.mean_nll
-        nats, in_bits = number(total), number(None if total is None else total / LN2)
-        a_token = number(None if mean is None else mean / LN2)
-        perplexity = number(history.perplexity)
-        first = number(self.first_token_seconds)
-        speed = number(self.tokens_per_second, ",.1f")
+        nats, in_bits = notation.log_prob(total), notation.surprisal(total)
+        a_token = notation.number(None if mean is None else mean / notation.LN2)
+        perplexity = notation.perplexity(history.perplexity)
+        first = notation.seconds(self.first_token_seconds)
+        prompt = notation.seconds(self.prompt_seconds)
+        speed = notation.speed(self.tokens_per_second)
         room, precision = self._room()
         return (
-            ((f"Σ log P {nats} nats", f"{in_bits} bits"),
-             (f"Σ {nats} nats", f"{in_bits} bits"), (f"Σ {nats} nats",)),
+            ((f"Σ log P {nats} nats", f"surprisal {in_bits} bits"),
+             (f"Σ log P {nats}", f"{in_bits} bits"), (f"Σ log P {nats}",)),
             ((f"mean {a_token} bits", f"perplexity {perplexity}"),
-             (f"{a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
-            ((f"first token {first} s", f"{speed} tokens/s"),
-             (f"{first} s", f"{speed} tok/s"), (f"{speed} tok/s",)),
-            ((f"context {room}", precision), (room, precision), (room,)),
+             (f"mean {a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
+            ((f"first token {first}", f"prompt {prompt}", f"{speed} tokens/s"),
+             (f"first token {first}", f"{speed} tokens/s"),
+             (f"first {first}", f"{speed} tok/s"), (f"{speed} tok/s",)),
+            ((f"context {room}", precision), (f"context {room}", precision),
+             (f"context {room}",)),
         )  # fmt: skip
 
     def _room(self) -> tuple[str, str]:
         """Context use and precision."""
         used = self._prompt_tokens + self._history.tokens - self._before
-        if self._info is None:
-            return f"{used} / {NONE}", NONE
-        return f"{used} / {self._info.context}", self._info.precision
+        whole, precision = None, notation.NONE
+        if self._info is not None:
+            whole, precision = self._info.context, self._info.precision
+        return f"{notation.count(used)} / {notation.count(whole)}", precision
 
     # Drawing.
 
@@ -188,7 +201,7 @@ token; perplexity is the exponential of the mean in nats.
         sentences = self._numbers(width)
         bars = max(1, min(self._bars, height - len(sentences)))
         columns = self._history.columns(width)
-        styles = [f"surprise--{step_of(-value * LN2)}" for value in columns]
+        styles = [f"surprise--{scale.step(value, 'surprisal')}" for value in columns]
         lines: list[Line] = [
             _bar_line(columns, styles, row) for row in reversed(range(bars))
         ]
@@ -207,4 +220,8 @@ def _lines(width: int) -> int:
 
 
 def _paired(left: Forms, right: Forms) -> Forms:
-    return [(*first, *second) for first, second in zip(left, right, strict=True)]
+    """Both sentences on one line; the one with fewer forms stays at its last."""
+    count = max(len(left), len(right))
+    wide, other = ([*forms, *[forms[-1]] * (count - len(forms))]
+                   for forms in (left, right))  # fmt: skip
+    return [(*first, *second) for first, second in zip(wide, other, strict=True)]

@@ -12,12 +12,13 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from lmtui.engine.types import Candidate
+from lmtui.notation import likely
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, fit, likely, percent
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.panel_rows import PanelRows, bar
 from lmtui.tui.widgets.styled_lines import Part
 
-_REST = ("everything else", "the rest", "rest")
+_REST = "rest"
 _LEGEND = "  ▀raw ▄drawn  "  # stands exactly above the numbers
 _NARROW_LEGEND = "▀raw ▄drawn"
 
@@ -31,17 +32,15 @@ class Columns:
     number: int
     drawn: bool = True
     """Whether there is a second number: of what the sampler draws from."""
-    deep: bool = False
-    """Whether the rows are so far down that tiny numbers are told apart."""
 
     @classmethod
-    def of(cls, width: int, *, drawn: bool = True, deep: bool = False) -> Columns:
-        """Narrow: numbers without their sign, and a bar of what is left."""
-        number = 6 if width >= 32 or not drawn else 4
+    def of(cls, width: int, *, drawn: bool = True) -> Columns:
+        """Narrow: numbers close together, and a bar of what is left."""
+        number = 6 if width >= 32 or not drawn else 5
         # A mark at either end and four spaces; a mark and two spaces without a sampler.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
         token = min(room, max(7, min(22, room * 2 // 5)))
-        return cls(token, room - token, number, drawn, deep)
+        return cls(token, room - token, number, drawn)
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
@@ -79,10 +78,9 @@ def _token(text: str, width: int) -> str:
 
 def rest_line(rows: PanelRows, columns: Columns, *, chosen: bool) -> list[Part]:
     """All tokens that have no row; `chosen` where the chosen one is among them."""
-    name = next((name for name in _REST if len(name) <= columns.token), _REST[-1])
     return [
         ("●" if chosen else " ", "chosen"),
-        (fit(name, columns.token), "quiet"),
+        (fit(_REST, columns.token), "quiet"),
         (" ", "token"),
         *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
     ]
@@ -103,10 +101,8 @@ def _bar_parts(prob: float, sampled: float | None, columns: Columns) -> list[Par
     drawn = bar(prob, sampled, columns.bar)
     # Where the sampled bar reaches it lies over the raw one, in its own colour.
     over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
-    sign = "%" if columns.number >= 6 else ""
-    raw, drawn_from = percent(prob, sign=sign), percent(sampled, sign=sign)
-    if columns.deep:
-        raw = likely(prob, columns.number, sign=sign)
+    raw = likely(prob, width=columns.number)
+    drawn_from = likely(sampled, width=columns.number)
     return [
         (drawn[:over], "sampled"),
         (drawn[over:] + " ", "raw"),

@@ -1,6 +1,6 @@
 """What the probability panel says: rows, masses and sentences, as pure functions.
 
-Whatever is drawn sums to one: a row that finds no place goes into "everything else".
+Whatever is drawn sums to one: a row that finds no place goes into the rest.
 Knows no widget and no colour.
 """
 
@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lmtui import notation
 from lmtui.engine.types import Candidate, Distribution
-from lmtui.tui.widgets.cells import LN2, number, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,43 +84,19 @@ _QUARTERS = {
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """The sentence about the whole distribution, ever shorter, never different."""
+    entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
+    choices = notation.choices(distribution.entropy)
+    spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
     if not is_drawn_from(distribution):
-        return _unsampled_forms(distribution)
-    kept, vocabulary = f"{distribution.kept:,}", f"{distribution.vocabulary:,}"
-    mass = percent(distribution.kept_prob, sign=" %")
-    entropy = number(distribution.entropy / LN2, ",.1f")
-    choices = number(_choices(distribution.entropy), ",.1f")
+        return (*spread, (entropy,))
+    kept = f"kept {distribution.kept:,}"
+    mass = notation.percent(distribution.kept_prob)
+    whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
+    short = f"{kept}, {mass}"
     return (
-        (
-            f"kept {kept} of {vocabulary}",
-            f"{mass} of mass",
-            f"entropy {entropy} bits",
-            f"effective choices {choices}",
-        ),
-        (
-            f"kept {kept} of {vocabulary}",
-            f"{mass} of mass",
-            f"entropy {entropy} bits",
-            f"≈ {choices} choices",
-        ),
-        (f"kept {kept}, {mass}", f"{entropy} bits", f"≈ {choices} choices"),
-        (f"kept {kept}, {mass}", f"{entropy} bits"),
-        (f"kept {kept}", f"{entropy} bits"),
-        (f"{entropy} bits",),
+        *((*whole, *words) for words in spread),
+        *((short, *words) for words in spread),
+        (short, entropy),
+        (kept, entropy),
+        (entropy,),
     )
-
-
-def _unsampled_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
-    entropy = number(distribution.entropy / LN2, ",.1f")
-    choices = number(_choices(distribution.entropy), ",.1f")
-    return (
-        (f"entropy {entropy} bits", f"effective choices {choices}"),
-        (f"entropy {entropy} bits", f"≈ {choices} choices"),
-        (f"{entropy} bits", f"≈ {choices} choices"),
-        (f"{entropy} bits",),
-    )
-
-
-def _choices(entropy: float) -> float | None:
-    # exp overflows where no distribution can be; a broken number is no crash.
-    return math.exp(entropy) if entropy < 700 else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lmtui.notation import NONE, counted, log_prob, part_of_tokens
 from lmtui.text import visible_line
-from lmtui.tui.widgets.cells import clip, number, pack_best
+from lmtui.tui.widgets.cells import clip, pack_best
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 
@@ -32,9 +33,11 @@ class Place:
     tokens: int | None = None
     """None while nobody has counted them."""
     logprob: float | None = None
-    """Σ log P of the whole text in nats."""
-    partial: bool = False
-    """Whether the sum is of a part, or of what was there before an edit."""
+    """Σ log P of the scored tokens in nats."""
+    scored: int | None = None
+    """How many tokens those are; None where they are all of the text."""
+    stale: bool = False
+    """Whether some of the numbers are from before an edit."""
 
 
 class PlaceLine(StyledLines):
@@ -65,16 +68,16 @@ def forms(place: Place) -> Sequence[Sequence[str]]:
     name = mark + visible_line(place.name or "new file")
     where = f"line {place.line:,}, column {place.column:,}"
     short = f"{place.line}:{place.column}"
-    size = (_counted(place.words, "word"), _counted(place.characters, "character"))
-    about = "≈ " if place.partial else ""
-    tokens = [] if place.tokens is None else [_counted(place.tokens, "token")]
-    total = f"Σ log P {about}{number(place.logprob, ',.1f')} nats"
+    size = (counted(place.words, "word"), counted(place.characters, "character"))
+    tokens = [] if place.tokens is None else [counted(place.tokens, "token")]
+    total, part = _sum(place)
     notes = ["read-only"] if place.read_only else []
     if place.changed:
         notes.append("changed on disk")
     if place.selected:
         notes.append(f"{place.selected:,} selected")
     return (
+        *((name, *notes, where, *size, part) for _ in part[:1]),
         (name, *notes, where, *size, *tokens, total),
         (name, *notes, where, size[0], *tokens, total),
         (name, *notes, short, size[0], total),
@@ -84,5 +87,13 @@ def forms(place: Place) -> Sequence[Sequence[str]]:
     )
 
 
-def _counted(number_: int, what: str) -> str:
-    return f"{number_:,} {what}" if number_ == 1 else f"{number_:,} {what}s"
+def _sum(place: Place) -> tuple[str, str]:
+    """Σ log P of the whole text, and that of a part of it; empty where it is whole."""
+    known = place.logprob is not None
+    about = "≈ " if place.stale and known else ""
+    nats = f"{about}{log_prob(place.logprob)} nats"
+    if not known or (place.scored is not None and place.tokens is None):
+        return f"Σ log P {NONE}", ""
+    if place.scored is None or place.tokens is None:
+        return f"Σ log P {nats}", ""
+    return f"Σ log P {NONE}", f"{part_of_tokens(place.scored, place.tokens)} {nats}"

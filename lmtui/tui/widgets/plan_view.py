@@ -12,11 +12,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from lmtui.models.disk import size
+from lmtui.notation import counted, lasting, percent
 from lmtui.text import visible, visible_line
 from lmtui.train.events import Plan, Skip
-from lmtui.tui.widgets.cells import fit, percent
+from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.pane import Pane, Paragraphs
-from lmtui.tui.widgets.run_words import counted, epochs, lasting
+from lmtui.tui.widgets.run_words import epochs
 from lmtui.tui.widgets.styled_lines import Part
 from lmtui.tui.widgets.wrapping import Paragraph, paragraphs
 
@@ -107,7 +108,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
     yield _fact(
         "weights",
         f"{plan.trainable:,} of {plan.parameters:,} change "
-        f"({percent(share, sign=' %')}, {visible_line(plan.method)})",
+        f"({percent(share)}, {visible_line(plan.method)})",
     )
     if settings := _settings(plan):
         yield _fact("settings", settings)

@@ -39,9 +39,12 @@ class ProbabilityPanel(StyledLines, can_focus=True):
     HELP = """\
 Each row is a token the model could choose. The upper half of the bar and the first
 number are the model's own probability; the lower half and the second number are what
-the sampler draws from. k, p, m and g mark a token that top-k, top-p, min-p or greedy
-decoding has removed; ● marks the token that was chosen. "everything else" is the rest
-of the vocabulary.
+the sampler draws from. k, p, m and g mark the first stage that removed a token: top-k,
+top-p, min-p or greedy decoding. min-p comes last and sees only what top-k and top-p
+left, so a row with m can stand above one with p. ● marks the token that was chosen;
+"rest" is all of the vocabulary that has no row. 3e−7 is a probability below 0.05%.
+"perplexity here" is the exponential of the entropy: as many equally probable tokens
+would leave the model as unsure.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -285,7 +288,7 @@ of the vocabulary.
         return 1 if height < 9 else 2
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Title, rows, everything else, summary."""
+        """Title, rows, the rest, summary."""
         shown = self._distribution
         legend = shown is not None and is_drawn_from(shown)
         title = self._title_with_rank()
@@ -308,8 +311,7 @@ of the vocabulary.
         return title if rank == 1 else f"{title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        sampled, deep = is_drawn_from(distribution), distribution.start > 0
-        columns = Columns.of(width, drawn=sampled, deep=deep)
+        columns = Columns.of(width, drawn=is_drawn_from(distribution))
         rows = fit_rows(distribution, self._height(), first=self._first)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [

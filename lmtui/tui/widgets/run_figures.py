@@ -11,27 +11,29 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
+from lmtui import notation
 from lmtui.models.disk import size
+from lmtui.notation import NONE
 from lmtui.train.events import Eval, Step
-from lmtui.tui.widgets.cells import NONE, clip, fit, number
-from lmtui.tui.widgets.run_words import perplexity
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
 _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
-    ("loss, nats", "loss", lambda each: number(each.loss, ",.3f")),
-    ("perplexity", "perpl.", lambda each: _perplexity(each.perplexity)),
-    ("bits/byte", "b/byte", lambda each: number(each.bits_per_byte, ",.3f")),
+    (*notation.LOSS, lambda each: notation.rate(each.loss)),
+    (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
+    (*notation.PER_BYTE, lambda each: notation.rate(each.bits_per_byte)),
 )
+_SPEED = notation.SPEED.full
 _PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
-    ("learning rate", lambda step: number(step.lr, ".2e")),
-    ("gradient norm", lambda step: number(step.grad_norm, ",.3f")),
-    ("tokens/s", lambda step: number(step.tokens_per_second, ",.0f")),
-    ("tokens seen", lambda step: f"{step.tokens:,}"),
+    ("learning rate", lambda step: notation.number(step.lr, ".2e")),
+    ("gradient norm", lambda step: notation.number(step.grad_norm, ",.3f")),
+    (_SPEED, lambda step: notation.speed(step.tokens_per_second)),
+    ("tokens seen", lambda step: notation.count(step.tokens)),
     ("memory", lambda step: size(step.memory)),
 )
-_AFTERWARDS = ("tokens/s", "tokens seen")
-_WIDE = 34  # cells from which the long names fit
+_AFTERWARDS = (_SPEED, "tokens seen")
+_COLUMN = 8  # cells of a column from which the long names fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ is the model as it was, best what will be kept.
             ("last" if shown.over else "now", shown.now, ""),
             ("best", shown.best, "best"),
         )
-        wide = width >= _WIDE
+        longest = max(len(long) for long, _, _ in _MEASURES)
+        wide = width >= longest + len(columns) * _COLUMN
         first = max(len(long if wide else short) for long, short, _ in _MEASURES)
         each = max(6, (width - max(first, 8)) // 3)
         first = width - 3 * each
@@ -117,7 +120,7 @@ is the model as it was, best what will be kept.
 
     def _how_it_goes(self, width: int) -> list[Line]:
         step, over = self._figures.step, self._figures.over
-        pace = [("training loss", number(self._figures.loss, ",.3f"))]
+        pace = [("training loss", notation.rate(self._figures.loss))]
         pace += [
             (name, value(step) if step else NONE)
             for name, value in _PACE
@@ -127,12 +130,6 @@ is the model as it was, best what will be kept.
             [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
             for name, value in pace
         ]
-
-
-def _perplexity(value: float | None) -> str:
-    """With as many digits as leave a cell between two columns."""
-    short = value is not None and 100 <= value < 1e5
-    return number(value, ",.0f") if short else perplexity(value)
 
 
 def _right(text: str, width: int) -> str:

@@ -6,8 +6,7 @@ no widget.
 
 from __future__ import annotations
 
-import math
-
+from lmtui.notation import counted, number, rate
 from lmtui.text import visible_line
 from lmtui.train.events import (
     Doing,
@@ -22,7 +21,6 @@ from lmtui.train.events import (
     Start,
     Warned,
 )
-from lmtui.tui.widgets.cells import NONE, number
 from lmtui.tui.widgets.wrapping import Paragraph
 
 ENDINGS = {
@@ -78,33 +76,7 @@ def _words(event: Event) -> tuple[str, str]:
 def scored_words(scored: Eval) -> str:
     """What an evaluation found, in a clause."""
     best = ", the best" if scored.best and scored.step else ""
-    return f"held-out loss {number(scored.loss, ',.3f')}{best}"
-
-
-def perplexity(value: float | None) -> str:
-    """A perplexity: only its order of magnitude where it is huge."""
-    huge = value is not None and value >= 1e5
-    return number(value, ",.1e" if huge else ",.2f")
-
-
-def lasting(seconds: float) -> str:
-    """How long something takes, no more exactly than it is known: `7 min`."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return NONE
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def counted(count: int, what: str) -> str:
-    """So many of something: `1 file`, `2,000 files`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return f"held-out loss {rate(scored.loss)}{best}"
 
 
 def epochs(value: float) -> str:

@@ -17,12 +17,14 @@ from lmtui.engine.sums import Sums
 from lmtui.inspect import calibration
 from lmtui.inspect.calibration import Bin
 from lmtui.inspect.summary import RANKS, Totals
-from lmtui.tui.widgets.cells import NONE, pack, percent
+from lmtui.notation import NONE, percent
+from lmtui.tui.widgets.cells import pack
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
-from lmtui.tui.widgets.text_totals import cells_of
+from lmtui.tui.widgets.text_totals import LABELS, cells_of
 
 _LABEL = 11  # cells before a bar
 _NUMBER = 16  # cells behind it
+_NAME = max(len(label.full) for label in LABELS) + 1
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -65,12 +67,10 @@ class SummaryFigures(StyledLines):
 
 def totals_lines(sums: Sums) -> list[Line]:
     """The sums as a list."""
-    names = ("Σ log P", "", "perplexity", "bits/char", "bits/byte", "scored", "tokens")
-    units = (" nats", " bits", "", "", "", "", "")
-    rows = zip(names, cells_of(sums), units, strict=True)
+    rows = zip(LABELS, cells_of(sums), strict=True)
     return [
-        [(f"{name:<{_LABEL}}", "quiet"), (f"{cell:>12}", ""), (unit, "quiet")]
-        for name, cell, unit in rows
+        [(f"{label.full:<{_NAME}}", "quiet"), (f"{cell:>12}", "")]
+        for label, cell in rows
     ]
 
 

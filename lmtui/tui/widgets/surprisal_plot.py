@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
+from lmtui.notation import bits
 from lmtui.tui.widgets.axes import label_line, ticks, whole_ticks
 from lmtui.tui.widgets.braille import ACROSS, DOWN, line_rows, runs
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.curve import bridged
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
-from lmtui.tui.widgets.surprise import bits
 
 TITLE = "Surprisal along the text, bits a token"
 _GUTTER = 5

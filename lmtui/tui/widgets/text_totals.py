@@ -12,33 +12,38 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from lmtui.engine.sums import Sums, bits
-from lmtui.tui.widgets.cells import NONE, clip, fit, number
+from lmtui import notation
+from lmtui.engine.sums import Sums
+from lmtui.notation import NONE
+from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the text adds up to appears here."
 UNSCORED = f"{NONE} nothing is scored yet"
-STALE = "≈ until it is scored again"
+STALE = "≈ until all of it is scored"
 
-_LONG = (
-    "Σ log P, nats",
-    "Σ log P, bits",
-    "perplexity",
-    "bits/character",
-    "bits/byte",
-    "tokens scored",
-    "tokens in all",
+LABELS = (
+    notation.LOG_PROB,
+    notation.SURPRISAL,
+    notation.PERPLEXITY,
+    notation.PER_CHARACTER,
+    notation.PER_BYTE,
+    notation.SCORED,
+    notation.TOKENS,
 )
-_SHORT = ("Σ nats", "Σ bits", "perpl.", "b/char", "b/byte", "scored", "tokens")
-_HUGE = 1e6  # a perplexity from here on is only an order of magnitude
+_LONG = [label.full for label in LABELS]
+_SHORT = [label.short for label in LABELS]
 
 
 class TextTotals(StyledLines):
     """A column for each part of the text, a row for each measure."""
 
     HELP = """\
-Σ log P is the log-likelihood of the document, the paragraph and the selection; bits a
-byte can be compared between models. ≈ marks sums with numbers from before an edit.
+Σ log P is the log-likelihood of the document, the paragraph and the selection, negative
+and in nats; surprisal is the same, positive and in bits. They stand here once all
+tokens are scored; perplexity (ppl) and bits a byte (bits/B), which can be compared
+between models, are those of the tokens that are scored so far. ≈ marks numbers that
+will change: not all is scored, or some was before an edit.
 """
     PREFIX = "totals--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {"totals--name", "totals--quiet"}
@@ -98,20 +103,18 @@ def _width(labels: Sequence[str], parts: Sequence[Sums]) -> int:
 
 def cells_of(part: Sums) -> tuple[str, ...]:
     """The measures of a part as they are written, in the order of the labels."""
-    nats, perplexity = part.known, part.perplexity
-    huge = perplexity is not None and perplexity >= _HUGE
     told = (
-        number(None if nats is None else nats + 0.0, ",.1f"),  # never −0.0
-        number(None if nats is None else bits(nats), ",.1f"),
-        number(perplexity, ".1e" if huge else ",.2f"),
-        number(part.bits_per_character, ",.2f"),
-        number(part.bits_per_byte, ",.2f"),
+        notation.log_prob(part.total),
+        notation.surprisal(part.total),
+        notation.perplexity(part.perplexity),
+        notation.rate(part.bits_per_character),
+        notation.rate(part.bits_per_byte),
     )
     mark = "≈" if part.stale else ""
     return (
         *(cell if cell == NONE else mark + cell for cell in told),
-        f"{part.scored:,}",
-        f"{part.tokens:,}",
+        notation.count(part.scored),
+        notation.count(part.tokens),
     )
 
 

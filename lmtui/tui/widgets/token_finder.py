@@ -18,8 +18,9 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.engine.types import Found, Ranked
+from lmtui.notation import likely, percent
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import fit, likely, percent
+from lmtui.tui.widgets.cells import fit
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.text_field import TextField
 
@@ -188,7 +189,7 @@ def rows_of(rows: tuple[Ranked, ...], width: int) -> list[Content]:
         Content.assemble(
             (f"{rank:>{first}} ", "$quiet"),
             (fit(visible_token(row.candidate.text), room), "bold"),
-            (f" {likely(row.candidate.prob, 6):>6}", "$prob-raw"),
+            (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
             (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
              "$prob-sampled"),
             (f" {row.candidate.cut or ' '}", "$cut"),

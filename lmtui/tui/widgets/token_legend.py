@@ -10,17 +10,15 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
+from lmtui import surprisal_scale
+from lmtui.surprisal_scale import Shade
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprise import (
     CLASSES,
     DIFFERENCE_CLASSES,
-    Shade,
     difference_sheet,
-    legend_of,
     sheet,
 )
-
-_UNITS = {"surprisal": "bits", "entropy": "bits", "difference": "bits"}
 
 
 class TokenLegend(StyledLines):
@@ -38,7 +36,7 @@ class TokenLegend(StyledLines):
     {difference_sheet("TokenLegend")}
     """
 
-    def __init__(self, hint: str = "m: other", *, id: str | None = None) -> None:
+    def __init__(self, hint: str = "m: next shading", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hint = f"  {hint}"
         self._measure: Shade = "surprisal"
@@ -50,16 +48,25 @@ class TokenLegend(StyledLines):
 
     def lines(self, width: int, height: int) -> list[Line]:
         """The longest form that fits."""
-        whole, quiet = self._measure, "legend--quiet"
-        unit = _UNITS.get(whole, "")
-        kind = "difference" if whole == "difference" else "surprise"
-        hint = self._hint
-        after = f" {unit}{hint}" if unit else hint
-        for name, rest in ((whole, after), (whole, hint), (whole, ""), ("", "")):
-            line: list[Part] = [(f"{name} " if name else "", quiet)]
-            for step, label in enumerate(legend_of(whole)):
+        measure, quiet = self._measure, "legend--quiet"
+        kind = "difference" if measure == "difference" else "surprise"
+        labels, unit = surprisal_scale.legend(measure), surprisal_scale.unit(measure)
+        after = f" {unit}" if unit else ""
+        explained = surprisal_scale.explained(measure)
+        forms = (
+            (explained, measure, after + self._hint),
+            (explained, measure, after),
+            (labels, measure, after + self._hint),
+            (labels, measure, after),
+            (labels, "", after),
+            (labels, "", ""),
+        )
+        line: list[Part] = []
+        for words, name, rest in forms:
+            line = [(f"{name} " if name else "", quiet)]
+            for step, label in enumerate(words):
                 line += [(" ", quiet), (label, f"{kind}--{step}")]
             line.append((rest, quiet))
             if sum(cell_len(text) for text, _ in line) <= width:
-                return [line]
+                break
         return [line]

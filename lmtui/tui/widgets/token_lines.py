@@ -20,17 +20,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
+from lmtui.surprisal_scale import SIGNED, Shade, difference_step, surprisal_step
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.surprise import (
     CLASSES,
     DIFFERENCE_CLASSES,
-    SIGNED,
-    Shade,
-    difference_of,
     difference_sheet,
     level_of,
     sheet,
-    step_of,
 )
 from lmtui.tui.widgets.token_layout import (
     Piece,
@@ -193,9 +190,9 @@ class TokenLines(ScrollView):
         parts = self._tokens[piece.first : piece.first + piece.count]
         if self._measure == "surprisal":
             known = [part.logprob for part in parts if part.logprob is not None]
-            return step_of(sum(known) if known else None)
+            return surprisal_step(sum(known) if known else None)
         if self._measure == "difference":
-            return difference_of(self._difference(piece)) + 3
+            return difference_step(self._difference(piece)) + 3
         measure = self._measure
         return max((level_of(part, measure) for part in parts), default=0)
 

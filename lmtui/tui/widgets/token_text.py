@@ -14,7 +14,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from lmtui.tui.widgets.surprise import MEASURES, Shade, step_of
+from lmtui.surprisal_scale import MEASURES, Shade, surprisal_step
 from lmtui.tui.widgets.token_lines import TokenLines
 
 SURPRISING = 3
@@ -158,7 +158,7 @@ class TokenText(TokenLines, can_focus=True):
         """The next token that surprised."""
         index = self.index + by
         while 0 <= index < len(self._tokens):
-            if step_of(self._tokens[index].logprob) >= SURPRISING:
+            if surprisal_step(self._tokens[index].logprob) >= SURPRISING:
                 self.move(index)
                 return
             index += by

@@ -13,11 +13,11 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.widget import Widget
 
+from lmtui import notation
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import NONE, clip, number, pack_best, percent
+from lmtui.tui.widgets.cells import clip, pack_best
 from lmtui.tui.widgets.running_sums import RunningSums
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
-from lmtui.tui.widgets.surprise import bits
 from lmtui.tui.widgets.token_layout import Piece, Token
 from lmtui.tui.widgets.token_legend import TokenLegend
 from lmtui.tui.widgets.token_text import TokenText
@@ -57,8 +57,9 @@ class TokenView(Widget):
 Arrows and the mouse walk the tokens, with Shift they select; n and N jump to the next
 and the previous surprise. Plain text was expected; the more colour, underline and
 reverse, the less the model expected it: the line below the text says what each shade
-means, and m shades by something else. Below that: log p of the token in nats and bits,
-its rank, and the running sum, which ends in the Σ log P of the whole text. Where a row
+means, and m shades by something else. Below that: log P of the token in nats, its
+surprisal in bits, its probability and rank, and the sum of log P up to and with this
+token. A first step of surprisal below 0.32 bits is a probability above 0.8. Where a row
 goes on with a line, · is a space at its beginning.
 """
 
@@ -195,7 +196,7 @@ goes on with a line, · is a space at its beginning.
         above, below = detail_lines(token, index, count, total, piece)
         if self._differences:
             known = index < min(self._text.own, len(self._differences))
-            told = number(self._differences[index] if known else None, "+,.2f")
+            told = notation.difference(self._differences[index] if known else None)
             below = tuple((f"other model {told} bits", *form) for form in below)
         self._detail.show(above, below)
 
@@ -204,9 +205,18 @@ def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:
     """What is said behind the last token; nothing where there is none."""
     if not count:
         return ()
-    above = ((f"{count:,} tokens", "here the text ends"), ("the end",))
-    told = number(total)
-    return above, ((f"Σ log P {told} nats",), (f"Σ {told}",))
+    above = ((notation.counted(count, "token"), "here the text ends"), ("the end",))
+    return above, _sum_forms(notation.LOG_PROB.short, total)
+
+
+def _sum_forms(name: str, total: float | None) -> Forms:
+    nats, in_bits = notation.log_prob(total), notation.surprisal(total)
+    return (
+        (f"{name} {nats} nats", f"surprisal {in_bits} bits"),
+        (f"{name} {nats} nats", f"{in_bits} bits"),
+        (f"{name} {nats} nats",),
+        (f"{name} {nats}",),
+    )
 
 
 def detail_lines(
@@ -217,19 +227,21 @@ def detail_lines(
     part = ""
     if piece.count > 1:
         part = f" part {index - piece.first + 1} of {piece.count}"
-    logprob = f"log p {number(token.logprob)}"
-    surprisal = number(None if token.logprob is None else bits(token.logprob), ".1f")
-    prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
-    rank = NONE if token.rank is None else f"{token.rank:,}"
+    nats = notation.log_prob(token.logprob)
+    in_bits = notation.surprisal(token.logprob)
     above = (
-        (f"{place} “{clip(name, 20)}”{part}", f"{logprob} ({surprisal} bits)"),
-        (f"{place} “{clip(name, 8)}”", logprob),
-        (place, logprob),
+        (
+            f"{place} “{clip(name, 20)}”{part}",
+            f"log P {nats} nats",
+            f"surprisal {in_bits} bits",
+        ),
+        (f"{place} “{clip(name, 20)}”{part}", f"log P {nats}", f"{in_bits} bits"),
+        (f"{place} “{clip(name, 8)}”", f"log P {nats}", f"{in_bits} bits"),
+        (place, f"log P {nats}", f"{in_bits} bits"),
+        (place, f"log P {nats}"),
     )
-    likely, running = (f"p {percent(prob)}", f"rank {rank}"), number(total)
-    below = (
-        (*likely, f"Σ log P {running} nats"),
-        (*likely, f"Σ {running}"),
-        (f"Σ {running}",),
-    )
+    prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
+    likely = (f"p {notation.percent(prob)}", f"rank {notation.count(token.rank)}")
+    sums = _sum_forms("Σ to here", total)
+    below = (*((*likely, *form) for form in sums), *sums[-1:])
     return above, below

@@ -15,7 +15,7 @@ import pytest
 
 from lmtui.inspect.difference import Piece
 from lmtui.inspect.page.writer import Cells, page, text_data
-from lmtui.inspect.summary import Totals
+from lmtui.inspect.summary import Totals, figures
 from tests.inspect.page.test_writer import HOSTILE, pieces_of
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -116,7 +116,7 @@ def write_page(file: Path, *, compares: bool) -> Path:
         cells.add(Piece(piece.tokens, piece.tokens if compares else ()))
     counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": totals.entropies}
     told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}, "confidence": [], "claims": []}
-    own = FACTS | counts | told | {"tokens": totals.tokens, "logprob": totals.logprob}
+    own = FACTS | counts | told | {"figures": figures(totals)}
     facts: dict[str, Any] = {"file": "a.txt", "own": own}
     if compares:
         comparison = {"unit": "token", "bits": 0.0, "compared": 9, "more": 0, "less": 0}

@@ -1,0 +1,101 @@
+"""Numbers as people read them: their sign, their unit, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui import notation, surprisal_scale
+from lmtui.cli.scales import Gain, Surprise
+from lmtui.inspect.page.writer import page
+from lmtui.tui.widgets.text_totals import LABELS
+from lmtui.tui.widgets.token_legend import TokenLegend
+
+NUMBERS = st.none() | st.floats(width=64)
+
+
+@given(NUMBERS)
+def test_no_number_has_a_hyphen_or_a_zero_with_a_sign(value: float | None) -> None:
+    writers = (
+        notation.number, notation.log_prob, notation.surprisal, notation.in_bits,
+        notation.difference, notation.perplexity, notation.rate, notation.percent,
+        notation.likely, notation.seconds, notation.speed,
+    )  # fmt: skip
+    for write in writers:
+        written = write(value)
+        assert "-" not in written and "nan" not in written and "inf" not in written
+        assert not re.search(r"[−+]0(\.0*)?(?![\d.])", written), written
+        known = value is not None and math.isfinite(value)
+        assert known or written in (notation.NONE, "0.00", "0.0"), written
+
+
+@given(st.floats(-1e9, 1e-9))
+def test_a_log_prob_is_never_positive_and_a_surprisal_never_negative(
+    nats: float,
+) -> None:
+    told = notation.log_prob(nats)
+    assert told.startswith("−") or float(told) == 0
+    in_bits = notation.surprisal(nats)
+    assert float(in_bits.replace(",", "")) == pytest.approx(
+        max(0, -nats) / math.log(2), abs=0.0501
+    )
+
+
+@given(st.floats(0, 1))
+def test_a_percentage_tells_none_from_little_and_all_from_most(prob: float) -> None:
+    for width in (5, 6):
+        written = notation.percent(prob, width=width)
+        assert written.endswith("%") and " " not in written and len(written) <= width
+        assert (written == "0%") == (prob == 0)
+        assert (written == "100%") == (prob == 1)
+
+
+def test_what_is_too_improbable_to_be_checked_shows_its_bits() -> None:
+    assert notation.probability(math.log(0.25)) == "25.0%"
+    assert notation.probability(-14.3 * math.log(2)) == "<0.1% (14.3 bits)"
+    assert notation.probability(None) == notation.NONE
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1.0, "1.00"), (84.239, "84.24"), (382.61, "382.6"), (1234.5, "1,234"),
+     (2.4e7, "2.4e7"), (math.inf, "–"), (None, "–")],
+)  # fmt: skip
+def test_a_perplexity_has_four_figures_or_its_order_of_magnitude(
+    value: float | None, words: str
+) -> None:
+    assert notation.perplexity(value) == words
+
+
+def test_labels_of_little_room_differ_from_each_other() -> None:
+    for names in zip(*LABELS, strict=True):
+        assert len(set(names)) == len(LABELS)
+
+
+def test_screen_shell_and_page_have_one_scale() -> None:
+    found = re.search(r'id="data">(.*?)</script>', page("", [], []))
+    assert found
+    scales = {each["name"]: each for each in json.loads(found[1])["scales"]}
+    assert scales["surprisal"]["bounds"] == list(surprisal_scale.BOUNDS)
+    for name in surprisal_scale.MEASURES:
+        assert scales[name]["names"] == list(surprisal_scale.explained(name))
+    shell = Surprise().legend().plain
+    assert all(words in shell for words in scales["surprisal"]["names"])
+    assert all(
+        words in Gain().legend().plain for words in scales["difference"]["names"]
+    )
+    (line,) = TokenLegend().lines(100, 1)
+    screen = "".join(part for part, _ in line)
+    assert all(words in screen for words in scales["surprisal"]["names"])
+
+
+@pytest.mark.parametrize("width", [30, 38, 48, 60, 100])
+def test_a_legend_keeps_its_unit_where_it_is_narrow(width: int) -> None:
+    (line,) = TokenLegend().lines(width, 1)
+    shown = "".join(part for part, _ in line)
+    assert "bits" in shown and ("p > 0.8" in shown or width < 60)
