@@ -216,7 +216,9 @@ def test_deleting_is_asked_about_and_for_good(kept: Path) -> None:
         "history", "delete", "2", typed=[(b"permanently?", b"n\n")]
     )
     assert code == 130 and b"\x1b[31m" not in written
-    code, _ = run_in_terminal("history", "delete", "2", typed=[(b"permanently?", b"y\n")])
+    code, _ = run_in_terminal(
+        "history", "delete", "2", typed=[(b"permanently?", b"y\n")]
+    )
     assert code == 0
     store = Store(default_file())
     assert [found.id for found in store.listed(archived=True)] == [1, 3]
