@@ -302,7 +302,7 @@ def test_what_is_kept_and_damaged_is_made_anew(folder: Path) -> None:
 def test_where_nothing_can_be_kept(folder: Path) -> None:
     shutil.rmtree(sealed.root("packed"), ignore_errors=True)
     sealed.root("packed").write_text("not a folder")
-    exactly(folder, "nothing can be kept")
+    exactly(folder, "it can't be kept")
 
 
 @needs_compiler
