@@ -93,14 +93,17 @@ def _require_file(file: Path) -> None:
 
 def _opened(file: Path) -> sqlite3.Connection:
     folder = paths.ensure_folder(file.parent)
-    for each in folder.glob(
-        f"{file.name}*"
-    ):  # with what lies beside it or was put there
+    for each in folder.glob(f"{file.name}*"):  # with its log, and what was put aside
         paths.make_private(each)
     try:
-        os.close(paths.open_private(file, os.O_RDWR | os.O_CREAT))
+        # Only where it is missing: closing it would take the locks of every connection
+        # of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+        if not file.exists():
+            os.close(paths.open_private(file, os.O_RDWR | os.O_CREAT))
     except OSError as error:
         raise paths.unwritable(folder, error) from error
+    if not os.access(file, os.W_OK):
+        raise paths.unwritable(folder)
     connection = _connected(str(file))
     try:
         connection.execute("PRAGMA journal_mode = WAL")
