@@ -109,7 +109,8 @@ class Talk:
         said = [*before, ("user", WHOLE if "@" in text else text)]
         assert asked in (None, said)
         answer = {"": [ANSWER], "after": ["one two"]}.get(when, [])
-        assert self.shown == [*said, *(("assistant", words) for words in answer)]
+        shown = [*said, *(("assistant", words) for words in answer)]
+        await self.running.until(lambda: self.shown == shown)
 
     async def retry(self, when: str) -> None:
         """Have the last message answered again."""
@@ -120,7 +121,7 @@ class Talk:
         answered = shown[-1][0] == "assistant"
         assert asked in (None, shown[:-1] if answered else shown)
         if when in ("at once", "before"):
-            assert self.shown == shown
+            await self.running.until(lambda: self.shown == shown)
 
     async def _answer(self, key: str, when: str) -> list[tuple[str, str]] | None:
         """Have an answer made; the turns that the model was given for it."""

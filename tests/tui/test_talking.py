@@ -108,8 +108,8 @@ async def test_an_answer_without_words_is_no_message() -> None:
         await running.press("escape")
         go_on.set()
         await running.until(lambda: not running.chat.busy)
-        assert texts(running) == ["count"]
-        await running.until(lambda: "You · not answered: Ctrl+R" in running.seen)
+        await running.until(lambda: texts(running) == ["count"])
+        await running.until(lambda: "You · not answered; the next one" in running.seen)
         assert "stopped before the first word" in state(running)
         await running.press("ctrl+r")
         await running.until(lambda: texts(running)[1:] == ["one two three"])

@@ -18,7 +18,7 @@ _ENDS = {
     FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
     FinishReason.CONTEXT: "the context is full",
 }
-_UNANSWERED = "not answered: Ctrl+R answers, the next message takes its place"
+_UNANSWERED = "not answered; the next one replaces it"
 _WRITERS = {"user": "You", "system": "System"}
 
 
