@@ -157,8 +157,9 @@ def _explained(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _meaning(error, file) from error
-    except UnicodeDecodeError as error:  # a text, or SQLite's words for the damage
-        raise Damaged(str(error)) from error
+    except (UnicodeDecodeError, MemoryError) as error:
+        # A text, or SQLite's words for the damage; a row that says it is that long.
+        raise Damaged(str(error) or "the length of a row") from error
 
 
 def _meaning(error: sqlite3.Error, file: Path) -> Exception:

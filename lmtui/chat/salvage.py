@@ -30,8 +30,9 @@ _KEYS = {"conversations": "id", "messages": "key"}
 _ADDED = {"conversations": 1, "messages": 1}
 """Columns that older rows may not have."""
 
-_UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-"""What SQLite answers where it reads damage; its words for it can be no text."""
+_UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError)
+"""What SQLite answers where it reads damage, such as the length of a row that would
+need all memory; its words for it can be no text."""
 
 T = TypeVar("T")
 Row = dict[str, Any]
