@@ -277,7 +277,7 @@ def _is_message(row: Row) -> bool:
         rows.node_of(row)
     except (ValueError, TypeError):
         return False
-    return isinstance(row["conversation"], int)
+    return isinstance(row["conversation"], int) and row["conversation"] > 0
 
 
 def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:

@@ -371,6 +371,7 @@ _KINDS = (
     ("created", float),
     ("updated", float),
 )
+_LARGEST = 2**53
 _YEARS = 253_402_300_800.0  # seconds until the year 10,000, which no date can show
 
 
@@ -379,7 +380,7 @@ def is_sound(row: Mapping[str, Any]) -> bool:
     bytes as some value."""
     return (
         all(isinstance(row[name], kind) for name, kind in _KINDS)
-        and all(0 <= row[name] < 2**53 for name in ("id", "touched", "messages"))
+        and all(0 <= row[name] < _LARGEST for name in ("id", "touched", "messages"))
         and all(abs(row[name]) < _YEARS for name in ("created", "updated"))
         and isinstance(row["model"], str | None)
     )
