@@ -1,7 +1,8 @@
 """The edge of the program: every way to end becomes an exit code.
 
-0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 141 the
-reader of our output went away (what a shell reports for `cat` or `grep` then).
+0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 129 and 143
+by SIGHUP and SIGTERM, 141 the reader of our output went away (what a shell reports for
+`cat` or `grep` then).
 Owns how an error looks on stderr; knows no verb.
 """
 
