@@ -277,7 +277,10 @@ def _is_message(row: Row) -> bool:
         rows.node_of(row)
     except (ValueError, TypeError):
         return False
-    return isinstance(row["conversation"], int) and row["conversation"] > 0
+    first = row["id"] == 0 and row["role"] == "system"
+    follows = row["id"] > 0 and row["role"] != "system"
+    known = isinstance(row["conversation"], int) and row["conversation"] > 0
+    return known and (first or follows)
 
 
 def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:

@@ -1,8 +1,8 @@
 """The edge of the program: every way to end becomes an exit code.
 
-0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 141 the
-reader of our output went away (what a shell reports for `cat` or `grep` then). SIGHUP
-and SIGTERM end the process itself, which a shell reports as 129 and 143.
+0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 129 and 143
+by SIGHUP and SIGTERM (which end the process itself where there is no screen), 141 the
+reader of our output went away (what a shell reports for `cat` or `grep` then).
 Owns how an error looks on stderr; knows no verb.
 """
 
