@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 LN2 = math.log(2)
 NONE = "–"
-"""What stands where there is no number."""
+"""Stands where there is no number."""
 HUGE = 1e5
 """A perplexity from here on is only an order of magnitude."""
 
 
 class Label(NamedTuple):
-    """What a number is called where there is room, and where there is little."""
+    """Name of a number where there is room, and where there is little."""
 
     full: str
     short: str
@@ -149,7 +149,7 @@ def counted(value: int, what: str) -> str:
 
 
 def part_of_tokens(scored: int, tokens: int) -> str:
-    """What a sum is called that is not of all tokens."""
+    """Name of a sum over a part of the tokens."""
     return f"Σ of {scored:,} of {tokens:,} tokens"
 
 

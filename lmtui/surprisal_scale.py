@@ -70,7 +70,7 @@ def difference_step(value: float | None) -> int:
 
 
 def legend(measure: Shade) -> Sequence[str]:
-    """What each step means, in a word."""
+    """Meaning of each step, in a word."""
     if measure == "difference":
         return ("−5", "−2", "−½", "0", "+½", "+2", "+5")
     if measure == "rank":
@@ -87,5 +87,5 @@ def explained(measure: Shade) -> Sequence[str]:
 
 
 def unit(measure: Shade) -> str:
-    """What a measure is counted in; nothing for ranks and probabilities."""
+    """Unit of a measure; empty for ranks and probabilities."""
     return "" if measure in ("rank", "probability") else "bits"

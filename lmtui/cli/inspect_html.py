@@ -108,5 +108,5 @@ class HtmlView:
 
 
 def _fields(summary: Summary) -> dict[str, Any]:
-    """What the page is given of a summary: its numbers, and the totals as written."""
+    """Fields of a summary for the page: its numbers, and the totals as written."""
     return {**summary_fields(summary), "figures": figures(summary.totals)}

@@ -85,7 +85,7 @@ class Surprise:
         return ""
 
     def legend(self) -> Text:
-        """What each step means."""
+        """Meaning of each step."""
         return _legend("surprisal", SURPRISE)
 
 
@@ -107,7 +107,7 @@ class Gain:
         return "⁺" if value > 0 else "⁻"
 
     def legend(self) -> Text:
-        """What each step means."""
+        """Meaning of each step."""
         return _legend("difference", DIFFERENCE)
 
 

@@ -143,7 +143,7 @@ class Totals:
 
 
 def figures(totals: Totals) -> dict[str, str]:
-    """What a text adds up to, as it is written in the shell and on the page."""
+    """Totals of a text by their labels, as the shell and the page write them."""
     calibration = totals.calibration
     return {
         notation.TOKENS.short: notation.count(totals.tokens),

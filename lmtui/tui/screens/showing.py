@@ -71,8 +71,8 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
 
 
 def totals_page(node: Node) -> Content | None:
-    """What the tokens of a message come to, how they were drawn, and how long it took;
-    nothing where none is scored."""
+    """Totals of a message's tokens, how they were drawn, and how long that took; None
+    where none is scored."""
     scored = [t.logprob for t in node.tokens if t.logprob is not None]
     if not scored or node.logprob is None:
         return None
@@ -145,7 +145,7 @@ models with different tokenizers by."""
 
 
 def _model_row(model: str, replies: list[Node]) -> tuple[str, ...]:
-    """What the answers of one model come to. Numbers of models with other tokenizers
+    """Totals of one model's answers, as written. Those of models with other tokenizers
     are not added to them."""
     steps = [step for node in replies for step in node.steps]
     nats = math.fsum(step.logprob for step in steps)

@@ -166,6 +166,7 @@ first token, "prompt" the part of it in which the prompt is evaluated.
             ((f"mean {a_token} bits", f"perplexity {perplexity}"),
              (f"mean {a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
             ((f"first token {first}", f"prompt {prompt}", f"{speed} tokens/s"),
+             (f"first {first}", f"prompt {prompt}", f"{speed} tok/s"),
              (f"first token {first}", f"{speed} tokens/s"),
              (f"first {first}", f"{speed} tok/s"), (f"{speed} tok/s",)),
             ((f"context {room}", precision), (f"context {room}", precision),

@@ -92,7 +92,7 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     kept = f"kept {distribution.kept:,}"
     mass = notation.percent(distribution.kept_prob)
     whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
-    short = f"{kept}, {mass}"
+    short = f"{kept}, {mass} of mass"
     return (
         *((*whole, *words) for words in spread),
         *((short, *words) for words in spread),
