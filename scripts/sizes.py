@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-LINES_OF_A_FILE = 350
+LINES_OF_A_FILE = 600
 LINES_OF_A_FUNCTION = 60
 
 
