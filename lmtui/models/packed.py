@@ -141,7 +141,8 @@ def _load(
     )
     packing = _Packing(name, looked, bits, on_progress)
     Keeping(name, looked, on_progress, packs=True).into(folder, packing.write)
-    return _opened(folder, name)
+    with explained(str(place)):
+        return _opened(folder, name)
 
 
 def _opened(folder: Path, name: str) -> Loaded:
