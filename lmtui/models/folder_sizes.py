@@ -15,6 +15,8 @@ from typing import Any
 from lmtui.errors import LmtuiError
 from lmtui.models.folder import ModelFolder, read_folder
 
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What weights are stored as that are not quantised."""
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "head_dim", "n_embd")
 _COUNT = re.compile(r"(num|n)_\w*(heads?|layers?|experts?)\w*")
@@ -34,7 +36,18 @@ def read_model(path: Path) -> ModelFolder:
     """
     looked = read_folder(path)
     _require_fitting(looked)
+    _require_floats(looked)
     return looked
+
+
+def _require_floats(looked: ModelFolder) -> None:
+    """Refuse numbers of other kinds where nothing says what they stand for."""
+    if looked.config.get("quantization_config"):
+        return
+    for file in looked.weights:
+        for name, dtype in file.dtypes.items():
+            if name.endswith(".weight") and dtype not in FLOATS:
+                raise _contradiction(looked.path, f"{name} is stored as {dtype}")
 
 
 def _require_fitting(looked: ModelFolder) -> None:

@@ -8,7 +8,7 @@ that file, so every one is mapped; the original stays as the cause.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,23 @@ def explained(place: str) -> Iterator[None]:
         raise _explain(error, place) from error
 
 
-def tokenizing() -> AbstractContextManager[None]:
-    """Turn the panic of a tokenizer, whose patterns come with the model, into an
-    LmtuiError.
+@contextmanager
+def tokenizing() -> Iterator[None]:
+    """Turn what a tokenizer raises, whose patterns and settings come with the model,
+    into an LmtuiError.
 
     Raises:
-        LmtuiError: there was one inside.
+        LmtuiError: anything went wrong inside.
     """
-    return panics_told(
-        "the model's tokenizer fails on this text",
-        "Use another model, or take what it fails on out of the text.",
-    )
+    title = "the model's tokenizer fails on this text"
+    hint = "Use another model, or take what it fails on out of the text."
+    try:
+        with panics_told(title, hint):
+            yield
+    except LmtuiError:
+        raise
+    except Exception as error:
+        raise LmtuiError(title, str(error)[:_LONGEST], hint) from error
 
 
 def _explain(error: Exception, place: str) -> LmtuiError:

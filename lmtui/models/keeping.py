@@ -161,7 +161,9 @@ class Keeping:
                 shutil.copy(folder / _GENERATION, scratch)
         if why is not None:
             raise OtherShape(why)
-        if not same_as(tokenizer, LightTokenizer(scratch)):
+        with explained(str(place)):
+            same = same_as(tokenizer, LightTokenizer(scratch))
+        if not same:
             raise OtherShape("its tokenizer has something of its own")
         facts = config.to_dict() | {
             "architectures": [lean.FAMILIES[config.model_type]],

@@ -1,15 +1,17 @@
 """What this machine's compiler makes for it, kept for the next start.
 
 Owns how a source that lies here becomes machine code, the folders that hold what was
-compiled, what can use them, and the notes about what a compiler failed with. Opens
-nothing that was compiled, and knows no weights.
+compiled, what can use them, that nobody else has written them, and the notes about what
+a compiler failed with. Opens nothing that was compiled, and knows no weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,8 @@ PRODUCTS = "products.so"
 CROSSING = "crossing.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
-_LAYOUT = "4"  # of all that is compiled: another one is another folder
+_DIGESTS = "digests.json"
+_LAYOUT = "5"  # of all that is compiled: another one is another folder
 _LANES = 16  # numbers that attention takes at once
 _WIDEST = 256  # of a head, so that what is kept of one query stays in registers
 _X86 = ("x86_64", "AMD64")
@@ -125,8 +128,44 @@ def count() -> int:
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether a folder is complete, and made by the same."""
-    return sealed.is_complete(folder, made_by())
+    """Whether a folder is complete, made by the same, and can be trusted: opening a
+    library runs code of it."""
+    return sealed.is_complete(folder, made_by()) and _is_ours(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody but this user can have written what lies in a folder, and it is
+    what was compiled."""
+    with suppress(OSError):  # somebody else's, or on a disk that is only read
+        _require_own(root())
+        root().chmod(0o755 & root().stat().st_mode)
+    try:
+        for place in (root(), folder, *folder.iterdir()):
+            _require_own(place)
+            if place.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return False
+        digests = json.loads((folder / _DIGESTS).read_bytes())
+        return bool(digests == _digests_of(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _require_own(place: Path) -> None:
+    """See that a file or a folder is this user's, and no link.
+
+    Raises:
+        PermissionError: it is not.
+    """
+    about = place.lstat()
+    plain = stat.S_ISDIR(about.st_mode) or stat.S_ISREG(about.st_mode)
+    if not plain or about.st_uid != os.geteuid():
+        raise PermissionError(None, "it belongs to somebody else", str(place))
+
+
+def _digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of all that was compiled into a folder, by name."""
+    files = (file for file in folder.iterdir() if file.suffix != ".json")
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def keep(scratch: Path, folder: Path, *, source: str) -> None:
@@ -136,6 +175,7 @@ def keep(scratch: Path, folder: Path, *, source: str) -> None:
     Raises:
         OSError: the disk is full, or can't be written.
     """
+    (scratch / _DIGESTS).write_text(json.dumps(_digests_of(scratch)))
     sealed.seal(scratch, folder, source=source, made_by=made_by())
     for other, _, _ in sealed.folders(root()):
         # A home can be shared with a machine that has another processor.

@@ -22,6 +22,7 @@ from lmtui.models import (
     source,
 )
 from lmtui.models.adapters import Adapter
+from lmtui.models.facts import facts_of
 from lmtui.models.folder import ModelFolder, has_tokenizer
 from lmtui.models.folder_sizes import read_model, refuse_leftover, require_small
 from lmtui.models.foreign import (
@@ -218,6 +219,8 @@ def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
         model, tokenizer, folder = _load_gguf(looked, plan)
     else:
         model, tokenizer, folder = _load_folder(looked, plan)
+    with explained(str(place)):
+        facts_of(model)  # what it says of itself can be nonsense, too
     return Loaded(
         model=model.to(plan.device).eval(),
         tokenizer=tokenizer,

@@ -18,7 +18,7 @@ from lmtui.models import disk, fit, hardware, lean, packed_cache, sealed
 from lmtui.models.adapters import Adapter
 from lmtui.models.digests import model_digest
 from lmtui.models.folder import ModelFolder
-from lmtui.models.folder_sizes import read_model
+from lmtui.models.folder_sizes import FLOATS, read_model
 from lmtui.models.folder_tensors import RoundedTensors
 from lmtui.models.foreign import explained
 from lmtui.models.gguf_header import GgufHeader
@@ -43,7 +43,6 @@ from lmtui.models.wanted import Quantize
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
 _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
 """What torch calls processors without AVX2."""
-FLOATS = ("F32", "F16", "BF16", "F64")
 DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
 
 
@@ -153,7 +152,8 @@ def _load(
         keeping.into(folder, packing.write)
     except NotKept:
         return keeping.held(packing.weights)
-    return _opened(folder, name)
+    with explained(str(place)):
+        return _opened(folder, name)
 
 
 def _opened(folder: Path, name: str) -> Loaded:
@@ -171,8 +171,6 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
         kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
     else:
         kind, stored = str(looked.config.get("model_type")), looked.dtype
-    if isinstance(looked, ModelFolder) and stored not in FLOATS:
-        raise Unsuitable(f"its weights are {stored}")
     if quantize == "auto" and stored in FLOATS:
         raise Unsuitable("its weights are not quantised; --quantize int8 does it")
     if kind not in lean.FAMILIES:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmtui.models import hardware
+from lmtui.models.folder_sizes import FLOATS
 from lmtui.models.gguf_header import read_gguf_header
 from lmtui.models.keeping import Unsuitable
 from lmtui.models.loaded import How, Loaded
-from lmtui.models.packed import DENSE_SHARE, FLOATS, Why
+from lmtui.models.packed import DENSE_SHARE, Why
 from lmtui.models.packed_layers import PackedLinear
 from lmtui.models.packing import FEW, GROUP, Groups, quantise
 

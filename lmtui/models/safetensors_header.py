@@ -42,6 +42,8 @@ class WeightFile:
     """Number of weights by dtype name: `F32`, `BF16`, …"""
     shapes: dict[str, tuple[int, ...]]
     """Of each tensor, by name."""
+    dtypes: dict[str, str]
+    """The same."""
 
 
 def read_weight_file(path: Path) -> WeightFile:
@@ -53,14 +55,23 @@ def read_weight_file(path: Path) -> WeightFile:
     try:
         size = path.stat().st_size
         header = _header(path, size)
-        parameters, shapes, end = _measure(header)
+        found, end = _measure(header)
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, f"its header can't be read: {error}") from error
     if end > size:
         raise _damaged(path, f"it has {size:,} bytes of {end:,}")
-    return WeightFile(path, size, parameters, shapes)
+    parameters: Counter[str] = Counter()
+    for dtype, shape in found.values():
+        parameters[dtype] += math.prod(shape)
+    return WeightFile(
+        path,
+        size,
+        dict(parameters),
+        {name: shape for name, (_, shape) in found.items()},
+        {name: dtype for name, (dtype, _) in found.items()},
+    )
 
 
 def _header(path: Path, size: int) -> bytes:
@@ -71,33 +82,28 @@ def _header(path: Path, size: int) -> bytes:
         return length.to_bytes(8, "little") + file.read(length)
 
 
-def _measure(
-    header: bytes,
-) -> tuple[dict[str, int], dict[str, tuple[int, ...]], int]:
-    """Weights by dtype, shapes by name, and where the last tensor ends in the file, in
-    bytes."""
+def _measure(header: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
+    """The dtype and the shape of each tensor, by name, and where the last one ends in
+    the file, in bytes."""
     tensors: dict[str, Any] = json.loads(header[8:], parse_constant=_refuse)
     tensors.pop("__metadata__", None)
-    parameters: Counter[str] = Counter()
-    shapes = {}
+    found = {}
     last = stored = 0
     for name, tensor in tensors.items():
         begin, end = tensor["data_offsets"]
         dtype, shape = tensor["dtype"], tuple(map(_size, tensor["shape"]))
         if dtype not in _BITS:
             raise ValueError(f"the tensor {name!r} has an unknown dtype, {dtype!r:.20}")
-        count = math.prod(shape)
         if not 0 <= _size(begin) <= _size(end):
             raise ValueError("a tensor ends before it begins")
-        if count * _BITS[dtype] != 8 * (end - begin):
+        if math.prod(shape) * _BITS[dtype] != 8 * (end - begin):
             raise ValueError(f"the tensor {name!r} does not fit its dtype or place")
-        shapes[name] = shape
-        parameters[dtype] += count
+        found[name] = dtype, shape
         last, stored = max(last, end), stored + end - begin
     # Tensors on top of each other would make a small file a huge model.
     if stored > last:
         raise ValueError("its tensors overlap")
-    return dict(parameters), shapes, len(header) + last
+    return found, len(header) + last
 
 
 def _size(value: Any) -> int:

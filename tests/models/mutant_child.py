@@ -49,11 +49,11 @@ def try_one(seed: int, folder: Path, result: int) -> None:
     from tests.models import mutations
 
     bases = read_bases(folder)
-    place = mutations.mutated(seed, bases, folder / f"mutant-{seed}")
-    size = sum(f.stat().st_size for f in [place, *place.rglob("*")] if f.is_file())
-    limit = {"size": size}
-    os.write(result, json.dumps(limit).encode() + b"\n")
     try:
+        place = mutations.mutated(seed, bases, folder / f"mutant-{seed}")
+        files = [file for file in (place, *place.rglob("*")) if file.is_file()]
+        size = {"size": sum(file.stat().st_size for file in files)}
+        os.write(result, json.dumps(size).encode() + b"\n")
         attempt(place, chats=seed % 3 != 0)
         end = {"end": "fine"}
     except LmtuiError as error:

@@ -162,8 +162,8 @@ def _number(chance: random.Random, data: bytearray, base: Path) -> bytearray:
 
 
 def _header_bytes(chance: random.Random, data: bytearray, base: Path) -> bytearray:
-    end = _header_end(base)
-    for _ in range(chance.choice((1, 2, 8))):
+    end = min(_header_end(base), len(data))
+    for _ in range(chance.choice((1, 2, 8)) if end > 1500 else 0):
         # The last part tells of the tensors, the first of the model.
         place = chance.choice((chance.randrange(end), end - chance.randrange(1, 1500)))
         data[place] = chance.choice((0, 1, 255, chance.randrange(256)))
@@ -244,10 +244,16 @@ def _change(chance: random.Random, value: Any, depth: int = 0) -> Any:
     return chance.choice([*VALUES, *near])
 
 
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        raise OSError("a pipe, or gone")
+    return file.read_bytes()
+
+
 def _json(name: str) -> Callable[[random.Random, Path], None]:
     def change(chance: random.Random, folder: Path) -> None:
         file = folder / name
-        about = json.loads(file.read_bytes())
+        about = json.loads(_read(file))
         if name == "config.json" and chance.random() < 0.3:
             key = chance.choice(list(HOSTILE))
             about = {**about, key: HOSTILE[key]}
@@ -265,7 +271,7 @@ def _json(name: str) -> Callable[[random.Random, Path], None]:
 def _regex(chance: random.Random, folder: Path) -> None:
     file = folder / "tokenizer.json"
     with suppress(OSError, ValueError, TypeError):
-        about = json.loads(file.read_bytes())
+        about = json.loads(_read(file))
         pattern = {"Regex": chance.choice(REGEXES)}
         split = {"type": "Split", "pattern": pattern, "behavior": "Isolated"}
         about["pre_tokenizer"] = {**split, "invert": chance.random() < 0.5}

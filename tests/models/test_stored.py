@@ -277,12 +277,7 @@ def test_what_was_compiled_and_is_damaged_is_made_anew(
     (compiled / file).unlink()
     damaged = whole[:-1000] if harm == "cut" else b"x" * len(whole)
     (compiled / file).write_bytes(damaged)
-    found = loaded(folder)
-    engine = LocalEngine(found)
-    if harm == "overwritten" and file == kernels.PRODUCTS:
-        assert "damaged" in found.why
-    else:
-        assert engine.info.precision == "fast"
+    assert LocalEngine(loaded(folder)).info.precision == "fast"
     assert loaded(folder).precision == "fast"
     assert len((kernels.compiled_for(16, 2) / file).read_bytes()) == len(whole)
 

@@ -1,0 +1,35 @@
+"""Libraries write nothing on stderr, also long after a model was loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from transformers import FalconMambaConfig, FalconMambaForCausalLM
+
+from tests.models import tiny
+
+
+def test_a_model_that_warns_when_it_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "falcon"
+    config = FalconMambaConfig(
+        vocab_size=len(tiny.tokenizer()),
+        hidden_size=32,
+        state_size=8,
+        num_hidden_layers=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    FalconMambaForCausalLM(config).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    (tmp_path / "text.txt").write_text("the quick fox")
+    done = subprocess.run(
+        [sys.executable, "-m", "lmtui", "inspect", "text.txt", "--model", folder],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
