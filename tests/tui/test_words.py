@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
+from textual.selection import SELECT_ALL
 
 from lmtui.tui.widgets.markdown_lines import STYLES, Block, Look, blocks_of, cut, draw
 from lmtui.tui.widgets.words import Words
@@ -263,3 +264,11 @@ async def test_a_text_that_grows_is_always_what_it_is_at_once(
                 for segments in at_once
                 if (line := "".join(segment.text for segment in segments).strip())
             ]
+
+
+async def test_emoji_are_selected_as_they_were_written() -> None:
+    text = "one 👍🏽 👨\u200d👩 🇩🇪 ❤\ufe0f end"
+    app = Host(words := Words(text))
+    async with app.run_test(size=(60, 10)):
+        assert "👍▒ 👨‿👩 ⒹⒺ ❤˖" in app.text()
+        assert words.get_selection(SELECT_ALL) == (text, "\n")
