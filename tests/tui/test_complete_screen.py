@@ -320,7 +320,8 @@ async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " two")
         await writer.press("f4")
-        await writer.until(lambda: "mean p < 0.99) · several lines" in writer.seen)
+        await writer.until(lambda: "no ghost: low confidence" in writer.seen)
+        assert "F4 lines" in writer.seen
         await writer.press("f4")
         assert "ghost: off" in writer.seen
         await writer.type("x")
