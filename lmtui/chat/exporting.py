@@ -67,7 +67,7 @@ def write_new(path: Path, parts: Iterable[str]) -> None:
                 file.write(part)
     except FileExistsError:
         raise LmtuiError(
-            "this file is there already", str(path), "Name another one."
+            "this file already exists", str(path), "Name another one."
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

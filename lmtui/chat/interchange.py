@@ -74,7 +74,7 @@ def from_json(line: str) -> Imported:
     try:
         found = json.loads(line, parse_constant=_refuse)
         if not isinstance(found, dict) or found.get("lmtui") != FORMAT:
-            raise ValueError("this line is no conversation")
+            raise ValueError("this line is not a conversation")
         _require_version(found.get("version"))
         return _imported(found)
     except RecursionError:
@@ -86,12 +86,12 @@ def from_json(line: str) -> Imported:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _broken(why: str) -> LmtuiError:
     hint = "Give a file that `lmtui history export` wrote."
-    return LmtuiError("this is no conversation that can be imported", why, hint)
+    return LmtuiError("this conversation can't be imported", why, hint)
 
 
 def _require_version(version: object) -> None:

@@ -11,6 +11,7 @@ import re
 TITLE = 60
 """Most code points of a title that is made from a message."""
 _PREVIEW = 120
+_COPY = " (copy)"
 _READ = 2000  # code points looked at of a long message
 _ATTACHED = re.compile(r"\s*`{3,}\w+ +([^`\n]+)\n")
 _LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
@@ -31,6 +32,11 @@ def _cut(line: str) -> str:
     cut = line[: TITLE - 1]
     at = cut.rfind(" ")
     return (cut[:at] if at > TITLE // 2 else cut).rstrip(" ,;:.") + "…"
+
+
+def copy_title(title: str) -> str:
+    """The title of a copy."""
+    return title if title.endswith(_COPY) else f"{title}{_COPY}"
 
 
 def preview_of(text: str) -> str:

@@ -14,6 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from lmtui.chat.node import Node
+from lmtui.chat.titles import copy_title
 from lmtui.chat.tree import Conversation
 from lmtui.cli.edge import note
 from lmtui.engine.fitting import dropped, fitted
@@ -25,6 +26,7 @@ from lmtui.text import visible
 if TYPE_CHECKING:
     from lmtui.chat.keeper import Fact, Keeper
     from lmtui.chat.listed import Loaded
+    from lmtui.chat.store import Store
 
 
 class Talk:
@@ -125,6 +127,11 @@ class Talk:
             changes = replace(self._conversation.take_changes(), thinking=self._told)
             self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
 
+    def _entitle(self, store: Store) -> None:
+        """Tell a copy from what it is one of."""
+        id_ = store.find(self._uid)
+        store.rename(id_, copy_title(store.load(id_).about.title))
+
     def _made_keeper(self, before: Loaded | None) -> Keeper:
         from lmtui.chat.keeper import Keeper
         from lmtui.chat.store import default_file
@@ -145,7 +152,12 @@ class Talk:
             self._uid = secrets.token_hex(8)
             whole = replace(self._conversation.whole(), thinking=self._told)
             self._keeper.keep(self._uid, whole)
+            self._keeper.ask(self._entitle, _ignore, _ignore)
             note(
                 "note: the conversation has changed elsewhere; this is saved as a "
                 "copy\n"
             )
+
+
+def _ignore(_: object) -> None:
+    """A copy is kept whether it has its title or not."""

@@ -180,7 +180,7 @@ async def test_a_preset_is_a_system_message_and_a_sampler() -> None:
         settings = running.chat._settings
         assert (settings.temperature, settings.top_k) == (1.5, 3)
         await running.ask("/preset parrot")
-        assert "There are: pirate." in said(running)
+        assert "Available presets: pirate." in said(running)
 
 
 async def test_a_line_with_two_slashes_is_said() -> None:

@@ -117,7 +117,7 @@ def test_the_seed_of_an_answer_is_told_whole() -> None:
     page = totals_page(drawn)
     assert page is not None and "seed          4294967295, which" in page.plain
     went_on = totals_page(replace(node, finish=replace(node.finish, tokens=1)))
-    assert went_on is not None and "of what was drawn last" in went_on.plain
+    assert went_on is not None and "of the last answer" in went_on.plain
     assert totals_page(chat.node(0)) is None
 
 

@@ -323,6 +323,9 @@ async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> No
         ["apples", "about apples", "elsewhere", "a b"],
         ["apples", "about apples", "here", "mine", "again", "more"],
     ]
+    store = Store(file)
+    assert {about.title for about in store.listed()} == {"apples", "apples (copy)"}
+    store.close()
 
 
 async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:

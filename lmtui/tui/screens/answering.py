@@ -35,9 +35,9 @@ from lmtui.tui.widgets.transcript import Transcript
 Begin = Sequence[Message] | Prompt
 
 # Short enough for the model and its precision beside it, at 80 columns.
-_STOPPED = "stopped · Ctrl+G more, Ctrl+R anew"
-_STOPPED_EMPTY = "stopped before the first word · Ctrl+R anew"
-_NOTHING = "nothing to add · Ctrl+R anew"
+_STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
+_STOPPED_EMPTY = "stopped before the first word · Ctrl+R again"
+_NOTHING = "nothing to add · Ctrl+R again"
 NO_TOKEN = "No token was generated."
 
 

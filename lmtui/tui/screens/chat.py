@@ -61,7 +61,7 @@ class ChatScreen(AttachingScreen):
         Binding("escape", "stop", "Stop", id="chat.stop",
                 tooltip="Stop the answer; else back to the prompt."),
         Binding("ctrl+o", "app.history", "History", id="chat.history",
-                tooltip="Find one that was had before, and go on with it."),
+                tooltip="Find an earlier conversation and resume it."),
         Binding("ctrl+n", "new", "New", id="chat.new", show=False,
                 tooltip="Begin another conversation; this one is kept."),
         Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",

@@ -53,7 +53,7 @@ COMMANDS = (
     Command("/help", "", "show every key and command", waits=False),
     Command("/new", "", "begin another conversation; this one is kept"),
     Command("/system", "[TEXT]", "say what the model is to be; edit it without TEXT"),
-    Command("/own", "", "use the model that this conversation was had with"),
+    Command("/own", "", "use the model that wrote this conversation"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
     Command("/adapter", "[NAME]", "use what was learned from notes; a list without"),
     Command("/preset", "[NAME]", "use a system message and a sampler by their name"),
@@ -61,15 +61,15 @@ COMMANDS = (
     Command("/topk", "K", "draw from the K most probable tokens", waits=False),
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
     Command("/minp", "P", "drop tokens below this share of the top one", waits=False),
-    Command("/seed", "[N]", "draw the same each time; without N anew", waits=False),
+    Command("/seed", "[N]", "repeat the same draws; without N, a new seed", waits=False),
     Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
     Command("/regen", "", "another answer in place of the last one"),
     Command("/continue", "", "let the last answer go on from its end"),
     Command("/edit", "", "change your last message, or the one in focus"),
     Command("/tree", "", "show every branch and go on from any message"),
     Command("/fork", "", "go on from here in a conversation of its own"),
-    Command("/undo", "", "have back what was deleted, or undo the last turn"),
-    Command("/redo", "", "have the turn back that was undone"),
+    Command("/undo", "", "restore what was deleted, or undo the last turn"),
+    Command("/redo", "", "restore the turn that was undone"),
     Command("/copy", "[all]", "copy the answer in focus or the last; all with thoughts",
             waits=False),
     Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
@@ -239,7 +239,7 @@ class CommandScreen(TakingScreen):
             value: dict[str, Any] = {field: kind(argument) if argument else None}
             settings = replace(self._settings, **value)
         except ValueError as error:
-            raise _Refused(f"{visible_line(argument)} is no number.") from error
+            raise _Refused(f"{visible_line(argument)} is not a number.") from error
         except LmtuiError as error:
             raise _Refused(f"{error}. {error.hint}") from error
         self.draw_with(settings)
@@ -251,13 +251,17 @@ class CommandScreen(TakingScreen):
             return
         self._conversation.reword(0, text)
         await self.branch_changed()
-        self.notify("It is read before the next answer.")
+        self.notify("The model reads it before the next answer.")
 
     def _use_preset(self, name: str) -> Awaitable[object] | None:
         preset = self.presets.get(name)
         if preset is None:
             known = ", ".join(map(visible_line, self.presets))
-            some = f"There are: {known}." if known else "There is none in config.toml."
+            some = (
+                f"Available presets: {known}."
+                if known
+                else "config.toml has no presets."
+            )
             raise _Refused(some)
         self.draw_with(preset.applied(self._settings))
         self.notify(f"preset {visible_line(name)}", markup=False)
@@ -284,19 +288,19 @@ class CommandScreen(TakingScreen):
         if focused is not None or said:
             self.edit(focused or said[-1])
         else:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
 
     def _fork_here(self) -> Awaitable[object] | None:
         node = self.focused_message() or self._conversation.leaf
         if not self.is_begun:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
             return None
         return self.fork(node)
 
     def _copy(self, what: str) -> None:
         node = self._message_in_focus()
         if node is None:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
         elif what == "all":
             self.copy_text(node.content)
         else:
@@ -316,7 +320,7 @@ class CommandScreen(TakingScreen):
         if self.is_begun:
             self.app.push_screen(PageScreen(title, page(self._conversation)))
         else:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
 
 
 def line_of(command: Command) -> Content:

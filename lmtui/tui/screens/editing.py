@@ -216,7 +216,7 @@ class EditingScreen(AnsweringScreen):
     async def fork(self, node: Node) -> None:
         """Go on from a message in a conversation of its own."""
         await self.begin_new(self._conversation.fork(node.id))
-        self.notify("This is a conversation of its own; Ctrl+O leads to the other one.")
+        self.notify("This is a new conversation; Ctrl+O opens the other one.")
 
     async def delete(self, node: Node) -> None:
         """Delete a message and what follows it."""
@@ -254,7 +254,7 @@ class EditingScreen(AnsweringScreen):
         if self.busy:
             self.notify(_BUSY)
         elif not self.is_begun:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
         else:
             self.app.push_screen(TreeScreen(self._conversation), self._go_on_from)
 

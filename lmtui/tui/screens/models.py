@@ -89,7 +89,7 @@ field for a folder, a .gguf file or a Hub id.
         yield Static("", id="detail", markup=False)
         yield Input(
             id="name",
-            placeholder="or a folder, a .gguf file, a Hub id: Tab leads here",
+            placeholder="Tab: type a folder, a .gguf file or a Hub id",
         )
 
     def on_mount(self) -> None:

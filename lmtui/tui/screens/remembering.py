@@ -14,6 +14,7 @@ from textual import on
 
 from lmtui.chat.changes import Changes
 from lmtui.chat.listed import Listed, Loaded
+from lmtui.chat.titles import copy_title, title_of
 from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings
 from lmtui.sections.chat import THINKING
@@ -106,11 +107,16 @@ class RememberingScreen(TokensScreen):
         """Another program goes on with this conversation: what is held here goes on as
         one of its own."""
         if uid == self._uid:
+            said = [*(node.content for node in self._conversation.path[1:]), ""]
+            named = self._about.title if self._about else title_of(said[0])
             self._uid, self._about = secrets.token_hex(8), None
             self.keep_whole()
+            self._title = copy_title(self._title or named)
+            if self._chats is not None:
+                self._chats.entitle(_no_answer, self._uid, self._title)
             self.notify(
-                "Another program has said something in this conversation meanwhile. It"
-                " goes on here as a copy; Ctrl+O leads to the other one.",
+                "Another program wrote to this conversation meanwhile. This one"
+                " continues as a copy; Ctrl+O opens the other one.",
                 timeout=12,
             )
 
@@ -208,3 +214,7 @@ class RememberingScreen(TokensScreen):
         """Draw the active branch anew."""
         entries = entries_of(self._conversation)
         await self.query_one(Transcript).show(entries, at=at, found=found)
+
+
+def _no_answer(_: object) -> None:
+    """A copy is given its title without a word; a failure is said when it is kept."""

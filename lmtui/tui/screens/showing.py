@@ -105,7 +105,7 @@ def _drawing_lines(node: Node) -> Iterator[tuple[str, str]]:
             f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
         )
         all_of_it = finish.tokens == len(node.steps) and not node.given
-        does = "which draws it again" if all_of_it else "of what was drawn last"
+        does = "which draws it again" if all_of_it else "of the last answer"
         yield "seed", f"{finish.seed}, {does}"
     elif settings.repetition_penalty != 1:
         yield "sampler", f"penalty {settings.repetition_penalty:g}"

@@ -55,7 +55,7 @@ model loads meanwhile: nothing has to wait for it.
         Binding("c", "app.chat", "Chat", id="start.chat",
                 tooltip="Talk, and watch every distribution."),
         Binding("o", "app.history", "History", id="start.history",
-                tooltip="Find one that was had before, and go on with it."),
+                tooltip="Find an earlier conversation and resume it."),
         Binding("e", "app.complete", "Editor", id="start.editor",
                 tooltip="Back to the file that is being edited."),
         Binding("f", "app.finetune", "Training", id="start.training",

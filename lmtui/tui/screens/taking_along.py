@@ -75,7 +75,7 @@ class TakingScreen(EditingScreen):
     def export(self, name: str) -> None:
         """Write the conversation to a new file."""
         if not self.is_begun:
-            self.notify("Nothing is said yet.")
+            self.notify("The conversation is empty.")
             return
         facts, held = self.facts, self._conversation
         # A copy: the one that is held can grow meanwhile.

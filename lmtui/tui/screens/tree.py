@@ -18,11 +18,13 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from lmtui import notation
 from lmtui.chat.node import Node
 from lmtui.chat.thoughts import answer_of
 from lmtui.chat.titles import preview_of
 from lmtui.chat.tree import Conversation
 from lmtui.text import visible_line
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.dialog_list import DialogList
 
 _WRITERS = {"user": "You", "assistant": "Model"}
@@ -102,4 +104,17 @@ def _line(node: Node, before: str, *, shown: bool) -> Content:
         (before, "$quiet"),
         (f"{_WRITERS.get(node.role, node.role)}  ", "$quiet"),
         (text, "bold" if node.role == "user" else ""),
+        (f"  {_numbers(node)}" if node.finish else "", "$quiet"),
     )
+
+
+def _numbers(node: Node) -> str:
+    """What is known of an answer: its tokens, their log P, its time, its model."""
+    assert node.finish is not None
+    parts = (
+        notation.counted(node.finish.tokens, "token"),
+        f"log P {notation.log_prob(node.finish.logprob)} nats",
+        notation.seconds(node.finish.seconds),
+        shown_label(node.model or ""),
+    )
+    return " · ".join(part for part in parts if part)

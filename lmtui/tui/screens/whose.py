@@ -133,7 +133,7 @@ class WhoseScreen(RememberingScreen):
         details = (f"{name} wrote the last answer. {where}",)
         choices = _choices(name, self._state, here=here)
         asked = Ask(
-            "Which model is to go on with this conversation?",
+            "Which model should continue this conversation?",
             details,
             choices,
             harmless="r",
@@ -188,4 +188,4 @@ def _choices(owner: str, state: ModelState, *, here: bool) -> list[Choice]:
         other = shown_label(state.info.label)
         choices.append(Choice("g", f"Go on with {other}", "it is loaded"))
     choices.append(Choice("m", "Another model", "choose one from the list"))
-    return [*choices, Choice("r", "Only read", "your words go back to the prompt")]
+    return [*choices, Choice("r", "Only read", "your message goes back to the prompt")]

@@ -79,7 +79,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         Binding("F", "fold_all", "Fold all", id="message.fold-all", show=False,
                 tooltip="Show the thinking of every answer, or one line of each."),
         Binding("e", "wish('edit')", "Edit", id="message.edit",
-                tooltip="Say it in other words, the model's answers too."),
+                tooltip="Edit it; an answer of the model can be edited too."),
         Binding("d", "wish('delete')", "Delete", id="message.delete",
                 tooltip="Delete it and what follows it; /undo brings it back."),
         Binding("k", "wish('fork')", "Fork", id="message.fork",

@@ -65,7 +65,7 @@ class Field:
         except ValueError:
             kind = "a whole number" if self.whole else "a number"
             raise LmtuiError(
-                f"{self.label} is no number", text, f"Type {kind}."
+                f"{self.label} is not a number", text, f"Type {kind}."
             ) from None
         return self.set(settings, value)
 
@@ -93,7 +93,7 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(following, 2**63 - 1) if following >= 0 else None
 
 
-TEMPERATURE = Field("temperature", "temperature", "0 likeliest; more: flatter.", ())
+TEMPERATURE = Field("temperature", "temperature", "0 = greedy; higher = flatter.", ())
 
 FIELDS = (
     Field(
