@@ -61,7 +61,7 @@ COMMANDS = (
     Command("/topk", "K", "draw from the K most probable tokens", waits=False),
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
     Command("/minp", "P", "drop tokens below this share of the top one", waits=False),
-    Command("/seed", "[N]", "repeat the same draws; without N, a new seed", waits=False),
+    Command("/seed", "[N]", "repeat the same draws; a new seed without N", waits=False),
     Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
     Command("/regen", "", "another answer in place of the last one"),
     Command("/continue", "", "let the last answer go on from its end"),
