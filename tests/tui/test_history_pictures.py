@@ -130,7 +130,7 @@ def test_nothing_is_found(
     async def show(running: Program) -> None:
         await listed(running)
         await running.press("f", *"xyzzy")
-        await running.until(lambda: "No message holds" in running.seen)
+        await running.until(lambda: "No message has" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=size)
 
