@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.message import Message
 
 from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
 from lmtui.notation import likely, percent
@@ -217,13 +219,53 @@ async def test_keys_walk_scroll_and_ask_for_pages() -> None:
         assert app.text().count(" a ") == 0  # scrolled out
         assert app.lines()[0].startswith("Next token from 12")
         await pilot.press("down", "down")
-        await pilot.press("pageup", "pageup", "up")
+        await pilot.press("pageup", "up")
         await pilot.press("home")
     picked = [m for m in app.posted if isinstance(m, ProbabilityPanel.CandidatePicked)]
     assert [(m.handle, m.candidate.text) for m in picked] == [(7, "d")]
     asked = [m for m in app.posted if isinstance(m, ProbabilityPanel.PageRequested)]
-    assert [m.start for m in asked] == [15, 7, 0]
+    assert [m.start for m in asked] == [15, 9, 0]
     assert {m.handle for m in asked} == {7}
+
+
+async def test_pages_show_every_row_of_the_ranking_once() -> None:
+    panel, count = ProbabilityPanel(), 47
+    names = [f"t{rank:03}" for rank in range(count)]
+
+    def page(start: int, rows: int = 20) -> Distribution:
+        found = distribution(names[start : start + rows], start=start)
+        return replace(found, vocabulary=count)
+
+    def answer(message: Message) -> None:
+        if isinstance(message, ProbabilityPanel.PageRequested):
+            panel.show(page(message.start, message.count), again=True)
+
+    def drawn() -> list[str]:
+        return [name for name in names if name in app.text()]
+
+    app = Host(panel)
+    async with app.run_test(size=(40, 11), message_hook=answer) as pilot:
+        panel.show(page(0))
+        panel.focus()
+        await pilot.pause()
+        seen = drawn()
+        step = len(seen)
+        for _ in range(count // step):
+            await pilot.press("pagedown")
+            await pilot.pause()
+            seen += drawn()
+        assert seen == names
+        await pilot.press("pagedown")
+        assert drawn() == names[-(count % step) :]
+        await pilot.press("end")
+        await pilot.pause()
+        assert drawn() == names[-step:]
+        await pilot.press("pageup")
+        await pilot.pause()
+        assert drawn() == names[-2 * step : -step]
+        await pilot.press("home")
+        await pilot.pause()
+        assert drawn() == names[:step]
 
 
 async def test_the_mouse_picks_a_row() -> None:
@@ -244,7 +286,7 @@ async def test_keys_without_a_distribution_do_nothing() -> None:
     app = Host(panel)
     async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
         panel.focus()
-        await pilot.press("up", "down", "pageup", "pagedown", "home", "enter")
+        await pilot.press("up", "down", "pageup", "pagedown", "home", "end", "enter")
         panel.show(distribution([]))
         await pilot.press("up", "down", "pageup", "pagedown", "enter")
     assert not [

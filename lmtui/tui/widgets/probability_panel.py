@@ -58,6 +58,8 @@ would leave the model as unsure.
                 tooltip="Less probable tokens"),
         Binding("home", "top", "Top", id="panel.top", show=False,
                 tooltip="Back to the most probable token"),
+        Binding("end", "bottom", "Bottom", id="panel.bottom", show=False,
+                tooltip="To the least probable tokens"),
         Binding("enter", "pick", "Pick", id="panel.pick",
                 tooltip="Take this token"),
     ]  # fmt: skip
@@ -211,16 +213,14 @@ would leave the model as unsure.
             self._request(by)
 
     def action_page(self, by: int) -> None:
-        """Move by as many rows as are drawn."""
-        if self._distribution is None:
+        """Draw the rows after the last one that is drawn, or those before the first."""
+        shown = self._distribution
+        if shown is None:
             return
-        last = len(self._distribution.candidates) - 1
-        if self._cursor == (last if by > 0 else 0):
-            self._request(by)
-            return
-        self._cursor = min(last, max(0, self._cursor + by * self._height()))
-        self._follow()
-        self.refresh()
+        drawn = min(self._height(), len(shown.candidates) - self._first)
+        first = shown.start + self._first + (drawn if by > 0 else -self._height())
+        if first < shown.vocabulary:
+            self._go_to(max(0, first))
 
     def action_top(self) -> None:
         """Back to the most probable token."""
@@ -230,6 +230,22 @@ would leave the model as unsure.
         if self._distribution.start > 0:
             self._post_request(self._distribution, 0)
         self.refresh()
+
+    def action_bottom(self) -> None:
+        """To the least probable tokens."""
+        if self._distribution is not None:
+            self._go_to(max(0, self._distribution.vocabulary - self._height()))
+
+    def _go_to(self, first: int) -> None:
+        """Draw the rows from this place of the ranking on; ask for what is not here."""
+        shown = self._distribution
+        assert shown is not None
+        last = min(first + self._height(), shown.vocabulary)
+        if shown.start <= first and last <= shown.start + len(shown.candidates):
+            self._first = self._cursor = first - shown.start
+            self.refresh()
+        elif first != shown.start:
+            self._post_request(shown, first)
 
     def action_pick(self) -> None:
         """Tell which row the cursor is on."""
