@@ -130,7 +130,8 @@ def count() -> int:
 def is_kept(folder: Path) -> bool:
     """Whether a folder is complete, made by the same, and can be trusted: opening a
     library runs code of it."""
-    return sealed.is_complete(folder, made_by()) and _is_ours(folder)
+    # In this order: what is complete is made private, as if it had always been.
+    return _is_ours(folder) and sealed.is_complete(folder, made_by())
 
 
 def _is_ours(folder: Path) -> bool:
@@ -176,10 +177,12 @@ def keep(scratch: Path, folder: Path, *, source: str) -> None:
         OSError: the disk is full, or can't be written.
     """
     (scratch / _DIGESTS).write_text(json.dumps(_digests_of(scratch)))
+    if not is_kept(folder):
+        sealed.discard(folder)  # complete, but not to be trusted
     sealed.seal(scratch, folder, source=source, made_by=made_by())
     for other, _, _ in sealed.folders(root()):
         # A home can be shared with a machine that has another processor.
-        if not sealed.is_complete(other, _of_this_version()):
+        if not _is_ours(other) or not sealed.is_complete(other, _of_this_version()):
             sealed.discard(other)
 
 

@@ -71,7 +71,7 @@ def test_what_stands_in_the_place_of_the_file_is_named(home: Path) -> None:
     assert done.code == 2 and "is a folder" in done.err and "hint: Move it" in done.err
     done = run("chat", "--once", "a", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
-    assert "note: not kept: " in done.err and "is a folder" in done.err
+    assert "note: not saved: " in done.err and "is a folder" in done.err
 
 
 def test_a_conversation_that_is_here_already_is_said(

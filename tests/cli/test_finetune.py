@@ -117,7 +117,7 @@ def test_in_the_end_it_says_what_changed_and_what_to_do(
     lines = done.err.splitlines()
     assert lines[:2] == ["done after 4 of 4 steps", "better on your notes"]
     figures = [line.split() for line in lines if line.startswith("held out")]
-    assert figures[0][-3:] == ["3.0000", "2.6000", "-13.3%"]
+    assert figures[0][-3:] == ["3.000", "2.600", "−13.3%"]
     assert f"report: {report}" in lines
     assert "next: lmtui chat --adapter My-Notes\n" in done.err
     assert "word for word" in done.err
@@ -498,7 +498,7 @@ def test_a_closed_terminal_saves(notes: str) -> None:
         os.write(terminal, b"\r")
         terminal_until(terminal, b"step 3")
         os.close(terminal)
-        assert child.wait(timeout=60) == 130
+        assert child.wait(timeout=60) == 129
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 

@@ -177,7 +177,7 @@ def test_a_theme_chosen_on_the_screen_is_there_the_next_time(empty_home: Path) -
         typed=[
             (b"ready", b"\x10"),
             (b"Search for commands", b"theme"),
-            (b"Change the current theme", b"\r"),
+            (b"Choose a theme", b"\r"),
             (b"colour-blind-safe", b"\x1b[B\r"),
             (b"Theme saved", QUIT),
         ],

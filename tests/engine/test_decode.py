@@ -16,6 +16,7 @@ from lmtui.engine.local import LocalEngine
 from lmtui.engine.types import (
     Finish,
     FinishReason,
+    Message,
     Prompt,
     SamplingSettings,
     Step,
@@ -97,9 +98,10 @@ def test_pieces_are_the_whole_text(family: str) -> None:
 
 def test_it_ends_at_every_end_token() -> None:
     engine = tiny.engine()
+    asked = engine.prompt([Message("user", "Hello")])
     seen = set()
     for seed in range(60):
-        steps, finish = run(engine, wanted=plain(seed=seed, max_tokens=400))
+        steps, finish = run(engine, asked, wanted=plain(seed=seed, max_tokens=400))
         if finish.reason is FinishReason.STOP:
             seen.add(steps[-1].id)
             assert steps[-1].piece == ""

@@ -610,7 +610,7 @@ async def test_the_shades_are_explained_while_they_are_seen(tmp_path: Path) -> N
     async with writing(tmp_path) as writer:
         assert "<0.32" not in writer.seen
         await writer.press("f3")
-        await writer.until(lambda: "surprisal  <0.32 <1 <3" in writer.seen)
+        await writer.until(lambda: "surprisal  <0.32 (p > 0.8) <1 <3" in writer.seen)
         await writer.press("f3")
         await writer.until(lambda: "rank  1 ≤3 ≤10" in writer.seen)
         await writer.press("right")  # the legend stays when the status goes

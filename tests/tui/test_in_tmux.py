@@ -236,6 +236,7 @@ def test_thinking_is_folded_to_a_line(start: Start) -> None:
     tmux.type("/think off")
     tmux.press("Enter")
     tmux.shows("has no such")
+    tmux.press("C-u")  # what was refused stays, to be corrected
     for count in (1, 2):
         tmux.type("why")
         tmux.press("Enter")

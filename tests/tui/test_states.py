@@ -238,12 +238,11 @@ async def test_the_inspector_says_what_the_model_does() -> None:
     subject = Subject("notes.txt", read=lambda: TEXT)
     async with walk("inspect", engine, subject=subject) as here:
         await here.running.on(InspectScreen)
-        await here.says("loading the model", LOADING, "The text appears here")
+        await here.says("loading the model", LOADING, TEXT.split("\n")[0])
         engine.let("load")
-        await here.says("reading notes.txt", "The text appears here")
+        await here.says("reading notes.txt", TEXT.split("\n")[0])
         engine.let("encode")
         await here.says("scoring 0/23 tokens")
-        assert "The text appears here" not in here.running.seen
         await here.press("escape")
         await here.says("stopped at 0/23 tokens")
         engine.let("score")

@@ -119,5 +119,5 @@ async def test_headings_and_notices_show_the_stem() -> None:
         await running.until(lambda: "█ gemma" in running.seen)
         assert "/a/long" not in running.seen
         await running.ask("/stats")
-        await running.until(lambda: "written by" in running.seen)
+        await running.until(lambda: "In numbers" in running.seen)
         assert "/a/long/way/to/gemma.gguf" in running.seen

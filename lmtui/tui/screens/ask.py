@@ -95,7 +95,6 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         """A letter takes its choice, or goes where those before it went."""
         if not self._offered and event.is_printable:
             event.stop()
-            self._pause.reset()
             self._write_below(event)
         elif event.character in self._choices:
             event.stop()
@@ -104,11 +103,13 @@ The letter before a choice takes it, as Enter does on the one that is marked.
     def _write_below(self, event: events.Key) -> None:
         below = self.app.screen_stack[-2].focused
         if isinstance(below, Input | TextArea):
+            self._pause.reset()  # the writing goes on
             below.post_message(events.Key(event.key, event.character))
 
     def action_answer(self, answer: str) -> None:
-        """Close, and say what was chosen; Enter can be meant for the text too."""
-        if self._offered or answer == self._harmless:
+        """Close, and say what was chosen. At first Enter can be meant for the text: it
+        takes what is harmless, or what was walked to."""
+        if self._offered or answer == self._harmless or answer != self._first:
             self.dismiss(answer)
 
     def action_leave(self) -> None:
