@@ -243,6 +243,7 @@ async def test_the_inspector_says_what_the_model_does() -> None:
         await here.says("reading notes.txt", TEXT.split("\n")[0])
         engine.let("encode")
         await here.says("scoring 0/23 tokens")
+        assert "The text appears here" not in here.running.seen
         await here.press("escape")
         await here.says("stopped at 0/23 tokens")
         engine.let("score")
