@@ -158,7 +158,7 @@ async def test_settings_of_the_sampler() -> None:
         await running.ask("/seed")
         assert running.chat._settings.seed is None
         for line, why in (
-            ("/temp x", "no number"),
+            ("/temp x", "not a number"),
             ("/temp -1", "at least 0"),
             ("/temp", "needs T"),
             ("/nope", "no such command"),
@@ -279,7 +279,7 @@ async def test_the_conversation_is_written_to_a_file(tmp_path: Path) -> None:
             await running.until(lambda name=name: name in said(running))
             assert (tmp_path / name).read_text().startswith(begins)
         await running.ask(f"/export {tmp_path / 'a.md'}")
-        await running.until(lambda: "there already" in said(running))
+        await running.until(lambda: "already exists" in said(running))
         await running.ask(f"/export {tmp_path / 'a.doc'}")
         await running.until(lambda: "format is not known" in said(running))
 

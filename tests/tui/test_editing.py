@@ -320,9 +320,9 @@ def test_a_tree_is_drawn_in_lines() -> None:
     lines = [str(line) for _, line in rows_of(full())]
     assert lines == [
         "● You  What is the capital of France?",
-        "● ├ Model  It is Paris.",
+        "● ├ Model  It is Paris.  4 tokens · log P −2.04 nats · 0.04 s · fake",
         "● │ You  And of Japan?",
-        "● │ Model  Tōkyō 🏯",
+        "● │ Model  Tōkyō 🏯  3 tokens · log P −1.53 nats · 0.03 s · fake",
         "  └ Model  It is Lyon.",
         "    You  never mind",
     ]

@@ -152,7 +152,7 @@ def test_themes_with_hostile_names(home: Path) -> None:
     folder.mkdir()
     broken = folder / "a\x1b]52;c;QUFB\x07[bold]\u202e.toml"
     broken.write_text("name = 3", encoding="utf-8")
-    with running("chat", engine={}) as terminal:
+    with running("chat", engine={}, size=(40, 300)) as terminal:  # on one line
         terminal.until(lambda text: "ready" in text and "skipped" in text)
         assert_alive(terminal)
-    assert "␛]52;c;QUFB␇[bol" in assert_harmless(terminal.written)
+    assert "␛]52;c;QUFB␇[bold]" in assert_harmless(terminal.written)

@@ -274,7 +274,7 @@ def test_a_conversation_whose_model_is_gone_is_read_and_goes_on(home: Path) -> N
         tmux.lacks("1/3 “old”")
         tmux.type("more")
         tmux.press("Enter")
-        tmux.shows("Which model is to go on", "Another model")
+        tmux.shows("Which model should continue", "Another model")
         tmux.press("Escape")
         tmux.until(lambda screen: prompt_of(screen) == ["more"])
         tmux.press("C-u")
@@ -301,7 +301,7 @@ def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
     tmux.press("Enter")
     tmux.shows("said", " end")
     tmux.press("F3")
-    tmux.shows("Token 1")
+    tmux.shows("Token 1 ", "kept 1, 60.0% of mass", "log P −0.51")
     before = tmux.screen
     tmux.run("resize-window", "-x", "79")
     tmux.lacks("│" * 2)

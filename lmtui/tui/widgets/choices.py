@@ -90,7 +90,7 @@ class Choices(OptionList):
 
 def choice_line(key: str, name: str, words: str) -> Content:
     """A choice that has a key, as it is drawn."""
-    apart = "· " if len(name) > _NAME else ""
+    apart = "· " if len(name) >= _NAME else ""
     return Content.assemble(
         (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
     )
