@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from lmtui import paths
 from lmtui.chat import rows
 from lmtui.chat.database import Damaged
-from lmtui.chat.pages import leaf_rows
+from lmtui.chat.pages import Value, leaf_rows
 from lmtui.chat.store import Store, is_sound
 from lmtui.chat.titles import preview_of, title_of
 from lmtui.errors import LmtuiError
@@ -218,6 +218,7 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
         for row in _rows(damaged, connection, "messages"):
             if not _is_message(row):
                 continue
+            del row["key"]  # in a damaged tree SQLite gives out one that is in use
             if not _put(connection, "messages", row) and _adopt(
                 connection, row["conversation"], when
             ):
@@ -249,19 +250,24 @@ def _counted(store: Store) -> tuple[int, int]:
 
 
 def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
-    """The rows of a table as long as they can be read, then what its pages still hold;
-    `new` has a table of the same columns."""
-    key, seen = _KEYS[table], set[int]()
-    with suppress(*_UNREADABLE), closing(_connected(damaged)) as found:
-        for row in found.execute(f"SELECT * FROM {table} ORDER BY {key}"):
-            seen.add(row[key])
-            yield dict(row)
-        return
+    """The rows of a table as long as they can be read; then, some of them again, what
+    its pages still hold. `new` has a table of the same columns."""
+    key = _KEYS[table]
     names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
-    added = _ADDED[table]
-    for id_, values in leaf_rows(damaged.read_bytes()):
-        if id_ not in seen and len(names) - added <= len(values) <= len(names):
+    least = len(names) - _ADDED[table]
+    with suppress(*_UNREADABLE), closing(_connected(damaged)) as found:
+        cursor = found.execute(f"SELECT * FROM {table} ORDER BY {key}")
+        shown = {column[0] for column in cursor.description}
+        if set(names[:least]) <= shown <= set(names):
+            yield from map(dict, cursor)
+            return
+    for id_, values in sorted(leaf_rows(damaged.read_bytes()), key=_by_key):
+        if least <= len(values) <= len(names):
             yield dict(zip(names, values, strict=False)) | {key: id_}
+
+
+def _by_key(row: tuple[int, list[Value]]) -> int:
+    return row[0]
 
 
 def _connected(file: Path) -> sqlite3.Connection:

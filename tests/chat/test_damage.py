@@ -30,8 +30,9 @@ NEW = ["something newly said", "and heard"]
 
 
 def said(chat: Conversation) -> list[str]:
-    """The words of a conversation."""
-    return [node.content for node in chat.path[1:]]
+    """The words of a conversation, all branches together: what lost its place in the
+    tree may be one of its own."""
+    return [node.content for node in chat.nodes if node.id and not node.gone]
 
 
 @pytest.fixture(scope="module")
