@@ -167,7 +167,9 @@ def _meaning(error: sqlite3.Error, file: Path) -> Exception:
     not the fault of the disk or of another program is that of the file: a damaged index
     of words, for one, is reported as an error of logic."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code not in _WORDS:
+    # A damaged header can say that the file must not be written to.
+    forbidden = code == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK)
+    if code not in _WORDS or forbidden:
         return Damaged(str(error))
     title, hint = _WORDS[code]
     return LmtuiError(title, f"{file} ({error})", hint)
