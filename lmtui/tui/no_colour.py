@@ -61,11 +61,13 @@ class ColourlessApp(App[None]):
 
 @lru_cache(4096)
 def _plain(style: Style, around: Color) -> Style:
-    back = Color.from_rich_color(style.bgcolor) if style.bgcolor else around
+    back = around  # also where the terminal's own is asked for already
+    if style.bgcolor is not None and not style.bgcolor.is_default:
+        back = Color.from_rich_color(style.bgcolor)
     if abs(back.brightness - around.brightness) > _OTHER:
         return style + _OWN + Style(reverse=True)
     marked = style.bold or style.underline or style.reverse
-    if style.color is None or marked:
+    if style.color is None or style.color.is_default or marked:
         return style + _OWN
     front = Color.from_rich_color(style.color)
     quiet = abs(front.brightness - back.brightness) < _QUIET
