@@ -156,7 +156,7 @@ def test_the_ending_says_the_format(
         said(capsys, "export", "1", str(tmp_path / name))
         assert (tmp_path / name).read_text().startswith(begins)
     assert said(capsys, "export", "1", "--format", "html").startswith("<!DOCTYPE")
-    assert "there already" in refused(capsys, "export", "1", str(tmp_path / "a.md"))
+    assert "already exists" in refused(capsys, "export", "1", str(tmp_path / "a.md"))
     assert "format" in refused(capsys, "export", "1", str(tmp_path / "a.doc"))
     assert "can't be written" in refused(capsys, "export", "1", "/nowhere/a.md")
     assert "named" in refused(capsys, "export")
@@ -204,7 +204,7 @@ def test_a_file_with_one_broken_line_is_refused_as_a_whole(
     whole = said(capsys, "show", "1", "--json")
     file = tmp_path / "two.jsonl"
     file.write_text(whole + whole[:200] + "\n")
-    assert "can be imported" in refused(capsys, "import", str(file))
+    assert "can't be imported" in refused(capsys, "import", str(file))
     assert len(said(capsys, "list", "--json").splitlines()) == 2
     assert "no such file" in refused(capsys, "import", "/nowhere")
 

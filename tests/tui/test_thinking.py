@@ -169,7 +169,7 @@ def test_the_tree_shows_the_answer() -> None:
     chat = Conversation()
     exchange(chat, "capital?", "<think> so so </think> It is Paris.")
     lines = [line.plain for _, line in rows_of(chat)]
-    assert lines[1].endswith("Model  It is Paris.")
+    assert "Model  It is Paris.  8 tokens · log P" in lines[1]
 
 
 async def test_what_the_user_says_is_never_folded() -> None:

@@ -93,7 +93,7 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(following, 2**63 - 1) if following >= 0 else None
 
 
-TEMPERATURE = Field("temperature", "temperature", "0 = greedy; higher = flatter.", ())
+TEMPERATURE = Field("temperature", "temperature", "0: greedy; higher: flatter.", ())
 
 FIELDS = (
     Field(
