@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
 from textual.selection import SELECT_ALL
+from textual.widgets import Static
 
+from lmtui.tui.screens.report import ReportScreen
 from lmtui.tui.widgets.markdown_lines import STYLES, Block, Look, blocks_of, cut, draw
 from lmtui.tui.widgets.words import Words
 from tests.tui.hosts import HOSTILE, Host, safe
@@ -272,3 +276,19 @@ async def test_emoji_are_selected_as_they_were_written() -> None:
     async with app.run_test(size=(60, 10)):
         assert "👍▒ 👨‿👩 ⒹⒺ ❤˖" in app.text()
         assert words.get_selection(SELECT_ALL) == (text, "\n")
+
+
+async def test_a_text_that_comes_during_the_first_layout_is_seen_whole(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "report.md"
+    file.write_text("one\n\n" * 5 + "the last line")
+    for _ in range(5):  # it depends on which of two tasks is faster
+        app = Host(Static())
+        async with app.run_test(size=(60, 20)) as pilot:
+            app.push_screen(ReportScreen(file))
+            for _ in range(200):
+                await pilot.pause()
+                if "the last line" in app.text():
+                    break
+            assert "the last line" in app.text()

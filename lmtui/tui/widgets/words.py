@@ -154,12 +154,20 @@ class GrowingMarkdown(DirectLines):
         self._lay_out(self._width)
         if self._wanted_room() != self._room:
             self.refresh(layout=True)
+            self.call_after_refresh(self._require_room)
             return
         pairs = list(zip_longest(before, self._rows[row:]))
         other = [row + at for at, (old, new) in enumerate(pairs) if old != new]
         if other:
             top, bottom = other[0], other[-1] + 1
             self.refresh(Region(0, top, self._width, bottom - top))
+
+    def _require_room(self) -> None:
+        """Ask again for room that a layout has not given. Textual remembers the height
+        of a widget until another layout is asked for, and does not count that while the
+        first one is still to come."""
+        if self.is_attached and self._wanted_room() != self._room:
+            self.refresh(layout=True)
 
     def _wanted_room(self) -> int:
         """Lines to ask for; some in advance while the text grows, because a new layout
