@@ -301,7 +301,7 @@ def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
     tmux.press("Enter")
     tmux.shows("said", " end")
     tmux.press("F3")
-    tmux.shows("Token 1 ", "kept 1, 60.0% of mass", "log P −0.51")
+    tmux.shows("Token 1 ", "kept 1, 60.0% of mass", "log P −0.51", "end<end>")
     before = tmux.screen
     tmux.run("resize-window", "-x", "79")
     tmux.lacks("│" * 2)

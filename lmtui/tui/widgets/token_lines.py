@@ -295,6 +295,9 @@ class TokenLines(ScrollView):
         """One line of the text."""
         line = y + self.scroll_offset.y
         width, base = self._text_width(), self.rich_style
+        if width != self._width:  # drawn before it was told of its size
+            self.call_later(self._lay_out, width)
+            return Strip.blank(width, base)
         if not self._pieces:
             text = self._line_untold(y, width)
             quiet = self.get_component_rich_style("tokens--unread")
