@@ -89,8 +89,10 @@ def model(family: str = "llama", device: str = "cpu") -> Any:
 @cache
 def _model(family: str, device: str) -> Any:
     torch.manual_seed(sum(map(ord, family)))
-    made = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
-    return made.eval().to(device)
+    # Whoever asks first may be in inference mode; who trains it later must not be.
+    with torch.inference_mode(False):
+        made = AutoModelForCausalLM.from_config(_config(family), dtype=torch.float32)
+        return made.eval().to(device)
 
 
 def loaded(family: str = "llama", device: str = "cpu") -> Loaded:
