@@ -91,11 +91,17 @@ class _Process:
 
     def __init__(self) -> None:
         self._of = os.getpid()
-        self._answers, theirs = os.pipe()
+        ours, theirs = os.pipe()
+        # A file and not its number, which is somebody else's once it is closed.
+        self._answers = open(ours, "rb", buffering=0)  # noqa: SIM115
         with open(theirs, "wb") as output:
             self._child = child.begin(_COMMAND, output)
         self._heard = b""
-        self._wait(time.monotonic() + _START, MEMORY)
+        try:
+            self._wait(time.monotonic() + _START, MEMORY)
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def serves(self) -> bool:
@@ -134,7 +140,7 @@ class _Process:
                 if time.monotonic() > until:
                     raise ValueError(f"it runs for more than {SECONDS:g} seconds")
                 continue
-            part = os.read(self._answers, 1 << 20)
+            part = self._answers.read(1 << 20) or b""
             self._heard += part
             if not part or len(self._heard) > most:
                 raise ValueError("it needs too much time or memory")
@@ -149,12 +155,11 @@ class _Process:
                 raise ValueError("it needs too much memory")
 
     def end(self) -> None:
-        """Let go of it."""
+        """Let go of it; a second time does nothing."""
         if self._of == os.getpid():
             self._child.kill()
             self._child.wait()
-        with suppress(OSError):
-            os.close(self._answers)
+        self._answers.close()
         assert self._child.stdin is not None
         with suppress(OSError):
             self._child.stdin.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,26 @@ def test_a_template_that_breaks_off_or_grows_is_an_error(
     assert caught.value.hint
     assert time.monotonic() - began < 10  # far less where nothing else computes
     assert rendered("{{ messages[0].content }}!") == "Hi!"
+
+
+def test_letting_go_of_the_process_closes_nobody_elses_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "SECONDS", 0.5)
+    assert rendered("{{ messages[0].content }}!") == "Hi!"
+    with pytest.raises(LmtuiError):
+        rendered(LOOPS)
+    with ExitStack() as stack:  # these get the numbers that its pipes had
+        files = [
+            stack.enter_context((tmp_path / str(number)).open("w+"))
+            for number in range(9)
+        ]
+        assert rendered("{{ messages[0].content }}!") == "Hi!"
+        assert all(os.fstat(file.fileno()).st_nlink for file in files)
+        for file in files:
+            file.write("kept")
+            file.flush()
+    assert {(tmp_path / str(number)).read_text() for number in range(9)} == {"kept"}
 
 
 def test_half_of_a_character_is_refused() -> None:
