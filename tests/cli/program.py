@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,14 @@ def started(
         finally:
             if child.poll() is None:
                 child.kill()
-            with suppress(OSError):  # where the test has closed it
-                os.close(ours)
+            os.close(ours)
+
+
+def hang_up(terminal: int) -> None:
+    """Take the terminal away; the number is closed with the others."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, terminal)
+    os.close(nothing)
 
 
 def read_until(handle: int, cue: bytes) -> bytes:

@@ -21,6 +21,7 @@ from tests.cli.program import (
     SGR,
     Result,
     command,
+    hang_up,
     run,
     run_in_terminal,
     started,
@@ -497,7 +498,7 @@ def test_a_closed_terminal_saves(notes: str) -> None:
         terminal_until(terminal, b"Enter")
         os.write(terminal, b"\r")
         terminal_until(terminal, b"step 3")
-        os.close(terminal)
+        hang_up(terminal)
         assert child.wait(timeout=60) == 129
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from lmtui.cli import main as command
-from tests.cli.program import read_until, run_in_terminal, started
+from tests.cli.program import hang_up, read_until, run_in_terminal, started
 
 QUIT = b"\x11"
 HOSTILE = "\x1b]52;c;QUFB\x07 \x1b[2J \x9b31m \u202eabc [bold]x[/x] \x00 HELLO"
@@ -70,7 +69,7 @@ def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:
 def test_it_leaves_when_its_terminal_went_away(home: Path) -> None:
     with started("chat") as (child, terminal):
         read_until(terminal, b"ready")
-        os.close(terminal)
+        hang_up(terminal)
         assert child.wait(timeout=20) == 129
     assert "unexpected error" not in (home / "logs" / "lmtui.log").read_text("utf-8")
 
