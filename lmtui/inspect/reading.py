@@ -8,6 +8,7 @@ screen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from lmtui.engine.types import Encoding, ScoredToken
@@ -89,6 +90,16 @@ class Reading:
     def take(self, tokens: Sequence[ScoredToken]) -> None:
         """Keep the numbers of some tokens of the text."""
         self.roads.rescore([packed(token, self._names) for token in tokens])
+
+    def totals_so_far(self) -> Totals:
+        """Those of all tokens with numbers, also of a part that is being read."""
+        totals = deepcopy(self.totals)  # they grow
+        path = self.roads.path(ROOT)
+        for part in self.unread:
+            for place in range(part.first, part.end):
+                if path[place].logprob is not None:
+                    totals.add(as_scored(path[place], place))
+        return totals
 
     def finish(self, tokens: Sequence[ScoredToken]) -> None:
         """All tokens of a part were taken, and are these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -100,7 +101,7 @@ def test_nothing_scored_has_no_bars() -> None:
     totals = Totals()
     assert rank_lines(totals, 40) == entropy_lines(totals, 40) == []
     assert calibration_lines(totals.calibration, 40) == []
-    assert SurprisalPlot([None], id="plot").lines(60, 7)[1:] == []
+    assert SurprisalPlot(id="plot").lines(60, 7)[1:] == []
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -122,6 +123,31 @@ async def test_the_page_leads_to_the_greatest_surprise() -> None:
         assert rows.option_count == len(worst)
         await page.press("down", "enter")
         await page.until(lambda: page.view.index == worst[1].index)
+
+
+async def test_it_follows_a_text_that_is_being_read() -> None:
+    gate = Event()
+
+    def hold(index: int) -> None:
+        if index == 9:
+            assert gate.wait(20)
+
+    engine = FakeEngine(name="default", on_token=hold)
+    async with inspecting(TEXT, engine, asked=False) as page:
+        await page.until(lambda: page.view.tokens)
+        await page.press("o")
+        overview = await page.running.on(OverviewScreen)
+        await page.until(lambda: "as far as it is read: " in page.running.seen)
+        assert overview.query_one(DialogList).option_count < 10
+        gate.set()
+        await page.until(lambda: not page.screen.is_reading)
+        await page.until(lambda: "as far as it is read" not in page.running.seen)
+        rows = overview.query_one(DialogList)
+        assert (rows.option_count, rows.highlighted) == (MOST, 0)
+        followed = page.running.seen
+        await page.press("escape", "o")
+        await page.running.on(OverviewScreen)
+        await page.until(lambda: page.running.seen == followed)
 
 
 @pytest.mark.parametrize(("text", "size"), [("", (80, 24)), (TEXT, (40, 12))])

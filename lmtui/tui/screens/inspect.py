@@ -6,7 +6,6 @@ the selection add up to. Knows no torch.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import ClassVar
 
 from textual import on
@@ -86,6 +85,8 @@ and goes on from one of them; what stood there stays on its own branch.
         if first < end:
             parts.append(written.sums("selection", first, end))
         self.query_one(TextTotals).show(*parts)
+        if self.is_reading and isinstance(page := self.app.screen, OverviewScreen):
+            page.show(written, self._totals())
 
     @on(TokenView.SelectionChanged)
     def sum_selection(self) -> None:
@@ -107,7 +108,7 @@ and goes on from one of them; what stood there stays on its own branch.
         read: it may be long."""
         reading = self._reading
         if reading.ids and reading.road == ROOT:
-            return deepcopy(reading.totals)  # they grow while it is read
+            return reading.totals_so_far()
         totals = Totals(keep=MOST)
         for place, token in enumerate(self.path):
             totals.add(as_scored(token, place))

@@ -63,26 +63,23 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         super().__init__()
         self._comparison = comparison
         self._name_shown = visible_line(name)
+        self._take(written, totals)
+
+    def _take(self, written: Written, totals: Totals) -> None:
         self._tokens, self._totals = written.tokens, totals
         self._sums = written.sums("text", 0, len(written.tokens))
-        self._worst = [token.index for token, _ in self._totals.worst()]
+        self._worst = [token.index for token, _ in totals.worst()]
 
     def compose(self) -> ComposeResult:
         """Everything is there from the first frame."""
-        logprobs = [token.logprob for token in self._tokens]
         with Vertical(id="dialog"):
-            title = f"Overview of {self._name_shown}"
-            if self._totals.tokens < len(self._tokens):
-                read = f"{self._totals.tokens:,} of {len(self._tokens):,}"
-                title += f", as far as it is read: {read} tokens"
-            yield Static(Content(title), id="title")
-            yield SurprisalPlot(logprobs, id="plot")
+            yield Static(id="title")
+            yield SurprisalPlot(id="plot")
             with Horizontal(id="page"):
                 with VerticalScroll(id="figures"):
                     yield SummaryFigures(self._sums, self._totals, id="bars")
                 with Vertical(id="surprises"):
-                    heading = _SURPRISES if self._worst else _EMPTY
-                    yield Static(Content(heading), id="heading")
+                    yield Static(id="heading")
                     yield DialogList(id="list")
                     if self._comparison is not None:
                         yield Static(
@@ -92,17 +89,35 @@ come? A bar that ends before the mark means that the model was too sure of itsel
             yield Static(Content(_FOOT), id="foot")
 
     def on_mount(self) -> None:
-        """List the surprises."""
-        rows = self.query_one("#list", DialogList)
-        rows.add_options([Option(line) for line in rows_of(self._tokens, self._worst)])
-        if self._worst:
-            rows.highlighted = 0
+        """Show what was given."""
+        self._show()
         if self._comparison is not None:
             changed = changed_rows(self._tokens, self._comparison.most())
             self.query_one("#changed", DialogList).add_options(
                 [Option(line) for line in changed]
             )
-        rows.focus()
+        self.query_one("#list").focus()
+
+    def show(self, written: Written, totals: Totals) -> None:
+        """Show what more of the text adds up to."""
+        self._take(written, totals)
+        self.call_later(self._show)  # once the widgets are there
+
+    def _show(self) -> None:
+        title = f"Overview of {self._name_shown}"
+        if (read := self._totals.tokens) < len(self._tokens):
+            counts = f"{read:,} of {len(self._tokens):,}"
+            title += f", as far as it is read: {counts} tokens"
+        self.query_one("#title", Static).update(Content(title))
+        self.query_one(SurprisalPlot).show([token.logprob for token in self._tokens])
+        self.query_one(SummaryFigures).show(self._sums, self._totals)
+        heading = _SURPRISES if self._worst else _EMPTY
+        self.query_one("#heading", Static).update(Content(heading))
+        rows = self.query_one("#list", DialogList)
+        at = rows.highlighted or 0
+        rows.set_options([Option(line) for line in rows_of(self._tokens, self._worst)])
+        if self._worst:
+            rows.highlighted = min(at, len(self._worst) - 1)
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:

@@ -47,6 +47,11 @@ class SummaryFigures(StyledLines):
         super().__init__(id=id)
         self._sums, self._totals = sums, totals
 
+    def show(self, sums: Sums, totals: Totals) -> None:
+        """Draw these figures."""
+        self._sums, self._totals = sums, totals
+        self.refresh(layout=True)
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """All of its lines."""
         return len(self.lines(width, 0))

@@ -37,9 +37,14 @@ class SurprisalPlot(StyledLines):
     SurprisalPlot > .plot--quiet { color: $quiet; }
     """
 
-    def __init__(self, logprobs: Sequence[float | None], *, id: str) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self._bits: list[float | None] = []
+
+    def show(self, logprobs: Sequence[float | None]) -> None:
+        """Draw these; a token without a number has none yet."""
         self._bits = [None if each is None else bits(each) for each in logprobs]
+        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         """The title, the line, and the numbers of the tokens below it."""
