@@ -25,12 +25,18 @@ from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.speculation import Guesser
-from lmtui.engine.types import Finish, Message, Prompt, SamplingSettings, Step
-from lmtui.models import fetch
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.models import default_model
 from lmtui.models.load import load
-from lmtui.models.loaded import Loaded
+from lmtui.models.loaded_model import LoadedModel
 
 PARTS = (
     "editor",
@@ -78,7 +84,7 @@ def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
     return tokens / (time.perf_counter() - start)
 
 
-def library_decode(loaded: Loaded, prompt: Prompt, tokens: int) -> float:
+def library_decode(loaded: LoadedModel, prompt: Prompt, tokens: int) -> float:
     """`model.generate` in a thread, read through a `TextIteratorStreamer`."""
     streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
     inputs = torch.tensor([prompt.ids], device=loaded.device)
@@ -107,7 +113,7 @@ def our_score(engine: LocalEngine, ids: tuple[int, ...]) -> float:
 
 
 @torch.inference_mode()
-def bare_forward(loaded: Loaded, ids: tuple[int, ...]) -> float:
+def bare_forward(loaded: LoadedModel, ids: tuple[int, ...]) -> float:
     """Tokens a second of one forward with all its logits, nothing done with them."""
     start = time.perf_counter()
     loaded.model(torch.tensor([ids]), use_cache=False)
@@ -152,7 +158,7 @@ def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
         timer.start()
         prompt = Prompt(ids, "")
         (finish,) = engine.generate(prompt, SamplingSettings(), stop=asked.is_set)
-        assert isinstance(finish, Finish)
+        assert isinstance(finish, GenerationResult)
         waits.append(finish.prompt_seconds - delay)
         timer.join()
     return max(waits)
@@ -240,8 +246,8 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
     prompts = {
         "Markdown written again": Prompt(engine.encode(page + page[:300]).ids, ""),
         "code written again with another name": Prompt(engine.encode(changed).ids, ""),
-        "a change of code, asked for": engine.prompt([Message("user", told)]),
-        "a story": engine.prompt([Message("user", QUESTION)]),
+        "a change of code, asked for": engine.prompt([ChatTurn("user", told)]),
+        "a story": engine.prompt([ChatTurn("user", QUESTION)]),
     }
     print("\n| decode, guesses on / off | on | off | ratio |\n|---|---|---|---|")
     for what, prompt in prompts.items():
@@ -259,17 +265,17 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
 
 def unguessed(engine: LocalEngine, prompt: Prompt, settings: SamplingSettings) -> float:
     """Tokens a second where nothing is guessed."""
-    guess = Guesser.guess
-    Guesser.guess = lambda self, most: ()  # type: ignore[method-assign]
+    guess = PromptLookup.guess
+    PromptLookup.guess = lambda self, most: ()  # type: ignore[method-assign]
     try:
         return our_decode(engine, prompt, settings, read=True)
     finally:
-        Guesser.guess = guess  # type: ignore[method-assign]
+        PromptLookup.guess = guess  # type: ignore[method-assign]
 
 
-def print_engine(engine: LocalEngine, loaded: Loaded, options: Namespace) -> None:
+def print_engine(engine: LocalEngine, loaded: LoadedModel, options: Namespace) -> None:
     """The table of what the engine does."""
-    prompt = engine.prompt([Message("user", QUESTION)])
+    prompt = engine.prompt([ChatTurn("user", QUESTION)])
     greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
     drawn = SamplingSettings(seed=1, max_tokens=options.tokens)
     source = Path(__file__).read_text(encoding="utf-8") * 4
@@ -306,9 +312,9 @@ def print_engine(engine: LocalEngine, loaded: Loaded, options: Namespace) -> Non
     print(f"Slowest preview of a position under new settings: {preview * 1e3:.1f} ms.")
 
 
-def print_generate(fast: LocalEngine, loaded: Loaded, options: Namespace) -> None:
+def print_generate(fast: LocalEngine, loaded: LoadedModel, options: Namespace) -> None:
     """The fast path against the library's own loop, and its start."""
-    prompt = fast.prompt([Message("user", QUESTION)])
+    prompt = fast.prompt([ChatTurn("user", QUESTION)])
     greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
     print("\n| fast path / transformers | lmtui | peer | ratio |\n|---|---|---|---|")
     result = compare(
@@ -356,7 +362,11 @@ def main() -> None:
     if "inspect" in parts:
         print_inspect(engine, loaded, model=options.model, rounds=options.rounds)
     if "fast" in parts:
-        file = fetch.default_file() if options.model is None else Path(options.model)
+        file = (
+            default_model.default_file()
+            if options.model is None
+            else Path(options.model)
+        )
         print_fast(fast, engine, peer=file, options=options)
         print_generate(fast, loaded, options)  # threads slow what runs after them
     if "speculation" in parts:

@@ -16,24 +16,24 @@ from statistics import median, quantiles
 from threading import Event
 from typing import NoReturn
 
-from lmtui.chat.node import Node
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import search
 from lmtui.chat.store import Store
-from lmtui.chat.tree import Conversation
 from lmtui.engine.types import (
     Distribution,
-    Finish,
     FinishReason,
+    GenerationResult,
     Prompt,
     SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.chat_facts import ConversationChosen
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.widgets.message_view import MessageView
-from lmtui.tui.widgets.transcript import PART
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.chat.transcript import PART
 
 CONVERSATIONS, TURNS, MESSAGES = 10_000, 3, 2_000
 _NOTHING = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, 2.0, 0)
@@ -70,8 +70,10 @@ def talked(
         ids = tuple(range(min(prompt, (turn + 1) * (tokens + 30))))
         chat.lay_out(reply.id, Prompt(ids, "p" * (4 * len(ids))))
         chat.grow(reply.id, steps_of(words(tokens, among)))
-        finish = Finish(FinishReason.STOP, tokens, -1.25 * tokens, len(ids), 0, 0.1,
-                        1.0, 1)  # fmt: skip
+        total = -1.25 * tokens
+        finish = GenerationResult(
+            FinishReason.STOP, tokens, total, len(ids), 0, 0.1, 1.0, 1
+        )
         chat.finish(reply.id, finish)
 
 
@@ -169,7 +171,7 @@ def print_chats() -> None:
         print(f"| read {MESSAGES:,} messages from the disk | {loaded:.0f} ms |")
         print(f"| … from choosing them to the screen | {opened:.0f} ms |")
         print(f"| … a frame while they are scrolled through, p95 | {frame:.0f} ms |")
-        growing: Node = replace(long.leaf, state="growing")
+        growing: ChatMessage = replace(long.leaf, state="growing")
         changes = replace(long.take_changes(), nodes=(growing,))
         saved = milliseconds(lambda: store.save({"long": changes}))
         print(f"| keep a reply of 100 tokens that grows | {saved:.1f} ms |")

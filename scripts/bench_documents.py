@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lmtui.engine.local import LocalEngine
+    from lmtui.engine.engine import LocalEngine
 
 _ROOT = Path(__file__).parent.parent
 

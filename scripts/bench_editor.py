@@ -22,20 +22,20 @@ from bench_documents import cut, prose
 from textual import events
 from textual.pilot import Pilot
 
-from lmtui.edit import text_file
-from lmtui.engine.ghost import Ghost, GhostEnd, GhostRules
-from lmtui.engine.types import Finish, SamplingSettings, Step
+from lmtui.editing import text_file
+from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.screens.complete import CompleteScreen
-from lmtui.tui.screens.replacements import ReplacementsScreen
-from lmtui.tui.widgets.ghost_editor import GhostEditor
+from lmtui.tui.editor.dialogs import ReplacementsScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.writing_options import Writing
 
 PLACES = ("end", "middle")
 GHOST = 16
 """Tokens of a ghost."""
-UNBOUND = GhostRules(
+UNBOUND = SuggestionRules(
     max_tokens=GHOST,
     single_line=False,
     seconds=None,
@@ -60,7 +60,7 @@ class Watch:
         self._go_on = engine.go_on
         engine.go_on = self.go_on
 
-    def go_on(self, *asked: Any, **how: Any) -> Iterator[Step | Finish]:
+    def go_on(self, *asked: Any, **how: Any) -> Iterator[Step | GenerationResult]:
         """The same continuation."""
         times: list[float] = []
         self.times.append(times)
@@ -83,7 +83,7 @@ class Bench:
         self.app, self.engines, self.rounds = pilot.app, engines, rounds
         self.keys = iter(TYPED)
         self.lags: dict[str, list[float]] = {}
-        self.ended: Ghost | None = None
+        self.ended: Suggestion | None = None
         screen = pilot.app.screen
         assert isinstance(screen, CompleteScreen)
         self.screen = screen
@@ -103,7 +103,7 @@ class Bench:
         """The question that the engine answers now."""
         return self.app._engine._mailbox._running
 
-    def note_ghost(self, ghost: Ghost) -> None:
+    def note_ghost(self, ghost: Suggestion) -> None:
         self.ended = ghost
         self.tell_ghost(ghost)
 
@@ -241,7 +241,7 @@ class Bench:
             await self.until(lambda: self.ended)
             await self.painted()
             assert self.ended is not None
-            if self.ended.end is GhostEnd.LENGTH and self.ended.text:
+            if self.ended.end is SuggestionEnd.LENGTH and self.ended.text:
                 first.append(seen * 1e3)
                 ended = time.perf_counter() - start - self.screen._delay
                 whole.append(ended * 1e3)
@@ -249,7 +249,7 @@ class Bench:
 
     async def alternatives(self) -> float:
         """Under the rules that are the default."""
-        self.screen._rules = GhostRules()
+        self.screen._rules = SuggestionRules()
         await self.typed()
         start = self.press("alt+n")
         await self.until(lambda: self.screen._others_job)
@@ -305,7 +305,7 @@ def main() -> None:
 
     def open_model(name: str) -> Callable[..., Any]:
         def load(on_progress: Any) -> Any:
-            from lmtui.engine.local import LocalEngine
+            from lmtui.engine.engine import LocalEngine
 
             engine = LocalEngine.open(
                 model or None, quantize="auto", on_progress=on_progress

@@ -22,16 +22,17 @@ from statistics import median
 import torch
 from bench_tools import compare, row
 
-from lmtui import child
+from lmtui import processes
 from lmtui.engine import sampling
-from lmtui.engine.fast import compiled
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.positions import Context, Positions, distribution
-from lmtui.engine.speculation import Guesser
+from lmtui.engine.backends.llama_cpu import compile
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import Prompt, SamplingSettings, Step
-from lmtui.models import compilers, fetch
+from lmtui.kernels import build
+from lmtui.models import default_model
+from lmtui.models.llama.load import with_packed_layers
 from lmtui.models.load import load
-from lmtui.models.packed import with_packed_layers
 
 CONTEXTS = (32, 512, 2048)
 _ROOT = Path(__file__).parent.parent
@@ -100,11 +101,11 @@ def our_prefill(engine: LocalEngine, tokens: int) -> float:
 def analysis(engine: LocalEngine) -> float:
     """Seconds for all that a panel shows of a token, and for drawing it."""
     logits = engine._forward.logits([1, 2, 3])[0]
-    positions, random = Positions(lambda context: logits), torch.Generator()
+    positions, random = LogitsStore(lambda context: logits), torch.Generator()
     times = []
     for _ in range(200):
         start = time.perf_counter()
-        position = positions.add(logits, Context((1,), 1))
+        position = positions.add(logits, ContextIds((1,), 1))
         look = position.look(SamplingSettings())
         place = sampling.draw(look.kept, random)
         float(look.kept_rows.logprobs[place])
@@ -117,7 +118,7 @@ def analysis(engine: LocalEngine) -> float:
 def first_start(model: str | None) -> float:
     """Seconds from the start of a process to its first token, with nothing kept."""
     with tempfile.TemporaryDirectory() as home:
-        source = fetch.default_file() if model is None else Path(model)
+        source = default_model.default_file() if model is None else Path(model)
         command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
         start = time.perf_counter()
         with subprocess.Popen(
@@ -142,7 +143,7 @@ print(os.wait4(process.pid, 0)[2].ru_maxrss)
 
 def peak_memory(model: str | None) -> int:
     """Bytes that a process needs at most to answer, mapped files included."""
-    source = fetch.default_file() if model is None else Path(model)
+    source = default_model.default_file() if model is None else Path(model)
     command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
     # Begun by a small process: a peak counts from what was there before the program.
     told = subprocess.run(
@@ -157,17 +158,17 @@ def use_compiled(engine: LocalEngine) -> bool:
     """Let an engine run what lies between two attentions compiled, which is done first
     where it was not yet; whether it can be."""
     steps = engine._forward._steps  # type: ignore[attr-defined]
-    plan, compiler = steps.plan(), compilers.found()
+    plan, compiler = steps.plan(), build.found()
     if plan is None or compiler is None:
         return False
-    if not compiled.is_kept(plan):
-        command = [*child.MODULE, "lmtui.engine.fast.compile"]
+    if not compile.is_kept(plan):
+        command = [*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker"]
         with open(os.devnull, "wb") as nothing:
             said = json.dumps(asdict(plan))
-            child.begin([*command, said, compiler], nothing, beneath=True).wait()
-    if not compiled.is_kept(plan):
+            processes.begin([*command, said, compiler], nothing, beneath=True).wait()
+    if not compile.is_kept(plan):
         return False
-    steps.use(compiled.opened(plan), plan)
+    steps.use(compile.opened(plan), plan)
     return True
 
 
@@ -209,8 +210,8 @@ def print_fast(
 ) -> None:
     """All tables of the fast path."""
     rounds, tokens = options.rounds, options.tokens  # type: ignore[attr-defined]
-    guess = Guesser.guess
-    Guesser.guess = lambda self, most: ()  # type: ignore[method-assign]
+    guess = PromptLookup.guess
+    PromptLookup.guess = lambda self, most: ()  # type: ignore[method-assign]
     can = use_compiled(fast)
     print("" if can else "\nNothing can be compiled here.")
     try:
@@ -226,7 +227,7 @@ def print_fast(
             layered = through_layers(options.model)  # type: ignore[attr-defined]
             _print_decoding(layered, other, rounds, tokens)
     finally:
-        Guesser.guess = guess  # type: ignore[method-assign]
+        PromptLookup.guess = guess  # type: ignore[method-assign]
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
     start = first_start(options.model)  # type: ignore[attr-defined]
     print(f"Process start → first token, with nothing kept: {start:.1f} s.")

@@ -20,11 +20,11 @@ from bench_documents import cut, prose
 from bench_tools import Work, compare
 from torch import Tensor
 
-from lmtui.engine.local import LocalEngine
-from lmtui.inspect import calibration
-from lmtui.inspect.summary import Totals
+from lmtui.analysis import calibration
+from lmtui.analysis.summary import Totals
+from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
-from lmtui.models.loaded import Loaded
+from lmtui.models.loaded_model import LoadedModel
 
 LENGTH = 4_096
 """Tokens, where memory is measured."""
@@ -40,21 +40,21 @@ def score(engine: LocalEngine, ids: Sequence[int]) -> Totals:
 
 
 @torch.inference_mode()
-def forward(loaded: Loaded, ids: Sequence[int]) -> Tensor:
+def forward(loaded: LoadedModel, ids: Sequence[int]) -> Tensor:
     """All logits [n, V]."""
     logits: Tensor = loaded.model(torch.tensor([ids]), use_cache=False).logits[0]
     return logits
 
 
 @torch.inference_mode()
-def naive(loaded: Loaded, ids: Sequence[int]) -> float:
+def naive(loaded: LoadedModel, ids: Sequence[int]) -> float:
     """The sum of the log-probabilities, the way it is written in a line."""
     logprobs = forward(loaded, ids[:-1]).log_softmax(-1)
     return float(logprobs.gather(1, torch.tensor(ids[1:]).unsqueeze(1)).double().sum())
 
 
 def print_inspect(
-    engine: LocalEngine, loaded: Loaded, *, model: str | None, rounds: int
+    engine: LocalEngine, loaded: LoadedModel, *, model: str | None, rounds: int
 ) -> None:
     """The tables of time and of memory."""
     ids = engine.encode(cut(engine, prose(), engine.windows().window)).ids

@@ -21,13 +21,13 @@ from bench_tools import measured_by
 from textual.pilot import Pilot
 
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.wanted import Wanted
+from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.screens.alternatives import AlternativesScreen
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.token_finder import TokenFinder
-from lmtui.tui.widgets.token_text import TokenText
+from lmtui.tui.inspector.dialogs import AlternativesScreen
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.widgets.token_cursor import TokenText
 
 TEXT = Path(__file__).parent.parent / "LICENSE"
 MOVES, PAGES, AHEADS = 60, 40, 12
@@ -172,9 +172,9 @@ def main() -> None:
     """Measure, and write what was measured."""
     out, model, quantize = sys.argv[1:]
 
-    def open_model(_: Wanted) -> Callable[..., Any]:
+    def open_model(_: ModelRef) -> Callable[..., Any]:
         def load(on_progress: Any) -> Any:
-            from lmtui.engine.local import LocalEngine
+            from lmtui.engine.engine import LocalEngine
 
             return LocalEngine.open(
                 model or None, quantize=quantize, on_progress=on_progress
@@ -192,7 +192,7 @@ def main() -> None:
         open_model,
         sampling=SamplingSettings(seed=1),
         first="inspect",
-        subject=Subject("LICENSE", read=lambda: text),
+        subject=InspectSource("LICENSE", read=lambda: text),
     )
     app.run(auto_pilot=drive)  # type: ignore[arg-type]
 

@@ -20,13 +20,13 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from lmtui.engine.types import Finish, SamplingSettings, Step
-from lmtui.models.wanted import Wanted
-from lmtui.tui import messages as facts
+from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.screens.chat import ChatScreen
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.engine import messages as facts
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.prompt import Prompt
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
@@ -76,7 +76,7 @@ class Bench:
 
     async def all(self) -> dict[str, Any]:
         await self.until(lambda: self.app.model.info is not None)
-        self.chat.query_one(Prompt).insert(QUESTION)
+        self.chat.query_one(PromptField).insert(QUESTION)
         await self.answered("enter")
         return {
             "rates": await self.rates(),
@@ -117,7 +117,7 @@ class Bench:
     async def undrawn(self) -> float:
         """The same answer by the same thread, to somebody who does not look."""
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
-        found: list[Finish] = []
+        found: list[GenerationResult] = []
 
         def post(fact: object) -> None:
             if isinstance(fact, facts.GenerationFinished):
@@ -179,7 +179,7 @@ class Bench:
 
     async def draft(self) -> list[float]:
         """Keystrokes in a draft after about 500 tokens of conversation."""
-        prompt = self.chat.query_one(Prompt)
+        prompt = self.chat.query_one(PromptField)
         prompt.insert("Tell me more. " * 110)
         await self.answered("enter")
         letters = iter("and what did the keeper of the light say to the sea then?" * 2)
@@ -223,9 +223,9 @@ def main() -> None:
     """Measure, and write what was measured."""
     out, model, rounds, tokens = sys.argv[1:]
 
-    def open_model(_: Wanted) -> Callable[..., Any]:
+    def open_model(_: ModelRef) -> Callable[..., Any]:
         def load(on_progress: Any) -> Any:
-            from lmtui.engine.local import LocalEngine
+            from lmtui.engine.engine import LocalEngine
 
             return LocalEngine.open(
                 model or None, quantize="auto", on_progress=on_progress

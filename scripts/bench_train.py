@@ -67,14 +67,14 @@ class Peak:
 def pack(notes: list[str], model: str | None, count: int) -> list[list[int]]:
     """The first blocks of the notes."""
     from lmtui.models.load import load
-    from lmtui.train import blocks
-    from lmtui.train.documents import read_notes
+    from lmtui.train import dataset
+    from lmtui.train.notes import read_notes
     from lmtui.train.settings import TrainSettings
 
     tokenizer = load(model).tokenizer
     documents = read_notes(notes, TrainSettings()).documents
-    examples, _ = blocks.examples(documents, tokenizer)
-    packed = blocks.pack(examples, BLOCK, blocks.padding(tokenizer))
+    examples, _ = dataset.examples(documents, tokenizer)
+    packed = dataset.pack(examples, BLOCK, dataset.padding(tokenizer))
     return [list(block.ids) for block in packed[:count]]
 
 
@@ -139,17 +139,17 @@ def plain(blocks: list[list[int]], model: str | None, *, half: bool) -> dict[str
 
 def ours(blocks: list[list[int]], model: str | None, *, half: bool) -> dict[str, Any]:
     """The same by this program."""
-    from lmtui.models.card import Base
+    from lmtui.models.adapters.card import Base
     from lmtui.models.load import load
-    from lmtui.train.base import ready
-    from lmtui.train.blocks import Block
-    from lmtui.train.trainer import Made, Sequences, adam, train
+    from lmtui.train.dataset import Block
+    from lmtui.train.model import ready
+    from lmtui.train.trainer import Sequences, StepResult, adam, train
 
     loaded = load(model, device="cpu")
     peak = Peak()
     trainee = ready(loaded, Base("", "", ()), settings(), half=half)
     packed = [Block(tuple(ids), (True,) * len(ids), len(ids)) for ids in blocks]
-    told: list[Made] = []
+    told: list[StepResult] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
             trainee,

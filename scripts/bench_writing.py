@@ -18,9 +18,9 @@ import torch
 from bench_documents import cut, prose
 from bench_tools import compare, measured_by, row
 
-from lmtui.engine.local import LocalEngine
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.loaded import Loaded
+from lmtui.models.loaded_model import LoadedModel
 
 SCORED = 1_000
 GHOST = 16
@@ -61,7 +61,7 @@ def our_rescore(engine: LocalEngine, texts: list[str]) -> float:
 
 
 @torch.inference_mode()
-def bare_score(loaded: Loaded, ids: Sequence[int]) -> float:
+def bare_score(loaded: LoadedModel, ids: Sequence[int]) -> float:
     """1 / seconds for a forward over the same tokens and their log-softmax."""
     start = time.perf_counter()
     loaded.model(torch.tensor([ids]), use_cache=False).logits.log_softmax(-1)
@@ -82,7 +82,7 @@ def our_ghost(engine: LocalEngine, text: str) -> float:
 class LibraryGhost:
     """`model.generate` after a prefix that is cached but for its last token."""
 
-    def __init__(self, loaded: Loaded, ids: Sequence[int]) -> None:
+    def __init__(self, loaded: LoadedModel, ids: Sequence[int]) -> None:
         self._model = loaded.model
         self._ids = torch.tensor([ids])
         with torch.inference_mode():
@@ -104,7 +104,7 @@ class LibraryGhost:
         return 1 / (time.perf_counter() - start)
 
 
-def print_pairs(engine: LocalEngine, loaded: Loaded, rounds: int) -> None:
+def print_pairs(engine: LocalEngine, loaded: LoadedModel, rounds: int) -> None:
     """The table of what has a peer."""
     text = cut(engine, prose(), SCORED)
     ids = engine.encode(text).ids

@@ -23,11 +23,11 @@ from bench import library_decode, our_decode
 from bench_fast import analysis
 from bench_tools import compare
 
-from lmtui.engine.local import LocalEngine
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.load import load
-from lmtui.models.loaded import Loaded
-from lmtui.models.packed_layers import PackedLinear
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.quantized_layers import PackedLinear
 
 TEXT = Path(__file__).parents[1] / "README.md"
 CONTEXTS = (32, 512, 2048)
@@ -102,7 +102,7 @@ def print_speed(options: Namespace) -> None:
 
 
 def print_contexts(
-    engine: LocalEngine, plain: Loaded, bound: float, options: Namespace
+    engine: LocalEngine, plain: LoadedModel, bound: float, options: Namespace
 ) -> None:
     """A row for each length of what was read before."""
     settings = SamplingSettings(seed=1, max_tokens=options.tokens)

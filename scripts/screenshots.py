@@ -24,24 +24,24 @@ from textual.pilot import Pilot
 from textual.widgets import TextArea
 
 from lmtui import paths
-from lmtui.chat.listed import Facts
-from lmtui.chat.markdown import from_markdown
+from lmtui.chat.export import from_markdown
 from lmtui.chat.store import Store
-from lmtui.edit.text_file import TextFile
-from lmtui.engine.local import LocalEngine
+from lmtui.chat.summary import ConversationMeta
+from lmtui.editing.text_file import TextFile
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models import fetch, inventory
-from lmtui.models.wanted import Wanted
-from lmtui.train.client import Training
-from lmtui.train.request import Request
+from lmtui.models import default_model, inventory
+from lmtui.models.source import ModelRef
+from lmtui.train.client import WorkerProcess
+from lmtui.train.request import TrainRequest
 from lmtui.train.settings import TrainSettings
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.finetuning import Finetuning
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.engine.questions import OpenEngine
+from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.preferences import Preferences
-from lmtui.tui.questions import OpenEngine
-from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.message_view import MessageView
-from lmtui.tui.writing_options import Writing
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
@@ -305,13 +305,13 @@ PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
 def bare_home() -> Iterator[Path]:
     """A home with the default model alone: what else is on this machine is no part of
     a picture, and what a picture leaves behind is gone with it."""
-    model, cache = fetch.default_model(), paths.cache_folder()
+    model, cache = default_model.default_model(), paths.cache_folder()
     with tempfile.TemporaryDirectory() as folder:
         places = dict.fromkeys(("HOME", "LMTUI_HOME", "HF_HOME"), folder)
         os.environ |= places
         os.environ.pop("HF_HUB_CACHE", None)
-        fetch.default_file().parent.mkdir()
-        fetch.default_file().symlink_to(model)
+        default_model.default_file().parent.mkdir()
+        default_model.default_file().symlink_to(model)
         paths.cache_folder().symlink_to(cache)
         yield Path(folder)
 
@@ -321,7 +321,7 @@ def learning(home: Path) -> Iterator[Finetuning]:
     """A training."""
     name = "python"
     notes = write_reference(home / name, longest=2_500)
-    request = Request(
+    request = TrainRequest(
         name=name,
         places=(str(notes),),
         base=None,
@@ -329,7 +329,7 @@ def learning(home: Path) -> Iterator[Finetuning]:
         device="cpu",
         threads=None,
     )
-    worker = Training.start(request)
+    worker = WorkerProcess.start(request)
     yield Finetuning(worker, name, paths.adapters_folder())
     worker.stop()
     worker.stop()  # at once
@@ -363,7 +363,7 @@ async def draw(name: str, home: Path) -> str:
         list_models=inventory.rows,
         chats_file=talks(home / "chats.db", full=show is history),
         first=first,
-        subject=Subject("letter.md", read=lambda: LETTER) if looking else None,
+        subject=InspectSource("letter.md", read=lambda: LETTER) if looking else None,
         writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
         preferences=Preferences(theme=theme),
     )
@@ -377,17 +377,17 @@ def talks(file: Path, *, full: bool) -> Path:
         for title, asked, said in TALKS:
             text = f"## You\n\n{asked}\n\n## Assistant · smollm2-135m\n\n{said}\n"
             _, conversation = from_markdown(text)
-            store.add(title, conversation, Facts(title, named=True))
+            store.add(title, conversation, ConversationMeta(title, named=True))
         store.close()
     return file
 
 
-def load_default(_: Wanted) -> OpenEngine:
+def load_default(_: ModelRef) -> OpenEngine:
     """Load the default model, whatever is wanted."""
     return lambda progress: LocalEngine.open(quantize="auto", on_progress=progress)
 
 
-def load_exact(_: Wanted) -> OpenEngine:
+def load_exact(_: ModelRef) -> OpenEngine:
     """Load it as `lmtui inspect` does."""
     return lambda progress: LocalEngine.open(on_progress=progress)
 

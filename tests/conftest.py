@@ -82,7 +82,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the real default model, fetched once, or the given one."""
     from lmtui import paths
-    from lmtui.models import fetch
+    from lmtui.models import default_model
 
     if given := os.environ.get("LMTUI_TEST_HOME"):
         folder = Path(given)
@@ -93,7 +93,7 @@ def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("default-home")
     with pytest.MonkeyPatch.context() as patch, _alone_in(folder):
         patch.setenv("LMTUI_HOME", str(folder))
-        fetch.default_model()
+        default_model.default_model()
         assert paths.home() == folder
     return folder
 

@@ -10,23 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lmtui.engine.ghost import Ghost, GhostRules
-from lmtui.engine.port import Progress, Stop
+from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
+    ActualNext,
     Candidate,
     Capabilities,
+    CompletionContext,
+    CursorPrediction,
     Distribution,
-    Finish,
+    GenerationResult,
     Prompt,
-    SamplingSettings,
-    Step,
-)
-from lmtui.engine.writing import (
-    Beginning,
-    Expectation,
-    Following,
     Replacement,
-    Stretch,
+    SamplingSettings,
+    ScoredSpan,
+    Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
 from tests.fake_numbers import state_after
@@ -39,7 +37,7 @@ _PART = 8  # characters of a stretch
 class FakeWriter(FakeEngine):
     """A scripted `port.WritingEngine`; `answers` are its suggestions, in turn."""
 
-    others: Sequence[Ghost] = ()
+    others: Sequence[Suggestion] = ()
     """The alternatives at any cursor."""
     words: Sequence[Replacement] = ()
     """The replacements of any word."""
@@ -48,14 +46,14 @@ class FakeWriter(FakeEngine):
 
     def expect(
         self, text: str, cursor: int, *, top: int = 20, stop: Stop = no_stop
-    ) -> Expectation:
+    ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
         self._begin("expect", (text, cursor))
         if stop():
             raise Cancelled
         before, after = text[:cursor].encode(), text[cursor:].encode()
         shown = self._after(before, top) if before else None
-        return Expectation(
+        return CursorPrediction(
             distribution=shown,
             typed="",
             typed_logprob=None if shown is None else 0.0,
@@ -68,7 +66,7 @@ class FakeWriter(FakeEngine):
 
     def heat(
         self, text: str, start: int, end: int, *, stop: Stop = no_stop
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[ScoredSpan]:
         """The scores of the bytes of a part."""
         self._begin("heat", (text, start, end))
         spans = self.encode(text).spans
@@ -77,15 +75,17 @@ class FakeWriter(FakeEngine):
         begun = (n for n, i in enumerate(wanted) if not n or spans[i] != spans[i - 1])
         for first, beyond in pairwise([*list(begun)[::_PART], len(wanted)]):
             part = wanted[first:beyond]
-            yield Stretch(tuple(tokens[i] for i in part), tuple(spans[i] for i in part))
+            yield ScoredSpan(
+                tuple(tokens[i] for i in part), tuple(spans[i] for i in part)
+            )
 
     def beginning(
         self, text: str, cursor: int, settings: SamplingSettings
-    ) -> Beginning:
+    ) -> CompletionContext:
         """The bytes before the cursor."""
         if not cursor:
             raise LmtuiError("there is nothing to continue", "the text is empty")
-        return Beginning(tuple(text[:cursor].encode()), b"")
+        return CompletionContext(tuple(text[:cursor].encode()), b"")
 
     def go_on(
         self,
@@ -96,8 +96,8 @@ class FakeWriter(FakeEngine):
         top: int = 20,
         single_line: bool = False,
         stop: Stop = no_stop,
-        progress: Progress | None = None,
-    ) -> Iterator[Step | Finish]:
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token."""
         self.calls.append(("go_on", (text, cursor)))
         prompt = Prompt(self.beginning(text, cursor, settings).ids, text[:cursor])
@@ -114,11 +114,11 @@ class FakeWriter(FakeEngine):
         self,
         text: str,
         cursor: int,
-        rules: GhostRules,
+        rules: SuggestionRules,
         *,
         count: int = 5,
         stop: Stop = no_stop,
-    ) -> list[Ghost]:
+    ) -> list[Suggestion]:
         """As scripted."""
         self._begin("alternatives", (text, cursor))
         if stop():
@@ -133,7 +133,7 @@ class FakeWriter(FakeEngine):
         *,
         count: int = 8,
         stop: Stop = no_stop,
-        progress: Progress | None = None,
+        progress: ReportCount | None = None,
     ) -> list[Replacement]:
         """As scripted."""
         self._begin("replacements", (text, start, end))
@@ -153,7 +153,7 @@ class FakeWriter(FakeEngine):
         )
         return replace(shown, candidates=rows, kept=shown.vocabulary, kept_prob=1.0)
 
-    def _following(self, before: bytes, after: bytes) -> Following:
+    def _following(self, before: bytes, after: bytes) -> ActualNext:
         position = self._position(state_after(before))
         row: Candidate = self._candidate(after[0], position.logprob(after[0]))
-        return Following(row, position.rank(after[0]))
+        return ActualNext(row, position.rank(after[0]))

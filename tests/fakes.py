@@ -15,25 +15,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count as numbers
 
-from lmtui.engine.port import Progress, Stop
+from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
     Candidate,
     Capabilities,
+    ChatTurn,
     Cut,
     Distribution,
+    DraftScores,
     Encoding,
     EngineInfo,
-    Finish,
     FinishReason,
-    Found,
-    Message,
+    GenerationResult,
     Prompt,
-    Ranked,
+    RankedCandidate,
     SamplingSettings,
     ScoredToken,
     Step,
-    Trace,
+    TokenMatches,
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
@@ -124,7 +124,7 @@ class FakeEngine:
 
     def prompt(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[ChatTurn],
         *,
         prefill: str = "",
         thinking: bool | None = None,
@@ -155,7 +155,7 @@ class FakeEngine:
 
     def trace(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[ChatTurn],
         draft: str,
         settings: SamplingSettings,
         *,
@@ -163,7 +163,7 @@ class FakeEngine:
         thinking: bool | None = None,
         top: int = 20,
         stop: Stop = no_stop,
-    ) -> Trace:
+    ) -> DraftScores:
         """The draft on a line of its own, after a line for each message."""
         self._begin("trace", (tuple(messages), draft, settings))
         lines = [f"{message.role}: {message.content}\n" for message in messages]
@@ -175,7 +175,7 @@ class FakeEngine:
             raise Cancelled
         handle = self._remember(state_after((*context, *ids[:upto])))
         shown = self._distribution(handle, settings, 0, top)
-        return Trace(shown, tokens, context)
+        return DraftScores(shown, tokens, context)
 
     def preview(
         self,
@@ -190,13 +190,13 @@ class FakeEngine:
 
     def find(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
-    ) -> Found:
+    ) -> TokenMatches:
         """The tokens with these characters, the most probable first."""
         shown = self._distribution(handle, settings, 0, len(self._bytes))
         position = self._positions[handle]
         rows = [row for row in shown.candidates if text in row.text]
-        ranked = [Ranked(position.rank(row.id), row) for row in rows[:count]]
-        return Found(tuple(ranked), len(rows), len(self._bytes))
+        ranked = [RankedCandidate(position.rank(row.id), row) for row in rows[:count]]
+        return TokenMatches(tuple(ranked), len(rows), len(self._bytes))
 
     def look_ahead(
         self,
@@ -229,8 +229,8 @@ class FakeEngine:
         top: int = 20,
         single_line: bool = False,
         stop: Stop = no_stop,
-        progress: Progress | None = None,
-    ) -> Iterator[Step | Finish]:
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token."""
         self._begin("generate", (prompt, settings))
         self._require_room(len(prompt.ids), spare=1)
@@ -290,7 +290,7 @@ class FakeEngine:
         top: int,
         single_line: bool,
         stop: Stop,
-    ) -> Iterator[Step | Finish]:
+    ) -> Iterator[Step | GenerationResult]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         script = self._next_script()
         reason, steps, state = FinishReason.STOP, [], state_after(ids)
@@ -311,7 +311,7 @@ class FakeEngine:
                 reason = FinishReason.NEWLINE
                 break
             state = state_after((token,), state)
-        yield Finish(
+        yield GenerationResult(
             reason=reason,
             tokens=len(steps),
             logprob=math.fsum(step.logprob for step in steps),

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.engine.port import Engine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
+    ChatTurn,
     Distribution,
-    Finish,
     FinishReason,
-    Message,
+    GenerationResult,
     SamplingSettings,
     Step,
 )
@@ -31,11 +31,11 @@ SAMPLING = st.builds(
 
 def generate(
     engine: Engine, sampling: SamplingSettings, top: int = 20
-) -> tuple[tuple[int, ...], list[Step], Finish]:
+) -> tuple[tuple[int, ...], list[Step], GenerationResult]:
     """A whole answer to "hi": the prompt's ids, the steps, the end."""
-    prompt = engine.prompt([Message("user", "hi")])
+    prompt = engine.prompt([ChatTurn("user", "hi")])
     *steps, finish = engine.generate(prompt, sampling, top=top)
-    assert isinstance(finish, Finish)
+    assert isinstance(finish, GenerationResult)
     return prompt.ids, [step for step in steps if isinstance(step, Step)], finish
 
 
@@ -78,22 +78,22 @@ def test_preview_pages_through_the_whole_vocabulary() -> None:
 
 def test_it_stops_when_asked_and_when_full() -> None:
     engine = FakeEngine(["a b c", "a b c"], context=64)
-    prompt = engine.prompt([Message("user", "hi")])
+    prompt = engine.prompt([ChatTurn("user", "hi")])
     ended = list(engine.generate(prompt, SamplingSettings(), stop=lambda: True))
-    assert isinstance(ended[0], Finish)
+    assert isinstance(ended[0], GenerationResult)
     assert ended[0].reason is FinishReason.CANCELLED
     assert ended[0].perplexity is None
     with pytest.raises(Cancelled):
         list(engine.score(b"abc", stop=lambda: True))
     with pytest.raises(LmtuiError):
-        engine.generate(engine.prompt([Message("user", "x" * 99)]), SamplingSettings())
+        engine.generate(engine.prompt([ChatTurn("user", "x" * 99)]), SamplingSettings())
 
 
 def test_a_single_line_ends_at_its_newline() -> None:
     engine = FakeEngine([["a", "\n", "b"]])
-    prompt = engine.prompt([Message("user", "hi")])
+    prompt = engine.prompt([ChatTurn("user", "hi")])
     *steps, end = engine.generate(prompt, SamplingSettings(), single_line=True)
-    assert isinstance(end, Finish)
+    assert isinstance(end, GenerationResult)
     assert (end.reason, len(steps)) == (FinishReason.NEWLINE, 2)
 
 

@@ -29,9 +29,9 @@ def loaded_by(module: str) -> set[str]:
     "module",
     [
         "lmtui.engine.types",
-        "lmtui.engine.port",
+        "lmtui.engine.protocol",
         "lmtui.models.catalogue",
-        "lmtui.config",
+        "lmtui.config.load",
         "lmtui.cli.main",
         "tests.fakes",
     ],

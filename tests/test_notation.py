@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui import notation, surprisal_scale
-from lmtui.cli.scales import Gain, Surprise
-from lmtui.inspect.page.writer import page
+from lmtui.analysis.html.writer import page
+from lmtui.cli.inspect.plain import Gain, SurprisalScale
 from lmtui.tui.widgets.text_totals import LABELS
-from lmtui.tui.widgets.token_legend import TokenLegend
+from lmtui.tui.widgets.token_view import TokenLegend
 
 NUMBERS = st.none() | st.floats(width=64)
 
@@ -84,7 +84,7 @@ def test_screen_shell_and_page_have_one_scale() -> None:
     assert scales["surprisal"]["bounds"] == list(surprisal_scale.BOUNDS)
     for name in surprisal_scale.MEASURES:
         assert scales[name]["names"] == list(surprisal_scale.explained(name))
-    shell = Surprise().legend().plain
+    shell = SurprisalScale().legend().plain
     assert all(words in shell for words in scales["surprisal"]["names"])
     assert all(
         words in Gain().legend().plain for words in scales["difference"]["names"]

@@ -41,7 +41,7 @@ def test_every_verb_of_the_table_exists() -> None:
 
 
 def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
-    from lmtui.config import load
+    from lmtui.config.load import load
     from lmtui.tui.keys import user_keys
     from lmtui.tui.themes import load_themes
 

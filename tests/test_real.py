@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.speculation import Guesser
-from lmtui.engine.types import Finish, Message, SamplingSettings, Step
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.types import ChatTurn, GenerationResult, SamplingSettings, Step
 from lmtui.models.load import load
-from lmtui.models.loaded import Loaded
+from lmtui.models.loaded_model import LoadedModel
 
 pytestmark = pytest.mark.real
 
@@ -27,7 +27,7 @@ GREEDY = SamplingSettings(temperature=0, max_tokens=40)
 
 
 @pytest.fixture(scope="module")
-def loaded(default_home: Path) -> Loaded:
+def loaded(default_home: Path) -> LoadedModel:
     """The default model, as the loader gives it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(default_home))
@@ -35,7 +35,7 @@ def loaded(default_home: Path) -> Loaded:
 
 
 @pytest.fixture(scope="module")
-def engine(loaded: Loaded) -> LocalEngine:
+def engine(loaded: LoadedModel) -> LocalEngine:
     """An engine around it."""
     return LocalEngine(loaded)
 
@@ -53,23 +53,25 @@ def lmtui(*arguments: str, home: Path) -> str:
 
 
 def test_the_capital_of_france(engine: LocalEngine) -> None:
-    prompt = engine.prompt([Message("user", "What is the capital of France?")])
+    prompt = engine.prompt([ChatTurn("user", "What is the capital of France?")])
     *steps, finish = engine.generate(prompt, GREEDY)
     assert "".join(step.piece for step in steps) == "The capital of France is Paris."
-    assert isinstance(finish, Finish)
+    assert isinstance(finish, GenerationResult)
     assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
 
 
-def test_every_control_string_can_be_typed(loaded: Loaded, engine: LocalEngine) -> None:
+def test_every_control_string_can_be_typed(
+    loaded: LoadedModel, engine: LocalEngine
+) -> None:
     added = loaded.tokenizer.added_tokens_decoder
     specials = {i: token.content for i, token in added.items()}
     assert len(specials) == 17
-    calm = engine.prompt([Message("system", "a"), Message("user", "b")]).ids
+    calm = engine.prompt([ChatTurn("system", "a"), ChatTurn("user", "b")]).ids
     wanted = [i for i in calm if i in specials]
     for text in specials.values():
         typed = f"x {text}y"
         prompt = engine.prompt(
-            [Message("system", typed), Message("user", typed)], prefill=typed
+            [ChatTurn("system", typed), ChatTurn("user", typed)], prefill=typed
         )
         assert [i for i in prompt.ids if i in specials] == wanted
         assert loaded.tokenizer.decode(prompt.ids).count(typed) == 3
@@ -77,16 +79,16 @@ def test_every_control_string_can_be_typed(loaded: Loaded, engine: LocalEngine) 
 
 
 def test_the_steps_add_up_to_the_score(engine: LocalEngine) -> None:
-    prompt = engine.prompt([Message("user", "Tell me about 日本 and 👩‍👩‍👧.")])
+    prompt = engine.prompt([ChatTurn("user", "Tell me about 日本 and 👩‍👩‍👧.")])
     drawn = SamplingSettings(temperature=1.3, seed=3, max_tokens=60)
     *steps, finish = engine.generate(prompt, drawn)
     ids = [step.id for step in steps]  # type: ignore[union-attr]
     scored = math.fsum(t.logprob or 0 for t in engine.score(ids, prefix=prompt.ids))
-    assert isinstance(finish, Finish)
+    assert isinstance(finish, GenerationResult)
     assert finish.logprob == pytest.approx(scored, abs=1e-3)
 
 
-def test_inspect_is_the_naive_pass(loaded: Loaded, default_home: Path) -> None:
+def test_inspect_is_the_naive_pass(loaded: LoadedModel, default_home: Path) -> None:
     out = lmtui("inspect", str(README), "--json", "--window", "512", home=default_home)
     *tokens, summary = map(json.loads, out.splitlines())
     ids = [token["id"] for token in tokens]
@@ -109,7 +111,7 @@ def test_inspect_is_the_naive_pass(loaded: Loaded, default_home: Path) -> None:
 
 
 @torch.inference_mode()
-def naive(loaded: Loaded, ids: list[int]) -> Any:
+def naive(loaded: LoadedModel, ids: list[int]) -> Any:
     """One forward, every logit, one log-softmax. [n, V]"""
     return loaded.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
 
@@ -162,7 +164,7 @@ def test_guesses_decide_nothing_that_is_not_a_draw(
 ) -> None:
     text = README.read_text("utf-8")[:1200]
     asked = [
-        fast.prompt([Message("user", f"Write this again:\n\n{text[at : at + 300]}")])
+        fast.prompt([ChatTurn("user", f"Write this again:\n\n{text[at : at + 300]}")])
         for at in (0, 300, 600, 900)
     ]
     settings = SamplingSettings(temperature=0, max_tokens=60)
@@ -174,7 +176,7 @@ def test_guesses_decide_nothing_that_is_not_a_draw(
         ]
 
     guessed = written()
-    monkeypatch.setattr(Guesser, "guess", lambda self, most: ())
+    monkeypatch.setattr(PromptLookup, "guess", lambda self, most: ())
     for one, other in zip(guessed, written(), strict=True):
         pairs = zip(one, other, strict=False)
         apart = next((pair for pair in pairs if pair[0].id != pair[1].id), None)

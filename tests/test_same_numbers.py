@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.main import main
-from lmtui.edit import recovery
-from lmtui.edit.text_file import load
-from lmtui.engine.ghost import GhostRules
-from lmtui.engine.local import LocalEngine
-from lmtui.tui.screens.page import PageScreen
+from lmtui.editing import recovery
+from lmtui.editing.text_file import load
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.widgets.status import Status
-from lmtui.tui.writing_options import Writing
 from tests.engine.tiny import loaded
 from tests.tui.inspecting import inspecting
 from tests.tui.programs import SETTINGS, program
@@ -123,7 +123,7 @@ async def test_in_the_editor(
     engine: LocalEngine, file: Path, truth: dict[str, float], size: tuple[int, int]
 ) -> None:
     opened = Writing(load(file), cursor=0, recovered=recovery.find(file),
-                     rules=GhostRules(), delay=3600, surprise_bits=6)  # fmt: skip
+                     rules=SuggestionRules(), delay=3600, surprise_bits=6)  # fmt: skip
     async with program(
         first="complete",
         writing=opened,

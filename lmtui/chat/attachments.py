@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmtui.errors import LmtuiError
-from lmtui.reading import read_text, unreadable
+from lmtui.files import read_text, unreadable
 from lmtui.text import visible_line
 
 LARGEST = 1_000_000

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from functools import cache
 from math import nan
 from typing import Any, get_args
 
 from lmtui import processes
-from lmtui.chat.node import Node, State
-from lmtui.chat.packing import Packed, pack, pack_prompt
-from lmtui.engine.types import Finish, FinishReason, Role, SamplingSettings
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage, MessageState
+from lmtui.chat.token_codec import EncodedTokens, pack, pack_prompt
+from lmtui.engine.types import FinishReason, GenerationResult, Role, SamplingSettings
 from lmtui.errors import LmtuiError
 
 COLUMNS = ("id", "parent", "role", "content", "state", "gone", "model", "scored_by",
@@ -37,9 +39,9 @@ UPSERT = (
 Fields = Mapping[str, Any]
 
 
-def row_of(node: Node) -> dict[str, Any]:
+def row_of(node: ChatMessage) -> dict[str, Any]:
     """A message as its columns; one that grows is marked as this process's."""
-    packed = node.packed or Packed(
+    packed = node.packed or EncodedTokens(
         pack(node.steps), pack(node.scored), pack_prompt(node.prompt)
     )
     finish = json.dumps(finish_fields(node.finish)) if node.finish else None
@@ -65,7 +67,7 @@ def row_of(node: Node) -> dict[str, Any]:
     }
 
 
-def node_of(row: Fields) -> Node:
+def node_of(row: Fields) -> ChatMessage:
     """A message from its columns, its tokens packed. One that no living process
     writes any more was stopped.
 
@@ -75,7 +77,7 @@ def node_of(row: Fields) -> Node:
     state = row["state"]
     if state == "growing" and not grows_elsewhere(row["writer"]):
         state = "stopped"
-    if row["role"] not in get_args(Role) or state not in get_args(State):
+    if row["role"] not in get_args(Role) or state not in get_args(MessageState):
         raise ValueError("no such message")
     if not all(isinstance(row[name], str) for name in ("content", "rest")):
         raise ValueError("no text")
@@ -83,7 +85,7 @@ def node_of(row: Fields) -> Node:
         raise ValueError("no name of a model")
     if not all(isinstance(row[name], bytes) for name in ("steps", "scored", "prompt")):
         raise ValueError("no packed tokens")
-    return Node(
+    return ChatMessage(
         id=int(row["id"]),
         parent=None if row["parent"] is None else int(row["parent"]),
         role=row["role"],
@@ -97,7 +99,7 @@ def node_of(row: Fields) -> Node:
         gone=bool(row["gone"]),
         settings=settings_of(_read(row["settings"])),
         finish=finish_of(_read(row["finish"])),
-        packed=Packed(row["steps"], row["scored"], row["prompt"]),
+        packed=EncodedTokens(row["steps"], row["scored"], row["prompt"]),
     )
 
 
@@ -125,12 +127,12 @@ def settings_of(found: Fields | None) -> SamplingSettings | None:
         raise ValueError("no sampling settings") from error
 
 
-def finish_fields(finish: Finish) -> dict[str, Any]:
+def finish_fields(finish: GenerationResult) -> dict[str, Any]:
     """How a generation ended, as JSON holds it."""
     return {item.name: getattr(finish, item.name) for item in fields(finish)}
 
 
-def finish_of(found: Fields | None) -> Finish | None:
+def finish_of(found: Fields | None) -> GenerationResult | None:
     """How a generation ended, from JSON.
 
     Raises:
@@ -150,7 +152,7 @@ def finish_of(found: Fields | None) -> Finish | None:
         }
         if first is None:
             values["first_token_seconds"] = None
-        return Finish(reason=reason, **values)
+        return GenerationResult(reason=reason, **values)
     except (TypeError, KeyError, OverflowError) as error:
         raise ValueError("no ending") from error
 
@@ -176,3 +178,39 @@ def grows_elsewhere(name: str | None) -> bool:
         return processes.runs_elsewhere(int(pid), float(since))
     except ValueError:
         return False
+
+
+def conversation_of(found: list[sqlite3.Row]) -> Conversation:
+    """The tree that these rows make. What was salvaged of a broken file may have holes:
+    a message whose predecessor is lost follows the one kept before it, and a message
+    that led to a lost one leads to its last."""
+    nodes: dict[int, ChatMessage] = {}
+    chosen: dict[int, int] = {}
+    holes = {0}  # after which it is not known how the conversation goes on
+    for node, row in _readable(found):
+        if node.id == 0 and node.role == "system":
+            nodes[0] = node
+            holes.clear()
+        elif node.id > 0 and node.role != "system":
+            nodes.setdefault(0, ChatMessage(0, None, "system", ""))
+            if node.parent not in nodes:
+                node = replace(node, parent=max(nodes))
+                holes.add(max(nodes))
+            nodes[node.id] = node
+        if row["chosen"] is not None:
+            chosen[node.id] = row["chosen"]
+    nodes.setdefault(0, ChatMessage(0, None, "system", ""))
+    links = {a: b for a, b in chosen.items() if b in nodes and nodes[b].parent == a}
+    holes = (holes | chosen.keys()) - links.keys()
+    for node in nodes.values():
+        if node.parent in holes and not node.gone:
+            links[node.parent] = node.id
+    return Conversation.restored(nodes.values(), links)
+
+
+def _readable(found: list[sqlite3.Row]) -> Iterator[tuple[ChatMessage, sqlite3.Row]]:
+    for row in found:
+        try:
+            yield node_of(dict(row)), row
+        except (ValueError, TypeError):
+            continue

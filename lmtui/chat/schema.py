@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from lmtui.chat.spacing import spaced
+from lmtui.chat.cjk import spaced
 from lmtui.errors import LmtuiError
 
 APPLICATION = 0x6C6D7475

@@ -1,22 +1,130 @@
-"""Finding words in all conversations, and where in their texts they stand.
+"""Where in a text the words stand that are looked for.
 
-Owns how what a person types becomes a question to the index: every word has to be in
-the message, the last one may be only begun, quotes keep words together. What is written
-without spaces between its words is found wherever it stands (`spacing`). Never an error
-of the question. Knows no screen.
+Owns how they are found: by the rules of the index itself, in one part of the text after
+the other, so that the time grows with the text alone. FTS5 marks a whole text in the
+square of the hits, which stops everything where a word is said a million times. Of very
+many words only the first are found. Knows no store.
 """
 
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
-from lmtui.chat.marking import Marker, Passage
-from lmtui.chat.spacing import spaced
+from lmtui.chat.cjk import BEGIN, END, closed, runs, spaced
 from lmtui.chat.store import Store
 from lmtui.engine.types import Role
 
-_PARTS = re.compile(r'"([^"]*)"?|(\S+)')
+TOKENIZER = "unicode61 remove_diacritics 2"
+"""What a word is, for the index too."""
+
+MOST = 1_000
+"""Words that are marked in a text."""
+_PART, _PARTS = 1_000, 64  # code points that are looked at together; parts in a go
+_BEFORE, _SHOWN = 60, 220  # code points of a passage before its words, and in all
+_LOOKED_AT = 200  # words, of which the passage with the most is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A text, and where in it the words stand."""
+
+    text: str
+    places: tuple[tuple[int, int], ...]
+    """Start and end of each, in code points."""
+
+
+class Marker:
+    """Finds the terms of a question in one text after the other."""
+
+    def __init__(self, terms: str) -> None:
+        self._terms = terms
+        self._memory = sqlite3.connect(":memory:", isolation_level=None)
+        self._memory.execute(
+            f"CREATE VIRTUAL TABLE words USING fts5 (part, tokenize = '{TOKENIZER}')"
+        )
+
+    def __enter__(self) -> Marker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.close()
+
+    def marked(self, text: str, *, most: int = MOST) -> Excerpt:
+        """A text with where the terms stand in it, `most` of them at most."""
+        return Excerpt(text, tuple(islice(self._places(text), most)))
+
+    def passage(self, text: str) -> Excerpt:
+        """The part of a text in which most of the terms stand, each counted once."""
+        return _around(text, self.marked(text, most=_LOOKED_AT).places)
+
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where each of the terms stands, in the order of the text."""
+        parts = _parts(text)
+        while several := list(islice(parts, _PARTS)):
+            self._memory.execute("BEGIN")
+            self._memory.executemany(
+                "INSERT INTO words (rowid, part) VALUES (?, ?)",
+                ((start, spaced(part)) for start, part in several),
+            )
+            found = self._memory.execute(
+                "SELECT rowid, highlight(words, 0, ?, ?) FROM words"
+                " WHERE words MATCH ? ORDER BY rowid",
+                (BEGIN, END, self._terms),
+            ).fetchall()
+            self._memory.execute("ROLLBACK")
+            for start, shown in found:
+                yield from _marks(start, closed(shown))
+
+
+def _around(text: str, places: tuple[tuple[int, int], ...]) -> Excerpt:
+    def words_from(first: int) -> int:
+        until = places[first][0] + _SHOWN - _BEFORE
+        inside = takewhile(lambda p: p[1] <= until, islice(places, first, None))
+        return len({text[start:end].casefold() for start, end in inside})
+
+    start = places[max(range(len(places)), key=words_from)][0] if places else 0
+    begin, end = max(0, start - _BEFORE), start + _SHOWN - _BEFORE
+    if begin:  # at a word, if there is one
+        begin = text.find(" ", begin, start) + 1 or begin
+    if end < len(text):
+        last = max((b for _, b in places if b <= end), default=0)
+        end = max(text.rfind(" ", start, end), last) if last > start else end
+    before, after = "…" if begin else "", "…" if end < len(text) else ""
+    by = begin - len(before)
+    inside = tuple(
+        (max(a, begin) - by, min(b, end) - by)
+        for a, b in places
+        if a < end and begin < b
+    )
+    return Excerpt(f"{before}{text[begin:end]}{after}", inside)
+
+
+def _marks(start: int, shown: str) -> Iterator[tuple[int, int]]:
+    before, *others = shown.split(BEGIN)
+    at = start + len(before)
+    for other in others:
+        inside, _, after = other.partition(END)
+        yield from ((at + begin, at + end) for begin, end in runs(inside))
+        at += len(inside) + len(after)
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """A text in parts, each with its start; between words, where that can be."""
+    start = 0
+    while start < len(text):
+        end = start + _PART
+        if end < len(text):
+            end = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+            end = end if end > 0 else start + _PART
+        yield start, text[start:end]
+        start = end
+
+
+_QUERY_PARTS = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +136,7 @@ class Hit:
     title: str
     archived: bool
     role: Role
-    passage: Passage
+    passage: Excerpt
 
 
 def question(text: str) -> str:
@@ -37,7 +145,7 @@ def question(text: str) -> str:
 
 
 def _terms(text: str) -> list[str]:
-    found = _PARTS.findall(text.replace("\0", " "))
+    found = _QUERY_PARTS.findall(text.replace("\0", " "))
     parts = [(quoted or word, bool(quoted)) for quoted, word in found]
     words = [(part.replace('"', ""), kept) for part, kept in parts]
     words = [(part, kept) for part, kept in words if any(map(str.isalnum, part))]
@@ -74,7 +182,7 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
         ]  # fmt: skip
 
 
-def places(store: Store, text: str, *, conversation: int, message: int) -> Passage:
+def places(store: Store, text: str, *, conversation: int, message: int) -> Excerpt:
     """A whole message, and where in it the words stand.
 
     Raises:
@@ -89,7 +197,7 @@ def places(store: Store, text: str, *, conversation: int, message: int) -> Passa
             (question(text) or '""', conversation, message),
         ).fetchone()
     if found is None:
-        return Passage("", ())
+        return Excerpt("", ())
     with _marker(text) as marker:
         return marker.marked(found["content"])
 

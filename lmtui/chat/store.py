@@ -17,28 +17,27 @@ from typing import Any, Literal
 
 from lmtui import paths
 from lmtui.chat import rows
-from lmtui.chat.changes import Changes
+from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged, Database
-from lmtui.chat.listed import Facts, Listed, Loaded
-from lmtui.chat.loading import conversation_of
-from lmtui.chat.node import Node
-from lmtui.chat.thoughts import answer_of
-from lmtui.chat.titles import preview_of, title_of
-from lmtui.chat.tree import Conversation
+from lmtui.chat.excerpts import preview_of, title_of
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.rows import conversation_of
+from lmtui.chat.summary import ConversationMeta, ConversationSummary, StoredConversation
+from lmtui.chat.thinking import answer_of
+from lmtui.config.settings import THINKING
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
-from lmtui.sections.chat import THINKING
 
 _RECALLED = 20_000  # code points of a message that is asked again by a key
 _SHOWN = 2000  # code points of a message that is looked at beside a list
 UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be had back."""
 
-Mark = Literal["pinned", "archived", "deleted"]
+ConversationFlag = Literal["pinned", "archived", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class StoreResult:
     """What came of keeping."""
 
     touched: Mapping[str, int]
@@ -71,8 +70,10 @@ class Store:
     # Keeping.
 
     def save(
-        self, changes: Mapping[str, Changes], known: Mapping[str, int] | None = None
-    ) -> Saved:
+        self,
+        changes: Mapping[str, ConversationDelta],
+        known: Mapping[str, int] | None = None,
+    ) -> StoreResult:
         """Keep what became of conversations, named by their uids; one that is not
         there yet is made. All of it is on the disk when this returns.
 
@@ -95,9 +96,9 @@ class Store:
                 if change.nodes:
                     _summarise(connection, id_, change.nodes)
                 touched[uid] = _touched(connection, uid)
-        return Saved(touched, frozenset(refused))
+        return StoreResult(touched, frozenset(refused))
 
-    def add(self, uid: str, conversation: Conversation, facts: Facts) -> int:
+    def add(self, uid: str, conversation: Conversation, facts: ConversationMeta) -> int:
         """Keep a whole conversation with what is said of it; its id.
 
         Raises:
@@ -105,7 +106,7 @@ class Store:
             Damaged: the file is broken.
         """
         chosen = dict(conversation.chosen)
-        whole = Changes(conversation.nodes, chosen, facts.thinking)
+        whole = ConversationDelta(conversation.nodes, chosen, facts.thinking)
         with self.database.writing() as connection:
             id_ = _make(connection, uid)
             _write(connection, id_, whole)
@@ -134,7 +135,7 @@ class Store:
                 (made, bool(name), id_),
             )
 
-    def mark(self, id_: int, mark: Mark, value: bool) -> None:
+    def mark(self, id_: int, mark: ConversationFlag, value: bool) -> None:
         """Pin, archive or delete a conversation, or undo that.
 
         Raises:
@@ -170,7 +171,7 @@ class Store:
 
     def listed(
         self, *, archived: bool = False, limit: int = -1, title: str = ""
-    ) -> list[Listed]:
+    ) -> list[ConversationSummary]:
         """Conversations, the pinned ones first, then the last used; with `archived`
         all of them. `title` are words that the title has to hold."""
         where, values = "deleted = 0", list[Any]()
@@ -255,7 +256,7 @@ class Store:
             if text != after
         ]
 
-    def load(self, id_: int) -> Loaded:
+    def load(self, id_: int) -> StoredConversation:
         """A conversation with all its messages; their tokens stay packed.
 
         Raises:
@@ -267,7 +268,7 @@ class Store:
             found = connection.execute(
                 "SELECT * FROM messages WHERE conversation = ? ORDER BY id", (id_,)
             ).fetchall()
-        return Loaded(about, conversation_of(found))
+        return StoredConversation(about, conversation_of(found))
 
 
 def _id_of(connection: sqlite3.Connection, uid: str) -> int | None:
@@ -298,7 +299,7 @@ def _make(connection: sqlite3.Connection, uid: str) -> int:
 _NEXT = "(SELECT IFNULL(MAX(touched), 0) + 1 FROM conversations)"
 
 
-def _write(connection: sqlite3.Connection, id_: int, change: Changes) -> None:
+def _write(connection: sqlite3.Connection, id_: int, change: ConversationDelta) -> None:
     connection.executemany(
         rows.UPSERT,
         ({**rows.row_of(node), "conversation": id_} for node in change.nodes),
@@ -315,7 +316,7 @@ def _write(connection: sqlite3.Connection, id_: int, change: Changes) -> None:
 
 
 def _summarise(
-    connection: sqlite3.Connection, id_: int, nodes: tuple[Node, ...]
+    connection: sqlite3.Connection, id_: int, nodes: tuple[ChatMessage, ...]
 ) -> None:
     """Bring what a list shows up to date with messages that were kept."""
     said = [node for node in nodes if node.content and node.role != "system"]
@@ -386,14 +387,16 @@ def is_sound(row: Mapping[str, Any]) -> bool:
     )
 
 
-def _listed(row: sqlite3.Row) -> Listed:
+def _listed(row: sqlite3.Row) -> ConversationSummary:
     found = dict(row)  # of an older program where it can't be brought up to date
     if not is_sound(found):
         raise Damaged(f"the row of conversation {found['id']}")
-    values: dict[str, Any] = {name: found.get(name) for name in Listed.__slots__}
+    values: dict[str, Any] = {
+        name: found.get(name) for name in ConversationSummary.__slots__
+    }
     values |= {name: bool(row[name]) for name in ("named", "pinned", "archived")}
     values["thinking"] = values["thinking"] if values["thinking"] in THINKING else None
-    return Listed(**values)
+    return ConversationSummary(**values)
 
 
 def _literal(word: str) -> str:

@@ -15,17 +15,15 @@ import typer
 
 from lmtui import notation
 from lmtui.cli import completion, options
-from lmtui.cli.edge import note
-from lmtui.cli.jsonl import Event
-from lmtui.cli.output import Output, stdin_is_terminal
-from lmtui.cli.table import table
+from lmtui.cli.errors import note
+from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.models.adapters import Adapter
-    from lmtui.models.card import Card, Figures
+    from lmtui.models.adapters.card import Card, CardMetrics
+    from lmtui.models.adapters.folders import Adapter
 
 app = options.group(
     "List, show, merge, export, import and remove adapters.",
@@ -95,9 +93,9 @@ def show_list(json: options.Json = False) -> None:
       lmtui adapters list --json
     """
     # Imported here, as in every verb: `lmtui --help` needs none of it.
-    from lmtui.models import adapters
+    from lmtui.models.adapters import folders
 
-    output, found = Output(), list(adapters.listed())
+    output, found = Output(), list(folders.listed())
     if json:
         for adapter in found:
             output.event(_event(adapter))
@@ -117,10 +115,10 @@ def show_one(name: Name, json: options.Json = False) -> None:
       lmtui adapters show notes
       lmtui adapters show ./notes --json
     """
-    from lmtui.models import adapters
-    from lmtui.models.card import inspect_command
+    from lmtui.models.adapters import folders
+    from lmtui.models.adapters.card import inspect_command
 
-    adapter = adapters.find(name)
+    adapter = folders.find(name)
     output = Output()
     if json:
         output.event(_event(adapter, whole=True))
@@ -148,9 +146,10 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
       lmtui chat --model ./my-model
     """
     from lmtui.cli.progress import loading_progress
-    from lmtui.models import adapters, export, load
+    from lmtui.models import load
+    from lmtui.models.adapters import export, folders
 
-    adapter = adapters.find(name)
+    adapter = folders.find(name)
     if adapter.is_whole:
         raise LmtuiError(
             "this is a whole model already",
@@ -160,9 +159,9 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
     place = export.new_place(out)
     with loading_progress() as show:
         base = load.load_base(adapter, model, on_progress=show)
-        from lmtui.models import adapt
+        from lmtui.models.adapters.merge import write_merged
 
-        error = adapt.write_merged(base, adapter, place, show)
+        error = write_merged(base, adapter, place, show)
     note(f"note: no logit differs by more than {error:.1e}\n")
     Output().text(f"{place}\n")
 
@@ -178,9 +177,9 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
       lmtui adapters export notes notes.zip
       lmtui adapters export notes ./for-a-friend --with-report
     """
-    from lmtui.models import adapters, export
+    from lmtui.models.adapters import export, folders
 
-    adapter, place = adapters.find(name), export.new_place(out)
+    adapter, place = folders.find(name), export.new_place(out)
     files = export.export(adapter, place, with_report=with_report)
     note(f"note: {export.PRIVACY}\n")
     if set(files) & set(export.TELLING):
@@ -218,7 +217,7 @@ def import_one(
       lmtui adapters import notes.zip
       lmtui adapters import ./from-a-friend --name friend
     """
-    from lmtui.models.adapter_import import import_adapter
+    from lmtui.models.adapters.import_adapter import import_adapter
     from lmtui.train.request import require_safe_name, safe_name
 
     if name is None:
@@ -241,13 +240,13 @@ def remove(name: Kept, yes: options.Yes = False) -> None:
       lmtui adapters remove notes
       lmtui adapters remove notes --yes
     """
-    from lmtui.models import adapters
+    from lmtui.models.adapters import folders
 
-    adapter = adapters.kept(name)
+    adapter = folders.kept(name)
     freed = _size(adapter)
     if not yes:
         _confirm(adapter)
-    adapters.remove(adapter)
+    folders.remove(adapter)
     Output().text(f"removed {adapter.name}, {freed} freed\n")
 
 
@@ -263,9 +262,9 @@ def _confirm(adapter: Adapter) -> None:
 
 
 def _size(adapter: Adapter) -> str:
-    from lmtui.models import disk
+    from lmtui import cache_dir
 
-    return disk.size(adapter.bytes)
+    return cache_dir.size(adapter.bytes)
 
 
 def _row(adapter: Adapter) -> tuple[str, ...]:
@@ -278,7 +277,7 @@ def _row(adapter: Adapter) -> tuple[str, ...]:
     return (name, kind, size, card.day, card.held_out, card.base.name)
 
 
-def _event(adapter: Adapter, *, whole: bool = False) -> Event:
+def _event(adapter: Adapter, *, whole: bool = False) -> JsonEvent:
     """An adapter as JSON; `whole` with all that its card says."""
     card = adapter.card
     event: dict[str, object] = {
@@ -300,7 +299,7 @@ def _event(adapter: Adapter, *, whole: bool = False) -> Event:
 
 
 def _report(adapter: Adapter) -> str | None:
-    from lmtui.models.export import REPORT
+    from lmtui.models.adapters.export import REPORT
 
     file = adapter.path / REPORT
     return str(file) if file.is_file() else None
@@ -351,7 +350,7 @@ def _figures(card: Card) -> Iterator[tuple[str, str, str]]:
                 yield (f"{what}: {name}", *pair)
 
 
-def _number(figures: Figures | None, key: str) -> str:
+def _number(figures: CardMetrics | None, key: str) -> str:
     value = (figures or {}).get(key)
     if value is None:
         return ""

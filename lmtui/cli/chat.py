@@ -7,42 +7,257 @@ port; how an answer is written is its view's affair.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmtui.chat.attachments import attach
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.excerpts import copy_title
+from lmtui.chat.message import ChatMessage
 from lmtui.cli import completion, options
-from lmtui.cli.answers import JsonView, TextView, View, write
-from lmtui.cli.edge import note
-from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.loading import engine_for, why_nothing_is_kept
-from lmtui.cli.meter import meter
-from lmtui.cli.output import Output, stdin_is_terminal
-from lmtui.cli.presets import PresetName, under
-from lmtui.cli.reading import STDIN, read_document, read_stdin, require_text
+from lmtui.cli.engine import engine_for, why_nothing_is_kept
+from lmtui.cli.errors import note, stop_on_interrupt
+from lmtui.cli.generation import AnswerView, JsonAnswerView, TextView, write
+from lmtui.cli.history import load
+from lmtui.cli.output import (
+    STDIN,
+    Output,
+    read_document,
+    read_stdin,
+    require_text,
+    stdin_is_terminal,
+)
+from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, open_screen
-from lmtui.cli.stored import load
-from lmtui.cli.talking import Talk
-from lmtui.cli.whose import with_own_model
-from lmtui.engine.port import Engine
-from lmtui.engine.types import SamplingSettings
+from lmtui.config.presets import preset_named
+from lmtui.config.settings import THINKING, Origin, Settings
+from lmtui.engine.protocol import Engine
+from lmtui.engine.truncation import dropped, fitted
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
 from lmtui.errors import LmtuiError
-from lmtui.settings import Settings
+from lmtui.models import inventory
+from lmtui.models.source import named
 from lmtui.text import visible
 
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Begin with a preset of config.toml: its system prompt and its sampling. "
+        "Other flags override it; it overrides all other settings.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
+]
+
+
+def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
+    """The settings under a preset, and its system prompt, which may be empty.
+
+    Raises:
+        LmtuiError: there is no preset of that name.
+    """
+    if name is None:
+        return settings, ""
+    preset = preset_named(settings.presets, name)
+    values = {
+        key: value
+        for key, value in preset.sampling.items()
+        if settings.origin(key).source != "flag"
+    }
+    origin = Origin("flag", f"--preset {name}")
+    origins = {**settings.origins, **dict.fromkeys(values, origin)}
+    return replace(settings, **values, origins=origins), preset.system or ""
+
+
 if TYPE_CHECKING:
-    from lmtui.chat.listed import Loaded
+    from lmtui.chat.summary import StoredConversation
+
+_HINT = "Name another model with --model to resume with it."
+
+
+def with_own_model(
+    settings: Settings, before: StoredConversation | None
+) -> tuple[Settings, LmtuiError | None]:
+    """The settings with the model of a conversation, and why it can't be had."""
+    from lmtui.chat.conversation import model_of
+
+    label = model_of(before.conversation) if before else None
+    given = {settings.origin(name).source for name in ("model", "adapter")}
+    if label is None or "flag" in given:
+        return settings, None
+    own, origin = named(label), Origin("flag", "--resume")
+    origins = {**settings.origins, "model": origin, "adapter": origin}
+    settings = replace(settings, model=own.model, adapter=own.adapter, origins=origins)
+    return settings, None if inventory.is_local(own) else inventory.not_here(
+        label, _HINT
+    )
+
+
+if TYPE_CHECKING:
+    from lmtui.chat.store import Store
+    from lmtui.chat.summary import StoredConversation
+    from lmtui.chat.writer import ConversationWriter, WriterEvent
+
+
+class Talk:
+    """What was said before, what is asked now, and the answer as it grows."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        system: str = "",
+        prefill: str = "",
+        before: StoredConversation | None = None,
+        keep: bool = False,
+        drop_oldest: bool = False,
+        thinking: bool | None = None,
+        told: str | None = None,
+    ) -> None:
+        """`thinking` is what holds where the conversation has nothing of its own;
+        `told` is that from now on, as `chat.thinking` has it."""
+        self._conversation = before.conversation if before else Conversation(system)
+        self._uid = before.about.uid if before else secrets.token_hex(8)
+        if before is not None and system:
+            self._conversation.reword(0, system)
+        self._asked = self._conversation.say(text)
+        self.prefill = prefill
+        """What the answer begins with."""
+        self._drop_oldest, self._left_out = drop_oldest, 0
+        self._told = told or (before.about.thinking if before else None)
+        self._thinking = THINKING[self._told] if self._told else thinking
+        self._reply: ChatMessage | None = None
+        self._keeper: ConversationWriter | None = (
+            self._made_keeper(before) if keep else None
+        )
+
+    @property
+    def messages(self) -> tuple[ChatTurn, ...]:
+        """What the model answers to."""
+        return self._conversation.messages(self._asked.id)
+
+    def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
+        """What the model reads; with `drop_oldest` without the turns that do not fit.
+        How many messages are not in it is noted."""
+        if not self._drop_oldest:
+            prompt = engine.prompt(
+                self.messages, prefill=self.prefill, thinking=self._thinking
+            )
+            self._left_out = dropped(self.messages, prompt)
+        else:
+            prompt, self._left_out = fitted(
+                engine,
+                self.messages,
+                prefill=self.prefill,
+                thinking=self._thinking,
+                answer=sampling.max_tokens,
+            )
+        if self._left_out:
+            many = "message is" if self._left_out == 1 else "messages are"
+            note(f"note: {self._left_out:,} earlier {many} left out\n")
+        return prompt
+
+    def begin(self, prompt: Prompt, model: str, sampling: SamplingSettings) -> None:
+        """The model is about to see this; wait until it is on the disk."""
+        reply = self._conversation.reply(
+            self._asked.id, model=model, settings=sampling, prefill=self.prefill
+        )
+        self._reply = self._conversation.lay_out(
+            reply.id, prompt, left_out=self._left_out
+        )
+        tried = Event()
+        self._keep(tried)
+        if self._keeper is not None:
+            tried.wait()
+
+    def kept(
+        self, items: Iterable[Step | GenerationResult]
+    ) -> Generator[Step | GenerationResult, None, None]:
+        """The items of a generation, each kept as it passes."""
+        assert self._reply is not None
+        id_ = self._reply.id
+        try:
+            for item in items:
+                if isinstance(item, Step):
+                    self._conversation.grow(id_, [item])
+                else:
+                    self._conversation.finish(id_, item)
+                self._keep()
+                yield item
+        finally:
+            if self._conversation.node(id_).state == "growing":
+                self._conversation.fail(id_)
+                self._keep()
+
+    def close(self) -> None:
+        """Let what is held reach the disk."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _keep(self, tried: Event | None = None) -> None:
+        if self._keeper is not None:
+            changes = replace(self._conversation.take_changes(), thinking=self._told)
+            self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
+
+    def _entitle(self, store: Store) -> None:
+        """Tell a copy from what it is one of."""
+        id_ = store.find(self._uid)
+        store.rename(id_, copy_title(store.load(id_).about.title))
+
+    def _made_keeper(self, before: StoredConversation | None) -> ConversationWriter:
+        from lmtui.chat.store import default_file
+        from lmtui.chat.writer import ConversationWriter
+
+        keeper = ConversationWriter(default_file(), self._tell)
+        if before is not None:
+            keeper.know(self._uid, before.about.touched)
+        return keeper
+
+    def _tell(self, fact: WriterEvent) -> None:
+        from lmtui.chat.writer import ChangedByOther, FileReplaced, KeepFailed
+
+        if isinstance(fact, KeepFailed):
+            note(f"note: not saved: {visible(str(fact.error))}\n")
+        elif isinstance(fact, FileReplaced):
+            note(f"note: {visible(fact.salvaged.words)}\n")
+        elif isinstance(fact, ChangedByOther) and self._keeper is not None:
+            self._uid = secrets.token_hex(8)
+            whole = replace(self._conversation.whole(), thinking=self._told)
+            self._keeper.keep(self._uid, whole)
+            self._keeper.ask(self._entitle, _ignore, _ignore)
+            note(
+                "note: the conversation has changed elsewhere; this is saved as a "
+                "copy\n"
+            )
+
+
+def _ignore(_: object) -> None:
+    """A copy is kept whether it has its title or not."""
+
+
+if TYPE_CHECKING:
+    from lmtui.chat.summary import StoredConversation
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
 NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChatRequest:
     """What the user asks for."""
 
     text: str
@@ -183,7 +398,7 @@ def chat(  # size: a line for each of its flags
     output = Output()
     if unkept is not None:
         note(f"note: not kept: {visible(str(unkept))}\n")
-    view = JsonView(output, top) if json else TextView(output)
+    view = JsonAnswerView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)
     if think is not None and not engine.info.switches_thinking:
@@ -204,7 +419,7 @@ def chat(  # size: a line for each of its flags
         talk.close()
 
 
-def resumed(settings: Settings, before: Loaded | None) -> Settings:
+def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
     """The settings with the sampling of a conversation's last answer, but for what a
     flag says."""
     drawn = before.conversation.path[-1].settings if before else None
@@ -218,7 +433,7 @@ def resumed(settings: Settings, before: Loaded | None) -> Settings:
     return replace(settings, **values)
 
 
-def read_request(once: str | None, *, system: str, prefill: str) -> Request:
+def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
     """The request as the command line and stdin state it.
 
     Files are named in an argument only: what is piped in may be anyone's words.
@@ -236,7 +451,7 @@ def read_request(once: str | None, *, system: str, prefill: str) -> Request:
         text = attach(require_text(once, "--once"), Path()).text
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
-    return Request(text, read_system(system), require_text(prefill, "--prefill"))
+    return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
 
 
 def read_system(system: str) -> str:
@@ -261,7 +476,7 @@ def seeded(sampling: SamplingSettings) -> SamplingSettings:
 
 
 def answer(
-    engine: Engine, talk: Talk, sampling: SamplingSettings, *, view: View
+    engine: Engine, talk: Talk, sampling: SamplingSettings, *, view: AnswerView
 ) -> int:
     """Let the engine answer into `view`; the exit code.
 

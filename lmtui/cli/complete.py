@@ -14,27 +14,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import recent
+from lmtui import state
 from lmtui.cli import options
-from lmtui.cli.answers import JsonView, TextView, View, start_event, write
-from lmtui.cli.interrupt import stop_on_interrupt
-from lmtui.cli.loading import engine_for
-from lmtui.cli.meter import meter
-from lmtui.cli.output import Output
-from lmtui.cli.reading import STDIN, read_stdin
+from lmtui.cli.engine import engine_for
+from lmtui.cli.errors import stop_on_interrupt
+from lmtui.cli.generation import (
+    AnswerView,
+    JsonAnswerView,
+    TextView,
+    start_event,
+    write,
+)
+from lmtui.cli.output import STDIN, Output, read_stdin
+from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, open_screen
-from lmtui.edit import endings, positions, text_file
-from lmtui.edit.text_file import TextFile
-from lmtui.engine.ghost import GhostRules
-from lmtui.engine.port import WritingEngine
+from lmtui.config.settings import Settings
+from lmtui.editing import positions, text_file
+from lmtui.editing.text_file import TextFile, taken_off
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.settings import Settings
 
 if TYPE_CHECKING:
-    from lmtui.tui.writing_options import Writing
+    from lmtui.tui.editor.options import Writing
 
-_TOKENS = GhostRules().max_tokens
+_TOKENS = SuggestionRules().max_tokens
 _BOM = "\ufeff"
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is stdin.")]
@@ -74,7 +79,7 @@ MaxTokens = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CompletionRequest:
     """What is asked for: more text at a place."""
 
     text: str
@@ -145,7 +150,9 @@ def complete(
     raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
 
 
-def read_request(file: str, at: str = "", *, single_line: bool = False) -> Request:
+def read_request(
+    file: str, at: str = "", *, single_line: bool = False
+) -> CompletionRequest:
     """The text and the place that the command line names.
 
     Raises:
@@ -154,7 +161,7 @@ def read_request(file: str, at: str = "", *, single_line: bool = False) -> Reque
     place = positions.parsed(at) if at else None
     text = _from_stdin() if file == STDIN else _from_file(file)
     cursor = positions.offset_of(text, *place) if place else len(text)
-    return Request(text, cursor, single_line)
+    return CompletionRequest(text, cursor, single_line)
 
 
 def read_writing(name: str, at: str, settings: Settings) -> Writing:
@@ -171,7 +178,7 @@ def read_writing(name: str, at: str, settings: Settings) -> Writing:
     file = text_file.load(name)
     cursor = positions.offset_of(file.text, *place)
     if not file.is_new:
-        recent.remember([name])
+        state.remember([name])
     return _writing(file, cursor, settings)
 
 
@@ -188,8 +195,8 @@ def new_writing(name: str, settings: Settings) -> Writing:
 
 
 def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
-    from lmtui.edit import recovery
-    from lmtui.tui.writing_options import Writing
+    from lmtui.editing import recovery
+    from lmtui.tui.editor.options import Writing
 
     return Writing(
         file,
@@ -202,7 +209,7 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
 
 
 def _from_stdin() -> str:
-    return endings.taken_off(read_stdin().removeprefix(_BOM))[0]
+    return taken_off(read_stdin().removeprefix(_BOM))[0]
 
 
 def _from_file(name: str) -> str:
@@ -214,8 +221,8 @@ def _from_file(name: str) -> str:
 
 
 def go_on(
-    engine: WritingEngine,
-    request: Request,
+    engine: EditorEngine,
+    request: CompletionRequest,
     settings: SamplingSettings,
     output: Output,
     *,
@@ -227,7 +234,7 @@ def go_on(
     The first item is waited for before anything is written: where there is nothing to
     continue, stdout stays empty.
     """
-    view: View = TextView(output) if top is None else JsonView(output, top)
+    view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
     text, cursor = request.text, request.cursor
     with stop_on_interrupt() as stop, meter("reading the text") as progress:
         items = engine.go_on(

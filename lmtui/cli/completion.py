@@ -131,19 +131,19 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
 
 
 def _models() -> Iterator[tuple[str, str]]:
-    from lmtui.models import catalogue, local_hub
+    from lmtui.models import catalogue, hub
 
     for entry in catalogue.CATALOGUE:
         yield entry.name, entry.note
-    for model in local_hub.local_models():
+    for model in hub.local_models():
         if model.snapshot is not None and catalogue.find(model.hub_id) is None:
             yield model.hub_id, "on this machine"
 
 
 def _adapters() -> Iterator[tuple[str, str]]:
-    from lmtui.models import adapters
+    from lmtui.models.adapters import folders
 
-    for adapter in adapters.listed():
+    for adapter in folders.listed():
         yield adapter.name, adapter.problem or adapter.base
 
 
@@ -156,9 +156,9 @@ def _themes() -> Iterator[tuple[str, str]]:
 
 
 def _presets() -> Iterator[tuple[str, str]]:
-    from lmtui import config
+    from lmtui.config import load
 
-    for name, preset in config.load().presets.items():
+    for name, preset in load.load().presets.items():
         yield name, preset.system or ""
 
 

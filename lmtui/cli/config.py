@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui import paths
-from lmtui import settings as fields
 from lmtui.cli import options
-from lmtui.cli.edge import note
-from lmtui.cli.output import Output
-from lmtui.cli.table import table
-from lmtui.config import load
-from lmtui.sections.presets import PRESETS, SYSTEM, Preset
-from lmtui.settings import Settings
+from lmtui.cli.errors import note
+from lmtui.cli.output import Output, table
+from lmtui.config import settings as fields
+from lmtui.config.load import load
+from lmtui.config.settings import PRESETS, SYSTEM, Preset, Settings
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:

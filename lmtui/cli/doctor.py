@@ -13,9 +13,8 @@ import typer
 
 from lmtui import __version__, paths
 from lmtui.cli import options
-from lmtui.cli.output import Output
-from lmtui.cli.table import table
-from lmtui.settings import Settings
+from lmtui.cli.output import Output, table
+from lmtui.config.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
 
@@ -59,53 +58,59 @@ def _versions() -> Iterator[Line]:
 
 
 def _folders() -> Iterator[Line]:
-    from lmtui.models import disk, local_hub
+    from lmtui import cache_dir
+    from lmtui.models import hub
 
     yield "settings", str(paths.config_file())
     for name, folder in (
         ("models", paths.models_folder()),
         ("cache", paths.cache_folder()),
         ("logs", paths.log_folder()),
-        ("Hub cache", local_hub.download_folder()),
+        ("Hub cache", hub.download_folder()),
     ):
-        free = disk.free_bytes(folder)
-        room = "no such disk" if free is None else f"{disk.size(free)} free"
+        free = cache_dir.free_bytes(folder)
+        room = "no such disk" if free is None else f"{cache_dir.size(free)} free"
         yield name, f"{folder} ({room})"
 
 
 def _model() -> Iterator[Line]:
-    from lmtui.models import catalogue, disk, fetch
+    from lmtui import cache_dir
+    from lmtui.models import catalogue, default_model
 
     name = catalogue.DEFAULT
-    if fetch.is_fetched():
-        yield "default model", f"{name}, here: {fetch.default_file()}"
+    if default_model.is_fetched():
+        yield "default model", f"{name}, here: {default_model.default_file()}"
     else:
-        size = disk.size(fetch.WHEEL_BYTES)
+        size = cache_dir.size(default_model.WHEEL_BYTES)
         yield "default model", f"{name}, fetched at first use ({size})"
 
 
 def _adapters() -> Iterator[Line]:
-    from lmtui.models import adapters
+    from lmtui.models.adapters import folders
 
     words = [
         f"{adapter.name} ({adapter.problem or adapter.base or 'of another program'})"
-        for adapter in adapters.listed()
+        for adapter in folders.listed()
     ]
     place = paths.adapters_folder()
     yield "adapters", f"{', '.join(words) or 'none yet'}; in {place}"
 
 
 def _machine(settings: Settings) -> Iterator[Line]:
-    from lmtui.models import disk, hardware
+    from lmtui import cache_dir
+    from lmtui.models import hardware
 
     chosen = hardware.choose_device(settings.device)
     computed = hardware.choose_dtype(settings.dtype, chosen, "F32")
     threads = settings.threads
     count = hardware.default_threads() if threads is None else threads
     cores = hardware.default_threads()
-    yield "memory", f"{disk.size(hardware.available_ram())} free"
+    yield "memory", f"{cache_dir.size(hardware.available_ram())} free"
     yield "devices", ", ".join(hardware.devices())
-    yield "device", f"{chosen}, {disk.size(hardware.available_memory(chosen))} free"
+    yield (
+        "device",
+        f"{chosen}, {cache_dir.size(hardware.available_memory(chosen))} free",
+    )
     crowded = "; more threads than cores wait for each other" if count > cores else ""
     yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
@@ -114,22 +119,22 @@ def _machine(settings: Settings) -> Iterator[Line]:
 
 def _compiled() -> str:
     """What makes the fast path faster, or why there is nothing."""
-    from lmtui.models import compilers, kernels
+    from lmtui.kernels import build
 
-    compiler = compilers.found()
+    compiler = build.found()
     if compiler is None:
-        name = compilers.name()
+        name = build.name()
         return f"nothing: there is no C++ compiler {name} (CXX names another)"
-    if failed := kernels.failures(compiler):
+    if failed := build.failures(compiler):
         file, why = next(iter(failed.items()))
         return f"not everything: {why} (tried again once {file} is gone)"
-    count = kernels.count()
+    count = build.count()
     shapes = f"{count} shape{'' if count == 1 else 's'}"
     layers = f"layers of {shapes}" if count else "nothing"
     return (
-        f"{layers} so far, in {kernels.root()}; on a screen, after the first answer "
+        f"{layers} so far, in {build.root()}; on a screen, after the first answer "
         "of a model on the fast path, or when one with weights of 16 bits is opened, "
-        f"by {compilers.name()}"
+        f"by {build.name()}"
     )
 
 
@@ -149,7 +154,7 @@ def _path(computed: str, device: str, settings: Settings) -> str:
 def _packed_path(quantize: str) -> str:
     import torch
 
-    from lmtui.models import compilers
+    from lmtui.kernels import build
 
     kernel = torch.backends.cpu.get_cpu_capability()
     if quantize == "auto":
@@ -159,7 +164,7 @@ def _packed_path(quantize: str) -> str:
         )
         return (
             f"fast for quantised GGUF files shaped like Llama: their bits as they are, "
-            f"by the {kernel} kernel{stored if compilers.found() else ''}; "
+            f"by the {kernel} kernel{stored if build.found() else ''}; "
             "exact, float32, for all others and for inspect"
         )
     return f"fast: {quantize} weights, by the {kernel} kernel"

@@ -6,27 +6,301 @@ torch nor a model is needed.
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lmtui.chat.exporting import Format, written
+from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
-from lmtui.cli.edge import note
-from lmtui.cli.exchange import export, import_files
-from lmtui.cli.jsonl import Event
-from lmtui.cli.output import Output, stdin_is_terminal
-from lmtui.cli.stored import Which, load, read, use
-from lmtui.cli.table import table
+from lmtui.cli.errors import note
+from lmtui.cli.output import JsonEvent, Output, read_document, stdin_is_terminal, table
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
+from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:
-    from lmtui.chat.listed import Listed
+    from lmtui.chat.store import Store
+    from lmtui.chat.summary import StoredConversation
+
+T = TypeVar("T")
+
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID|last",
+        help="A number from `lmtui history list`, or last for the one used last.",
+        show_default=False,
+        autocompletion=completion.conversations,
+    ),
+]
+
+
+def read(work: Callable[[Store], T]) -> T | None:
+    """What `work` finds in the store; None where nothing was kept yet.
+
+    Raises:
+        LmtuiError: the store can't be read.
+    """
+    from lmtui.chat.store import default_file
+
+    return use(work, readonly=True) if default_file().exists() else None
+
+
+def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
+    """What `work` does with the store; a damaged one is replaced first, and said.
+
+    Raises:
+        LmtuiError: the store can't be used.
+    """
+    from lmtui.chat.repair import answered
+    from lmtui.chat.store import default_file
+
+    return answered(
+        default_file(),
+        work,
+        lambda salvaged: note(f"note: {visible(salvaged.words)}\n"),
+        readonly=readonly,
+    )
+
+
+def load(which: str) -> StoredConversation:
+    """The conversation of an id, or the one used last.
+
+    Raises:
+        LmtuiError: there is none.
+    """
+    number = None if which == "last" else _number(which)
+
+    def find(store: Store) -> StoredConversation | None:
+        id_ = store.last() if number is None else number
+        return None if id_ is None else store.load(id_)
+
+    found = read(find)
+    if found is None:
+        raise LmtuiError(
+            "there is no conversation yet", "", "Start one with `lmtui chat`."
+        )
+    return found
+
+
+def _number(which: str) -> int:
+    try:
+        return int(which)
+    except ValueError:
+        raise LmtuiError(
+            "this is not a conversation number",
+            which,
+            "Give one from `lmtui history list`, or last.",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a kept conversation, as it can be scored again."""
+
+    text: str
+    before: tuple[ChatTurn, ...]
+    """The messages that it follows."""
+    ids: tuple[int, ...] = ()
+    """Its tokens, as ids of `model`; none where they are not known, and the text has to
+    be read again ("re-tokenised")."""
+    prefix: tuple[int, ...] = ()
+    """The ids before them."""
+    model: str | None = None
+    """What wrote it, with its adapter."""
+
+
+def load_message(which: str, number: int) -> StoredMessage:
+    """A message by the number that `lmtui history search` and the JSON give it.
+
+    Raises:
+        LmtuiError: there is no such conversation, or no such message in it.
+    """
+    conversation = load(which).conversation
+    try:
+        node = conversation.node(number)
+    except KeyError:
+        node = None
+    if node is None or node.gone or not node.content:
+        raise LmtuiError(
+            "there is no such message in this conversation",
+            f"{number} of {which}",
+            "`lmtui history show ID --json` gives the id of each.",
+        )
+    before = () if node.parent is None else conversation.messages(node.parent)
+    return StoredMessage(
+        node.content, before, node.own_ids, node.ids_before, node.model
+    )
+
+
+if TYPE_CHECKING:
+    from lmtui.chat.json_format import Imported
+    from lmtui.chat.store import Store
+    from lmtui.chat.summary import StoredConversation
+
+_AT_ONCE = 50  # conversations that are read before they are written
+
+
+def export(
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|last]",
+            help="The conversation; not with --all.",
+            show_default=False,
+            autocompletion=completion.conversations,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OUT]",
+            help="A new file, whose extension gives the format; without it, stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="md is the current branch as text, html the same for a browser, json "
+            "everything; without this and OUT, md.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Export every conversation as JSON, one a line."),
+    ] = False,
+) -> None:
+    """Write a conversation as Markdown, JSON or a web page.
+
+    \b
+    Examples:
+      lmtui history export last > talk.md
+      lmtui history export 12 talk.html
+      lmtui history export --all > everything.jsonl
+    """
+    if everything:
+        place = out or (None if which is None else Path(which))
+        _write(place, _all_lines())
+        return
+    if which is None:
+        raise LmtuiError(
+            "no conversation is named", "", "Give an ID, or last, or --all."
+        )
+    loaded = load(which)
+    wanted = format or (format_of(out) if out else Format.MARKDOWN)
+    _write(out, iter([written(wanted, loaded.conversation, loaded.about.facts)]))
+
+
+def import_files(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|-...", help="Files; - is stdin.", show_default=False
+        ),
+    ],
+    *,
+    json: options.Json = False,
+) -> None:
+    """Import conversations: JSON that lmtui exported, or Markdown.
+
+    Markdown needs a line “## You”, “## Assistant” or “## System” before each message.
+    A file is imported as a whole or not at all.
+
+    \b
+    Examples:
+      lmtui history import everything.jsonl
+      lmtui history import talk.md notes.md
+    """
+    output = Output()
+    for name in files:
+        found = read_conversations(name)
+        for each, (id_, same_as) in zip(found, _added(found), strict=True):
+            said = len(each.conversation.nodes) - 1
+            if json:
+                event = {"event": "imported", "id": id_, "title": each.facts.title,
+                         "messages": said, "same_as": same_as}  # fmt: skip
+                output.event(event)
+                continue
+            words = f"{said:,} message{'' if said == 1 else 's'}"
+            output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
+            if same_as is not None:
+                note(
+                    f"note: {id_} looks the same as {same_as}, which is kept already\n"
+                )
+
+
+def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
+    """The id of each conversation that was taken in, and of one that looks the same."""
+    ids = list[int]()
+
+    def add(store: Store) -> list[tuple[int, int | None]]:
+        # Where the store was found to be damaged, the first of them are in it already.
+        for each in found[len(ids) :]:
+            uid = secrets.token_hex(8)
+            ids.append(store.add(uid, each.conversation, each.facts))
+        return [(id_, store.like(id_)) for id_ in ids]
+
+    return use(add)
+
+
+def read_conversations(name: str) -> list[Imported]:
+    """The conversations in a file, JSON or Markdown by its content.
+
+    Raises:
+        LmtuiError: there are none, or one of them can't be used.
+    """
+    from lmtui.chat.excerpts import title_of
+    from lmtui.chat.export import from_markdown
+    from lmtui.chat.json_format import Imported, from_json
+    from lmtui.chat.summary import ConversationMeta
+
+    # A message may hold a NUL, which JSON has as an escape and Markdown as it is.
+    text = read_document(name, nul=True).text
+    if text.lstrip("\ufeff \n").startswith("{"):
+        lines = [line for line in text.removeprefix("\ufeff").split("\n") if line]
+        return [from_json(line) for line in lines]
+    title, conversation = from_markdown(text)
+    asked = [node.content for node in conversation.nodes if node.role == "user"]
+    made = title_of(asked[0]) if asked else "Imported"
+    facts = ConversationMeta(title or made, named=bool(title))
+    return [Imported(conversation, facts)]
+
+
+def _all_lines() -> Iterator[str]:
+    ids = read(lambda store: [about.id for about in store.listed(archived=True)]) or []
+    for start in range(0, len(ids), _AT_ONCE):
+        for loaded in _loaded(ids[::-1][start : start + _AT_ONCE]):
+            yield written(Format.JSON, loaded.conversation, loaded.about.facts)
+
+
+def _loaded(ids: list[int]) -> list[StoredConversation]:
+    return use(lambda store: [store.load(id_) for id_ in ids], readonly=True)
+
+
+def _write(out: Path | None, parts: Iterator[str]) -> None:
+    output = Output()
+    if out is not None:
+        write_new(out, parts)
+        output.text(f"{out}\n")
+        return
+    for part in parts:
+        output.text(part)
+
+
+if TYPE_CHECKING:
     from lmtui.chat.search import Hit
     from lmtui.chat.store import Store
+    from lmtui.chat.summary import ConversationSummary
 
 app = options.group(
     "List, search, show, export, import and delete conversations.",
@@ -62,7 +336,7 @@ def show_list(
     """
     output = Output()
 
-    def find(store: Store) -> tuple[list[Listed], int]:
+    def find(store: Store) -> tuple[list[ConversationSummary], int]:
         return store.listed(archived=archived, limit=limit or -1), store.count()
 
     found, total = read(find) or ([], 0)
@@ -159,7 +433,7 @@ def delete(
     if not yes:
         _confirm(found)
 
-    def remove(about: Listed) -> None:
+    def remove(about: ConversationSummary) -> None:
         use(lambda store: store.remove(about.id))
 
     for about in found:
@@ -167,11 +441,11 @@ def delete(
         Output().text(f"deleted {about.id}  {visible_line(about.title)}\n")
 
 
-def _fields(about: Listed) -> Event:
+def _fields(about: ConversationSummary) -> JsonEvent:
     return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
-def _table(found: list[Listed], *, terminal: bool) -> str:
+def _table(found: list[ConversationSummary], *, terminal: bool) -> str:
     """A row a conversation; with its model where there is room for it."""
     headings: tuple[str, ...] = ("ID", "USED", "MESSAGES", "MODEL", "", "TITLE")
     rows: list[tuple[str, ...]] = [_row(listed) for listed in found]
@@ -181,7 +455,7 @@ def _table(found: list[Listed], *, terminal: bool) -> str:
     return table(headings, rows, right=(0, 2), terminal=terminal)
 
 
-def _row(about: Listed) -> tuple[str, ...]:
+def _row(about: ConversationSummary) -> tuple[str, ...]:
     used = datetime.fromtimestamp(about.updated).strftime("%Y-%m-%d %H:%M")
     model = (about.model or "").rpartition("/")[2]
     marks = [name for name in ("pinned", "archived") if getattr(about, name)]
@@ -189,7 +463,7 @@ def _row(about: Listed) -> tuple[str, ...]:
     return (str(about.id), used, messages, model, ", ".join(marks), about.title)
 
 
-def _hit_event(hit: Hit) -> Event:
+def _hit_event(hit: Hit) -> JsonEvent:
     return {
         "event": "hit",
         "conversation": hit.conversation,
@@ -205,7 +479,7 @@ def _hit_event(hit: Hit) -> Event:
 def _print_hits(found: list[Hit], *, no_color: bool) -> None:
     from rich.text import Text
 
-    from lmtui.cli.shading import terminal_console
+    from lmtui.cli.inspect.plain import terminal_console
 
     console = terminal_console(no_color=no_color)
     for hit in found:
@@ -225,7 +499,7 @@ def _shown(text: str) -> str:
     return visible_line(text.replace("\n", " "))
 
 
-def _confirm(found: list[Listed]) -> None:
+def _confirm(found: list[ConversationSummary]) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
             "deleting needs a confirmation",

@@ -20,17 +20,17 @@ from lmtui.cli import (
     completion,
     config,
     doctor,
-    finetune,
     history,
-    inspect,
     models,
     themes,
 )
-from lmtui.cli.edge import guarded, leave
-from lmtui.cli.loading import OpenEngine
+from lmtui.cli.engine import OpenEngine
+from lmtui.cli.errors import guarded, leave
+from lmtui.cli.finetune.command import finetune
+from lmtui.cli.inspect.command import inspect
 from lmtui.cli.output import prepare_streams
 from lmtui.cli.screen import is_interactive, open_screen
-from lmtui.config import load
+from lmtui.config.load import load
 
 app = typer.Typer(
     name="lmtui",
@@ -41,8 +41,8 @@ app = typer.Typer(
 )
 app.command("chat")(chat.chat)
 app.command("complete")(complete.complete)
-app.command("inspect")(inspect.inspect)
-app.command("finetune")(finetune.finetune)
+app.command("inspect")(inspect)
+app.command("finetune")(finetune)
 app.add_typer(history.app, name="history")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.cli import completion, options
-from lmtui.cli.edge import note
-from lmtui.cli.jsonl import Event
-from lmtui.cli.output import Output, stdin_is_terminal
-from lmtui.cli.table import table
+from lmtui.cli.errors import note
+from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.models.describe import Fact
+    from lmtui.models.describe import ModelFact
     from lmtui.models.inventory import Item
 
 app = options.group(
@@ -97,12 +95,12 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
       lmtui models show qwen3-0.6b
       lmtui models show ./model.gguf --json
     """
-    from lmtui.models import describe, fit, hardware, source
+    from lmtui.models import describe, hardware, memory, source
 
     facts = describe.facts_of(source.resolve(name))
     weights = facts.get("parameters")
     if isinstance(weights, int):
-        facts["fits"] = fit.fits(weights, hardware.available_ram())
+        facts["fits"] = memory.fits(weights, hardware.available_ram())
     output = Output()
     if json:
         output.event({"event": "model", **facts})
@@ -164,12 +162,12 @@ def _confirm(items: list[Item]) -> None:
 
 
 def _size(count: int) -> str:
-    from lmtui.models import disk
+    from lmtui import cache_dir
 
-    return disk.size(count)
+    return cache_dir.size(count)
 
 
-def _say(key: str, value: Fact) -> str:
+def _say(key: str, value: ModelFact) -> str:
     """A fact in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -196,16 +194,16 @@ def _catalogue_table(here: set[str], *, terminal: bool) -> str:
     return table(listing.HEADINGS, rows, right=(1, 2), terminal=terminal)
 
 
-def _list_events(items: list[Item], here: set[str]) -> Iterator[Event]:
-    from lmtui.models import describe, fit, hardware, listing
+def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
+    from lmtui.models import describe, hardware, listing, memory
 
     have = hardware.available_ram()
     for entry in catalogue.CATALOGUE:
         yield {
             "event": "entry",
             **describe.entry_facts(entry),
-            "fits": fit.fits(entry.parameters, have),
-            "here": listing.is_here(entry, here),
+            "fits": memory.fits(entry.parameters, have),
+            "here": listing.is_installed(entry, here),
         }
     for item in items:
         fact = {"name": item.name, "kind": item.kind, "path": str(item.path)}

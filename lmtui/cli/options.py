@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lmtui import config, paths
+from lmtui import paths
 from lmtui.cli import completion
-from lmtui.settings import Settings, Value, choices, flag, meaning, names
+from lmtui.config import load
+from lmtui.config.settings import Settings, SettingValue, choices, flag, meaning, names
 
 
 def option(
@@ -83,7 +84,7 @@ def group(help: str, *examples: str) -> typer.Typer:
     )
 
 
-def settings(context: typer.Context, **more: Value) -> Settings:
+def settings(context: typer.Context, **more: SettingValue) -> Settings:
     """The settings that a verb's flags, the environment and the file make together.
 
     `more` are settings that several flags make.
@@ -92,7 +93,7 @@ def settings(context: typer.Context, **more: Value) -> Settings:
         LmtuiError: one of them can't be used, or there is no theme of a flag's name.
     """
     given = {**context.params, **more}
-    found = config.load({name: given.get(name) for name in names()})
+    found = load.load({name: given.get(name) for name in names()})
     if found.origin("theme").source == "flag":
         _require_theme(found.theme)
     return found

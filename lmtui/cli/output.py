@@ -1,19 +1,154 @@
-"""Results on stdout.
+"""One JSON object a line, valid and harmless whatever it holds.
 
-Owns the one difference between a terminal, which gets only what is safe to draw,
-and a pipe, which gets the text as it is. Every write is flushed: the reader sees
-an answer grow.
+Owns the encoding: UTF-8 text kept as it is, control and bidi characters escaped
+(the value is the same, a terminal can't obey them), NaN and infinity as null.
 """
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import os
+import shutil
 import sys
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
-from lmtui.cli.edge import output_failed
-from lmtui.cli.jsonl import Event, encode
-from lmtui.text import visible_flow
+from lmtui.cli.errors import output_failed
+from lmtui.engine.types import Candidate, EngineInfo, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.files import TextSource, not_utf8, read_file, read_text
+from lmtui.text import safe_json, visible_flow, visible_line
+
+STDIN = "-"
+
+
+def read_document(name: str, *, nul: bool = False) -> TextSource:
+    """The text of a file, or of stdin for `-`; with `nul`, NULs may be in it.
+
+    Raises:
+        LmtuiError: it can't be read, or is not UTF-8 text.
+    """
+    if name == STDIN:
+        return TextSource(name, read_stdin(nul=nul))
+    return read_file(name, nul=nul)
+
+
+def read_stdin(*, nul: bool = False) -> str:
+    """All of stdin; with `nul`, NULs may be in it.
+
+    Raises:
+        LmtuiError: it is closed, was read before, or is not UTF-8 text.
+    """
+    if sys.stdin is not None and sys.stdin.buffer.closed:
+        hint = "Name it once, or save the text in a file."
+        raise LmtuiError("stdin can be read only once", "", hint)
+    if sys.stdin is None:
+        raise LmtuiError("stdin is closed", "", "Give a file, or pipe a text.")
+    return read_text("stdin", lambda: sys.stdin.buffer, nul=nul)
+
+
+def require_text(text: str, what: str) -> str:
+    """`text`, an argument of the command line, if it was UTF-8.
+
+    Raises:
+        LmtuiError: the shell passed bytes that are not.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise not_utf8(what, len(text[: error.start].encode("utf-8"))) from None
+    return text
+
+
+_UNLIMITED = 1000  # cells
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    terminal: bool,
+) -> str:
+    """The rows under their headings; columns in `right` are set to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        grid.add_column(
+            Text(heading),
+            justify="right" if number in right else "left",
+            no_wrap=number != len(headings) - 1,
+            overflow="fold",
+        )
+    for row in rows:
+        grid.add_row(*(Text(visible_line(cell)) for cell in row))
+    width = shutil.get_terminal_size().columns if terminal else _UNLIMITED
+    buffer = io.StringIO()
+    Console(file=buffer, width=width, color_system=None).print(grid)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+JsonEvent = Mapping[str, Any]
+
+
+def encode(event: JsonEvent) -> str:
+    """`event` as one line, with its newline."""
+    try:
+        line = _dumps(event)
+    except ValueError:  # a number that JSON can't hold
+        line = _dumps(_finite(event))
+    return safe_json(line) + "\n"
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    """`value` with every NaN and infinity in it replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def adapter_field(info: EngineInfo) -> JsonEvent:
+    """The adapter beside the model, where there is one."""
+    return {"adapter": info.adapter} if info.adapter else {}
+
+
+def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
+    """All sampling settings, in the order in which they act."""
+    return {name: getattr(sampling, name) for name in sampling.__slots__}
+
+
+def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
+    """Rows of a distribution with what the sampler made of them."""
+    return [
+        {
+            "id": row.id,
+            "text": row.text,
+            "logprob": row.logprob,
+            "sampled_prob": row.sampled_prob,
+            "cut": row.cut,
+        }
+        for row in candidates
+    ]
+
+
+def scored_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
+    """Rows of a distribution that nothing was drawn from."""
+    return [
+        {"id": row.id, "text": row.text, "logprob": row.logprob} for row in candidates
+    ]
 
 
 class Output:
@@ -35,7 +170,7 @@ class Output:
         if not self._at_line_start:
             self.text("\n")
 
-    def event(self, event: Event) -> None:
+    def event(self, event: JsonEvent) -> None:
         """Write one JSON line."""
         self._write(encode(event))
 

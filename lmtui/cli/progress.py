@@ -7,13 +7,148 @@ both.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from lmtui.cli.errors import note
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.text import visible_line
+
+_PAUSE = 0.1  # seconds between two drawings
+_CLEAR = "\r\x1b[2K"
+
+
+class StatusLine:
+    """The last line of the terminal."""
+
+    def __init__(
+        self,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._next = float("-inf")
+        self._drawn = False
+        self.is_terminal = self._stream is not None and self._stream.isatty()
+        self._on = self.is_terminal
+
+    def draw(self, words: str) -> None:
+        """Draw it, if it is time."""
+        now = self._clock()
+        if self._on and now >= self._next:
+            self._next = now + _PAUSE
+            self._drawn = True
+            self._write(_CLEAR + _cut(words, self._width() - 1))
+
+    def lines(self, text: str) -> None:
+        """Write whole lines above it."""
+        self.clear()
+        note(text)
+
+    def clear(self) -> None:
+        """Take it away."""
+        self._next = float("-inf")
+        if self._drawn:
+            self._drawn = False
+            self._write(_CLEAR)
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._on = False
+
+
+def _cut(words: str, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return words if cell_len(words) <= width else set_cell_size(words, width)
+
+
+_PATIENCE = 1.0  # seconds of work that need no meter
+_METER_PAUSE = 0.1  # seconds between two drawings
+_WIDTH = 24
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+class Meter:
+    """Progress of one piece of work; call it with (done, all)."""
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        unit: str = "tokens",
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._title, self._unit = title, unit
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._next = clock() + _PATIENCE
+        self._drawn = False
+        self._on = self._stream is not None and self._stream.isatty()
+
+    def __call__(self, done: int, whole: int) -> None:
+        """Draw how far the work is, if it is time."""
+        now = self._clock()
+        if not self._on or now < self._next:
+            return
+        self._next = now + _METER_PAUSE
+        self._drawn = True
+        self._write(
+            f"{_CLEAR_LINE}{self._title} {_meter_bar(done, whole)} {self._unit}"
+        )
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            self._drawn = False
+            self._write(_CLEAR_LINE)
+
+    def give_way(self, results: TextIO | None = None) -> None:
+        """Results begin to appear: if on a terminal, draw no more."""
+        if (results or sys.stdout).isatty():
+            self.clear()
+            self._on = False
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._on = False
+
+
+def _meter_bar(done: int, whole: int) -> str:
+    part = min(done / whole, 1.0) if whole else 1.0
+    full = round(part * _WIDTH)
+    bar = "█" * full + "░" * (_WIDTH - full)
+    return f"{bar} {part:4.0%}  {done:,}/{whole:,}"
+
+
+@contextmanager
+def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
+    """A meter that is gone at the end, however it comes."""
+    drawing = Meter(title, unit=unit)
+    try:
+        yield drawing
+    finally:
+        drawing.clear()
+
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

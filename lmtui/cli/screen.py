@@ -19,35 +19,36 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from lmtui import busy, config, paths, recent, seen
-from lmtui.cli.edge import note
-from lmtui.cli.loading import (
+from lmtui import paths, processes, state
+from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
     open_beside,
     open_pair,
     open_wanted,
+    sharing_if_wanted,
     why_nothing_is_kept,
 )
-from lmtui.cli.sharing import sharing_if_wanted
-from lmtui.config_sheet import SettingsFile
+from lmtui.cli.errors import note
+from lmtui.config import load
+from lmtui.config.settings import Settings
+from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
-from lmtui.settings import Settings
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.chat.listed import Loaded
-    from lmtui.engine.port import WritingEngine
-    from lmtui.models.listing import Row
+    from lmtui.chat.summary import StoredConversation
+    from lmtui.engine.protocol import EditorEngine
+    from lmtui.models.listing import ListedModel
     from lmtui.models.progress import OnProgress
-    from lmtui.models.wanted import Wanted
+    from lmtui.models.source import ModelRef
     from lmtui.tui.app import LmtuiApp
-    from lmtui.tui.chat_options import ChatOptions
-    from lmtui.tui.finetuning import Finetuning
+    from lmtui.tui.chat.options import ChatOptions
+    from lmtui.tui.editor.options import Writing
+    from lmtui.tui.engine.questions import Opened
+    from lmtui.tui.finetune.options import Finetuning
+    from lmtui.tui.inspector.source import InspectSource
     from lmtui.tui.preferences import Preferences
-    from lmtui.tui.questions import Opened
-    from lmtui.tui.subject import Subject
-    from lmtui.tui.writing_options import Writing
 
 
 def is_interactive() -> bool:
@@ -60,10 +61,10 @@ def open_screen(
     settings: Settings,
     *,
     first: Literal["start", "chat", "complete", "finetune", "inspect"],
-    subject: Subject | None = None,
-    against: Wanted | None = None,
+    subject: InspectSource | None = None,
+    against: ModelRef | None = None,
     system: str = "",
-    opened: Loaded | None = None,
+    opened: StoredConversation | None = None,
     missing: LmtuiError | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
@@ -81,7 +82,7 @@ def open_screen(
     from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(wanted: Wanted) -> Callable[[OnProgress], Opened]:
+    def open_model(wanted: ModelRef) -> Callable[[OnProgress], Opened]:
         tell()
         talks = first == "chat" and settings.chat_keep
         return partial(_open, settings, wanted, against, open_engine, talks=talks)
@@ -94,7 +95,7 @@ def open_screen(
         wanted=settings.wanted,
         sampling=settings.sampling,
         list_models=_list_models,
-        recent_files=recent.recent_files,
+        recent_files=state.recent_files,
         chats_file=default_file() if settings.chat_keep else None,
         opened=opened,
         chat_options=_chat_options(settings, missing),
@@ -144,15 +145,15 @@ def _keep_unsent(draft: str) -> str:
 
 
 def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions:
-    from lmtui.models import here
-    from lmtui.tui.chat_options import ChatOptions
+    from lmtui.models.inventory import is_local
+    from lmtui.tui.chat.options import ChatOptions
 
     by_flag = settings.origin("chat_thinking").source == "flag"
     return ChatOptions(
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
         told=settings.chat_thinking if by_flag else None,
-        is_here=here.is_here,
+        is_here=is_local,
         # Its hint is for the shell; the screen leads to the models by itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )
@@ -163,8 +164,8 @@ def _shared(first: str) -> Iterator[Callable[[], object]]:
     """Tell others of this program. A training tells of itself: what is yielded tells
     of the model that is loaded when it is over."""
     with ExitStack() as until_left:
-        if first == busy.TRAINING:
-            yield cache(partial(until_left.enter_context, busy.using("lmtui")))
+        if first == processes.TRAINING:
+            yield cache(partial(until_left.enter_context, processes.using("lmtui")))
             return
         what = "lmtui" if first == "start" else first
         until_left.enter_context(sharing_if_wanted(what))
@@ -178,7 +179,7 @@ def _preferences(settings: Settings) -> Preferences:
     folder, origin = paths.themes_folder(), settings.origin("theme")
 
     def keep_theme(name: str) -> str:
-        config.remember("theme", name)
+        load.remember("theme", name)
         if origin.source in ("flag", "environment"):
             return f"Where {origin.place} is given, it still wins."
         return ""
@@ -189,7 +190,7 @@ def _preferences(settings: Settings) -> Preferences:
         settings.keys,
         keep_theme,
         settings_file=SettingsFile(settings),
-        first_time=seen.first_time,
+        first_time=state.first_time,
     )
 
 
@@ -201,7 +202,7 @@ def _choose_colours(*, no_color: bool) -> None:
         os.environ.pop("NO_COLOR", None)
 
 
-def _list_models() -> list[Row]:
+def _list_models() -> list[ListedModel]:
     """Everything that can be chosen; waits for the disk."""
     from lmtui.models import inventory
 
@@ -210,8 +211,8 @@ def _list_models() -> list[Row]:
 
 def _open(
     settings: Settings,
-    wanted: Wanted,
-    against: Wanted | None,
+    wanted: ModelRef,
+    against: ModelRef | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
     *,
@@ -230,7 +231,7 @@ def _open(
             return open_beside(settings, wanted, against, on_progress)
         return open_pair(settings, against, on_progress)
 
-    def opened(which: Wanted) -> WritingEngine:
+    def opened(which: ModelRef) -> EditorEngine:
         model, adapter = which.model, which.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import config, paths
+from lmtui import paths
 from lmtui.cli import completion, options
-from lmtui.cli.edge import note
-from lmtui.cli.jsonl import Event
-from lmtui.cli.output import Output
-from lmtui.cli.table import table
-from lmtui.settings import Settings
+from lmtui.cli.errors import note
+from lmtui.cli.output import JsonEvent, Output, table
+from lmtui.config import load
+from lmtui.config.settings import Settings
 from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:
@@ -58,10 +57,10 @@ def themes(
       lmtui themes --show ember > mine.toml
       lmtui chat --theme paper
     """
-    from lmtui.cli.shading import terminal_console
+    from lmtui.cli.inspect.plain import terminal_console
     from lmtui.tui.themes import load_themes
 
-    settings = config.load()
+    settings = load.load()
     found = load_themes(paths.themes_folder())
     output = Output()
     if show is not None:
@@ -109,7 +108,7 @@ def _kind(theme: Theme) -> str:
     return "dark" if theme.dark else "light"
 
 
-def _event(theme: Theme, found: Themes, settings: Settings) -> Event:
+def _event(theme: Theme, found: Themes, settings: Settings) -> JsonEvent:
     from lmtui.tui.themes import BASE
 
     return {
@@ -155,7 +154,7 @@ def sample(theme: Theme) -> Text:
     """Ever more surprising words, and a bar of the panel, on the theme's own ground."""
     from rich.text import Text
 
-    from lmtui.tui.widgets.panel_rows import bar
+    from lmtui.tui.widgets.probability_panel import bar
 
     line = Text(style=f"on {theme.background}")
     for step, word in enumerate(_SENTENCE):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmtui.engine.tokenize import TextTokenizer, Tokens
+from lmtui.engine.tokenizer import TextTokenizer, TokenizedText
 
 _AFTER = 256  # code points read behind a change before the tokens should meet again
 _WIDENING = 8
@@ -43,7 +43,7 @@ class Before:
     """Where that piece begins, in code points."""
 
 
-class Document:
+class TokenizedDocument:
     """The tokens of one text while it changes."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
@@ -112,7 +112,7 @@ class Document:
             start=read.spans[typed][0] if read.ids else cursor,
         )
 
-    def _typed(self, read: Tokens, cursor: int) -> int:
+    def _typed(self, read: TokenizedText, cursor: int) -> int:
         """The token of `read` with which its last piece begins, or the last few tokens
         of an endless one."""
         whole = 0
@@ -127,7 +127,7 @@ class Document:
                 return index
         return 0
 
-    def _begins_piece(self, read: Tokens, index: int, cursor: int) -> bool:
+    def _begins_piece(self, read: TokenizedText, index: int, cursor: int) -> bool:
         """Whether a piece begins with this token."""
         if self._tokenizer.cuts:
             return read.opens[index]
@@ -162,12 +162,12 @@ class Document:
             return None
         return index if self._tokenizer.safe(self.text, place, opens=opens) else None
 
-    def read(self, text: str, start: int, end: int) -> Tokens:
+    def read(self, text: str, start: int, end: int) -> TokenizedText:
         """The tokens of `text` from the safe boundary `start`."""
         return self._tokenizer.read_from(text, start, end)
 
     def _meeting(
-        self, text: str, read: Tokens, grown: int, changed: int, end: int
+        self, text: str, read: TokenizedText, grown: int, changed: int, end: int
     ) -> tuple[int, int] | None:
         """The first new token from which on all is as it was, and the old one there.
 
@@ -193,7 +193,7 @@ class Document:
         return met[0] if met and more == 0 else None
 
     def _splice(
-        self, kept: int, again: int, read: Tokens, count: int, grown: int
+        self, kept: int, again: int, read: TokenizedText, count: int, grown: int
     ) -> None:
         """Put the first `count` tokens of `read` in place of those from `kept` up to
         `again`; what is behind them moved by `grown` code points."""

@@ -17,10 +17,10 @@ from functools import cached_property
 from typing import Any
 
 from lmtui.engine.thinking import CHANNELS, thinking_in
-from lmtui.engine.types import BosRule, Encoding, Message, Prompt
+from lmtui.engine.types import BosRule, ChatTurn, Encoding, Prompt
 from lmtui.errors import LmtuiError
-from lmtui.models import templates
-from lmtui.models.foreign import tokenizing
+from lmtui.models import template_renderer
+from lmtui.models.errors import tokenizing
 
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
@@ -36,7 +36,7 @@ _WRITING = "\ufdd2"  # where the message that is being written will stand
 _MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING)), "\ufffd")
 
 
-class PromptWriter:
+class PromptBuilder:
     """Turns text into ids by the rules of one tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
@@ -91,12 +91,12 @@ class PromptWriter:
         """The variable of the template that switches thinking, if it has one."""
         if not any(name in self._template for name in _SWITCHES):
             return None
-        known = templates.variables(self._template)
+        known = template_renderer.variables(self._template)
         return next((name for name in _SWITCHES if name in known), None)
 
     def write(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[ChatTurn],
         prefill: str = "",
         *,
         thinking: bool | None = None,
@@ -117,7 +117,7 @@ class PromptWriter:
         return Prompt(ids, _unmarked(rendered))
 
     def draft(
-        self, messages: Sequence[Message], text: str, *, thinking: bool | None = None
+        self, messages: Sequence[ChatTurn], text: str, *, thinking: bool | None = None
     ) -> tuple[list[int], list[int]]:
         """A conversation up to where the user is writing the next message: the ids
         before it, and those of what is written so far.
@@ -125,7 +125,7 @@ class PromptWriter:
         Raises:
             LmtuiError: the model's template refuses the conversation.
         """
-        turns = [*messages, Message("user", _WRITING)]
+        turns = [*messages, ChatTurn("user", _WRITING)]
         if self.has_template:
             guarded = [self._guarded(message) for message in messages]
             rendered = self._render([*guarded, turns[-1]], thinking=thinking)
@@ -140,7 +140,7 @@ class PromptWriter:
         return ids[:same], ids[same:]
 
     def answered(
-        self, messages: Sequence[Message]
+        self, messages: Sequence[ChatTurn]
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """A whole conversation as ids, and where in them the model's answers are: of
         each the first id and the one behind, the token that ends it included.
@@ -150,7 +150,7 @@ class PromptWriter:
         Raises:
             LmtuiError: the model's template refuses the conversation.
         """
-        turns = [Message(m.role, self._guard(m.content)) for m in messages]
+        turns = [ChatTurn(m.role, self._guard(m.content)) for m in messages]
         rendered = self._whole(turns)
         # Where a control string was typed, the parts around it are read one by one;
         # what is compared with them must be read likewise.
@@ -166,12 +166,12 @@ class PromptWriter:
                 ranges.append((first, behind))
         return ids, ranges
 
-    def _whole(self, turns: Sequence[Message]) -> str:
+    def _whole(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
             return self._render(turns, open_ended=False)
         return _plain_turns(turns).removesuffix("\n")
 
-    def _asked(self, turns: Sequence[Message]) -> str:
+    def _asked(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
             return self._render(turns)
         return f"{_plain_turns(turns)}Assistant:"
@@ -183,11 +183,11 @@ class PromptWriter:
         return [*encoding.prefix, *encoding.ids]
 
     def _answer_in(
-        self, rendered: str, turns: list[Message], index: int
+        self, rendered: str, turns: list[ChatTurn], index: int
     ) -> tuple[int, int] | None:
         """Where in a rendered conversation an answer begins and ends, in code points;
         None where that can't be told."""
-        marked = [*turns[:index], Message("assistant", _WRITING), *turns[index + 1 :]]
+        marked = [*turns[:index], ChatTurn("assistant", _WRITING), *turns[index + 1 :]]
         before, found, after = self._whole(marked).partition(_WRITING)
         start, end = len(before), len(rendered) - len(after)
         fits = rendered.startswith(before) and rendered.endswith(after)
@@ -205,7 +205,7 @@ class PromptWriter:
         with, where the template has one there."""
         if not self.has_template:
             return "\n", None
-        turns = [Message("user", "question"), Message("assistant", "ANSWER")]
+        turns = [ChatTurn("user", "question"), ChatTurn("assistant", "ANSWER")]
         try:
             after = self._whole(turns).rpartition("ANSWER")[2]
         except LmtuiError:
@@ -248,7 +248,7 @@ class PromptWriter:
 
     def _render(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[ChatTurn],
         *,
         open_ended: bool = True,
         thinking: bool | None = None,
@@ -256,37 +256,37 @@ class PromptWriter:
         turns = [{"role": m.role, "content": m.content} for m in messages]
         switch = None if thinking is None else self.switch
         switches = {switch: thinking} if switch else {}
-        return templates.render(
+        return template_renderer.render(
             self._template,
             turns,
             open_ended=open_ended,
             variables={**self._tokenizer.special_tokens_map, **switches},
         )
 
-    def _plain(self, messages: Sequence[Message], prefill: str) -> Prompt:
+    def _plain(self, messages: Sequence[ChatTurn], prefill: str) -> Prompt:
         asked = f"{_plain_turns(messages)}Assistant:"
         text = asked + (f" {prefill}" if prefill else "")
         encoding = self.document(text, "auto")
         return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
 
-    def _guarded(self, message: Message) -> Message:
+    def _guarded(self, message: ChatTurn) -> ChatTurn:
         """A message in which every control string is text, but for the marks around
         what the model thought: by these the template knows what to leave out."""
         text = message.content
         found = thinking_in(text) if message.role == "assistant" else None
         if found and found.opening == CHANNELS[0] and CHANNELS[0] in self._template:
             # Its template refuses the marks, and leaves earlier thinking out.
-            return Message(message.role, self._guard(text[found.end :]))
+            return ChatTurn(message.role, self._guard(text[found.end :]))
         known = [m for m in (found.opening, found.closing) if m] if found else []
         if found is None or not all(mark in self._template for mark in known):
-            return Message(message.role, self._guard(text))
+            return ChatTurn(message.role, self._guard(text))
         behind = found.stop + len(found.closing)
         words, answer = text[found.start : found.stop], text[behind:]
         content = (
             f"{text[: found.start]}{self._guard(words)}{found.closing}"
             f"{self._guard(answer)}"
         )
-        return Message(message.role, content)
+        return ChatTurn(message.role, content)
 
     def _guard(self, text: str) -> str:
         """Mark every control string in a user's text."""
@@ -324,7 +324,7 @@ class PromptWriter:
         return frozenset(ids)
 
 
-def _plain_turns(messages: Sequence[Message]) -> str:
+def _plain_turns(messages: Sequence[ChatTurn]) -> str:
     """A conversation in the plain format, up to where the next speaker begins."""
     return "".join(
         f"{_SPEAKERS[m.role]}: {m.content}\n" if m.role in _SPEAKERS

@@ -67,7 +67,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SampledDistribution:
     """The distribution drawn from: the tokens that can be drawn, and why not others."""
 
     ids: Tensor
@@ -178,7 +178,7 @@ def count_min_p(probs: Tensor, min_p: float) -> int:
 
 def filter_logits(
     logits: Tensor, settings: SamplingSettings, context: Tensor | None = None
-) -> Kept:
+) -> SampledDistribution:
     """Apply all stages to raw logits [V]; `context` int64 [n] is what came before."""
     if context is not None:
         logits = penalize(logits, context, settings.repetition_penalty)
@@ -210,13 +210,13 @@ def _size(logits: Tensor, settings: SamplingSettings) -> int:
     return min(settings.top_k or logits.numel(), logits.numel())
 
 
-def filter_ranking(ranking: Ranking, settings: SamplingSettings) -> Kept:
+def filter_ranking(ranking: Ranking, settings: SamplingSettings) -> SampledDistribution:
     """Apply the filters to penalised logits that are ranked."""
     if settings.temperature == 0:
         ids, values = ranking.first(1)
         one = torch.ones(1, dtype=torch.float64)
         last = -float(values[0]), int(ids[0])
-        return Kept(ids, one, (("g", last),), ranking.logits)
+        return SampledDistribution(ids, one, (("g", last),), ranking.logits)
     size = _size(ranking.logits, settings)
     ids, values, probs, after_p = _rank_until_top_p(ranking, settings, size)
     after_m = count_min_p(probs[:after_p], settings.min_p)
@@ -227,7 +227,9 @@ def filter_ranking(ranking: Ranking, settings: SamplingSettings) -> Kept:
         if count <= ids.numel():
             last = -float(values[count - 1]), int(ids[count - 1])
             bounds.append((stage, last))
-    return Kept(ids[:after_m], probs / probs.sum(), tuple(bounds), ranking.logits)
+    return SampledDistribution(
+        ids[:after_m], probs / probs.sum(), tuple(bounds), ranking.logits
+    )
 
 
 def _rank_until_top_p(
@@ -255,7 +257,7 @@ def _rank_until_top_p(
         look *= _WIDENING
 
 
-def draw(kept: Kept, generator: torch.Generator) -> int:
+def draw(kept: SampledDistribution, generator: torch.Generator) -> int:
     """Draw a token by inverting the cumulative distribution at one uniform number.
 
     Returns its place among those that are kept.

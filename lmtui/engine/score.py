@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import sampling
-from lmtui.engine.forward import Forward, not_a_distribution
-from lmtui.engine.port import Stop
+from lmtui.engine.backends.base import ModelBackend, not_a_distribution
+from lmtui.engine.protocol import Stop
 from lmtui.engine.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenScore:
     """The numbers of one token of the text."""
 
     logprob: float | None
@@ -35,12 +35,12 @@ class Row:
 # So few rows of 49k float32 numbers stay in the processor's cache between the sums.
 _CPU_ROWS = 16
 
-UNSCORED = Row(None, None, None)
+UNSCORED = TokenScore(None, None, None)
 """Of a token without a distribution."""
 
 
 def score_rows(
-    forward: Forward,
+    forward: ModelBackend,
     ids: Sequence[int],
     *,
     prefix: Sequence[int],
@@ -48,7 +48,7 @@ def score_rows(
     since: int = 0,
     top: int = 0,
     stop: Stop | None = None,
-) -> Iterator[Row]:
+) -> Iterator[TokenScore]:
     """One row a token of `ids`, in order, from `since` on, the first that is scored in
     a window; `prefix` begins every window.
 
@@ -72,7 +72,9 @@ def score_rows(
             position += block.shape[0]
 
 
-def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row]:
+def rows_of(
+    block: Tensor, targets: Sequence[int], top: int = 0
+) -> Iterator[TokenScore]:
     """Logits [n, V] and the n tokens that came, as rows; one copy for all of them.
 
     Raises:
@@ -98,7 +100,9 @@ def rows_of(block: Tensor, targets: Sequence[int], top: int = 0) -> Iterator[Row
         logprob, rank, nats, *tops = (each.tolist() for each in numbers)
         if any(map(math.isnan, logprob)):
             raise not_a_distribution()
-        yield from map(Row, logprob, rank, nats, _pairs(*tops) if top else [()] * rows)
+        yield from map(
+            TokenScore, logprob, rank, nats, _pairs(*tops) if top else [()] * rows
+        )
 
 
 def _pairs(

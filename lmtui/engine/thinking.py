@@ -28,7 +28,7 @@ _ALONE = re.compile("(" + "|".join(re.escape(b) for _, b in MARKS) + r")[ \t]*(?
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
+class ReasoningSpan:
     """The thinking at the beginning of an answer, as places in its text."""
 
     start: int
@@ -43,7 +43,7 @@ class Thinking:
     """The mark behind it; empty where it has not come to its end."""
 
 
-def thinking_in(text: str, *, opened: bool = False) -> Thinking | None:
+def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
     """The thinking in an answer, if there is any; `opened` says that the prompt ended
     with the mark before it."""
     if match := _OPENING.match(text):
@@ -61,13 +61,15 @@ def thinking_in(text: str, *, opened: bool = False) -> Thinking | None:
     return _upto(text, 0, stop, "", closing)
 
 
-def _upto(text: str, start: int, stop: int, opening: str, closing: str) -> Thinking:
+def _upto(
+    text: str, start: int, stop: int, opening: str, closing: str
+) -> ReasoningSpan:
     if stop < 0:
-        return Thinking(start, len(text), len(text), opening, "")
+        return ReasoningSpan(start, len(text), len(text), opening, "")
     end = stop + len(closing)
     while text.startswith("\n", end):
         end += 1
-    return Thinking(start, stop, end, opening, closing)
+    return ReasoningSpan(start, stop, end, opening, closing)
 
 
 def opens(prompt: str) -> bool:

@@ -23,7 +23,7 @@ Cut = Literal["k", "p", "m", "g"]
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ChatTurn:
     """One turn of a conversation, as text."""
 
     role: Role
@@ -122,7 +122,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedCandidate:
     """A row of a distribution, and where it stands in it."""
 
     rank: int
@@ -131,10 +131,10 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TokenMatches:
     """The tokens of a distribution that say what was looked for."""
 
-    rows: tuple[Ranked, ...]
+    rows: tuple[RankedCandidate, ...]
     """As many as were asked for: those that fit best, then the more probable."""
     total: int
     """How many there are."""
@@ -178,7 +178,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class GenerationResult:
     """The last thing a generation yields: why it ended, and its totals."""
 
     reason: FinishReason
@@ -227,7 +227,7 @@ class ScoredToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class DraftScores:
     """A message that is being written, as the model reads it."""
 
     distribution: Distribution
@@ -309,3 +309,74 @@ class Capabilities:
 
 BosRule = Literal["auto", "yes", "no"]
 """Whether a text begins with the BOS token; `auto` does what the tokenizer does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSpan:
+    """Consecutive tokens of a text, with what the model thought of each. It begins and
+    ends with whole characters."""
+
+    tokens: tuple[ScoredToken, ...]
+    """Their `index` counts from the first token of the text."""
+    spans: tuple[tuple[int, int], ...]
+    """Start and end of each; tokens that share a character share its span."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActualNext:
+    """The row that says what already follows the cursor."""
+
+    candidate: Candidate
+    rank: int
+    """1 + the number of rows that are strictly more probable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPrediction:
+    """What the model expects at a cursor."""
+
+    distribution: Distribution | None
+    """Its rows are continuations: the bytes beyond the cursor, whichever tokens bring
+    them, and the probability of each given all that is typed. None where there is
+    nothing before the cursor that the model could read."""
+    typed: str
+    """The beginning of the piece that the cursor is in or behind, such as ` Fran`."""
+    typed_logprob: float | None
+    """Natural log of the probability that the piece begins so; None without context."""
+    unexplored: float
+    """Share of that probability whose continuations were not looked at."""
+    following: ActualNext | None
+    """None at the end of the text, and where nothing is expected."""
+    read: ScoredSpan | None
+    """The tokens up to the cursor whose numbers became known by looking."""
+    tokens: int
+    """How many tokens the whole text has."""
+    window: tuple[int, int]
+    """The first token that the model read for this, and the first it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionContext:
+    """What a model reads before it goes on with a text."""
+
+    ids: tuple[int, ...]
+    """All tokens up to the piece that the cursor is in or behind, with what follows
+    the cursor among them where `infilled`."""
+    typed: bytes
+    """The beginning of that piece: the continuation begins with it, too."""
+    infilled: bool = False
+    """Whether what follows the cursor is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Something that could stand in place of a part of a text."""
+
+    text: str
+    logprob: float
+    """Natural log of its probability given what stands before it."""
+    ahead: str
+    """How the model would go on after it."""
+    change: float | None
+    """By how many bits what follows in the text is less probable (positive) or more
+    (negative) after this than after what stands there; None where nothing follows."""

@@ -15,7 +15,7 @@ DEFAULT = "smollm2-135m-instruct"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """One model of the catalogue."""
 
     name: str
@@ -44,8 +44,8 @@ class Entry:
         return self.parameters * bytes_per_weight
 
 
-CATALOGUE: tuple[Entry, ...] = (
-    Entry(
+CATALOGUE: tuple[CatalogueEntry, ...] = (
+    CatalogueEntry(
         DEFAULT,
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         134_515_008,
@@ -54,7 +54,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "the default: small enough for any machine; fetched without an account",
     ),
-    Entry(
+    CatalogueEntry(
         "smollm2-135m",
         "HuggingFaceTB/SmolLM2-135M",
         135_000_000,
@@ -64,7 +64,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "the base model behind the default: continues text, does not chat",
         chat=False,
     ),
-    Entry(
+    CatalogueEntry(
         "smollm2-360m-instruct",
         "HuggingFaceTB/SmolLM2-360M-Instruct",
         362_000_000,
@@ -73,7 +73,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "the default's bigger sibling, still quick on a laptop",
     ),
-    Entry(
+    CatalogueEntry(
         "smollm2-1.7b-instruct",
         "HuggingFaceTB/SmolLM2-1.7B-Instruct",
         1_710_000_000,
@@ -82,7 +82,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "sound English answers and rewriting",
     ),
-    Entry(
+    CatalogueEntry(
         "smollm3-3b",
         "HuggingFaceTB/SmolLM3-3B",
         3_080_000_000,
@@ -91,7 +91,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "six languages, long context, can reason aloud",
     ),
-    Entry(
+    CatalogueEntry(
         "qwen2.5-0.5b-instruct",
         "Qwen/Qwen2.5-0.5B-Instruct",
         494_000_000,
@@ -100,7 +100,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "many languages in half a gigabyte of weights",
     ),
-    Entry(
+    CatalogueEntry(
         "qwen3-0.6b",
         "Qwen/Qwen3-0.6B",
         600_000_000,
@@ -109,7 +109,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "many languages, can reason aloud",
     ),
-    Entry(
+    CatalogueEntry(
         "qwen3-1.7b",
         "Qwen/Qwen3-1.7B",
         1_720_000_000,
@@ -118,7 +118,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "stronger at mathematics and code, can reason aloud",
     ),
-    Entry(
+    CatalogueEntry(
         "qwen3-4b-instruct-2507",
         "Qwen/Qwen3-4B-Instruct-2507",
         4_020_000_000,
@@ -127,7 +127,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "the most able of this list; needs a GPU or patience",
     ),
-    Entry(
+    CatalogueEntry(
         "olmo-2-1b-instruct",
         "allenai/OLMo-2-0425-1B-Instruct",
         1_480_000_000,
@@ -136,7 +136,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "open down to its training data",
     ),
-    Entry(
+    CatalogueEntry(
         "granite-3.3-2b-instruct",
         "ibm-granite/granite-3.3-2b-instruct",
         2_530_000_000,
@@ -145,7 +145,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "Apache-2.0",
         "careful instructions, summaries and code, long context",
     ),
-    Entry(
+    CatalogueEntry(
         "gpt2",
         "openai-community/gpt2",
         124_000_000,
@@ -158,7 +158,7 @@ CATALOGUE: tuple[Entry, ...] = (
 )
 
 
-def find(name: str) -> Entry | None:
+def find(name: str) -> CatalogueEntry | None:
     """The entry called `name`, or whose Hub id that is; case does not matter."""
     wanted = name.lower()
     for entry in CATALOGUE:
@@ -167,7 +167,7 @@ def find(name: str) -> Entry | None:
     return None
 
 
-def default() -> Entry:
+def default() -> CatalogueEntry:
     """The model that is used when none is named."""
     return CATALOGUE[0]
 

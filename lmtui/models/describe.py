@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmtui.models import catalogue, fetch, local_hub, source
-from lmtui.models.catalogue import Entry
-from lmtui.models.folder import has_tokenizer, read_folder
-from lmtui.models.gguf_header import read_gguf_header
+from lmtui.models import catalogue, default_model, hub, source
+from lmtui.models.catalogue import CatalogueEntry
+from lmtui.models.checkpoint import has_tokenizer, read_folder
+from lmtui.models.gguf.header import read_gguf_header
 
-Fact = str | int | bool | None
-Facts = dict[str, Fact]
+ModelFact = str | int | bool | None
+ModelFacts = dict[str, ModelFact]
 
 
-def facts_of(found: source.Source) -> Facts:
+def facts_of(found: source.ModelSource) -> ModelFacts:
     """What is known of `found`, from the catalogue and from its files if it is here.
 
     Raises:
         LmtuiError: its files are there and damaged.
     """
-    facts: Facts = {"name": found.name}
+    facts: ModelFacts = {"name": found.name}
     known = found.hub_id if isinstance(found, source.HubModel) else found.name
     if entry := catalogue.find(known):
         facts |= entry_facts(entry)
@@ -36,16 +36,16 @@ def facts_of(found: source.Source) -> Facts:
     return facts
 
 
-def place_of(found: source.Source) -> Path | None:
+def place_of(found: source.ModelSource) -> Path | None:
     """Where the files of `found` are on this machine, or None."""
     if isinstance(found, source.DefaultModel):
-        return fetch.default_file() if fetch.is_fetched() else None
+        return default_model.default_file() if default_model.is_fetched() else None
     if isinstance(found, source.HubModel):
-        return local_hub.find_local(found.hub_id)
+        return hub.find_local(found.hub_id)
     return found.path
 
 
-def entry_facts(entry: Entry) -> Facts:
+def entry_facts(entry: CatalogueEntry) -> ModelFacts:
     """What the catalogue says."""
     return {
         "name": entry.name,
@@ -59,7 +59,7 @@ def entry_facts(entry: Entry) -> Facts:
     }
 
 
-def file_facts(place: Path) -> Facts:
+def file_facts(place: Path) -> ModelFacts:
     """What a folder or a GGUF file says about itself.
 
     Raises:

@@ -6,7 +6,6 @@ the functions that need it, because it takes seconds and `--help` must not.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 
 from lmtui.errors import LmtuiError
+from lmtui.kernels import cpu_features
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,6 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 _STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CGROUP = Path("/sys/fs/cgroup")
-_CPUINFO = Path("/proc/cpuinfo")
 # Instructions that multiply bfloat16, as the kernel calls them on x86 and on ARM.
 _HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
@@ -132,34 +131,7 @@ def fast_at_bfloat16(device: torch.device) -> bool:
     library: Any = torch.backends.mkldnn
     if device.type != "cpu" or not library.is_available():
         return False
-    try:
-        words = _CPUINFO.read_text().split()
-    except OSError:
-        return False
-    return not _HALF_FLAGS.isdisjoint(words)
-
-
-def instructions() -> str:
-    """What tells processors apart that can't run each other's machine code; nothing
-    where that is not known."""
-    words = " ".join(sorted(_features()))
-    return hashlib.sha256(words.encode()).hexdigest()[:16] if words else ""
-
-
-def has_features(*names: str) -> bool:
-    """Whether the processor is known to have what Linux calls by these names."""
-    return _features().issuperset(names)
-
-
-def _features() -> frozenset[str]:
-    """What the processor can do, in Linux's words; nothing where that is not known."""
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
-        return frozenset()
-    # On x86 and on ARM; they are the same for all cores, or those of the first.
-    named = (line for line in lines if line.startswith(("flags", "Features")))
-    return frozenset(next(named, "").partition(":")[2].split())
+    return any(cpu_features.has_features(flag) for flag in _HALF_FLAGS)
 
 
 def _number(file: Path) -> int | None:

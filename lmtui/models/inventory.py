@@ -12,22 +12,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lmtui import paths
+from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models import (
-    adapters,
     catalogue,
+    default_model,
+    describe,
     digests,
-    disk,
-    fetch,
     hardware,
+    hub,
     listing,
-    local_hub,
-    sealed,
     source,
 )
+from lmtui.models.adapters import folders
+from lmtui.models.source import ModelRef
 
-Kind = Literal["default", "hub", "copy", "packed"]
+
+def is_local(wanted: ModelRef) -> bool:
+    """Whether a model and its adapter are here. The default model always counts as
+    here: it is fetched at its first use by every verb."""
+    try:
+        if wanted.adapter is None:
+            return _is_here(source.resolve(wanted.model))
+        adapter = folders.find(wanted.adapter)
+        if adapter.is_whole:
+            return True
+        if wanted.model is None:
+            return _is_here(folders.model_for(adapter))
+        return _is_here(source.resolve(wanted.model))
+    except LmtuiError:
+        return False
+
+
+def _is_here(found: source.ModelSource) -> bool:
+    default = isinstance(found, source.DefaultModel)
+    return default or describe.place_of(found) is not None
+
+
+def not_here(label: str, hint: str) -> LmtuiError:
+    """That a conversation's model is gone."""
+    title = "the model of this conversation is not on this machine"
+    return LmtuiError(title, label, hint)
+
+
+StoredKind = Literal["default", "hub", "copy", "packed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +64,7 @@ class Item:
 
     name: str
     """What `--model` takes; for a copy the name of the GGUF file."""
-    kind: Kind
+    kind: StoredKind
     path: Path
     bytes: int
     complete: bool = True
@@ -45,44 +73,44 @@ class Item:
 
 def inventory() -> Iterator[Item]:
     """Everything that is here."""
-    if fetch.is_fetched():
-        file = fetch.default_file()
-        yield Item(catalogue.DEFAULT, "default", file, fetch.FILE_BYTES)
-    for model in local_hub.local_models():
+    if default_model.is_fetched():
+        file = default_model.default_file()
+        yield Item(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
+    for model in hub.local_models():
         complete = model.snapshot is not None
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
-    made: tuple[tuple[str, Kind], ...] = (("gguf", "copy"), ("packed", "packed"))
+    made: tuple[tuple[str, StoredKind], ...] = (("gguf", "copy"), ("packed", "packed"))
     for place, kind in made:
-        for folder, name, size in sealed.folders(sealed.root(place)):
-            yield Item(name, kind, folder, size)
+        for folder, name, taken in cache_dir.folders(cache_dir.root(place)):
+            yield Item(name, kind, folder, taken)
 
 
-def rows() -> list[listing.Row]:
+def rows() -> list[listing.ListedModel]:
     """The catalogue, the other models that are here, and the adapters; all that can be
     used."""
     items = [item for item in inventory() if item.complete]
     here = {item.name.lower() for item in items}
     others = [
-        listing.Row(
+        listing.ListedModel(
             name=item.name,
             weights="",
             download="",
             fits="",
             here="yes",
-            note=f"on this machine, {disk.size(item.bytes)}",
+            note=f"on this machine, {cache_dir.size(item.bytes)}",
         )
         for item in items
         if item.kind == "hub" and catalogue.find(item.name) is None
     ]
     learned = [
         listing.adapter_row(adapter)
-        for adapter in adapters.listed()
+        for adapter in folders.listed()
         if not adapter.problem
     ]
     return [*listing.catalogue_rows(here, hardware.available_ram()), *others, *learned]
 
 
-def items_of(found: source.Source) -> list[Item]:
+def items_of(found: source.ModelSource) -> list[Item]:
     """What can be removed of the model `found`.
 
     Raises:
@@ -112,17 +140,17 @@ def remove(item: Item) -> None:
     """
     roots = (
         paths.models_folder(),
-        *map(sealed.root, sealed.KINDS),
-        *local_hub.caches(),
+        *map(cache_dir.root, cache_dir.KINDS),
+        *hub.caches(),
     )
-    local_hub.remove_folder(item.path, roots)
+    hub.remove_folder(item.path, roots)
 
 
-def _belongs(item: Item, found: source.Source) -> bool:
+def _belongs(item: Item, found: source.ModelSource) -> bool:
     if isinstance(found, source.HubModel):
         return item.kind != "default" and item.name.lower() == found.hub_id.lower()
     if isinstance(found, source.DefaultModel):
-        return item.kind == "default" or _is_copy_of(item, fetch.FILE_SHA256)
+        return item.kind == "default" or _is_copy_of(item, default_model.FILE_SHA256)
     if isinstance(found, source.FolderModel):
         return item.kind == "packed" and item.name == found.name
     if isinstance(found, source.GgufModel):

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from lmtui.models import catalogue, fit
-from lmtui.models.adapters import Adapter
-from lmtui.models.card import Kind
-from lmtui.models.catalogue import Entry
-from lmtui.models.disk import size
-from lmtui.models.wanted import Wanted
+from lmtui.cache_dir import size
+from lmtui.models import catalogue, memory
+from lmtui.models.adapters.card import AdapterKind
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.catalogue import CatalogueEntry
+from lmtui.models.source import ModelRef
 
 HEADINGS = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListedModel:
     """One model or adapter of the list, in words."""
 
     name: str
@@ -31,13 +31,13 @@ class Row:
     """Whether it fits into the memory that is free: yes, only in a dtype, or no."""
     here: str
     note: str
-    chosen: Wanted | None = None
+    chosen: ModelRef | None = None
     """What is wanted where it is chosen; None is the model of this name."""
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> ModelRef:
         """What is wanted where it is chosen."""
-        return self.chosen or Wanted(self.name)
+        return self.chosen or ModelRef(self.name)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -46,40 +46,40 @@ class Row:
         return (self.name, *known, self.note)
 
 
-def catalogue_rows(here: Collection[str], have: int) -> Iterator[Row]:
+def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
     """A row for each model of the catalogue.
 
     `here` holds names as `inventory` gives them, in small letters; `have` is the
     memory that is free, in bytes.
     """
     for entry in catalogue.CATALOGUE:
-        yield Row(
+        yield ListedModel(
             name=entry.name,
             weights=count(entry.parameters),
             download=("" if entry.is_default else "≈ ") + size(entry.download),
-            fits=fit.fits(entry.parameters, have),
-            here="yes" if is_here(entry, here) else "",
+            fits=memory.fits(entry.parameters, have),
+            here="yes" if is_installed(entry, here) else "",
             note=entry.note,
         )
 
 
-def adapter_row(adapter: Adapter) -> Row:
+def adapter_row(adapter: Adapter) -> ListedModel:
     """A row for an adapter: what it is made of, when, and what it came to."""
-    return Row(
+    return ListedModel(
         name=f"+ {adapter.name}",
         weights="",
         download="",
         fits="",
         here="yes",
         note=", ".join(adapter_facts(adapter)),
-        chosen=Wanted(adapter=adapter.name),
+        chosen=ModelRef(adapter=adapter.name),
     )
 
 
-def no_adapter_row(model: str) -> Row:
+def no_adapter_row(model: str) -> ListedModel:
     """A row for the model in use without its adapter."""
     words = f"{model} alone, as it was before it learned anything"
-    return Row("no adapter", "", "", "", "yes", words, chosen=Wanted(model))
+    return ListedModel("no adapter", "", "", "", "yes", words, chosen=ModelRef(model))
 
 
 def adapter_facts(adapter: Adapter) -> Iterator[str]:
@@ -94,14 +94,14 @@ def adapter_facts(adapter: Adapter) -> Iterator[str]:
         yield f"held-out loss {card.held_out}"
 
 
-_MADE_OF: dict[Kind, str] = {
+_MADE_OF: dict[AdapterKind, str] = {
     "lora": "on",
     "full": "all weights of",
     "scratch": "from random weights, in the tokens of",
 }
 
 
-def is_here(entry: Entry, here: Collection[str]) -> bool:
+def is_installed(entry: CatalogueEntry, here: Collection[str]) -> bool:
     """Whether a model of the catalogue is among those that are here."""
     return (entry.name if entry.is_default else entry.hub_id.lower()) in here
 

@@ -12,31 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import (
-    adapters,
-    fetch,
-    fit,
-    gguf_cache,
-    hardware,
-    hub,
-    source,
-)
-from lmtui.models.adapters import Adapter
-from lmtui.models.facts import facts_of
-from lmtui.models.folder import ModelFolder, has_tokenizer
-from lmtui.models.folder_sizes import read_model, refuse_leftover, require_small
-from lmtui.models.foreign import (
+from lmtui.models import default_model, hardware, hub, memory, source
+from lmtui.models.adapters import folders
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.checkpoint import ModelFolder, has_tokenizer
+from lmtui.models.config_check import read_model, refuse_leftover, require_small
+from lmtui.models.errors import (
     explained,
+    offline,
+    quiet,
     refuse_incomplete,
     refuse_other_kinds,
 )
-from lmtui.models.gguf_header import GgufHeader
-from lmtui.models.gguf_sizes import read_gguf_model
+from lmtui.models.gguf import convert
+from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.hardware import Precision
-from lmtui.models.loaded import How, Loaded
+from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
-from lmtui.models.quiet import offline, quiet
-from lmtui.models.wanted import Quantize
+from lmtui.models.source import Quantize
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +61,7 @@ def load(
     quantize: Quantize = "none",
     threads: int | None = None,
     on_progress: OnProgress = ignore,
-) -> Loaded:
+) -> LoadedModel:
     """Load the model that `spec` names, with what the adapter has learned; None is the
     model that the adapter was made for, or else the default one.
 
@@ -77,116 +72,120 @@ def load(
         LmtuiError: there is no such model or adapter, they don't belong together, can't
             be had, or can't be used here.
     """
-    how = How(device, dtype, quantize, threads, on_progress)
+    how = LoadOptions(device, dtype, quantize, threads, on_progress)
     return _load_wanted(spec, adapter, how)
 
 
 def load_pair(
-    spec: str | None, *, adapter: str | None, other: str, how: How
-) -> tuple[Loaded, Loaded]:
+    spec: str | None, *, adapter: str | None, other: str, how: LoadOptions
+) -> tuple[LoadedModel, LoadedModel]:
     """Load a model, with `adapter` or without one, and the same model with `other`.
     They share its weights, unless an adapter is a model itself.
 
     Raises:
         LmtuiError: as in `load`.
     """
-    own = adapters.find(adapter) if adapter else None
-    added = adapters.find(other)
+    own = folders.find(adapter) if adapter else None
+    added = folders.find(other)
     if added.is_whole or (own and own.is_whole):
-        plain = spec if spec or own else adapters.name_of_base(added)
+        plain = spec if spec or own else folders.name_of_base(added)
         return _load_wanted(plain, adapter, how), _load_wanted(spec, other, how)
     base = _load_base(own or added, spec, replace(how, layers=False))
     if own:
-        meant = source.resolve(spec) if spec else adapters.model_for(own)
+        meant = source.resolve(spec) if spec else folders.model_for(own)
         _locate_base(added, meant, how.on_progress)
     if base.is_lean:
-        from lmtui.models.packed import with_adapter
+        from lmtui.models.llama.load import with_adapter
 
         halves = [with_adapter(base, e, how) if e else base for e in (own, added)]
         match halves:
-            case [Loaded() as first, Loaded() as second]:
+            case [LoadedModel() as first, LoadedModel() as second]:
                 return first, second
         why = next(each for each in halves if isinstance(each, str))
         base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
     return _beside(base, own, how) if own else base, _beside(base, added, how)
 
 
-def _beside(base: Loaded, adapter: Adapter, how: How) -> Loaded:
-    from lmtui.models import adapt
+def _beside(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedModel:
+    from lmtui.models.adapters import merge
 
     how.on_progress(Progress(f"adding {adapter.name}"))
-    beside = adapt.beside(base, adapter)
+    beside = merge.beside(base, adapter)
     _warn_unproven(adapter, base, how)
     return beside
 
 
-def _load_wanted(spec: str | None, adapter: str | None, how: How) -> Loaded:
+def _load_wanted(
+    spec: str | None, adapter: str | None, how: LoadOptions
+) -> LoadedModel:
     if adapter is None:
         found = source.resolve(spec)
         return _load(found.name, locate(found, how.on_progress), how)
-    fitted = adapters.find(adapter)
+    fitted = folders.find(adapter)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, replace(how, layers=False))
     if base.is_lean:
-        from lmtui.models.packed import with_adapter
+        from lmtui.models.llama.load import with_adapter
 
         beside = with_adapter(base, fitted, how)
-        if isinstance(beside, Loaded):
+        if isinstance(beside, LoadedModel):
             return beside
         base = replace(_load_base(fitted, spec, _unpacked(how)), why=beside)
     # Imported here: it needs torch, and most errors come before.
-    from lmtui.models import adapt
+    from lmtui.models.adapters import merge
 
     how.on_progress(Progress(f"adding {fitted.name}"))
-    model = adapt.merged(base.model, fitted)
+    model = merge.merged(base.model, fitted)
     _warn_unproven(fitted, base, how)
     return replace(base, model=model, adapter=fitted.name)
 
 
-def _unpacked(how: How) -> How:
+def _unpacked(how: LoadOptions) -> LoadOptions:
     return replace(how, quantize="none")
 
 
 def load_base(
     adapter: Adapter, spec: str | None = None, *, on_progress: OnProgress = ignore
-) -> Loaded:
+) -> LoadedModel:
     """Load the model alone that an adapter is made for, in float32 on the CPU; where
     `spec` names one, it has to be that one.
 
     Raises:
         LmtuiError: it is another one, or it can't be had or used here.
     """
-    return _load_base(adapter, spec, How("cpu", "float32", "none", None, on_progress))
+    return _load_base(
+        adapter, spec, LoadOptions("cpu", "float32", "none", None, on_progress)
+    )
 
 
-def _load_base(adapter: Adapter, spec: str | None, how: How) -> Loaded:
-    found = adapters.model_for(adapter) if spec is None else source.resolve(spec)
+def _load_base(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedModel:
+    found = folders.model_for(adapter) if spec is None else source.resolve(spec)
     base = _load(found.name, _locate_base(adapter, found, how.on_progress), how)
-    if adapter.card is None and (template := adapters.template_of(adapter.path)):
+    if adapter.card is None and (template := folders.template_of(adapter.path)):
         base.tokenizer.chat_template = template
     return base
 
 
-def _load_whole(adapter: Adapter, spec: str | None, how: How) -> Loaded:
+def _load_whole(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedModel:
     """Load an adapter that is a model itself, by the name of the one it came from."""
     if spec is None:
-        return _load(adapters.name_of_base(adapter), adapter.path, how)
+        return _load(folders.name_of_base(adapter), adapter.path, how)
     found = source.resolve(spec)
     _locate_base(adapter, found, how.on_progress)
     return _load(found.name, adapter.path, how)
 
 
 def _locate_base(
-    adapter: Adapter, found: source.Source, on_progress: OnProgress
+    adapter: Adapter, found: source.ModelSource, on_progress: OnProgress
 ) -> Path:
-    adapters.require_name(adapter, found)
+    folders.require_name(adapter, found)
     place = locate(found, on_progress)
-    adapters.require_base(adapter, found, place, on_progress)
+    folders.require_base(adapter, found, place, on_progress)
     return place
 
 
-def _warn_unproven(adapter: Adapter, base: Loaded, how: How) -> None:
+def _warn_unproven(adapter: Adapter, base: LoadedModel, how: LoadOptions) -> None:
     if adapter.card is None:
         words = (
             f"nothing in {adapter.path} says that it was made for {base.name}; all "
@@ -195,24 +194,24 @@ def _warn_unproven(adapter: Adapter, base: Loaded, how: How) -> None:
         how.on_progress(Progress(words, warning=True))
 
 
-def _load(name: str, place: Path, how: How) -> Loaded:
+def _load(name: str, place: Path, how: LoadOptions) -> LoadedModel:
     count = _start_torch(how.threads)
     if how.quantize == "none":
         return _load_exact(name, place, how, count)
-    from lmtui.models import packed
+    from lmtui.models.llama.load import packed_or_why, with_packed_layers
 
-    found = packed.packed_or_why(name, place, how)
-    if isinstance(found, Loaded):
+    found = packed_or_why(name, place, how)
+    if isinstance(found, LoadedModel):
         return found
     dtype = how.dtype if found.dtype == "auto" else found.dtype
     exact = _load_exact(name, place, replace(how, dtype=dtype), count)
     if found.layers:
         how.on_progress(Progress(f"packing {name}"))
-        exact = packed.with_packed_layers(exact, how.quantize)
+        exact = with_packed_layers(exact, how.quantize)
     return replace(exact, why=found.words or exact.why)
 
 
-def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
+def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedModel:
     looked = read_gguf_model(place) if place.is_file() else read_model(place)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
@@ -221,7 +220,7 @@ def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
         model, tokenizer, folder = _load_folder(looked, plan)
     with explained(str(place)):
         facts_of(model)  # what it says of itself can be nonsense, too
-    return Loaded(
+    return LoadedModel(
         model=model.to(plan.device).eval(),
         tokenizer=tokenizer,
         name=plan.name,
@@ -233,14 +232,14 @@ def _load_exact(name: str, place: Path, how: How, count: int) -> Loaded:
     )
 
 
-def locate(found: source.Source, on_progress: OnProgress = ignore) -> Path:
+def locate(found: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
     """The folder or `.gguf` file of a model, fetched first where it has to be.
 
     Raises:
         LmtuiError: it can't be had.
     """
     if isinstance(found, source.DefaultModel):
-        return fetch.default_model(on_progress)
+        return default_model.default_model(on_progress)
     if isinstance(found, source.HubModel):
         return hub.find_local(found.hub_id) or hub.download(found.hub_id, on_progress)
     return found.path
@@ -257,7 +256,7 @@ def _start_torch(threads: int | None) -> int:
     return count
 
 
-def _plan(name: str, looked: ModelFolder | GgufHeader, how: How) -> _Plan:
+def _plan(name: str, looked: ModelFolder | GgufHeader, how: LoadOptions) -> _Plan:
     stored = looked.dtype if isinstance(looked, ModelFolder) else _gguf_dtype(looked)
     chosen = hardware.choose_device(how.device)
     computed = hardware.choose_dtype(how.dtype, chosen, stored)
@@ -274,11 +273,11 @@ def _gguf_dtype(header: GgufHeader) -> str:
 def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
     _refuse_unreadable(header)
     file, report = header.path, plan.on_progress
-    folder = gguf_cache.cached_folder(file, plan.dtype_name, report)
+    folder = convert.cached_folder(file, plan.dtype_name, report)
     if folder is None:
         _require_memory(header.parameters, plan, from_gguf=True)
         with explained(str(file)):
-            result = gguf_cache.dequantise(header, plan.dtype, report)
+            result = convert.dequantise(header, plan.dtype, report)
         if result.folder is None:
             return result.model, _checked(result.tokenizer, file), file.parent
         folder = result.folder
@@ -339,7 +338,7 @@ def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) ->
     have = hardware.available_memory(plan.device)
     if from_gguf:
         have = min(have, hardware.available_ram())
-    fit.require_memory(
+    memory.require_memory(
         parameters,
         plan.dtype_name,
         have,

@@ -9,10 +9,48 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Literal
 
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+
+Quantize = Literal["auto", "none", "int8", "int4"]
+"""`auto` takes packed weights where the file holds them; `none` is the exact path."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model and an adapter, each as the user names it."""
+
+    model: str | None = None
+    """What `--model` takes; None is the model that the adapter was made for, and
+    without an adapter the default one."""
+    adapter: str | None = None
+    """What `--adapter` takes; None is no adapter."""
+
+
+_PATHS = ("/", "~", "./", "../")
+
+
+def short_label(label: str) -> str:
+    """The label of a model with the stem or the folder's name in place of a path."""
+    wanted = named(label)
+    model, path = wanted.model or label, PurePath(wanted.model or label)
+    if path.suffix.lower() == ".gguf":
+        model = path.stem
+    elif model.startswith(_PATHS) or model.count("/") > 1:
+        model = path.name or model
+    return f"{model} + {wanted.adapter}" if wanted.adapter else model
+
+
+def named(label: str) -> ModelRef:
+    """What the label of a loaded model names: a model, or `model + adapter`."""
+    model, found, adapter = label.rpartition(" + ")
+    if found and model and "/" not in adapter:
+        return ModelRef(model, adapter)
+    return ModelRef(label)
+
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 GGUF_MAGIC = b"GGUF"
@@ -51,10 +89,10 @@ class GgufModel:
     path: Path
 
 
-Source = DefaultModel | HubModel | FolderModel | GgufModel
+ModelSource = DefaultModel | HubModel | FolderModel | GgufModel
 
 
-def resolve(spec: str | None) -> Source:
+def resolve(spec: str | None) -> ModelSource:
     """Find out what `spec` names: nothing, a catalogue name, a path or a Hub id.
 
     A path that exists comes before a Hub id of the same spelling.
@@ -87,7 +125,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _on_disk(name: str, path: Path) -> Source:
+def _on_disk(name: str, path: Path) -> ModelSource:
     path = path.absolute()
     if path.is_dir():
         return FolderModel(name, path)

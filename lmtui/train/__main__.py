@@ -29,7 +29,7 @@ def main() -> int:
     os.environ[_VISIBLE] = one_device(
         RunFolder(options.run_folder).read_request().device, os.environ.get(_VISIBLE)
     )
-    from lmtui.train.process import Options, run
+    from lmtui.train.worker import Options, run
 
     return run(
         options.run_folder,

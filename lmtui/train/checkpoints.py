@@ -21,9 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lmtui import paths
+from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
-from lmtui.models import disk
 from lmtui.train.run_folder import RunFolder, mark_complete
 
 Weights = Mapping[str, nn.Parameter]
@@ -38,7 +37,7 @@ _REPORT = 16 * 2**20  # bytes of an adapter's texts, at most
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TrainState:
     """Where a training is, apart from its tensors."""
 
     step: int = 0
@@ -56,7 +55,10 @@ class State:
 
 
 def save(
-    run: RunFolder, weights: Weights, optimizer: torch.optim.Optimizer, state: State
+    run: RunFolder,
+    weights: Weights,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
 ) -> None:
     """Save a checkpoint, and remove the older ones when it is complete.
 
@@ -67,7 +69,7 @@ def save(
     tensors = _moments(weights, optimizer)
     need = _bytes(weights.values()) + _bytes(tensors.values())
     with _saving(target):
-        disk.require_space(run.path, need + _SPARE)
+        cache_dir.require_space(run.path, need + _SPARE)
         _write(weights, target / _WEIGHTS)
         save_file(tensors, target / _MOMENTS)
         (target / _STATE).write_text(json.dumps(asdict(state)))
@@ -89,7 +91,7 @@ def space_for(weights: Weights, *, resumed: bool) -> int:
 
 def load(
     run: RunFolder, step: int, weights: Weights, optimizer: torch.optim.Optimizer
-) -> State:
+) -> TrainState:
     """Take a checkpoint up again: into the weights and the optimiser that are there.
 
     Raises:
@@ -102,8 +104,8 @@ def load(
         torch.set_rng_state(tensors.pop(_CHANCE))
         _take_moments(weights, optimizer, tensors)
         values = json.loads((folder / _STATE).read_bytes())
-        known = {item.name for item in fields(State)}
-        return State(**{name: values[name] for name in known & set(values)})
+        known = {item.name for item in fields(TrainState)}
+        return TrainState(**{name: values[name] for name in known & set(values)})
 
 
 def save_best(run: RunFolder, weights: Weights, step: int) -> None:
@@ -116,7 +118,7 @@ def save_best(run: RunFolder, weights: Weights, step: int) -> None:
     temporary = folder / f".{_WEIGHTS}"
     try:
         paths.make_folder(folder)
-        disk.require_space(folder, _bytes(weights.values()) + _SPARE)
+        cache_dir.require_space(folder, _bytes(weights.values()) + _SPARE)
         _write(weights, temporary, {"step": str(step)})
         paths.make_private(temporary)
         with temporary.open("rb") as written:
@@ -208,8 +210,8 @@ def _saving(target: Path) -> Iterator[None]:
 
 
 def _unsaved(folder: Path, error: Exception) -> LmtuiError:
-    if disk.is_disk_full(error):
-        return disk.disk_full(folder, free=disk.free_bytes(folder))
+    if cache_dir.is_disk_full(error):
+        return cache_dir.disk_full(folder, free=cache_dir.free_bytes(folder))
     return LmtuiError(
         "the checkpoint can't be saved",
         f"{folder}: {error}",

@@ -19,14 +19,14 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Literal
 
-from lmtui import busy, child, paths
+from lmtui import paths, processes
 from lmtui.errors import LmtuiError
 from lmtui.train import run_folder
 from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
-from lmtui.train.request import Request, require_safe_name, versions
+from lmtui.train.request import TrainRequest, require_safe_name, versions
 from lmtui.train.run_folder import RunFolder
 
-COMMAND: Sequence[str] = (*child.MODULE, "lmtui.train")
+COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.train")
 """What starts the worker, but for its arguments."""
 
 GRACE = 1.0
@@ -49,7 +49,7 @@ def resume_command(name: str) -> str:
     return f"lmtui finetune --resume --name {name}"
 
 
-def prepare(request: Request, *, overwrite: bool, resume: bool) -> Request:
+def prepare(request: TrainRequest, *, overwrite: bool, resume: bool) -> TrainRequest:
     """The request as it can be started: that of before where it is resumed.
 
     Raises:
@@ -101,7 +101,7 @@ def history(folder: Path) -> list[Event]:
     return RunFolder(folder).history()
 
 
-class Training:
+class WorkerProcess:
     """A worker at work. Any thread may call it; one at a time is answered."""
 
     def __init__(
@@ -130,13 +130,13 @@ class Training:
     @classmethod
     def start(
         cls,
-        request: Request,
+        request: TrainRequest,
         *,
         resume: bool = False,
         plan_only: bool = False,
         go: bool = False,
         command: Sequence[str] | None = None,
-    ) -> Training:
+    ) -> WorkerProcess:
         """Start the worker, with a request that was prepared.
 
         With `go` it does not wait after the plan; with `plan_only` it ends there, and
@@ -158,7 +158,7 @@ class Training:
             folder.write_request(replace(request, versions=known))
             options = {"--resume": resume, "--plan-only": plan_only, "--go": go}
             given = [option for option, on in options.items() if on]
-            stack.enter_context(busy.using(f"{busy.TRAINING} {request.name}"))
+            stack.enter_context(processes.using(f"{processes.TRAINING} {request.name}"))
             events = stack.enter_context(folder.new_events())
             log_from = _size(folder.log_file)
             process = _start([*(command or COMMAND), str(folder.path), *given], folder)
@@ -322,7 +322,7 @@ def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
     """The worker's process, whose commands end with this process."""
     try:
         with open(run.log_file, "ab", opener=paths.open_private) as log:
-            return child.begin(command, log)
+            return processes.begin(command, log)
     except OSError as error:
         raise LmtuiError(
             "the training can't be started",

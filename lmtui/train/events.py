@@ -7,12 +7,53 @@ who looks, and imports no torch. Losses are means in nats a token; times in seco
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from lmtui.text import safe_json
-from lmtui.train.values import built, plain
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def built(kind: Any, value: Any) -> Any:
+    """The value of this kind that `plain` has made plain.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is not of this kind.
+    """
+    if get_origin(kind) in (Union, UnionType):
+        if value is None and NoneType in get_args(kind):
+            return None
+        kind = next(item for item in get_args(kind) if item is not NoneType)
+    if get_origin(kind) is tuple:
+        return tuple(built(get_args(kind)[0], item) for item in value)
+    if hasattr(kind, "__dataclass_fields__"):
+        kinds = _kinds(kind)
+        known = kinds.keys() & value.keys()
+        return kind(**{name: built(kinds[name], value[name]) for name in known})
+    if kind is float:
+        return math.nan if value is None else float(value)
+    return value
+
+
+@cache
+def _kinds(kind: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {item.name: hints[item.name] for item in fields(kind)}
+
 
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
 """All steps done; nothing more was won; stopped on request; broken off; not begun."""

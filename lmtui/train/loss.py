@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmtui.train.linear import Rounded, computes_in_half, product
+from lmtui.train.cpu_kernels import Rounded, computes_in_half, product
 
 IGNORED = -100
 """In place of a token that is not to be predicted."""

@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lmtui import notation
+from lmtui.engine.types import Prompt
 from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
-from lmtui.train.events import Continuation
-from lmtui.train.figures import DocumentScore, Figures
-from lmtui.train.judging import (
+from lmtui.train.events import Continuation, built, plain
+from lmtui.train.metrics import DocumentScore, LossTotals, together
+from lmtui.train.verdict import (
     PRIVACY,
     WORD_FOR_WORD,
     DocumentChange,
-    Recalled,
+    Memorized,
     TokenChange,
     Verdict,
+    document_changes,
+    judge,
 )
-from lmtui.train.values import built, plain
 
 NAME = "report"
 _SHOWN = 10  # documents, and tokens, on each side
@@ -43,11 +45,11 @@ class Report:
     method: str
     steps: int
     best_step: int
-    before: Figures | None
+    before: LossTotals | None
     """Of the held-out documents; None where nothing was held out."""
-    after: Figures | None
-    neutral_before: Figures | None
-    neutral_after: Figures | None
+    after: LossTotals | None
+    neutral_before: LossTotals | None
+    neutral_after: LossTotals | None
     verdict: Verdict
     samples: tuple[Continuation, ...]
     documents: tuple[DocumentChange, ...]
@@ -55,8 +57,8 @@ class Report:
     gained: tuple[TokenChange, ...]
     """Held-out tokens that became more probable, by most bits."""
     lost: tuple[TokenChange, ...]
-    recalled_before: Recalled | None
-    recalled: Recalled | None
+    recalled_before: Memorized | None
+    recalled: Memorized | None
     inspect: str = ""
     """The command that shows the figures of one held-out document; empty where nothing
     was held out."""
@@ -286,3 +288,92 @@ def _code(text: str) -> str:
 def _tail(text: str) -> str:
     """The end of a text that is too long to be shown."""
     return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
+
+
+Quote = Callable[[int, int], tuple[str, str]]
+"""Of the held-out document with a number, the text before a place in its ids, and the
+text of the token there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model thought and said."""
+
+    held_out: tuple[DocumentScore, ...]
+    neutral: DocumentScore
+    continued: tuple[str, ...]
+    """After each of the prompts."""
+    recalled: Memorized | None
+
+    def to_json(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Answers:
+        """The other way round.
+
+        Raises:
+            ValueError: these are no answers.
+        """
+        try:
+            values = json.loads(text)
+            recalled = values["recalled"]
+            return cls(
+                held_out=tuple(map(_score, values["held_out"])),
+                neutral=_score(values["neutral"]),
+                continued=tuple(values["continued"]),
+                recalled=None if recalled is None else Memorized(**recalled),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"these are no answers: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What was done between the two moments."""
+
+    name: str
+    base: str
+    method: str
+    steps: int
+    best_step: int
+    inspect: str = ""
+    """As in `Report`."""
+
+
+def compare(
+    course: RunSummary,
+    before: Answers,
+    after: Answers,
+    *,
+    prompts: Sequence[Prompt],
+    quote: Quote,
+) -> Report:
+    """The report of a training."""
+    gained, lost = token_changes(before.held_out, after.held_out, quote)
+    neutral = together([before.neutral]), together([after.neutral])
+    texts = zip(prompts, before.continued, after.continued, strict=True)
+    return Report(
+        name=course.name,
+        base=course.base,
+        method=course.method,
+        steps=course.steps,
+        best_step=course.best_step,
+        inspect=course.inspect,
+        before=together(before.held_out),
+        after=together(after.held_out),
+        neutral_before=neutral[0],
+        neutral_after=neutral[1],
+        verdict=judge(before.held_out, after.held_out, *neutral),
+        samples=tuple(Continuation(p.text, old, new) for p, old, new in texts),
+        documents=tuple(document_changes(before.held_out, after.held_out)),
+        gained=gained,
+        lost=lost,
+        recalled_before=before.recalled,
+        recalled=after.recalled,
+    )
+
+
+def _score(values: dict[str, Any]) -> DocumentScore:
+    return DocumentScore(**{**values, "logprobs": tuple(values["logprobs"])})

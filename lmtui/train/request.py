@@ -26,7 +26,7 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TrainRequest:
     """A training as it was asked for; good in any folder and at any later time."""
 
     name: str
@@ -45,12 +45,12 @@ class Request:
     """Of the packages that do it; others may come to other weights."""
 
 
-def to_json(request: Request) -> str:
+def to_json(request: TrainRequest) -> str:
     """A request as JSON, in ASCII."""
     return json.dumps(asdict(request), indent=1)
 
 
-def from_json(text: str) -> Request:
+def from_json(text: str) -> TrainRequest:
     """The request that `to_json` wrote.
 
     Raises:
@@ -58,10 +58,10 @@ def from_json(text: str) -> Request:
         LmtuiError: it has settings that nobody can train with.
     """
     try:
-        values = _known(Request, json.loads(text))
+        values = _known(TrainRequest, json.loads(text))
         values["places"] = tuple(map(str, values["places"]))
         values["settings"] = TrainSettings(**_known(TrainSettings, values["settings"]))
-        return Request(**values)
+        return TrainRequest(**values)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{error!r}") from error
 

@@ -21,7 +21,7 @@ from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import request as requests
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Start, read_events
-from lmtui.train.request import Request
+from lmtui.train.request import TrainRequest
 
 COMPLETE = "complete.json"
 """The file of a checkpoint that is written last: each other file with its size."""
@@ -93,7 +93,7 @@ class RunFolder:
 
     # Its request and its notes.
 
-    def read_request(self) -> Request:
+    def read_request(self) -> TrainRequest:
         """The request that it was made for.
 
         Raises:
@@ -109,7 +109,7 @@ class RunFolder:
                 f"Start again with --overwrite, or remove the folder {self.path}.",
             ) from error
 
-    def write_request(self, request: Request) -> None:
+    def write_request(self, request: TrainRequest) -> None:
         """Keep the request; the folder is made.
 
         Raises:

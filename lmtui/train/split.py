@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from lmtui.engine.words import word_end
-from lmtui.train.documents import Document, Notes
-from lmtui.train.rows import Completion, Content
+from lmtui.train.notes import Completion, Content, Notes, NotesDocument
 from lmtui.train.settings import TrainSettings
 
 NOTHING_HELD_OUT = "nothing is held out: no figures on text that was not seen"
@@ -26,8 +25,8 @@ _LONGEST_WORD = 200  # code points
 class Split:
     """The documents in two parts, each in the order of the notes."""
 
-    training: tuple[Document, ...]
-    held_out: tuple[Document, ...]
+    training: tuple[NotesDocument, ...]
+    held_out: tuple[NotesDocument, ...]
     note: str = ""
     """Why there will be no held-out figure."""
 
@@ -53,10 +52,10 @@ def split(notes: Notes, settings: TrainSettings) -> Split:
     return Split(training, held_out)
 
 
-_Parts = tuple[tuple[Document, ...], tuple[Document, ...]]
+_Parts = tuple[tuple[NotesDocument, ...], tuple[NotesDocument, ...]]
 
 
-def _by_hash(documents: Sequence[Document], settings: TrainSettings) -> _Parts:
+def _by_hash(documents: Sequence[NotesDocument], settings: TrainSettings) -> _Parts:
     fractions = [_fraction(document, settings.seed) for document in documents]
     lowest = min(fractions)
     kept = [f < settings.held_out or f == lowest for f in fractions]
@@ -66,7 +65,7 @@ def _by_hash(documents: Sequence[Document], settings: TrainSettings) -> _Parts:
     )
 
 
-def _fraction(document: Document, seed: int) -> float:
+def _fraction(document: NotesDocument, seed: int) -> float:
     """Where a document is between 0 and 1, the same wherever it is found."""
     known_by = _words(document.content) if document.is_row else (document.path,)
     digest = blake2b(f"{seed}:{chr(0).join(known_by)}".encode(), digest_size=8).digest()
@@ -81,7 +80,7 @@ def _words(content: Content) -> tuple[str, ...]:
     return tuple(part for m in content for part in (m.role, m.content))
 
 
-def _size(documents: Sequence[Document]) -> int:
+def _size(documents: Sequence[NotesDocument]) -> int:
     """Bytes of what is learned from documents, or judged by them."""
     return sum(len(_learned(d.content).encode()) for d in documents)
 
@@ -94,7 +93,7 @@ def _learned(content: Content) -> str:
     return "".join(m.content for m in content if m.role == "assistant")
 
 
-def _cut(document: Document, text: str, share: float) -> _Parts:
+def _cut(document: NotesDocument, text: str, share: float) -> _Parts:
     place = _boundary(text, share)
     before, after = text[:place], text[place:]
     return (replace(document, content=before),), (replace(document, content=after),)

@@ -28,15 +28,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from lmtui.models.quiet import quiet
-from lmtui.train.base import Trainee
-from lmtui.train.blocks import Block
+from lmtui.models.errors import quiet
+from lmtui.train.dataset import Block
 from lmtui.train.loss import IGNORED
+from lmtui.train.model import TrainableModel
 from lmtui.train.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StepResult:
     """A step that was made."""
 
     step: int
@@ -48,11 +48,11 @@ class Made:
     seconds: float
 
 
-AfterStep = Callable[[Made], bool]
+AfterStep = Callable[[StepResult], bool]
 """Told of each step; whether another one is to follow."""
 
 
-class NotANumber(Exception):
+class NonFiniteLoss(Exception):
     """A loss or a gradient is NaN or infinite; `step` is the one it came up in."""
 
     def __init__(self, step: int) -> None:
@@ -61,7 +61,7 @@ class NotANumber(Exception):
 
 
 def train(
-    trainee: Trainee,
+    trainee: TrainableModel,
     optimizer: torch.optim.Optimizer,
     sequences: Sequences,
     *,
@@ -100,7 +100,7 @@ def train(
         trainee.model.config.use_cache = kept
 
 
-def adam(trainee: Trainee, rate: float) -> torch.optim.Optimizer:
+def adam(trainee: TrainableModel, rate: float) -> torch.optim.Optimizer:
     """The optimiser (Loshchilov & Hutter 2019), without weight decay."""
     weights = list(trainee.weights.values())
     fused = trainee.loaded.device.type in ("cpu", "cuda")
@@ -160,7 +160,7 @@ def together(sequences: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([each[name] for each in sequences]) for name in names}
 
 
-def share_of_loss(trainee: Trainee, batch: dict[str, Tensor]) -> Tensor:
+def share_of_loss(trainee: TrainableModel, batch: dict[str, Tensor]) -> Tensor:
     """What a batch adds to the loss of its step."""
     total = trainee.loss(batch["input_ids"], batch["targets"])
     return total / batch["counted"][0]
@@ -170,7 +170,7 @@ class _NotesTrainer(Trainer):  # type: ignore[misc]
     """The library's trainer with our loss."""
 
     loss_is_scaled_for_ga = True
-    trainee: Trainee
+    trainee: TrainableModel
     watch: _Watch
 
     def compute_loss(
@@ -182,7 +182,7 @@ class _NotesTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         loss = share_of_loss(self.trainee, inputs)
         if not bool(loss.isfinite()):
-            raise NotANumber(self.watch.step + 1)
+            raise NonFiniteLoss(self.watch.step + 1)
         return loss
 
 
@@ -214,7 +214,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         if "loss" not in logs:  # the sums at the end
             return
         self.step += 1
-        made = Made(
+        made = StepResult(
             step=self.step,
             loss=logs["loss"],
             lr=logs["learning_rate"],
@@ -222,13 +222,13 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             seconds=time.perf_counter() - self._began,
         )
         if not math.isfinite(made.grad_norm):
-            raise NotANumber(made.step)
+            raise NonFiniteLoss(made.step)
         if not self._after_step(made):
             control.should_training_stop = True
 
 
 def _arguments(
-    trainee: Trainee, schedule: Schedule, clip: float, folder: Path
+    trainee: TrainableModel, schedule: Schedule, clip: float, folder: Path
 ) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),

@@ -10,56 +10,145 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from textual import on
-from textual.app import SystemCommand
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.reactive import var
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
-from lmtui.chat.listed import Loaded
+from lmtui.chat.summary import StoredConversation
+from lmtui.config import settings as fields
+from lmtui.config.settings import FOLLOWED, SAMPLING, Preset
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.models.wanted import Wanted
+from lmtui.files import read_file
+from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
-from lmtui.reading import read_file
-from lmtui.text import visible
-from lmtui.tui import chat_facts as kept
-from lmtui.tui import messages as facts
+from lmtui.text import visible, visible_line
 from lmtui.tui import no_colour, palette
-from lmtui.tui.chat_options import ChatOptions
-from lmtui.tui.chats import Chats
-from lmtui.tui.finetuning import Finetuning
-from lmtui.tui.hangup import exit_code, leave_when_gone
-from lmtui.tui.keeping_app import KeepingApp
+from lmtui.tui.chat import store as kept
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.chat.store import ConversationStore
+from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.engine import messages as facts
+from lmtui.tui.engine.questions import OpenEngine
+from lmtui.tui.engine.runner import EngineRunner
+from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.screen import FinetuneScreen
+from lmtui.tui.help import HelpScreen
+from lmtui.tui.history import HistoryScreen
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.preferences import Preferences
-from lmtui.tui.questions import OpenEngine
-from lmtui.tui.runner import EngineRunner
-from lmtui.tui.screens.ask import Ask
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.complete import CompleteScreen
-from lmtui.tui.screens.error import ErrorScreen
-from lmtui.tui.screens.finetune import FinetuneScreen
-from lmtui.tui.screens.help import HelpScreen
-from lmtui.tui.screens.history import HistoryScreen
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.screens.models import ListModels, ModelsScreen
-from lmtui.tui.screens.start import RecentFiles, StartScreen
-from lmtui.tui.settings_app import SettingsApp
-from lmtui.tui.subject import Subject
-from lmtui.tui.terminal import InputFailed, TerminalDriver, TerminalGone
-from lmtui.tui.writing_options import Writing
+from lmtui.tui.models import ListModels, ModelsScreen
+from lmtui.tui.preferences import Preferences, PreferencesApp
+from lmtui.tui.settings import events
+from lmtui.tui.settings.screen import SettingsScreen
+from lmtui.tui.start import RecentFiles, StartScreen
+from lmtui.tui.terminal import (
+    InputFailed,
+    TerminalDriver,
+    TerminalGone,
+    exit_code,
+    leave_when_gone,
+)
 
-OpenModel = Callable[[Wanted], OpenEngine]
+
+class SettingsApp(PreferencesApp):
+    """Follows the settings as they are changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f10", "settings", "Settings", id="app.settings",
+                tooltip="See every setting and preset, and change them."),
+    ]  # fmt: skip
+
+    kept_sampling: var[Mapping[str, Any]] = var({})
+    """How a token is drawn, as far as that was set since the program began; every
+    screen with a sampler follows this."""
+    kept_chat: var[events.SettingChanged | None] = var(None, always_update=True)
+    """The setting of conversations that was changed last; the chat follows this."""
+    presets: var[Mapping[str, Preset]] = var({})
+    """The presets by name; every screen that offers them looks here."""
+
+    def __init__(self, preferences: Preferences) -> None:
+        super().__init__(preferences)
+        self._settings_file = file = preferences.settings_file
+        self.set_reactive(SettingsApp.presets, file.presets if file else {})
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a file there is nothing to change."""
+        if action == "settings":
+            return self._settings_file is not None
+        return super().check_action(action, parameters)
+
+    def action_settings(self) -> None:
+        """Show the settings, over what is shown now."""
+        shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
+        if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
+            return
+        themes = {"theme": tuple(self.available_themes)}
+        self.push_screen(SettingsScreen(self._settings_file, choices=themes))
+
+    @on(events.SheetRead)
+    def follow_presets(self, event: events.SheetRead) -> None:
+        """The presets are what the file says."""
+        self.presets = event.sheet.kept.presets
+
+    @on(events.KeysKept)
+    def follow_keys(self, event: events.KeysKept) -> None:
+        """The keys are what the file says."""
+        self.use_keys(event.sheet.kept.keys)
+
+    @on(events.SettingKept)
+    def follow_setting(self, event: events.SettingKept) -> None:
+        """A setting was changed: what can counts at once, but where a flag or a
+        variable counts before the file."""
+        name = event.name
+        if event.sheet.stronger(name) is not None:
+            return
+        value = getattr(event.sheet.counting, name)
+        if name == "theme":
+            self.wear(value)
+        elif fields.item(name).metadata["section"] == SAMPLING:
+            self.kept_sampling = {**self.kept_sampling, name: value}
+        elif name in FOLLOWED:
+            self.kept_chat = events.SettingChanged(name, value)
+
+
+class KeepingApp(App[None]):
+    """Tells what becomes of the conversations."""
+
+    @on(kept.KeepingFailed)
+    def tell_not_kept(self, event: kept.KeepingFailed) -> None:
+        """What is said stays on the screen; say why it is nowhere else."""
+        error = event.error
+        self.notify(
+            visible(f"{error.detail}\n{error.hint}".strip()),
+            title=f"Not kept: {visible_line(error.title)}",
+            severity="error",
+            markup=False,
+            timeout=15,
+        )
+
+    @on(kept.KeepingRecovered)
+    def tell_kept(self) -> None:
+        """What was held is on the disk by now."""
+        self.notify("What was said is kept again.")
+
+
+OpenModel = Callable[[ModelRef], OpenEngine]
 """What opens an engine for a model and an adapter, once it is called."""
 
 
@@ -67,7 +156,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """See a language model think."""
 
     TITLE = "lmtui"
-    COMMANDS = {palette.Commands}  # noqa: RUF012 (the base class declares it so)
+    COMMANDS = {palette.CommandList}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
     # Notices take no more room than their words, and are seen once, on top.
     CSS = f"""{no_colour.SHEET}
@@ -99,16 +188,16 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self,
         open_model: OpenModel,
         *,
-        wanted: Wanted | None = None,
+        wanted: ModelRef | None = None,
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
         chats_file: Path | None = None,
-        opened: Loaded | None = None,
+        opened: StoredConversation | None = None,
         chat_options: ChatOptions | None = None,
         system: str = "",
         first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
-        subject: Subject | None = None,
+        subject: InspectSource | None = None,
         writing: Writing | None = None,
         finetuning: Finetuning | None = None,
         preferences: Preferences | None = None,
@@ -119,7 +208,9 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self._sampling = sampling
         self._load = 0
         self._engine = EngineRunner(self.post_message)
-        self._chats = Chats(chats_file, self.post_message) if chats_file else None
+        self._chats = (
+            ConversationStore(chats_file, self.post_message) if chats_file else None
+        )
         self._chat = chat = ChatScreen(
             self._engine.for_screen,
             sampling=sampling,
@@ -144,7 +235,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.install_screen(self.finetune, "finetune")
         self._first, self._subject = first, subject
         self._list_models = list_models
-        state = ModelState(wanted or Wanted(), error=options.missing)
+        state = ModelState(wanted or ModelRef(), error=options.missing)
         self.set_reactive(LmtuiApp.model, state)
 
     def on_mount(self) -> None:
@@ -170,7 +261,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     # The model.
 
-    def load_model(self, wanted: Wanted) -> None:
+    def load_model(self, wanted: ModelRef) -> None:
         """Load a model, with its adapter, in place of the one there is."""
         self.model = self.model.switched(wanted)
         self._load = self._engine.load(self._open_model(wanted))
@@ -303,14 +394,14 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     def show_file(self, event: facts.FileChosen) -> None:
         """Look into a file, over what is shown now."""
         path = str(event.path)
-        self.inspect(Subject(event.path.name, lambda: read_file(path).text))
+        self.inspect(InspectSource(event.path.name, lambda: read_file(path).text))
 
     @on(facts.SubjectChosen)
     def show_subject(self, event: facts.SubjectChosen) -> None:
         """Look into a text, over the screen that it comes from."""
         self.inspect(event.subject)
 
-    def inspect(self, subject: Subject) -> None:
+    def inspect(self, subject: InspectSource) -> None:
         """Look into a text, over what is shown now."""
         make_runner = self._engine.for_inspecting
         self.push_screen(InspectScreen(make_runner, subject, sampling=self._sampling))
@@ -366,7 +457,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     async def action_quit(self) -> None:
         """Leave; a text that is not saved is asked about first."""
-        if isinstance(self.screen, Ask):
+        if isinstance(self.screen, ConfirmDialog):
             return
         if self.finetune is not None and self.finetune.at_work:
             self._go("finetune")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
-from lmtui.models.wanted import Wanted, short_label
+from lmtui.models.source import ModelRef, short_label
 from lmtui.text import visible_line
-from lmtui.tui.messages import ModelLoadProgressed
+from lmtui.tui.engine.messages import ModelLoadProgressed
 
 DEFAULT = "default"
 LOADING = "loading the model"
@@ -23,7 +23,7 @@ LOADING = "loading the model"
 class ModelState:
     """The model that is wanted, and how far it is."""
 
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: ModelRef = field(default_factory=ModelRef)
     info: EngineInfo | None = None
     """What is loaded; None while it loads and when it can't be."""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -36,7 +36,7 @@ class ModelState:
     """How much of that is done, from 0 to 1, where it can be counted."""
     error: LmtuiError | None = None
     """Why there is none."""
-    before: Wanted | None = None
+    before: ModelRef | None = None
     """What was in use before this, if anything."""
 
     @property
@@ -47,9 +47,9 @@ class ModelState:
         return shown_name(self.wanted)
 
     @property
-    def in_use(self) -> Wanted | None:
+    def in_use(self) -> ModelRef | None:
         """What is loaded, by the names under which it was; None while nothing is."""
-        return Wanted(self.info.model, self.info.adapter) if self.info else None
+        return ModelRef(self.info.model, self.info.adapter) if self.info else None
 
     @property
     def loading(self) -> bool:
@@ -66,7 +66,7 @@ class ModelState:
         ready = f"ready · {described(self.info)} · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
-    def switched(self, wanted: Wanted) -> ModelState:
+    def switched(self, wanted: ModelRef) -> ModelState:
         """Another model is wanted, or this one once more."""
         if self.info is None:
             return replace(self, wanted=wanted, doing="", share=None, error=None)
@@ -106,12 +106,12 @@ def shown_label(label: str) -> str:
     return visible_line(short_label(label))
 
 
-def shown_name(wanted: Wanted) -> str:
+def shown_name(wanted: ModelRef) -> str:
     """The name of a model and its adapter, short and safe to draw."""
     return shown_label(full_name(wanted))
 
 
-def full_name(wanted: Wanted) -> str:
+def full_name(wanted: ModelRef) -> str:
     """The same with the whole path, where it is one."""
     model = catalogue.DEFAULT if wanted.model in (None, DEFAULT) else wanted.model
     if wanted.adapter is None:

@@ -16,9 +16,9 @@ from textual.command import DiscoveryHit, Hits
 from textual.screen import Screen
 from textual.system_commands import SystemCommandsProvider
 
+from lmtui.tui.chat.commands import COMMANDS
+from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.keys import shown_actions
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.commands import COMMANDS
 
 _PLACES = ("models", "start", "history", "settings")
 """Actions of the program that lead somewhere from everywhere."""
@@ -35,7 +35,7 @@ _WORDS = {
 """Textual's own commands in the words of this program."""
 
 
-class Commands(SystemCommandsProvider):
+class CommandList(SystemCommandsProvider):
     """The commands in the order in which they are given, not by the alphabet."""
 
     async def discover(self) -> Hits:

@@ -26,14 +26,14 @@ from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import OptionList
 
-from lmtui.config_sheet import SettingsFile
+from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
-from lmtui.tui.aside import aside
+from lmtui.tui.background import aside
 from lmtui.tui.keys import key_display, user_keys
 from lmtui.tui.no_colour import ColourlessApp
-from lmtui.tui.widgets.hint_line import HintLine
+from lmtui.tui.widgets.status import HintLine
 
 
 def _keep_nothing(theme: str) -> str:

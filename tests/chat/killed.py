@@ -8,15 +8,17 @@ import time
 from pathlib import Path
 from threading import Event
 
-from lmtui.chat.keeper import Keeper
-from lmtui.chat.tree import Conversation
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.writer import ConversationWriter
 from tests.chat.making import PLAIN
-from tests.chat.test_node import answer
+from tests.chat.test_message import answer
 
 
 def main() -> None:
     """Talk without end; a line for each message that was acknowledged."""
-    keeper = Keeper(Path(sys.argv[1]), lambda fact: print("failed", fact, flush=True))
+    keeper = ConversationWriter(
+        Path(sys.argv[1]), lambda fact: print("failed", fact, flush=True)
+    )
     prompt, steps, finish = answer(*(f" word{i}" for i in range(40)))
     chat, uid = Conversation(), str(time.time())
     while True:

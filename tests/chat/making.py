@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lmtui.chat.node import Node
-from lmtui.chat.tree import Conversation
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
 from lmtui.engine.types import SamplingSettings, ScoredToken
-from tests.chat.test_node import answer
+from tests.chat.test_message import answer
 
 PLAIN = SamplingSettings()
 
 
-def exchange(chat: Conversation, text: str, reply: str = "a b") -> Node:
+def exchange(chat: Conversation, text: str, reply: str = "a b") -> ChatMessage:
     """A message of the user and a whole reply, which is returned."""
     asked = chat.say(text)
     begun = chat.reply(asked.id, model="fake", settings=PLAIN)
@@ -48,7 +48,7 @@ def same(one: Conversation, other: Conversation) -> bool:
     return bare(one) == bare(other) and one.chosen == other.chosen
 
 
-def bare(chat: Conversation) -> list[Node]:
+def bare(chat: Conversation) -> list[ChatMessage]:
     """The messages without what is known of their tokens."""
     return [
         replace(chat.node(node.id), steps=(), scored=(), packed=None)

@@ -16,11 +16,16 @@ from typing import Any
 
 import pytest
 
-from lmtui.chat.changes import Changes
-from lmtui.chat.keeper import Fact, Keeper, KeepFailed, KeptAgain, StoreReplaced
+from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.search import search
 from lmtui.chat.store import Store
-from lmtui.chat.tree import Conversation
+from lmtui.chat.writer import (
+    ConversationWriter,
+    FileReplaced,
+    KeepFailed,
+    KeptAgain,
+    WriterEvent,
+)
 from lmtui.errors import LmtuiError
 from tests.chat.making import exchange, no_file_grows
 
@@ -56,11 +61,11 @@ class Used:
     """A keeper on a file, driven as the program drives it."""
 
     def __init__(self, file: Path) -> None:
-        self.facts: list[Fact] = []
+        self.facts: list[WriterEvent] = []
         self.now = 100.0
-        self.keeper = Keeper(file, self.facts.append, lambda: self.now)
+        self.keeper = ConversationWriter(file, self.facts.append, lambda: self.now)
 
-    def keep(self, uid: str, changes: Changes) -> None:
+    def keep(self, uid: str, changes: ConversationDelta) -> None:
         done = threading.Event()
         self.keeper.keep(uid, changes, then=done.set)
         assert done.wait(30)
@@ -86,7 +91,7 @@ class Used:
         return found
 
 
-def goes_on(file: Path) -> tuple[dict[int, list[str]], list[Fact]]:
+def goes_on(file: Path) -> tuple[dict[int, list[str]], list[WriterEvent]]:
     """Keep something new in a damaged file, find it again, and look at all the rest;
     what is there then, and what was told. What is told has the right numbers."""
     used = Used(file)
@@ -101,7 +106,7 @@ def goes_on(file: Path) -> tuple[dict[int, list[str]], list[Fact]]:
     assert NEW in found.values()
     assert used.keeper.close()
     for fact in used.facts:
-        assert isinstance(fact, StoreReplaced), fact
+        assert isinstance(fact, FileReplaced), fact
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         saved = fact.salvaged
@@ -187,7 +192,7 @@ def test_a_file_that_may_not_grow_is_written_once_it_may(tmp_path: Path) -> None
     (failed,) = used.facts
     assert isinstance(failed, KeepFailed) and failed.error.hint
     used.now += 10
-    used.keep("a", Changes())
+    used.keep("a", ConversationDelta())
     assert isinstance(used.facts[-1], KeptAgain)
     assert used.everything() == {1: ["before", "a b", "meanwhile", "a b"]}
     used.keeper.close()
@@ -219,7 +224,7 @@ def test_a_full_and_a_read_only_disk_are_written_to_once_they_can_be(
     assert isinstance(used.facts.pop(), KeepFailed)
     _remount(disk, "size=64m")
     used.now += 10
-    used.keep("a", Changes())
+    used.keep("a", ConversationDelta())
     assert isinstance(used.facts.pop(), KeptAgain)
     used.keeper.close()
     _remount(disk, "ro")
@@ -229,7 +234,7 @@ def test_a_full_and_a_read_only_disk_are_written_to_once_they_can_be(
     assert isinstance(used.facts.pop(), KeepFailed)
     _remount(disk, "rw")
     used.now += 10
-    used.keep("a", Changes())
+    used.keep("a", ConversationDelta())
     assert isinstance(used.facts.pop(), KeptAgain)
     assert used.everything()[1][-2:] == ["after", "a b"]
     used.keeper.close()

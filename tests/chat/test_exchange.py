@@ -11,19 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.chat.interchange import from_json, to_json
-from lmtui.chat.listed import Facts
-from lmtui.chat.markdown import from_markdown, to_markdown
-from lmtui.chat.node import Node
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.export import from_markdown, to_html, to_markdown
+from lmtui.chat.json_format import from_json, to_json
+from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
-from lmtui.chat.tree import Conversation
-from lmtui.chat.webpage import to_html
+from lmtui.chat.summary import ConversationMeta
+from lmtui.config.settings import THINKING
 from lmtui.errors import LmtuiError
-from lmtui.sections.chat import THINKING
 from lmtui.text import visible
 from tests.chat.making import exchange, full
 
-FACTS = Facts("A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123)
+FACTS = ConversationMeta(
+    "A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123
+)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r"))
 HOSTILE = "\x1b]0;x\x07 <script>alert(1)</script> [bold]x[/] \u202e & \x9b31m"
 
@@ -33,10 +34,10 @@ def line() -> str:
 
 
 def chat_of(*contents: str) -> Conversation:
-    nodes = [Node(0, None, "system", contents[0])]
+    nodes = [ChatMessage(0, None, "system", contents[0])]
     for id_, content in enumerate(contents[1:], 1):
         role = "user" if id_ % 2 else "assistant"
-        nodes.append(Node(id_, id_ - 1, role, content))  # type: ignore[arg-type]
+        nodes.append(ChatMessage(id_, id_ - 1, role, content))  # type: ignore[arg-type]
     return Conversation.restored(nodes, {n.id - 1: n.id for n in nodes[1:]})
 
 

@@ -12,11 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmtui.chat import schema
-from lmtui.chat.marking import MOST, Marker
-from lmtui.chat.search import Hit, places, question, search
-from lmtui.chat.spacing import closed, spaced
+from lmtui.chat.cjk import closed, spaced
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.search import MOST, Hit, Marker, places, question, search
 from lmtui.chat.store import Store
-from lmtui.chat.tree import Conversation
 from tests.chat.making import PLAIN, exchange
 
 

@@ -14,14 +14,14 @@ import pytest
 
 from lmtui.chat import schema
 from lmtui.chat.attachments import quoted
-from lmtui.chat.changes import Changes
+from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged
-from lmtui.chat.store import UNDO, Facts, Store
-from lmtui.chat.titles import preview_of, title_of
-from lmtui.chat.tree import Conversation
+from lmtui.chat.excerpts import preview_of, title_of
+from lmtui.chat.store import UNDO, Store
+from lmtui.chat.summary import ConversationMeta
 from lmtui.errors import LmtuiError
 from tests.chat.making import PLAIN, exchange, full, same
-from tests.chat.test_node import answer
+from tests.chat.test_message import answer
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_whole_conversation_is_added_with_its_facts(store: Store) -> None:
-    facts = Facts("Mine", named=True, pinned=True, created=5.0, updated=6.0)
+    facts = ConversationMeta("Mine", named=True, pinned=True, created=5.0, updated=6.0)
     id_ = store.add("x", full(), facts)
     (found,) = store.listed()
     assert (found.id, found.title, found.pinned) == (id_, "Mine", True)
@@ -304,8 +304,8 @@ def test_what_is_told_of_thinking_is_kept_until_something_else_is(
     id_ = keep(store, "one", "a")
     before = store.load(id_).about
     for told in ("off", "on", "auto"):
-        store.save({"a": Changes(thinking=told)})
-        store.save({"a": Changes()})
+        store.save({"a": ConversationDelta(thinking=told)})
+        store.save({"a": ConversationDelta()})
         assert store.load(id_).about == replace(before, thinking=told)
     with store.database.writing() as connection:
         connection.execute("UPDATE conversations SET thinking = 'odd'")
@@ -340,8 +340,12 @@ def test_changes_that_are_put_together_keep_the_last_of_each() -> None:
     exchange(chat, "three")
     both = first.then(chat.take_changes())
     assert [n.content for n in both.nodes] == ["", "two", "three", "a b"]
-    assert not Changes() and both
-    told = Changes(thinking="on").then(Changes(thinking="off")).then(first)
+    assert not ConversationDelta() and both
+    told = (
+        ConversationDelta(thinking="on")
+        .then(ConversationDelta(thinking="off"))
+        .then(first)
+    )
     assert told.thinking == "off" and told.nodes == first.nodes
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lmtui.cli.main import main
-from lmtui.engine.ghost import Ghost, GhostEnd
-from lmtui.engine.writing import Replacement
+from lmtui.config.settings import Settings
+from lmtui.engine.suggestion import Suggestion, SuggestionEnd
+from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
-from lmtui.models import here
-from lmtui.settings import Settings
+from lmtui.models import inventory
 from lmtui.train import client
 from tests.fake_writing import FakeWriter
 
@@ -40,7 +40,7 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
         script.get("models", {}).get(settings.model, script.get("engine", {}))
     )
     fields = {"adapter": settings.adapter, **fields}
-    others = [Ghost(text, GhostEnd.STOP) for text in fields.pop("others", ())]
+    others = [Suggestion(text, SuggestionEnd.STOP) for text in fields.pop("others", ())]
     words = [Replacement(*each) for each in fields.pop("words", ())]
     engine = FakeWriter(**fields, others=others, words=words, on_token=press)
     if flood := script.get("flood"):
@@ -54,6 +54,6 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
     scripted = json.dumps(given.get("worker", {}))
-    here.is_here = lambda wanted: wanted.model not in given.get("gone", ())
+    inventory.is_local = lambda wanted: wanted.model not in given.get("gone", ())
     client.COMMAND = (sys.executable, str(worker), scripted)
     sys.exit(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))

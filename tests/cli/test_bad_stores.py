@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.chat.listed import Facts
-from lmtui.chat.markdown import from_markdown, to_markdown
+from lmtui.chat.export import from_markdown, to_markdown
 from lmtui.chat.store import Store, default_file
+from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.errors import LmtuiError
 from tests.chat.making import exchange, full
@@ -158,7 +158,7 @@ def test_what_is_imported_is_never_obeyed(home: Path, tmp_path: Path) -> None:
     store = Store(default_file())
     chat = full()
     exchange(chat, HOSTILE, HOSTILE)
-    store.add("a", chat, Facts(HOSTILE, named=True))
+    store.add("a", chat, ConversationMeta(HOSTILE, named=True))
     store.close()
     for ending in ("json", "md"):
         file = tmp_path / f"talk.{ending}"

@@ -10,10 +10,9 @@ import pytest
 
 from lmtui.chat.attachments import LARGEST, attach
 from lmtui.chat.store import Store, default_file
-from lmtui.cli.answers import JsonView, TextView
-from lmtui.cli.chat import answer, read_request, seeded
+from lmtui.cli.chat import Talk, answer, read_request, seeded
+from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.output import Output
-from lmtui.cli.talking import Talk
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import REPOSITORY, command, run, run_in_terminal
 from tests.fakes import END, FakeEngine
@@ -129,7 +128,7 @@ def test_the_pieces_are_the_answer_and_the_bytes_the_tokens() -> None:
 
 def test_json_tokens_do_not_repeat_the_prefill() -> None:
     out = io.StringIO()
-    view = JsonView(Output(out), 2)
+    view = JsonAnswerView(Output(out), 2)
     answer(FakeEngine(["b"]), Talk("a", prefill="x"), SamplingSettings(), view=view)
     assert '"prefill":"x"' in out.getvalue().splitlines()[0]
     assert '"piece":"x"' not in out.getvalue()

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from lmtui import config
 from lmtui.cli.complete import new_writing
 from lmtui.cli.main import main
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Finish, SamplingSettings, Step
+from lmtui.config import load
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from tests.cli.program import Result
 from tests.engine import tiny
 
@@ -145,7 +145,7 @@ class Interrupted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def go_on(self, *given: Any, **how: Any) -> Iterator[Step | Finish]:
+    def go_on(self, *given: Any, **how: Any) -> Iterator[Step | GenerationResult]:
         for item in self._engine.go_on(*given, **how):
             if isinstance(item, Step) and item.index == 2:
                 signal.raise_signal(signal.SIGINT)
@@ -204,7 +204,7 @@ def test_a_new_text_takes_the_place_of_no_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("walks.txt", "walks-2.txt", "walks-3.txt"):
-        writing = new_writing("walks", config.load({}))
+        writing = new_writing("walks", load.load({}))
         assert writing.file.path == tmp_path / name
         assert writing.file.is_new and writing.file.text == ""
         (tmp_path / name).write_text("taken")

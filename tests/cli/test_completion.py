@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.chat.listed import Facts
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store, default_file
-from lmtui.chat.tree import Conversation
+from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from tests.chat.making import exchange
 from tests.cli.program import REPOSITORY
@@ -51,7 +51,7 @@ def filled(home: Path) -> Path:
     store = Store(default_file())
     chat = Conversation()
     exchange(chat, "hello")
-    store.add("a", chat, Facts(INJECTED))
+    store.add("a", chat, ConversationMeta(INJECTED))
     store.close()
     for name in ("notes", "$(touch owned)"):
         folder = home / "adapters" / name

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.database import Damaged
-from lmtui.chat.listed import Facts
 from lmtui.chat.store import Store, default_file
-from lmtui.chat.tree import Conversation
+from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from tests.chat.making import exchange, full
 from tests.cli.program import run, run_in_terminal
@@ -22,7 +22,9 @@ HOSTILE = "\x1b[31mred \u202e[bold]"
 def kept(home: Path) -> Path:
     """Three conversations: 1 full, 2 with a hostile title, 3 archived."""
     store = Store(default_file())
-    store.add("a", full(), Facts("Capitals", named=True, created=1.0, updated=2.0))
+    store.add(
+        "a", full(), ConversationMeta("Capitals", named=True, created=1.0, updated=2.0)
+    )
     for uid, text in (("b", f"lighthouse {HOSTILE}"), ("c", "put away")):
         chat = Conversation()
         exchange(chat, text)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, fetch
+from lmtui.models import catalogue, default_model
 
 app = typer.Typer()
 app.add_typer(models.app, name="models")
@@ -39,10 +39,10 @@ def run(*arguments: str) -> str:
 
 def put_default() -> Path:
     """A file that looks like the default model by its size."""
-    file = fetch.default_file()
+    file = default_model.default_file()
     file.parent.mkdir(parents=True)
     with file.open("wb") as hollow:
-        hollow.truncate(fetch.FILE_BYTES)
+        hollow.truncate(default_model.FILE_BYTES)
     return file
 
 
@@ -65,7 +65,7 @@ def test_the_list_as_json():
         e["name"] == catalogue.DEFAULT for e in entries
     ]
     (local,) = [e for e in events if e["event"] == "local"]
-    assert (local["kind"], local["bytes"]) == ("default", fetch.FILE_BYTES)
+    assert (local["kind"], local["bytes"]) == ("default", default_model.FILE_BYTES)
 
 
 def test_show_says_what_is_known():

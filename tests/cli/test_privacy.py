@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lmtui import config, log, paths, recent
+from lmtui import log, paths, state
 from lmtui.cli.main import main
-from lmtui.models import adapters, export
+from lmtui.config import load
+from lmtui.models.adapters import export, folders
 from tests.models import learned, tiny
 from tests.modes import entries, loosen, not_private, umask
 
@@ -37,8 +38,8 @@ def use_all(model: Path, out: Path) -> None:
         ("history", "list"),
     ):
         assert main(verb) == 0
-    recent.remember([str(text)])
-    config.remember("theme", "nord")
+    state.remember([str(text)])
+    load.remember("theme", "nord")
     log.record_bug(ValueError("a test"))
 
 
@@ -92,8 +93,8 @@ def test_what_is_exported_of_an_adapter_is_as_private(
         base = tiny.save_llama(tmp_path / "base")
         learned.keep_lora("notes", learned.save_lora(tmp_path / "lora", base), base)
         paths.make_all_private(paths.adapters_folder() / "notes")
-        export.export(adapters.find("notes"), tmp_path / "packed.zip")
-        export.export(adapters.find("notes"), tmp_path / "copy")
+        export.export(folders.find("notes"), tmp_path / "packed.zip")
+        export.export(folders.find("notes"), tmp_path / "copy")
     assert (tmp_path / "packed.zip").stat().st_mode & 0o777 == 0o600
     assert zipfile.ZipFile(tmp_path / "packed.zip").namelist()
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700

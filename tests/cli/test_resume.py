@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store, default_file
-from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import Result, run
 

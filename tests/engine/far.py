@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map, tree_map_only
 
-from lmtui.engine.library import LibraryForward
+from lmtui.engine.backends.transformers import TransformersBackend
 
 _DEVICE = torch.device("meta")  # a name that no test has another use for
 _LOOKS = {"item", "is_nonzero", "_local_scalar_dense", "nonzero", "masked_select"}
@@ -114,7 +114,7 @@ def watched() -> Iterator[Device]:
         yield device
 
 
-class FarForward(LibraryForward):
+class FarForward(TransformersBackend):
     """A model whose logits and states stay on the device."""
 
     def logits(self, ids: Sequence[int], held: Any = None, **how: Any) -> Tensor:

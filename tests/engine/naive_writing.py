@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from lmtui.engine.boundary import Continuations, search
-from lmtui.engine.cache import PrefixCache
-from lmtui.engine.detokenize import Vocabulary
-from lmtui.engine.going_on import Model
-from lmtui.engine.library import LibraryForward
-from lmtui.engine.places import Place
-from lmtui.engine.port import Stop
-from lmtui.engine.positions import Positions
-from lmtui.engine.token_bytes import TokenBytes
-from lmtui.engine.tokenize import TextTokenizer, Tokens
+from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.completion import CompletionModel, CursorContext
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.logits_store import LogitsStore
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import Stop
+from lmtui.engine.token_healing import HealedDistribution, search
+from lmtui.engine.tokenizer import TextTokenizer, TokenBytes, TokenizedText
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.text import bytes_text
 
@@ -35,19 +33,21 @@ class NaiveReader:
         data = [vocabulary.bytes(i) for i in range(self._size)]
         self._tokens = TokenBytes(data, vocabulary.specials)
 
-    def place(self, text: str, cursor: int) -> Place:
+    def place(self, text: str, cursor: int) -> CursorContext:
         read = self._tokenizer.read(text[:cursor])
         last = max((i for i, opens in enumerate(read.opens) if opens), default=0)
         if last == 0:
-            return Place((), tuple(read.ids), b"", cursor)
+            return CursorContext((), tuple(read.ids), b"", cursor)
         start = read.spans[last][0]
-        return Place((), tuple(read.ids[:last]), text[start:cursor].encode(), start)
+        return CursorContext(
+            (), tuple(read.ids[:last]), text[start:cursor].encode(), start
+        )
 
-    def part(self, text: str, start: int, end: int) -> Tokens:
+    def part(self, text: str, start: int, end: int) -> TokenizedText:
         lead = min(1, start)
         read = self._tokenizer.read(text[start - lead : end])
         kept = [i for i, (place, _) in enumerate(read.spans) if place >= lead]
-        return Tokens(
+        return TokenizedText(
             [read.ids[i] for i in kept],
             [(a + start - lead, b + start - lead) for a, b in read.spans][kept[0] :]
             if kept
@@ -68,7 +68,7 @@ class NaiveReader:
         *,
         top: int,
         stop: Stop = lambda: False,
-    ) -> Continuations:
+    ) -> HealedDistribution:
         return search(
             self._tokens,
             self.logprobs(context),
@@ -77,7 +77,7 @@ class NaiveReader:
             top=top,
         )
 
-    def distribution(self, found: Continuations, top: int) -> Distribution:
+    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
         rows = tuple(
             Candidate(r.cover.ids[-1], bytes_text(r.beyond), r.beyond, r.logprob)
             for r in found.rows[:top]
@@ -88,13 +88,13 @@ class NaiveReader:
         )
 
 
-def parts(model: Any, tokenizer: Any) -> Model:
+def parts(model: Any, tokenizer: Any) -> CompletionModel:
     """The parts of an engine around a model, with an empty cache."""
-    forward = LibraryForward(model)
-    return Model(
+    forward = TransformersBackend(model)
+    return CompletionModel(
         forward,
         PrefixCache(forward),
-        Positions(lambda context: forward.logits(context.ids[: context.length])[-1]),
+        LogitsStore(lambda context: forward.logits(context.ids[: context.length])[-1]),
         Vocabulary(tokenizer),
         CONTEXT,
     )

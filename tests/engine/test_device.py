@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from lmtui.engine.cache import PrefixCache
-from lmtui.engine.forward import Reuse
-from lmtui.engine.ghost import GhostRules
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Message, Prompt, SamplingSettings, Step
+from lmtui.engine.backends.base import Reuse
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from tests.engine import tiny
 from tests.engine.far import Far, FarForward, watched
@@ -29,7 +29,7 @@ SETTINGS = (
 def far_engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     """An engine whose model is on the device."""
     monkeypatch.setattr(
-        "lmtui.engine.local.forward_of", lambda loaded, **_: FarForward(loaded.model)
+        "lmtui.engine.engine.forward_of", lambda loaded, **_: FarForward(loaded.model)
     )
     monkeypatch.setattr(FarForward, "guess_costs", ())
     return tiny.engine("llama")
@@ -66,14 +66,14 @@ def verbs(engine: LocalEngine) -> list[Any]:
     plain = SamplingSettings(top_k=5)
     ids = list(engine.encode(TEXT).ids)
     shown = engine.look(ids, plain)
-    rules = GhostRules(seconds=None, min_prob=None, min_mean_prob=None)
+    rules = SuggestionRules(seconds=None, min_prob=None, min_mean_prob=None)
     return [
         shown.candidates,
         engine.preview(shown.handle, SamplingSettings(), start=5, count=300).candidates,
         engine.find(shown.handle, "a", plain),
         engine.look_ahead(ids, [5, 6, 7]),
         list(engine.score(ids, top=3)),
-        engine.trace([Message("user", "the")], "dog", plain).tokens,
+        engine.trace([ChatTurn("user", "the")], "dog", plain).tokens,
         engine.expect(TEXT, len(TEXT) - 2).unexplored,
         [stretch.tokens for stretch in engine.heat(TEXT, 0, len(TEXT))],
         engine.alternatives(TEXT, len(TEXT), rules),

@@ -21,9 +21,9 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.document import Document
-from lmtui.engine.prompt import PromptWriter
-from lmtui.engine.tokenize import TextTokenizer, Tokens
+from lmtui.engine.document import TokenizedDocument
+from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.tokenizer import TextTokenizer, TokenizedText
 from tests.engine import tiny
 
 PARTS = st.text(st.sampled_from("the cat'sx \n\t.,1é日👩\u0301<>_"), max_size=12)
@@ -108,12 +108,12 @@ class Counting(TextTokenizer):
 
     characters = 0
 
-    def read(self, text: str) -> Tokens:
+    def read(self, text: str) -> TokenizedText:
         self.characters += len(text)
         return super().read(text)
 
 
-def assert_reads_as_a_whole(document: Document) -> None:
+def assert_reads_as_a_whole(document: TokenizedDocument) -> None:
     whole = document._tokenizer.read(document.text)
     assert document.ids() == whole.ids
     assert document.spans() == whole.spans
@@ -130,7 +130,7 @@ def edited(text: str, place: float, size: float, added: str) -> str:
 def test_any_edit_gives_the_tokens_of_the_whole(
     kind: Any, start: list[str], history: list[tuple[float, float, str]]
 ) -> None:
-    document = Document(TextTokenizer(kind()))
+    document = TokenizedDocument(TextTokenizer(kind()))
     text = "".join(start)
     document.update(text)
     assert_reads_as_a_whole(document)
@@ -158,7 +158,7 @@ def test_a_text_read_in_parts_has_the_tokens_of_the_whole(
     tokenizer = TextTokenizer(kind())
     ids = tokenizer.ids(text, part=part)
     assert ids == tokenizer.read(text).ids
-    assert tuple(ids) == PromptWriter(kind()).document(text, "no").ids
+    assert tuple(ids) == PromptBuilder(kind()).document(text, "no").ids
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,7 +176,7 @@ def test_the_text_before_a_cursor_is_read_alone(
     kind: Any, start: list[str], place: float
 ) -> None:
     tokenizer = TextTokenizer(kind())
-    document = Document(tokenizer)
+    document = TokenizedDocument(tokenizer)
     text = "".join(start)
     document.update(text)
     cursor = round(place * len(text))
@@ -193,7 +193,7 @@ def test_the_text_before_a_cursor_is_read_alone(
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_edit_in_a_long_text_reads_little(kind: Any) -> None:
     tokenizer = Counting(kind())
-    document = Document(tokenizer)
+    document = TokenizedDocument(tokenizer)
     text = "the cat sat on the mat, and the dog\nsat on the log.\n" * 4000
     document.update(text)
     chance = random.Random(1)
@@ -218,25 +218,25 @@ def test_an_edit_in_a_long_text_reads_little(kind: Any) -> None:
     ],
 )
 def test_the_last_piece_is_what_is_typed(before: str, typed: str) -> None:
-    document = Document(TextTokenizer(tiny.tokenizer()))
+    document = TokenizedDocument(TextTokenizer(tiny.tokenizer()))
     document.update(before + "on the mat")
     assert before[document.before(len(before)).start :] == typed
 
 
 def test_of_an_endless_piece_only_the_end_is_typed() -> None:
-    document = Document(TextTokenizer(tiny.tokenizer()))
+    document = TokenizedDocument(TextTokenizer(tiny.tokenizer()))
     document.update("the " + "zq" * 500)
     assert 1 < len(document.before(1004).typed_ids) < 40
 
 
 @pytest.mark.real
 def test_the_default_model_reads_an_edited_text_as_a_whole(default_home: Path) -> None:
-    from lmtui.engine.local import LocalEngine
+    from lmtui.engine.engine import LocalEngine
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(default_home))
         engine = LocalEngine.open()
-    document = Document(TextTokenizer(engine._writer._tokenizer))
+    document = TokenizedDocument(TextTokenizer(engine._writer._tokenizer))
     text = Path(__file__).read_text(encoding="utf-8")
     document.update(text)
     chance = random.Random(2)

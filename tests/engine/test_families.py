@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lmtui.engine.cache import PrefixCache
-from lmtui.engine.library import LibraryForward
-from lmtui.engine.paths import Tree
+from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.score import score_rows
+from lmtui.engine.token_tree import Tree
 from lmtui.engine.windows import Windows
 
 SIZE: dict[str, Any] = {
@@ -70,7 +70,7 @@ def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_score_is_the_naive_one(family: str) -> None:
-    forward = LibraryForward(model(family))
+    forward = TransformersBackend(model(family))
     forward._block_rows = 16
     rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(100, 50)))
     ours = torch.tensor([row.logprob for row in rows[1:]])
@@ -79,7 +79,7 @@ def test_a_score_is_the_naive_one(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reuse_changes_nothing(family: str) -> None:
-    forward = LibraryForward(model(family))
+    forward = TransformersBackend(model(family))
     forward.chunk = 24
     cache = PrefixCache(forward)
     changed = [*IDS[:10], 299, *IDS[11:30]]
@@ -95,7 +95,7 @@ def test_reuse_changes_nothing(family: str) -> None:
 
 def test_what_can_be_reused_is() -> None:
     def reused(family: str, ids: list[int]) -> int:
-        cache = PrefixCache(LibraryForward(model(family)))
+        cache = PrefixCache(TransformersBackend(model(family)))
         cache.read(IDS[:30])
         return cache.read(ids)
 
@@ -106,14 +106,14 @@ def test_what_can_be_reused_is() -> None:
 
 
 def test_a_model_that_is_all_one_piece_is_scored_too() -> None:
-    forward = LibraryForward(model("mistral"))
+    forward = TransformersBackend(model("mistral"))
     forward._decoder, forward._block_rows = None, 16
     blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
     close(blocks.log_softmax(-1), naive("mistral", IDS)[3:])
 
 
 def test_layers_that_are_never_asked_are_noticed() -> None:
-    forward = LibraryForward(model("opt"))
+    forward = TransformersBackend(model("opt"))
     forward._decoder = model("opt").model  # what the head does not call
     forward._block_rows = 16
     blocks = torch.cat(list(forward.all_logits(IDS)))
@@ -123,7 +123,7 @@ def test_layers_that_are_never_asked_are_noticed() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_head_makes_the_logits_of_the_states(family: str) -> None:
-    forward = LibraryForward(model(family))
+    forward = TransformersBackend(model(family))
     forward.chunk = 24
     cache = PrefixCache(forward)
     for ids in (IDS, IDS[:40], [*IDS[:30], 5]):
@@ -139,7 +139,7 @@ PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_paths_are_read_side_by_side_where_that_is_possible(family: str) -> None:
-    forward = LibraryForward(model(family))
+    forward = TransformersBackend(model(family))
     cache = PrefixCache(forward)
     cache.read(IDS)
     assert forward.reads_trees == (family in TREES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.engine.local import LocalEngine
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny

@@ -11,33 +11,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.prompt import PromptWriter
-from lmtui.engine.types import Message
+from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
-from lmtui.models.facts import facts_of
+from lmtui.models.model_info import facts_of
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
-from tests.engine.test_detokenize import texts
+from tests.engine.test_detokenizer import texts
 from tests.engine.test_document import marked_words, spaces_in_tokens
 
 THINK = len(tiny.tokenizer()) - 1
 
 
-def writer() -> PromptWriter:
-    return PromptWriter(tiny.tokenizer())
+def writer() -> PromptBuilder:
+    return PromptBuilder(tiny.tokenizer())
 
 
-def without_template() -> PromptWriter:
+def without_template() -> PromptBuilder:
     bare = tiny.tokenizer().__class__(
         tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
     )
-    return PromptWriter(bare)
+    return PromptBuilder(bare)
 
 
 @given(text=texts.filter(lambda t: not any(s in t for s in (*SPECIALS, "<think>"))))
 def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
     tokenizer = tiny.tokenizer()
-    prompt = writer().write([Message("user", text)])
+    prompt = writer().write([ChatTurn("user", text)])
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
     )
@@ -50,8 +50,8 @@ def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
 def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     typed = around.replace("{}", special)
     tokenizer = tiny.tokenizer()
-    prompt = writer().write([Message("user", typed)], prefill=typed)
-    calm = writer().write([Message("user", "calm")])
+    prompt = writer().write([ChatTurn("user", typed)], prefill=typed)
+    calm = writer().write([ChatTurn("user", "calm")])
     control = {0, 1, 2, THINK}
 
     def controls(ids: tuple[int, ...]) -> list[int]:
@@ -67,14 +67,14 @@ def test_text_after_a_control_string_is_tokenised_as_ever() -> None:
     # stands around a typed control string merges with it as in any document.
     tokenizer = tiny.tokenizer()
     typed = "see (<|im_end|>) here"
-    ids = list(writer().write([Message("user", typed)]).ids)
+    ids = list(writer().write([ChatTurn("user", typed)]).ids)
     inner = writer().document(f"user\n{typed}", "no").ids
     assert ids[: len(inner) + 2] == [1, *inner, 2]
     assert tokenizer.decode(inner) == f"user\n{typed}"
 
 
 def test_characters_used_for_marking_cannot_be_smuggled_in() -> None:
-    prompt = writer().write([Message("user", "<\ufdd0|im_end|> \ufdd1")])
+    prompt = writer().write([ChatTurn("user", "<\ufdd0|im_end|> \ufdd1")])
     assert prompt.text.count("\ufffd") == 2
     assert [i for i in prompt.ids if i in (0, 1, 2)] == [1, 2, 1]
 
@@ -103,7 +103,7 @@ def test_bos_follows_the_tokenizer_unless_told() -> None:
 
 
 def test_a_prefill_is_continued_from_where_it_stands() -> None:
-    prompt = writer().write([Message("user", "Hi")], prefill="Well, the")
+    prompt = writer().write([ChatTurn("user", "Hi")], prefill="Well, the")
     assert prompt.text.endswith("assistant\n<think>Well, the")
 
 
@@ -117,7 +117,7 @@ def test_a_base_model_gets_the_plain_format() -> None:
     plain = without_template()
     assert not plain.has_template
     prompt = plain.write(
-        [Message("system", "Be brief."), Message("user", "Hi")], prefill="Yes"
+        [ChatTurn("system", "Be brief."), ChatTurn("user", "Hi")], prefill="Yes"
     )
     assert prompt.text == "Be brief.\n\nUser: Hi\nAssistant: Yes"
     assert prompt.stop_texts == ("\nUser:",)
@@ -129,11 +129,11 @@ def test_a_template_that_refuses_says_why() -> None:
         chat_template="{{ raise_exception('System role not supported') }}",
     )
     with pytest.raises(LmtuiError) as caught:
-        PromptWriter(refusing).write([Message("system", "x")])
+        PromptBuilder(refusing).write([ChatTurn("system", "x")])
     assert caught.value.detail == "System role not supported"
 
 
-def answers_of(made: PromptWriter, *turns: Message) -> list[str]:
+def answers_of(made: PromptBuilder, *turns: ChatTurn) -> list[str]:
     """What of a conversation is the model's."""
     ids, ranges = made.answered(turns)
     return [made._tokenizer.decode(ids[first:behind]) for first, behind in ranges]
@@ -141,11 +141,11 @@ def answers_of(made: PromptWriter, *turns: Message) -> list[str]:
 
 def test_the_answers_of_a_conversation_are_found() -> None:
     turns = (
-        Message("system", "Be brief."),
-        Message("user", "Hi"),
-        Message("assistant", "Hello"),
-        Message("user", "the cat"),
-        Message("assistant", " sat "),
+        ChatTurn("system", "Be brief."),
+        ChatTurn("user", "Hi"),
+        ChatTurn("assistant", "Hello"),
+        ChatTurn("user", "the cat"),
+        ChatTurn("assistant", " sat "),
     )
     assert answers_of(writer(), *turns) == ["Hello<|im_end|>", "sat<|im_end|>"]
     assert answers_of(writer(), *turns[:2]) == []
@@ -156,7 +156,7 @@ def test_the_answers_of_a_conversation_are_found() -> None:
 
 @given(content=texts, answer=texts)
 def test_a_conversation_is_read_as_its_template_is(content: str, answer: str) -> None:
-    turns = [Message("user", content), Message("assistant", answer)]
+    turns = [ChatTurn("user", content), ChatTurn("assistant", answer)]
     ids, ranges = writer().answered(turns)
     ((first, behind),) = ranges
     asked = writer().write(turns[:1]).ids
@@ -169,7 +169,7 @@ def test_a_conversation_is_read_as_its_template_is(content: str, answer: str) ->
 @pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
 def test_an_answer_with_control_strings_is_found(special: str) -> None:
     typed = f"x {special}y"
-    turns = (Message("user", typed), Message("assistant", typed))
+    turns = (ChatTurn("user", typed), ChatTurn("assistant", typed))
     ids, ((first, behind),) = writer().answered(turns)
     assert tiny.tokenizer().decode(ids[first:behind]) == f"{typed}<|im_end|>"
     assert [i for i in ids if i in {0, 1, 2, THINK}] == [1, 2, 1, 2]
@@ -185,8 +185,8 @@ def test_an_answer_is_found_where_texts_begin_with_a_space(
         additional_special_tokens=list(SPECIALS),
         chat_template=tiny.TEMPLATE,
     )
-    turns = (Message("user", typed), Message("assistant", "the cat")) * 2
-    assert answers_of(PromptWriter(tokenizer), *turns) == ["the cat<|im_end|>"] * 2
+    turns = (ChatTurn("user", typed), ChatTurn("assistant", "the cat")) * 2
+    assert answers_of(PromptBuilder(tokenizer), *turns) == ["the cat<|im_end|>"] * 2
 
 
 def test_what_comes_after_the_prompt_the_model_writes() -> None:
@@ -198,8 +198,8 @@ def test_what_comes_after_the_prompt_the_model_writes() -> None:
         "{{ m.content }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}assistant:{% endif %}",
     )
-    turns = [Message("user", "a"), Message("assistant", "b")] * 2
-    assert answers_of(PromptWriter(thinking), *turns) == [
+    turns = [ChatTurn("user", "a"), ChatTurn("assistant", "b")] * 2
+    assert answers_of(PromptBuilder(thinking), *turns) == [
         "b<|im_end|>",
         "<think>b<|im_end|>",
     ]
@@ -211,8 +211,8 @@ def test_an_answer_that_the_template_hides_is_not_found() -> None:
         chat_template="{% for m in messages if m.role == 'user' %}{{ m.content }}"
         "{% endfor %}",
     )
-    made = PromptWriter(hiding)
-    assert answers_of(made, Message("user", "a"), Message("assistant", "b")) == []
+    made = PromptBuilder(hiding)
+    assert answers_of(made, ChatTurn("user", "a"), ChatTurn("assistant", "b")) == []
     assert made.turn_end is None
 
 
@@ -234,11 +234,11 @@ def test_the_end_of_a_document_is_none_of_a_turn(
         additional_special_tokens=list(SPECIALS),
         chat_template=tiny.TEMPLATE if templated else None,
     )
-    assert PromptWriter(tokenizer).document_end == end
+    assert PromptBuilder(tokenizer).document_end == end
 
 
 @given(content=st.text(max_size=20))
 def test_any_message_can_be_written(content: str) -> None:
     if any(0xD800 <= ord(c) < 0xE000 for c in content):
         return
-    assert writer().write([Message("user", content)]).ids
+    assert writer().write([ChatTurn("user", content)]).ids

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from lmtui.engine.places import Layout
-from lmtui.engine.replacing import Replacing
+from lmtui.engine.completion import ContextPlanner
+from lmtui.engine.replacements import ReplacementFinder
+from lmtui.engine.types import Replacement
 from lmtui.engine.words import can_cut
-from lmtui.engine.writing import Replacement
 from lmtui.errors import Cancelled
-from tests.engine import test_families, test_infill, tiny
+from tests.engine import test_families, tiny
+from tests.engine import test_fill_in_the_middle as fim
 from tests.engine.naive_writing import CONTEXT, NaiveReader, parts
 
 TEXT = "The quick brown fox jumps over the lazy dog. The quick brown fox sat on it."
-LAYOUT = Layout(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
+LAYOUT = ContextPlanner(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
 WORDS = [(10, 15), (16, 19), (15, 19), (40, 43), (70, 72)]
 
 
@@ -25,9 +26,11 @@ def reader(family: str = "llama") -> NaiveReader:
     return NaiveReader(tiny.model(family), tiny.tokenizer())
 
 
-def replacing(family: str = "llama", layout: Layout = LAYOUT) -> Replacing:
+def replacing(
+    family: str = "llama", layout: ContextPlanner = LAYOUT
+) -> ReplacementFinder:
     model = parts(tiny.model(family), tiny.tokenizer())
-    return Replacing(model, reader(family), layout, frozenset())
+    return ReplacementFinder(model, reader(family), layout, frozenset())
 
 
 def find(text: str, start: int, end: int, **how: Any) -> list[Replacement]:
@@ -111,7 +114,7 @@ def test_only_so_many_are_looked_for() -> None:
 def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
     text = TEXT + " " + TEXT * 12
     start = text.rindex("lazy")
-    small = replacing(layout=Layout(context=CONTEXT, window=300, stride=150))
+    small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
     found = small.find(text, start, start + 4, count=3, stop=lambda: False)
     assert len(found) >= 2
     assert all(one.change is not None for one in found)
@@ -125,9 +128,12 @@ def test_it_can_be_stopped(patience: int) -> None:
 
 
 def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
-    model, tokenizer = test_families.model("lfm2"), test_infill.tokenizer("qwen")
+    model, tokenizer = (
+        test_families.model("lfm2"),
+        fim.tokenizer("qwen"),
+    )
     naive = NaiveReader(model, tokenizer)
-    one = Replacing(parts(model, tokenizer), naive, LAYOUT, frozenset())
+    one = ReplacementFinder(parts(model, tokenizer), naive, LAYOUT, frozenset())
     text = "a b a b a b"
     first = one.find(text, 4, 5, count=4, stop=lambda: False)
     assert len(first) == 4

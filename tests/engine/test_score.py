@@ -173,12 +173,12 @@ MEMORY = """
 import json, resource, torch
 from tests.engine import tiny
 from transformers import LlamaConfig, AutoModelForCausalLM
-from lmtui.engine.library import LibraryForward
+from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.score import score_rows
 from lmtui.engine.windows import Windows
 config = LlamaConfig(vocab_size=49152, hidden_size=16, num_hidden_layers=2,
     intermediate_size=32, num_attention_heads=2, num_key_value_heads=1)
-forward = LibraryForward(AutoModelForCausalLM.from_config(config).eval())
+forward = TransformersBackend(AutoModelForCausalLM.from_config(config).eval())
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 unit = 1024 if __import__("sys").platform == "linux" else 1
 def score(n):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.detokenize import TextStream, Vocabulary
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.prompt import PromptWriter
+from lmtui.engine.detokenizer import TextStream, Vocabulary
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.thinking import MARKS, opens, thinking_in
-from lmtui.engine.types import Message, SamplingSettings
+from lmtui.engine.types import ChatTurn, SamplingSettings
 from lmtui.models.chat_template import compiled, variables
 from tests.byte_level import trained
 from tests.engine import tiny
@@ -106,10 +106,10 @@ def test_what_a_prompt_has_opened_is_thinking() -> None:
     assert opens("…assistant\n<think>\n") and not opens("<think>\n\n</think>\n\n")
 
 
-def asked(made: PromptWriter, *turns: str, thinking: bool | None = None) -> str:
+def asked(made: PromptBuilder, *turns: str, thinking: bool | None = None) -> str:
     """What is sent after these turns of the user and the model."""
     roles = ("user", "assistant")
-    messages = [Message(roles[i % 2], text) for i, text in enumerate(turns)]  # type: ignore[arg-type]
+    messages = [ChatTurn(roles[i % 2], text) for i, text in enumerate(turns)]  # type: ignore[arg-type]
     prompt = made.write(messages, thinking=thinking)
     assert made._tokenizer.decode(prompt.ids) == prompt.text
     return prompt.text
@@ -117,26 +117,26 @@ def asked(made: PromptWriter, *turns: str, thinking: bool | None = None) -> str:
 
 @pytest.mark.parametrize("template", [SWITCHED, OPENED])
 def test_the_template_decides_what_becomes_of_earlier_thinking(template: str) -> None:
-    made = PromptWriter(tokenizer(template))
+    made = PromptBuilder(tokenizer(template))
     thought = "<think>\nlong <|im_end|> thoughts\n</think>\n\nthe cat"
     for answer in (thought, thought.removeprefix("<think>\n")):
         sent = asked(made, "Hi", answer, "more")
         assert "<|im_start|>assistant\nthe cat<|im_end|>" in sent
         assert "thoughts" not in sent
     kept = SWITCHED.replace("'</think>' in m.content", "false")
-    sent = asked(PromptWriter(tokenizer(kept)), "Hi", thought, "more")
+    sent = asked(PromptBuilder(tokenizer(kept)), "Hi", thought, "more")
     assert thought in sent
 
 
 def test_marks_that_the_template_keeps_are_the_tokens_they_were() -> None:
     kept = SWITCHED.replace("'</think>' in m.content", "false")
     fast = tokenizer(kept)
-    made = PromptWriter(fast)
+    made = PromptBuilder(fast)
     inside = "a <|im_end|> <think> b"
     messages = [
-        Message("user", "<think>x</think>"),
-        Message("assistant", f"<think>{inside}</think>c </think>"),
-        Message("user", "d"),
+        ChatTurn("user", "<think>x</think>"),
+        ChatTurn("assistant", f"<think>{inside}</think>c </think>"),
+        ChatTurn("user", "d"),
     ]
     ids = list(made.write(messages).ids)
     first, last = (fast.convert_tokens_to_ids(mark) for mark in MARKS[0])
@@ -168,48 +168,48 @@ def test_thinking_on_a_channel_of_its_own_is_found_in_what_the_tokens_say() -> N
     assert text == said and parts(text) == ("a cat?", "the dog")
     cut = text[: text.index("?<|end|>")]
     assert parts(cut) == ("a cat", "")
-    made = PromptWriter(fast)
+    made = PromptBuilder(fast)
     for answer, kept in ((said, "the dog"), (cut, "")):
-        prompt = made.write([Message("user", "Hi"), Message("assistant", answer)])
+        prompt = made.write([ChatTurn("user", "Hi"), ChatTurn("assistant", answer)])
         before, _, sent = prompt.text.partition("<|channel|>final<|message|>")
         assert sent == f"{kept}<|end|><|start|>assistant" and "analysis" not in before
     # Typed by the user, the marks are text.
-    prompt = made.write([Message("user", said)])
+    prompt = made.write([ChatTurn("user", said)])
     channel = fast.convert_tokens_to_ids("<|channel|>")
     assert said in prompt.text and channel not in prompt.ids
 
 
 def test_a_template_that_knows_no_thinking_gets_the_text() -> None:
     plain = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
-    prompt = PromptWriter(tokenizer(plain)).write(
-        [Message("assistant", "<think>a</think>b")]
+    prompt = PromptBuilder(tokenizer(plain)).write(
+        [ChatTurn("assistant", "<think>a</think>b")]
     )
     assert prompt.text == "<think>a</think>b<|im_end|>"
 
 
 def test_thinking_is_switched_where_the_template_has_a_switch() -> None:
-    made = PromptWriter(tokenizer(SWITCHED))
+    made = PromptBuilder(tokenizer(SWITCHED))
     assert made.switch == "enable_thinking"
     auto = asked(made, "Hi")
     assert asked(made, "Hi", thinking=True) == auto
     assert asked(made, "Hi", thinking=False) == f"{auto}<think>\n\n</think>\n\n"
-    other = PromptWriter(tokenizer(SWITCHED.replace("enable_thinking", "thinking")))
+    other = PromptBuilder(tokenizer(SWITCHED.replace("enable_thinking", "thinking")))
     assert other.switch == "thinking"
     assert asked(other, "Hi", thinking=False).endswith("</think>\n\n")
 
 
 def test_a_template_without_a_switch_is_told_nothing() -> None:
-    made = PromptWriter(tokenizer(OPENED))
+    made = PromptBuilder(tokenizer(OPENED))
     assert made.switch is None
     assert asked(made, "Hi", thinking=False) == asked(made, "Hi")
     # The word alone makes no switch.
     speaks = OPENED.replace("<think>\n", "You are thinking.")
-    assert PromptWriter(tokenizer(speaks)).switch is None
+    assert PromptBuilder(tokenizer(speaks)).switch is None
 
 
 def test_the_switch_reaches_what_is_drafted_too() -> None:
     said = "{% if enable_thinking %}/think{% else %}/no{% endif %}\n"
-    made = PromptWriter(tokenizer(said + SWITCHED))
+    made = PromptBuilder(tokenizer(said + SWITCHED))
     told = {
         value: made._tokenizer.decode(made.draft([], "Hi", thinking=value)[0])
         for value in (True, False)
@@ -236,7 +236,7 @@ def test_an_engine_says_whether_it_can_be_switched() -> None:
     assert not LocalEngine(plain).info.switches_thinking
     engine = LocalEngine(switched)
     assert engine.info.switches_thinking
-    messages = [Message("user", "the cat")]
+    messages = [ChatTurn("user", "the cat")]
     prompt = engine.prompt(messages, thinking=False)
     assert prompt.text.endswith("</think>\n\n")
     trace = engine.trace(messages, "sat", SamplingSettings(), thinking=False)

@@ -21,8 +21,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from lmtui.engine.local import LocalEngine
-from lmtui.models.loaded import Loaded
+from lmtui.engine.engine import LocalEngine
+from lmtui.models.loaded_model import LoadedModel
 from tests.byte_level import trained
 
 FAMILIES = ("llama", "gpt2", "qwen3", "gemma3")
@@ -95,9 +95,9 @@ def _model(family: str, device: str) -> Any:
         return made.eval().to(device)
 
 
-def loaded(family: str = "llama", device: str = "cpu") -> Loaded:
+def loaded(family: str = "llama", device: str = "cpu") -> LoadedModel:
     """What the loader would return for the model."""
-    return Loaded(
+    return LoadedModel(
         model=model(family, device),
         tokenizer=tokenizer(),
         name=f"tiny-{family}",

@@ -28,23 +28,23 @@ from transformers import (  # noqa: F401
     LlamaForCausalLM,
 )
 
-from lmtui.engine import library  # noqa: F401
-from lmtui.engine.local import LocalEngine
-from lmtui.models import packed, sealed  # noqa: F401
-from lmtui.models.wanted import Quantize
+from lmtui import cache_dir
+from lmtui.engine.backends import transformers as transformers_module  # noqa: F401
+from lmtui.engine.engine import LocalEngine
+from lmtui.models.source import Quantize
 
 WAVES, AT_ONCE = 8, 8
 
 
 def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:
     """Load a model, and print what it says."""
-    put_in_place = sealed.seal
+    put_in_place = cache_dir.seal
 
     def seal_together(*arguments: Any, **options: Any) -> None:
         meeting.wait(60)
         put_in_place(*arguments, **options)
 
-    sealed.seal = seal_together
+    cache_dir.seal = seal_together
     engine = LocalEngine.open(model, device="cpu", quantize=quantize, threads=1)
     *_, last = engine.score(engine.encode("the quick fox").ids)
     said = f"{Path(model).name} {engine.info.precision} {last.logprob:.3f}\n"

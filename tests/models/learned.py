@@ -11,8 +11,17 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lmtui import paths
-from lmtui.models import adapters, source
-from lmtui.models.card import Base, Card, Data, DataFile, Kind, Metrics, write_card
+from lmtui.models import source
+from lmtui.models.adapters import folders
+from lmtui.models.adapters.card import (
+    AdapterKind,
+    Base,
+    Card,
+    Data,
+    DataFile,
+    Metrics,
+    write_card,
+)
 from tests.models import tiny
 
 
@@ -30,7 +39,7 @@ def save_lora(folder: Path, base: Path, *, size: float = 0.05, **options: Any) -
     return folder
 
 
-def card_of(name: str, base: Base, kind: Kind = "lora") -> Card:
+def card_of(name: str, base: Base, kind: AdapterKind = "lora") -> Card:
     """A card as a training writes it."""
     return Card(
         name=name,
@@ -53,7 +62,7 @@ def card_of(name: str, base: Base, kind: Kind = "lora") -> Card:
 
 def base_named(spec: Path) -> Base:
     """The model at `spec`, as a card names it."""
-    return adapters.base_of(source.resolve(str(spec)), spec)
+    return folders.base_of(source.resolve(str(spec)), spec)
 
 
 def keep_lora(name: str, weights: Path, base: Path) -> Path:
@@ -63,7 +72,7 @@ def keep_lora(name: str, weights: Path, base: Path) -> Path:
     return folder
 
 
-def keep_whole(name: str, base: Path, kind: Kind = "full") -> Path:
+def keep_whole(name: str, base: Path, kind: AdapterKind = "full") -> Path:
     """A model of other weights in the folder of adapters, made from `base`."""
     folder = paths.adapters_folder() / name
     model = AutoModelForCausalLM.from_pretrained(base)

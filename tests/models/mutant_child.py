@@ -30,8 +30,8 @@ TEXT = "the quick fox aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"
 
 def attempt(place: Path, *, chats: bool) -> None:
     """Open a model in the way of a verb, read a text and go on."""
-    from lmtui.engine.local import LocalEngine
-    from lmtui.engine.types import Message, Prompt, SamplingSettings
+    from lmtui.engine.engine import LocalEngine
+    from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
 
     engine = LocalEngine.open(
         str(place), device="cpu", threads=1, quantize="auto" if chats else "none"
@@ -39,7 +39,7 @@ def attempt(place: Path, *, chats: bool) -> None:
     ids = engine.encode(TEXT).ids
     list(engine.score(ids[:12], prefix=ids[:1], top=3))
     settings = SamplingSettings(max_tokens=3)
-    prompt = engine.prompt([Message("user", "Hi")]) if chats else Prompt(ids[:4], "")
+    prompt = engine.prompt([ChatTurn("user", "Hi")]) if chats else Prompt(ids[:4], "")
     list(engine.generate(prompt, settings))
 
 
@@ -122,11 +122,11 @@ def main(folder: Path, first: int, count: int) -> None:
     import transformers.integrations.gguf
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    from lmtui.models import templates
+    from lmtui.models import template_renderer
     from tests.models import mutations  # noqa: F401
 
     torch.set_num_threads(1)
-    templates.SECONDS = 0.3  # type: ignore[misc]
+    template_renderer.SECONDS = 0.3  # type: ignore[misc]
     for base in ("Q8_0.gguf", "F32.gguf", "plain", "brief"):
         for chats in (True, False):
             attempt(folder / base, chats=chats)  # what all import, and compile

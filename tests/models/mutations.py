@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from lmtui.models.gguf_header import SCALARS, STRING, GgufArray, read_gguf_header
+from lmtui.models.gguf.header import SCALARS, STRING, GgufArray, read_gguf_header
 from tests.models import tiny
 
 KINDS = ("Q8_0", "Q4_1", "F32")

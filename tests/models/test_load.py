@@ -20,8 +20,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from lmtui import cache_dir
 from lmtui.errors import LmtuiError
-from lmtui.models import disk, gguf_cache, hardware
+from lmtui.models import hardware
+from lmtui.models.gguf import convert
 from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from tests.models import tiny
@@ -87,13 +89,13 @@ def test_a_gguf_file_is_the_same_model_and_is_kept(
     assert capfd.readouterr() == ("", "")
     wanted = reference(llama_folder)
     for loaded in (first, second):
-        assert loaded.folder.parent == gguf_cache.cache_root()
+        assert loaded.folder.parent == convert.cache_root()
         assert loaded.tokenizer.chat_template == tiny.TEMPLATE
         found = tiny.logits(loaded.model, loaded.tokenizer)
         assert torch.allclose(found, wanted, atol=1e-5)
         ids = loaded.tokenizer(tiny.TEXT, add_special_tokens=False)["input_ids"]
         assert ids == tiny.tokenizer()(tiny.TEXT, add_special_tokens=False).input_ids
-    assert [p.name for p in gguf_cache.cache_root().iterdir()] == [first.folder.name]
+    assert [p.name for p in convert.cache_root().iterdir()] == [first.folder.name]
 
 
 def test_a_quantised_gguf_file(llama_folder: Path, tmp_path: Path):
@@ -136,8 +138,8 @@ def check_loads_without_keeping(llama_gguf: Path, llama_folder: Path) -> str:
     loaded = load(str(llama_gguf), device="cpu", on_progress=seen.append)
     found = tiny.logits(loaded.model, loaded.tokenizer)
     assert torch.allclose(found, reference(llama_folder), atol=1e-5)
-    assert not list(gguf_cache.cache_root().glob("*"))
-    assert not list(gguf_cache.cache_root().glob(".*"))
+    assert not list(convert.cache_root().glob("*"))
+    assert not list(convert.cache_root().glob(".*"))
     (warning,) = [p.what for p in seen if p.warning]
     return warning
 
@@ -145,14 +147,14 @@ def check_loads_without_keeping(llama_gguf: Path, llama_folder: Path) -> str:
 def test_a_disk_that_fills_up_while_caching(
     llama_gguf, llama_folder, small_disk, monkeypatch
 ):
-    monkeypatch.setattr(disk, "free_bytes", lambda folder: None)
+    monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: None)
     monkeypatch.setenv("LMTUI_HOME", str(small_disk(100_000)))
     warning = check_loads_without_keeping(llama_gguf, llama_folder)
     assert "the disk is full" in warning
 
 
 def test_a_disk_that_was_full_before(llama_gguf, llama_folder, monkeypatch):
-    monkeypatch.setattr(disk, "free_bytes", lambda folder: 10)
+    monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: 10)
     warning = check_loads_without_keeping(llama_gguf, llama_folder)
     assert "the disk is full" in warning
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmtui.engine.pair import open_pair
+from lmtui.engine.engine import open_pair
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load, load_pair
-from lmtui.models.loaded import How, Loaded
+from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.progress import ignore
-from lmtui.models.wanted import Quantize
+from lmtui.models.source import Quantize
 from tests.models import learned, tiny
 
 IDS = [5, 9, 200, 14, 9, 77, 30, 31, 8]
@@ -27,12 +27,12 @@ def notes(llama_folder: Path, tmp_path: Path) -> Path:
     return learned.keep_lora("notes", weights, llama_folder)
 
 
-def how(quantize: Quantize = "none") -> How:
+def how(quantize: Quantize = "none") -> LoadOptions:
     """The CPU, whatever else."""
-    return How("cpu", "auto", quantize, None, ignore)
+    return LoadOptions("cpu", "auto", quantize, None, ignore)
 
 
-def logprobs(loaded: Loaded) -> torch.Tensor:
+def logprobs(loaded: LoadedModel) -> torch.Tensor:
     """What a model says to a fixed text."""
     return tiny.logits(loaded.model, tiny.tokenizer()).log_softmax(-1)
 

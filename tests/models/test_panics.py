@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.engine.local import LocalEngine
-from lmtui.engine.types import Message
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError, panics_told
 from tests.models import panics, tiny
 
@@ -29,7 +29,7 @@ def test_a_text_that_a_tokenizer_fails_on_is_an_error(spoilt: Path, quantize) ->
         engine.encode(panics.TEXT)
     assert caught.value.title == TITLE and caught.value.hint
     with pytest.raises(LmtuiError, match=TITLE):
-        engine.prompt([Message("user", panics.TEXT)])
+        engine.prompt([ChatTurn("user", panics.TEXT)])
     with pytest.raises(LmtuiError, match=TITLE):
         list(engine.heat(panics.TEXT, 0, 1))
     assert engine.encode("the quick fox").ids

@@ -11,7 +11,7 @@ import torch
 
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, source
-from lmtui.models.folder import read_folder
+from lmtui.models.checkpoint import read_folder
 from lmtui.models.source import DefaultModel, FolderModel, GgufModel, HubModel, resolve
 from tests.models import tiny
 

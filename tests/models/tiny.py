@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lmtui.models.loaded import How
+from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore
 from tests.byte_level import trained
 
@@ -82,9 +82,9 @@ def save_brief(folder: Path, family: str, dtype: torch.dtype, **options: Any) ->
     return folder
 
 
-def how() -> How:
+def how() -> LoadOptions:
     """What is wanted where nothing is said, on the CPU."""
-    return How("cpu", "auto", "auto", None, ignore)
+    return LoadOptions("cpu", "auto", "auto", None, ignore)
 
 
 def write_gguf(

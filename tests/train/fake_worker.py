@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import events, report
-from lmtui.train.figures import Figures
-from lmtui.train.judging import Verdict
+from lmtui.train.metrics import LossTotals
 from lmtui.train.report import Report
 from lmtui.train.run_folder import Manifest, RunFolder, mark_complete
+from lmtui.train.verdict import Verdict
 
 EVERY = 2
 """Steps from one evaluation to the next."""
@@ -184,7 +184,7 @@ class Worker:
 
     def report(self) -> Report:
         """What came of it."""
-        before, after = (Figures(n, n, n, 100, 300) for n in (3.0, self.loss))
+        before, after = (LossTotals(n, n, n, 100, 300) for n in (3.0, self.loss))
         verdict = Verdict("better", "unchanged", "better on your notes", "so it is")
         return Report(
             name=self.request.name,

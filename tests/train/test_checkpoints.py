@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lmtui import cache_dir
 from lmtui.errors import LmtuiError
-from lmtui.models import disk
 from lmtui.train import checkpoints
-from lmtui.train.base import Trainee
-from lmtui.train.checkpoints import State
+from lmtui.train.checkpoints import TrainState
+from lmtui.train.model import TrainableModel
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.trainer import adam
 from tests.modes import not_private, umask
@@ -28,7 +28,9 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def trained(tmp_path: Path, until: int = 2) -> tuple[Trainee, torch.optim.Optimizer]:
+def trained(
+    tmp_path: Path, until: int = 2
+) -> tuple[TrainableModel, torch.optim.Optimizer]:
     subject = trainee()
     optimizer = adam(subject, 1e-2)
     steps_of(subject, blocks(8), tmp_path, optimizer=optimizer, until=until)
@@ -39,7 +41,7 @@ def test_what_is_saved_is_taken_up_to_the_last_bit(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)
-    state = State(step=2, evaluated=1, best_step=1, best_loss=0.1, lowest=0.05)
+    state = TrainState(step=2, evaluated=1, best_step=1, best_loss=0.1, lowest=0.05)
     torch.rand(3)
     checkpoints.save(run, subject.weights, optimizer, state)
     chance = torch.rand(1)
@@ -56,17 +58,17 @@ def test_what_is_saved_is_taken_up_to_the_last_bit(
 
 def test_before_the_first_step_there_are_no_moments(run: RunFolder) -> None:
     subject = trainee()
-    checkpoints.save(run, subject.weights, adam(subject, 1e-2), State())
+    checkpoints.save(run, subject.weights, adam(subject, 1e-2), TrainState())
     fresh = trainee(seed=5)
     optimizer = adam(fresh, 1e-2)
-    assert checkpoints.load(run, 0, fresh.weights, optimizer) == State()
+    assert checkpoints.load(run, 0, fresh.weights, optimizer) == TrainState()
     assert not optimizer.state
     assert same(copied(fresh), copied(subject))
 
 
 def test_nothing_in_it_could_run_code(run: RunFolder, tmp_path: Path) -> None:
     subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
     suffixes = {file.suffix for file in run.checkpoint(2).iterdir()}
     assert suffixes == {".safetensors", ".json"}
 
@@ -74,7 +76,7 @@ def test_nothing_in_it_could_run_code(run: RunFolder, tmp_path: Path) -> None:
 def test_all_of_it_is_private(run: RunFolder, tmp_path: Path) -> None:
     subject, optimizer = trained(tmp_path)
     with umask(0):
-        checkpoints.save(run, subject.weights, optimizer, State(step=2))
+        checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
         checkpoints.save_best(run, subject.weights, 2)
     assert not_private(run.path) == {}
     assert run.path.stat().st_mode & 0o777 == 0o700
@@ -83,7 +85,7 @@ def test_all_of_it_is_private(run: RunFolder, tmp_path: Path) -> None:
 def test_only_the_newest_is_kept(run: RunFolder, tmp_path: Path) -> None:
     subject, optimizer = trained(tmp_path)
     for step in (1, 2, 3):
-        checkpoints.save(run, subject.weights, optimizer, State(step=step))
+        checkpoints.save(run, subject.weights, optimizer, TrainState(step=step))
     assert run.checkpoints() == (3,)
     assert len(list(run.checkpoints_folder.iterdir())) == 1
 
@@ -92,12 +94,12 @@ def test_half_of_one_is_ignored_and_written_over(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     half = run.checkpoint(2)
     shutil.copytree(run.checkpoint(1), half)
     (half / "optimizer.safetensors").write_bytes(b"cut short")
     assert run.checkpoints() == (1,)
-    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
     assert run.checkpoints() == (2,)
 
 
@@ -105,11 +107,11 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     checkpoints.save_best(run, subject.weights, 1)
-    monkeypatch.setattr(disk, "free_bytes", lambda _: 1_000)
+    monkeypatch.setattr(cache_dir, "free_bytes", lambda _: 1_000)
     with pytest.raises(LmtuiError, match="the disk is full"):
-        checkpoints.save(run, subject.weights, optimizer, State(step=2))
+        checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
     with pytest.raises(LmtuiError, match="the disk is full"):
         checkpoints.save_best(run, subject.weights, 2)
     assert run.checkpoints() == (1,)
@@ -132,11 +134,11 @@ def test_what_breaks_off_while_it_is_written_leaves_the_older_one(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, State(step=1))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     checkpoints.save_best(run, subject.weights, 1)
     with largest_file(10_000):
         with pytest.raises(LmtuiError) as caught:
-            checkpoints.save(run, subject.weights, optimizer, State(step=2))
+            checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
         with pytest.raises(LmtuiError):
             checkpoints.save_best(run, subject.weights, 2)
     assert caught.value.title == "the checkpoint can't be saved"
@@ -160,7 +162,7 @@ def test_weights_of_another_model_are_refused(
     run: RunFolder, tmp_path: Path, other: dict[str, object]
 ) -> None:
     subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, State(step=2))
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
     fresh = trainee(**other)
     with pytest.raises(LmtuiError, match="can't be loaded"):
         checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2))

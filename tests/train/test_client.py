@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from lmtui import busy, paths
+from lmtui import paths, processes
 from lmtui.errors import LmtuiError
 from lmtui.train import client
-from lmtui.train.client import Training, history, prepare
+from lmtui.train.client import WorkerProcess, history, prepare
 from lmtui.train.events import (
     End,
     Eval,
@@ -30,13 +30,13 @@ from lmtui.train.events import (
     Start,
     Step,
 )
-from lmtui.train.request import Request, versions
+from lmtui.train.request import TrainRequest, versions
 from lmtui.train.run_folder import RunFolder, mark_complete
 from lmtui.train.settings import TrainSettings
 from tests.test_imports import loaded_by
 
 WORKER = Path(__file__).with_name("fake_worker.py")
-REQUEST = Request("notes", ("/notes",))
+REQUEST = TrainRequest("notes", ("/notes",))
 PATIENCE = 30.0  # seconds after which a test gives up
 
 
@@ -46,17 +46,17 @@ def command(**script: Any) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def start(home: Path) -> Iterator[Callable[..., Training]]:
+def start(home: Path) -> Iterator[Callable[..., WorkerProcess]]:
     """Start a training with a scripted worker; it is killed where it still runs."""
-    started: list[Training] = []
+    started: list[WorkerProcess] = []
 
-    def begin(request: Request = REQUEST, **given: Any) -> Training:
+    def begin(request: TrainRequest = REQUEST, **given: Any) -> WorkerProcess:
         options = {
             name: given.pop(name)
             for name in ("resume", "plan_only", "go")
             if name in given
         }
-        training = Training.start(request, command=command(**given), **options)
+        training = WorkerProcess.start(request, command=command(**given), **options)
         started.append(training)
         return training
 
@@ -67,7 +67,9 @@ def start(home: Path) -> Iterator[Callable[..., Training]]:
             training.poll()
 
 
-def heard_until(training: Training, done: Callable[[list[Event]], bool]) -> list[Event]:
+def heard_until(
+    training: WorkerProcess, done: Callable[[list[Event]], bool]
+) -> list[Event]:
     """What a training tells until that is enough."""
     heard: list[Event] = []
     give_up = time.monotonic() + PATIENCE
@@ -99,7 +101,7 @@ def steps(heard: list[Event]) -> list[int]:
 
 
 def test_a_training_is_told_from_the_plan_to_the_end(
-    start: Callable[..., Training], home: Path
+    start: Callable[..., WorkerProcess], home: Path
 ) -> None:
     training = start(skips=["a.bin"])
     heard = heard_until(training, planned)
@@ -118,8 +120,10 @@ def test_a_training_is_told_from_the_plan_to_the_end(
     assert not training.folder.exists()
 
 
-def test_it_is_asked_for_what_was_requested(start: Callable[..., Training]) -> None:
-    asked = Request("n", ("/x",), settings=TrainSettings(method="full"), threads=2)
+def test_it_is_asked_for_what_was_requested(
+    start: Callable[..., WorkerProcess],
+) -> None:
+    asked = TrainRequest("n", ("/x",), settings=TrainSettings(method="full"), threads=2)
     training = start(asked, hold=1, go=True)
     heard_until(training, lambda heard: any(isinstance(e, Start) for e in heard))
     written = RunFolder(training.folder).read_request()
@@ -128,7 +132,7 @@ def test_it_is_asked_for_what_was_requested(start: Callable[..., Training]) -> N
     assert {"lmtui", "torch"} <= set(written.versions)
 
 
-def test_a_plan_alone_leaves_nothing(start: Callable[..., Training]) -> None:
+def test_a_plan_alone_leaves_nothing(start: Callable[..., WorkerProcess]) -> None:
     training = start(plan_only=True)
     heard = heard_until(training, over)
     assert planned(heard)
@@ -139,7 +143,7 @@ def test_a_plan_alone_leaves_nothing(start: Callable[..., Training]) -> None:
 
 
 def test_a_plan_that_is_not_wanted_leaves_nothing(
-    start: Callable[..., Training],
+    start: Callable[..., WorkerProcess],
 ) -> None:
     training = start()
     heard_until(training, planned)
@@ -150,7 +154,7 @@ def test_a_plan_that_is_not_wanted_leaves_nothing(
     assert not training.folder.exists()
 
 
-def test_it_waits_and_goes_on(start: Callable[..., Training]) -> None:
+def test_it_waits_and_goes_on(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=3)
     heard_until(training, at_step(2))
     training.pause()
@@ -161,7 +165,7 @@ def test_it_waits_and_goes_on(start: Callable[..., Training]) -> None:
     assert steps(heard) == [3, 4]
 
 
-def test_it_stops_and_is_resumed(start: Callable[..., Training]) -> None:
+def test_it_stops_and_is_resumed(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
@@ -177,7 +181,7 @@ def test_it_stops_and_is_resumed(start: Callable[..., Training]) -> None:
     assert steps(heard) == [4]
 
 
-def test_the_second_stop_does_not_wait(start: Callable[..., Training]) -> None:
+def test_the_second_stop_does_not_wait(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
@@ -187,7 +191,7 @@ def test_the_second_stop_does_not_wait(start: Callable[..., Training]) -> None:
 
 
 def test_one_that_hears_nothing_is_killed(
-    start: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., WorkerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "GRACE", 0.0)
     training = start(go=True, deaf=True, hold=4)
@@ -197,7 +201,7 @@ def test_one_that_hears_nothing_is_killed(
     assert heard_until(training, over) == [End("stopped", 2)]
 
 
-def test_a_torn_line_waits_for_its_end(start: Callable[..., Training]) -> None:
+def test_a_torn_line_waits_for_its_end(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=3)
     heard_until(training, at_step(2))
     line = b'{"event":"warning","text":"caf\xc3\xa9"}\n'
@@ -222,7 +226,7 @@ def test_a_torn_line_waits_for_its_end(start: Callable[..., Training]) -> None:
     ],
 )
 def test_one_that_dies_is_told_as_failed(
-    start: Callable[..., Training], how: str, words: str
+    start: Callable[..., WorkerProcess], how: str, words: str
 ) -> None:
     training = start(go=True, die=how, die_at=3)
     *_, failed, end = heard_until(training, over)
@@ -240,8 +244,10 @@ def test_one_that_dies_is_told_as_failed(
     assert steps(heard) == [3, 4]
 
 
-def test_one_that_dies_at_once_leaves_its_log(start: Callable[..., Training]) -> None:
-    training = Training.start(REQUEST, command=(sys.executable, "-c", "1/0"))
+def test_one_that_dies_at_once_leaves_its_log(
+    start: Callable[..., WorkerProcess],
+) -> None:
+    training = WorkerProcess.start(REQUEST, command=(sys.executable, "-c", "1/0"))
     failed, end = heard_until(training, over)
     assert isinstance(failed, Failed)
     assert failed.detail.endswith("ZeroDivisionError: division by zero")
@@ -252,7 +258,7 @@ def test_one_that_dies_at_once_leaves_its_log(start: Callable[..., Training]) ->
     assert prepare(REQUEST, overwrite=False, resume=False) == REQUEST
 
 
-def test_an_error_is_told_once(start: Callable[..., Training]) -> None:
+def test_an_error_is_told_once(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, die="error", die_at=1)
     *_, failed, end = heard_until(training, over)
     assert failed == Failed("no memory", "2 GB", "Lower --block.")
@@ -263,17 +269,17 @@ def test_an_error_is_told_once(start: Callable[..., Training]) -> None:
 
 def test_a_worker_that_can_not_be_started(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be started"):
-        Training.start(REQUEST, command=("/no/such/program",))
-    assert busy.others() == ()
+        WorkerProcess.start(REQUEST, command=("/no/such/program",))
+    assert processes.others() == ()
 
 
 def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
     code = (
         "import sys\n"
-        "from lmtui.train.client import Training\n"
-        "from lmtui.train.request import Request\n"
-        "request = Request('notes', ('/x',))\n"
-        f"kept = Training.start(request, go=True, command={command(hold=3)!r})\n"
+        "from lmtui.train.client import WorkerProcess\n"
+        "from lmtui.train.request import TrainRequest\n"
+        "request = TrainRequest('notes', ('/x',))\n"
+        f"kept = WorkerProcess.start(request, go=True, command={command(hold=3)!r})\n"
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -283,12 +289,12 @@ def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
     ) as parent:
         run = RunFolder.named("notes")
         wait_for(lambda: run.last_checkpoint == 2)
-        assert [use.what for use in busy.others()] == ["finetune notes"]
+        assert [use.what for use in processes.others()] == ["finetune notes"]
         parent.send_signal(signal.SIGKILL)
     wait_for(lambda: not run.in_use)
     assert run.last_checkpoint == 2
     assert b'"finish": "stopped"' in run.events_file.read_bytes()
-    assert busy.others() == ()
+    assert processes.others() == ()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -300,7 +306,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_keys_of_the_terminal_do_not_reach_the_worker(
-    start: Callable[..., Training],
+    start: Callable[..., WorkerProcess],
 ) -> None:
     training = start()
     heard_until(training, planned)
@@ -314,7 +320,7 @@ def test_python_files_beside_the_notes_are_not_run(
     (tmp_path / "json.py").write_text("raise RuntimeError('ran a note')")
     monkeypatch.chdir(tmp_path)
     words = (*client.COMMAND[:-2], "-c", "import json, lmtui; print(json.__file__)")
-    training = Training.start(REQUEST, command=words)
+    training = WorkerProcess.start(REQUEST, command=words)
     heard_until(training, over)
     log = RunFolder(training.folder).log_file.read_text()
     assert "ran a note" not in log
@@ -322,7 +328,7 @@ def test_python_files_beside_the_notes_are_not_run(
 
 
 def test_names_that_are_taken_are_refused_with_ways_out(
-    start: Callable[..., Training],
+    start: Callable[..., WorkerProcess],
 ) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
@@ -344,7 +350,7 @@ def test_names_that_are_taken_are_refused_with_ways_out(
     assert prepare(REQUEST, overwrite=True, resume=True).overwrite
 
 
-def test_overwriting_begins_anew(start: Callable[..., Training]) -> None:
+def test_overwriting_begins_anew(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
@@ -371,18 +377,22 @@ def test_nothing_to_resume_names_what_there_is(home: Path) -> None:
 
 def test_a_name_that_is_no_name_is_refused(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be used") as caught:
-        prepare(Request("../x y", ()), overwrite=False, resume=False)
+        prepare(TrainRequest("../x y", ()), overwrite=False, resume=False)
     assert caught.value.hint.endswith("--name x-y")
 
 
-def test_a_resumed_training_keeps_its_request(start: Callable[..., Training]) -> None:
-    first = Request("notes", ("/notes",), settings=TrainSettings(rank=3), threads=1)
+def test_a_resumed_training_keeps_its_request(
+    start: Callable[..., WorkerProcess],
+) -> None:
+    first = TrainRequest(
+        "notes", ("/notes",), settings=TrainSettings(rank=3), threads=1
+    )
     training = start(first, go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
     heard_until(training, over)
     assert training.wait(PATIENCE)
-    again = prepare(Request("notes", (), force=True), overwrite=False, resume=True)
+    again = prepare(TrainRequest("notes", (), force=True), overwrite=False, resume=True)
     assert (again.places, again.settings, again.threads) == (
         first.places,
         first.settings,

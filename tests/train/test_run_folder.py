@@ -25,7 +25,7 @@ from lmtui.train.events import (
     read_events,
     to_json,
 )
-from lmtui.train.request import Request, absolute_place, default_name, safe_name
+from lmtui.train.request import TrainRequest, absolute_place, default_name, safe_name
 from lmtui.train.run_folder import Manifest, RunFolder
 from lmtui.train.settings import TrainSettings
 
@@ -34,7 +34,7 @@ from lmtui.train.settings import TrainSettings
 def run(home: Path) -> RunFolder:
     """A run folder with a request in it."""
     folder = RunFolder.named("notes")
-    folder.write_request(Request("notes", ("/notes",)))
+    folder.write_request(TrainRequest("notes", ("/notes",)))
     return folder
 
 
@@ -61,7 +61,7 @@ def tell(run: RunFolder, *events: Event, torn: str = "") -> None:
 
 
 def test_a_request_is_read_as_it_was_written(run: RunFolder) -> None:
-    request = Request(
+    request = TrainRequest(
         "notes",
         ("/notes", "/more\udcff/*.md"),
         base="tiny",
@@ -78,7 +78,7 @@ def test_a_request_is_read_as_it_was_written(run: RunFolder) -> None:
 def test_what_another_version_wrote_is_read_as_far_as_it_goes(run: RunFolder) -> None:
     text = '{"name": "n", "places": ["/x"], "new": 1, "settings": {"rank": 4, "x": 2}}'
     request = requests.from_json(text)
-    assert request == Request("n", ("/x",), settings=TrainSettings(rank=4))
+    assert request == TrainRequest("n", ("/x",), settings=TrainSettings(rank=4))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "n", "places": 3}', "\x00"])

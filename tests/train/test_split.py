@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.types import Message
-from lmtui.train.documents import Completion, Document, Notes, read_notes
-from lmtui.train.rows import Content
+from lmtui.engine.types import ChatTurn
+from lmtui.train.notes import Completion, Content, Notes, NotesDocument, read_notes
 from lmtui.train.settings import TrainSettings
 from lmtui.train.split import NOTHING_HELD_OUT, Split, split
 from tests.train.notes_tree import write
@@ -24,17 +23,17 @@ shares = st.sampled_from([0.01, 0.1, 0.3, 0.9])
 seeds = st.integers(-3, 3)
 
 
-def notes_of(*documents: Document) -> Notes:
+def notes_of(*documents: NotesDocument) -> Notes:
     return Notes(Path("/notes"), (), documents, ())
 
 
 def files(paths: list[str]) -> Notes:
-    return notes_of(*(Document(path, LONG + path) for path in sorted(paths)))
+    return notes_of(*(NotesDocument(path, LONG + path) for path in sorted(paths)))
 
 
-def rows(*texts: str, start: int = 1) -> list[Document]:
+def rows(*texts: str, start: int = 1) -> list[NotesDocument]:
     pairs = enumerate(texts, start)
-    return [Document(f"r.jsonl:{line}", text, is_row=True) for line, text in pairs]
+    return [NotesDocument(f"r.jsonl:{line}", text, is_row=True) for line, text in pairs]
 
 
 def held(parts: Split) -> set[str]:
@@ -106,10 +105,10 @@ def test_a_row_is_held_out_wherever_it_stands() -> None:
 def test_rows_of_every_kind_are_split() -> None:
     kinds: list[Content] = [
         *(Completion(f"{i}", LONG) for i in range(50)),
-        *((Message("user", f"{i}"), Message("assistant", LONG)) for i in range(50)),
+        *((ChatTurn("user", f"{i}"), ChatTurn("assistant", LONG)) for i in range(50)),
     ]
     documents = [
-        Document(f"r.jsonl:{line}", content, is_row=True)
+        NotesDocument(f"r.jsonl:{line}", content, is_row=True)
         for line, content in enumerate(kinds)
     ]
     kept = split(notes_of(*documents), DEFAULT).held_out
@@ -127,7 +126,7 @@ paragraphs = st.lists(
 
 @given(paragraphs, st.sampled_from([0.1, 0.2, 0.5]))
 def test_the_end_of_a_single_text_is_held_out(text: str, share: float) -> None:
-    parts = split(notes_of(Document("a.md", text)), TrainSettings(held_out=share))
+    parts = split(notes_of(NotesDocument("a.md", text)), TrainSettings(held_out=share))
     joined = "".join(str(d.content) for d in (*parts.training, *parts.held_out))
     assert joined == text
     assert {d.path for d in (*parts.training, *parts.held_out)} == {"a.md"}
@@ -147,22 +146,22 @@ def test_the_end_of_a_single_text_is_held_out(text: str, share: float) -> None:
     ],
 )
 def test_it_begins_at_a_paragraph_or_line_or_word(text: str, training: str) -> None:
-    parts = split(notes_of(Document("a.md", text)), DEFAULT)
-    assert parts.training == (Document("a.md", training),)
+    parts = split(notes_of(NotesDocument("a.md", text)), DEFAULT)
+    assert parts.training == (NotesDocument("a.md", training),)
 
 
 @pytest.mark.parametrize(
     "documents",
     [
-        [Document("a.md", "twenty bytes of text")],
-        [Document("a.md", "x" * 600)],  # of which a tenth is too little
-        [Document("a.md", "short"), Document("b.md", "also short")],
+        [NotesDocument("a.md", "twenty bytes of text")],
+        [NotesDocument("a.md", "x" * 600)],  # of which a tenth is too little
+        [NotesDocument("a.md", "short"), NotesDocument("b.md", "also short")],
         rows(LONG, LONG, LONG),
-        [Document("r.jsonl:1", Completion(LONG, LONG * 30), is_row=True)],
-        [Document(f"{i}", Completion(LONG, "a"), is_row=True) for i in range(3)],
+        [NotesDocument("r.jsonl:1", Completion(LONG, LONG * 30), is_row=True)],
+        [NotesDocument(f"{i}", Completion(LONG, "a"), is_row=True) for i in range(3)],
     ],
 )
-def test_with_too_little_text_all_is_trained_on(documents: list[Document]) -> None:
+def test_with_too_little_text_all_is_trained_on(documents: list[NotesDocument]) -> None:
     parts = split(notes_of(*documents), DEFAULT)
     assert parts.training == tuple(documents)
     assert parts.held_out == ()

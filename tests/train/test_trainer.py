@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lmtui.engine.local import LocalEngine
-from lmtui.train.base import Trainee
-from lmtui.train.blocks import Block
+from lmtui.engine.engine import LocalEngine
+from lmtui.train.dataset import Block
+from lmtui.train.model import TrainableModel
 from lmtui.train.schedule import Schedule
 from lmtui.train.settings import TrainSettings
 from lmtui.train.trainer import (
-    Made,
-    NotANumber,
+    NonFiniteLoss,
     Sequences,
+    StepResult,
     adam,
     share_of_loss,
     together,
@@ -35,7 +35,7 @@ def schedule_for(count: int, settings: TrainSettings = SETTINGS) -> Schedule:
 
 
 def steps_of(
-    subject: Trainee,
+    subject: TrainableModel,
     made_of: tuple[Block, ...],
     folder: Path,
     *,
@@ -44,11 +44,11 @@ def steps_of(
     after: int = 0,
     until: int = 999,
     clip: float = 1.0,
-) -> list[Made]:
+) -> list[StepResult]:
     """Train, and what was told of it."""
-    told: list[Made] = []
+    told: list[StepResult] = []
 
-    def after_step(made: Made) -> bool:
+    def after_step(made: StepResult) -> bool:
         told.append(made)
         return made.step < until
 
@@ -64,7 +64,7 @@ def steps_of(
 
 
 def plain_steps(
-    subject: Trainee, made_of: tuple[Block, ...], schedule: Schedule
+    subject: TrainableModel, made_of: tuple[Block, ...], schedule: Schedule
 ) -> list[float]:
     """The same from first principles: one mean over all tokens of a step that count."""
     model, weights = subject.model, list(subject.weights.values())
@@ -177,7 +177,7 @@ def test_a_loss_that_is_no_number_changes_no_weight(tmp_path: Path) -> None:
     norm: Any = subject.loaded.model.model.norm
     before = copied(subject)
     norm.weight.data.fill_(math.nan)
-    with pytest.raises(NotANumber) as caught:
+    with pytest.raises(NonFiniteLoss) as caught:
         steps_of(subject, blocks(6), tmp_path, after=1)
     assert caught.value.step == 2
     assert same(copied(subject), before)
@@ -187,7 +187,7 @@ def test_a_gradient_that_is_no_number_ends_it(tmp_path: Path) -> None:
     subject = trainee()
     weight = next(iter(subject.weights.values()))
     weight.register_hook(lambda grad: grad * math.inf)
-    with pytest.raises(NotANumber):
+    with pytest.raises(NonFiniteLoss):
         steps_of(subject, blocks(6), tmp_path)
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, TextIO
 
 from lmtui import paths
 from lmtui.train.events import Event, read_events
-from lmtui.train.request import Request
+from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.settings import TrainSettings
 from tests.models import tiny
@@ -31,7 +31,7 @@ from tests.models import tiny
 NAME = "tiny"
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "ça va")
 _LOADED = [
-    "lmtui.train.process",
+    "lmtui.train.worker",
     "transformers.models.llama.modeling_llama",
     "tests.train.tiny_run",
 ]
@@ -47,7 +47,7 @@ def notes(folder: Path, files: int = 12) -> Path:
     return folder
 
 
-def request(home: Path, **settings: Any) -> Request:
+def request(home: Path, **settings: Any) -> TrainRequest:
     """A training of a tiny model on such notes, all below `home`."""
     base = home / "base"
     if not base.exists():
@@ -57,7 +57,7 @@ def request(home: Path, **settings: Any) -> Request:
         "block": 64, "batch": 2, "epochs": 2, "evaluations": 2, "rank": 4, "lr": 1e-2,
         "dtype": "float32",
     }  # fmt: skip
-    return Request(
+    return TrainRequest(
         name=NAME,
         places=(str(home / "notes"),),
         base=str(base),
@@ -119,7 +119,7 @@ class Child:
 
 @contextmanager
 def started(
-    asked: Request, *options: str, mishap: Mishap | None = None
+    asked: TrainRequest, *options: str, mishap: Mishap | None = None
 ) -> Iterator[Child]:
     """The worker of a request, which is ended at the end."""
     run = RunFolder.named(asked.name)
@@ -146,7 +146,7 @@ def started(
 def _work(
     folder: str, options: tuple[str, ...], words: Any, home: str, mishap: Mishap | None
 ) -> None:
-    from lmtui.train.process import Options, run
+    from lmtui.train.worker import Options, run
 
     os.environ["LMTUI_HOME"] = home
     sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)

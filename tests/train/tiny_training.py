@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from lmtui.models.card import Base
-from lmtui.train.base import Trainee, ready
-from lmtui.train.blocks import Block
+from lmtui.models.adapters.card import Base
+from lmtui.train.dataset import Block
+from lmtui.train.model import TrainableModel, ready
 from lmtui.train.settings import TrainSettings
 from tests.engine import tiny
 
@@ -18,7 +18,9 @@ LENGTH = 48
 BASE = Base("tiny", "tiny", ("0" * 64,))
 
 
-def trainee(family: str = "llama", *, half: bool = False, **settings: Any) -> Trainee:
+def trainee(
+    family: str = "llama", *, half: bool = False, **settings: Any
+) -> TrainableModel:
     """A random model of a family, ready to be trained."""
     loaded = tiny.loaded(family)
     loaded = replace(loaded, model=deepcopy(loaded.model))
@@ -37,7 +39,7 @@ def blocks(count: int, *, seed: int = 0) -> tuple[Block, ...]:
     return tuple(made)
 
 
-def copied(subject: Trainee) -> dict[str, torch.Tensor]:
+def copied(subject: TrainableModel) -> dict[str, torch.Tensor]:
     """The weights as they are now."""
     return {name: w.detach().clone() for name, w in subject.weights.items()}
 

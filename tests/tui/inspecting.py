@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from lmtui.inspect.roads import Roads
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.subject import Subject
+from lmtui.analysis.branches import BranchTree
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
@@ -36,7 +36,7 @@ class Inspecting:
         return self.screen.query_one(ProbabilityPanel)
 
     @property
-    def roads(self) -> Roads:
+    def roads(self) -> BranchTree:
         return self.screen._reading.roads
 
     @property
@@ -67,14 +67,14 @@ async def inspecting(
     text: str | Callable[[], str],
     engine: FakeEngine | None = None,
     *,
-    subject: Subject | None = None,
+    subject: InspectSource | None = None,
     against: FakeEngine | None = None,
     asked: bool = True,
     **options: Any,
 ) -> AsyncIterator[Inspecting]:
     """Look into a text, once the model can be asked about it, if ever."""
     read = text if callable(text) else lambda: text
-    subject = subject or Subject("notes.txt", read=read)
+    subject = subject or InspectSource("notes.txt", read=read)
     engine = engine or FakeEngine(name="default")
 
     def open_model(name: str) -> Any:

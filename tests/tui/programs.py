@@ -12,20 +12,22 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.listing import Row
-from lmtui.models.wanted import Wanted
+from lmtui.models.listing import ListedModel
+from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.error import ErrorScreen
-from lmtui.tui.widgets.message_view import MessageView
-from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import ErrorScreen
 from tests.fakes import FakeEngine
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
 ROWS = (
-    Row("default", "135M", "92.9 MB", "yes", "yes", "the default"),
-    Row("second", "1.7B", "≈ 3.4 GB", "yes", "", "another one"),
-    Row("third", "9.0B", "≈ 18.0 GB", "no", "", "[bold]too \x1b[31m big[/nope]"),
+    ListedModel("default", "135M", "92.9 MB", "yes", "yes", "the default"),
+    ListedModel("second", "1.7B", "≈ 3.4 GB", "yes", "", "another one"),
+    ListedModel(
+        "third", "9.0B", "≈ 18.0 GB", "no", "", "[bold]too \x1b[31m big[/nope]"
+    ),
 )
 
 S = TypeVar("S", bound=Screen[Any])
@@ -71,7 +73,7 @@ class Program:
 
     async def ask(self, text: str) -> None:
         """Write and send, in the chat."""
-        self.app.screen.query_one(Prompt).insert(text)
+        self.app.screen.query_one(PromptField).insert(text)
         await self.press("enter")
 
     @property
@@ -98,7 +100,7 @@ async def program(
     engines: Mapping[str, FakeEngine | Exception] | None = None,
     *,
     open_model: Callable[[str], Any] | None = None,
-    rows: Sequence[Row] = ROWS,
+    rows: Sequence[ListedModel] = ROWS,
     size: tuple[int, int] = (120, 40),
     notices: bool = False,
     first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
@@ -129,7 +131,7 @@ async def program(
         app.leave()
 
 
-def name_of(wanted: Wanted) -> str:
+def name_of(wanted: ModelRef) -> str:
     """What is wanted as one name."""
     model = wanted.model or "default"
     return f"{model} + {wanted.adapter}" if wanted.adapter else model

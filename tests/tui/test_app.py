@@ -10,13 +10,13 @@ from textual.command import CommandPalette
 
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.models.wanted import Wanted
-from lmtui.tui.messages import JobDropped, ModelFailed, ModelLoaded
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.error import ErrorScreen
-from lmtui.tui.screens.help import HelpScreen
-from lmtui.tui.screens.models import ModelsScreen
-from lmtui.tui.screens.start import StartScreen
+from lmtui.models.source import ModelRef
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.engine.messages import JobDropped, ModelFailed, ModelLoaded
+from lmtui.tui.help import HelpScreen
+from lmtui.tui.models import ModelsScreen
+from lmtui.tui.start import StartScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
@@ -104,7 +104,7 @@ async def test_another_model_goes_on_after_the_words_not_the_ids() -> None:
         await running.ask("count")
         await running.until(lambda: running.chat._conversation.leaf.state == "whole")
         before = running.chat._conversation.leaf
-        running.app.load_model(Wanted("second"))
+        running.app.load_model(ModelRef("second"))
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(
@@ -137,7 +137,7 @@ async def test_numbers_of_a_model_that_is_gone_are_not_mixed_with_new_ones() -> 
         tokens = running.chat.query_one(TokenView)
         await running.until(lambda: len(tokens.tokens) == len("hi"))
         await running.press("f3")
-        running.app.load_model(Wanted("second"))
+        running.app.load_model(ModelRef("second"))
         await running.ready("second")
         # The user's words are scored anew; the model's keep what they were drawn with.
         running.views[0].focus()
@@ -168,7 +168,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
     }
     async with program(engines) as running:
         await running.ready()
-        running.app.load_model(Wanted("second"))
+        running.app.load_model(ModelRef("second"))
         await running.on(ErrorScreen)
         await running.until(lambda: "Fetch it again." in running.seen)
         for words in ("it is damaged", "[bold]␛[31mx[/nope]", "second", DEFAULT_NAME):
@@ -186,7 +186,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
         await running.press("escape")
         await running.on(ModelsScreen)
         engines["default"] = BROKEN
-        running.app.load_model(Wanted("default"))
+        running.app.load_model(ModelRef("default"))
         await running.on(ErrorScreen)
         engines["second"] = FakeEngine(name="second")
         await running.press("b")
@@ -196,7 +196,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
 async def test_keys_meant_for_a_text_are_not_taken_for_choices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lmtui.tui.screens.error._PAUSE", 3600.0)
+    monkeypatch.setattr("lmtui.tui.dialogs._PAUSE", 3600.0)
     release, asked = Event(), []
 
     def open_model(name: str) -> Any:
@@ -270,7 +270,7 @@ async def test_words_stay_when_what_should_follow_them_is_dropped() -> None:
         await running.ready()
         await running.ask("count")
         await running.until(lambda: running.chat._conversation.leaf.state == "whole")
-        running.app.load_model(Wanted("second"))
+        running.app.load_model(ModelRef("second"))
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(lambda: running.chat._job)
@@ -327,7 +327,7 @@ async def test_help_on_every_screen() -> None:
         await running.press("escape", "c")
         await running.on(ChatScreen)
         await helped()
-        running.app.load_model(Wanted("second"))
+        running.app.load_model(ModelRef("second"))
         await running.on(ErrorScreen)
         await helped()
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from lmtui.tui.widgets.ghost_editor import GhostEditor
-from lmtui.tui.widgets.message_view import Entry
-from lmtui.tui.widgets.prompt import Prompt
-from lmtui.tui.widgets.token_text import TokenText
+from lmtui.tui.chat.message import Entry
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.transcript import Transcript
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_view import TokenView
-from lmtui.tui.widgets.transcript import Transcript
 from tests.tui.hosts import Host
-from tests.tui.test_token_view import tokens
+from tests.tui.widgets.test_token_view import tokens
 
 NARROW = (
     "a", "word", "end.", "é", "e\u0301", " ", "  ", "ש", "ع", "\u200b", "\u200c",
@@ -160,7 +160,7 @@ async def test_messages(found: list[tuple[int, list[str]]], role: str) -> None:
 @FEW
 @given(cases(least=8))
 async def test_a_prompt(found: list[tuple[int, list[str]]]) -> None:
-    prompt = Prompt()
+    prompt = PromptField()
     await check(
         prompt,
         found,

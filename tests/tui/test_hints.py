@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from lmtui.tui.chat.screen import HINT as CHAT
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.inspector.screen import HINT as INSPECT
+from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.preferences import Preferences
-from lmtui.tui.screens.chat import HINT as CHAT
-from lmtui.tui.screens.chat import ChatScreen
-from lmtui.tui.screens.inspect import HINT as INSPECT
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.widgets.hint_line import HintLine
+from lmtui.tui.widgets.status import HintLine
 from tests.tui.inspecting import inspecting
 from tests.tui.programs import assert_laid_out, program
 

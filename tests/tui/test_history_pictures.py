@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
-from lmtui.chat.listed import Facts
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.chat.tree import Conversation
+from lmtui.chat.summary import ConversationMeta
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.chat_facts import ConversationChosen
-from lmtui.tui.screens.history import HistoryScreen
-from lmtui.tui.screens.tree import TreeScreen
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.chat.tree import TreeScreen
+from lmtui.tui.history import HistoryScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from tests.chat.making import exchange
 from tests.fakes import FakeEngine
@@ -54,7 +54,7 @@ def _filled(file: Path) -> Path:
     ]  # fmt: skip
     for number, (title, chat, marks) in enumerate(talks):
         when = NOON + number * DAY
-        facts = Facts(title, named=True, created=when, updated=when, **marks)
+        facts = ConversationMeta(title, named=True, created=when, updated=when, **marks)
         store.add(str(number), chat, facts)
     store.close()
     return file

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store, default_file
-from lmtui.chat.tree import Conversation
 from lmtui.engine.types import SamplingSettings
-from tests.chat.test_node import answer
+from tests.chat.test_message import answer
 from tests.tui.tmux import Tmux, needs_tmux, server
 
 pytestmark = needs_tmux

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from textual.events import Paste
 
-from lmtui.tui.widgets.prompt import FOLDED, Prompt
+from lmtui.tui.chat.prompt import FOLDED, PromptField
 from tests.fakes import FakeEngine
+from tests.tui.chat.test_commands import said
 from tests.tui.programs import Program, program
-from tests.tui.test_commands import said
 
 LINE = "/one @two three four five six seven eight nine\n"
 MEGABYTE = (LINE * (1_000_000 // len(LINE) + 1))[:999_999] + "!"
 WORDS = "⟦pasted text, 1.0 MB, 21,277 lines⟧"
 
 
-def prompt(p: Program) -> Prompt:
+def prompt(p: Program) -> PromptField:
     """Where the user writes."""
-    return p.chat.query_one(Prompt)
+    return p.chat.query_one(PromptField)
 
 
 async def paste(p: Program, text: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.edit.text_file import load
-from lmtui.engine.ghost import GhostRules
-from lmtui.tui.subject import Subject
+from lmtui.editing.text_file import load
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from lmtui.tui.writing_options import Writing
 from tests.fake_writing import FakeWriter
 from tests.tui.programs import Program, assert_laid_out, program
 
@@ -28,14 +28,14 @@ async def shown(
     """A screen with a text, once the model is there."""
     file = folder / "draft.txt"
     file.write_text("the cat sat on the mat\n" * 20)
-    rules = GhostRules(seconds=None, min_mean_prob=None, min_prob=None)
+    rules = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
     written = Writing(load(file), 0, None, rules, delay=3600.0, surprise_bits=6.0)
     async with program(
         {"default": FakeWriter()},
         first=first,  # type: ignore[arg-type]
         size=size,
         writing=written,
-        subject=Subject(file.name, read=file.read_text),
+        subject=InspectSource(file.name, read=file.read_text),
     ) as running:
         await running.ready()
         await running.until(lambda: running.app.screen.query(TEXTS[first]))

@@ -8,11 +8,11 @@ import pytest
 from textual.content import Content
 from textual.widget import Widget
 
-from lmtui.tui.screens.history import HistoryScreen
-from lmtui.tui.screens.page import PageScreen
-from lmtui.tui.widgets.main_part import MainPart
-from lmtui.tui.widgets.prompt import Prompt
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.history import HistoryScreen
 from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.status import MainPart
 from tests.tui.programs import Program, program
 
 SIZES = [(80, 24), (120, 40)]
@@ -42,7 +42,7 @@ def stand_above_the_foot(running: Program) -> bool:
 async def test_the_prompt_is_seen_however_high_it_grows(size: tuple[int, int]) -> None:
     async with program(first="chat", size=size, notices=True) as running:
         await running.ready()
-        prompt = running.chat.query_one(Prompt)
+        prompt = running.chat.query_one(PromptField)
         await noticed(running, WORDS)
         for text in ("", "a\n" * 4, "a\n" * 30, "/"):
             prompt.text = text
@@ -107,7 +107,7 @@ async def test_so_it_is_where_a_title_is_asked_for(
 async def test_it_is_seen_once_where_a_dialog_lies_over_the_chat() -> None:
     async with program(first="chat", notices=True) as running:
         await running.ready()
-        running.chat.query_one(Prompt).text = "a\n" * 4
+        running.chat.query_one(PromptField).text = "a\n" * 4
         await noticed(running, WORDS)
         running.app.push_screen(PageScreen("A page", Content("with a line")))
         await running.on(PageScreen)

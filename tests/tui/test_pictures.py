@@ -15,10 +15,10 @@ import pytest
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.batches import INTERVAL
+from lmtui.tui.engine.batching import INTERVAL
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.preferences import Preferences
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.subject import Subject
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, Show, looks_as_kept
@@ -267,7 +267,7 @@ def inspected(
         lambda wanted: lambda _: (engine, other) if against else engine,
         sampling=SamplingSettings(temperature=0, max_tokens=5),
         first="inspect",
-        subject=Subject("letter.txt", read=lambda: LETTER),
+        subject=InspectSource("letter.txt", read=lambda: LETTER),
     )
     return looks_as_kept(snap_compare, app, show, size=size)
 

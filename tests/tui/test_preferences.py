@@ -15,9 +15,9 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui import themes
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound, shown_actions
 from lmtui.tui.preferences import Preferences, PreferencesApp, ThemePalette
-from lmtui.tui.screens.help import HelpScreen
 from tests.fakes import FakeEngine
 
 SHIPPED = {theme.name: theme for theme in themes.load_themes().themes}

@@ -15,23 +15,22 @@ from typing import Any
 import pytest
 from textual.widget import Widget
 
-from lmtui.edit.text_file import load
-from lmtui.engine.types import Encoding, Trace
-from lmtui.engine.writing import Expectation, Stretch
+from lmtui.editing.text_file import load
+from lmtui.engine.types import CursorPrediction, DraftScores, Encoding, ScoredSpan
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models.wanted import Wanted
-from lmtui.tui.screens.complete import CompleteScreen
-from lmtui.tui.screens.error import ErrorScreen
-from lmtui.tui.screens.inspect import InspectScreen
-from lmtui.tui.screens.live import LOADING
-from lmtui.tui.screens.live import READING as READING_SENTENCE
-from lmtui.tui.subject import Subject
-from lmtui.tui.widgets.expected_lines import ExpectedLines
+from lmtui.models.source import ModelRef
+from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.status import ExpectedLines
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.screen import LOADING
+from lmtui.tui.screen import READING as READING_SENTENCE
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import STALE_TITLE, ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.text_totals import TextTotals
-from lmtui.tui.writing_options import Writing
 from tests.fake_writing import FakeWriter
 from tests.tui.programs import Program, program
 
@@ -62,15 +61,15 @@ class Slow(FakeWriter):
                 raise Cancelled
         raise AssertionError(f"{verb} was held for too long")
 
-    def expect(self, *asked: Any, stop: Any, **how: Any) -> Expectation:
+    def expect(self, *asked: Any, stop: Any, **how: Any) -> CursorPrediction:
         self.wait("expect", stop)
         return super().expect(*asked, stop=stop, **how)
 
-    def heat(self, *asked: Any, stop: Any, **how: Any) -> Iterator[Stretch]:
+    def heat(self, *asked: Any, stop: Any, **how: Any) -> Iterator[ScoredSpan]:
         self.wait("heat", stop)
         yield from super().heat(*asked, stop=stop, **how)
 
-    def trace(self, *asked: Any, stop: Any, **how: Any) -> Trace:
+    def trace(self, *asked: Any, stop: Any, **how: Any) -> DraftScores:
         self.wait("trace", stop)
         return super().trace(*asked, stop=stop, **how)
 
@@ -122,7 +121,7 @@ class Walk:
 
     async def fail_to_load(self) -> None:
         before = self.screen
-        self.running.app.load_model(Wanted("second"))
+        self.running.app.load_model(ModelRef("second"))
         await self.running.on(ErrorScreen)
         await self.press("escape")
         await self.running.until(lambda: self.running.app.screen is before)
@@ -235,7 +234,7 @@ async def test_a_message_that_waits_for_the_model_is_read() -> None:
 async def test_the_inspector_says_what_the_model_does() -> None:
     engine = Slow()
     engine.hold("encode", "score")
-    subject = Subject("notes.txt", read=lambda: TEXT)
+    subject = InspectSource("notes.txt", read=lambda: TEXT)
     async with walk("inspect", engine, subject=subject) as here:
         await here.running.on(InspectScreen)
         await here.says("loading the model", LOADING, TEXT.split("\n")[0])
@@ -260,7 +259,7 @@ async def test_the_first_screen_says_what_the_model_does() -> None:
         engine.let("load")
         await here.running.until(lambda: "ready · exact" in here.running.seen)
         assert "loading" not in here.running.seen
-        here.running.app.load_model(Wanted("second"))
+        here.running.app.load_model(ModelRef("second"))
         await here.running.on(ErrorScreen)
         await here.press("escape")
         assert "ready" not in here.running.seen

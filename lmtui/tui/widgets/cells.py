@@ -11,6 +11,29 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
+_WIDE = (
+    "\u1100-\u115f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\U0001b000-\U0001b2ff\U00020000-\U0003fffd"
+)
+_OPENS = r"（〔［｛〈《「『【〘〖“‘(\[{"
+_CLOSES = (
+    r"、。，．・：；？！…‥ー々〻ゝゞヽヾ％」』】〕］）｝〉》〗〙”’,.:;?!)\]}%"
+    "\u3099\u309a\ufe00-\ufe0f\u200d\u0300-\u036f"  # marks are part of a character
+)
+_UNIT = f"[{_OPENS}]*(?:[{_WIDE}]|[^\\s{_WIDE}]+)[{_CLOSES}]*"
+
+WORDS = re.compile(rf"{_UNIT}|\s+")
+"""What may not be broken, and the spaces between: together all of a text."""
+_WITH_SPACES = re.compile(rf"{_UNIT}\s*|\s+")
+_PLAIN = re.compile(r"\S+\s*|\s+")
+
+
+def chunks(line: str) -> re.Pattern[str]:
+    """What matches the parts of a line that may not be broken, each with the spaces
+    behind it; the same for every line, but quicker where all of it is ASCII."""
+    return _PLAIN if line.isascii() else _WITH_SPACES
+
+
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINER = "\u200d"

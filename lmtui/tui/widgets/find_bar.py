@@ -18,8 +18,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from lmtui.edit.finding import Matches, Span, find
-from lmtui.tui.widgets.text_field import TextField
+from lmtui.editing.find import Matches, Span, find
+from lmtui.tui.widgets.line_prompt import TextField
 
 NOTHING = "nothing found"
 _KEYS = "Enter or ↓ next, ↑ previous"

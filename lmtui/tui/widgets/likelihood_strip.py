@@ -1,15 +1,16 @@
 """The strip: how surprised the model was by each token, and what it adds up to.
 
 Fed by immutable values while they stream. Owns the history and the clock of the reply
-that runs; `Finish` replaces what was timed here by what the engine measured. Knows no
-engine and no screen.
+that runs; `GenerationResult` replaces what was timed here by what the engine measured.
+Knows no engine and no screen.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import ClassVar
 
@@ -17,11 +18,81 @@ from textual.geometry import Size
 
 from lmtui import notation
 from lmtui import surprisal_scale as scale
-from lmtui.engine.types import EngineInfo, Finish, ScoredToken, Step
+from lmtui.engine.types import EngineInfo, GenerationResult, ScoredToken, Step
+from lmtui.notation import bits
 from lmtui.tui.widgets.cells import clip, pack_best
-from lmtui.tui.widgets.history import History, block
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
-from lmtui.tui.widgets.surprise import CLASSES, sheet
+from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
+
+CAPACITY = 512
+"""Columns kept at most; wider than a terminal is rarely."""
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+"""A column from nothing to full, in eighths."""
+
+
+class History:
+    """Maxima of runs of tokens; the runs double when the room is used up."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.scored = 0
+        self.logprob = 0.0
+        """Sum over the scored tokens, in nats."""
+        self._run = 1
+        self._columns: list[float] = []
+
+    def add(self, logprob: float | None) -> None:
+        """Take the next token; one without a logprob has no height and no part in the
+        totals."""
+        known = logprob is not None and math.isfinite(logprob)
+        height = bits(logprob) if logprob is not None and known else 0.0
+        if self.tokens // self._run < len(self._columns):
+            self._columns[-1] = max(self._columns[-1], height)
+        else:
+            self._columns.append(height)
+        self.tokens += 1
+        if logprob is not None and known:
+            self.scored += 1
+            self.logprob += logprob
+        if len(self._columns) > CAPACITY:
+            self._double()
+
+    def _double(self) -> None:
+        pairs = zip(self._columns[::2], [*self._columns[1::2], 0.0], strict=False)
+        self._columns = [max(pair) for pair in pairs]
+        self._run *= 2
+
+    def columns(self, width: int) -> list[float]:
+        """The whole history in at most `width` columns, in bits."""
+        return squeeze(self._columns, width)
+
+    @property
+    def mean_nll(self) -> float | None:
+        """Mean of -log P over the scored tokens, in nats."""
+        return -self.logprob / self.scored if self.scored else None
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the mean; None without tokens or where it is no finite number."""
+        mean = self.mean_nll
+        return math.exp(mean) if mean is not None and mean < 700 else None
+
+
+def squeeze(values: Sequence[float], width: int) -> list[float]:
+    """At most `width` columns, each the greatest of its neighbours."""
+    if len(values) <= width or width <= 0:
+        return list(values) if width > 0 else []
+    starts = [-(-place * len(values) // width) for place in range(width + 1)]
+    return [max(values[start:end]) for start, end in pairwise(starts)]
+
+
+def block(value: float, row: int, *, per_row: float) -> str:
+    """The character of a column in one row, counted from below; what is not nothing
+    shows at least an eighth."""
+    eighths = math.ceil((value - row * per_row) / per_row * 8)
+    return BLOCKS[min(8, max(0, eighths, 1 if row == 0 else 0))]
+
 
 EMPTY = "The surprise of each token appears here."
 _BITS_PER_ROW = 8.0  # an eighth block a bit
@@ -72,7 +143,7 @@ first token, "prompt" the part of it in which the prompt is evaluated.
         self._history = History()
         self._info: EngineInfo | None = None
         self._prompt_tokens = self._before = 0
-        self._finish: Finish | None = None
+        self._finish: GenerationResult | None = None
         self._timed = False
         self._started_at = self._last_at = clock()
         self._first_at: float | None = None
@@ -115,7 +186,7 @@ first token, "prompt" the part of it in which the prompt is evaluated.
                 self._first_at, self._first_batch = self._last_at, self._history.tokens
             self.refresh()
 
-    def finish(self, finish: Finish) -> None:
+    def finish(self, finish: GenerationResult) -> None:
         """Show the engine's own times and counts."""
         self._finish = finish
         self._prompt_tokens = finish.prompt_tokens

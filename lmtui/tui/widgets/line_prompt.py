@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from textual import on
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -19,31 +21,134 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from lmtui.edit import naming, positions
+from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.aside import aside
-from lmtui.tui.widgets.text_field import TextField
+from lmtui.tui.background import aside
+from lmtui.tui.editor.exact_area import DrawnArea
+from lmtui.tui.editor.layout import drawn
+from lmtui.tui.widgets.key_input import take_key
 
-Words = Callable[[str], str]
+_ONE_LINE = {0x09: "→", 0x0A: "⏎"}
+
+
+class TextField(Input):
+    """An input without a border."""
+
+    DEFAULT_CSS = """
+    TextField {
+        width: 1fr;
+        height: 1;
+        padding: 0;
+        border: none;
+        background: $background;
+        &:focus { border: none; background: $background; background-tint: transparent; }
+        & > .input--placeholder { color: $quiet; }
+    }
+    """
+
+    def __init__(self, *, id: str, placeholder: str = "") -> None:
+        super().__init__(
+            id=id, placeholder=placeholder, compact=True, select_on_focus=False
+        )
+
+    @property
+    def _value(self) -> Text:
+        """The value as it is drawn, a character for each of its own."""
+        return Text(self._shown(), no_wrap=True, overflow="ignore", end="")
+
+    def _shown(self, end: int | None = None) -> str:
+        return drawn(self.value).translate(_ONE_LINE)[:end]
+
+    def _position_to_cell(self, position: int) -> int:
+        return cell_len(self._shown(position))
+
+    async def _on_key(self, event: events.Key) -> None:
+        def write(text: str) -> None:
+            self.replace(text, *self.selection)
+
+        await take_key(self, event, write)
+
+
+class TextBox(DrawnArea):
+    """A text field of several lines without a border."""
+
+    DEFAULT_CSS = """
+    TextBox {
+        border: none;
+        padding: 0;
+        background: $surface;
+        scrollbar-size-vertical: 1;
+        &:focus { border: none; background: $panel; background-tint: transparent; }
+    }
+    """
+
+    def __init__(self, *, id: str, placeholder: str = "") -> None:
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=False,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            placeholder=placeholder,
+        )
+
+    async def _on_key(self, event: events.Key) -> None:
+        def write(text: str) -> None:
+            self._replace_via_keyboard(text, *self.selection)
+
+        await take_key(self, event, write)
+
+
+Where = Literal["cursor_up", "cursor_down", "page_up", "page_down"]
+
+
+class SearchField(TextField):
+    """A line to write in; Up and Down are for the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "walk('cursor_up')", "Up", id="search.up", show=False,
+                tooltip="To the line above."),
+        Binding("down", "walk('cursor_down')", "Down", id="search.down", show=False,
+                tooltip="To the line below."),
+        Binding("pageup", "walk('page_up')", "Page up", id="search.page-up",
+                show=False, tooltip="A page up."),
+        Binding("pagedown", "walk('page_down')", "Page down", id="search.page-down",
+                show=False, tooltip="A page down."),
+    ]  # fmt: skip
+
+    class Walked(Message):
+        """The list is to be walked."""
+
+        def __init__(self, where: Where) -> None:
+            self.where = where
+            """The action of an `OptionList`."""
+            super().__init__()
+
+    def action_walk(self, where: Where) -> None:
+        """Say where to."""
+        self.post_message(self.Walked(where))
+
+
+Complete = Callable[[str], str]
 """From what is written to other words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LineQuestion:
     """Something that is asked for in one line."""
 
     id: str
     label: str
     hint: str
     """What can be written; stands in the empty field."""
-    why_not: Words
+    why_not: Complete
     """Why an answer can't be used; nothing where it can."""
-    completed: Words | None = None
+    completed: Complete | None = None
     """An answer with more of what can only follow."""
 
 
-def _place_in(text: str) -> Question:
+def _place_in(text: str) -> LineQuestion:
     def why_not(place: str) -> str:
         try:
             positions.offset_named(text, place)
@@ -52,11 +157,13 @@ def _place_in(text: str) -> Question:
         return ""
 
     lines = text.count("\n") + 1
-    return Question("place", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not)
+    return LineQuestion(
+        "place", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not
+    )
 
 
-_PATH = Question(
-    "path", "Save as", "a file; Tab completes", naming.why_not, naming.completed
+_PATH = LineQuestion(
+    "path", "Save as", "a file; Tab completes", file_names.why_not, file_names.completed
 )
 
 
@@ -97,20 +204,20 @@ class LinePrompt(Horizontal):
     class Checked(Message):
         """It was found out whether an answer can be used."""
 
-        def __init__(self, question: Question, text: str, reason: str) -> None:
+        def __init__(self, question: LineQuestion, text: str, reason: str) -> None:
             self.question, self.text, self.reason = question, text, reason
             super().__init__()
 
     class Completed(Message):
         """It was found out how an answer goes on."""
 
-        def __init__(self, question: Question, text: str, whole: str) -> None:
+        def __init__(self, question: LineQuestion, text: str, whole: str) -> None:
             self.question, self.text, self.whole = question, text, whole
             super().__init__()
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._question: Question | None = None
+        self._question: LineQuestion | None = None
 
     def compose(self) -> ComposeResult:
         """The question, the field, and what is wrong."""
@@ -131,7 +238,7 @@ class LinePrompt(Horizontal):
         """Ask for a file, beginning with one; the answer names it for `naming`."""
         self.ask(_PATH, path)
 
-    def ask(self, question: Question, value: str = "") -> None:
+    def ask(self, question: LineQuestion, value: str = "") -> None:
         """Ask for a line; `value` is there to be changed."""
         self._question = question
         self.add_class("-open")

@@ -7,26 +7,218 @@ engine and no screen.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
+from lmtui import notation
 from lmtui.engine.types import Candidate, Distribution
-from lmtui.text import visible_line
-from lmtui.tui.widgets.cells import pack_best
-from lmtui.tui.widgets.panel_lines import (
-    Columns,
-    message_lines,
-    rest_line,
-    row_line,
-    title_line,
-)
-from lmtui.tui.widgets.panel_rows import fit_rows, is_drawn_from, summary_forms
-from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
+from lmtui.notation import likely
+from lmtui.text import visible_line, visible_token
+from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, Part, StyledLines
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRows:
+    """The rows that are drawn, and the mass of all tokens that are not."""
+
+    candidates: tuple[Candidate, ...]
+    rest_prob: float
+    rest_sampled_prob: float | None
+    """None where nothing is drawn from, as for a scored text."""
+
+
+def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
+    """`count` rows from row `first` on; the others' mass goes into the rest."""
+    rows = distribution.candidates
+    shown = rows[first : first + max(0, count)]
+    hidden = (*rows[:first], *rows[first + len(shown) :])
+    sampled = [row.sampled_prob for row in hidden]
+    rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
+    rest_sampled = math.fsum(
+        [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
+    )
+    return PanelRows(
+        candidates=shown,
+        rest_prob=max(0.0, rest),
+        rest_sampled_prob=max(0.0, rest_sampled)
+        if is_drawn_from(distribution)
+        else None,
+    )
+
+
+def is_drawn_from(distribution: Distribution) -> bool:
+    """Whether a sampler draws from it; not where a text is only read."""
+    return all(row.sampled_prob is not None for row in distribution.candidates)
+
+
+def bar(prob: float, sampled_prob: float | None, width: int) -> str:
+    """Two bars in one line of quarter blocks, half a cell exact: above, the model's
+    own probability; below, the one drawn from."""
+    above = _halves(prob, width)
+    below = _halves(prob if sampled_prob is None else sampled_prob, width)
+    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
+    between = "".join(
+        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
+                  below > 2 * cell, below > 2 * cell + 1]
+        for cell in range(full, end)
+    )  # fmt: skip
+    return "█" * full + between + " " * (width - end)
+
+
+def _halves(prob: float, width: int) -> int:
+    if not math.isfinite(prob):
+        return 0
+    return round(2 * width * min(1.0, max(0.0, prob)))
+
+
+# Left and right above, left and right below.
+_QUARTERS = {
+    (False, False, False, False): " ",
+    (True, False, False, False): "▘",
+    (True, True, False, False): "▀",
+    (False, False, True, False): "▖",
+    (False, False, True, True): "▄",
+    (True, False, True, False): "▌",
+    (True, True, True, False): "▛",
+    (True, False, True, True): "▙",
+    (True, True, True, True): "█",
+}
+
+
+def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
+    """The sentence about the whole distribution, ever shorter, never different."""
+    entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
+    choices = notation.choices(distribution.entropy)
+    spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
+    if not is_drawn_from(distribution):
+        return (*spread, (entropy,))
+    kept = f"kept {distribution.kept:,}"
+    mass = notation.percent(distribution.kept_prob)
+    whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
+    short = f"{kept}, {mass} of mass"
+    return (
+        *((*whole, *words) for words in spread),
+        *((short, *words) for words in spread),
+        (short, entropy),
+        (kept, entropy),
+        (entropy,),
+    )
+
+
+_REST = "rest"
+_LEGEND = "  ▀raw ▄drawn  "  # stands exactly above the numbers
+_NARROW_LEGEND = "▀raw ▄drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class PanelColumns:
+    """Where things stand on a line of a given width."""
+
+    token: int
+    bar: int
+    number: int
+    drawn: bool = True
+    """Whether there is a second number: of what the sampler draws from."""
+
+    @classmethod
+    def of(cls, width: int, *, drawn: bool = True) -> PanelColumns:
+        """Narrow: numbers close together, and a bar of what is left."""
+        number = 6 if width >= 32 or not drawn else 5
+        # A mark at either end and four spaces; a mark and two spaces without a sampler.
+        room = max(0, width - (2 * number + 6 if drawn else number + 3))
+        token = min(room, max(7, min(22, room * 2 // 5)))
+        return cls(token, room - token, number, drawn)
+
+
+def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
+    """The title, whether it is paused, and, with a legend, what the two bars are."""
+    wide = PanelColumns.of(width).number >= 6
+    explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
+    forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
+    room = width - cell_len(title) - 1
+    right = next((text for text in forms if cell_len(text) <= room), "")
+    if not right:
+        return [(fit(title, width), "title")]
+    left = fit(title, width - cell_len(right))
+    return [(left, "title"), *_legend(right)]
+
+
+def row_line(
+    row: Candidate, columns: PanelColumns, *, chosen: bool, cursor: bool
+) -> list[Part]:
+    """One token."""
+    style = "chosen" if chosen else "quiet" if row.cut else "token"
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (_token(row.text, columns.token), "cursor" if cursor else style),
+        (" ", "token"),
+        *_bar_parts(row.prob, row.sampled_prob, columns),
+        (f" {row.cut or ' '}" if columns.drawn else "", "cut"),
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _token(text: str, width: int) -> str:
+    """The text of a token in so many cells; the same ones come again and again."""
+    return fit(visible_token(text), width)
+
+
+def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[Part]:
+    """All tokens that have no row; `chosen` where the chosen one is among them."""
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (fit(_REST, columns.token), "quiet"),
+        (" ", "token"),
+        *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
+    ]
+
+
+def _legend(text: str) -> list[Part]:
+    """The legend in the colours that it explains."""
+    before, upper, rest = text.partition("▀")
+    between, lower, after = rest.partition("▄")
+    return [
+        (before, "chosen"), (upper, "raw"), (between, "quiet"), (lower, "sampled"),
+        (after, "quiet"),
+    ]  # fmt: skip
+
+
+def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
+    """The bar and both numbers."""
+    drawn = bar(prob, sampled, columns.bar)
+    # Where the sampled bar reaches it lies over the raw one, in its own colour.
+    over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
+    raw = likely(prob, width=columns.number)
+    drawn_from = likely(sampled, width=columns.number)
+    return [
+        (drawn[:over], "sampled"),
+        (drawn[over:] + " ", "raw"),
+        (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
+        (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
+    ]
+
+
+def message_lines(message: str, width: int) -> list[list[Part]]:
+    """A sentence, broken between words."""
+    lines = [""]
+    for word in message.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(clip(word, width))
+    return [[("", "quiet")], *([(line, "quiet")] for line in lines)]
+
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
 STALE_TITLE = "Before the last change"
@@ -327,7 +519,7 @@ would leave the model as unsure.
         return title if rank == 1 else f"{title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        columns = Columns.of(width, drawn=is_drawn_from(distribution))
+        columns = PanelColumns.of(width, drawn=is_drawn_from(distribution))
         rows = fit_rows(distribution, self._height(), first=self._first)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [

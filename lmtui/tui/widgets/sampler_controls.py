@@ -7,6 +7,9 @@ setting does to the distribution is shown elsewhere.
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,9 +23,180 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip
-from lmtui.tui.widgets.confidence import cell_of, temperature_in
-from lmtui.tui.widgets.sampler_fields import FIELDS, TEMPERATURE, Field
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
+
+FLATTEST = 5.0
+SHARPEST = 0.05
+STEPS = 40
+"""Steps between the two ends; each changes T by about a ninth."""
+GREEDY = STEPS + 1
+"""The end stop: always the most probable token."""
+
+
+def temperature_at(step: int) -> float:
+    """The temperature of a step from 0 (flat) to GREEDY, to three digits."""
+    if step >= GREEDY:
+        return 0.0
+    share = max(0, step) / STEPS
+    return float(f"{FLATTEST * (SHARPEST / FLATTEST) ** share:.3g}")
+
+
+def position_of(temperature: float) -> float:
+    """Where a temperature stands among the steps; between them for one of its own."""
+    if temperature <= 0:
+        return float(GREEDY)
+    bounded = min(FLATTEST, max(SHARPEST, temperature))
+    return STEPS * math.log(FLATTEST / bounded) / math.log(FLATTEST / SHARPEST)
+
+
+def moved(temperature: float, by: int) -> float:
+    """The next step in that direction, from any temperature."""
+    place = position_of(temperature)
+    near = round(place)
+    if abs(place - near) < 0.05:  # three digits are not exactly on the scale
+        step = near + by
+    else:
+        step = math.ceil(place) if by > 0 else math.floor(place)
+    return temperature_at(min(GREEDY, max(0, step)))
+
+
+def cell_of(temperature: float, width: int) -> int:
+    """The cell of the knob on a track; the last one is the end stop alone."""
+    if temperature <= 0:
+        return width - 1
+    return round(position_of(temperature) / STEPS * (width - 2))
+
+
+def temperature_in(cell: int, width: int) -> float:
+    """The temperature of a cell of the track."""
+    if cell >= width - 1:
+        return 0.0
+    return temperature_at(round(max(0, cell) / max(1, width - 2) * STEPS))
+
+
+Value = float | int | None
+_TYPEABLE = 24  # characters; no setting needs more
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting: its name, its rungs, and how its value is written and read."""
+
+    name: str
+    """The attribute of `SamplingSettings`."""
+    label: str
+    meaning: str
+    """A few words for the help line, which has 27 cells at 80 columns."""
+    rungs: tuple[float, ...]
+    whole: bool = False
+    off: tuple[Value, str] | None = None
+    """The value that switches it off, and the word for it."""
+
+    def value(self, settings: SamplingSettings) -> Value:
+        """Its value now."""
+        value: Value = getattr(settings, self.name)
+        return value
+
+    def shown(self, settings: SamplingSettings) -> str:
+        """Its value as text."""
+        value = self.value(settings)
+        if self.off is not None and value == self.off[0]:
+            return self.off[1]
+        return f"{value:,}" if self.whole else f"{value:g}"
+
+    def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
+        """The settings with this one a rung further."""
+        value = self.value(settings)
+        if self.name == "temperature":
+            return self.set(settings, moved(settings.temperature, by))
+        if self.name == "seed":
+            return self.set(settings, _next_seed(value, by))
+        rung = next_rung(self.rungs, value or 0, by)
+        return self.set(settings, int(rung) if self.whole else rung)
+
+    def typed(self, settings: SamplingSettings, text: str) -> SamplingSettings:
+        """The settings with the value that was typed; LmtuiError where it is none."""
+        text = text.strip().lower()
+        if self.off is not None and text in ("", self.off[1]):
+            return self.set(settings, self.off[0])
+        parse: Callable[[str], Value] = int if self.whole else float
+        try:
+            value = parse(text.replace(",", "")[:_TYPEABLE])
+        except ValueError:
+            kind = "a whole number" if self.whole else "a number"
+            raise LmtuiError(
+                f"{self.label} is not a number", text, f"Type {kind}."
+            ) from None
+        return self.set(settings, value)
+
+    def reset(self, settings: SamplingSettings) -> SamplingSettings:
+        """The settings with this one's default."""
+        return self.set(settings, self.value(SamplingSettings()))
+
+    def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
+        """The settings with this value; LmtuiError where it is out of range."""
+        changes: dict[str, Value] = {self.name: value}
+        return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def next_rung(rungs: tuple[float, ...], value: float, by: int) -> float:
+    """The next rung above or below a value; the value itself beyond the ends."""
+    if by > 0:
+        return min((rung for rung in rungs if rung > value), default=value)
+    return max((rung for rung in rungs if rung < value), default=value)
+
+
+def _next_seed(seed: Value, by: int) -> int | None:
+    if seed is None:
+        return 0 if by > 0 else None
+    following = int(seed) + by
+    return min(following, 2**63 - 1) if following >= 0 else None
+
+
+TEMPERATURE = Field("temperature", "temperature", "0: greedy; higher: flatter.", ())
+
+FIELDS = (
+    Field(
+        "top_k",
+        "top-k",
+        "Keep the k most probable.",
+        (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000),
+        whole=True,
+        off=(0, "off"),
+    ),
+    Field(
+        "top_p",
+        "top-p",
+        "Keep the set of this mass.",
+        (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0),
+        off=(1.0, "off"),
+    ),
+    Field(
+        "min_p",
+        "min-p",
+        "Drop p under this × top p.",
+        (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0),
+        off=(0.0, "off"),
+    ),
+    Field(
+        "repetition_penalty",
+        "penalty",
+        "Weakens tokens used before.",
+        (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0),
+        off=(1.0, "off"),
+    ),
+    Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
+          off=(None, "random")),
+    Field(
+        "max_tokens",
+        "max tokens",
+        "Stop after this many.",
+        (1, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        whole=True,
+    ),
+)  # fmt: skip
+"""The rows below the slider, in the order the sampler applies them."""
+
 
 ROWS: tuple[Field, ...] = (TEMPERATURE, *FIELDS)
 _TWO_COLUMNS = 44  # cells from which the rows stand side by side

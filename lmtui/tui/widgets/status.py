@@ -9,13 +9,83 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
+from textual import on
+from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
 from lmtui.engine.types import EngineInfo
 from lmtui.tui.model_state import described, shown_label
 from lmtui.tui.widgets.cells import clip, clip_middle, pack
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+
+
+class HintLine(Static):
+    """A line or two, hidden at first."""
+
+    DEFAULT_CSS = """
+    HintLine {
+        display: none;
+        height: auto;
+        max-height: 3;
+        padding: 0 2;
+        background: $surface;
+        &.-shown { display: block; }
+    }
+    """
+
+    class Wondered(Message):
+        """There is a screen with a hint; was it ever seen?"""
+
+        def __init__(self, hint: HintLine) -> None:
+            self.hint = hint
+            super().__init__()
+
+    def __init__(self, name: str, words: str) -> None:
+        line = Content.assemble(
+            ("New here? ", "bold $accent"), words, ("  Esc hides this.", "$quiet")
+        )
+        super().__init__(line, name=name, markup=False)
+
+    def on_mount(self) -> None:
+        """Ask."""
+        self.post_message(self.Wondered(self))
+
+    def show(self) -> None:
+        """It was never seen."""
+        self.add_class("-shown")
+
+    def hide(self) -> bool:
+        """It was read; whether there was anything to hide."""
+        shown = self.has_class("-shown")
+        self.remove_class("-shown")
+        return shown
+
+    def on_click(self) -> None:
+        """A click hides it too."""
+        self.hide()
+
+
+class MainPart(Horizontal):
+    """What is shown, side by side; it takes all room that the foot leaves."""
+
+    def on_resize(self) -> None:
+        """The foot takes other room than it did."""
+        self.place_notices()
+
+    @on(SamplerControls.Moved)
+    def place_notices(self) -> None:
+        """Keep what is below free of them."""
+        free = self.region.bottom
+        for sampler in self.query(SamplerControls):
+            if sampler.region:
+                free = sampler.region.y
+        foot = self.screen.size.height - free
+        for rack in self.screen.query("ToastRack"):
+            rack.styles.margin = (0, 0, foot, 0)
+
 
 _SHORTEST = 8  # cells of a name whose middle is cut
 _HINTED = 60  # cells from which on there is room for a hint

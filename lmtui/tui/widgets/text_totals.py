@@ -13,7 +13,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 
 from lmtui import notation
-from lmtui.engine.sums import Sums
+from lmtui.engine.totals import Sums
 from lmtui.notation import NONE
 from lmtui.tui.widgets.cells import clip, fit
 from lmtui.tui.widgets.styled_lines import Line, StyledLines

@@ -8,11 +8,15 @@ screen, and nothing of what is said about a token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import codecs
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, islice
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -20,23 +24,134 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
+from lmtui.engine.types import ScoredToken, Step
 from lmtui.surprisal_scale import SIGNED, Shade, difference_step, surprisal_step
-from lmtui.tui.widgets.cells import clip
-from lmtui.tui.widgets.surprise import (
+from lmtui.text import bytes_text, visible_codes
+from lmtui.tui.widgets.cells import clip, clusters, tame
+from lmtui.tui.widgets.surprisal_styles import (
     CLASSES,
     DIFFERENCE_CLASSES,
     difference_sheet,
     level_of,
     sheet,
 )
-from lmtui.tui.widgets.token_layout import (
-    Piece,
-    Run,
-    Token,
-    pieces_of,
-    words_of,
-    wrap,
-)
+
+Token = ScoredToken | Step
+_WORDS = re.compile(r"\s?\S{1,64}|\s")
+_NEWLINE = "⏎"
+_LONGEST = 4096  # characters of one token that are drawn; none is longer by itself
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """One or several tokens that are drawn together."""
+
+    first: int
+    """Index of the first token."""
+    count: int
+    text: str
+    """What is drawn; safe, and at least a cell wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPart:
+    """A part of a piece on one line."""
+
+    start: int
+    """First cell."""
+    width: int
+    text: str
+    piece: int
+    """Index of the piece."""
+
+    def distance(self, cell: int) -> int:
+        """How many cells away; 0 inside."""
+        return max(self.start - cell, cell - self.start - self.width + 1, 0)
+
+
+def pieces_of(tokens: Sequence[Token], *, spaces: bool = False) -> Iterator[TokenGroup]:
+    """The tokens, those of one character joined; with `spaces`, white space is drawn
+    as signs."""
+    first = 0
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for index, token in enumerate(tokens):
+        if first < index or not token.bytes.isascii():
+            decoder.decode(token.bytes)
+            if decoder.getstate()[0] and index + 1 < len(tokens):
+                continue  # a character is still open
+        yield _piece(tokens[first : index + 1], first, spaces)
+        first = index + 1
+
+
+def _piece(parts: Sequence[Token], first: int, spaces: bool) -> TokenGroup:
+    text = parts[0].text
+    if len(parts) > 1:
+        text = bytes_text(b"".join(part.bytes for part in parts))
+    return TokenGroup(first, len(parts), picture(text, spaces=spaces))
+
+
+@lru_cache(1 << 14)  # the same tokens come again and again
+def picture(text: str, *, spaces: bool = False) -> str:
+    """A token's text as it is drawn: spaces stay, since this is a text to read, unless
+    they are to be seen."""
+    cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
+    cut = cut.replace(" ", "·") if spaces else cut
+    shown = tame(visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n"))
+    return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
+
+
+def words_of(text: str) -> Iterator[TokenGroup]:
+    """A text that has no tokens yet, to be laid out as if it had."""
+    return (TokenGroup(0, 1, picture(word)) for word in _WORDS.findall(text))
+
+
+def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
+    """Lines of at most `width` cells, at least one; a wide character never straddles
+    an edge. Where a line goes on, a space at its beginning is drawn as a sign: it is
+    no indent."""
+    line: list[GroupPart] = []
+    used, goes_on = 0, False
+    for index, piece in enumerate(pieces):
+        for part in _parts(piece.text, width, used):
+            if part == "\n":
+                yield line
+                goes_on = bool(line) and not line[-1].text.endswith(_NEWLINE)
+                line, used = [], 0
+                continue
+            if goes_on and not line and part.startswith(" "):
+                part = "·" + part[1:]
+            cells = cell_len(part)
+            line.append(GroupPart(used, cells, part, index))
+            used += cells
+    yield line
+
+
+def _parts(text: str, width: int, used: int) -> Iterator[str]:
+    """The stretches between line breaks, and each break as a newline."""
+    taken, room = "", max(0, width - used)
+    if text.isascii() and text.isprintable() and len(text) <= width:
+        if len(text) > room:  # rather on the next line than in two parts
+            yield "\n"
+        yield text
+        return
+    for cluster in clusters(text):
+        if cluster == "\n":
+            if taken:
+                yield taken
+            yield "\n"
+            taken, room = "", width
+            continue
+        cells = cell_len(cluster)
+        if cells > room:
+            if taken:
+                yield taken
+            yield "\n"
+            taken, room = "", width
+        taken += cluster
+        room -= cells
+    if taken:
+        yield taken
+
 
 EMPTY = "No tokens to show."
 END = "⌷"
@@ -89,17 +204,17 @@ class TokenLines(ScrollView):
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
         self._anchor: int | None = None
-        self._pieces: list[Piece] = []
+        self._pieces: list[TokenGroup] = []
         self._piece_of: list[int] = []
-        self._lines: list[list[Run]] = []
+        self._lines: list[list[GroupPart]] = []
         self._line_of: list[int] = []
-        self._to_come: Iterator[list[Run]] = iter(())
+        self._to_come: Iterator[list[GroupPart]] = iter(())
         self._rest: Timer | None = None
         self._width = -1
         self.index = 0
 
     @property
-    def piece(self) -> Piece | None:
+    def piece(self) -> TokenGroup | None:
         """What is drawn for the token under the cursor; None where there is none."""
         at_token = self.index < len(self._tokens)
         return self._pieces[self._piece_at(self.index)] if at_token else None
@@ -161,13 +276,13 @@ class TokenLines(ScrollView):
             self._measure = "difference" if differences else "surprisal"
         self._cut()
 
-    def _difference(self, piece: Piece) -> float | None:
+    def _difference(self, piece: TokenGroup) -> float | None:
         end = min(piece.first + piece.count, self.own)  # of a branch none is known
         known = self._differences[piece.first : end]
         parts = [each for each in known if each is not None]
         return sum(parts) if parts else None
 
-    def _signed(self, piece: Piece) -> Piece:
+    def _signed(self, piece: TokenGroup) -> TokenGroup:
         bits = self._difference(piece) or 0.0
         sign = "" if abs(bits) < SIGNED else "⁺" if bits > 0 else "⁻"
         space = " " if sign and piece.text.startswith(" ") else ""
@@ -179,14 +294,14 @@ class TokenLines(ScrollView):
         self._lay_out(self._text_width())
         self.refresh(layout=True)
 
-    def _to_draw(self) -> Iterator[Piece]:
+    def _to_draw(self) -> Iterator[TokenGroup]:
         pieces = pieces_of(self._tokens, spaces=self._spaces)
         if self._measure == "difference" and self.app.no_color:
             pieces = map(self._signed, pieces)
-        end = [Piece(len(self._tokens), 1, END)] if self._open else []
+        end = [TokenGroup(len(self._tokens), 1, END)] if self._open else []
         return chain(pieces, end)
 
-    def _level(self, piece: Piece) -> int:
+    def _level(self, piece: TokenGroup) -> int:
         parts = self._tokens[piece.first : piece.first + piece.count]
         if self._measure == "surprisal":
             known = [part.logprob for part in parts if part.logprob is not None]
@@ -222,7 +337,7 @@ class TokenLines(ScrollView):
             self._measure_height()
             self._reveal()
 
-    def _met(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    def _met(self, pieces: Iterator[TokenGroup]) -> Iterator[TokenGroup]:
         for number, piece in enumerate(pieces):
             self._pieces.append(piece)
             self._piece_of += [number] * piece.count
@@ -263,13 +378,13 @@ class TokenLines(ScrollView):
             pass
         return self._line_of[piece]
 
-    def _line(self, number: int) -> list[Run] | None:
+    def _line(self, number: int) -> list[GroupPart] | None:
         """A line, laid out if need be; None where there is none."""
         while len(self._lines) <= number and self._lay_out_more():
             pass
         return self._lines[number] if 0 <= number < len(self._lines) else None
 
-    def _run_under_cursor(self) -> Run:
+    def _run_under_cursor(self) -> GroupPart:
         runs = self._lines[self._line_at(self.index)]
         piece = self._piece_of[self.index]
         return next(run for run in runs if run.piece == piece)

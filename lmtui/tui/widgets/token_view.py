@@ -8,19 +8,108 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.widget import Widget
 
-from lmtui import notation
+from lmtui import notation, surprisal_scale
+from lmtui.surprisal_scale import Shade
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, pack_best
-from lmtui.tui.widgets.running_sums import RunningSums
-from lmtui.tui.widgets.styled_lines import Line, StyledLines
-from lmtui.tui.widgets.token_layout import Piece, Token
-from lmtui.tui.widgets.token_legend import TokenLegend
-from lmtui.tui.widgets.token_text import TokenText
+from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
+from lmtui.tui.widgets.surprisal_styles import (
+    CLASSES,
+    DIFFERENCE_CLASSES,
+    difference_sheet,
+    sheet,
+)
+from lmtui.tui.widgets.token_cursor import TokenText
+from lmtui.tui.widgets.token_lines import Token, TokenGroup
+
+_STEP = 1024  # tokens between two sums that are kept
+
+
+class RunningSums:
+    """The sums over the first tokens of a text."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tokens
+        self._kept: list[float | None] = [0.0]
+        """Of so many steps; None from the first that lacks a number."""
+
+    def upto(self, index: int) -> float | None:
+        """Σ log P up to and with a token; None until the first that has a number, and
+        where not all are read up to there. A first token has none, nor any part."""
+        while len(self._kept) <= index // _STEP:
+            first = _STEP * (len(self._kept) - 1)
+            self._kept.append(self._added(self._kept[-1], first, first + _STEP))
+        first = index - index % _STEP
+        total = self._added(self._kept[index // _STEP], first, index + 1)
+        only_first = not index and self._tokens[0].logprob is None
+        return None if only_first else total
+
+    def _added(self, total: float | None, first: int, end: int) -> float | None:
+        for place, token in enumerate(self._tokens[first:end], first):
+            if token.logprob is not None and total is not None:
+                total += token.logprob
+            elif place:
+                return None
+        return total
+
+
+class TokenLegend(StyledLines):
+    """The measure, and its six steps."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "legend--quiet",
+        *CLASSES,
+        *DIFFERENCE_CLASSES,
+    }
+    DEFAULT_CSS = f"""
+    TokenLegend {{ height: 1; color: $quiet; }}
+    TokenLegend > .legend--quiet {{ color: $quiet; }}
+    {sheet("TokenLegend")}
+    {difference_sheet("TokenLegend")}
+    """
+
+    def __init__(self, hint: str = "m: next shading", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hint = f"  {hint}"
+        self._measure: Shade = "surprisal"
+
+    def show(self, measure: Shade) -> None:
+        """Explain this measure."""
+        self._measure = measure
+        self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The longest form that fits."""
+        measure, quiet = self._measure, "legend--quiet"
+        kind = "difference" if measure == "difference" else "surprise"
+        labels, unit = surprisal_scale.legend(measure), surprisal_scale.unit(measure)
+        after = f" {unit}" if unit else ""
+        explained = surprisal_scale.explained(measure)
+        forms = (
+            (explained, measure, after + self._hint),
+            (explained, measure, after),
+            (labels, measure, after + self._hint),
+            (labels, measure, after),
+            (labels, "", after),
+            (labels, "", ""),
+        )
+        line: list[Part] = []
+        for words, name, rest in forms:
+            line = [(f"{name} " if name else "", quiet)]
+            for step, label in enumerate(words):
+                line += [(" ", quiet), (label, f"{kind}--{step}")]
+            line.append((rest, quiet))
+            if sum(cell_len(text) for text, _ in line) <= width:
+                break
+        return [line]
+
 
 Forms = Sequence[Sequence[str]]
 """The same sentence, ever shorter, in parts."""
@@ -220,7 +309,7 @@ def _sum_forms(name: str, total: float | None) -> Forms:
 
 
 def detail_lines(
-    token: Token, index: int, count: int, total: float | None, piece: Piece
+    token: Token, index: int, count: int, total: float | None, piece: TokenGroup
 ) -> tuple[Forms, Forms]:
     """What is said about a token, on two lines, each ever shorter."""
     place, name = f"{index + 1:,}/{count:,}", visible_token(token.text)

@@ -1,0 +1,161 @@
+"""A scored text as one page for a browser, complete in itself.
+
+Owns what of the tokens the page is given, and that nothing foreign can act there: text
+is made visible first and reaches the page as data that its script only ever shows as
+text; the page forbids itself every other script, and every address. Pure; knows no
+engine and writes no file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from lmtui import surprisal_scale
+from lmtui.analysis.compare import ComparedSpan, PlacedToken
+from lmtui.analysis.summary import Span
+from lmtui.engine.types import ScoredToken
+from lmtui.text import visible_flow, visible_line, visible_token
+
+# So that no text ends the element that holds it, in whatever state a parser is.
+_IN_ELEMENT = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+
+
+class Cells:
+    """The parts of one text that a page shades and walks by: those of the tokens,
+    tokens that share a character together, and what no token covers."""
+
+    def __init__(self, text: str, *, top: int) -> None:
+        self._text = text
+        self._top = top
+        self._cells: list[str] = []
+        self._drawn = 0
+        self._line = self._column = 1
+        self._open: list[ComparedSpan] = []
+        self._span: Span = (0, 0)
+
+    def add(self, piece: ComparedSpan) -> None:
+        """Take the next part in."""
+        start, end = piece.span
+        if start < self._span[1]:
+            self._span = (self._span[0], max(self._span[1], end))
+        else:
+            self._close()
+            self._span = (start, end)
+        self._open.append(piece)
+
+    def finish(self) -> str:
+        """All of them, as JSON."""
+        self._close()
+        self._put(self._text[self._drawn :], ())
+        return f"[{','.join(self._cells)}]"
+
+    def _close(self) -> None:
+        start, end = self._span
+        self._put(self._text[self._drawn : start], ())
+        if self._open:
+            self._put(self._text[start:end], self._open)
+        self._drawn = end
+        self._open = []
+
+    def _put(self, text: str, found: Sequence[ComparedSpan]) -> None:
+        if not (text or found):
+            return
+        tokens = [self._token(each) for piece in found for each in piece.tokens]
+        others = [self._token(each) for piece in found for each in piece.others]
+        cell = [text, self._line, self._column, tokens]
+        self._cells.append(_json([*cell, others] if others else cell))
+        self._line += text.count("\n")
+        after = text.rfind("\n")
+        self._column = len(text) - after + (self._column - 1 if after < 0 else 0)
+
+    def _token(self, placed: PlacedToken) -> list[Any]:
+        token, _ = placed
+        numbers = [visible_token(token.text), token.logprob, token.rank, token.entropy]
+        return [*numbers, self._rows(token)] if token.top and self._top else numbers
+
+    def _rows(self, token: ScoredToken) -> list[list[Any]]:
+        return [
+            [visible_token(row.text), row.logprob, int(row.id == token.id)]
+            for row in token.top[: self._top]
+        ]
+
+
+def text_data(cells: str, facts: Mapping[str, Any]) -> str:
+    """One text of the page: its cells, and what it adds up to, as JSON."""
+    return f'{_json(facts)[:-1]},"cells":{cells}}}'
+
+
+def scales() -> list[dict[str, Any]]:
+    """The steps of each measure: the same ones as on the screen and in the shell."""
+    bounds: dict[surprisal_scale.Shade, Sequence[float]] = {
+        "surprisal": surprisal_scale.BOUNDS,
+        "rank": surprisal_scale.RANKS,
+        "entropy": surprisal_scale.BOUNDS,
+        "probability": surprisal_scale.PROBS,
+        "difference": surprisal_scale.DIFFERENCES,
+    }
+    return [
+        {
+            "name": name,
+            "unit": surprisal_scale.unit(name),
+            "bounds": list(found),
+            "names": surprisal_scale.explained(name),
+        }
+        for name, found in bounds.items()
+    ]
+
+
+def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
+    """The whole page; `total` is what several texts add up to, by each model."""
+    told = _json(list(total)) if total else "null"
+    style, script = _asset("page.css"), _asset("page.js")
+    rules = {
+        "default-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "style-src": _digest(style),
+        "script-src": _digest(script),
+    }
+    return Template(_asset("page.html")).substitute(
+        title=html.escape(visible_line(title)),
+        policy="; ".join(f"{name} {value}" for name, value in rules.items()),
+        style=style,
+        script=script,
+        data=f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}',
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("lmtui.analysis.html") / name).read_text(encoding="utf-8")
+
+
+def _digest(part: str) -> str:
+    found = hashlib.sha256(part.encode()).digest()
+    return f"'sha256-{base64.b64encode(found).decode()}'"
+
+
+def _json(value: Any) -> str:
+    told = json.dumps(_harmless(value), ensure_ascii=False, separators=(",", ":"))
+    return told.translate(_IN_ELEMENT)
+
+
+def _harmless(value: Any) -> Any:
+    """`value` with what can't be seen in its texts made visible, and None for the
+    numbers that JSON can't hold."""
+    if isinstance(value, str):
+        return visible_flow(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _harmless(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(item) for item in value]
+    return value

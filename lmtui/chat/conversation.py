@@ -1,0 +1,444 @@
+"""A conversation: a tree of messages, and the branch that is being read.
+
+Owns what follows what, and which of several versions is the active one. Nothing is
+ever taken out: another reply or another wording is a sibling, and what the user deletes
+is only passed over. Messages are values (`ChatMessage`); the tree is where new ones
+take the place of old ones, and it notes which did. Knows no engine, no store and no
+screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.types import (
+    Candidate,
+    ChatTurn,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
+
+_SEEDS = 2**63
+
+
+def unused(
+    settings: SamplingSettings, model: str | None, answers: Iterable[ChatMessage]
+) -> SamplingSettings:
+    """The settings, with the first seed that would repeat none of these answers."""
+    drawn = {
+        node.settings for node in answers if node.model == model and not node.is_empty
+    }
+    while settings.seed is not None and settings in drawn:
+        settings = replace(settings, seed=(settings.seed + 1) % _SEEDS)
+    return settings
+
+
+class Conversation:
+    """Messages by id. The root is the system message, empty where there is none."""
+
+    def __init__(self, system: str = "") -> None:
+        root = ChatMessage(id=0, parent=None, role="system", content=system)
+        self._nodes: dict[int, ChatMessage] = {}
+        self._children: dict[int, list[int]] = {}
+        self._chosen: dict[int, int] = {}  # of each parent, the child on its branch
+        self._undone: list[int] = []  # the turns that can be had back
+        self._changed: set[int] = set()
+        self._rechosen: set[int] = set()
+        self._visited: set[int] = set()  # rechosen too, but only to be read
+        self._lay(root)
+        self._changed.add(0)
+
+    @classmethod
+    def restored(
+        cls, nodes: Iterable[ChatMessage], chosen: Mapping[int, int]
+    ) -> Conversation:
+        """A conversation as it was kept.
+
+        Raises:
+            ValueError: these messages are no tree.
+        """
+        conversation, ordered = cls(), sorted(nodes, key=lambda node: node.id)
+        if not ordered or ordered[0].id != 0:
+            raise ValueError("no root")
+        for node in ordered:
+            root = node.id == 0
+            if root != (node.parent is None) or root != (node.role == "system"):
+                raise ValueError("no root, or more than one")
+            if not root and (node.parent not in conversation._nodes
+                             or node.id in conversation._nodes):  # fmt: skip
+                raise ValueError("a message that follows none")
+            conversation._lay(node)
+        for parent, child in chosen.items():
+            if child not in conversation._children.get(parent, ()):
+                raise ValueError("a branch that leads nowhere")
+            if not conversation._nodes[child].gone:
+                conversation._chosen[parent] = child
+        conversation._changed.clear()
+        return conversation
+
+    def _lay(self, node: ChatMessage) -> None:
+        self._nodes[node.id] = node
+        self._children.setdefault(node.id, [])
+        if node.parent is not None:
+            self._children[node.parent].append(node.id)
+
+    def take_changes(self) -> ConversationDelta:
+        """What is other than when this was last called."""
+        nodes = tuple(self._nodes[id_] for id_ in sorted(self._changed))
+        chosen = {id_: self._chosen.get(id_) for id_ in sorted(self._rechosen)}
+        self._changed.clear()
+        self._rechosen.clear()
+        return ConversationDelta(nodes, chosen)
+
+    def whole(self) -> ConversationDelta:
+        """Everything, for a store that has nothing of it."""
+        self.take_changes()
+        return ConversationDelta(self.nodes, dict(self._chosen))
+
+    @property
+    def root(self) -> ChatMessage:
+        """The system message."""
+        return self._nodes[0]
+
+    @property
+    def nodes(self) -> tuple[ChatMessage, ...]:
+        """Every message there ever was, as it is now, in order of creation."""
+        return tuple(self._nodes.values())
+
+    @property
+    def path(self) -> tuple[ChatMessage, ...]:
+        """The active branch, from the root to its leaf."""
+        ids = [0]
+        while (child := self._chosen.get(ids[-1])) is not None:
+            ids.append(child)
+        return tuple(self._nodes[id_] for id_ in ids)
+
+    @property
+    def chosen(self) -> Mapping[int, int]:
+        """Of each message with a branch after it, what follows it there."""
+        return dict(self._chosen)
+
+    @property
+    def leaf(self) -> ChatMessage:
+        """The last message of the active branch, its tokens at hand."""
+        return self.node(self.path[-1].id)
+
+    def node(self, id_: int) -> ChatMessage:
+        """The message with this id, as it is now, its tokens at hand.
+
+        Raises:
+            KeyError: there is none.
+        """
+        node = self._nodes[id_] = self._nodes[id_].opened()
+        return node
+
+    def children(self, id_: int) -> tuple[ChatMessage, ...]:
+        """What follows a message, in order of creation, but for what was deleted."""
+        nodes = (self._nodes[child] for child in self._children[id_])
+        return tuple(node for node in nodes if not node.gone)
+
+    def siblings(self, id_: int) -> tuple[ChatMessage, ...]:
+        """The versions of a message, itself among them, in order of creation; without
+        those that ended without a word."""
+        parent = self._nodes[id_].parent
+        if parent is None:
+            return (self._nodes[id_],)
+        versions = self.children(parent)
+        return tuple(n for n in versions if n.id == id_ or not n.is_empty)
+
+    def is_answered(self, id_: int) -> bool:
+        """Whether the branch goes on after a message, or is about to."""
+        child = self._chosen.get(id_)
+        return child is not None and not self._nodes[child].is_empty
+
+    @property
+    def turns(self) -> tuple[ChatMessage, ...]:
+        """The active branch without a message at its end that got no words in reply:
+        what is said next takes its place."""
+        path = list(self.path)
+        while len(path) > 1 and (path[-1].is_empty or path[-1].role == "user"):
+            path.pop()
+        return tuple(path)
+
+    def trail(self, id_: int) -> tuple[ChatMessage, ...]:
+        """The way from the root to a message, both included."""
+        way = [self._nodes[id_]]
+        while (parent := way[-1].parent) is not None:
+            way.append(self._nodes[parent])
+        return tuple(reversed(way))
+
+    def messages(self, upto: int | None = None) -> tuple[ChatTurn, ...]:
+        """The conversation as the engine reads it, up to a message (included), or
+        to the leaf; without messages that have no words."""
+        trail = self.path if upto is None else self.trail(upto)
+        return tuple(node.message for node in trail if node.content)
+
+    def choose(self, id_: int) -> ChatMessage:
+        """Make a message part of the active branch, which goes on after it as it
+        last did; returns the leaf."""
+        self._stay()
+        return self._go_to(id_)
+
+    def visit(self, id_: int) -> ChatMessage:
+        """`choose`, to read what is said there. No change to be kept comes of it until
+        the branch goes on or another one is chosen."""
+        kept, self._rechosen = self._rechosen, set()
+        leaf = self._go_to(id_)
+        self._visited |= self._rechosen - kept
+        self._rechosen = kept
+        return leaf
+
+    def _stay(self) -> None:
+        """Keep the branch that was visited as the active one."""
+        self._rechosen |= self._visited
+        self._visited.clear()
+
+    def _go_to(self, id_: int) -> ChatMessage:
+        for node in self.trail(id_)[1:]:
+            assert node.parent is not None
+            self._choose(node.parent, node.id)
+        return self.leaf
+
+    def end_at(self, id_: int) -> ChatMessage:
+        """Make a message the last one of the active branch; what followed it stays
+        beside what will be said next."""
+        self.choose(id_)
+        self._choose(id_, None)
+        return self.leaf
+
+    def _choose(self, parent: int, child: int | None) -> None:
+        if self._chosen.get(parent) == child:
+            return
+        self._rechosen.add(parent)
+        if child is None:
+            del self._chosen[parent]
+        else:
+            self._chosen[parent] = child
+
+    def move(self, id_: int, by: int) -> ChatMessage:
+        """Choose the sibling `by` places further on, at most the first or last one;
+        returns it."""
+        versions = self.siblings(id_)
+        place = [node.id for node in versions].index(id_) + by
+        there = versions[min(max(place, 0), len(versions) - 1)]
+        self.choose(there.id)
+        return there
+
+    def say(self, text: str) -> ChatMessage:
+        """Append a message of the user to the active branch.
+
+        One that got no words in reply is left beside it, as a sibling: user and
+        assistant take turns. Where it said the same, it is that message again.
+        """
+        before = self.turns[-1]
+        for node in self.children(before.id):
+            said_before = node.role == "user" and node.content == text
+            if said_before and all(reply.is_empty for reply in self.children(node.id)):
+                self._undone.clear()
+                return self.end_at(node.id)
+        return self._adopt(ChatMessage(self._new_id, before.id, "user", text))
+
+    def withdraw(self, id_: int) -> ChatMessage:
+        """Take back a message that was said last; the branch ends before it."""
+        node = self._nodes[id_]
+        assert node.parent is not None
+        self._stay()
+        self._choose(node.parent, None)
+        return self._put(replace(node, gone=True))
+
+    def edit(self, id_: int, text: str) -> ChatMessage:
+        """Another wording of a message of the user, as a sibling; the branch ends
+        with it."""
+        parent = self._nodes[id_].parent
+        if self._nodes[id_].role != "user" or parent is None:
+            raise ValueError("only what the user said can be said in other words")
+        return self._adopt(ChatMessage(self._new_id, parent, "user", text))
+
+    def reword(self, id_: int, text: str) -> ChatMessage:
+        """Say a message of the user, or the system message, in other words in its own
+        place; what follows it stays."""
+        if self._nodes[id_].role == "assistant":
+            raise ValueError("a reply is amended")
+        node = replace(self.node(id_), content=text, scored=(), scored_by=None)
+        return self._put(node)
+
+    def amend(self, id_: int, text: str) -> ChatMessage:
+        """A reply with other words, as a sibling; see `Node.amended`."""
+        node = self._require_reply(id_).amended(text)
+        return self._adopt(replace(node, id=self._new_id))
+
+    def branch(self, id_: int, index: int, candidate: Candidate) -> ChatMessage:
+        """A reply up to a token with another one in its place, as a sibling; see
+        `Node.branched`."""
+        node = self._require_reply(id_).branched(index, candidate)
+        return self._adopt(replace(node, id=self._new_id))
+
+    def undo(self) -> ChatMessage | None:
+        """End the branch before the last message of the user, which is returned."""
+        turns = [node for node in self.path if node.role == "user"]
+        if not turns:
+            return None
+        assert turns[-1].parent is not None
+        self._stay()
+        self._choose(turns[-1].parent, None)
+        self._undone.append(turns[-1].id)
+        return turns[-1]
+
+    def redo(self) -> ChatMessage | None:
+        """Have the turn back that was undone last, if nothing was said since."""
+        turn = self._nodes[self._undone.pop()] if self._undone else None
+        if turn is not None:
+            self.choose(turn.id)
+        return turn
+
+    def delete(self, id_: int) -> ChatMessage:
+        """Pass over a message and what follows it; the branch goes on beside it, or
+        ends before it."""
+        node = self._nodes[id_]
+        if node.parent is None:
+            raise ValueError("the system message stays")
+        beside = [other.id for other in self.siblings(id_) if other.id != id_]
+        self._stay()
+        if self._chosen.get(node.parent) == id_:
+            self._choose(node.parent, beside[-1] if beside else None)
+        return self._put(replace(node, gone=True))
+
+    def restore(self, id_: int) -> ChatMessage:
+        """Have a deleted message back, with what follows it."""
+        node = self._put(replace(self._nodes[id_], gone=False))
+        self.choose(id_)
+        return node
+
+    def fork(self, upto: int) -> Conversation:
+        """Another conversation that begins as this one does, up to a message."""
+        trail = self.trail(upto)
+        links = ((a.id, b.id) for a, b in pairwise(trail))
+        fork = Conversation.restored(trail, dict(links))
+        fork._changed = {node.id for node in trail}
+        fork._rechosen = set(fork._chosen)
+        return fork
+
+    def reply(
+        self, to: int, *, model: str, settings: SamplingSettings, prefill: str = ""
+    ) -> ChatMessage:
+        """Begin a reply to a message; a further one is a sibling, under another seed
+        where one is set (`seeds`)."""
+        others = (self._nodes[id_] for id_ in self._children[to])
+        node = ChatMessage(self._new_id, to, "assistant", prefill, state="growing",
+                    model=model, settings=unused(settings, model, others))  # fmt: skip
+        return self._adopt(node)
+
+    def regenerate(
+        self, id_: int, *, model: str, settings: SamplingSettings
+    ) -> ChatMessage:
+        """Begin another reply in place of one."""
+        parent = self._require_reply(id_).parent
+        assert parent is not None
+        return self.reply(parent, model=model, settings=settings)
+
+    def resume(self, id_: int, *, settings: SamplingSettings) -> ChatMessage:
+        """Let a reply grow on from where its text ends.
+
+        Where something was said after it, a copy grows beside it: what was answered
+        to stays as it was.
+        """
+        node = self._require_reply(id_)
+        assert node.parent is not None
+        others = (self._nodes[i] for i in self._children[node.parent] if i != id_)
+        settings = unused(settings, node.model, others)
+        grows = replace(node.resumed(), settings=settings)
+        if not self._children[id_]:
+            self.choose(id_)
+            return self._put(grows)
+        return self._adopt(replace(grows, id=self._new_id))
+
+    def lay_out(self, id_: int, prompt: Prompt, *, left_out: int = 0) -> ChatMessage:
+        """Keep the prompt a reply is generated after. A continuation's changes nothing,
+        but where it has ids for what was written by hand."""
+        node = self._require_reply(id_)
+        if node.prompt is None:
+            return self._put(replace(node, prompt=prompt, left_out=left_out))
+        if not node.rest:
+            return node
+        more = len(prompt.ids) - len(node.prompt.ids)
+        return self._put(replace(node, prompt=prompt, given=node.given + more, rest=""))
+
+    def grow(self, id_: int, steps: Iterable[Step]) -> ChatMessage:
+        """Add generated tokens to a reply."""
+        return self._put(self._require_reply(id_).grown(steps))
+
+    def finish(self, id_: int, finish: GenerationResult) -> ChatMessage:
+        """End a reply."""
+        return self._put(self._require_reply(id_).finished(finish))
+
+    def stop(self, id_: int) -> ChatMessage:
+        """End a reply that the user gave up before the engine began with it."""
+        return self._put(replace(self._require_reply(id_), state="stopped"))
+
+    def fail(self, id_: int) -> ChatMessage:
+        """Mark a reply as broken off by an error; what came before it stays."""
+        return self._put(replace(self._require_reply(id_), state="failed"))
+
+    def score(
+        self, id_: int, tokens: Iterable[ScoredToken], *, by: str | None = None
+    ) -> ChatMessage:
+        """Keep what a model thought of a message that it did not generate."""
+        return self._put(replace(self.node(id_), scored=tuple(tokens), scored_by=by))
+
+    def _require_reply(self, id_: int) -> ChatMessage:
+        node = self.node(id_)
+        if node.role != "assistant":
+            raise ValueError("only a reply is generated")
+        return node
+
+    @property
+    def _new_id(self) -> int:
+        return max(self._nodes) + 1
+
+    def _adopt(self, node: ChatMessage) -> ChatMessage:
+        self._lay(node)
+        self._changed.add(node.id)
+        self._undone.clear()
+        self.choose(node.id)
+        return node
+
+    def _put(self, node: ChatMessage) -> ChatMessage:
+        self._nodes[node.id] = node
+        self._changed.add(node.id)
+        return node
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationDelta:
+    """What became of a conversation since it was last asked."""
+
+    nodes: tuple[ChatMessage, ...] = ()
+    """The messages that are new or other than they were."""
+    chosen: Mapping[int, int | None] = field(default_factory=dict)
+    """Of each message whose branch goes on elsewhere, what follows it now."""
+    thinking: str | None = None
+    """What a model is told of thinking from now on; None where that stays."""
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes or self.chosen or self.thinking)
+
+    def then(self, later: ConversationDelta) -> ConversationDelta:
+        """These, and what came after them."""
+        nodes = {node.id: node for node in (*self.nodes, *later.nodes)}
+        chosen = {**self.chosen, **later.chosen}
+        return ConversationDelta(
+            tuple(nodes.values()), chosen, later.thinking or self.thinking
+        )
+
+
+def model_of(conversation: Conversation) -> str | None:
+    """The label of the model that wrote the last reply of the shown branch; None
+    where nothing says."""
+    written = [node.model for node in conversation.path if node.model]
+    return written[-1] if written else None

@@ -1,0 +1,284 @@
+"""The shown branch of a conversation as Markdown, and back.
+
+Owns the format: the title as a heading, then each message under a heading that says who
+speaks; what a model thought before its answer is folded there. A line of a message that
+looks like such a heading or such a fold is escaped, and control characters are written
+visibly, so that every text comes back as it was. Knows no store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from html import escape
+from pathlib import Path
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.json_format import to_json
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.summary import ConversationMeta
+from lmtui.chat.thinking import thought_of
+from lmtui.engine.thinking import thinking_in
+from lmtui.engine.types import Role
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_flow
+
+_SPEAKERS: dict[Role, str] = {
+    "system": "System",
+    "user": "You",
+    "assistant": "Assistant",
+}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "you": "user",
+    "user": "user",
+    "assistant": "assistant",
+    "model": "assistant",
+}
+_NAMES = "|".join(_ROLES)
+_HEADING = re.compile(rf"^## ({_NAMES})(?: · (.*))?$", re.IGNORECASE | re.MULTILINE)
+_FOLD, _UNFOLD = "<details><summary>Thinking</summary>\n\n", "\n\n</details>\n\n"
+_OURS = rf"(?:## (?:{_NAMES})\b|<details><summary>Thinking<)"
+_LOOKS_ALIKE = re.compile(rf"^(\\*)({_OURS})", re.IGNORECASE | re.MULTILINE)
+_ESCAPED = re.compile(rf"^\\(\\*{_OURS})", re.IGNORECASE | re.MULTILINE)
+_CONTROL = re.compile(r"(\\*)(?:⟨U\+([0-9A-F]{4,5})⟩|([^\x20-\x7e\n\t]))")
+
+
+def to_markdown(conversation: Conversation, title: str) -> str:
+    """The shown branch, ending with a newline."""
+    parts = [f"# {_shown(' '.join(title.split()))}\n"]
+    parts += [_section(node) for node in conversation.path if node.content]
+    return "\n".join(parts)
+
+
+def from_markdown(text: str) -> tuple[str, Conversation]:
+    """A title, which may be empty, and the conversation.
+
+    Raises:
+        LmtuiError: there is none in the text.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    headings = list(_HEADING.finditer(text))
+    if not headings:
+        raise LmtuiError(
+            "there is no conversation in this text",
+            "no heading says who speaks",
+            "Put each message under a line “## You” or “## Assistant”.",
+        )
+    first = text[: headings[0].start()].strip()
+    title = first.removeprefix("# ").split("\n")[0] if first.startswith("# ") else ""
+    nodes = [ChatMessage(0, None, "system", "")]
+    ends = [*(heading.start() for heading in headings[1:]), len(text)]
+    for heading, end in zip(headings, ends, strict=True):
+        content = _read(text[heading.end() : end], last=end == len(text))
+        role = _ROLES[heading[1].lower()]
+        content = _unfolded(role, content)
+        if role != "system":
+            last = len(nodes)
+            model = heading[2] and _hidden(heading[2])
+            nodes.append(ChatMessage(last, last - 1, role, content, model=model))
+        elif len(nodes) == 1 and not nodes[0].content:
+            nodes[0] = ChatMessage(0, None, role, content)
+        else:
+            raise LmtuiError(
+                "the system message is not the first one", heading[0], "Move it up."
+            )
+    chosen = {node.id - 1: node.id for node in nodes[1:]}
+    return _hidden(title), Conversation.restored(nodes, chosen)
+
+
+def _section(node: ChatMessage) -> str:
+    model = _shown(" ".join((node.model or "").split()))
+    writer = f"{_SPEAKERS[node.role]} · {model}" if model else _SPEAKERS[node.role]
+    return f"## {writer}\n\n{_written(node.role, node.content)}\n"
+
+
+def _written(role: Role, text: str) -> str:
+    """The text of a message, all that is ours escaped, and what was thought folded."""
+    thinking = thinking_in(text) if role == "assistant" else None
+    if thinking is None or not thinking.closing:
+        return _escaped(text)
+    cut = thinking.stop + len(thinking.closing)
+    return f"{_FOLD}{_escaped(text[:cut])}{_UNFOLD}{_escaped(text[cut:])}"
+
+
+def _unfolded(role: Role, content: str) -> str:
+    """The text that was written so."""
+    folded = content.removeprefix(_FOLD)
+    if folded != content:
+        for match in re.finditer(f"(?={_UNFOLD})", folded):
+            thought, answer = folded[: match.start()], folded[match.start() :]
+            answer = answer.removeprefix(_UNFOLD)
+            text = _unescaped(thought) + _unescaped(answer)
+            if _written(role, text) == content:
+                return text
+    return _unescaped(content)
+
+
+def _escaped(text: str) -> str:
+    return _LOOKS_ALIKE.sub(r"\\\1\2", _shown(text))
+
+
+def _unescaped(text: str) -> str:
+    return _hidden(_ESCAPED.sub(r"\1", text))
+
+
+def _shown(text: str) -> str:
+    """A text with its control characters as ⟨U+001B⟩. Backslashes before that are
+    doubled, and one more says that the text itself had it so."""
+
+    def shown(match: re.Match[str]) -> str:
+        slashes, code, raw = match.groups()
+        if not _is_control(raw or chr(int(code, 16))):
+            return match[0]
+        return f"{slashes * 2}⟨U+{ord(raw):04X}⟩" if raw else f"{slashes}\\{match[0]}"
+
+    return _CONTROL.sub(shown, text)
+
+
+def _hidden(text: str) -> str:
+    """The text that was written so."""
+
+    def hidden(match: re.Match[str]) -> str:
+        slashes, code, _ = match.groups()
+        if code is None or not _is_control(chr(int(code, 16))):
+            return match[0]
+        half = slashes[: len(slashes) // 2]
+        if len(slashes) % 2:
+            return f"{half}⟨U+{code}⟩"
+        return half + chr(int(code, 16))
+
+    return _CONTROL.sub(hidden, text)
+
+
+def _is_control(character: str) -> bool:
+    return visible(character) != character
+
+
+def _read(content: str, *, last: bool) -> str:
+    """A message without the empty lines that belong to the format."""
+    content = content.removeprefix("\n").removeprefix("\n")
+    content = content.removesuffix("\n") if last else _before_heading(content)
+    return content
+
+
+def _before_heading(content: str) -> str:
+    return content[:-2] if content.endswith("\n\n") else content.removesuffix("\n")
+
+
+_WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #777; --user: #2a7ab0; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
+.quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
+article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
+article.user { border-color: var(--user); }
+summary { color: var(--quiet); font-size: .85rem; cursor: pointer; }
+details pre { color: var(--quiet); }
+pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+"""
+
+
+def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
+    """The page."""
+    name = escape(visible_flow(title))
+    day = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M")
+    body = "\n".join(_article(node) for node in conversation.path if node.content)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{name}</h1>
+<p class="quiet">{day}</p>
+{body}
+</body>
+</html>
+"""
+
+
+def _article(node: ChatMessage) -> str:
+    writer = node.model or _WRITERS[node.role]
+    text, folded, thought = node.content, "", thought_of(node)
+    if thought is not None:
+        words = text[thought.place.start : thought.place.stop].strip("\n")
+        text = text[thought.place.end :]
+        folded = f"<details><summary>{escape(thought.words)}</summary>\n"
+        folded += f"<pre>{escape(visible_flow(words))}</pre></details>\n"
+    return (
+        f'<article class="{node.role}"><h2>{escape(visible_flow(writer))}</h2>\n'
+        f"{folded}<pre>{escape(visible_flow(text))}</pre></article>"
+    )
+
+
+class Format(StrEnum):
+    """What a conversation is written as."""
+
+    MARKDOWN = "md"
+    JSON = "json"
+    HTML = "html"
+
+
+_OTHERS = {"markdown": "md", "htm": "html", "jsonl": "json"}
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's ending names.
+
+    Raises:
+        LmtuiError: it names none.
+    """
+    ending = path.suffix.lower().lstrip(".")
+    try:
+        return Format(_OTHERS.get(ending, ending))
+    except ValueError:
+        raise LmtuiError(
+            "the format is not known",
+            str(path),
+            "End the name with .md, .json or .html.",
+        ) from None
+
+
+def written(format: Format, conversation: Conversation, facts: ConversationMeta) -> str:
+    """A conversation in a format."""
+    if format is Format.JSON:
+        return to_json(conversation, facts)
+    if format is Format.HTML:
+        return to_html(conversation, facts.title, updated=facts.updated)
+    return to_markdown(conversation, facts.title)
+
+
+def write_new(path: Path, parts: Iterable[str]) -> None:
+    """Write a new file.
+
+    Raises:
+        LmtuiError: there is one, or none can be written there.
+    """
+    try:
+        with path.open("x", encoding="utf-8", newline="") as file:
+            for part in parts:
+                file.write(part)
+    except FileExistsError:
+        raise LmtuiError(
+            "this file already exists", str(path), "Name another one."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LmtuiError(
+            "the file can't be written", f"{path} ({reason})", "Name another place."
+        ) from error
+
+
+def name_for(title: str) -> str:
+    """A file name, without its ending, from a title."""
+    return re.sub(r"[^\w]+", "-", title.lower()).strip("-")[:40] or "conversation"

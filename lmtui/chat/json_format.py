@@ -1,0 +1,307 @@
+"""A conversation as one line of JSON, complete, and back.
+
+Owns the format: every message that was not deleted, all branches, every id and number
+as it is kept. What was imported is exported again byte for byte. A line of a stranger
+is refused as a whole, before anything of it is kept. Knows no store.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.rows import (
+    finish_fields,
+    finish_of,
+    node_of,
+    settings_fields,
+    settings_of,
+    storable,
+)
+from lmtui.chat.summary import ConversationMeta
+from lmtui.chat.token_codec import (
+    EncodedTokens,
+    TokenColumns,
+    columns,
+    pack_columns,
+    pack_prompt,
+)
+from lmtui.config.settings import THINKING
+from lmtui.engine.types import Prompt, ScoredToken, Step
+from lmtui.errors import LmtuiError
+from lmtui.text import safe_json
+
+FORMAT, VERSION = "conversation", 1
+_LARGEST = 2**53  # beyond it a JSON reader may round
+_TOKENS = ("ids", "ranks", "pieces", "logprobs", "entropies", "sampled_probs")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A conversation from a file."""
+
+    conversation: Conversation
+    facts: ConversationMeta
+
+
+def to_json(conversation: Conversation, facts: ConversationMeta) -> str:
+    """The whole conversation as a line, with its newline."""
+    nodes = _living(conversation)
+    chosen = conversation.chosen
+    whole = {
+        "lmtui": FORMAT,
+        "version": VERSION,
+        "title": facts.title,
+        "named": facts.named,
+        "pinned": facts.pinned,
+        "archived": facts.archived,
+        # Only where it is known: what older programs wrote stays as it was.
+        **({"thinking": facts.thinking} if facts.thinking else {}),
+        "created": facts.created,
+        "updated": facts.updated,
+        "messages": [_message(node, chosen.get(node.id)) for node in nodes],
+    }
+    line = json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return safe_json(line) + "\n"
+
+
+def from_json(line: str) -> Imported:
+    """A conversation from its line.
+
+    Raises:
+        LmtuiError: it is none, or from a newer program.
+    """
+    try:
+        found = json.loads(line, parse_constant=_refuse)
+        if not isinstance(found, dict) or found.get("lmtui") != FORMAT:
+            raise ValueError("this line is not a conversation")
+        _require_version(found.get("version"))
+        return _imported(found)
+    except RecursionError:
+        raise _broken("it is nested too deeply") from None
+    except KeyError as error:
+        raise _broken(f"{error} is missing") from error
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise _broken(str(error)) from error
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _broken(why: str) -> LmtuiError:
+    hint = "Give a file that `lmtui history export` wrote."
+    return LmtuiError("this conversation can't be imported", why, hint)
+
+
+def _require_version(version: object) -> None:
+    if isinstance(version, int) and version > VERSION:
+        raise LmtuiError(
+            "this conversation was exported by a newer lmtui",
+            f"version {version}, this program knows {VERSION}",
+            "Update lmtui.",
+        )
+    if version != VERSION:
+        raise ValueError("the version is missing")
+
+
+def _living(conversation: Conversation) -> list[ChatMessage]:
+    """The messages that were not deleted, nor anything before them."""
+    kept: dict[int, ChatMessage] = {}
+    for node in conversation.nodes:
+        if not node.gone and (node.parent is None or node.parent in kept):
+            kept[node.id] = conversation.node(node.id)
+    return list(kept.values())
+
+
+def _message(node: ChatMessage, chosen: int | None) -> dict[str, Any]:
+    prompt, finish, settings = node.prompt, node.finish, node.settings
+    return {
+        "id": node.id,
+        "parent": node.parent,
+        "chosen": chosen,
+        "role": node.role,
+        "content": node.content,
+        "state": "stopped" if node.state == "growing" else node.state,
+        "model": node.model,
+        "settings": settings_fields(settings) if settings else None,
+        "finish": _finite(finish_fields(finish)) if finish else None,
+        "given": node.given,
+        "rest": node.rest,
+        "left_out": node.left_out,
+        "prompt": _prompt_fields(prompt) if prompt else None,
+        "steps": _token_fields(node.steps) if node.steps else None,
+        "scored": _token_fields(node.scored) if node.scored else None,
+        "scored_by": node.scored_by,
+    }
+
+
+def _prompt_fields(prompt: Prompt) -> dict[str, Any]:
+    stops = list(prompt.stop_texts)
+    return {"ids": list(prompt.ids), "text": prompt.text, "stop_texts": stops}
+
+
+def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, Any]:
+    found = columns(tokens)
+    return {
+        "ids": list(found.ids),
+        "bytes": [data.hex() for data in found.spelled()],
+        "ranks": list(found.ranks),
+        "pieces": list(found.pieces),
+        "logprobs": _short(found.logprobs),
+        "entropies": _short(found.entropies),
+        "sampled_probs": _short(found.sampled_probs),
+    }
+
+
+def _short(numbers: Sequence[float]) -> list[float | None]:
+    """Numbers as they are kept, which is as float32: each in as few digits as tell it
+    from every other one."""
+    return [
+        float(f"{number:.9g}") if math.isfinite(number) else None
+        for number in array("f", numbers)
+    ]
+
+
+def _finite(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in found.items()
+    }
+
+
+def _imported(found: Mapping[str, Any]) -> Imported:
+    nodes = [_node(_table(message)) for message in _list(found["messages"])]
+    chosen = {
+        int(message["id"]): _whole(message["chosen"])
+        for message in found["messages"]
+        if message["chosen"] is not None
+    }
+    facts = ConversationMeta(
+        _text(found["title"]),
+        named=bool(found["named"]),
+        pinned=bool(found["pinned"]),
+        archived=bool(found["archived"]),
+        thinking=_thinking(found.get("thinking")),
+        created=_time(found["created"]),
+        updated=_time(found["updated"]),
+    )
+    return Imported(Conversation.restored(nodes, chosen), facts)
+
+
+def _node(found: Mapping[str, Any]) -> ChatMessage:
+    content = _text(found["content"])
+    parent = None if found["parent"] is None else _whole(found["parent"])
+    steps = _tokens(found["steps"])
+    if steps is not None and sum(steps.pieces) > len(content):
+        raise ValueError("tokens that say more than their message")
+    scored = _tokens(found["scored"])
+    row = {
+        "id": _whole(found["id"]),
+        "parent": parent,
+        "role": found["role"],
+        "content": content,
+        "state": found["state"],
+        "gone": False,
+        "writer": None,
+        "model": _name(found["model"]),
+        "scored_by": _name(found["scored_by"]),
+        "given": _whole(found["given"]),
+        "rest": _text(found["rest"]),
+        "left_out": _whole(found["left_out"]),
+        "settings": None,
+        "finish": None,
+        "steps": pack_columns(steps) if steps else b"",
+        "scored": pack_columns(scored) if scored else b"",
+        "prompt": _prompt(found["prompt"]),
+    }
+    return replace(
+        node_of(row),
+        settings=settings_of(found["settings"]),
+        finish=finish_of(found["finish"]),
+        packed=EncodedTokens(row["steps"], row["scored"], row["prompt"]),
+    )
+
+
+def _prompt(found: object) -> bytes:
+    if found is None:
+        return b""
+    table = _table(found)
+    ids = tuple(_whole(number) for number in _list(table["ids"]))
+    stops = tuple(_text(text) for text in _list(table["stop_texts"]))
+    return pack_prompt(Prompt(ids, _text(table["text"]), stops))
+
+
+def _tokens(found: object) -> TokenColumns | None:
+    if found is None:
+        return None
+    table = _table(found)
+    data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
+    lists = {name: _list(table[name]) for name in _TOKENS}
+    if {len(numbers) for numbers in lists.values()} != {len(data)}:
+        raise ValueError("lists of tokens that differ in length")
+    values: dict[str, Any] = {
+        name: [(_whole if name in _TOKENS[:3] else _real)(number) for number in numbers]
+        for name, numbers in lists.items()
+    }
+    sizes = [len(each) for each in data]
+    return TokenColumns(**values, sizes=sizes, data=b"".join(data))
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object where one is needed")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("not a list where one is needed")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text where one is needed")
+    return storable(value)
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _thinking(value: object) -> str | None:
+    if value is None:
+        return None
+    if (name := _text(value)) not in THINKING:
+        raise ValueError("no such value of thinking")
+    return name
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not a whole number where one is needed")
+    if not 0 <= value < _LARGEST:
+        raise ValueError("a number that is out of range")
+    return value
+
+
+def _real(value: object) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number where one is needed")
+    return float(value)
+
+
+def _time(value: object) -> float:
+    number = _real(value)
+    if not 0 <= number < 1e11:
+        raise ValueError("a time that is out of range")
+    return number

@@ -1,0 +1,334 @@
+"""A damaged file of conversations: put aside, and what can be read of it kept.
+
+Owns the way from a damaged file to a whole one. The damaged one is never changed and
+never removed. Where two programs find it at once, one of them does this and the other
+one waits. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lmtui import paths
+from lmtui.chat import rows
+from lmtui.chat.database import Damaged
+from lmtui.chat.excerpts import preview_of, title_of
+from lmtui.chat.sqlite_pages import SqliteValue, leaf_rows
+from lmtui.chat.store import Store, is_sound
+from lmtui.errors import LmtuiError
+
+_BESIDE = ("", "-wal", "-shm")
+_KEYS = {"conversations": "id", "messages": "key"}
+_ADDED = {"conversations": 1, "messages": 1}
+"""Columns that older rows may not have."""
+
+_UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError)
+"""What SQLite answers where it reads damage, such as the length of a row that would
+need all memory; its words for it can be no text."""
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What became of a damaged file."""
+
+    aside: Path
+    """Where it is now."""
+    conversations: int
+    messages: int
+    """How much of it is in the new file."""
+
+    @property
+    def words(self) -> str:
+        """It in a sentence."""
+        messages = f"{self.messages:,} message{'' if self.messages == 1 else 's'}"
+        whole = f"{self.conversations:,} conversation"
+        whole += "" if self.conversations == 1 else "s"
+        return (
+            f"The file of your conversations was damaged. {messages} in {whole} could"
+            f" be read and are kept; the damaged file is {self.aside}."
+        )
+
+
+def open_store(file: Path) -> tuple[Store, Salvaged | None]:
+    """The store of a file; of a damaged one a new store with what could be read.
+
+    Raises:
+        LmtuiError: there can be none here.
+    """
+    try:
+        return Store(file), None
+    except Damaged:
+        return replaced(file)
+
+
+def answered(
+    file: Path,
+    work: Callable[[Store], T],
+    tell: Callable[[Salvaged], None],
+    *,
+    readonly: bool = False,
+) -> T:
+    """What `work` finds in the store of a file. A damaged one is replaced, which is
+    told, and `work` done once more.
+
+    Raises:
+        LmtuiError: the store can't be used, or is damaged and can't be replaced here.
+    """
+    try:
+        with closing(Store(file, readonly=readonly)) as store:
+            return work(store)
+    except Damaged as error:
+        damaged = LmtuiError(
+            "the file of the conversations is damaged",
+            f"{file} ({error})",
+            "Make its folder writable: then the file is put aside, and what can be read"
+            " of it is kept.",
+        )
+    try:
+        store, salvaged = replaced(file)
+    except LmtuiError as error:
+        raise damaged from error
+    if salvaged is not None:
+        tell(salvaged)
+    with closing(store):
+        try:
+            return work(store)
+        except Damaged as error:
+            raise damaged from error
+
+
+def replaced(file: Path) -> tuple[Store, Salvaged | None]:
+    """A new store in place of a damaged one; the same where another program was faster.
+
+    Raises:
+        LmtuiError: there can be none here.
+    """
+    with _alone(file):
+        if _is_whole(file):
+            return Store(file), None
+        # The new file is whole before the damaged one leaves its place: a program that
+        # is killed meanwhile leaves all as it was.
+        new = file.with_name(f"{file.name}.new")
+        _remove(new)
+        try:
+            counts = _salvage(file, new)
+            aside = _put_aside(file)
+            os.replace(new, file)
+        except OSError as error:
+            raise paths.unwritable(file.parent, error) from error
+        finally:
+            _remove(new)
+        return Store(file), Salvaged(aside, *counts)
+
+
+def _salvage(file: Path, new: Path) -> tuple[int, int]:
+    """Put all that can be read of a damaged file into a new one; how many conversations
+    and messages that are."""
+    with closing(Store(new)) as store:
+        with _copied(file) as damaged:
+            _copy(damaged, store, when=file.stat().st_mtime)
+        return _counted(store)
+
+
+def _remove(file: Path) -> None:
+    for end in _BESIDE:
+        Path(f"{file}{end}").unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether all of a file can be read, and its indexes say what its tables do."""
+    try:
+        with closing(Store(file)) as store:
+            with store.database.reading() as connection:
+                (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                connection.execute(
+                    "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
+                )
+                for table in _KEYS:  # a text may be no UTF-8
+                    for _ in connection.execute(f"SELECT * FROM {table}"):
+                        pass
+            store.listed(archived=True)
+            return bool(said == "ok")
+    except Damaged:
+        return False
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Keep other programs from doing the same."""
+    lock = file.with_name(f"{file.name}.lock")
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise paths.unwritable(file.parent, error) from error
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put_aside(file: Path) -> Path:
+    """Rename a file with what belongs to it, which goes first: beside another file it
+    would be read as that one's."""
+    number = 1
+    while (aside := file.with_name(f"{file.name}.broken-{number}")).exists():
+        number += 1
+    for end in reversed(_BESIDE):
+        with suppress(FileNotFoundError):
+            os.rename(f"{file}{end}", f"{aside}{end}")
+    return aside
+
+
+@contextmanager
+def _copied(damaged: Path) -> Iterator[Path]:
+    """A copy of a damaged file, what was last written brought into it."""
+    with paths.scratch_folder(damaged.parent) as scratch:
+        copy = scratch / damaged.name
+        for end in _BESIDE[:2]:
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{damaged}{end}", f"{copy}{end}")
+        with suppress(*_UNREADABLE), closing(sqlite3.connect(copy)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield copy
+
+
+def _copy(damaged: Path, store: Store, *, when: float) -> None:
+    """Put every row that can be read into a store. `when` is the time of what has lost
+    its own."""
+    with store.database.writing() as connection:
+        adopted = set[int]()
+        for row in _rows(damaged, connection, "conversations"):
+            if row.get("deleted") not in (0, 1):
+                row["deleted"] = 0
+            if is_sound({"model": None, **row}):
+                _put(connection, "conversations", row)
+        for row in _rows(damaged, connection, "messages"):
+            if not _is_message(row):
+                continue
+            del row["key"]  # in a damaged tree SQLite gives out one that is in use
+            if not _put(connection, "messages", row) and _adopt(
+                connection, row["conversation"], when
+            ):
+                adopted.add(row["conversation"])
+                _put(connection, "messages", row)
+        for id_ in adopted:
+            _describe(connection, id_)
+        connection.execute(
+            "UPDATE conversations SET messages = (SELECT COUNT(*) FROM messages"
+            " WHERE conversation = conversations.id AND id > 0 AND gone = 0)"
+        )
+        connection.execute(
+            "DELETE FROM conversations WHERE NOT EXISTS"
+            " (SELECT 1 FROM messages WHERE conversation = conversations.id"
+            " AND id > 0)"
+        )
+
+
+def _counted(store: Store) -> tuple[int, int]:
+    """How many conversations and messages a store shows."""
+    with store.database.reading() as connection:
+        found = connection.execute(
+            "SELECT COUNT(DISTINCT c.id), COUNT(m.key) FROM conversations c"
+            " LEFT JOIN messages m ON m.conversation = c.id AND m.id > 0 AND m.gone = 0"
+            " WHERE c.deleted = 0"
+        )
+        conversations, messages = found.fetchone()
+    return conversations, messages
+
+
+def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
+    """The rows of a table as long as they can be read; then, some of them again, what
+    its pages still hold. `new` has a table of the same columns."""
+    key = _KEYS[table]
+    names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
+    least = len(names) - _ADDED[table]
+    with suppress(*_UNREADABLE), closing(_connected(damaged)) as found:
+        cursor = found.execute(f"SELECT * FROM {table} ORDER BY {key}")
+        shown = {column[0] for column in cursor.description}
+        if set(names[:least]) <= shown <= set(names):
+            yield from map(dict, cursor)
+            return
+    for id_, values in sorted(leaf_rows(damaged.read_bytes()), key=_by_key):
+        if least <= len(values) <= len(names):
+            yield dict(zip(names, values, strict=False)) | {key: id_}
+
+
+def _by_key(row: tuple[int, list[SqliteValue]]) -> int:
+    return row[0]
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    """A connection that takes any bytes for text."""
+    connection = sqlite3.connect(file)
+    connection.row_factory = sqlite3.Row
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    return connection
+
+
+def _is_message(row: Row) -> bool:
+    try:
+        rows.node_of(row)
+    except (ValueError, TypeError):
+        return False
+    first = row["id"] == 0 and row["role"] == "system"
+    follows = row["id"] > 0 and row["role"] != "system"
+    known = isinstance(row["conversation"], int) and row["conversation"] > 0
+    return known and (first or follows)
+
+
+def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
+    """Keep a row again; whether it can be."""
+    known = connection.execute(f"PRAGMA table_info({table})")
+    found = {item["name"]: row[item["name"]] for item in known if item["name"] in row}
+    columns = ", ".join(found)
+    places = ", ".join(f":{name}" for name in found)
+    try:
+        connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", found)
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def _adopt(connection: sqlite3.Connection, id_: int, when: float) -> bool:
+    """Make a conversation for messages whose own is lost; whether it was missing."""
+    made = connection.execute(
+        "INSERT OR IGNORE INTO conversations (id, uid, touched, created, updated)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (id_, f"salvaged-{id_}", id_, when, when),
+    )
+    return made.rowcount == 1
+
+
+def _describe(connection: sqlite3.Connection, id_: int) -> None:
+    """Say of a conversation what its messages tell."""
+    said = connection.execute(
+        "SELECT role, content, model FROM messages"
+        " WHERE conversation = ? AND id > 0 AND gone = 0 ORDER BY id",
+        (id_,),
+    ).fetchall()
+    asked = [row["content"] for row in said if row["role"] == "user"]
+    models = [row["model"] for row in said if row["model"]]
+    connection.execute(
+        "UPDATE conversations SET title = ?, preview = ?, messages = ?, model = ?"
+        " WHERE id = ?",
+        (
+            title_of(asked[0]) if asked else f"Salvaged conversation {id_}",
+            preview_of(said[-1]["content"]) if said else "",
+            len(said),
+            models[-1] if models else None,
+            id_,
+        ),
+    )

@@ -1,0 +1,126 @@
+"""Rows of an SQLite file, read from its pages without the trees that lead to them.
+
+Owns the format of a leaf page of a table (https://www.sqlite.org/fileformat2.html): a
+damaged page higher up in a tree hides all rows below it, though they are whole. Knows
+neither what a row means nor a connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+
+PAGE = 4096
+"""Bytes; the default of SQLite, which every file of ours is made with."""
+
+_LEAF = 13  # the kind of page that holds rows of a table
+_FIRST = 100  # bytes of the file's header, on its first page
+_INTEGERS = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its type
+
+SqliteValue = int | float | str | bytes | None
+
+
+def leaf_rows(data: bytes) -> Iterator[tuple[int, list[SqliteValue]]]:
+    """The key and the values of every row that can be read, page by page; of pages that
+    are free none. Values are as they are stored: a column that is the key is None, and
+    text takes any bytes."""
+    free = _free_pages(data)
+    for number in range(len(data) // PAGE):
+        if number in free:
+            continue
+        start = number * PAGE
+        head = start + (_FIRST if number == 0 else 0)
+        if data[head] != _LEAF:
+            continue
+        (count,) = struct.unpack_from(">H", data, head + 3)
+        for place in range(min(count, PAGE // 4)):
+            # A cell of a damaged page leads anywhere.
+            with suppress(IndexError, struct.error, ValueError):
+                (at,) = struct.unpack_from(">H", data, head + 8 + 2 * place)
+                yield _row(data, start + at)
+
+
+def _free_pages(data: bytes) -> set[int]:
+    """The pages whose rows were deleted, from 0; as far as the file tells."""
+    found = set[int]()
+    with suppress(struct.error):
+        (trunk,) = struct.unpack_from(">I", data, 32)
+        while trunk and trunk - 1 not in found:
+            at = (trunk - 1) * PAGE
+            found.add(trunk - 1)
+            trunk, count = struct.unpack_from(">II", data, at)
+            leaves = struct.unpack_from(f">{min(count, PAGE // 4 - 2)}I", data, at + 8)
+            found.update(leaf - 1 for leaf in leaves)
+    return found
+
+
+def _row(data: bytes, at: int) -> tuple[int, list[SqliteValue]]:
+    size, at = _varint(data, at)
+    key, at = _varint(data, at)
+    payload = _payload(data, at, size)
+    head, place = _varint(payload, 0)
+    values, at = list[SqliteValue](), head
+    while place < head:
+        kind, place = _varint(payload, place)
+        value, at = _value(payload, kind, at)
+        values.append(value)
+    return key, values
+
+
+def _payload(data: bytes, at: int, size: int) -> bytes:
+    """The bytes of a row, those that did not fit on its page included."""
+    most, least = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
+    if size > len(data):
+        raise ValueError("longer than the file")
+    if size <= most:
+        return data[at : at + size]
+    here = least + (size - least) % (PAGE - 4)
+    here = here if here <= most else least
+    parts, left = [data[at : at + here]], size - here
+    (page,) = struct.unpack_from(">I", data, at + here)
+    while left > 0:
+        if not page:
+            raise ValueError("its end is lost")
+        at = (page - 1) * PAGE
+        (page,) = struct.unpack_from(">I", data, at)
+        parts.append(data[at + 4 : at + 4 + min(left, PAGE - 4)])
+        left -= PAGE - 4
+    return b"".join(parts)
+
+
+def _value(payload: bytes, kind: int, at: int) -> tuple[SqliteValue, int]:
+    """The value of a type at a place, and where the next one is."""
+    if kind < len(_INTEGERS):
+        if kind == 0:
+            return None, at
+        size = _INTEGERS[kind]
+        return int.from_bytes(_taken(payload, at, size), "big", signed=True), at + size
+    if kind == 7:
+        (number,) = struct.unpack_from(">d", payload, at)
+        return float(number), at + 8
+    if kind in (8, 9):
+        return kind - 8, at
+    if kind < 12:
+        raise ValueError("no such type")
+    size = (kind - 12) // 2
+    found = _taken(payload, at, size)
+    return (found.decode("utf-8", "replace") if kind % 2 else found), at + size
+
+
+def _taken(payload: bytes, at: int, size: int) -> bytes:
+    if at + size > len(payload):
+        raise ValueError("longer than its row")
+    return payload[at : at + size]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of one to nine bytes, and where the next thing is."""
+    value = 0
+    for place in range(8):
+        byte = data[at + place]
+        value = value << 7 | byte & 127
+        if byte < 128:
+            return value, at + place + 1
+    value = value << 8 | data[at + 8]
+    return value - (1 << 64) * (value >> 63), at + 9

@@ -1,0 +1,204 @@
+"""The tokens of a message as few bytes, and back.
+
+Owns what is kept of each token: its id, its bytes, how much of the text it added, and
+its logprob, rank, entropy and sampled probability as float32 and 32-bit integers, about
+fifteen bytes in all. The other rows of its distribution are not kept: they would be
+ten times as much, and the model draws them anew from the ids. Knows no store.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+from lmtui.engine.types import Distribution, Prompt, ScoredToken, Step
+from lmtui.text import bytes_text
+
+NOT_KEPT = -1
+"""The handle of a distribution whose rows were not kept."""
+
+_COUNTS = ("ids", "ranks", "sizes", "pieces")
+_NUMBERS = ("logprobs", "entropies", "sampled_probs")
+_HEAD = struct.Struct("<II")
+_LEVEL = 1  # the fastest: what is left is mostly noise
+
+
+@dataclass(frozen=True, slots=True)
+class TokenColumns:
+    """The tokens of a message, a list for each thing that is known of them. What is
+    not known is NaN; a rank is then 0."""
+
+    ids: Sequence[int]
+    ranks: Sequence[int]
+    sizes: Sequence[int]
+    """Bytes of each token."""
+    pieces: Sequence[int]
+    """Code points that each added to the text."""
+    logprobs: Sequence[float]
+    entropies: Sequence[float]
+    sampled_probs: Sequence[float]
+    data: bytes
+    """The bytes of all tokens."""
+
+    def spelled(self) -> list[bytes]:
+        """The bytes of each token."""
+        ends = accumulate(self.sizes, initial=0)
+        return [self.data[start:end] for start, end in pairwise(ends)]
+
+    def steps(self, text: str) -> tuple[Step, ...]:
+        """Generated tokens; the pieces are the end of `text`."""
+        start = len(text) - sum(self.pieces)
+        places = pairwise(accumulate(self.pieces, initial=start))
+        rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
+                   self.entropies, self.sampled_probs, strict=True)  # fmt: skip
+        return tuple(
+            Step(index, id_, _shown(id_, data), data, text[at:to], logprob, rank,
+                 entropy, sampled, _not_kept(entropy))
+            for index, (id_, data, (at, to), logprob, rank, entropy, sampled)
+            in enumerate(rows)
+        )  # fmt: skip
+
+    def scored(self) -> tuple[ScoredToken, ...]:
+        """Tokens of a given text."""
+        rows = zip(self.ids, self.spelled(), self.logprobs, self.ranks,
+                   self.entropies, strict=True)  # fmt: skip
+        return tuple(
+            ScoredToken(index, id_, _shown(id_, data), data, _known(logprob),
+                        rank or None, _known(entropy))
+            for index, (id_, data, logprob, rank, entropy) in enumerate(rows)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTokens:
+    """What is known of a message's tokens, as a store keeps it; empty for nothing."""
+
+    steps: bytes = b""
+    scored: bytes = b""
+    prompt: bytes = b""
+
+
+def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
+    """Tokens as columns."""
+    nan = math.nan
+    drawn = [token for token in tokens if isinstance(token, Step)]
+    return TokenColumns(
+        ids=[token.id for token in tokens],
+        ranks=[token.rank or 0 for token in tokens],
+        sizes=[len(token.bytes) for token in tokens],
+        pieces=[len(step.piece) for step in drawn] or [0] * len(tokens),
+        logprobs=[nan if t.logprob is None else t.logprob for t in tokens],
+        entropies=[nan if t.entropy is None else t.entropy for t in tokens],
+        sampled_probs=[s.sampled_prob for s in drawn] or [nan] * len(tokens),
+        data=b"".join(token.bytes for token in tokens),
+    )
+
+
+def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
+    """Tokens as bytes; none for none."""
+    return pack_columns(columns(tokens)) if tokens else b""
+
+
+def pack_columns(found: TokenColumns) -> bytes:
+    """Columns as bytes."""
+    parts = [_HEAD.pack(len(found.ids), len(found.data))]
+    parts += [_little(array("I", getattr(found, name))) for name in _COUNTS]
+    parts += [_little(array("f", getattr(found, name))) for name in _NUMBERS]
+    return zlib.compress(b"".join((*parts, found.data)), _LEVEL)
+
+
+def unpack(data: bytes) -> TokenColumns:
+    """Columns from bytes.
+
+    Raises:
+        ValueError: the bytes are no such thing.
+    """
+    whole = _whole(data)
+    if len(whole) < _HEAD.size:
+        raise ValueError("cut off")
+    count, size = _HEAD.unpack_from(whole)
+    names = (*_COUNTS, *_NUMBERS)
+    if len(whole) != _HEAD.size + 4 * count * len(names) + size:
+        raise ValueError("another length")
+    found: dict[str, Any] = {}
+    for place, name in enumerate(names):
+        start = _HEAD.size + 4 * count * place
+        kind = "I" if name in _COUNTS else "f"
+        found[name] = _from_little(kind, whole[start : start + 4 * count])
+    if sum(found["sizes"]) != size:
+        raise ValueError("bytes of no token")
+    return TokenColumns(**found, data=whole[len(whole) - size :])
+
+
+def pack_prompt(prompt: Prompt | None) -> bytes:
+    """A prompt as bytes; none for none."""
+    if prompt is None:
+        return b""
+    texts = [_utf8(text) for text in (prompt.text, *prompt.stop_texts)]
+    sizes = [len(prompt.ids), len(texts), *map(len, texts)]
+    numbers = _little(array("I", [*sizes, *prompt.ids]))
+    return zlib.compress(numbers + b"".join(texts), _LEVEL)
+
+
+def unpack_prompt(data: bytes) -> Prompt:
+    """A prompt from bytes.
+
+    Raises:
+        ValueError: the bytes are no such thing.
+    """
+    whole = _whole(data)
+    count, texts, *_ = (*_from_little("I", whole[:8]), 0, 0)
+    sizes = _from_little("I", whole[8 : 8 + 4 * texts])
+    start = 8 + 4 * texts + 4 * count
+    if not sizes or len(whole) != start + sum(sizes):
+        raise ValueError("another length")
+    ids = _from_little("I", whole[8 + 4 * texts : start])
+    ends = accumulate(sizes, initial=start)
+    text, *stops = (
+        whole[at:to].decode("utf-8", "surrogatepass") for at, to in pairwise(ends)
+    )
+    return Prompt(tuple(ids), text, tuple(stops))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _whole(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError("not packed") from error
+
+
+def _little(numbers: array[Any]) -> bytes:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _from_little(kind: str, data: bytes) -> array[Any]:
+    numbers: array[Any] = array(kind)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _shown(id_: int, data: bytes) -> str:
+    return bytes_text(data) if data else f"⟨unused {id_}⟩"
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def _not_kept(entropy: float) -> Distribution:
+    return Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NOT_KEPT)

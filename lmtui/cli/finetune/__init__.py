@@ -1,0 +1,1 @@
+"""`lmtui finetune`."""

@@ -1,0 +1,350 @@
+"""`lmtui finetune`: teach the model your notes.
+
+Owns what the command line asks for, and what is asked back before anything is done.
+What happens then is `training`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.engine import tell_of_others
+from lmtui.cli.errors import note
+from lmtui.cli.options import option
+from lmtui.cli.screen import is_interactive
+from lmtui.config.settings import Settings, flag
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.train import run_folder
+from lmtui.train.client import (
+    NameTaken,
+    Unfinished,
+    nothing_to_resume,
+    prepare,
+    resume_command,
+)
+from lmtui.train.notes import find
+from lmtui.train.request import (
+    TrainRequest,
+    absolute_place,
+    default_name,
+    require_safe_name,
+)
+from lmtui.train.run_folder import RunFolder
+from lmtui.train.settings import Method
+
+
+def _training(name: str, metavar: str) -> Any:
+    return option(f"finetune_{name}", metavar, "Training")
+
+
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NOTES",
+        help="Files, folders and patterns such as 'notes/**/*.md'.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the adapter; unset is the name of the notes' folder.",
+        show_default=False,
+    ),
+]
+Headless = Annotated[
+    bool,
+    typer.Option("--headless", help="Open no screen, and start without asking."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Resume an unfinished training.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit.")]
+Full = Annotated[
+    bool, typer.Option("--full", help="Train all weights instead of an adapter.")
+]
+FromScratch = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch",
+        help="Train all weights from random ones: only the tokenizer is the model's.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace an adapter or an unfinished training of the same name.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Resume although the notes have changed.")
+]
+
+Epochs = Annotated[float | None, _training("epochs", "N")]
+Lr = Annotated[float | None, _training("lr", "X")]
+Rank = Annotated[int | None, _training("rank", "N")]
+Alpha = Annotated[int | None, _training("alpha", "N")]
+Block = Annotated[int | None, _training("block", "N")]
+Batch = Annotated[int | None, _training("batch", "N")]
+Warmup = Annotated[float | None, _training("warmup", "SHARE")]
+Clip = Annotated[float | None, _training("clip", "X")]
+Evaluations = Annotated[int | None, _training("evaluations", "N")]
+Patience = Annotated[int | None, _training("patience", "N")]
+HeldOut = Annotated[float | None, _training("held_out", "SHARE")]
+MaxFileMb = Annotated[float | None, _training("max_file_mb", "MB")]
+FrontMatter = Annotated[str | None, _training("front_matter", "keep|drop")]
+Dtype = Annotated[str | None, _training("dtype", "DTYPE")]
+Seed = Annotated[int | None, _training("seed", "N")]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict",
+        help="Refuse files with broken rows; otherwise such rows are skipped.",
+        show_default=False,
+        rich_help_panel="Training",
+    ),
+]
+Layers = Annotated[int | None, _training("layers", "N")]
+Width = Annotated[int | None, _training("width", "N")]
+
+_METHODS: Mapping[str, tuple[Method, str]] = {
+    "finetune_rank": ("lora", "Leave it out when all weights are trained."),
+    "finetune_alpha": ("lora", "Leave it out when all weights are trained."),
+    "finetune_layers": ("scratch", "Add --from-scratch."),
+    "finetune_width": ("scratch", "Add --from-scratch."),
+}
+
+
+def method_of(*, full: bool, from_scratch: bool) -> Method | None:
+    """The method that the flags ask for; None where they leave it to the settings.
+
+    Raises:
+        LmtuiError: they ask for two.
+    """
+    if full and from_scratch:
+        raise LmtuiError(
+            "--full and --from-scratch exclude each other", "", "Give one."
+        )
+    if full:
+        return "full"
+    return "scratch" if from_scratch else None
+
+
+def require_fitting(settings: Settings) -> None:
+    """Refuse a flag that means nothing to the method.
+
+    Raises:
+        LmtuiError: there is one.
+    """
+    for name, (method, hint) in _METHODS.items():
+        given = settings.origin(name).source == "flag"
+        if given and settings.finetune_method != method:
+            title = f"{flag(name)} has no effect on this kind of training"
+            raise LmtuiError(title, settings.finetune_method, hint)
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Like --headless, one JSON object a line on stdout."),
+]
+
+
+def finetune(  # size: a line for each of its flags
+    ctx: typer.Context,
+    *,
+    notes: Places = None,
+    name: Name = None,
+    headless: Headless = False,
+    json: Json = False,
+    dry_run: DryRun = False,
+    resume: Resume = False,
+    force: Force = False,
+    overwrite: Overwrite = False,
+    full: Full = False,
+    from_scratch: FromScratch = False,
+    finetune_layers: Layers = None,
+    finetune_width: Width = None,
+    finetune_epochs: Epochs = None,
+    finetune_lr: Lr = None,
+    finetune_rank: Rank = None,
+    finetune_alpha: Alpha = None,
+    finetune_block: Block = None,
+    finetune_batch: Batch = None,
+    finetune_warmup: Warmup = None,
+    finetune_clip: Clip = None,
+    finetune_evaluations: Evaluations = None,
+    finetune_patience: Patience = None,
+    finetune_held_out: HeldOut = None,
+    finetune_max_file_mb: MaxFileMb = None,
+    finetune_front_matter: FrontMatter = None,
+    finetune_strict: Strict = None,
+    finetune_dtype: Dtype = None,
+    finetune_seed: Seed = None,
+    model: options.Model = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    theme: options.Theme = None,
+    no_color: options.NoColor = False,
+) -> None:
+    """Fine-tune the model on your notes, and measure what changed.
+
+    A text file is a document; in a .jsonl file each row is one: `messages`, or `prompt`
+    and `completion`, or `text`. Part of the documents is held out: the model is never
+    trained on it, but evaluated on it, before and after. The result is an adapter, a
+    small folder that changes the model; everything stays on this machine.
+
+    On a terminal this opens a screen, which shows the plan and waits for Enter (F1
+    there shows the keys). With --headless, or without a terminal, the training starts
+    at once and every event is written: as JSON to stdout unless that is a terminal, as
+    plain lines to stderr if that is one. Ctrl-C finishes the step, saves, and prints
+    how to resume; a second Ctrl-C exits at once, and earlier checkpoints stay.
+
+    \b
+    Examples:
+      lmtui finetune notes/
+      lmtui finetune notes/ --dry-run
+      lmtui finetune diary.md "letters/*.txt" --name me --epochs 2 --headless
+      lmtui finetune chats.jsonl --full --headless --json > events.jsonl
+      lmtui finetune --resume
+    """
+    method = method_of(full=full, from_scratch=from_scratch)
+    from lmtui.cli.finetune.run import show_plan, train, train_on_screen
+
+    settings = options.settings(ctx, finetune_method=method)
+    require_fitting(settings)
+    asked = read_request(notes or [], settings, name=name, resume=resume, force=force)
+    if dry_run and resume:
+        hint = "Leave --dry-run out: on a terminal, --resume shows the plan first."
+        raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
+    if dry_run:
+        raise typer.Exit(show_plan(asked, as_json=json or headless))
+    on_screen = is_interactive() and not (headless or json)
+    if on_screen and not (resume or overwrite):
+        resume, overwrite = ask_if_taken(asked)
+    if resume:
+        require_same(asked, settings)
+    request = prepare(asked, overwrite=overwrite, resume=resume)
+    if on_screen:
+        code = train_on_screen(
+            request, settings, resume=resume, no_color=no_color, open_engine=ctx.obj
+        )
+        raise typer.Exit(code)
+    tell_of_others()
+    raise typer.Exit(train(request, resume=resume, as_json=json))
+
+
+def read_request(
+    places: list[str],
+    settings: Settings,
+    *,
+    name: str | None,
+    resume: bool,
+    force: bool,
+) -> TrainRequest:
+    """What the command line asks for.
+
+    Raises:
+        LmtuiError: it asks for nothing, or for what is not there; its name can't be
+            one; or it is not clear what is to be resumed.
+    """
+    if not (places or resume):
+        raise LmtuiError(
+            "no notes were given", "", "Name files or folders: lmtui finetune NOTES."
+        )
+    if not name:
+        name = default_name(places) if places else _only_unfinished()
+    require_safe_name(name)
+    if not resume:
+        find(places)  # for what it refuses; the worker reads them
+    return TrainRequest(
+        name=name,
+        places=tuple(map(absolute_place, places)),
+        base=None if resume else _base(settings.model),
+        settings=settings.training,
+        device=settings.device,
+        threads=settings.threads,
+        force=force,
+    )
+
+
+def _only_unfinished() -> str:
+    """The name of the one training that can be resumed."""
+    names = [run.name for run in run_folder.unfinished()]
+    if not names:
+        raise nothing_to_resume()
+    if len(names) > 1:
+        several = ", ".join(names)
+        hint = f"Resume one of them, for example: {resume_command(names[0])}"
+        raise LmtuiError("more than one training can be resumed", several, hint)
+    return names[0]
+
+
+def require_same(asked: TrainRequest, settings: Settings) -> None:
+    """Refuse to go on with something else than what was begun.
+
+    Raises:
+        LmtuiError: the notes or a flag say otherwise.
+    """
+    run = RunFolder.named(asked.name)
+    if run.last_checkpoint is None:
+        return  # said when it is prepared
+    begun = run.read_request()
+    if asked.places and asked.places != begun.places:
+        hint = "Leave the notes out, or start again with --overwrite."
+        raise LmtuiError(
+            "this training was started with other notes", " ".join(begun.places), hint
+        )
+    for each, value in asdict(begun.settings).items():
+        setting = f"finetune_{each}"
+        given = settings.origin(setting).source == "flag"
+        if given and getattr(settings, setting) != value:
+            raise LmtuiError(
+                "a resumed training keeps its settings",
+                f"{each} is {value}",
+                "Leave the flag out, or start again with --overwrite.",
+            )
+
+
+def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
+    """Whether to resume, and whether to overwrite, where the name is taken."""
+    try:
+        prepare(asked, overwrite=False, resume=False)
+    except Unfinished as taken:
+        note(f"{taken.title}: {visible_line(taken.detail)}\n")
+        if typer.confirm("Resume it?", default=True, err=True):
+            return True, False
+        typer.confirm(
+            "Start again, and lose what it has learned?", abort=True, err=True
+        )
+        return False, True
+    except NameTaken as taken:
+        note(f"{taken.title}: {visible_line(taken.detail)}\n")
+        typer.confirm("Replace it when the training is done?", abort=True, err=True)
+        return False, True
+    return False, False
+
+
+def _base(model: str | None) -> str | None:
+    """What `--model` names, whatever folder one is in later.
+
+    Raises:
+        LmtuiError: it names nothing that could be a model.
+    """
+    from lmtui.models.source import DefaultModel, FolderModel, GgufModel, resolve
+
+    match resolve(model):
+        case DefaultModel():
+            return None
+        case FolderModel(path=path) | GgufModel(path=path):
+            return os.path.abspath(path)
+        case found:
+            return found.name

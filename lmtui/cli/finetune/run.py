@@ -1,0 +1,389 @@
+"""How a training is told in the shell: as lines for people, or as JSON.
+
+Owns the lines; their words are those of the screen. Knows no process.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Protocol
+
+import typer
+
+from lmtui import notation, paths, processes
+from lmtui.cli.complete import new_writing
+from lmtui.cli.engine import OpenEngine
+from lmtui.cli.errors import STOPPED, note
+from lmtui.cli.output import Output
+from lmtui.cli.progress import StatusLine
+from lmtui.cli.screen import open_screen
+from lmtui.config.settings import Settings
+from lmtui.errors import LmtuiError
+from lmtui.notation import lasting
+from lmtui.text import visible_line
+from lmtui.train import report
+from lmtui.train.client import WorkerProcess, history, resume_command
+from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import RunFolder
+from lmtui.tui.finetune.format import home_path, told
+from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.panes import facts_of, sample_of
+from lmtui.tui.finetune.run import TrainingRun
+from lmtui.tui.finetune.screen import report_file
+from lmtui.tui.widgets.paragraphs import Paragraph
+
+EVERY = 0.1
+"""Seconds between two looks at what it tells."""
+
+LAST = 10.0
+"""Seconds that a process may take to go after its last word."""
+
+SAVING = "finishing the step and saving; Ctrl-C again leaves at once\n"
+LEAVING = "stopping; nothing was trained\n"
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequests:
+    """How often the process was told to end, and by which signal first."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.code = STOPPED
+        """The exit code of a process that ends because of it."""
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Count a signal."""
+        if not self.times:
+            self.code = 128 + number
+        self.times += 1
+
+
+@contextmanager
+def asked_to_end() -> Iterator[StopRequests]:
+    """Count the signals to end; one that is ignored, as under nohup, stays so."""
+    asked = StopRequests()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    if current_thread() is not main_thread():
+        before = {}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, asked.note)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow(
+    training: WorkerProcess,
+    views: Sequence[TrainingView],
+    asked: StopRequests,
+    *,
+    say: Callable[[str], None] = note,
+) -> None:
+    """Show what a training tells until it is over; `say` writes a line to a person."""
+    obeyed = 0
+    while True:
+        while obeyed < min(asked.times, 2):
+            obeyed += 1
+            training.stop()
+            if obeyed == 1:
+                say(SAVING if training.began else LEAVING)
+        for event in training.poll():
+            for view in views:
+                view.show(event)
+            if isinstance(event, End):
+                training.wait(LAST)
+                training.poll()  # what it held is free again
+                return
+        training.wait(EVERY)
+
+
+class TrainingView(Protocol):
+    """One way of telling it."""
+
+    def show(self, event: Event) -> None:
+        """Something happened."""
+
+
+class Gathered:
+    """Nothing is written; what was told is known at the end."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+
+    def show(self, event: Event) -> None:
+        """Learn it."""
+        self._run.take(event)
+
+
+class JsonTrainingView:
+    """Every event, one JSON object a line."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def show(self, event: Event) -> None:
+        """Write it."""
+        self._output.event(to_fields(event))
+
+
+class ProgressView:
+    """Only what takes time at the moment, on a line that is redrawn."""
+
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
+
+    def show(self, event: Event) -> None:
+        """Draw what takes time; clear it when that is over."""
+        if isinstance(event, Doing):
+            self._status.draw(doing_words(event))
+        else:
+            self._status.clear()
+
+
+class LinesView:
+    """Whole lines for what matters, and a line that is redrawn for the rest."""
+
+    def __init__(self, run: TrainingRun, status: StatusLine) -> None:
+        self._run = run
+        self._status = status
+        self._skipped: list[Skip] = []
+
+    def show(self, event: Event) -> None:
+        """Write or draw it."""
+        match event:
+            case Skip():
+                self._skipped.append(event)
+            case Plan():
+                self._status.lines(plan_text(event, self._skipped))
+            case Doing():
+                self._status.draw(doing_words(event))
+            case Step():
+                self._status.draw(step_words(event, self._run.steps))
+            case End() | Failed():
+                self._status.clear()  # the last words are the verb's
+            case _ if line := told(event):
+                self._status.lines(text_of([line]))
+
+
+def views_for(
+    run: TrainingRun, status: StatusLine, output: Output, *, as_json: bool
+) -> list[TrainingView]:
+    """The ways to tell a training here: JSON goes to a program, lines to a person, and
+    not both to one terminal."""
+    views: list[TrainingView] = [Gathered(run)]
+    if as_json or not output.is_terminal:
+        views.append(JsonTrainingView(output))
+    if len(views) == 1 or (status.is_terminal and not output.is_terminal):
+        views.append(LinesView(run, status))
+    return views
+
+
+def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
+    """What would be done, and each file that is left out with its reason."""
+    lines = text_of(facts_of(plan))
+    for skip in skipped:
+        reason = visible_line(skip.reason)
+        lines += f"  {visible_line(skip.path)}: {reason}\n"
+    return lines
+
+
+def sample_text(plan: Plan) -> str:
+    """What the model will see, with brackets around what it does not learn."""
+    return text_of(sample_of(plan))
+
+
+def doing_words(doing: Doing) -> str:
+    """A report of work under way as words, with its share where that is known."""
+    share = "" if doing.share is None else f" {doing.share:.0%}"
+    return visible_line(doing.what) + share
+
+
+def step_words(step: Step, steps: int) -> str:
+    """A step in one line."""
+    words = (
+        f"step {step.step:,} of {steps:,}",
+        f"loss {notation.rate(step.loss)}",
+        f"epoch {step.epoch:.2f}",
+        f"{notation.speed(step.tokens_per_second)} tokens/s",
+        f"{lasting(step.eta_seconds)} left",
+    )
+    return " · ".join(words)
+
+
+def outcome_text(run: TrainingRun, adapters: Path) -> str:
+    """What came of a training that ended by itself."""
+    end = run.end
+    assert end is not None
+    done = f"done after {end.step:,} of {run.steps:,} steps\n"
+    if end.adapter is None:
+        return f"{done}{visible_line(end.verdict)}; no adapter was written\n"
+    file = report_file(adapters, end.adapter)
+    lines = "".join(f"{line}\n" for line in _report_lines(file.with_suffix(".json")))
+    name = visible_line(end.adapter)
+    return (
+        f"{done}{lines}"
+        f"report: {visible_line(home_path(file))}\n"
+        f"next: lmtui chat --adapter {name}\n"
+        f"      lmtui complete FILE --adapter {name}\n"
+    )
+
+
+def _report_lines(file: Path) -> Sequence[str]:
+    """The figures before and after, and what its owner has to know."""
+    try:
+        found = report.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return report.to_lines(found) if found else ()
+
+
+def text_of(paragraphs: Iterable[Paragraph]) -> str:
+    """Paragraphs as plain lines."""
+    lines = ("".join(text for text, _ in each.parts).rstrip() for each in paragraphs)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def show_plan(request: TrainRequest, *, as_json: bool) -> int:
+    """Show what would be done; the exit code.
+
+    Raises:
+        LmtuiError: it can't be done.
+    """
+    output, run = Output(), TrainingRun()
+    views: list[TrainingView] = [Gathered(run)]
+    status = StatusLine()
+    views.append(JsonTrainingView(output) if as_json else ProgressView(status))
+    with asked_to_end() as asked:
+        worker = WorkerProcess.start(request, plan_only=True)
+        follow(worker, views, asked, say=status.lines)
+    _raise_failure(run)
+    if asked.times or run.plan is None:
+        return asked.code
+    if not as_json:
+        output.text(plan_text(run.plan, run.skipped))
+        output.text("\n" + sample_text(run.plan))
+    return 0
+
+
+def train(request: TrainRequest, *, resume: bool, as_json: bool) -> int:
+    """Train without a screen; the exit code.
+
+    Raises:
+        LmtuiError: it failed.
+    """
+    run, status = TrainingRun(_earlier(request, resume=resume)), StatusLine()
+    views = views_for(run, status, Output(), as_json=as_json)
+    with asked_to_end() as asked:
+        worker = WorkerProcess.start(request, resume=resume, go=True)
+        follow(worker, views, asked, say=status.lines)
+    return _last_words(run, request.name, asked if asked.times else None)
+
+
+def train_on_screen(
+    request: TrainRequest,
+    settings: Settings,
+    *,
+    resume: bool,
+    no_color: bool,
+    open_engine: OpenEngine | None,
+) -> int:
+    """Train on a screen until the user leaves it; the exit code.
+
+    Raises:
+        LmtuiError: it failed.
+    """
+    earlier = _earlier(request, resume=resume)
+    run = TrainingRun(earlier)
+    writing = new_writing(request.name, settings)
+    worker = WorkerProcess.start(request, resume=resume)
+    finetuning = Finetuning(
+        training=_Overheard(worker, run),
+        name=request.name,
+        adapters=paths.adapters_folder(),
+        base=request.base,
+        earlier=earlier,
+        others=processes.others,
+    )
+    try:
+        open_screen(
+            settings,
+            first="finetune",
+            writing=writing,
+            finetuning=finetuning,
+            no_color=no_color,
+            open_engine=open_engine,
+        )
+    except typer.Exit:  # by a signal
+        if run.end is None:
+            _end(worker, run)
+        raise
+    if run.end is None:
+        _end(worker, run)
+    return _last_words(run, request.name)
+
+
+def _end(worker: WorkerProcess, run: TrainingRun) -> None:
+    """Wait for a training whose screen is gone: closed, or left before it was over."""
+    status = StatusLine()
+    with asked_to_end() as asked:
+        if not worker.stopping:
+            worker.stop()
+        follow(worker, [Gathered(run)], asked, say=status.lines)
+
+
+class _Overheard:
+    """A training on a screen, whose events are needed afterwards, too."""
+
+    def __init__(self, worker: WorkerProcess, run: TrainingRun) -> None:
+        self._worker, self._run = worker, run
+        self.go, self.pause, self.resume = worker.go, worker.pause, worker.resume
+        self.stop = worker.stop
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._worker.running
+
+    def poll(self) -> Sequence[Event]:
+        """What it told since the last call."""
+        events = self._worker.poll()
+        for event in events:
+            self._run.take(event)
+        return events
+
+
+def _earlier(request: TrainRequest, *, resume: bool) -> Sequence[Event]:
+    """What the part told that is gone on from; asked before the next part begins."""
+    return history(RunFolder.named(request.name).path) if resume else ()
+
+
+def _last_words(run: TrainingRun, name: str, asked: StopRequests | None = None) -> int:
+    """Report the outcome; the exit code. `asked` where it was told to end."""
+    _raise_failure(run)
+    assert run.end is not None
+    if run.end.finish in ("done", "early"):
+        note(outcome_text(run, paths.adapters_folder()))
+        return 0
+    if run.end.finish == "declined" and asked is None:
+        return 0
+    saved = RunFolder.named(name).last_checkpoint
+    if saved is None:
+        note("stopped; there was nothing to save yet\n")
+    else:
+        note(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
+    return asked.code if asked else STOPPED
+
+
+def _raise_failure(run: TrainingRun) -> None:
+    if failed := run.failed:
+        raise LmtuiError(failed.title, failed.detail, failed.hint)

@@ -1,0 +1,446 @@
+"""`lmtui inspect`: what a model thinks of a text, token by token.
+
+Owns the verb: which engines read which texts, and how the result is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui import state
+from lmtui.cli import completion, options
+from lmtui.cli.engine import engine_for, engines_for
+from lmtui.cli.errors import DONE, USER, note, tell
+from lmtui.cli.inspect.chat_message import KeptMessage, kept_message
+from lmtui.cli.inspect.json_output import JsonRows, JsonScoreView
+from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
+from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
+from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
+from lmtui.cli.screen import is_interactive, open_screen
+from lmtui.config.settings import Settings, bits
+from lmtui.engine.types import BosRule
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.files import TextSource
+from lmtui.models.source import ModelRef
+from lmtui.text import visible_line
+
+PAGE_TOP = 5
+"""Alternatives at each token of a page, where nothing else was asked for."""
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...",
+        help="Text files; - is stdin, and so is no file in a pipe.",
+        show_default=False,
+    ),
+]
+Chat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|last",
+        help="A message of this conversation, instead of a file.",
+        show_default=False,
+        autocompletion=completion.conversations,
+    ),
+]
+Number = Annotated[
+    int | None,
+    typer.Option(
+        "--message",
+        min=1,
+        metavar="N",
+        help="Number of the message on the current branch; unset is the last one.",
+        show_default=False,
+    ),
+]
+Plain = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="Print shaded text and a summary; the default in a pipe."
+    ),
+]
+Rows = Annotated[
+    bool,
+    typer.Option(
+        "--summary",
+        help="Print one row per file, and one for all together; ece is the expected "
+        "calibration error.",
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Sort the rows by a column: the largest numbers first, or by name.",
+        show_default=False,
+    ),
+]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OUT",
+        help="Write a self-contained web page into this file.",
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help=f"Alternatives for each token; unset is 0, and {PAGE_TOP} with --html.",
+        show_default=False,
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens read together; unset is 2048, or the context if smaller.",
+        show_default=False,
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Tokens between the starts of two windows; unset is half a window.",
+        show_default=False,
+    ),
+]
+Bos = Annotated[
+    BosRule,
+    typer.Option(help="Begin with the BOS token; auto follows the tokenizer."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Compare with another model on the same text.",
+        show_default=False,
+        autocompletion=completion.models,
+        rich_help_panel="Model",
+    ),
+]
+AgainstAdapter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compare with the same model and this adapter on it.",
+        show_default=False,
+        autocompletion=completion.adapters,
+        rich_help_panel="Model",
+    ),
+]
+
+
+if TYPE_CHECKING:
+    from lmtui.tui.inspector.source import InspectSource
+
+
+def open_inspector(
+    context: typer.Context,
+    settings: Settings,
+    document: TextSource,
+    rules: Rules,
+    other: ModelRef | None,
+    *,
+    no_color: bool,
+) -> None:
+    """Look into one text on the screen until the user leaves it; `other` is what the
+    model is compared with, if anything."""
+    open_screen(
+        settings,
+        first="inspect",
+        subject=_subject(document, rules),
+        against=other,
+        no_color=no_color,
+        open_engine=context.obj,
+    )
+
+
+def _subject(document: TextSource, rules: Rules) -> InspectSource:
+    if isinstance(document, KeptMessage):
+        return document.subject(rules)
+    from lmtui.tui.inspector.source import InspectSource
+
+    return InspectSource(
+        Path(document.name).name,
+        read=lambda: document.text,
+        bos=rules.bos,
+        window=rules.window,
+        stride=rules.stride,
+    )
+
+
+def inspect(  # size: a line for each of its flags
+    ctx: typer.Context,
+    *,
+    files: Files = None,
+    chat: Chat = None,
+    message: Number = None,
+    json: options.Json = False,
+    plain: Plain = False,
+    summary: Rows = False,
+    html: Html = None,
+    sort: Sort = None,
+    top: Top = None,
+    window: Window = None,
+    stride: Stride = None,
+    bos: Bos = "auto",
+    model: options.Model = None,
+    adapter: options.Adapter = None,
+    against: Against = None,
+    against_adapter: AgainstAdapter = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    theme: options.Theme = None,
+    no_color: options.NoColor = False,
+) -> None:
+    """Show how probable the model finds each token of a text.
+
+    On a terminal, one text opens a screen (F1 there shows the keys). In a pipe, or with
+    --plain, the text is printed, shaded, with a summary below it; without FILE it is
+    read from stdin.
+
+    Common tokens are faint, surprising tokens stand out, with colour and without. The
+    summary gives the sum of the log-probabilities, the perplexity, and the bits per
+    byte (the number to compare models by). A first token without context has no
+    probability and is left out of these sums. The text is scored as it is in the file,
+    a byte-order mark and CRLF line endings included.
+
+    With --against or --against-adapter the text is shaded by how much more (+) or less
+    (-) probable another model finds each token, in bits. With --summary, a file that
+    can't be read is reported at once, the others are still scored, and the exit code
+    is 2.
+
+    In JSON, bytes says what a token is. Its text is a view: bytes that are only part
+    of a character stand there as ⟨E3 81⟩.
+
+    \b
+    Examples:
+      lmtui inspect README.md
+      lmtui inspect draft.txt --top 3
+      lmtui inspect draft.txt --against-adapter notes
+      lmtui inspect draft.txt --html draft.html
+      lmtui inspect notes/*.md --summary --sort perplexity
+      lmtui inspect --chat last --message 2
+      git log -1 --format=%B | lmtui inspect
+      lmtui inspect notes/*.md --json --window 1024 --stride 256
+    """
+    form = Form(json=json, plain=plain, rows=summary, html=html)
+    form.require_one()
+    page = None if html is None else _place(html)
+    settings = options.settings(ctx)
+    other = _other(against, against_adapter, settings)
+    key = _key(sort, form, compares=other is not None)
+    settings = replace(settings, quantize=bits(settings, exact=True))
+    watched = is_interactive()  # asked before stdin is read to its end
+    if not files and chat is None and not stdin_is_terminal():
+        files = [STDIN]
+    documents = _texts(files or [], chat, message, skip=summary)
+    if watched and chat is None:
+        state.remember(each.name for each in documents if each.name != STDIN)
+    rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
+    alone = len(documents) == 1 and form == Form() and top is None
+    if watched and alone:
+        open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
+        return
+    _tell_empty(documents)
+    engines = _engines(ctx, settings, other)
+    if summary:
+        unread = len(files or documents) - len(documents)
+        writer = _writer(form, compares=other is not None, unread=unread)
+        score_rows(engines, documents, rules, view=RowsView(writer, key=key))
+        raise typer.Exit(USER if unread else DONE)
+    if page:
+        score_page(engines, documents, rules, target=page)
+        return
+    if json:
+        view: ScoreView = JsonScoreView(Output(), top=rules.top)
+    else:
+        view = _plain_view(
+            no_color, rules, many=len(documents) > 1, compares=bool(other)
+        )
+    score_all(engines, documents, rules, view=view)
+
+
+def _shown(document: TextSource) -> str:
+    return "stdin" if document.name == STDIN else visible_line(document.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the user wants to see."""
+
+    json: bool = False
+    plain: bool = False
+    rows: bool = False
+    html: str | None = None
+
+    def require_one(self) -> None:
+        """Make sure that the wishes go together.
+
+        Raises:
+            LmtuiError: they don't.
+        """
+        asked = {
+            "--json": self.json,
+            "--plain": self.plain,
+            "--summary": self.rows,
+            "--html": self.html is not None,
+        }
+        flags = [flag for flag, wanted in asked.items() if wanted]
+        if len(flags) > 1 and flags != ["--json", "--summary"]:
+            title = f"{flags[0]} and {flags[1]} exclude each other"
+            raise LmtuiError(title, "", "Give one.")
+
+    def alternatives(self, top: int | None) -> int:
+        """How many to give for each token, where `top` were asked for."""
+        if top is not None:
+            return top
+        return 0 if self.html is None else PAGE_TOP
+
+
+def _other(
+    model: str | None, adapter: str | None, settings: Settings
+) -> ModelRef | None:
+    """The model to compare with."""
+    if model and adapter:
+        title = "--against and --against-adapter exclude each other"
+        raise LmtuiError(title, "", "Give one; --adapter goes with both.")
+    if adapter:
+        return ModelRef(settings.model, adapter)
+    return ModelRef(model) if model else None
+
+
+def _key(sort: str | None, form: Form, *, compares: bool) -> SortKey | None:
+    if sort and not form.rows:
+        raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
+    return sort_key(sort, AGAINST if compares else ALONE)
+
+
+def _texts(
+    files: Sequence[str], chat: str | None, message: int | None, *, skip: bool
+) -> Sequence[TextSource]:
+    """What to inspect: files, or a message."""
+    if chat is None:
+        if message is not None:
+            raise LmtuiError("--message needs a conversation", "", "Add --chat ID.")
+        if not files:
+            hint = (
+                "Name a text file, or pipe a text: `git log -1 | lmtui inspect`. See "
+                "`lmtui inspect --help`."
+            )
+            raise LmtuiError("Missing argument 'FILE'", "", hint)
+        if files.count(STDIN) > 1:
+            hint = "Give - once, or save the text in a file."
+            raise LmtuiError("stdin can be read only once", "", hint)
+        return read_documents(files, skip=skip)
+    if files:
+        raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")
+    return [kept_message(chat, message)]
+
+
+def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
+    """The texts of files. With `skip`, those that can't be read are told of and left
+    out, unless they all are.
+
+    Raises:
+        LmtuiError: one can't be read, or none.
+    """
+    documents, errors = [], []
+    for name in names:
+        try:
+            documents.append(read_document(name))
+        except LmtuiError as error:
+            errors.append(error)
+            if not skip:
+                raise
+    told = errors if documents else errors[:-1]
+    for each in told:
+        tell(each)
+    if not documents:
+        raise errors[-1]
+    return documents
+
+
+def _tell_empty(documents: Sequence[TextSource]) -> None:
+    for each in documents:
+        if not each.text:
+            note(f"note: {_shown(each)} is empty; nothing is scored\n")
+
+
+def _engines(
+    context: typer.Context, settings: Settings, other: ModelRef | None
+) -> Engines:
+    if other is None:
+        return Engines(engine_for(context, settings))
+    return Engines(*engines_for(context, settings, other))
+
+
+def _writer(form: Form, *, compares: bool, unread: int) -> JsonRows | Table:
+    if form.json:
+        return JsonRows(Output(), unread=unread)
+    return Table(Output(), AGAINST if compares else ALONE)
+
+
+def score_rows(
+    engines: Engines, documents: Sequence[TextSource], rules: Rules, *, view: RowsView
+) -> None:
+    """Score each document into a row.
+
+    Raises:
+        LmtuiError: the rules can't be kept with this model.
+        Cancelled: Ctrl-C was pressed; the rows of whole texts were written.
+    """
+    try:
+        score_all(engines, documents, rules, view=view)
+    except Cancelled:
+        view.close(whole=False)
+        raise
+    view.close(whole=True)
+
+
+def _place(html: str) -> Path:
+    from lmtui.cli.inspect.json_output import require_place  # late: most runs need none
+
+    return require_place(html)
+
+
+def score_page(
+    engines: Engines, documents: Sequence[TextSource], rules: Rules, *, target: Path
+) -> None:
+    """Score each document into one page.
+
+    Raises:
+        LmtuiError: the rules can't be kept, or the page can't be written.
+        Cancelled: Ctrl-C was pressed; nothing was written.
+    """
+    from lmtui.cli.inspect.json_output import HtmlView, headings
+
+    view = HtmlView(target, headings(documents), top=rules.top)
+    score_all(engines, documents, rules, view=view)
+    view.write()
+    note(f"wrote {visible_line(str(target))}\n")
+
+
+def _plain_view(
+    no_color: bool, rules: Rules, *, many: bool, compares: bool
+) -> ScoreView:
+    from lmtui.cli.inspect.plain import (
+        PlainView,
+        terminal_console,  # Rich: only when drawn
+    )
+
+    console = terminal_console(no_color=no_color)
+    return PlainView(console, headings=many, expected=rules.top > 0, compares=compares)

@@ -1,0 +1,287 @@
+"""Scored texts as JSON lines: every token with its numbers, or the summaries alone.
+
+Owns the names of the fields. Log-probabilities and entropies are in nats; what has
+bits in its name is in bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+from lmtui.analysis.calibration import RANKS as WITHIN
+from lmtui.analysis.calibration import Bin
+from lmtui.analysis.compare import ComparedSpan, PlacedToken
+from lmtui.analysis.html.writer import Cells, page, text_data
+from lmtui.analysis.summary import RANKS, Totals, figures
+from lmtui.cli.inspect.score import Scored, Summary
+from lmtui.cli.inspect.table import Total
+from lmtui.cli.output import JsonEvent, Output, adapter_field, scored_rows
+from lmtui.errors import LmtuiError
+from lmtui.files import TextSource
+from lmtui.text import visible_line
+
+
+class JsonScoreView:
+    """Every token, then the summary."""
+
+    grows = True
+
+    def __init__(self, output: Output, *, top: int = 0) -> None:
+        self._output = output
+        self._top = top
+
+    def start(self, document: TextSource) -> None:
+        """Nothing: the summary names the file."""
+
+    def piece(self, piece: ComparedSpan) -> None:
+        """Write the tokens, and what two models' tokens have together."""
+        if len(piece.tokens) == len(piece.others) == 1:
+            other = _other(piece.others[0], self._top)
+            self._output.event({**_token(piece.tokens[0], self._top), **other})
+            return
+        for placed in piece.tokens:
+            self._output.event(_token(placed, self._top))
+        if piece.others:
+            self._output.event(_span(piece))
+
+    def end(self, scored: Scored) -> None:
+        """Write the totals."""
+        JsonRows(self._output).row(scored)
+
+
+class JsonRows:
+    """The summaries of texts, and one of all."""
+
+    def __init__(self, output: Output, *, unread: int = 0) -> None:
+        self._output = output
+        self._unread = unread
+
+    def begin(self) -> None:
+        """Nothing: each line says what it is."""
+
+    def row(self, scored: Scored) -> None:
+        """Write what one text adds up to, by one model or two."""
+        file = scored.document.name
+        for summary in (scored.summary, scored.other):
+            if summary:
+                event = {"event": "summary", "file": file}
+                self._output.event({**event, **summary_fields(summary)})
+        if scored.comparison:
+            event = {"event": "comparison", "file": file}
+            self._output.event({**event, **comparison_fields(scored)})
+
+    def total(self, total: Total) -> None:
+        """Write what all texts add up to."""
+        event = {"event": "total", "files": total.files, "unread": self._unread}
+        for summary in total.summaries():
+            self._output.event({**event, **summary_fields(summary)})
+        if total.comparison and total.last:
+            whole = replace(total.last, comparison=total.comparison)
+            event = {"event": "comparison", "files": total.files}
+            self._output.event({**event, **comparison_fields(whole)})
+
+
+def _token(placed: PlacedToken, top: int) -> JsonEvent:
+    token, span = placed
+    event = {
+        "event": "token",
+        "index": token.index,
+        "start": span[0],
+        "end": span[1],
+        "id": token.id,
+        "text": token.text,
+        "bytes": token.bytes.hex(),
+        "logprob": token.logprob,
+        "rank": token.rank,
+        "entropy": token.entropy,
+    }
+    rows = token.top[:top]
+    return {**event, "top": scored_rows(rows)} if rows else event
+
+
+def _other(placed: PlacedToken, top: int) -> JsonEvent:
+    token, _ = placed
+    event = {
+        "other_logprob": token.logprob,
+        "other_rank": token.rank,
+        "other_entropy": token.entropy,
+    }
+    rows = token.top[:top]
+    return {**event, "other_top": scored_rows(rows)} if rows else event
+
+
+def _span(piece: ComparedSpan) -> JsonEvent:
+    start, end = piece.span
+    return {
+        "event": "span",
+        "start": start,
+        "end": end,
+        "tokens": len(piece.tokens),
+        "other_tokens": len(piece.others),
+        "logprob": piece.logprob,
+        "other_logprob": piece.other_logprob,
+    }
+
+
+def summary_fields(summary: Summary) -> JsonEvent:
+    """What a model makes of a text."""
+    totals, info = summary.totals, summary.info
+    return {
+        "model": info.model,
+        **adapter_field(info),
+        "precision": info.precision,
+        "dtype": info.dtype,
+        "tokens": totals.tokens,
+        "scored": totals.scored,
+        "logprob": totals.logprob,
+        "mean_nll": totals.mean_nll,
+        "perplexity": totals.perplexity,
+        "bits_per_byte": totals.bits_per_byte,
+        "window": summary.windows.window,
+        "stride": summary.windows.stride,
+        "bos": summary.bos,
+        "bits_per_character": totals.bits_per_character,
+        "characters": totals.characters,
+        "bytes": totals.bytes,
+        **_counts(totals),
+        **_place(summary),
+    }
+
+
+def _place(summary: Summary) -> JsonEvent:
+    if summary.kept is None:
+        return {}
+    ids = "kept" if summary.kept else "retokenised"
+    return {"before": summary.before, "ids": ids}
+
+
+def _counts(totals: Totals) -> JsonEvent:
+    calibration = totals.calibration
+    return {
+        "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
+        "entropy_bits": list(totals.entropies),
+        "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
+        "expected_calibration_error": calibration.expected_error,
+        "confidence": [_bin(each) for each in calibration.confidence],
+        "claims": [_bin(each) for each in calibration.claims],
+    }
+
+
+def _bin(each: Bin) -> JsonEvent:
+    return {name: getattr(each, name) for name in Bin.__slots__}
+
+
+def comparison_fields(scored: Scored) -> JsonEvent:
+    """Where two models differ on a text."""
+    assert scored.other and scored.comparison
+    own, other = scored.summary.info, scored.other.info
+    named = {f"other_{name}": value for name, value in adapter_field(other).items()}
+    comparison = scored.comparison
+    return {
+        "model": own.model,
+        **adapter_field(own),
+        "other_model": other.model,
+        **named,
+        "unit": comparison.unit,
+        "compared": comparison.compared,
+        "logprob": comparison.logprob,
+        "other_logprob": comparison.other_logprob,
+        "bits": comparison.bits,
+        "more": comparison.more,
+        "less": comparison.less,
+    }
+
+
+def require_place(name: str) -> Path:
+    """The file for a page, if it can be written.
+
+    Raises:
+        LmtuiError: it can't; a model need not be loaded to learn that.
+    """
+    target = Path(os.path.realpath(name))
+    if target.is_dir():
+        raise _unwritten(name, "it is a folder", "Name a file, for example out.html.")
+    if not target.parent.is_dir():
+        raise _unwritten(name, "there is no such folder", "Create the folder first.")
+    writable = target if target.exists() else target.parent
+    if not os.access(writable, os.W_OK):
+        raise _unwritten(name, "it is read-only", "Name a file that you can write to.")
+    return target
+
+
+def _unwritten(name: str, why: str, hint: str) -> LmtuiError:
+    return LmtuiError("the page can't be written", f"{name}: {why}", hint)
+
+
+def headings(documents: Sequence[TextSource]) -> list[str]:
+    """What the page calls each text: the name of its file, with as much of its folders
+    as tells it from the others. A page is sent to others, whom the rest of the path
+    does not concern."""
+    names = [each.name for each in documents]
+    paths = [Path(name).parts or (name,) for name in names]
+    for count in range(1, max(map(len, paths), default=0) + 1):
+        shown = ["/".join(parts[-count:]) for parts in paths]
+        if len(set(shown)) == len(set(names)):
+            return shown
+    return names
+
+
+class HtmlView:
+    """Each text as a part of one page."""
+
+    grows = False
+
+    def __init__(self, target: Path, names: Sequence[str], *, top: int) -> None:
+        self._target = target
+        self._names = [visible_line(name) for name in names]
+        self._top = top
+        self._texts: list[str] = []
+        self._total = Total()
+
+    def start(self, document: TextSource) -> None:
+        """Begin a text."""
+        self._cells = Cells(document.text, top=self._top)
+
+    def piece(self, piece: ComparedSpan) -> None:
+        """Take a part of it."""
+        self._cells.add(piece)
+
+    def end(self, scored: Scored) -> None:
+        """Sum it up."""
+        name = self._names[len(self._texts)]
+        facts = {"file": name, "own": _fields(scored.summary)}
+        if scored.other and scored.comparison:
+            facts["other"] = _fields(scored.other)
+            facts["comparison"] = comparison_fields(scored)
+        self._texts.append(text_data(self._cells.finish(), facts))
+        self._total.add(scored)
+
+    def write(self) -> None:
+        """Put the page into its file.
+
+        Raises:
+            LmtuiError: it can't be written; what was there is as it was.
+        """
+        several = len(self._texts) > 1
+        models = [_fields(each) for each in self._total.summaries()]
+        title = f"{len(self._texts)} texts" if several else self._names[0]
+        whole = page(title, self._texts, models if several else [])
+        like = self._target if self._target.exists() else None
+        try:
+            paths.write_atomically(
+                self._target, whole.encode(), like=like, private=False
+            )
+        except OSError as error:
+            hint = "Free some space, or name another file."
+            why = error.strerror or str(error)
+            raise _unwritten(str(self._target), why, hint) from error
+
+
+def _fields(summary: Summary) -> dict[str, Any]:
+    """Fields of a summary for the page: its numbers, and the totals as written."""
+    return {**summary_fields(summary), "figures": figures(summary.totals)}

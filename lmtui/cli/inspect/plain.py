@@ -1,0 +1,475 @@
+"""The numbers under a text on a terminal: of one model, or of two side by side.
+
+Owns their layout, 80 columns wide, and how a missing one looks. All foreign text is
+made visible first. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NoReturn, Protocol
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lmtui import notation
+from lmtui import surprisal_scale as scale
+from lmtui.analysis.calibration import BINS
+from lmtui.analysis.calibration import RANKS as WITHIN
+from lmtui.analysis.compare import NOTICEABLE, ComparedSpan, Comparison, Unit
+from lmtui.analysis.summary import RANKS, Totals, figures
+from lmtui.cli.inspect.score import Scored, Summary
+from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.files import TextSource
+from lmtui.notation import bits
+from lmtui.text import visible, visible_line, visible_token
+
+SURPRISE = (
+    "dim",
+    "none",
+    "cyan underline",
+    "magenta bold underline",
+    "red reverse",
+    "red bold reverse underline",
+)
+"""The style of each step of surprise."""
+
+DIFFERENCE = (
+    "red bold reverse",
+    "red reverse",
+    "red italic",
+    "dim",
+    "cyan underline",
+    "cyan bold underline",
+    "cyan bold italic underline",
+)
+"""The style of each step of difference: how much more another model expected a text."""
+
+_PLAIN = {"dim", "none"}
+
+
+def surprise_style(value: float | None) -> str:
+    """The style of a text with this surprisal in bits."""
+    return "none" if value is None else SURPRISE[scale.step(value, "surprisal")]
+
+
+def difference_style(value: float | None) -> str:
+    """The style of a text with this difference in bits."""
+    middle = len(DIFFERENCE) // 2
+    return (
+        "none" if value is None else DIFFERENCE[scale.difference_step(value) + middle]
+    )
+
+
+class ShadingScale(Protocol):
+    """What is shown of each part of a text."""
+
+    def value(self, piece: ComparedSpan) -> float | None:
+        """In bits; None where there is none. Of parts drawn together it is the sum."""
+
+    def style(self, value: float | None) -> str:
+        """How a part with this value is drawn."""
+
+    def sign(self, value: float | None) -> str:
+        """What is drawn behind it."""
+
+    def legend(self) -> Text:
+        """What the styles mean."""
+
+
+class SurprisalScale:
+    """How surprising each part was."""
+
+    def value(self, piece: ComparedSpan) -> float | None:
+        """The surprisal of the first model."""
+        return None if piece.logprob is None else bits(piece.logprob)
+
+    def style(self, value: float | None) -> str:
+        """The step of the scale."""
+        return surprise_style(value)
+
+    def sign(self, value: float | None) -> str:
+        """Nothing: there is one direction."""
+        return ""
+
+    def legend(self) -> Text:
+        """Meaning of each step."""
+        return _legend("surprisal", SURPRISE)
+
+
+class Gain:
+    """How much more the other model expected each part."""
+
+    def value(self, piece: ComparedSpan) -> float | None:
+        """The difference of the two."""
+        return piece.bits
+
+    def style(self, value: float | None) -> str:
+        """The step of the scale."""
+        return difference_style(value)
+
+    def sign(self, value: float | None) -> str:
+        """Its sign, where it stands out."""
+        if value is None or abs(value) < scale.SIGNED:
+            return ""
+        return "⁺" if value > 0 else "⁻"
+
+    def legend(self) -> Text:
+        """Meaning of each step."""
+        return _legend("difference", DIFFERENCE)
+
+
+def stands_out(style: str) -> bool:
+    """Whether a part is drawn so that a newline in it should be seen."""
+    return style not in _PLAIN
+
+
+def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
+    legend = Text(f"{measure}  ")
+    for words, style in zip(scale.explained(measure), styles, strict=True):
+        legend.append(words, style)
+        legend.append("  ")
+    return legend.append(scale.unit(measure))
+
+
+_CELLS = 24  # width of a token in a table
+_LABELS = (
+    notation.LOG_PROB,
+    notation.SURPRISAL,
+    notation.PERPLEXITY,
+    notation.PER_BYTE,
+    notation.PER_CHARACTER,
+)
+_NAMED = 17  # width of the name of a number
+_LISTED = 10
+_ENOUGH = 100  # tokens from which on shares of them say something
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_UNITS: dict[Unit, str] = {
+    "token": "tokens",
+    "span": "parts of the text that both cut alike, since their tokens differ",
+}
+
+
+def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
+    """What one model made of a text: the numbers, then what was most surprising, with
+    what was `expected` there."""
+    totals = scored.summary.totals
+    parts: list[RenderableType] = [_numbers(scored.summary)]
+    if totals.scored >= _ENOUGH:
+        parts.append(_calibration(totals))
+    if totals.scored:
+        parts.append(_worst(scored, expected=expected))
+    return parts
+
+
+def comparison_of(scored: Scored) -> list[RenderableType]:
+    """What two models made of a text: the numbers, the difference, and where it is
+    largest."""
+    assert scored.other and scored.comparison
+    parts: list[RenderableType] = [
+        _both(scored.summary, scored.other),
+        _difference(scored.comparison),
+    ]
+    most = scored.comparison.most()[:_LISTED]
+    if most:
+        parts.append(_changed(scored.document.text, most))
+    return parts
+
+
+def position(text: str, offset: int) -> str:
+    """LINE:COL of a code point, both from 1."""
+    line = text.count("\n", 0, offset) + 1
+    column = offset - text.rfind("\n", 0, offset)
+    return f"{line}:{column}"
+
+
+def _numbers(summary: Summary) -> Text:
+    totals, info = summary.totals, summary.info
+    known = figures(totals)
+    rows = {
+        "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
+        **{label.full: known[label.full] for label in _LABELS},
+        "ranks": _ranks(totals),
+        "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
+        "model": f"{visible_line(info.label)} ({info.precision}, {info.dtype})",
+        "windows": _windows(summary),
+    }
+    if not totals.scored:
+        del rows["ranks"], rows["entropy"]
+    return _rows(rows)
+
+
+def _windows(summary: Summary) -> str:
+    windows = summary.windows
+    return f"{windows.window:,}, stride {windows.stride:,}, {_before(summary)}"
+
+
+def _before(summary: Summary) -> str:
+    """What every window begins with, and where the ids of a message are from."""
+    if summary.kept is None:
+        return "with BOS" if summary.bos else "without BOS"
+    ids = "kept ids" if summary.kept else "re-tokenised"
+    return f"after {summary.before:,} tokens, {ids}"
+
+
+def _rows(rows: dict[str, str]) -> Text:
+    lines = [Text.assemble((f"{name:<{_NAMED}}", "bold"), rows[name]) for name in rows]
+    return Text("\n").join(lines)
+
+
+def _ranks(totals: Totals) -> str:
+    whole = max(sum(totals.ranks), 1)
+    names = ["1st", *(f"{a + 1:,}–{b:,}" for a, b in pairwise(RANKS)), "rest"]
+    shares = zip(names, totals.ranks, strict=True)
+    return "  ".join(
+        f"{name} {notation.percent(count / whole)}" for name, count in shares
+    )
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """A column for each count; none for a count of 0."""
+    most = max(*counts, 1)
+    heights = (-(-count * len(_BLOCKS) // most) for count in counts)
+    return "".join(_BLOCKS[height - 1] if height else " " for height in heights)
+
+
+def _calibration(totals: Totals) -> Text:
+    """How sure the model was of its first guess, and how often it was right."""
+    calibration = totals.calibration
+    within = ", ".join(
+        f"{notation.percent(calibration.accuracy(k))} in the first {k}" for k in WITHIN
+    )
+    bins = calibration.confidence
+    sure = [f"≤{round(100 * each.high)}%" for each in bins]
+    right = [notation.percent(each.hit_rate) for each in bins]
+    places = [f"{each.count:,}" for each in bins]
+    error = notation.percent(calibration.expected_error)
+    return _rows(
+        {
+            "guesses": within.replace("in the first 1,", "right at once,"),
+            "sure": "".join(f"{cell:>6}" for cell in sure),
+            "right": "".join(f"{cell:>6}" for cell in right),
+            "places": "".join(f"{cell:>6}" for cell in places),
+            "": f"expected calibration error {error}, in {BINS} bins",
+        }
+    )
+
+
+def _worst(scored: Scored, *, expected: bool) -> Table:
+    table = _table("most surprising", "bits", "rank")
+    if expected:
+        table.add_column("expected", no_wrap=True)
+    for token, span in scored.summary.totals.worst()[:_LISTED]:
+        surprisal = bits(token.logprob or 0.0)
+        cells = [
+            Text(position(scored.document.text, span[0])),
+            Text(notation.in_bits(surprisal)),
+            Text(notation.count(token.rank)),
+            _clipped(token.text, surprise_style(surprisal)),
+        ]
+        table.add_row(*cells, *([_expected(token)] if expected else []))
+    return table
+
+
+def _table(name: str, *numbers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for heading in ("line:col", *numbers):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(name, no_wrap=True)
+    return table
+
+
+def _clipped(token: str, style: str = "none") -> Text:
+    # Appended, not the text's own style: that would fill the rest of the cell.
+    drawn = Text().append(visible_token(token), style)
+    drawn.truncate(_CELLS, overflow="ellipsis")
+    return drawn
+
+
+def _expected(token: ScoredToken) -> Text:
+    """The most probable other token, with its probability."""
+    other = next((row for row in token.top if row.id != token.id), None)
+    return Text("–") if other is None else _with_probability(other)
+
+
+def _with_probability(row: Candidate) -> Text:
+    return _clipped(row.text).append(f"  {notation.percent(row.prob)}")
+
+
+def _both(own: Summary, other: Summary) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for summary in (own, other):
+        table.add_column(Text(visible_line(summary.info.label)), justify="right")
+    columns = zip(_measures(own), _measures(other), strict=True)
+    for (name, value), (_, another) in columns:
+        table.add_row(Text(name, "bold"), Text(value), Text(another))
+    return table
+
+
+def _measures(summary: Summary) -> list[tuple[str, str]]:
+    return [
+        *figures(summary.totals).items(),
+        ("precision", f"{summary.info.precision}, {summary.info.dtype}"),
+        ("window", f"{summary.windows.window:,}"),
+        ("stride", f"{summary.windows.stride:,}"),
+        ("begins", _before(summary)),
+    ]
+
+
+def _difference(comparison: Comparison) -> Text:
+    whole = comparison.bits
+    words = "the other model expected the text {}"
+    if whole is None:
+        told = "nothing could be compared"
+    elif abs(whole) < NOTICEABLE / 2:
+        told = f"{notation.difference(whole)} bits: the same"
+    else:
+        more = words.format("more" if whole > 0 else "less")
+        told = f"{notation.difference(whole)} bits: {more}"
+    return _rows(
+        {
+            "difference": told,
+            "compared": f"{comparison.compared:,} {_UNITS[comparison.unit]}",
+            "changed": f"{comparison.more:,} by +{NOTICEABLE:g} bit or more, "
+            f"{comparison.less:,} by −{NOTICEABLE:g} or more",
+        }
+    )
+
+
+def _changed(text: str, most: Sequence[ComparedSpan]) -> Table:
+    table = _table("changed most", "difference", "bits", "other bits")
+    for piece in most:
+        start, end = piece.span
+        difference = piece.bits or 0.0
+        table.add_row(
+            Text(position(text, start)),
+            Text(notation.difference(difference)),
+            Text(notation.surprisal(piece.logprob)),
+            Text(notation.surprisal(piece.other_logprob)),
+            _clipped(text[start:end], difference_style(difference)),
+        )
+    return table
+
+
+_PART = 4096  # characters of one line that are drawn together
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to the edge of the program."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
+def terminal_console(*, no_color: bool = False) -> Console:
+    """Stdout as Rich writes to it; nothing is parsed or coloured by itself."""
+    return _Console(
+        file=sys.stdout,
+        no_color=no_color or None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+class PlainView:
+    """The text as it comes, then legend, totals and the places that stand out most."""
+
+    grows = True
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        headings: bool = False,
+        expected: bool = False,
+        compares: bool = False,
+    ) -> None:
+        self._console = console
+        self._headings = headings
+        self._expected = expected
+        self._scale: ShadingScale = Gain() if compares else SurprisalScale()
+        self._source = ""
+        self._drawn = 0
+        self._open: tuple[int, int] = (0, 0)
+        self._value: float | None = None
+        self._line = Text()
+
+    def start(self, document: TextSource) -> None:
+        """Begin a text, under its name where there are several."""
+        self._source = document.text
+        self._drawn = 0
+        self._open, self._value = (0, 0), None
+        if self._headings:
+            self._console.rule(Text(visible_line(document.name)), align="left")
+
+    def piece(self, piece: ComparedSpan) -> None:
+        """Take one part; those that share a character are drawn together, with the
+        value of all of them."""
+        start, end = self._open
+        span, value = piece.span, self._scale.value(piece)
+        if span[0] < end:
+            self._open = (start, max(end, span[1]))
+            self._value = _sum(self._value, value)
+            return
+        self._close()
+        self._open, self._value = span, value
+
+    def end(self, scored: Scored) -> None:
+        """Draw what is left, and sum up."""
+        self._close()
+        self._draw(self._source[self._drawn :], "none")
+        self._flush(newline=bool(self._line) or not self._source.endswith("\n"))
+        self._console.print()
+        if self._console.is_terminal:
+            self._console.print(self._scale.legend(), soft_wrap=True)
+            self._console.print()
+        if scored.other:
+            parts = comparison_of(scored)
+        else:
+            parts = summary_of(scored, expected=self._expected)
+        for place, part in enumerate(parts):
+            if place:
+                self._console.print()
+            self._console.print(part, soft_wrap=isinstance(part, Text))
+        if self._headings:
+            self._console.print()
+
+    def _close(self) -> None:
+        """Draw the open parts, and before them what no token covers."""
+        start, end = self._open
+        self._draw(self._source[self._drawn : start], "none")
+        style = self._scale.style(self._value)
+        sign = self._scale.sign(self._value) if self._console.is_terminal else ""
+        self._draw(self._source[start:end], style, sign)
+        self._drawn = end
+
+    def _draw(self, text: str, style: str, sign: str = "") -> None:
+        shown = visible(text)
+        if stands_out(style) and self._console.is_terminal:
+            shown = shown.replace("\n", "⏎\n")
+        if sign:
+            body = shown.rstrip()
+            shown = f"{body}{sign}{shown[len(body) :]}"
+        for part in shown.splitlines(keepends=True):
+            self._line.append(part.removesuffix("\n"), style)
+            if part.endswith("\n"):
+                self._flush(newline=True)
+            elif len(self._line) > _PART:
+                self._flush(newline=False)
+
+    def _flush(self, *, newline: bool) -> None:
+        if newline or self._line:
+            end = "\n" if newline else ""
+            self._console.print(self._line, soft_wrap=True, end=end)
+            self._line = Text()
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    """Bits add up; an unknown one adds nothing."""
+    known = [part for part in (first, second) if part is not None]
+    return sum(known) if known else None

@@ -1,0 +1,158 @@
+"""Gathering the settings from where the user wrote them.
+
+Owns the precedence flag > environment > `config.toml` > default and the errors of
+all three; the only place that reads the environment for settings (`paths` reads
+LMTUI_HOME). Knows no verb: values are handed down from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lmtui import paths
+from lmtui.config import toml_file
+from lmtui.config.presets import presets_in
+from lmtui.config.settings import (
+    PREFIX,
+    PRESETS,
+    Origin,
+    Settings,
+    SettingValue,
+    check,
+    flag,
+    key,
+    names,
+    variable,
+)
+from lmtui.config.values import parse, typed
+from lmtui.errors import LmtuiError
+
+_NOT_SETTINGS = {"LMTUI_HOME"}
+KEYS = "keys"
+"""The table of the user's own keys."""
+
+
+def load(
+    flags: Mapping[str, SettingValue] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """Gather the settings; a flag of None was not given.
+
+    Raises:
+        LmtuiError: a value can't be used, a key is unknown, the file is broken.
+    """
+    file = file or paths.config_file()
+    table = toml_file.read(file)
+    keys = _keys(table.pop(KEYS, {}), file)
+    presets = presets_in(table.pop(PRESETS, {}), file)
+    found: dict[str, tuple[SettingValue, Origin]] = {}
+    found.update(_from_file(table, file))
+    found.update(_from_environment(os.environ if environment is None else environment))
+    found.update(_from_flags(flags or {}))
+    for name, (value, origin) in found.items():
+        _check(name, value, origin)
+    values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
+    origins = {name: found[name][1] for name in found}
+    return Settings(**values, keys=keys, presets=presets, origins=origins)
+
+
+def remember(name: str, value: str, *, file: Path | None = None) -> None:
+    """Write a setting outside every section into `config.toml`; all else stays.
+
+    Raises:
+        LmtuiError: the file is broken, or can't be written.
+    """
+    put = toml_file.Put((name,), value)
+    toml_file.change(file or paths.config_file(), [put])
+
+
+def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
+    for name, value in flags.items():
+        if value is not None:
+            yield name, (value, Origin("flag", flag(name) or ""))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+    """Values of `LMTUI_<NAME>`; an empty one counts as unset.
+
+    Only a likely misspelling is refused: other variables that begin the same way
+    may belong to someone else.
+    """
+    variables = {variable(name): name for name in names()}
+    for written in sorted(environment):
+        text = environment[written]
+        if not written.startswith(PREFIX) or written in _NOT_SETTINGS or not text:
+            continue
+        if name := variables.get(written):
+            yield name, (parse(name, text, written), Origin("environment", written))
+        elif close := get_close_matches(written, variables, n=1, cutoff=0.8):
+            raise LmtuiError(
+                "unknown environment variable", written, f"Did you mean {close[0]}?"
+            )
+
+
+def _keys(table: object, file: Path) -> Mapping[str, str]:
+    """The table of keys; `chat.stop` may stand there with or without quotes."""
+    if not isinstance(table, dict):
+        raise _not_text(KEYS, table, file)
+    keys: dict[str, str] = {}
+    for name, value in _leaves(table):
+        if not isinstance(value, str):
+            raise _not_text(f"{KEYS}.{name}", value, file)
+        keys[name] = value
+    return keys
+
+
+def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(value))
+        else:
+            yield name, value
+
+
+def _not_text(name: str, value: object, file: Path) -> LmtuiError:
+    kind = "a table" if name == KEYS else "text in quotes"
+    hint = 'Write under [keys], for example, "chat.regenerate" = "f8,ctrl+r".'
+    return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
+
+
+def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
+    in_sections = {key(name): name for name in names()}
+    for written, value in _flatten(table):
+        if written not in in_sections:
+            raise _unknown_key(written, in_sections, file)
+        name = in_sections[written]
+        yield name, (typed(name, value, str(file)), Origin("file", str(file)))
+
+
+def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", item) for inner, item in value.items())
+        else:
+            yield name, value
+
+
+def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:
+    # A sampling key outside its section is close to itself with the section.
+    close = [item for item in known if item.rpartition(".")[2] == written]
+    close = close or get_close_matches(written, known, n=1, cutoff=0.5)
+    where = f"Did you mean {close[0]}?" if close else "See `lmtui config`."
+    return LmtuiError("unknown key in the settings", f"{written} in {file}", where)
+
+
+def _check(name: str, value: SettingValue, origin: Origin) -> None:
+    """Refuse a value that can't be used, and say where it stands."""
+    try:
+        check(name, value)
+    except LmtuiError as error:
+        place = "" if origin.source == "flag" else f" in {origin.place}"
+        detail = f"{error.detail}{place}"
+        raise LmtuiError(error.title, detail, error.hint) from None

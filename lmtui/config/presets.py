@@ -1,0 +1,108 @@
+"""The presets of `config.toml`: read, found by name, and as changes of the file.
+
+Owns what may stand in a `[presets.NAME]` and its errors. What a preset is, and what it
+does, is `sections.presets`'s; writing the file is `config_edit`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check, check_name
+from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit
+from lmtui.config.values import typed
+from lmtui.errors import LmtuiError
+
+
+def presets_in(table: object, file: Path) -> dict[str, Preset]:
+    """The presets that the table `presets` of the file holds.
+
+    Raises:
+        LmtuiError: one of them can't be used.
+    """
+    if not isinstance(table, dict):
+        raise _no_table(PRESETS, table, file)
+    return {name: _preset(name, said, file) for name, said in table.items()}
+
+
+def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        LmtuiError: there is none.
+    """
+    if (found := presets.get(name)) is not None:
+        return found
+    close = get_close_matches(name, presets, n=1)
+    if close:
+        hint = f"Did you mean {close[0]}?"
+    elif presets:
+        hint = f"There is {', '.join(presets)}."
+    else:
+        hint = f'Write one into config.toml: [presets.{name}], system = "…".'
+    raise LmtuiError("there is no preset of that name", name, hint)
+
+
+def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
+    """What makes this preset, in place of another or as a new one, of the file."""
+    place = (PRESETS, preset.name)
+    said: dict[str, Any] = {**preset.sampling}
+    if preset.system is not None:
+        said[SYSTEM] = preset.system
+    if before is not None and before.name != preset.name:
+        yield Rename((PRESETS, before.name), preset.name)
+    for key in KEYS:
+        if key in said:
+            yield Put((*place, key), said[key])
+        elif before is not None:
+            yield Drop((*place, key))
+
+
+def _preset(name: str, said: object, file: Path) -> Preset:
+    if not isinstance(said, dict):
+        raise _no_table(f"{PRESETS}.{name}", said, file)
+    try:
+        check_name(name)
+        return Preset(name, _system(name, said, file), dict(_values(name, said, file)))
+    except LmtuiError as error:
+        detail = (
+            error.detail if str(file) in error.detail else f"{error.detail} in {file}"
+        )
+        raise LmtuiError(error.title, detail.strip(), error.hint) from None
+
+
+def _system(name: str, said: Mapping[str, object], file: Path) -> str | None:
+    system = said.get(SYSTEM)
+    if system is None or isinstance(system, str):
+        return system
+    hint = "The system prompt of the preset; in quotes, or in three for several lines."
+    title = f"{PRESETS}.{name}.{SYSTEM} is not text in quotes"
+    raise LmtuiError(title, f"{system!r} in {file}", hint)
+
+
+def _values(
+    name: str, said: Mapping[str, object], file: Path
+) -> Iterator[tuple[str, Any]]:
+    for key, value in said.items():
+        place = f"{PRESETS}.{name}.{key}"
+        if key == SYSTEM:
+            continue
+        if key not in KEYS:
+            close = get_close_matches(key, KEYS, n=1, cutoff=0.5)
+            hint = f"Did you mean {close[0]}?" if close else f"Use {', '.join(KEYS)}."
+            raise LmtuiError("unknown key in a preset", f"{place} in {file}", hint)
+        drawn = typed(key, value, str(file), shown=place)
+        try:
+            check(key, drawn)
+        except LmtuiError as error:
+            detail = f"{error.detail} in {place} of {file}"
+            raise LmtuiError(error.title, detail, error.hint) from None
+        yield key, drawn
+
+
+def _no_table(name: str, value: object, file: Path) -> LmtuiError:
+    hint = 'Write [presets.pirate], for example, and below it system = "…".'
+    return LmtuiError(f"{name} is not a table", f"{value!r} in {file}", hint)

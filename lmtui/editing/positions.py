@@ -1,0 +1,93 @@
+"""LINE:COL and offsets: two ways to name a place between the characters of a text.
+
+Lines and columns count from 1, columns in code points; only `\\n` ends a line. Owns
+the refusal of places that a text does not have.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lmtui.errors import LmtuiError
+from lmtui.notation import counted
+
+_PLACE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
+_LINE = re.compile(r"[0-9]{1,15}")
+
+
+def parsed(place: str) -> tuple[int, int]:
+    """The line and the column that `place` names, as in `12:5`.
+
+    Raises:
+        LmtuiError: it is none.
+    """
+    if not (match := _PLACE.fullmatch(place.strip())):
+        hint = "Give a line and a column that count from 1, for example 12:5."
+        raise LmtuiError("this is not a LINE:COL", place, hint)
+    return int(match[1]), int(match[2])
+
+
+def offset_of(text: str, line: int, column: int) -> int:
+    """How many characters are before a place; the end of a line is a place too.
+
+    Raises:
+        LmtuiError: the text has no such place.
+    """
+    lines = text.count("\n") + 1
+    if not 1 <= line <= lines:
+        detail = f"line {line}; the text has {counted(lines, 'line')}"
+        raise LmtuiError("there is no such line", detail, _HINT)
+    start = 0
+    for _ in range(line - 1):
+        start = text.index("\n", start) + 1
+    end = text.find("\n", start)
+    length = (len(text) if end < 0 else end) - start
+    if not 1 <= column <= length + 1:
+        detail = f"column {column}; line {line} has {counted(length, 'character')}"
+        raise LmtuiError("there is no such column", detail, _HINT)
+    return start + column - 1
+
+
+def offset_named(text: str, place: str) -> int:
+    """How many characters are before the place that `place` names: LINE:COL, or LINE
+    for the beginning of a line.
+
+    Raises:
+        LmtuiError: it names none, or the text has no such place.
+    """
+    place = place.strip()
+    return offset_of(text, *parsed(f"{place}:1" if _LINE.fullmatch(place) else place))
+
+
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """The line and the column of a place, given the number of characters before it."""
+    line = text.count("\n", 0, offset) + 1
+    return line, offset - text.rfind("\n", 0, offset)
+
+
+_HINT = "Lines and columns count from 1; columns are characters."
+
+
+def paragraph_at(text: str, place: int) -> tuple[int, int]:
+    """Where the paragraph around a place begins and ends, without the line break
+    behind it; on a blank line both are the place."""
+    start, end = _line(text, place)
+    if not text[start:end].strip():
+        return place, place
+    while start > 0:
+        above, _ = _line(text, start - 1)
+        if not text[above:start].strip():
+            break
+        start = above
+    while end < len(text):
+        _, below = _line(text, end + 1)
+        if not text[end:below].strip():
+            break
+        end = below
+    return start, end
+
+
+def _line(text: str, place: int) -> tuple[int, int]:
+    """Where the line that a place is in begins and ends."""
+    end = text.find("\n", place)
+    return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end

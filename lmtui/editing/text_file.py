@@ -1,0 +1,450 @@
+"""A text file as it was loaded: its text, and all that is not text but must stay.
+
+Owns what can be edited (the refusals) and the bytes that a text becomes. Saving a
+text that was not edited gives the very bytes that were read: a byte-order mark, line
+endings and a missing final newline stay. Knows no screen and writes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from lmtui import files, paths
+from lmtui.errors import LmtuiError
+
+_ANY = re.compile(r"\r\n|\r|\n")
+_NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How the lines of a file end."""
+
+    main: str = "\n"
+    """The ending of most lines, the first one's where two are as many."""
+    own: tuple[str, ...] = ()
+    """The ending of every line, in order; empty where all have the main one."""
+
+    @property
+    def name(self) -> str:
+        """For a status line: LF, CRLF, CR or mixed."""
+        return "mixed" if self.own else _NAMES[self.main]
+
+    def of(self, line: int | None) -> str:
+        """The ending of a line of the file; the main one of a line that had none."""
+        if line is None or line >= len(self.own):
+            return self.main
+        return self.own[line]
+
+
+def taken_off(raw: str) -> tuple[str, Endings]:
+    """`raw` with `\\n` for every line ending, and what the endings were."""
+    if "\r" not in raw:
+        return raw, Endings()
+    found = _ANY.findall(raw)
+    counts = Counter(found)  # in order of appearance, as is `max` of equals
+    main = max(counts, key=lambda ending: counts[ending])
+    own = tuple(found) if len(counts) > 1 else ()
+    return _ANY.sub("\n", raw), Endings(main, own)
+
+
+def put_back(text: str, before: str, endings: Endings) -> str:
+    """`text` with line endings of its file, which held `before` when it was read.
+
+    A `\\r` in `text` is a line break like `\\n`: the file could not tell them apart.
+    """
+    text = _ANY.sub("\n", text) if "\r" in text else text
+    if not endings.own:
+        return text if endings.main == "\n" else text.replace("\n", endings.main)
+    lines = text.split("\n")
+    partners = partners_of(lines, before.split("\n"))
+    parts: list[str] = []
+    last = ""
+    for line, partner in zip(lines[:-1], partners[:-1], strict=True):
+        ending = endings.of(partner)
+        if not line and last == "\r" and ending == "\n":
+            ending = "\r"
+        parts += (line, ending)
+        last = ending
+    return "".join((*parts, lines[-1]))
+
+
+def partners_of(new: Sequence[str], old: Sequence[str]) -> list[int | None]:
+    """For every line of `new` the line of `old` that it was; None for one more.
+
+    The partners grow, so that no line has two and the order is kept.
+    """
+    partners: list[int | None] = [None] * len(new)
+    whole = range(len(old)), range(len(new))
+    inner_old, inner_new = _pair_ends(old, new, *whole, partners)
+    low_old, low_new = inner_old.start, inner_new.start
+    end = inner_old.stop, inner_new.stop
+    for at_old, at_new in (*_anchors(old, new, inner_old, inner_new), end):
+        stretch = range(low_old, at_old), range(low_new, at_new)
+        for edited_old, edited_new in zip(
+            *_pair_ends(old, new, *stretch, partners), strict=False
+        ):
+            partners[edited_new] = edited_old
+        if (at_old, at_new) != end:
+            partners[at_new] = at_old
+        low_old, low_new = at_old + 1, at_new + 1
+    return partners
+
+
+def _pair_ends(
+    old: Sequence[str],
+    new: Sequence[str],
+    in_old: range,
+    in_new: range,
+    partners: list[int | None],
+) -> tuple[range, range]:
+    """Pair equal lines from both ends of two stretches; what is left between them."""
+    count = min(len(in_old), len(in_new))
+    first = 0
+    while first < count and old[in_old[first]] == new[in_new[first]]:
+        partners[in_new[first]] = in_old[first]
+        first += 1
+    last = 0
+    while last < count - first and old[in_old[-1 - last]] == new[in_new[-1 - last]]:
+        partners[in_new[-1 - last]] = in_old[-1 - last]
+        last += 1
+    return in_old[first : len(in_old) - last], in_new[first : len(in_new) - last]
+
+
+def _anchors(
+    old: Sequence[str], new: Sequence[str], in_old: range, in_new: range
+) -> Iterator[tuple[int, int]]:
+    """Lines that are once in each stretch, the longest row of them in one order."""
+    once_old = _once(old, in_old)
+    once_new = _once(new, in_new)
+    pairs = [(once_old[line], at) for line, at in once_new.items() if line in once_old]
+    # Patience: `ends[n]` is the smallest end of a growing row of n + 1 pairs.
+    ends: list[int] = []
+    last: list[int] = []  # the pair that this end belongs to
+    before: list[int | None] = []  # for every pair, the one before it in its row
+    for number, (at_old, _) in enumerate(pairs):
+        place = bisect_left(ends, at_old)
+        before.append(last[place - 1] if place else None)
+        ends[place : place + 1] = [at_old]
+        last[place : place + 1] = [number]
+    row: list[tuple[int, int]] = []
+    step = last[-1] if last else None
+    while step is not None:
+        row.append(pairs[step])
+        step = before[step]
+    return reversed(row)
+
+
+def _once(lines: Sequence[str], within: range) -> dict[str, int]:
+    """The lines that are there once, with their places, in order."""
+    counts = Counter(lines[at] for at in within)
+    return {lines[at]: at for at in within if counts[lines[at]] == 1}
+
+
+MOST_BYTES = 20_000_000
+"""The largest file that is edited."""
+
+_BOM = b"\xef\xbb\xbf"
+_UNSETTLED = 2_000_000_000  # ns in which a file system may give two changes one time
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one content of a file from another."""
+
+    identity: tuple[int, ...]
+    """Device, inode, size and times: while these are the same, so is the content."""
+    settled: bool
+    """Whether the last change was old enough for the times to tell a later one."""
+    modified: float
+    """When the content was written, in seconds since the epoch."""
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256 of the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A file and its text, as of when it was loaded or saved."""
+
+    path: Path
+    """As it was named, made absolute; a link is not followed here."""
+    text: str
+    """Its text, with `\\n` for every line ending and without a byte-order mark."""
+    bom: bool = False
+    """Whether it begins with a byte-order mark."""
+    endings: Endings = field(default_factory=Endings)
+    """How its lines end."""
+    stamp: Stamp | None = None
+    """Its state on disk; None while it is a new file that was not saved."""
+    read_only: bool = False
+    """Whether it can't be written to: it opens, and is saved under another name."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is not on disk yet."""
+        return self.stamp is None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of its bytes; None for a new file."""
+        return self.stamp.digest if self.stamp else None
+
+
+def load(path: str | os.PathLike[str]) -> TextFile:
+    """The text file at `path`; an empty new one where there is none.
+
+    Raises:
+        LmtuiError: it is no UTF-8 text file of at most 20 MB, can't be read, or is in
+            a folder that does not exist.
+    """
+    path = Path(path).absolute()
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return _new(path)
+    except (OSError, ValueError) as error:
+        raise files.unreadable(str(path), error) from error
+    require_regular(path, info)
+    require_size(path, info.st_size)
+    data = files.read_bytes(str(path), lambda: path.open("rb"))
+    require_size(path, len(data))  # of some files, and of growing ones, stat knows less
+    text, bom, its_endings = from_bytes(str(path), data)
+    return TextFile(
+        path, text, bom, its_endings, stamp_of(info, data), _is_read_only(path)
+    )
+
+
+def to_bytes(file: TextFile, text: str) -> bytes:
+    """What `text` is on disk as the content of `file`.
+
+    Raises:
+        LmtuiError: a character of it can't be written.
+    """
+    raw = put_back(text, file.text, file.endings)
+    try:
+        return (_BOM if file.bom else b"") + raw.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise LmtuiError(
+            "a character of the text can't be saved",
+            f"U+{ord(raw[error.start]):04X}, half of a UTF-16 pair, in {file.path}",
+            "Delete it.",
+        ) from None
+
+
+def from_bytes(name: str, data: bytes) -> tuple[str, bool, Endings]:
+    """The text that `data` holds, whether it has a byte-order mark, its endings.
+
+    Raises:
+        LmtuiError: it is not UTF-8; the position is that in the file.
+    """
+    bom = data.startswith(_BOM)
+    raw = files.decode(name, data)
+    text, its_endings = taken_off(raw[1:] if bom else raw)
+    return text, bom, its_endings
+
+
+def require_regular(path: Path, info: os.stat_result) -> None:
+    """Refuse folders, devices, pipes and sockets.
+
+    Raises:
+        LmtuiError: it is no regular file.
+    """
+    if stat.S_ISDIR(info.st_mode):
+        hint = "Name a file in it."
+        raise LmtuiError("this is a folder, not a text", str(path), hint)
+    if not stat.S_ISREG(info.st_mode):
+        hint = "Name a regular file."
+        title = "this is a pipe, a socket or a device, not a text file"
+        raise LmtuiError(title, str(path), hint)
+
+
+def require_size(path: Path, size: int) -> None:
+    """Refuse what is too large to edit.
+
+    Raises:
+        LmtuiError: it is larger than 20 MB.
+    """
+    if size > MOST_BYTES:
+        raise LmtuiError(
+            "the file is too large to edit",
+            f"{path}, {size / 1e6:.1f} MB; at most {MOST_BYTES / 1e6:.0f} MB are",
+            "Split it, and edit a part of it.",
+        )
+
+
+def identity_of(info: os.stat_result) -> tuple[int, ...]:
+    """What of a file's state changes with its content."""
+    return (
+        info.st_dev,
+        info.st_ino,
+        info.st_size,
+        info.st_mtime_ns,
+        info.st_ctime_ns,
+    )
+
+
+def stamp_of(info: os.stat_result, data: bytes) -> Stamp:
+    """The stamp of a file with these bytes, whose state was taken before reading."""
+    settled = time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _UNSETTLED
+    digest = hashlib.sha256(data).hexdigest()
+    return Stamp(identity_of(info), settled, info.st_mtime, len(data), digest)
+
+
+def _new(path: Path) -> TextFile:
+    folder = path.resolve().parent  # of a link to nothing, the folder it points into
+    if not folder.is_dir():
+        hint = "Create the folder first, or check the path."
+        raise LmtuiError("there is no such folder", str(folder), hint)
+    return TextFile(path, "", read_only=not os.access(folder, os.W_OK | os.X_OK))
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether the file, or the folder that a saved file is put into, is."""
+    folder = path.resolve().parent
+    writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
+    return not writable
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+@dataclass(frozen=True, slots=True)
+class SaveResult:
+    """What a save led to."""
+
+    file: TextFile
+    """The file as it is now."""
+    notes: tuple[str, ...] = ()
+    """What could not be kept, a clause each; mostly nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What happened to a file since it was loaded or saved."""
+
+    kind: Literal["changed", "gone", "appeared", "replaced"]
+    """Its content changed; it is no longer there; it was new, and now there is one;
+    something that is no file stands in its place."""
+    before: float | None
+    """When the content that was loaded was written, in seconds since the epoch; None
+    for a new file."""
+    now: float | None
+    """When the content that is there was written; None where there is none."""
+
+
+def save(
+    file: TextFile, text: str, path: str | os.PathLike[str] | None = None
+) -> SaveResult:
+    """Write `text` as the content of `file`, or under another path.
+
+    A temporary file beside it is synced and takes its place, with its permissions
+    and, as far as the system allows, its owner. Links are followed. Other hard links
+    to the file keep the old text, and a note says so. Whether somebody else changed
+    the file is for the caller to ask before (`changed_on_disk`).
+
+    Raises:
+        LmtuiError: it can't be written; the file is as it was.
+    """
+    path = file.path if path is None else Path(path).absolute()
+    data = to_bytes(file, text)
+    try:
+        target = Path(os.path.realpath(path))
+        before = _state(target)
+        if before:
+            require_regular(path, before)
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, "it is read-only")
+        like = target if before else None
+        paths.write_atomically(target, data, like=like, private=False)
+        after = target.stat()
+    except (OSError, ValueError) as error:
+        raise _not_saved(path, error) from error
+    text, _, endings = from_bytes(str(path), data)
+    # A text without line breaks still remembers those that its file had.
+    endings = endings if "\n" in text else replace(file.endings, own=())
+    saved = replace(
+        file,
+        path=path,
+        text=text,
+        endings=endings,
+        stamp=stamp_of(after, data),
+        read_only=False,
+    )
+    return SaveResult(saved, _notes(before, after))
+
+
+def changed_on_disk(file: TextFile) -> FileChange | None:
+    """What somebody else did to the file since it was loaded or saved, if anything.
+
+    Reads the content only where the file's state leaves room for doubt; the same
+    content written anew is no change.
+    """
+    stamp = file.stamp
+    before = stamp.modified if stamp else None
+    try:
+        info = file.path.stat()
+    except OSError:
+        return FileChange("gone", before, None) if stamp else None
+    if not stat.S_ISREG(info.st_mode):
+        return FileChange("replaced", before, info.st_mtime)
+    if stamp is None:
+        return FileChange("appeared", before, info.st_mtime)
+    if _is_the_same(file.path, info, stamp):
+        return None
+    return FileChange("changed", before, info.st_mtime)
+
+
+def _is_the_same(path: Path, info: os.stat_result, stamp: Stamp) -> bool:
+    if info.st_size != stamp.size:
+        return False
+    if stamp.settled and identity_of(info) == stamp.identity:
+        return True
+    try:
+        return stamp_of(info, path.read_bytes()).digest == stamp.digest
+    except OSError:
+        return False
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _notes(before: os.stat_result | None, after: os.stat_result) -> tuple[str, ...]:
+    """What the new file did not take over from the old one."""
+    if before is None:
+        return ()
+    notes = []
+    if before.st_nlink > 1:
+        notes.append("other hard links to the file keep the old text")
+    if (before.st_uid, before.st_gid) != (after.st_uid, after.st_gid):
+        notes.append("the file's owner could not be kept, it is yours now")
+    return tuple(notes)
+
+
+def _not_saved(path: Path, error: OSError | ValueError) -> LmtuiError:
+    reason = getattr(error, "strerror", None) or error
+    code = getattr(error, "errno", None)
+    if code in _FULL:
+        hint = "Free some space, or save it in another place."
+    elif code in _NOT_THERE:
+        hint = "Create the folder, or save it in another place."
+    else:
+        hint = "Save it under another name, or make the file and its folder writable."
+    return LmtuiError("the file was not saved", f"{path} ({reason})", hint)

@@ -1,0 +1,1 @@
+"""What runs a forward pass: transformers, a CUDA graph, or our CPU decoder."""

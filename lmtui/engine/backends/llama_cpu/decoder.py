@@ -1,0 +1,274 @@
+"""The layers of a Llama-shaped model, in as few operations as can be.
+
+Owns the arithmetic from token ids to the states that the head reads. A norm is not
+divided by before a product but after it, where there is less to divide; the turn of
+queries and keys is one product of complex numbers. What is held in memory between two
+layers is float32, what is multiplied with packed weights is bfloat16. Where attention
+or what lies between two of them were compiled (see `attention` and `crossing`), that
+is run for a few tokens.
+
+RMSNorm: Zhang & Sennrich 2019; rotations: Su et al. 2021; SwiGLU: Shazeer 2020.
+Shapes are as in `models.lean`; n are rows, t their new tokens, m = n·t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lmtui.engine.backends.llama_cpu.attention import Attention
+from lmtui.engine.backends.llama_cpu.compile import CompiledKernels
+from lmtui.engine.backends.llama_cpu.fused_block import (
+    BlockShape,
+    CompiledBlock,
+    FusedBlockKernel,
+    weights_of,
+)
+from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
+from lmtui.models.llama.int4 import FEW, Int4Linear
+from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
+
+
+class DecoderLayers:
+    """Runs tokens through the layers."""
+
+    def __init__(self, weights: LlamaWeights) -> None:
+        self._weights = weights
+        shape = self.shape = weights.shape
+        self.kernels = weights.kernels
+        """The folder of what was compiled before, where that is how it is done."""
+        self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head)
+        self._root = math.sqrt(shape.width)
+        self._norms = [
+            (layer.attention_norm * self._root, layer.feed_norm * self._root)
+            for layer in weights.layers
+        ]
+        self._last_norm = weights.norm * self._root
+        self._turns = torch.empty(0, shape.head // 2, dtype=torch.complex64)
+        self._compiled: CompiledKernels | None = None
+        self._crossings: list[list[Tensor] | None] = [None] * shape.layers
+
+    def plan(self) -> BlockShape | None:
+        """Of most of the layers, what follows their attention; None where there is
+        nothing to compile: only that of packed weights is."""
+        layers = self._weights.layers
+        matrices = (matrix for layer in layers for matrix in layer.matrices)
+        if not all(isinstance(matrix, Int4Linear) for matrix in matrices):
+            return None
+        plans = [BlockShape.of(self.shape, *pair) for pair in pairwise(layers)]
+        return max(plans, key=plans.count, default=None)
+
+    def use(self, compiled: CompiledKernels | None, plan: BlockShape | None) -> None:
+        """From now on run what was compiled: the attention, and the rest wherever it
+        is `plan`; None takes that back."""
+        self._compiled = compiled
+        layers = self._weights.layers
+        # After the last layer comes the head: what is made for the attention of another
+        # one is of no use there, and costs less than operations one by one.
+        self._crossings = [
+            weights_of(*pair, self._root)
+            if compiled and plan and BlockShape.of(self.shape, *pair) == plan
+            else None
+            for pair in pairwise([*layers, layers[0]])
+        ]
+
+    @property
+    def are_native(self) -> bool:
+        """Whether packed weights are multiplied by code of our own."""
+        return isinstance(self._compiled and self._compiled.crossing, FusedBlockKernel)
+
+    def states(
+        self,
+        ids: Tensor,
+        held: PreallocatedKVCache,
+        *,
+        keep: Tensor | None = None,
+        depths: Tensor | None = None,
+        mask: Tensor | None = None,
+        between: Callable[[], None],
+    ) -> Tensor:
+        """What the head reads, after each of the tokens, or after those that `keep`
+        picks out of all m: float32 [m, D].
+
+        `ids` are [n, t] and continue what is held; `depths` [t] and `mask` [t, t] are
+        their places behind it and what they see of each other, where they are not a
+        text. `between` is called before each layer; what it raises leaves `held` as
+        it was.
+        """
+        rows, tokens = ids.shape
+        turns = self._turned(held.length, tokens, depths)
+        if rows > 1 and tokens > 1:
+            turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
+        takes = self._weights.layers[0].qkv.takes
+        run = ForwardPass(self.shape, rows, tokens, turns, takes)
+        run.state.copy_(self._weights.embedding[ids.flatten()])
+        self._attend_with(run, 0)
+        find = self._finding(run, held, mask)
+        for index in range(self.shape.layers):
+            between()
+            self._cross(run, index, find(index))
+        held.added(tokens)
+        run.settle()
+        states = run.state / run.norm() * self._last_norm
+        return states if keep is None else states[keep]
+
+    def _finding(
+        self, run: ForwardPass, held: PreallocatedKVCache, mask: Tensor | None
+    ) -> Callable[[int], Tensor]:
+        """What answers with what attention finds in a layer: [m, H·d]."""
+        attention = self._attention
+        rounds = self._weights.layers[0].qkv.rounds
+        if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
+            places = held.places(run.tokens)
+            return lambda index: attention.attend(run.heads, places, index, mask)
+        opened = held.opened(run.tokens, torch.float16 if attention else torch.float32)
+
+        def find(index: int) -> Tensor:
+            run.settle()
+            opened.write(index, run.keys_values)
+            return opened.attend(index, run.queries, mask).transpose(1, 2)
+
+        return find
+
+    @property
+    def _attention(self) -> Attention | None:
+        return self._compiled.attention if self._compiled else None
+
+    def _cross(self, run: ForwardPass, index: int, found: Tensor) -> None:
+        """From what attention has found in a layer to that of the next one."""
+        found = found.reshape(run.m, -1)
+        weights = self._crossings[index]
+        crossing = self._compiled.crossing if self._compiled else None
+        if weights is not None and crossing is not None and run.m <= FEW:
+            run.cross(crossing, found, weights)
+            return
+        run.settle()
+        layer = self._weights.layers[index]
+        run.state += _times(layer.out, found)
+        feed = run.normed(self._norms[index][1])
+        gate, up = _times(layer.gate_up, feed).chunk(2, 1)
+        run.state += _times(layer.down, F.silu(gate).mul_(up))
+        if index + 1 < self.shape.layers:
+            self._attend_with(run, index + 1)
+
+    def _attend_with(self, run: ForwardPass, index: int) -> None:
+        """Make queries, keys and values of a layer."""
+        layer = self._weights.layers[index]
+        scaled = run.scaled(self._norms[index][0])
+        run.attend_with(_times(layer.qkv, scaled), layer)
+
+    def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
+        """The turns of some places: complex64 [t, 1, d/2]."""
+        end = start + tokens
+        if end > len(self._turns):
+            places = torch.arange(max(end, 2 * len(self._turns))).float()
+            angles = torch.outer(places, self._weights.frequencies)
+            self._turns = torch.polar(torch.ones_like(angles), angles)
+        if depths is not None:
+            return self._turns[depths + start].unsqueeze(1)
+        return self._turns[start:end].unsqueeze(1)
+
+
+class ForwardPass:
+    """m tokens on their way through the layers: their state, and room for what each
+    layer makes of it, with all views on that, since each of them takes as long as a
+    small product."""
+
+    def __init__(
+        self,
+        shape: LlamaConfig,
+        rows: int,
+        tokens: int,
+        turns: Tensor,
+        takes: torch.dtype,
+    ) -> None:
+        """`turns` are complex64 [m, 1, d/2]; `takes` is what is multiplied with."""
+        self.m = m = rows * tokens
+        self.tokens = tokens
+        self._turns = turns
+        self._real_turns = torch.view_as_real(turns)  # [m, 1, d/2, 2]
+        self._epsilon = shape.epsilon
+        # A column more, whose square is what a norm adds to be never 0.
+        self._wide = torch.empty(m, shape.width + 1)
+        self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
+        self.state = self._wide[:, :-1]
+        """float32 [m, D]; the layers add to it in place."""
+        self._taken = torch.empty(m, shape.width, dtype=takes)
+        self._float = torch.empty(m, shape.width)
+        heads = torch.empty(rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head)
+        self._heads = heads
+        flat = heads.flatten(0, 1)
+        self._qkv = flat.flatten(1)
+        self._q = flat[:, : shape.heads]
+        self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
+        turned = flat[:, : shape.heads + shape.kv_heads]
+        self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
+        parted = heads.transpose(1, 2)
+        self.queries = parted[:, : shape.heads]
+        """[n, H, t, d], of the layer that they were made of last."""
+        self.keys_values = parted[:, shape.heads :]
+        """[n, 2·KV, t, d], likewise."""
+        self._crossed: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def heads(self) -> Tensor:
+        """Queries, keys and values [n, t, H + 2·KV, d] of the layer that they were
+        made of last, also where that was compiled."""
+        if self._crossed is None:
+            return self._heads
+        return self._crossed[1].view_as(self._heads)
+
+    def settle(self) -> None:
+        """Take over what was compiled has answered last."""
+        if self._crossed is not None:
+            state, heads = self._crossed
+            self.state.copy_(state)
+            self._heads.view_as(heads).copy_(heads)
+            self._crossed = None
+
+    def norm(self) -> Tensor:
+        """What an RMSNorm divides the state by, times √D: float32 [m, 1]."""
+        norms: Tensor = torch.linalg.vector_norm(self._wide, dim=-1, keepdim=True)
+        return norms
+
+    def scaled(self, weight: Tensor) -> Tensor:
+        """The state times the weight of a norm, not divided yet: [m, D]."""
+        return torch.mul(self.state, weight, out=self._taken)
+
+    def normed(self, weight: Tensor) -> Tensor:
+        """The state after a norm: [m, D]."""
+        torch.div(self.state, self.norm(), out=self._float)
+        return torch.mul(self._float, weight, out=self._taken)
+
+    def attend_with(self, product: Tensor, layer: DecoderLayer) -> None:
+        """Make queries, keys and values of a product of the scaled state."""
+        torch.div(product, self.norm(), out=self._qkv)
+        if layer.bias is not None:
+            self._qkv += layer.bias
+        if layer.q_norm is not None and layer.k_norm is not None:
+            self._normed(self._q, layer.q_norm)
+            self._normed(self._k, layer.k_norm)
+        self._pairs.mul_(self._turns)
+
+    def cross(
+        self, crossing: CompiledBlock, found: Tensor, weights: list[Tensor]
+    ) -> None:
+        """Go from one attention to the next with what was compiled."""
+        state = self._crossed[0] if self._crossed else self.state.contiguous()
+        state, heads = crossing([state, found, self._real_turns, *weights])
+        self._crossed = state, heads
+
+    def _normed(self, heads: Tensor, weight: Tensor) -> None:
+        """Normalise each head by itself, in place."""
+        square = heads.square().mean(-1, keepdim=True)
+        heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
+
+
+def _times(weights: Linear, inputs: Tensor) -> Tensor:
+    return weights.times(inputs.to(weights.takes))

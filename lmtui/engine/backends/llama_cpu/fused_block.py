@@ -1,0 +1,261 @@
+"""From the attention of one layer to that of the next, as one function of tensors.
+
+Owns that stretch in a form that a compiler can take whole, what it depends on besides
+its inputs, and the order of these. `step` has the same arithmetic for all that is not
+compiled. Runs no compiler. Shapes are as in `models.lean`; m are tokens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmtui.models.llama.int4 import GROUP, Int4Linear
+from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
+
+CompiledBlock = Callable[[list[Tensor]], Sequence[Tensor]]
+"""What `FusedBlock` computes, of the same inputs in a list."""
+
+_HALF = torch.bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class PackedShape:
+    """The form of one packed matrix."""
+
+    rows: int
+    columns: int
+    bits: int
+    rank: int
+    """Of what is added to its products, 0 for nothing."""
+
+    @classmethod
+    def of(cls, linear: Linear) -> PackedShape:
+        """The form of a matrix, which is packed."""
+        packed = _packed(linear)
+        rank = len(packed.beside.first) if packed.beside is not None else 0
+        return cls(packed.rows, packed.columns, packed.bits, rank)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShape:
+    """All that a crossing depends on besides its inputs."""
+
+    heads: int
+    kv_heads: int
+    head: int
+    epsilon: float
+    out: PackedShape
+    gate_up: PackedShape
+    down: PackedShape
+    qkv: PackedShape
+    has_bias: bool
+    has_head_norms: bool
+
+    @classmethod
+    def of(
+        cls, shape: LlamaConfig, layer: DecoderLayer, following: DecoderLayer
+    ) -> BlockShape:
+        """The plan from one layer of a model to the one that follows, both packed."""
+        return cls(
+            heads=shape.heads,
+            kv_heads=shape.kv_heads,
+            head=shape.head,
+            epsilon=shape.epsilon,
+            out=PackedShape.of(layer.out),
+            gate_up=PackedShape.of(layer.gate_up),
+            down=PackedShape.of(layer.down),
+            qkv=PackedShape.of(following.qkv),
+            has_bias=following.bias is not None,
+            has_head_norms=following.q_norm is not None,
+        )
+
+    @classmethod
+    def read(cls, said: dict[str, Any]) -> BlockShape:
+        """The plan that `dataclasses.asdict` has made this of.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        parts: dict[str, Any] = {
+            name: PackedShape(**value) if isinstance(value, dict) else value
+            for name, value in said.items()
+        }
+        return cls(**parts)
+
+    def sizes(self) -> dict[str, float]:
+        """The same, as `fused_block.cpp` is told of it."""
+        named = {"OUT": self.out, "GATE_UP": self.gate_up}
+        named |= {"DOWN": self.down, "QKV": self.qkv}
+        return {
+            "WIDTH": self.out.rows,
+            "FEED": self.down.columns,
+            "HEADS": self.heads,
+            "KV_HEADS": self.kv_heads,
+            "HEAD": self.head,
+            "EPSILON": self.epsilon,
+            "HAS_BIAS": int(self.has_bias),
+            "HAS_HEAD_NORMS": int(self.has_head_norms),
+            **{f"{name}_BITS": matrix.bits for name, matrix in named.items()},
+            **{f"{name}_RANK": matrix.rank for name, matrix in named.items()},
+        }
+
+    @property
+    def matrices(self) -> tuple[PackedShape, ...]:
+        """In the order in which they are multiplied with."""
+        return self.out, self.gate_up, self.down, self.qkv
+
+
+def weights_of(
+    layer: DecoderLayer, following: DecoderLayer, root: float
+) -> list[Tensor]:
+    """What a crossing needs of two layers, in its order. The norms' weights are times
+    `root`, √D, which is left out of what they divide by."""
+    tensors = [layer.feed_norm * root, following.attention_norm * root]
+    for linear in (layer.out, layer.gate_up, layer.down, following.qkv):
+        packed = _packed(linear)
+        tensors += [packed.weights, packed.scales]
+        if packed.beside is not None:
+            tensors += [packed.beside.first, packed.beside.second]
+    more = following.bias, following.q_norm, following.k_norm
+    return [*tensors, *(tensor for tensor in more if tensor is not None)]
+
+
+def _packed(linear: Linear) -> Int4Linear:
+    assert isinstance(linear, Int4Linear)
+    return linear
+
+
+def examples(plan: BlockShape, tokens: int) -> list[Tensor]:
+    """Inputs of the right forms for so many tokens, with random numbers."""
+    width, half = plan.out.rows, plan.head // 2
+    turns = torch.randn(tokens, 1, half)
+    return [
+        torch.randn(tokens, width),
+        torch.randn(tokens, plan.heads * plan.head),
+        torch.stack([turns.cos(), turns.sin()], -1),
+        torch.rand(width),
+        torch.rand(width),
+        *(tensor for matrix in plan.matrices for tensor in _random(matrix)),
+        *([torch.rand(plan.qkv.rows)] if plan.has_bias else []),
+        *([torch.rand(plan.head) for _ in "qk"] if plan.has_head_norms else []),
+    ]
+
+
+def _random(matrix: PackedShape) -> Iterator[Tensor]:
+    columns = matrix.columns * (2 if matrix.bits == 8 else 1)
+    yield torch.randint(0, 256, (matrix.rows, columns // 2), dtype=torch.uint8)
+    scale = torch.rand(columns // GROUP, matrix.rows, 2) / math.sqrt(64 * columns)
+    yield scale.bfloat16()
+    if matrix.rank:
+        yield torch.randn(matrix.rank, matrix.columns) / math.sqrt(matrix.columns)
+        yield torch.randn(matrix.rows, matrix.rank) / math.sqrt(matrix.rank)
+
+
+class FusedBlock(nn.Module):
+    """The stretch itself."""
+
+    def __init__(self, plan: BlockShape) -> None:
+        super().__init__()
+        self._plan = plan
+        self._added = plan.epsilon * plan.out.rows
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The state [m, D] after a layer, and queries, keys and values [m, H + 2·KV, d]
+        of the one that follows.
+
+        `inputs` are the state before, what attention has found [m, H·d], the turns
+        [m, 1, d/2, 2], then those of `weights_of`. float32, but for packed weights.
+        """
+        state, found, turns, feed_norm, attention_norm, *rest = inputs
+        weights = iter(rest)
+        plan = self._plan
+        state = state + self._times(found, plan.out, weights)
+        normed = state / self._norm(state) * feed_norm
+        gate, up = self._times(normed, plan.gate_up, weights).chunk(2, 1)
+        state = state + self._times(F.silu(gate) * up, plan.down, weights)
+        product = self._times(state * attention_norm, plan.qkv, weights)
+        product = product / self._norm(state)
+        if plan.has_bias:
+            product = product + next(weights)
+        heads = product.view(-1, plan.heads + 2 * plan.kv_heads, plan.head)
+        return state, self._turned(heads, turns, weights)
+
+    def _norm(self, state: Tensor) -> Tensor:
+        """What an RMSNorm divides by, times √D: [m, 1]."""
+        return (state.square().sum(-1, keepdim=True) + self._added).sqrt()
+
+    def _times(
+        self, inputs: Tensor, matrix: PackedShape, weights: Iterator[Tensor]
+    ) -> Tensor:
+        packed, scales = next(weights), next(weights)
+        half = inputs.to(_HALF)
+        if matrix.bits == 8:
+            half = torch.cat([half, half], 1)
+        product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu.default(
+            half, packed, GROUP, scales
+        )
+        if not matrix.rank:
+            return product.float()
+        first, second = next(weights), next(weights)
+        # What is added is rounded the way it is where nothing is compiled.
+        beside = F.linear(F.linear(half[:, : matrix.columns].float(), first), second)
+        return product.float() + beside
+
+    def _turned(
+        self, heads: Tensor, turns: Tensor, weights: Iterator[Tensor]
+    ) -> Tensor:
+        """Queries and keys turned to their places, [m, H + 2·KV, d]."""
+        plan = self._plan
+        keys = plan.heads + plan.kv_heads
+        queries, others = heads[:, : plan.heads], heads[:, plan.heads : keys]
+        if plan.has_head_norms:
+            queries = self._head_normed(queries) * next(weights)
+            others = self._head_normed(others) * next(weights)
+        pairs = torch.cat([queries, others], 1).view(-1, keys, plan.head // 2, 2)
+        real, imaginary = pairs[..., 0], pairs[..., 1]
+        cos, sin = turns[..., 0], turns[..., 1]
+        turned = torch.stack(
+            [real * cos - imaginary * sin, real * sin + imaginary * cos], -1
+        )
+        return torch.cat([turned.flatten(2), heads[:, keys:]], 1)
+
+    def _head_normed(self, heads: Tensor) -> Tensor:
+        square = heads.square().mean(-1, keepdim=True)
+        return heads * (square + self._plan.epsilon).rsqrt()
+
+
+class FusedBlockKernel:
+    """The stretch; called like `FusedBlock`, with its inputs in a list."""
+
+    def __init__(self, file: Path, plan: BlockShape) -> None:
+        """Open it.
+
+        Raises:
+            OSError, ValueError: it is damaged.
+        """
+        self._heads = plan.heads + 2 * plan.kv_heads, plan.head
+        try:
+            self._cross = ctypes.CDLL(str(file)).cross
+        except AttributeError as error:
+            raise ValueError(str(error)) from error
+        self._cross.restype = None
+        self._cross.argtypes = [ctypes.c_void_p, ctypes.c_long]
+
+    def __call__(self, inputs: list[Tensor]) -> Sequence[Tensor]:
+        """See `Crossing.forward`."""
+        given = [tensor.contiguous() for tensor in inputs]
+        state = given[0]
+        made = state.new_empty(state.shape), state.new_empty(len(state), *self._heads)
+        addresses = [tensor.data_ptr() for tensor in (*given, *made)]
+        self._cross((ctypes.c_void_p * len(addresses))(*addresses), len(state))
+        return made

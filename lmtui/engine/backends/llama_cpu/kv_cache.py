@@ -1,0 +1,272 @@
+"""Keys and values of what was read, in memory that is taken in advance.
+
+Owns how that memory grows, what a row that continues another one keeps of its own, and
+attention over both. Nothing is copied when a token is added, and rows that continue the
+same text share it: what they read of it is read once for all of them. They are float32,
+or float16 where attention over that was compiled (see `attention`): it takes as long as
+reading them does, and the library's is slower with float16. Knows no weights.
+
+n are rows, t tokens; H, KV and d are as in `models.lean`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FIRST = 256  # tokens that there is room for at first
+_OWN = 32  # the same, in rows that continue others
+_FEW = 8  # tokens of a guess and the one before it
+_LONG = 1024  # tokens from which on one query is faster in two plain products
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a slab is made for."""
+
+    layers: int
+    kv_heads: int
+    head: int
+
+
+class PreallocatedKVCache:
+    """Keys and values of n rows, which may all continue one other row."""
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        rows: int = 1,
+        *,
+        before: PreallocatedKVCache | None = None,
+        shared: int = 0,
+    ) -> None:
+        """`shared` are the first tokens of `before` that these rows continue."""
+        self._sizes = sizes
+        self._rows = rows
+        self._before = before
+        self._shared = shared
+        self._own = 0
+        self._dtype = torch.float32
+        self._data = self._room(_FIRST if before is None else _OWN)
+
+    def _room(self, tokens: int) -> Tensor:
+        sizes = self._sizes
+        heads = 2 * sizes.kv_heads
+        room = sizes.layers, self._rows, heads, tokens, sizes.head
+        return torch.empty(room, dtype=self._dtype)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+        return self._shared + self._own
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of memory that each row of a fork takes, in the beginning."""
+        return self._data[:, :1, :, :1].nbytes * _OWN
+
+    def crop(self, length: int) -> None:
+        """Hold the first `length` tokens alone."""
+        if length < self._shared:
+            raise ValueError("rows keep what they continue")
+        self._own = min(self._own, length - self._shared)
+
+    def fork(self, rows: int, length: int | None = None) -> PreallocatedKVCache:
+        """So many rows that continue this one row, or the first `length` tokens."""
+        if self._before is not None or self._rows > 1:
+            raise ValueError("only one row that continues no other can be forked")
+        shared = self.length if length is None else min(length, self.length)
+        return PreallocatedKVCache(self._sizes, rows, before=self, shared=shared)
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Hold these rows alone."""
+        self._data = self._data[:, rows]
+        self._rows = len(rows)
+
+    def opened(self, tokens: int, dtype: torch.dtype) -> KVWriter:
+        """Room for so many tokens more, in every layer; `added` says that it was
+        filled. All is held in `dtype` from then on."""
+        self._make_room(tokens, dtype)
+        shared, end = None, self._own + tokens
+        if self._before is not None:
+            shared = self._seen(self._before._data, self._shared)
+        new = self._data[:, :, :, self._own : end].unbind(0)
+        return KVWriter(new, self._seen(self._data, end), shared, self._own)
+
+    def places(self, tokens: int) -> KVAddresses:
+        """Where all is in memory, float16, with room for so many tokens more, in every
+        layer; true until something else is asked."""
+        self._make_room(tokens, torch.float16)
+        own = KVAddress.of(self._data, self._own)
+        if self._before is None:
+            return KVAddresses(KVAddress(0, 0, 0, 0), own)
+        return KVAddresses(KVAddress.of(self._before._data, self._shared), own)
+
+    def _make_room(self, tokens: int, dtype: torch.dtype) -> None:
+        self._turn_into(dtype)
+        need, have = self._own + tokens, self._data.shape[3]
+        if need > have:
+            larger = self._room(max(need, 2 * have))
+            larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
+            self._data = larger
+
+    def _turn_into(self, dtype: torch.dtype) -> None:
+        if self._dtype != dtype:
+            self._dtype, self._data = dtype, self._data.to(dtype)
+        if self._before is not None:
+            self._before._turn_into(dtype)
+
+    def _seen(self, data: Tensor, tokens: int) -> _Seen:
+        kv_heads = self._sizes.kv_heads
+        held = data[:, :, :, :tokens]
+        keys, values = held[:, :, :kv_heads].unbind(0), held[:, :, kv_heads:].unbind(0)
+        return keys, values
+
+    def added(self, tokens: int) -> None:
+        """So many tokens were written in every layer."""
+        self._own += tokens
+
+
+_Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Keys and values [n, KV, t, d] of each layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class KVAddress:
+    """Where keys and values [layers, n, 2·KV, room, d] are in memory."""
+
+    address: int
+    layer: int
+    """Bytes from one layer to the next."""
+    room: int
+    count: int
+    """Tokens that are held."""
+
+    @classmethod
+    def of(cls, data: Tensor, count: int) -> KVAddress:
+        """Where it is."""
+        return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
+
+
+@dataclass(frozen=True, slots=True)
+class KVAddresses:
+    """Where what new tokens see is in memory."""
+
+    shared: KVAddress
+    """What all rows continue; of no tokens where they continue nothing."""
+    own: KVAddress
+
+
+class KVWriter:
+    """Slabs while tokens are added; all views on them are made once for a pass."""
+
+    def __init__(
+        self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, held: int
+    ) -> None:
+        self._new = new
+        self._keys, self._values = own
+        self._shared = shared
+        self._held = held
+
+    def write(self, layer: int, keys_values: Tensor) -> None:
+        """Put down the keys and values [n, 2·KV, t, d] of the new tokens."""
+        self._new[layer].copy_(keys_values)
+
+    def attend(self, layer: int, queries: Tensor, mask: Tensor | None) -> Tensor:
+        """What queries [n, H, t, d] of the new tokens find in a layer: [n, H, t, d].
+        Each sees what was held before and, of the new ones, itself and those before it;
+        or those that `mask`, [t, t], gives a 0 and not -inf."""
+        keys, values = self._keys[layer].float(), self._values[layer].float()
+        if self._shared is None:
+            return _plain(queries, keys, values, mask)
+        far = self._shared[0][layer].float(), self._shared[1][layer].float()
+        if queries.shape[0] == 1:
+            keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
+            return _plain(queries, keys, values, mask)
+        near = _causal(mask, self._held, queries.shape[2])
+        return _over_both(queries, far, (keys, values), near)
+
+
+def _plain(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Attention of queries [n, H, t, d], the last t of whose keys [n, KV, …, d] are
+    their own, under a mask [t, t] of those."""
+    rows, heads, tokens, head = queries.shape
+    if mask is None and tokens == 1:
+        return _single(queries, keys, values)
+    kv_heads, held = keys.shape[1], keys.shape[2] - tokens
+    if mask is None and held == 0:
+        return F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, enable_gqa=True
+        )
+    if mask is None and tokens <= _FEW:
+        # The last bit of a sum depends on what else is summed with it, and rounding to
+        # bfloat16 makes that a difference. So that guessed tokens find what they would
+        # have found one by one, they look one by one.
+        singles = [
+            _single(queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end])
+            for i, end in enumerate(range(held + 1, held + tokens + 1))
+        ]
+        return torch.cat(singles, 2)
+    # Heads that read the same keys are further queries of one head.
+    share = heads // kv_heads
+    whole = _causal(mask, held, tokens)
+    found = F.scaled_dot_product_attention(
+        queries.reshape(rows, kv_heads, share * tokens, head),
+        keys,
+        values,
+        attn_mask=None if whole is None else whole.repeat(share, 1),
+    )
+    return found.view(rows, heads, tokens, head)
+
+
+def _single(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one query [n, H, 1, d] that sees everything."""
+    if keys.shape[2] < _LONG:
+        return F.scaled_dot_product_attention(query, keys, values, enable_gqa=True)
+    rows, heads, _, head = query.shape
+    grouped = query.reshape(rows, keys.shape[1], -1, head) / math.sqrt(head)
+    weights = (grouped @ keys.transpose(2, 3)).softmax(-1)
+    return (weights @ values).view(rows, heads, 1, head)
+
+
+def _causal(mask: Tensor | None, held: int, tokens: int) -> Tensor | None:
+    """0 for what each of some tokens sees, of those held and themselves, and -inf for
+    the rest: [t, held + t]; None where each sees everything."""
+    if tokens == 1:
+        return None
+    if mask is None:
+        mask = torch.full((tokens, tokens), -math.inf).triu_(1)
+    return torch.cat([torch.zeros(tokens, held), mask], 1)
+
+
+def _over_both(
+    queries: Tensor,
+    shared: Sequence[Tensor],
+    own: Sequence[Tensor],
+    mask: Tensor | None,
+) -> Tensor:
+    """Attention of rows [n, H, t, d] over keys and values that they share, [1, KV, s,
+    d], and such of their own, [n, KV, o, d], under a mask [t, o]."""
+    rows, heads, tokens, head = queries.shape
+    kv_heads = own[0].shape[1]
+    # Heads that read the same keys are further queries of one head.
+    grouped = queries.reshape(rows, kv_heads, -1, head) / math.sqrt(head)
+    every = grouped.transpose(0, 1).reshape(1, kv_heads, -1, head)  # of all rows
+    far = every @ shared[0].transpose(2, 3)  # [1, KV, n·H/KV·t, s]
+    near = grouped @ own[0].transpose(2, 3)  # [n, KV, H/KV·t, o]
+    if mask is not None:
+        near = near + mask.repeat(heads // kv_heads, 1)
+    far = far.view(kv_heads, rows, -1, far.shape[-1]).transpose(0, 1)
+    sizes = [far.shape[-1], near.shape[-1]]
+    weights = torch.cat([far, near], -1).softmax(-1)
+    far, near = torch.split(weights, sizes, -1)
+    seen = far.transpose(0, 1).reshape(1, kv_heads, -1, sizes[0]) @ shared[1]
+    found = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
+    return found.reshape(rows, heads, tokens, head)

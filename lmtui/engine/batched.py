@@ -1,0 +1,169 @@
+"""Several continuations of one context, grown side by side.
+
+Owns how they are grown: all rows of a batch share the context that is already in the
+KV cache, and each step runs one token of every row. Where a model's state can't be
+repeated they are grown one after the other, with the same numbers. Knows ids only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from lmtui.engine import sampling
+from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore, rows_of
+from lmtui.errors import Cancelled
+
+MOST = 16
+"""Rows that can be grown side by side."""
+
+_BATCH_BYTES = 1 << 30  # of KV cache for all rows together
+
+
+GoesOn = Callable[[int, int, TokenScore], bool]
+"""Whether a branch, the first being 0, goes on after this greedy token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """One continuation: what it had to begin with, then the most probable tokens."""
+
+    ids: tuple[int, ...]
+    rows: tuple[TokenScore, ...]
+    """The numbers of each of them."""
+
+
+def grow(
+    forward: ModelBackend,
+    cache: PrefixCache,
+    begins: Sequence[Sequence[int]],
+    *,
+    more: int,
+    end_ids: frozenset[int] = frozenset(),
+    goes_on: GoesOn = lambda branch, token, row: True,
+    stop: Stop = lambda: False,
+) -> list[Continuation]:
+    """Continue what `cache` holds, a token or more, in several ways.
+
+    Each branch begins with one of `begins` (a token or more) and goes on with `more`
+    greedy tokens, or up to the first of `end_ids`, or to where `goes_on` answers False.
+    The cache stays as it is, but for a model whose state can't be repeated: it then
+    holds the last branch, or nothing.
+
+    Raises:
+        Cancelled: `stop` answered True; asked before every token and within it.
+    """
+    if len(begins) > MOST:
+        raise ValueError(f"{len(begins)} branches")
+    growing = [
+        _Growing(begin, more, end_ids, partial(goes_on, index))
+        for index, begin in enumerate(begins)
+    ]
+    if cache.fork(1) is None:
+        _one_by_one(cache, growing, stop)
+    else:
+        for some in _batches(growing, cache):
+            _side_by_side(forward, cache, some, stop)
+    return [Continuation(tuple(g.ids), tuple(g.rows)) for g in growing]
+
+
+class _Growing:
+    """A branch that is not done yet."""
+
+    def __init__(
+        self,
+        begin: Sequence[int],
+        more: int,
+        end_ids: frozenset[int],
+        goes_on: Callable[[int, TokenScore], bool],
+    ) -> None:
+        self._begin = begin
+        self._length = len(begin) + more
+        self._end_ids = end_ids
+        self._goes_on = goes_on
+        self._ended = False
+        self.ids: list[int] = []
+        self.rows: list[TokenScore] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether it needs no more tokens."""
+        return self._ended or len(self.ids) >= self._length
+
+    @property
+    def given(self) -> int | None:
+        """The next token, while it is one that the branch has to begin with."""
+        made = len(self.ids)
+        return self._begin[made] if made < len(self._begin) else None
+
+    def add(self, token: int, row: TokenScore) -> None:
+        """Take a token; one that comes after the end is not wanted."""
+        if self.done:
+            return
+        self.ids.append(token)
+        self.rows.append(row)
+        more = len(self.ids) - len(self._begin)
+        if more >= 0 and token in self._end_ids:
+            self._ended = True
+        elif more > 0:
+            self._ended = not self._goes_on(token, row)
+
+
+def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Growing]]:
+    """As many at once as have room in memory."""
+    most = max(1, _BATCH_BYTES // max(1, cache.row_bytes))
+    return (growing[i : i + most] for i in range(0, len(growing), most))
+
+
+def _side_by_side(
+    forward: ModelBackend, cache: PrefixCache, growing: list[_Growing], stop: Stop
+) -> None:
+    forked = cache.fork(len(growing))
+    assert forked is not None
+    assert cache.logits is not None
+    logits = cache.logits.expand(len(growing), -1)  # [n, V]
+    while True:
+        tokens = _step(growing, logits)
+        going = [row for row, branch in enumerate(growing) if not branch.done]
+        if not going:
+            return
+        if stop():
+            raise Cancelled
+        if len(going) <= len(growing) // 2:  # copying them is less work than the rest
+            growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
+            forked.keep_rows(going)
+        logits = forward.next_logits(tokens, forked, stop=stop)
+
+
+def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None:
+    context = list(cache.ids)
+    for branch in growing:
+        cache.read(context, stop=stop)
+        assert cache.logits is not None
+        logits = cache.logits.unsqueeze(0)  # [1, V]
+        while True:
+            tokens = _step([branch], logits)
+            if branch.done:
+                break
+            if stop():
+                raise Cancelled
+            logits = cache.extend(tokens, stop=stop)
+
+
+def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
+    """Choose a token for each branch from its row of logits [n, V]."""
+    given = [branch.given for branch in growing]
+    best = [0] * len(given)
+    if None in given:
+        best = sampling.fetched(logits.argmax(-1))[0].tolist()
+    tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
+    rows = rows_of(logits, tokens)
+    for branch, token, row in zip(growing, tokens, rows, strict=True):
+        branch.add(token, row)
+    return tokens

@@ -1,0 +1,440 @@
+"""Going on with a text at a cursor.
+
+Owns that a half-typed word is finished, not begun anew: the first step continues the
+bytes that were typed, in whichever tokens; from there on the decode loop does as ever.
+Any control token ends a continuation, since a document has none. Knows no screen and
+no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from lmtui.engine import sampling
+from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.batched import MOST, grow
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.generate import Decoder, FirstStep, StopRules
+from lmtui.engine.logits_store import LogitsStore
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.score import TokenScore
+from lmtui.engine.suggestion import (
+    Suggestion,
+    SuggestionBuilder,
+    SuggestionEnd,
+    SuggestionRules,
+)
+from lmtui.engine.token_healing import HealedDistribution, HealedRow
+from lmtui.engine.tokenizer import TokenizedText
+from lmtui.engine.types import (
+    CompletionContext,
+    Distribution,
+    GenerationResult,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.text import bytes_text
+
+_STEP = 256  # tokens by which the beginning of the text before the cursor moves
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """The control tokens of one family, and their order."""
+
+    prefix: str
+    """Stands before the text before the cursor."""
+    suffix: str
+    """Stands before the text after the cursor."""
+    middle: str | None
+    """Stands last; None where the middle simply goes on after the text before it."""
+    ends: tuple[str, ...] = ()
+    """What ends a middle, besides these tokens and the model's own end tokens."""
+
+
+_TABLE = (
+    # Qwen-Coder, CodeGemma, Granite 4: prefix, suffix, middle.
+    _Spelling(
+        "<|fim_prefix|>",
+        "<|fim_suffix|>",
+        "<|fim_middle|>",
+        (
+            "<|endoftext|>",
+            "<|fim_pad|>",
+            "<|repo_name|>",
+            "<|file_sep|>",
+            "<|file_separator|>",
+        ),
+    ),
+    # StarCoder, StarCoder2, Granite Code, Stable Code: prefix, suffix, middle.
+    _Spelling(
+        "<fim_prefix>",
+        "<fim_suffix>",
+        "<fim_middle>",
+        ("<|endoftext|>", "<fim_pad>", "<file_sep>", "<repo_name>", "<filename>"),
+    ),
+    _Spelling(  # SantaCoder
+        "<fim-prefix>", "<fim-suffix>", "<fim-middle>", ("<|endoftext|>", "<fim-pad>")
+    ),
+    _Spelling("▁<PRE>", "▁<SUF>", "▁<MID>", ("▁<EOT>",)),  # CodeLlama
+    _Spelling(  # DeepSeek-Coder: the hole stands between the sides
+        "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", ("<｜end▁of▁sentence｜>",)
+    ),
+    _Spelling("[PREFIX]", "[SUFFIX]", None, ("[MIDDLE]",)),  # Codestral: suffix first
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Infill:
+    """Fill-in-the-middle with one model."""
+
+    prefix: int
+    suffix: int
+    middle: int | None
+    """None: the suffix stands first, and the middle goes on after the prefix."""
+    end_ids: frozenset[int]
+    """Tokens that end a middle, besides the model's own end tokens."""
+    bos: tuple[int, ...] = ()
+    """What the tokenizer begins every text with."""
+
+    @classmethod
+    def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
+        """The way of this tokenizer's model, or None where it has none."""
+        vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+        found = (_spelled(spelling, vocabulary, bos) for spelling in _TABLE)
+        return next((infill for infill in found if infill), None)
+
+    def ids(
+        self, before: Sequence[int], after: Sequence[int], *, room: int
+    ) -> tuple[int, ...]:
+        """The prompt, at most `room` tokens: the model's next token continues `before`.
+
+        Where not all of it fits, the ends far from the cursor are left out.
+        """
+        kept, following = split_room(len(before), len(after), room - self._controls)
+        left, right = before[len(before) - kept :], after[:following]
+        if self.middle is None:
+            return (*self.bos, self.suffix, *right, self.prefix, *left)
+        return (*self.bos, self.prefix, *left, self.suffix, *right, self.middle)
+
+    @property
+    def _controls(self) -> int:
+        return len(self.bos) + 2 + (self.middle is not None)
+
+
+def split_room(before: int, after: int, room: int) -> tuple[int, int]:
+    """How many tokens of each side of the cursor are kept in `room`.
+
+    Three quarters are for the text before it, and what one side does not need is the
+    other's. The beginning of what is kept before the cursor moves in steps, so that
+    typing does not move it, and with it every position of the prompt.
+    """
+    room = max(0, room)
+    most = max(room * 3 // 4, room - after)
+    if before <= most:
+        return before, min(after, room - before)
+    step = max(1, min(_STEP, most // 4))
+    start = -(-(before - most) // step) * step
+    kept = before - start
+    return kept, min(after, room - most)
+
+
+def _spelled(
+    spelling: _Spelling, vocabulary: Mapping[str, int], bos: Sequence[int]
+) -> Infill | None:
+    controls = (spelling.prefix, spelling.suffix, spelling.middle)
+    if not all(token in vocabulary for token in controls if token):
+        return None
+    names = (*controls, *spelling.ends)
+    return Infill(
+        prefix=vocabulary[spelling.prefix],
+        suffix=vocabulary[spelling.suffix],
+        middle=vocabulary[spelling.middle] if spelling.middle else None,
+        end_ids=frozenset(vocabulary[t] for t in names if t and t in vocabulary),
+        bos=tuple(bos),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CursorContext:
+    """A cursor in a text, as the model reads up to it."""
+
+    prefix: tuple[int, ...]
+    """What begins every text: BOS, or nothing."""
+    before: tuple[int, ...]
+    """The tokens of its window up to the piece that the cursor is in or behind."""
+    typed: bytes
+    """The beginning of that piece; nothing where the piece has no context."""
+    start: int
+    """Where the piece begins, in code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPlanner:
+    """How much is read before a place."""
+
+    context: int
+    """Most tokens that the model can read."""
+    window: int
+    stride: int
+    infill: Infill | None = None
+
+    def beginning(
+        self, place: CursorContext, after: Callable[[int], Sequence[int]], more: int
+    ) -> CompletionContext:
+        """What is read before a place at which `more` tokens are wanted.
+
+        `after` gives the first tokens behind the cursor, as many as asked for, or
+        none.
+
+        Raises:
+            LmtuiError: there is nothing to continue, or no room for a single token.
+        """
+        least = len(place.typed) + 1  # a byte is a token at most
+        if self.infill and (following := after(self.window)):
+            room = min(self.window, self.context - least - more)
+            ids = self.infill.ids(place.before, following, room=room)
+            return CompletionContext(ids, place.typed, infilled=True)
+        ids = (*place.prefix, *self._kept(place, least, more))
+        if not ids:
+            raise LmtuiError(
+                "there is nothing to continue",
+                "no text is before the place",
+                "Begin with a word, or go on behind it.",
+            )
+        return CompletionContext(ids, place.typed)
+
+    def _kept(self, place: CursorContext, least: int, more: int) -> Sequence[int]:
+        """The end of the text before the piece: from the next window on, where the
+        model would run out of context; less only where it could not begin."""
+        before, room = place.before, self.context - len(place.prefix)
+        if len(before) + least + more > room and len(before) > self.stride:
+            before = before[self.stride :]
+        return before[max(0, len(before) + least - room) :]
+
+
+_DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
+_CHARACTERS = 8  # that a token has at most, on average
+_TO_CHOOSE_BY = 16  # tokens of an alternative: all are waited for together
+ROWS = 20
+"""Rows that are asked for: as many as a panel shows, so that they are known already."""
+
+
+class DocumentReader(Protocol):
+    """What reads the text."""
+
+    def place(self, text: str, cursor: int) -> CursorContext:
+        """A cursor as the model reads up to it."""
+
+    def part(self, text: str, start: int, end: int) -> TokenizedText:
+        """The tokens of a part of a text, its places in code points."""
+
+    def continuations(
+        self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
+    ) -> HealedDistribution:
+        """How the model goes on after a context with what begins with `typed`."""
+
+    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
+        """The first rows as a distribution that nothing was drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionModel:
+    """The parts of an engine that run a model."""
+
+    forward: ModelBackend
+    cache: PrefixCache
+    positions: LogitsStore
+    vocabulary: Vocabulary
+    context: int
+    """Most tokens it can read."""
+
+
+class Completer:
+    """Continues texts at cursors."""
+
+    def __init__(
+        self,
+        model: CompletionModel,
+        reader: DocumentReader,
+        layout: ContextPlanner,
+        end_ids: frozenset[int],
+    ) -> None:
+        self._model = model
+        self._reader = reader
+        self._layout = layout
+        infill = layout.infill.end_ids if layout.infill else frozenset()
+        self._end_ids = end_ids | infill | model.vocabulary.specials
+
+    def beginning(self, text: str, cursor: int, more: int) -> CompletionContext:
+        """What the model reads before `more` tokens at a cursor.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+        """
+
+        def after(count: int) -> list[int]:
+            return self.after(text, cursor, count) if text[cursor:].strip() else []
+
+        return self._layout.beginning(self._reader.place(text, cursor), after, more)
+
+    def after(self, text: str, cursor: int, count: int) -> list[int]:
+        """The first tokens after a cursor."""
+        end = min(len(text), cursor + count * _CHARACTERS)
+        return self._reader.part(text, cursor, end).ids[:count]
+
+    def steps(
+        self,
+        read: CompletionContext,
+        settings: SamplingSettings,
+        *,
+        beside: Sequence[int] = (),
+        top: int,
+        single_line: bool,
+        stop: Stop,
+        progress: ReportCount | None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Go on after a beginning; it may repeat what stands `beside` it."""
+        model = self._model
+        rules = StopRules(
+            end_ids=self._end_ids,
+            max_tokens=settings.max_tokens,
+            context=model.context,
+            single_line=single_line,
+        )
+        decoder = Decoder(
+            model.cache,
+            model.positions,
+            model.vocabulary,
+            settings=settings,
+            rules=rules,
+            top=top,
+            beside=beside,
+        )
+
+        def open_with(random: torch.Generator) -> FirstStep:
+            reused = model.cache.common(read.ids)
+            if progress:
+                model.cache.read(read.ids, stop=stop, progress=progress)
+            drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
+            found = self._continuations(read, max(top, drawn_from), stop)
+            row, step = self._first(found, settings, top, random)
+            return FirstStep(row.cover.ids, step, reused)
+
+        return decoder.run_from(read.ids, open_with, stop)
+
+    def alternatives(
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int, stop: Stop
+    ) -> list[Suggestion]:
+        """Suggestions with different beginnings, the most probable first; each long
+        enough to choose by.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+            Cancelled: `stop` answered True.
+        """
+        model = self._model
+        read = self.beginning(text, cursor, rules.max_tokens)
+        rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
+        found = self._continuations(read, count, stop)
+        begun = [
+            (row.cover.ids, ghost)
+            for row in found.rows
+            if row.special is None
+            and (ghost := _begun(row, rules, text[cursor:], read)).ghost is None
+        ][: min(count, MOST)]
+        ghosts = [ghost for _, ghost in begun]
+
+        def goes_on(branch: int, token: int, row: TokenScore) -> bool:
+            assert row.logprob is not None
+            data = model.vocabulary.bytes(token)
+            return ghosts[branch].feed(data, math.exp(row.logprob))
+
+        model.cache.read(read.ids, stop=stop)
+        begins = [ids for ids, _ in begun]
+        longest = max(map(len, begins), default=0)
+        grown = grow(
+            model.forward,
+            model.cache,
+            begins,
+            more=min(rules.max_tokens - 1, model.context - len(read.ids) - longest),
+            end_ids=self._end_ids,
+            goes_on=goes_on,
+            stop=stop,
+        )
+        ended = [branch.ids[-1] in self._end_ids for branch in grown]
+        whole = [
+            ghost.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
+            for ghost, end in zip(ghosts, ended, strict=True)
+        ]
+        return [ghost for ghost in whole if ghost.text]
+
+    def _continuations(
+        self, read: CompletionContext, count: int, stop: Stop
+    ) -> HealedDistribution:
+        top = max(count, ROWS)
+        return self._reader.continuations(read.ids, read.typed, top=top, stop=stop)
+
+    def _first(
+        self,
+        found: HealedDistribution,
+        settings: SamplingSettings,
+        top: int,
+        random: torch.Generator,
+    ) -> tuple[HealedRow, Step]:
+        """Draw one of the rows found: it, and the step it makes."""
+        if not found.rows:
+            raise LmtuiError("the model has no tokens for this text")
+        logprobs = torch.tensor([row.logprob for row in found.rows])
+        kept = sampling.filter_logits(logprobs, settings)
+        place = sampling.draw(kept, random)
+        row = found.rows[int(kept.ids[place])]
+        vocabulary = self._model.vocabulary
+        control = row.special is not None
+        token = row.cover.ids[-1]
+        step = Step(
+            index=0,
+            id=token,
+            text=vocabulary.text(token) if control else bytes_text(row.beyond),
+            bytes=vocabulary.bytes(token) if control else row.beyond,
+            piece="",
+            logprob=row.logprob,
+            rank=1 + sum(other.logprob > row.logprob for other in found.rows),
+            entropy=found.entropy,
+            sampled_prob=float(kept.probs[place]),
+            distribution=_drawn(self._reader.distribution(found, top), kept),
+        )
+        return row, step
+
+
+def _begun(
+    row: HealedRow, rules: SuggestionRules, after: str, read: CompletionContext
+) -> SuggestionBuilder:
+    """A suggestion that has to begin with `row`, however improbable that is."""
+    patient = replace(rules, seconds=None)
+    ghost = SuggestionBuilder(patient, after, sees_after=read.infilled)
+    ghost.feed(row.beyond, 1.0)
+    return ghost
+
+
+def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribution:
+    """Rows with what the sampler made of them, by their place."""
+    places = torch.arange(len(shown.candidates))
+    probs, cuts = kept.prob(places), kept.cuts(places, kept.logits[places])
+    rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)
+    return replace(
+        shown,
+        candidates=tuple(
+            row._replace(sampled_prob=prob, cut=cut) for row, prob, cut in rows
+        ),
+        rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
+        kept=len(kept),
+        kept_prob=float(kept.logits[kept.ids].double().exp().sum()),
+    )

@@ -1,0 +1,343 @@
+"""What a model expects at any place of a text that is being edited.
+
+Owns the way from a cursor to a `CursorPrediction`: which bytes are typed, how they may
+go on, and which of the rows is what already stands there. `document_scorer` knows the
+text; `token_healing` knows how typed bytes can be tokenised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backends.base import ModelBackend, checked
+from lmtui.engine.completion import CursorContext
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.document_scorer import PART, DocumentScorer, Spot
+from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore
+from lmtui.engine.token_healing import (
+    HealedDistribution,
+    HealedRow,
+    first_wanted,
+    search,
+)
+from lmtui.engine.tokenizer import TokenBytes, TokenizedText
+from lmtui.engine.types import (
+    ActualNext,
+    Candidate,
+    CursorPrediction,
+    Distribution,
+    ScoredSpan,
+    ScoredToken,
+)
+from lmtui.text import bytes_text
+
+_KEPT = 32  # places whose continuations are kept
+_AFTER = 64  # code points behind the cursor that a row may be the beginning of
+_PATHS = 64  # after one context, of which the logprobs are kept
+
+Path = tuple[int, ...]
+Key = tuple[Path, bytes, int]
+"""A context, the typed bytes after it, and how many rows are wanted."""
+
+_handles = count(-1, -1)  # no position of the sampler stands behind these
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBudget:
+    """How far a half-typed word is searched."""
+
+    least: float = 1e-3
+    """Share of its probability that may stay unexplored."""
+    least_scored: float = 0.05
+    """The same where otherwise the layers need not run at all."""
+    runs: int = 2
+    """Most runs of the layers for what it may be besides the probable."""
+
+
+class CursorPredictor:
+    """Answers for one model and the text it was asked about last."""
+
+    def __init__(
+        self,
+        forward: ModelBackend,
+        reader: DocumentScorer,
+        vocabulary: Vocabulary,
+        *,
+        size: int,
+    ) -> None:
+        """`size` is the number of tokens that the model chooses from."""
+        self._forward = forward
+        self._reader = reader
+        self._vocabulary = vocabulary
+        self._size = size
+        self._effort = SearchBudget()
+        self._kept: OrderedDict[Key, HealedDistribution] = OrderedDict()
+        self._context: Path = ()
+        self._logprobs: dict[Path, Tensor] = {}
+        """[V], after the context and some paths, of which most are met again with the
+        next letter."""
+
+    def expect(
+        self, text: str, cursor: int, *, top: int, stop: Stop
+    ) -> CursorPrediction:
+        """What is expected at a cursor.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        reader = self._reader
+        reader.update(text)
+        spot = reader.spot(cursor)
+        typed = text[spot.start : cursor]
+        found = self._found(spot, top, stop)
+        window = (spot.window, spot.index + len(spot.typed))
+        read = self._read_before(spot)
+        if found is None:
+            return CursorPrediction(
+                None, typed, None, 0.0, None, read, len(reader), window
+            )
+        return CursorPrediction(
+            distribution=self.distribution(found, top),
+            typed=typed,
+            typed_logprob=found.logprob if spot.context else None,
+            unexplored=found.unexplored,
+            following=self._following(cursor, found),
+            read=read,
+            tokens=len(reader),
+            window=window,
+        )
+
+    def _found(self, spot: Spot, top: int, stop: Stop) -> HealedDistribution | None:
+        if not spot.context and not spot.typed:
+            return None
+        if spot.context:
+            context, typed = spot.context, spot.typed
+        else:  # nothing says how probable the beginning of a text is
+            context, typed = spot.typed, ()
+        key = (context, self._bytes(typed), top)
+        if known := self._kept.get(key):
+            return known
+        scored = len(self._reader.known_at(spot)) == len(typed) + 1
+        least = self._effort.least_scored if scored else self._effort.least
+        states: dict[Path, Tensor] = {}
+        if scored or not self._is_wider(context, typed, least):
+            read = self._reader.states_at(spot, stop=stop)
+            states = _by_path(typed, read[-len(typed) - 1 :])
+        return self._search(key, states, stop, least=least)
+
+    def _is_wider(self, context: Path, typed: Path, least: float) -> bool:
+        """Whether the letters before told already that the typed tokens will not do:
+        one run of all paths then takes less than theirs and another."""
+        known = self._known(context)
+        if () not in known or not self._reader.branches:
+            return False
+        wanted = first_wanted(
+            self._tokens, known[()], self._bytes(typed), known=known, least=least
+        )
+        return any(path != typed[: len(path)] for path in wanted)
+
+    def place(self, text: str, cursor: int) -> CursorContext:
+        """A cursor as the model reads up to it, whatever follows."""
+        self._reader.update(text)
+        spot = self._reader.spot(cursor)
+        if not spot.context:
+            return CursorContext((), spot.typed, b"", cursor)
+        begun = len(self._reader.prefix)
+        prefix, before = spot.context[:begun], spot.context[begun:]
+        return CursorContext(prefix, before, self._bytes(spot.typed), spot.start)
+
+    def part(self, text: str, start: int, end: int) -> TokenizedText:
+        """The tokens of a part of any text, its places in code points."""
+        return self._reader.document.read(text, start, end)
+
+    def continuations(
+        self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
+    ) -> HealedDistribution:
+        """How the model goes on after a context (a token or more) with what begins with
+        `typed`.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        key = (tuple(context), typed, top)
+        if known := self._kept.get(key):
+            return known
+        likely = self._tokens.guess(typed)
+        states: dict[Path, Tensor] = {}
+        if not {(), likely} <= self._known(key[0]).keys():
+            states = _by_path(likely, self._reader.read(context, likely, stop=stop))
+        return self._search(key, states, stop, least=self._effort.least)
+
+    def _search(
+        self, key: Key, states: dict[Path, Tensor], stop: Stop, *, least: float
+    ) -> HealedDistribution:
+        context, typed, top = key
+        known = self._known(context)
+        self._learn(known, states)
+
+        def run(paths: list[Path]) -> list[Tensor]:
+            if new := [path for path in paths if path not in known]:
+                states = self._reader.states_after(context, new, stop=stop)
+                self._learn(known, dict(zip(new, states, strict=True)))
+            return [known[path] for path in paths]
+
+        found = search(
+            self._tokens,
+            known[()],
+            typed,
+            run,
+            known=known,
+            top=top,
+            least=least,
+            most_runs=self._effort.runs if self._reader.branches else 0,
+        )
+        self._kept[key] = found
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _known(self, context: Path) -> dict[Path, Tensor]:
+        if self._context != context or len(self._logprobs) > _PATHS:
+            self._context, self._logprobs = context, {}
+        return self._logprobs
+
+    def _learn(self, known: dict[Path, Tensor], states: dict[Path, Tensor]) -> None:
+        new = [path for path in states if path not in known]
+        if new:
+            logits = self._forward.head(torch.stack([states[path] for path in new]))
+            # What typed bytes can be covered by is summed up in main memory.
+            logprobs = checked(logits.log_softmax(-1).cpu())
+            known.update(zip(new, logprobs, strict=True))
+
+    def _bytes(self, ids: Sequence[int]) -> bytes:
+        return b"".join(map(self._vocabulary.bytes, ids))
+
+    @cached_property
+    def _tokens(self) -> TokenBytes:
+        spelled = [self._vocabulary.bytes(i) for i in range(self._size)]
+        return TokenBytes(spelled, self._vocabulary.specials)
+
+    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
+        """The first rows, as a distribution that nothing is drawn from."""
+        rows = found.rows[:top]
+        return Distribution(
+            candidates=tuple(map(self._candidate, rows)),
+            start=0,
+            vocabulary=self._size,
+            rest_prob=max(0.0, 1 - math.fsum(math.exp(row.logprob) for row in rows)),
+            rest_sampled_prob=0.0,
+            kept=self._size,
+            kept_prob=1.0,
+            entropy=found.entropy,
+            handle=next(_handles),
+        )
+
+    def _candidate(self, row: HealedRow) -> Candidate:
+        token = row.cover.ids[-1]
+        if row.special is None:
+            return Candidate(token, bytes_text(row.beyond), row.beyond, row.logprob)
+        name, data = self._vocabulary.text(token), self._vocabulary.bytes(token)
+        return Candidate(token, name, data, row.logprob)
+
+    def _following(self, cursor: int, found: HealedDistribution) -> ActualNext | None:
+        """The row of what stands behind the cursor: of the text's own token, or else
+        the longest one that the text goes on with."""
+        document = self._reader.document
+        after = document.text[cursor : cursor + _AFTER].encode()
+        token = self._token_at(cursor)
+        sizes = range(len(after), 0, -1)
+        for data in (token, *(after[:size] for size in sizes)):
+            known = found.lookup(data) if data else None
+            if known and after.startswith(data):
+                return self._row(found, data, *known)
+        return None
+
+    def _row(
+        self, found: HealedDistribution, data: bytes, logprob: float, rank: int
+    ) -> ActualNext:
+        known = (row for row in found.rows if row.beyond == data)
+        row = next(known, None)
+        ids = self._tokens.exactly(data)
+        token = row.cover.ids[-1] if row else ids[0] if ids else -1
+        return ActualNext(Candidate(token, bytes_text(data), data, logprob), rank)
+
+    def _token_at(self, cursor: int) -> bytes:
+        """What the text's own token at the cursor brings beyond it."""
+        document = self._reader.document
+        index = document.index_at(cursor)
+        if index >= len(document):
+            return b""
+        ((start, end),) = document.spans(index, index + 1)
+        data = self._bytes(document.ids(index, index + 1))
+        typed = document.text[start:cursor].encode()
+        if data.startswith(typed):
+            return data[len(typed) :]
+        return document.text[cursor:end].encode()
+
+    def heat(
+        self, text: str, start: int, end: int, *, stop: Stop
+    ) -> Iterator[ScoredSpan]:
+        """The tokens that overlap [`start`, `end`), and those that share a character
+        with them, scored, a part at a time.
+
+        Raises:
+            Cancelled: `stop` answered True; what was yielded stays known.
+        """
+        reader = self._reader
+        reader.update(text)
+        first, last = reader.document.between(start, end)
+        first, last = self._whole(first, -1), self._whole(last, 1)
+        for _, known in reader.rows(first, last, stop=stop):
+            whole = self._whole(known, -1)
+            if first < whole:
+                yield self._stretch(first, whole)
+                first = whole
+
+    def _read_before(self, spot: Spot) -> ScoredSpan | None:
+        """The last tokens before a place whose rows come with reading up to it."""
+        first = self._reader.score_read(spot.index - PART, spot.index)
+        if first is None:
+            return None
+        return self._stretch(self._whole(first, 1), spot.index)
+
+    def _whole(self, index: int, step: int) -> int:
+        """The first token from `index` on, or back, that begins between characters."""
+        document = self._reader.document
+        while 0 < index < len(document):
+            (_, end), (start, _) = document.spans(index - 1, index + 1)
+            if end <= start:
+                break
+            index += step
+        return index
+
+    def _stretch(self, first: int, last: int) -> ScoredSpan:
+        document = self._reader.document
+        ids = document.ids(first, last)
+        rows = self._reader.scored(first, last)
+        scored = map(self._scored, range(first, last), ids, rows)
+        return ScoredSpan(tuple(scored), tuple(document.spans(first, last)))
+
+    def _scored(self, index: int, token: int, row: TokenScore) -> ScoredToken:
+        return ScoredToken(
+            index=index,
+            id=token,
+            text=self._vocabulary.text(token),
+            bytes=self._vocabulary.bytes(token),
+            logprob=row.logprob,
+            rank=row.rank,
+            entropy=row.entropy,
+        )
+
+
+def _by_path(ids: Path, states: Sequence[Tensor]) -> dict[Path, Tensor]:
+    """States after none, one, two, … and all of `ids`, by these."""
+    return {ids[:size]: state for size, state in enumerate(states)}

@@ -1,0 +1,317 @@
+"""A text that is being edited, as the model reads it.
+
+Owns what is known of the last text it was asked about: its tokens, the row of each
+that was scored, and the states from which they were predicted, so that what was
+expected at such a place costs the model's head alone. The windows and the numbers are
+those of `score`. Knows the text only as tokens; what stands at a cursor is made of
+this by `expect`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.document import Splice, TokenizedDocument
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore, rows_of
+from lmtui.engine.token_tree import Tree
+from lmtui.engine.tokenizer import TextTokenizer
+from lmtui.engine.windows import Windows
+
+PART = 128
+"""Most tokens that are scored together: twice as many gain a twentieth, and what a key
+breaks off is read again."""
+
+_STATE_BYTES = 64 * 2**20  # of all states that are kept
+_BRANCH_BYTES = 512 * 2**20  # of the KV cache of all paths that are run together
+_SPARE = 24  # tokens that must have room in the context after the typed ones
+_TYPED = 16  # tokens of a typed piece that are run again for such a look
+_LOST = 4  # tokens that may be taken back from the cache for a look at a cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A cursor, as the model reads up to it."""
+
+    start: int
+    """Where the piece begins that the cursor is in or behind, in code points."""
+    index: int
+    """How many tokens stand before that piece."""
+    window: int
+    """The first of them that is read."""
+    context: tuple[int, ...]
+    """What is read: BOS, if the tokenizer wants it, and these tokens."""
+    typed: tuple[int, ...]
+    """The tokens of the piece up to the cursor."""
+    own: bool
+    """Whether the tokens before the piece are the text's own."""
+
+
+class DocumentScorer:
+    """Reads one text after each of its edits."""
+
+    def __init__(
+        self,
+        forward: ModelBackend,
+        cache: PrefixCache,
+        tokenizer: TextTokenizer,
+        *,
+        prefix: tuple[int, ...],
+        windows: Windows,
+        context: int,
+    ) -> None:
+        """`prefix` is read before every window; `context` is the most tokens that the
+        model can read."""
+        self._forward = forward
+        self._cache = cache
+        self._elsewhere: PrefixCache | None = None
+        """For what is seen of other windows than the one that is written in."""
+        self.prefix = prefix
+        self._windows = windows
+        self._room = context - len(prefix)
+        self._writing = 0  # the window that is written in
+        self.document = TokenizedDocument(tokenizer)
+        self._rows: list[TokenScore | None] = []
+        self._states: OrderedDict[int, Tensor] = OrderedDict()
+        """[width], from which the token of an index is predicted."""
+
+    def update(self, text: str) -> None:
+        """Take the text after an edit, and forget what it changed."""
+        splice = self.document.update(text)
+        if not splice.removed and not splice.added:
+            return
+        first, end = splice.first, splice.first + splice.removed
+        self._rows[first:end] = [None] * splice.added
+        again = self._unchanged_from(splice)
+        stale = min(again, len(self))
+        self._rows[first:stale] = [None] * (stale - first)
+        for index in [i for i in self._states if first < i < again]:
+            del self._states[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _unchanged_from(self, splice: Splice) -> int:
+        """The first token whose window begins behind the change, and did not move."""
+        end = splice.first + splice.added
+        still = splice.removed == splice.added
+        return self._windows.first_from(end) if still else sys.maxsize
+
+    def scored(self, first: int, last: int) -> list[TokenScore]:
+        """The rows of tokens that are all known."""
+        return [row for row in self._rows[first:last] if row is not None]
+
+    def rows(self, first: int, last: int, *, stop: Stop) -> Iterator[tuple[int, int]]:
+        """Score the tokens from `first` up to `last`, a part at a time: yields where
+        each part begins and ends, once all its rows are known.
+
+        Raises:
+            Cancelled: `stop` answered True; what was read stays known.
+        """
+        while first < last:
+            window = self._windows.start_of(first)
+            end = min(first + PART, last, self._windows.last_of(window) + 1)
+            self._score(first, end, stop)
+            yield first, end
+            first = end
+
+    def _score(self, first: int, last: int, stop: Stop) -> None:
+        """Make the rows of tokens of one window known."""
+        missing = [i for i in range(first, last) if self._rows[i] is None]
+        unread = [i for i in missing if not self._is_read(i)]
+        if unread:
+            self._read(unread[0], unread[-1], stop)
+        self._make_rows(missing)
+
+    def score_read(self, first: int, last: int) -> int | None:
+        """Make the rows of those tokens that were read already. Returns from which
+        token on all up to `last` are known, if one of them is new."""
+        indexes = range(max(0, first), last)
+        new = [i for i in indexes if self._rows[i] is None and self._is_read(i)]
+        self._make_rows(new)
+        gaps = (i + 1 for i in reversed(indexes) if self._rows[i] is None)
+        known = next(gaps, max(0, first))
+        return next((i for i in new if i >= known), None)
+
+    def _is_read(self, index: int) -> bool:
+        return index in self._states or (index == 0 and not self.prefix)
+
+    def _make_rows(self, indexes: Sequence[int]) -> None:
+        if indexes and indexes[0] not in self._states:  # the first, without context
+            self._rows[indexes[0]] = TokenScore(None, None, None)
+            indexes = indexes[1:]
+        if not indexes:
+            return
+        logits = self._forward.head(torch.stack([self._states[i] for i in indexes]))
+        ids = self.document.ids(indexes[0], indexes[-1] + 1)
+        came = [ids[i - indexes[0]] for i in indexes]
+        for index, row in zip(indexes, rows_of(logits, came), strict=True):
+            self._rows[index] = row
+
+    def _read(self, first: int, last: int, stop: Stop) -> None:
+        """Make the states of tokens of one window known."""
+        window = self._windows.start_of(first)
+        ids = [*self.prefix, *self.document.ids(window, last)]
+        since = len(self.prefix) + first - window - 1
+        self._run(
+            self._cache_of(window), ids, since, window=window, own=last, stop=stop
+        )
+
+    def _cache_of(self, window: int) -> PrefixCache:
+        """What is seen of other windows must not cost the one that is written in."""
+        if window == self._writing:
+            return self._cache
+        self._elsewhere = self._elsewhere or PrefixCache(self._forward)
+        return self._elsewhere
+
+    def _run(
+        self,
+        cache: PrefixCache,
+        ids: Sequence[int],
+        since: int,
+        *,
+        window: int,
+        own: int,
+        stop: Stop,
+    ) -> list[Tensor]:
+        """States after each of `ids` from place `since` on; those of the text's tokens
+        up to index `own` are kept."""
+        found: list[Tensor] = []
+        moved = window + 1 - len(self.prefix)
+        for start, states in cache.states(ids, since, stop=stop):
+            for place, state in enumerate(states, start):
+                index = place + moved
+                if index <= own and self._belongs(index, window):
+                    self._remember(index, state)
+                if place >= since:
+                    found.append(state)
+        return found
+
+    def _belongs(self, index: int, window: int) -> bool:
+        return index >= window and self._windows.start_of(index) == window
+
+    def _remember(self, index: int, state: Tensor) -> None:
+        self._states[index] = state
+        self._states.move_to_end(index)
+        if len(self._states) * state.nbytes > _STATE_BYTES:
+            self._states.popitem(last=False)
+
+    def spot(self, cursor: int) -> Spot:
+        """What the model reads up to a cursor."""
+        before = self.document.before(cursor)
+        index = before.shared + len(before.ids)
+        window = self._window(index, index + len(before.typed_ids))
+        shared = self.document.ids(min(window, before.shared), before.shared)
+        ids = before.ids[max(0, window - before.shared) :]
+        return Spot(
+            start=before.start,
+            index=index,
+            window=window,
+            context=(*self.prefix, *shared, *ids),
+            typed=before.typed_ids,
+            own=list(before.ids) == self.document.ids(before.shared, index),
+        )
+
+    def _window(self, index: int, end: int) -> int:
+        """Where to read from to have `index` and what is typed up to `end` in one
+        context: the window of `score`, unless it has no room for more."""
+        window = self._windows.start_of(index)
+        if end + _SPARE - window <= self._room:
+            return window
+        return min(self._windows.start_of(end + _SPARE), max(0, index - 1))
+
+    def known_at(self, spot: Spot) -> list[Tensor]:
+        """The first of what `states_at` gives, as many as are known already."""
+        own = self._own(spot)
+        first = spot.index if spot.context else 1
+        indexes = range(first, min(own, spot.index + len(spot.typed)) + 1)
+        return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
+
+    def states_at(self, spot: Spot, *, stop: Stop) -> list[Tensor]:
+        """States after the context of a place and after each of its typed tokens.
+
+        Raises:
+            Cancelled: `stop` answered True; what was read stays known.
+        """
+        known = self.known_at(spot)
+        ids = [*spot.context, *spot.typed]
+        since = max(0, len(spot.context) - 1) + len(known)
+        if since == len(ids):
+            return known
+        if self._looks_back(ids, spot.window):
+            forked = self._cache.fork(1, since)
+            keep = len(ids) - since
+            seen = self._forward.states(ids[since:], forked, keep=keep, stop=stop)
+            return [*known, *seen]
+        self._writing, own = spot.window, self._own(spot)
+        new = self._run(self._cache, ids, since, window=spot.window, own=own, stop=stop)
+        return [*known, *new]
+
+    def _looks_back(self, ids: Sequence[int], window: int) -> bool:
+        """Whether reading `ids` would take back much that the cache holds of the text,
+        and need not: to look at an earlier place must not cost the later one."""
+        cache, text = self._cache, self.document
+        common = cache.common(ids)
+        if common < len(ids) - 1 - _TYPED or not common or cache.fork(1, 0) is None:
+            return False
+        read = [*self.prefix, *text.ids(window, window + len(cache.ids))]
+        return cache.common(read) > common + _LOST
+
+    def _own(self, spot: Spot) -> int:
+        """The last index whose state is met on the way through a place; -1 for none."""
+        if not (spot.own and self._belongs(spot.index, spot.window)):
+            return -1
+        ids = self.document.ids(spot.index, spot.index + len(spot.typed))
+        pairs = enumerate(zip(ids, spot.typed, strict=False))
+        same = next((i for i, (a, b) in pairs if a != b), len(ids))
+        last = self._windows.last_of(spot.window)
+        return min(spot.index + same, last)
+
+    def read(
+        self, context: Sequence[int], more: Sequence[int], *, stop: Stop
+    ) -> list[Tensor]:
+        """States after any context (a token or more), and after each of some tokens
+        behind it.
+
+        Raises:
+            Cancelled: `stop` answered True; what was read stays known.
+        """
+        ids, since = [*context, *more], len(context) - 1
+        return self._run(self._cache, ids, since, window=0, own=-1, stop=stop)
+
+    @property
+    def branches(self) -> bool:
+        """Whether several paths can be read after one context."""
+        return self._cache.fork(1) is not None
+
+    def states_after(
+        self, context: Sequence[int], paths: Sequence[Sequence[int]], *, stop: Stop
+    ) -> list[Tensor]:
+        """States after a context (a token or more) and each of some paths, where the
+        model `branches`. What the cache holds stays.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        cache = self._cache
+        if cache.common(context) < len(context):
+            cache.read(context, stop=stop)
+        if self._forward.reads_trees:
+            tree, forked = Tree.of(paths), cache.fork(1, len(context))
+            return list(self._forward.states_in(tree, forked, stop=stop)[tree.places])
+        found: list[Tensor] = []
+        most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
+        for start in range(0, len(paths), most):
+            some = paths[start : start + most]
+            forked = cache.fork(len(some), len(context))
+            found += self._forward.states_after(some, forked, stop=stop)
+        return found

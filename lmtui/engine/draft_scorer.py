@@ -1,0 +1,62 @@
+"""A text that grows by a few tokens at a time, scored as it grows.
+
+Owns the rows of the last text it was asked about, so that a keystroke costs a forward
+of the changed tokens alone. The numbers are those of `score`; the tokens run through
+the prefix cache instead of a window of their own. Knows ids only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore, rows_of
+
+_PART = 64  # tokens whose logits are in memory together
+
+
+class DraftScorer:
+    """Scores what is being written after a context."""
+
+    def __init__(self, cache: PrefixCache) -> None:
+        self._cache = cache
+        self._context: list[int] = []
+        self._ids: list[int] = []
+        self._rows: list[TokenScore] = []
+
+    def rows(
+        self, context: Sequence[int], ids: Sequence[int], *, stop: Stop
+    ) -> list[TokenScore]:
+        """One row for each of `ids`, given `context` (at least one token) and the ones
+        before it.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        known = self._known(context, ids)
+        self._context, self._ids = list(context), list(ids[:known])
+        del self._rows[known:]
+        if known == len(ids):
+            return list(self._rows)
+        self._cache.read([*context, *ids[:known]], stop=stop)
+        while (done := len(self._ids)) < len(ids):
+            part = ids[done : done + _PART]
+            self._rows += self._read_on(part, stop)
+            self._ids += part
+        return list(self._rows)
+
+    def _known(self, context: Sequence[int], ids: Sequence[int]) -> int:
+        """How many of `ids` have a row that still holds."""
+        if list(context) != self._context:
+            return 0
+        pairs = enumerate(zip(self._ids, ids, strict=False))
+        shorter = min(len(self._ids), len(ids))
+        return next((i for i, (a, b) in pairs if a != b), shorter)
+
+    def _read_on(self, part: Sequence[int], stop: Stop) -> list[TokenScore]:
+        before = self._cache.logits
+        assert before is not None
+        after = self._cache.extend(part, stop=stop)
+        first = list(rows_of(before.unsqueeze(0), part[:1]))
+        return [*first, *rows_of(after[:-1], part[1:])]

@@ -1,0 +1,502 @@
+"""The engine in this process: a transformers model behind the port.
+
+Owns the one model, its KV cache and its positions; the only stateful class of the
+engine. Everything it does is done by the modules it puts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.batched import MOST, grow
+from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner, Infill
+from lmtui.engine.cursor import CursorPredictor
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.document_scorer import DocumentScorer
+from lmtui.engine.draft_scorer import DraftScorer
+from lmtui.engine.generate import Decoder, StopRules
+from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.replacements import ReplacementFinder
+from lmtui.engine.score import UNSCORED, TokenScore, score_rows
+from lmtui.engine.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.tokenizer import TextTokenizer
+from lmtui.engine.types import (
+    BosRule,
+    Candidate,
+    Capabilities,
+    ChatTurn,
+    CompletionContext,
+    CursorPrediction,
+    Distribution,
+    DraftScores,
+    Encoding,
+    EngineInfo,
+    GenerationResult,
+    Prompt,
+    Replacement,
+    SamplingSettings,
+    ScoredSpan,
+    ScoredToken,
+    Step,
+    TokenMatches,
+)
+from lmtui.engine.vocabulary_search import VocabularyIndex, found
+from lmtui.engine.windows import Windows
+from lmtui.errors import LmtuiError
+from lmtui.models.load import load, load_pair
+from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.progress import OnProgress, ignore
+from lmtui.models.source import Quantize
+
+
+def describe(
+    loaded: LoadedModel,
+    *,
+    context: int | None,
+    has_template: bool,
+    switches_thinking: bool = False,
+) -> EngineInfo:
+    """What is loaded; `context` limits what the model was made for.
+
+    Raises:
+        LmtuiError: the model was not made for that much context.
+    """
+    facts = loaded.facts
+    most = facts.context
+    if context is not None and not 2 <= context <= most:
+        raise LmtuiError(
+            "the context can't be used",
+            f"{context} tokens",
+            f"Give a --context from 2 to {most}, what this model was made for.",
+        )
+    return EngineInfo(
+        model=loaded.name,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        vocabulary=facts.vocabulary,
+        context=context or most,
+        device=str(loaded.device),
+        dtype=loaded.number_format,
+        precision=loaded.precision,
+        threads=loaded.threads,
+        has_template=has_template,
+        generation_defaults=facts.generation_defaults,
+        adapter=loaded.adapter,
+        switches_thinking=switches_thinking,
+        why=loaded.why,
+    )
+
+
+def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
+    """What runs the model, for many answers where it is `lasting`."""
+    if loaded.is_lean:
+        from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+
+        return LlamaCpuBackend(loaded.model.weights, lasting=lasting)
+    if loaded.device.type == "cuda":
+        from lmtui.engine.backends.cuda_graph import CudaGraphBackend
+
+        if CudaGraphBackend.suits(loaded.model):
+            return CudaGraphBackend(loaded.model)
+    from lmtui.engine.backends.transformers import TransformersBackend
+
+    return TransformersBackend(loaded.model)
+
+
+_BESIDE = 512  # tokens after a cursor that a continuation may repeat
+
+
+class LocalWriting:
+    """What `port.WritingEngine` adds to an engine; see there for what is promised."""
+
+    _forward: ModelBackend
+    _expecting: CursorPredictor
+    _going_on: Completer
+    _replacing: ReplacementFinder
+
+    def expect(
+        self,
+        text: str,
+        cursor: int,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> CursorPrediction:
+        """What the model expects at a cursor."""
+        return self._expecting.expect(text, cursor, top=top, stop=stop)
+
+    def heat(
+        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+    ) -> Iterator[ScoredSpan]:
+        """What the model thought of a part of a text."""
+        return self._expecting.heat(text, start, end, stop=stop)
+
+    def beginning(
+        self, text: str, cursor: int, settings: SamplingSettings
+    ) -> CompletionContext:
+        """What `go_on` would read."""
+        return self._going_on.beginning(text, cursor, settings.max_tokens)
+
+    def go_on(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Continue a text at a cursor."""
+        steps = self._going_on.steps(
+            self.beginning(text, cursor, settings),
+            settings,
+            beside=self._going_on.after(text, cursor, _BESIDE),
+            top=top,
+            single_line=single_line,
+            stop=stop,
+            progress=progress,
+        )
+        return self._forward.answering(steps)
+
+    def alternatives(
+        self,
+        text: str,
+        cursor: int,
+        rules: SuggestionRules,
+        *,
+        count: int = 5,
+        stop: Stop = lambda: False,
+    ) -> list[Suggestion]:
+        """Suggestions that begin in different ways."""
+        return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
+
+    def replacements(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int = 8,
+        stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> list[Replacement]:
+        """What could stand in place of a part of a text."""
+        return self._replacing.find(
+            text, start, end, count=count, stop=stop, progress=progress
+        )
+
+
+class LocalEngine(LocalWriting):
+    """A model on this machine; see `port.Engine` for what each verb promises."""
+
+    def __init__(
+        self, loaded: LoadedModel, *, context: int | None = None, lasting: bool = False
+    ) -> None:
+        tokenizer = loaded.tokenizer
+        self._forward = forward_of(loaded, lasting=lasting)
+        self._cache = PrefixCache(self._forward)
+        self._tracer = DraftScorer(self._cache)
+        self._vocabulary = Vocabulary(tokenizer)
+        self._writer = PromptBuilder(tokenizer)
+        self._end_ids = self._writer.text_end_ids(loaded.facts.end_ids)
+        self._positions = LogitsStore(self._logits_after)
+        self._info = describe(
+            loaded,
+            context=context,
+            has_template=self._writer.has_template,
+            switches_thinking=self._writer.switch is not None,
+        )
+        self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
+        self._prepare_writing(tokenizer)
+
+    def _prepare_writing(self, tokenizer: Any) -> None:
+        prefix = self._writer.document("", "auto").prefix
+        context, windows = self._info.context, self.windows(len(prefix))
+        reader = DocumentScorer(
+            self._forward,
+            self._cache,
+            TextTokenizer(tokenizer),
+            prefix=prefix,
+            windows=windows,
+            context=context,
+        )
+        self._expecting = CursorPredictor(
+            self._forward, reader, self._vocabulary, size=self._info.vocabulary
+        )
+        infill = Infill.of(tokenizer, bos=prefix)
+        layout = ContextPlanner(context, windows.window, windows.stride, infill)
+        model = CompletionModel(
+            self._forward, self._cache, self._positions, self._vocabulary, context
+        )
+        self._going_on = Completer(model, self._expecting, layout, self._end_ids)
+        self._replacing = ReplacementFinder(
+            model, self._expecting, layout, self._end_ids
+        )
+        self.capabilities = Capabilities(infill=infill is not None)
+
+    @classmethod
+    def open(
+        cls,
+        spec: str | None = None,
+        *,
+        adapter: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        quantize: Quantize = "none",
+        threads: int | None = None,
+        context: int | None = None,
+        lasting: bool = False,
+        on_progress: OnProgress = ignore,
+    ) -> LocalEngine:
+        """Load a model: the default one, or what `spec` names.
+
+        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id; `adapter` the
+        name or the folder of one that was made for it; `lasting` says that there will
+        be many answers, so that time spent on making them faster pays.
+
+        Raises:
+            LmtuiError: it can't be found, fetched or loaded here.
+        """
+        loaded = load(
+            spec,
+            adapter=adapter,
+            device=device,
+            dtype=dtype,
+            quantize=quantize,
+            threads=threads,
+            on_progress=on_progress,
+        )
+        return cls(loaded, context=context, lasting=lasting)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded."""
+        return self._info
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        """Tokenise a document."""
+        return self._writer.document(text, bos)
+
+    def prompt(
+        self,
+        messages: Sequence[ChatTurn],
+        *,
+        prefill: str = "",
+        thinking: bool | None = None,
+    ) -> Prompt:
+        """Lay out a conversation for the model."""
+        return self._writer.write(messages, prefill, thinking=thinking)
+
+    def look(
+        self,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> Distribution:
+        """The distribution of the token after `ids`."""
+        self._require_room(len(ids), spare=0)
+        self._cache.read(ids, stop=stop)
+        logits = self._cache.logits
+        assert logits is not None
+        position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
+        look = position.look(settings, top)
+        return distribution(position, look, self._vocabulary, count=top)
+
+    def trace(
+        self,
+        messages: Sequence[ChatTurn],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        upto: int | None = None,
+        thinking: bool | None = None,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> DraftScores:
+        """What the model expects next in a message that is being written."""
+        context, ids = self._writer.draft(messages, draft, thinking=thinking)
+        self._require_room(len(context) + len(ids), spare=0)
+        rows = self._tracer.rows(context, ids, stop=stop)
+        tokens = tuple(self._scored(ids, rows))
+        shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
+        return DraftScores(shown, tokens, tuple(context))
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int = 0,
+        count: int = 20,
+    ) -> Distribution:
+        """The distribution of an earlier position under other settings."""
+        position = self._positions.get(handle)
+        look = position.look(settings, start + count)
+        return distribution(position, look, self._vocabulary, start=start, count=count)
+
+    def find(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> TokenMatches:
+        """The tokens with these characters at an earlier position."""
+        position = self._positions.get(handle)
+        return found(position, self._lexicon, text, settings, count=count)
+
+    def look_ahead(
+        self,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        more: int = 6,
+        stop: Stop = lambda: False,
+    ) -> list[tuple[ScoredToken, ...]]:
+        """Several ways on after `ids`, side by side."""
+        self._require_room(len(ids), spare=0)
+        room = max(0, self._info.context - len(ids) - 1)
+        ways: list[tuple[ScoredToken, ...]] = []
+        for first in range(0, len(starts), MOST):
+            self._cache.read(ids, stop=stop)
+            grown = grow(
+                self._forward,
+                self._cache,
+                [[start] for start in starts[first : first + MOST]],
+                more=min(more, room),
+                end_ids=self._ends_after(ids),
+                stop=stop,
+            )
+            ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
+        return ways
+
+    def generate(
+        self,
+        prompt: Prompt,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Draw tokens one by one."""
+        self._require_room(len(prompt.ids), spare=1)
+        rules = StopRules(
+            end_ids=self._ends_after(prompt.ids),
+            max_tokens=settings.max_tokens,
+            context=self._info.context,
+            stop_texts=prompt.stop_texts,
+            single_line=single_line,
+        )
+        decoder = Decoder(
+            self._cache,
+            self._positions,
+            self._vocabulary,
+            settings=settings,
+            rules=rules,
+            top=top,
+        )
+        return self._forward.answering(decoder.run(prompt.ids, stop, progress))
+
+    def score(
+        self,
+        ids: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        since: int = 0,
+        top: int = 0,
+        stop: Stop = lambda: False,
+    ) -> Iterator[ScoredToken]:
+        """What the model thought of each of `ids`, in order, from `since` on."""
+        rows = score_rows(
+            self._forward,
+            ids,
+            prefix=prefix,
+            windows=self.windows(len(prefix), window, stride),
+            since=since,
+            top=top,
+            stop=stop,
+        )
+        return self._scored(ids[since:], rows, first=since)
+
+    def windows(
+        self, prefix: int = 0, window: int | None = None, stride: int | None = None
+    ) -> Windows:
+        """The windows that `score` reads a text in, after `prefix` tokens."""
+        room = self._info.context - prefix
+        return Windows.choose(window, stride, room=room, prefix=prefix)
+
+    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+        """The tokens as they are, without numbers."""
+        return tuple(self._scored(ids, [UNSCORED] * len(ids)))
+
+    def _scored(
+        self, ids: Iterable[int], rows: Iterable[TokenScore], *, first: int = 0
+    ) -> Iterator[ScoredToken]:
+        for index, (token, row) in enumerate(zip(ids, rows, strict=True), first):
+            yield ScoredToken(
+                index=index,
+                id=token,
+                text=self._vocabulary.text(token),
+                bytes=self._vocabulary.bytes(token),
+                logprob=row.logprob,
+                rank=row.rank,
+                entropy=row.entropy,
+                top=tuple(self._expected(i, logprob) for i, logprob in row.top),
+            )
+
+    def _expected(self, token: int, logprob: float) -> Candidate:
+        return Candidate(
+            id=token,
+            text=self._vocabulary.text(token),
+            bytes=self._vocabulary.bytes(token),
+            logprob=logprob,
+        )
+
+    def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
+        """The tokens that end what comes after `ids`."""
+        if not self._writer.is_conversation(ids):
+            return self._end_ids
+        return self._writer.end_ids(self._end_ids)
+
+    def _logits_after(self, context: ContextIds) -> Tensor:
+        return self._forward.logits(context.ids[: context.length])[-1]
+
+    def _require_room(self, tokens: int, *, spare: int) -> None:
+        if tokens == 0:
+            raise LmtuiError("there is nothing to continue", "the context is empty")
+        room = self._info.context
+        if tokens + spare > room:
+            raise LmtuiError(
+                "the prompt does not fit the context",
+                f"{tokens:,} tokens, the context holds {room:,}",
+                "Shorten the prompt, or raise --context where the model allows it.",
+            )
+
+
+def open_pair(
+    spec: str | None,
+    *,
+    adapter: str | None,
+    other: str,
+    how: LoadOptions,
+    context: int | None = None,
+) -> tuple[LocalEngine, LocalEngine]:
+    """Load the model that `spec` names, with `adapter` or without one, and the same
+    with the adapter `other`.
+
+    Raises:
+        LmtuiError: it can't be found, fetched or loaded here.
+    """
+    own, beside = load_pair(spec, adapter=adapter, other=other, how=how)
+    return LocalEngine(own, context=context), LocalEngine(beside, context=context)

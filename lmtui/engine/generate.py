@@ -1,0 +1,222 @@
+"""The decode loop: read the prompt, draw, append, repeat.
+
+Owns when a generation ends and what each step reports. A generator of frozen
+values that the caller can stop at any token. Knows ids and bytes; knows no chat,
+no template and no terminal.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lmtui.engine import sampling
+from lmtui.engine.detokenizer import TextStream, Vocabulary
+from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.prompt_lookup import SpeculativeDecoder
+from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """What ends a generation, besides a request to stop."""
+
+    end_ids: frozenset[int]
+    """Tokens that end the answer; they are generated but are no part of its text."""
+    max_tokens: int
+    context: int
+    """Most tokens that prompt and answer can have together."""
+    stop_texts: tuple[str, ...] = ()
+    single_line: bool = False
+    """End at the first newline, which is no part of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStep:
+    """A first step that was chosen elsewhere and may take several tokens."""
+
+    ids: tuple[int, ...]
+    step: Step
+    """Its bytes are what it adds, its piece is empty."""
+    reused: int
+    """Prompt tokens that were not run again for it."""
+
+
+Open = Callable[[torch.Generator], FirstStep]
+"""Chooses an opening, at random where something is drawn. May raise `Cancelled`."""
+
+
+class Decoder:
+    """One generation: its state while it runs, and its totals."""
+
+    def __init__(
+        self,
+        cache: PrefixCache,
+        positions: LogitsStore,
+        vocabulary: Vocabulary,
+        *,
+        settings: SamplingSettings,
+        rules: StopRules,
+        top: int,
+        beside: Iterable[int] = (),
+    ) -> None:
+        """`beside` are tokens near the prompt that the text may repeat."""
+        self._cache = cache
+        self._positions = positions
+        self._vocabulary = vocabulary
+        self._settings = settings
+        self._rules = rules
+        self._top = top
+        self._beside = beside
+        newline = ("\n",) if rules.single_line else ()
+        self._text = TextStream((*rules.stop_texts, *newline))
+        # 32 bits when it is drawn: every reader of JSON holds them exactly.
+        drawn = secrets.randbits(32)
+        self._seed = drawn if settings.seed is None else settings.seed
+        self._random = torch.Generator().manual_seed(self._seed)
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
+        self._prompt_tokens = 0
+        self._reused = 0
+        self._started = self._prompt_read = time.perf_counter()
+        self._first_at = self._last_at = self._started
+
+    def run(
+        self, prompt: Sequence[int], stop: Stop, progress: ReportCount | None
+    ) -> Iterator[Step | GenerationResult]:
+        """Generate after `prompt` (at least one id, shorter than the context)."""
+        self._begin(prompt)
+        try:
+            self._reused = self._cache.read(self._ids, stop=stop, progress=progress)
+        except Cancelled:
+            yield self._finish(FinishReason.CANCELLED)
+            return
+        self._prompt_read = time.perf_counter()
+        yield from self._go_on(stop)
+
+    def run_from(
+        self, prompt: Sequence[int], open_with: Open, stop: Stop
+    ) -> Iterator[Step | GenerationResult]:
+        """Generate after `prompt` and an opening."""
+        self._begin(prompt)
+        try:
+            step = self._opened(open_with(self._random))
+            yield step
+            if reason := self._reason(step.id):
+                yield self._finish(reason)
+                return
+            self._cache.read(self._ids, stop=stop)
+        except Cancelled:
+            yield self._finish(FinishReason.CANCELLED)
+            return
+        yield from self._go_on(stop)
+
+    def _begin(self, prompt: Sequence[int]) -> None:
+        self._ids = list(prompt)
+        self._prompt_tokens = len(prompt)
+
+    def _go_on(self, stop: Stop) -> Iterator[Step | GenerationResult]:
+        ahead = SpeculativeDecoder(self._cache, self._beside, self._ids)
+        while True:
+            if stop():
+                yield self._finish(FinishReason.CANCELLED)
+                return
+            step = self._step(ahead.logits)
+            yield step
+            if reason := self._reason(step.id):
+                yield self._finish(reason)
+                return
+            try:
+                ahead.run(step.id, self._room - 1, stop)
+            except Cancelled:
+                yield self._finish(FinishReason.CANCELLED)
+                return
+
+    @property
+    def _room(self) -> int:
+        """How many tokens there can be more."""
+        made, held = len(self._logprobs), len(self._ids)
+        return min(self._rules.max_tokens - made, self._rules.context - held)
+
+    def _opened(self, opening: FirstStep) -> Step:
+        self._prompt_read = time.perf_counter()
+        self._reused = opening.reused
+        self._ids += opening.ids
+        step = opening.step
+        self._add(step.logprob)
+        ends = step.id in self._rules.end_ids
+        return replace(step, piece="" if ends else self._text.feed(step.bytes))
+
+    @torch.inference_mode()
+    def _step(self, logits: Tensor) -> Step:
+        context = ContextIds(self._ids, len(self._ids))
+        position = self._positions.add(logits, context)
+        look = position.look(self._settings, self._top)
+        place = sampling.draw(look.kept, self._random)
+        token = int(look.kept.ids[place])
+        self._ids.append(token)
+        logprob = float(look.kept_rows.logprobs[place])
+        self._add(logprob)
+        data = self._vocabulary.bytes(token)
+        ends = token in self._rules.end_ids
+        return Step(
+            index=len(self._logprobs) - 1,
+            id=token,
+            text=self._vocabulary.text(token),
+            bytes=data,
+            piece="" if ends else self._text.feed(data),
+            logprob=logprob,
+            rank=position.rank(place, look),
+            entropy=look.entropy,
+            sampled_prob=float(look.kept.probs[place]),
+            distribution=distribution(
+                position, look, self._vocabulary, count=self._top
+            ),
+        )
+
+    def _add(self, logprob: float) -> None:
+        """Take one more token into the totals."""
+        self._last_at = time.perf_counter()
+        if not self._logprobs:
+            self._first_at = self._last_at
+        self._logprobs.append(logprob)
+
+    def _reason(self, token: int) -> FinishReason | None:
+        """Why the generation ends after `token`, if it does."""
+        if token in self._rules.end_ids:
+            return FinishReason.STOP
+        if self._text.found is not None:
+            newline = self._text.found == "\n"
+            return FinishReason.NEWLINE if newline else FinishReason.STOP
+        if len(self._logprobs) >= self._rules.max_tokens:
+            return FinishReason.LENGTH
+        if len(self._ids) >= self._rules.context:
+            return FinishReason.CONTEXT
+        return None
+
+    def _finish(self, reason: FinishReason) -> GenerationResult:
+        if not self._logprobs:  # the prompt was not read to its end
+            self._prompt_read = self._last_at = time.perf_counter()
+        return GenerationResult(
+            reason=reason,
+            tokens=len(self._logprobs),
+            logprob=math.fsum(self._logprobs),
+            prompt_tokens=self._prompt_tokens,
+            reused_tokens=self._reused,
+            prompt_seconds=self._prompt_read - self._started,
+            seconds=self._last_at - self._prompt_read,
+            seed=self._seed,
+            piece=self._text.finish(),
+            first_token_seconds=(
+                self._first_at - self._started if self._logprobs else None
+            ),
+        )

@@ -1,0 +1,269 @@
+"""A suggestion at a cursor: when it ends, and which part of it may be shown.
+
+Owns the rules. A suggestion is always a beginning of what the model wrote, in whole
+characters; where the model was not done, it ends with a whole word; it never repeats
+what follows the cursor. Rather nothing than something wrong. Fed token by token, so
+that a ghost on a screen only ever grows. Knows strings and probabilities; no model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lmtui.engine.words import can_cut, in_word, word_end
+
+_FOLLOWING = 8192  # characters after the cursor that are compared with
+_REPEATED = 24  # as many of them, without spaces, are no coincidence
+_LINE_REPEATED = 2  # a shorter rest of a line can't be told from a coincidence
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionRules:
+    """What ends a suggestion, besides an end token and a full context."""
+
+    max_tokens: int = 48
+    single_line: bool = True
+    """End at the first newline, which is no part of it."""
+    seconds: float | None = 0.6
+    """Time from the first token on; it ends with the next whole word."""
+    min_mean_prob: float | None = 0.25
+    """End where the mean probability of its tokens falls below this."""
+    min_prob: float | None = 0.05
+    """End before a token below this."""
+    spare_following: bool = True
+    """Never suggest what already follows the cursor."""
+
+
+class SuggestionEnd(StrEnum):
+    """Why a suggestion ended, or why there is none."""
+
+    STOP = "end token"
+    LENGTH = "max tokens"
+    NEWLINE = "newline"
+    TIME = "time"
+    UNSURE = "unsure"
+    """A token, or all of them together, were too improbable; or bytes that are no
+    character came."""
+    REPEATS = "repeats what follows"
+    CONTEXT = "context full"
+    CANCELLED = "cancelled"
+    NOTHING = "nothing"
+    """No whole word came of it, or it would run into the word that follows."""
+
+
+# The model was interrupted, perhaps within a word.
+_UNDONE = {
+    SuggestionEnd.LENGTH,
+    SuggestionEnd.TIME,
+    SuggestionEnd.UNSURE,
+    SuggestionEnd.CONTEXT,
+    SuggestionEnd.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A whole suggestion."""
+
+    text: str
+    """Empty where there is nothing to suggest."""
+    end: SuggestionEnd
+
+
+class SuggestionBuilder:
+    """One suggestion while it is written.
+
+    `after` is the text behind the cursor. `sees_after` says that the model read it
+    too (fill-in-the-middle), so that its end token means that both sides meet.
+    """
+
+    def __init__(
+        self,
+        rules: SuggestionRules,
+        after: str = "",
+        *,
+        sees_after: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rules = rules
+        self._after = after[:_FOLLOWING] if rules.spare_following else ""
+        self._sees_after = sees_after
+        self._clock = clock
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._text = ""
+        self._tokens = 0
+        self._probs = 0.0
+        self._started = 0.0
+        self.shown = ""
+        """What is certain to be part of the suggestion; it only grows."""
+        self.ghost: Suggestion | None = None
+        """The whole suggestion, once it has ended."""
+
+    def feed(self, data: bytes, prob: float) -> bool:
+        """Add a token that is no end token; False once the suggestion has ended."""
+        if self.ghost is None:
+            self._add(data, prob)
+        return self.ghost is None
+
+    def finish(self, end: SuggestionEnd) -> Suggestion:
+        """End it for a reason that lies with the model or the user."""
+        if self.ghost is None:
+            self._end(end, len(self._text))
+        assert self.ghost is not None
+        return self.ghost
+
+    def _add(self, data: bytes, prob: float) -> None:
+        if self._tokens == 0:
+            self._started = self._clock()
+        self._tokens += 1
+        self._probs += prob
+        before = len(self._text)
+        whole = self._decode(data)
+        if not whole or self._unsure(prob):
+            self._end(SuggestionEnd.UNSURE, before)
+        elif (newline := self._newline()) is not None:
+            self._end(SuggestionEnd.NEWLINE, newline)
+        elif _repeated_from(self._text, self._after) is not None:
+            self._end(SuggestionEnd.REPEATS, len(self._text))
+        elif self._tokens >= self._rules.max_tokens:
+            self._end(SuggestionEnd.LENGTH, len(self._text))
+        elif self._late() and self._text[: self._last_word()].strip():
+            self._end(SuggestionEnd.TIME, len(self._text))
+        else:
+            self.shown = self._certain()
+
+    def _decode(self, data: bytes) -> bool:
+        """Add whole characters; False where they can't become any."""
+        try:
+            self._text += self._decoder.decode(data)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _unsure(self, prob: float) -> bool:
+        least, mean = self._rules.min_prob, self._rules.min_mean_prob
+        if least is not None and prob < least:
+            return True
+        return mean is not None and self._probs < mean * self._tokens
+
+    def _newline(self) -> int | None:
+        if not self._rules.single_line:
+            return None
+        places = (i for i, c in enumerate(self._text) if c in "\r\n")
+        return next(places, None)
+
+    def _late(self) -> bool:
+        limit = self._rules.seconds
+        return limit is not None and self._clock() - self._started >= limit
+
+    def _last_word(self) -> int:
+        return word_end(self._text, len(self._text))
+
+    def _certain(self) -> str:
+        """What no later token can take back."""
+        if _begins_with_word(self._after):
+            return ""  # only its end tells whether it leads up to that word
+        sure = self._text[: self._last_word()]
+        kept = sure[: _agreement(sure, self._after)].rstrip()
+        return "" if _repeats(kept, self._after) else kept
+
+    def _end(self, end: SuggestionEnd, size: int) -> None:
+        cut = word_end(self._text, size) if end in _UNDONE else size
+        written = self._text[:cut]
+        text = self._fitting(written, done=end is SuggestionEnd.STOP)
+        if not text and _repeats(written, self._after):
+            end = SuggestionEnd.REPEATS
+        elif not text and (
+            written.strip() or end in (SuggestionEnd.LENGTH, SuggestionEnd.TIME)
+        ):
+            end = SuggestionEnd.NOTHING
+        self.ghost = Suggestion(text, end)
+        self.shown = text
+
+    def _fitting(self, text: str, *, done: bool) -> str:
+        """`text` without what repeats `after`; nothing where the two can't meet."""
+        after = self._after
+        if not text.strip() or _repeats(text, after):
+            return ""
+        place = _repeated_from(text, after)
+        if place is None:
+            place = _overlap(text, after)
+        kept = text[:place]
+        if not after or after[0].isspace():
+            kept = kept.rstrip()
+        if not kept.strip() or _repeats(kept, after):
+            return ""
+        free = place < len(text) or not _begins_with_word(after)
+        return kept if free or self._may_touch(kept, done) else ""
+
+    def _may_touch(self, text: str, done: bool) -> bool:
+        """Whether `text` can stand directly before the word that follows."""
+        if self._sees_after:
+            return done or not in_word(text[-1])
+        return text[-1].isspace()
+
+
+def _begins_with_word(text: str) -> bool:
+    return bool(text) and in_word(text[0])
+
+
+def _squeeze(text: str) -> str:
+    """`text` without its white space."""
+    return "".join(text.split())
+
+
+def _repeats(text: str, after: str) -> bool:
+    """Whether `text` says nothing but the beginning of `after`."""
+    squeezed = _squeeze(text)
+    return bool(squeezed) and _squeeze(after).startswith(squeezed)
+
+
+def _overlap(text: str, after: str) -> int:
+    """Where the longest end of `text` begins that is a beginning of `after`.
+
+    Before a word it has to begin with a word: that `text` ends with the letter with
+    which the next word begins, says nothing.
+    """
+    whole = _begins_with_word(after)
+    for place in range(len(text)):
+        if after.startswith(text[place:]) and (not whole or can_cut(text, place)):
+            return place
+    return len(text)
+
+
+def _agreement(text: str, after: str) -> int:
+    """Like `_overlap`, but white space aside: from where on `text` may turn out to
+    repeat `after`."""
+    following = _squeeze(after)
+    for place, character in enumerate(text):
+        if not character.isspace() and following.startswith(_squeeze(text[place:])):
+            return place
+    return len(text)
+
+
+def _repeated_from(text: str, after: str) -> int | None:
+    """Where `text` begins to repeat the rest of the line, or the next line, if it
+    surely does."""
+    rest = _squeeze(after.partition("\n")[0])[:_REPEATED]
+    if rest:
+        return _find_squeezed(text, rest) if len(rest) >= _LINE_REPEATED else None
+    following = _squeeze(next((ln for ln in after.split("\n") if ln.strip()), ""))
+    if len(following) < _LINE_REPEATED:
+        return None
+    start = 0
+    for line in text.split("\n")[:-1]:  # the last one is not complete
+        if _squeeze(line) == following:
+            return start
+        start += len(line) + 1
+    return None
+
+
+def _find_squeezed(text: str, wanted: str) -> int | None:
+    """Where `wanted`, which has no white space, begins in `text`, white space aside."""
+    places = [i for i, character in enumerate(text) if not character.isspace()]
+    found = _squeeze(text).find(wanted)
+    return places[found] if found >= 0 else None

@@ -1,0 +1,79 @@
+"""Finding tokens by what they say, and where they stand in a ranking.
+
+Owns which tokens match what is typed, and in which order they are told: the token
+itself before those that begin with it, those before the ones that merely hold it; of
+equals, the more probable first. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.logits_store import StoredLogits, candidates
+from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
+
+
+class VocabularyIndex:
+    """The texts of all tokens of a vocabulary, as they are looked for."""
+
+    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+        """`size` is the number of tokens that the model chooses from."""
+        self.vocabulary = vocabulary
+        self._size = size
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [self.vocabulary.text(token) for token in range(self._size)]
+
+    @cached_property
+    def _folded(self) -> list[str]:
+        return [text.lower() for text in self._texts]
+
+    def matching(self, text: str) -> list[tuple[int, int]]:
+        """How well each token with these characters fits, 0 best, and its id. A capital
+        letter makes case count, and a space before a word does not matter."""
+        if not text:
+            return []
+        cased = any(character.isupper() for character in text)
+        texts = self._texts if cased else self._folded
+        return [
+            (_fit(known, text), token)
+            for token, known in enumerate(texts)
+            if text in known
+        ]
+
+
+def _fit(known: str, text: str) -> int:
+    """0: the token itself; 1: it begins so; 2: it has this somewhere."""
+    for form in (known, known.removeprefix(" ")):
+        if form == text:
+            return 0
+    return 1 if known.removeprefix(" ").startswith(text) else 2
+
+
+def found(
+    position: StoredLogits,
+    lexicon: VocabularyIndex,
+    text: str,
+    settings: SamplingSettings,
+    *,
+    count: int,
+) -> TokenMatches:
+    """The first `count` tokens that match, with their ranks."""
+    matching = lexicon.matching(text)
+    kept = position.look(settings).kept
+    told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
+    order = sorted(
+        zip(matching, told.logits.tolist(), strict=True),
+        key=lambda each: (each[0][0], -each[1]),
+    )[:count]
+    best = position.rows(torch.tensor([i for (_, i), _ in order]).long(), kept)
+    rows = candidates(best, kept, lexicon.vocabulary)
+    return TokenMatches(
+        tuple(map(RankedCandidate, position.ranks(best), rows)),
+        len(matching),
+        position.logits.numel(),
+    )

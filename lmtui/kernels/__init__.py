@@ -1,0 +1,1 @@
+"""C++ kernels: their sources, their build, and how they are called from Python."""

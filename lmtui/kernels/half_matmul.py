@@ -1,0 +1,95 @@
+"""Products with matrices of 16 bits, as a file of weights has them.
+
+Owns the matrix that is such a part of a file, or several one above the other, the
+calls of `half_matmul.cpp`, and the proof that they are right. No weight is rounded or
+copied. Few inputs are multiplied in float32 as they are, and find the same,
+to the bit, alone or among others; of many, what is the faster way. Knows no file and no
+model. N is the number of rows (outputs), K of columns (inputs), m of inputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Multiply = Callable[[Tensor], Tensor]
+"""What multiplies inputs, float32 [m, K], with a matrix [N, K]."""
+
+FORMATS = {"BF16": torch.bfloat16, "F16": torch.float16}
+"""What a file may have, by its name there."""
+
+_NEAR = 1e-5  # of the largest product
+_ROWS = 24  # inputs of the proof
+
+
+class _Part(ctypes.Structure):
+    _fields_ = (("weights", ctypes.c_void_p), ("rows", ctypes.c_long))
+
+
+class HalfMatmulKernel:
+    """What was compiled."""
+
+    def __init__(self, file: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError, AttributeError: it is damaged.
+        """
+        library = ctypes.CDLL(str(file))
+        address, whole = ctypes.c_void_p, ctypes.c_long
+        self._calls = {
+            torch.bfloat16: library.products_bfloat16,
+            torch.float16: library.products_float16,
+            torch.float32: library.products_float32,
+        }
+        for call in self._calls.values():
+            call.restype = None
+            call.argtypes = (
+                *(address, whole, whole, address),
+                *(address, whole, address),
+            )
+
+    def of(self, parts: Sequence[Tensor], places: Tensor | None) -> Multiply:
+        """What multiplies inputs, float32 [m, K], with matrices of one format, one
+        above the other, whose rows are taken from `places`, int64 [N]: float32 [m, N].
+        """
+        call = self._calls[parts[0].dtype]
+        rows, columns = sum(map(len, parts)), parts[0].shape[1]
+        held = [part.contiguous() for part in parts]  # for as long as it multiplies
+        made = (_Part * len(held))(*(_Part(p.data_ptr(), len(p)) for p in held))
+
+        def times(inputs: Tensor) -> Tensor:
+            inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), rows)
+            where = None if places is None else places.data_ptr()
+            call(
+                *(made, len(held), columns, where),
+                *(inputs.data_ptr(), len(inputs), found.data_ptr()),
+            )
+            return found
+
+        return times
+
+    def require_right(self) -> None:
+        """Compare it with the library's product.
+
+        Raises:
+            ValueError: they differ.
+        """
+        random = torch.Generator().manual_seed(0)
+        for dtype in self._calls:
+            for columns in (1, 40, 576):
+                drawn = torch.randn(80, columns, generator=random).to(dtype)
+                places = torch.randperm(80, generator=random)
+                times = self.of(torch.split(drawn, [17, 63]), places)
+                inputs = torch.randn(_ROWS, columns, generator=random)
+                found = times(inputs)
+                wanted = F.linear(inputs, drawn[places].float())
+                far = (found - wanted).abs().max() / wanted.abs().max()
+                single = torch.cat([times(row) for row in torch.split(inputs, 1)])
+                if not far < _NEAR or not torch.equal(single, found):
+                    raise ValueError("it computes something else")

@@ -1,0 +1,1 @@
+"""LoRA adapters: found, checked, merged, exported and imported."""

@@ -1,0 +1,263 @@
+"""What an adapter says about itself: `card.json` in its folder.
+
+Owns the fields and both ways between them and JSON. A card may come from anybody:
+what is read is checked field by field, and nothing in it is a place on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal, TypeGuard, get_args
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.notation import rate
+
+FILE = "card.json"
+
+AdapterKind = Literal["lora", "full", "scratch"]
+"""Two thin matrices beside each of the model's own; all weights, trained further; all
+weights, trained from random ones."""
+
+_LONGEST = 50_000_000  # bytes: a manifest names every note
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that an adapter was made for."""
+
+    name: str
+    """As people call it."""
+    spec: str
+    """What `--model` takes: a catalogue name or a Hub id; of a file or a folder its
+    name alone."""
+    sha256: tuple[str, ...]
+    """Of each file of weights, in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that was learned from."""
+
+    path: str
+    """From the root of the notes on."""
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What was learned from."""
+
+    files: tuple[DataFile, ...]
+    documents: int
+    """Those that were trained on."""
+    held_out: int
+    """Documents that were kept from training."""
+    tokens: int
+    """Tokens whose loss counted, in an epoch."""
+
+
+CardMetrics = Mapping[str, float | None]
+"""Numbers of one text under one model: `loss` in nats a token, `perplexity`,
+`bits_per_byte`, …; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What the training came to; figures are None where nothing could be measured."""
+
+    before: CardMetrics | None = None
+    """Of the held-out documents, before the training."""
+    after: CardMetrics | None = None
+    neutral_before: CardMetrics | None = None
+    """Of a text that has nothing to do with the notes."""
+    neutral_after: CardMetrics | None = None
+    best_step: int = 0
+    """The step whose weights were kept."""
+    steps: int = 0
+    window: int = 0
+    """Tokens of a window in which the documents were scored, half of it the stride; 0
+    where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """All that is known of an adapter without its weights."""
+
+    name: str
+    kind: AdapterKind
+    created: str
+    """ISO 8601, with the offset from UTC."""
+    base: Base
+    data: Data
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it was trained."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the packages that made it."""
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def day(self) -> str:
+        """The day it was made: `2026-07-14`."""
+        return self.created[:10]
+
+    @property
+    def held_out(self) -> str:
+        """What became of the held-out loss, in nats a token: `3.21 → 2.87`, or nothing
+        where it was not measured."""
+        before, after = self.metrics.before or {}, self.metrics.after or {}
+        losses = before.get("loss"), after.get("loss")
+        if losses[0] is None or losses[1] is None:
+            return ""
+        return f"{rate(losses[0])} → {rate(losses[1])}"
+
+
+def inspect_command(name: str, kind: AdapterKind, window: int) -> str:
+    """The command that shows the figures of one held-out document again."""
+    how = "--against-adapter" if kind == "lora" else "--adapter"
+    windows = f"--window {window} --stride {max(1, window // 2)}"
+    return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card of the adapter in `folder`, whole or not at all.
+
+    Raises:
+        ValueError: it names a place on this machine, or a number JSON can't hold.
+    """
+    for written in (card.base.spec, *(file.path for file in card.data.files)):
+        if _is_a_place(written):
+            raise ValueError(f"a card names no place on this machine: {written}")
+    text = json.dumps(asdict(card), allow_nan=False, indent=1)
+    paths.write_atomically(folder / FILE, text.encode())
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card of the adapter in `folder`; None where it has none.
+
+    Raises:
+        LmtuiError: the card is damaged.
+    """
+    file = folder / FILE
+    try:
+        if file.stat().st_size > _LONGEST:
+            raise ValueError("it is too large")
+        return _card(json.loads(file.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise LmtuiError(
+            "this adapter's card can't be read",
+            f"{file}: {error}",
+            "Copy the adapter again, with all its files.",
+        ) from error
+
+
+def _is_a_place(text: str) -> bool:
+    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+
+
+def _card(found: object) -> Card:
+    card = _table(found, "it")
+    kind = card.get("kind")
+    if not _is_kind(kind):
+        raise ValueError(f"{kind!r} is not a kind of adapter")
+    created = _text(card, "created")
+    datetime.fromisoformat(created)
+    metrics = _table(card.get("metrics"), "metrics")
+    return Card(
+        name=_text(card, "name"),
+        kind=kind,
+        created=created,
+        base=_base(_table(card.get("base"), "base")),
+        data=_data(_table(card.get("data"), "data")),
+        settings=_table(card.get("settings"), "settings"),
+        versions={
+            str(name): str(version)
+            for name, version in _table(card.get("versions"), "versions").items()
+        },
+        metrics=Metrics(
+            before=_figures(metrics, "before"),
+            after=_figures(metrics, "after"),
+            neutral_before=_figures(metrics, "neutral_before"),
+            neutral_after=_figures(metrics, "neutral_after"),
+            best_step=_count(metrics, "best_step"),
+            steps=_count(metrics, "steps"),
+            window=_count({"window": 0, **metrics}, "window"),
+        ),
+    )
+
+
+def _is_kind(value: object) -> TypeGuard[AdapterKind]:
+    return value in get_args(AdapterKind)
+
+
+def _base(base: Mapping[str, Any]) -> Base:
+    digests = base.get("sha256")
+    if not isinstance(digests, list) or not all(map(_is_digest, digests)):
+        raise ValueError("base.sha256 is not a list of SHA-256 digests")
+    return Base(_text(base, "name"), _text(base, "spec"), tuple(digests))
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= _HEX
+
+
+def _data(data: Mapping[str, Any]) -> Data:
+    files = data.get("files")
+    if not isinstance(files, list):
+        raise ValueError("data.files is not a list")
+    tables = [_table(file, "a file") for file in files]
+    return Data(
+        files=tuple(
+            DataFile(_text(file, "path"), _text(file, "sha256"), _count(file, "bytes"))
+            for file in tables
+        ),
+        documents=_count(data, "documents"),
+        held_out=_count(data, "held_out"),
+        tokens=_count(data, "tokens"),
+    )
+
+
+def _figures(metrics: Mapping[str, Any], key: str) -> CardMetrics | None:
+    if metrics.get(key) is None:
+        return None
+    return {
+        str(name): value if value is None else _number(value, f"{key}.{name}")
+        for name, value in _table(metrics[key], key).items()
+    }
+
+
+def _table(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is not an object")
+    return value
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is not a text")
+    return value
+
+
+def _count(table: Mapping[str, Any], key: str) -> int:
+    value = table.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{key} is not a count")
+    return value
+
+
+def _number(value: object, what: str) -> float:
+    number = None if isinstance(value, bool) else value
+    if isinstance(number, int | float) and math.isfinite(number):
+        return number
+    raise ValueError(f"{what} is not a number")

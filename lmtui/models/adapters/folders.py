@@ -1,0 +1,324 @@
+"""Adapters: what was learned, a folder each, and the models they were made for.
+
+Owns the folder of adapters, how one is named, and which model it fits. Needs no torch:
+putting one on a model is `adapt`'s affair. A folder may come from anybody; what can be
+read of it without its weights is checked here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, default_model, describe, digests, hub, source
+from lmtui.models.adapters import lora_config
+from lmtui.models.adapters.card import AdapterKind, Base, Card, read_card
+from lmtui.models.checkpoint import pickles_only, read_folder, read_weight_file
+from lmtui.models.progress import OnProgress, ignore
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter on this machine."""
+
+    name: str
+    """The name of its folder."""
+    path: Path
+    kind: AdapterKind = "lora"
+    card: Card | None = None
+    """None for one that was made by another program."""
+    problem: str = ""
+    """Why it can't be used, where it can't be."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a model's weights, all of them, and needs no other."""
+        return self.kind != "lora"
+
+    @property
+    def base(self) -> str:
+        """The name of the model it was made for; empty where nothing says."""
+        return self.card.base.name if self.card else ""
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the disk."""
+        files = (file for file in self.path.iterdir() if file.is_file())
+        return sum(file.stat().st_size for file in files)
+
+
+def listed() -> Iterator[Adapter]:
+    """Every adapter in the folder of adapters, also those that can't be used."""
+    try:
+        folders = sorted(paths.adapters_folder().iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        if folder.is_dir() and is_name(folder.name):
+            try:
+                yield read(folder)
+            except LmtuiError as error:
+                yield Adapter(folder.name, folder, problem=error.title)
+
+
+def is_name(text: str) -> bool:
+    """Whether an adapter can be called so: one part of a path, and not hidden."""
+    try:
+        return Path(text).name == text and text[:1] not in ("", ".", "~")
+    except ValueError:
+        return False
+
+
+def find(name: str) -> Adapter:
+    """The adapter called `name`, or in the folder that it names.
+
+    Raises:
+        LmtuiError: there is none, or it is damaged.
+    """
+    name = name.strip()
+    inside = paths.adapters_folder() / name
+    for folder in (*([inside] if is_name(name) else []), _place(name)):
+        try:
+            if name and folder.is_dir():
+                return read(folder.absolute())
+        except (OSError, ValueError):  # too long for a path, or not a path at all
+            continue
+    raise _nothing(name)
+
+
+def _place(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # Path's own raises for unknown users
+
+
+def read(folder: Path) -> Adapter:
+    """Look at the adapter in `folder`.
+
+    Raises:
+        LmtuiError: it holds none, or a damaged one.
+    """
+    card = read_card(folder)
+    kind: AdapterKind = card.kind if card else "lora"
+    if kind == "lora":
+        _require_lora(folder)
+    else:
+        read_folder(folder)
+    if card and folder.parent == paths.adapters_folder():
+        paths.make_all_private(folder)  # of an older version
+    return Adapter(folder.name, folder, kind, card)
+
+
+def kept(name: str) -> Adapter:
+    """The adapter of this name, or in this folder, in the folder of adapters, damaged
+    or not.
+
+    Raises:
+        LmtuiError: there is none.
+    """
+    place = _place(name).absolute()
+    for adapter in listed():
+        if name == adapter.name or place == adapter.path:
+            return adapter
+    if name and not is_name(name) and os.path.isdir(place):
+        raise LmtuiError(
+            "this folder is not in the folder of adapters",
+            name,
+            "Give a name from `lmtui adapters list`, or remove the folder yourself.",
+        )
+    raise _nothing(name)
+
+
+def looks_like_one(folder: Path) -> bool:
+    """Whether a folder holds an adapter rather than a model."""
+    return any((folder / name).is_file() for name in ("card.json", lora_config.FILE))
+
+
+def remove(adapter: Adapter) -> None:
+    """Take an adapter off the disk.
+
+    Raises:
+        LmtuiError: it is not in the folder of adapters, or can't be removed.
+    """
+    hub.remove_folder(adapter.path, (paths.adapters_folder(),))
+
+
+def template_of(folder: Path) -> str | None:
+    """The chat template in a folder, in either of the places where it is kept."""
+    try:
+        if (file := folder / "chat_template.jinja").is_file():
+            return file.read_text(encoding="utf-8")
+        about = json.loads((folder / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = about.get("chat_template") if isinstance(about, dict) else None
+    return found if isinstance(found, str) else None
+
+
+# The model that it was made for.
+
+
+def base_of(
+    found: source.ModelSource, place: Path, on_progress: OnProgress = ignore
+) -> Base:
+    """The model `found`, whose files are at `place`, as a card names it."""
+    if isinstance(found, source.DefaultModel | source.HubModel):
+        name = spec = found.name
+    else:
+        name = spec = found.path.name
+    return Base(name, spec, _digests(place, on_progress))
+
+
+def model_for(adapter: Adapter) -> source.ModelSource:
+    """The model that an adapter was made for; it may still have to be fetched.
+
+    Raises:
+        LmtuiError: nothing says which, or it is not known here.
+    """
+    if adapter.card is None:
+        return _hinted(adapter)
+    base = adapter.card.base
+    if _is_default(base):
+        return source.DefaultModel()
+    if source.is_hub_id(base.spec):
+        return source.HubModel(base.spec, base.spec)
+    for place in _places(base):
+        if _is_at(base, place):
+            return source.resolve(str(place))
+    if entry := catalogue.find(base.spec):
+        return source.HubModel(base.spec, entry.hub_id)
+    raise LmtuiError(
+        "the model that this adapter was made for was not found",
+        f"{adapter.name} was made for {base.name}",
+        "Name the model's file or folder with --model.",
+    )
+
+
+def name_of_base(adapter: Adapter) -> str:
+    """What `--model` takes for the model that an adapter was made for, or its name
+    where it is not known here."""
+    try:
+        return model_for(adapter).name
+    except LmtuiError:
+        return adapter.base
+
+
+def require_base(
+    adapter: Adapter,
+    found: source.ModelSource,
+    place: Path,
+    on_progress: OnProgress = ignore,
+) -> None:
+    """Make sure that an adapter was made for the model `found`, by its weights.
+
+    Raises:
+        LmtuiError: it was made for another one.
+    """
+    if adapter.card is None:
+        return  # its shapes will have to do
+    if _digests(place, on_progress) != adapter.card.base.sha256:
+        raise _made_for_another(adapter.card, found)
+
+
+def require_name(adapter: Adapter, found: source.ModelSource) -> None:
+    """Where a model would have to be fetched, make sure by its name that it would not
+    be fetched in vain.
+
+    Raises:
+        LmtuiError: the adapter was made for another one.
+    """
+    if adapter.card is None or describe.place_of(found) is not None:
+        return
+    meant = adapter.card.base
+    names = {
+        found.name,
+        *([found.hub_id] if isinstance(found, source.HubModel) else ()),
+    }
+    is_default = isinstance(found, source.DefaultModel)
+    if meant.spec not in names and not (is_default and _is_default(meant)):
+        raise _made_for_another(adapter.card, found)
+
+
+def _made_for_another(card: Card, found: source.ModelSource) -> LmtuiError:
+    base = card.base
+    return LmtuiError(
+        "this adapter was made for another model",
+        f"{card.name} was made for {base.name}, not for the weights of {found.name}",
+        f"Give --model {base.spec}, or leave --model out.",
+    )
+
+
+def _is_default(base: Base) -> bool:
+    return base.sha256 == (default_model.FILE_SHA256,)
+
+
+def _require_lora(folder: Path) -> None:
+    if not (folder / lora_config.FILE).is_file():
+        if (folder / "config.json").is_file():
+            hint = f"It looks like a model: --model {folder}"
+        else:
+            files = f"{lora_config.FILE} and {lora_config.WEIGHTS}"
+            hint = f"An adapter's folder contains {files}."
+        raise LmtuiError("this folder does not contain an adapter", str(folder), hint)
+    weights = folder / lora_config.WEIGHTS
+    if not weights.is_file() and list(folder.glob("*.bin")):
+        raise pickles_only(str(folder))
+    read_weight_file(weights)
+
+
+def _digests(place: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
+    """SHA-256 of each file of weights at `place`, in the order of their names."""
+    if place.is_file():
+        return (digests.file_digest(place, on_progress),)
+    files = sorted(file.path for file in read_folder(place).weights)
+    return tuple(digests.file_digest(file, on_progress) for file in files)
+
+
+def _places(base: Base) -> Iterator[Path]:
+    """Where a model could be that has only a name: where such weights were seen, and
+    nearby."""
+    for file in digests.places_of(base.sha256[0]) if base.sha256 else ():
+        yield file.parent if file.suffix == ".safetensors" else file
+    if is_name(base.spec):
+        yield from (Path(base.spec).absolute(), paths.models_folder() / base.spec)
+
+
+def _is_at(base: Base, place: Path) -> bool:
+    try:
+        return place.exists() and _digests(place) == base.sha256
+    except LmtuiError:  # something else is there
+        return False
+
+
+def _hinted(adapter: Adapter) -> source.ModelSource:
+    """The model that an adapter of another program names, if it is here: a foreign
+    file makes nobody fetch anything."""
+    hint = lora_config.read_lora(adapter.path).base
+    entry = catalogue.find(hint)
+    if entry and entry.is_default:
+        return source.DefaultModel()
+    if source.is_hub_id(hint) and hub.find_local(hint):
+        return source.HubModel(hint, hint)
+    named = f"; it names {hint}" if hint else ""
+    raise LmtuiError(
+        "the model that this adapter was made for is unknown",
+        f"{adapter.path}{named}",
+        "Name the model with --model.",
+    )
+
+
+def _nothing(name: str) -> LmtuiError:
+    names = [adapter.name for adapter in listed()]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        hint = f"Did you mean {' or '.join(close)}?"
+    elif name.lower().endswith(".zip") and _place(name).is_file():
+        hint = f"Import it first: lmtui adapters import {shlex.quote(name)}"
+    else:
+        hint = "See `lmtui adapters list`, or make one with `lmtui finetune`."
+    return LmtuiError("there is no such adapter", name, hint)

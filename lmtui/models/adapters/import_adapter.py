@@ -1,0 +1,161 @@
+"""An adapter from elsewhere, copied into the folder of adapters.
+
+Owns what is taken of a folder or a .zip file, which may come from anybody: plain files
+of the kinds that an adapter has, within limits, checked as for loading before they get
+their place. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from lmtui import cache_dir, paths
+from lmtui.errors import LmtuiError
+from lmtui.models.adapters import folders, lora_config
+from lmtui.models.adapters.export import is_part, parts
+from lmtui.models.adapters.folders import Adapter
+
+_MOST_FILES = 100
+_RATIO = 100  # times a .zip file that its contents may be; weights hardly shrink
+_SMALL = 10_000_000  # bytes of contents that are taken at any ratio
+_LONGEST_NAME = 200  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file of the adapter, where it comes from."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def import_adapter(place: Path, name: str) -> Adapter:
+    """Copy the adapter in a folder or a .zip file into the folder of adapters, whole or
+    not at all; `name` has to be one that an adapter can have.
+
+    Raises:
+        LmtuiError: its name is taken, it is not an adapter that can be loaded, it is
+            too large, or it can't be written.
+    """
+    place = Path(os.path.expanduser(place)).absolute()
+    target = paths.adapters_folder() / name
+    if os.path.lexists(target):
+        raise LmtuiError(
+            "an adapter of this name already exists",
+            name,
+            f"Give another --name, or remove it: lmtui adapters remove {name}",
+        )
+    if place.is_dir():
+        folders.read(place)  # it explains best what is missing
+        _put(list(_folder_parts(place)), place, target)
+    elif place.is_file():
+        with _explained(place), zipfile.ZipFile(place) as archive:
+            _put(_zip_parts(archive, place), place, target)
+    else:
+        raise LmtuiError(
+            "there is no such file or folder",
+            str(place),
+            "Name a .zip file from `lmtui adapters export`, or an adapter's folder.",
+        )
+    return folders.read(target)
+
+
+def _put(found: Sequence[_Part], place: Path, target: Path) -> None:
+    """Copy the parts into a folder that gets its place once it is known to be good."""
+    if not any(part.name.endswith(".safetensors") for part in found):
+        raise _refused(
+            place, "it holds no .safetensors file, only links or other formats"
+        )
+    parent = paths.ensure_folder(target.parent)
+    need = sum(part.size for part in found)
+    cache_dir.require_space(parent, need)
+    with paths.scratch_folder(parent) as scratch:
+        made = scratch / target.name
+        try:
+            made.mkdir(mode=0o700)
+            for part in found:
+                _copy(part, made / part.name)
+        except OSError as error:
+            if cache_dir.is_disk_full(error):
+                raise cache_dir.disk_full(parent, need=need) from error
+            raise paths.unwritable(parent, error) from error
+        if folders.read(made).kind == "lora":
+            lora_config.read_lora(made)
+        os.rename(made, target)
+    paths.sync_folder(parent)
+
+
+def _copy(part: _Part, target: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with part.open() as source, os.fdopen(os.open(target, flags, 0o600), "wb") as copy:
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _folder_parts(place: Path) -> Iterator[_Part]:
+    for file in parts(Adapter(place.name, place), with_report=True):
+        yield _Part(file.name, file.stat().st_size, partial(_opened, file))
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return file.open("rb")
+
+
+def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
+    """The files of an adapter in a .zip file: at its top, or in one folder there."""
+    found: dict[PurePosixPath, _Part] = {}
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename)
+        if entry.is_dir():
+            continue
+        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
+            raise _refused(place, f"it names a file outside it: {entry.filename}")
+        if not is_part(path.name):
+            continue  # what other programs add, such as __MACOSX/._notes
+        # Programs that know no modes leave this out.
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise _refused(place, f"{entry.filename} is not a regular file")
+        if len(os.fsencode(path.name)) > _LONGEST_NAME or path in found:
+            raise _refused(place, f"{entry.filename} can't be unpacked")
+        found[path] = _Part(path.name, entry.file_size, partial(archive.open, entry))
+    if len({path.parent for path in found}) > 1 or len(found) > _MOST_FILES:
+        raise _refused(place, "it holds more than one adapter")
+    size, most = sum(part.size for part in found.values()), place.stat().st_size
+    if size > max(_SMALL, most * _RATIO):
+        raise _refused(
+            place,
+            f"{cache_dir.size(size)} unpacked, from a file of {cache_dir.size(most)}",
+        )
+    return list(found.values())
+
+
+@contextmanager
+def _explained(place: Path) -> Iterator[None]:
+    """Turn what goes wrong while a .zip file is read into an LmtuiError."""
+    try:
+        yield
+    # RuntimeError: it is encrypted, or packed in a way that is not known here.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise _refused(place, str(error)) from error
+    except OSError as error:
+        raise _refused(place, error.strerror or str(error)) from error
+
+
+def _refused(place: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "this can't be imported as an adapter",
+        f"{place}: {why}",
+        "Name a .zip file from `lmtui adapters export`, or an adapter's folder.",
+    )

@@ -1,0 +1,271 @@
+"""Putting an adapter on a model, and the two together into a folder.
+
+Owns the arithmetic's order: W + scale · B A is summed in float32, once, when a model is
+loaded; what runs afterwards is a plain model, as fast as without the adapter. The
+library that does it is handed matrices that were checked against the model, and a
+configuration made here; it never sees a foreign one. Imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from lmtui import cache_dir, paths
+from lmtui.errors import LmtuiError
+from lmtui.models.adapters import lora_config
+from lmtui.models.adapters.export import new_place
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.adapters.lora_config import Lora
+from lmtui.models.errors import explained, offline, quiet
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import OnProgress, Progress, ignore
+
+TOLERANCE = 1e-3  # between the logits of a merged model and of its parts
+
+_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_TEXTS = (
+    "The quick brown fox jumps over the lazy dog.",
+    "def area(radius: float) -> float:\n    return 3.14159 * radius**2\n",
+    "Ça va? — 日本語, ελληνικά, 12 × 34 = 408.",
+)
+
+
+def put_on(model: Any, adapter: Adapter) -> Any:
+    """`model` with the adapter beside its matrices, as it was trained: a PeftModel.
+
+    The model itself is changed.
+
+    Raises:
+        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
+    """
+    # Imported here: it takes a while, and errors come first.
+    from peft import LoraConfig, PeftModel
+
+    asked = lora_config.read_lora(adapter.path)
+    with explained(str(adapter.path)), quiet(), offline():
+        modules = _fitting(model, adapter)
+        config = LoraConfig(
+            task_type="CAUSAL_LM", target_modules=modules, **_scaling(asked)
+        )
+        return PeftModel.from_pretrained(
+            model,
+            adapter.path,
+            config=config,
+            torch_device=str(model.device),
+        ).eval()
+
+
+def merged(model: Any, adapter: Adapter) -> Any:
+    """The plain model that `model` and the adapter make; the model itself is changed.
+
+    Raises:
+        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
+    """
+    return _merged(put_on(model, adapter), adapter)
+
+
+def beside(base: LoadedModel, adapter: Adapter) -> LoadedModel:
+    """`base` with the adapter beside its matrices. The two share their weights: only
+    the adapter's are new, and `base` itself goes on as it was.
+
+    Raises:
+        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
+    """
+    weights = chain(base.model.parameters(), base.model.buffers())
+    twin = copy.deepcopy(base.model, {id(each): each for each in weights})
+    put_on(twin, adapter)
+    if not all(bool(each.isfinite().all()) for each in _added(twin)):
+        raise _not_finite(adapter)
+    return replace(base, model=twin.eval(), adapter=adapter.name)
+
+
+def _added(model: Any) -> list[Tensor]:
+    return [each for name, each in model.named_parameters() if ".lora_" in name]
+
+
+def write_merged(
+    base: LoadedModel, adapter: Adapter, out: Path, on_progress: OnProgress = ignore
+) -> float:
+    """Write the model that `base`, in float32 and changed by this, and the adapter make
+    into the new folder `out`, for any program; the largest difference that was seen in
+    a logit.
+
+    Raises:
+        LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
+            merged model computes something else than its parts.
+    """
+    out = new_place(out)
+    parent = paths.ensure_users_folder(out.parent)
+    need = sum(p.numel() * p.element_size() for p in base.model.parameters())
+    cache_dir.require_space(parent, need)
+    on_progress(Progress(f"merging {adapter.name}"))
+    beside = put_on(base.model, adapter)
+    wanted = _logits(beside, base.tokenizer)
+    model = _merged(beside, adapter)
+    try:
+        with paths.scratch_folder(parent) as scratch, quiet():
+            made = scratch / out.name
+            made.mkdir()  # as open as the umask lets it be
+            model.save_pretrained(made)
+            base.tokenizer.save_pretrained(made)
+            on_progress(Progress("comparing it with its parts"))
+            error = _largest_error(made, wanted, base.tokenizer)
+            for file in made.iterdir():
+                file.chmod(made.stat().st_mode & 0o666)  # some come as private ones
+            _sync(made)
+            os.rename(made, out)
+    except OSError as failure:
+        if cache_dir.is_disk_full(failure):
+            raise cache_dir.disk_full(parent, need=need) from failure
+        raise paths.unwritable(parent, failure) from failure
+    return error
+
+
+def _scaling(asked: Lora) -> dict[str, Any]:
+    return {
+        "r": asked.rank,
+        "lora_alpha": asked.alpha,
+        "rank_pattern": dict(asked.ranks),
+        "alpha_pattern": dict(asked.alphas),
+        "use_rslora": asked.rank_stabilised,
+        "fan_in_fan_out": asked.transposed,
+    }
+
+
+def _fitting(model: Any, adapter: Adapter) -> list[str]:
+    """The modules that an adapter changes, each found in the model with its shape.
+
+    Raises:
+        LmtuiError: one is not there, has another shape or can't be changed alone.
+    """
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in _shapes(adapter.path / lora_config.WEIGHTS).items():
+        if (parts := _KEY.fullmatch(key)) is None:
+            raise _misfit(adapter, f"it has {key}, which is no part of a plain LoRA")
+        found.setdefault(parts[1], {})[parts[2]] = shape
+    if not found:
+        raise _misfit(adapter, "it has no weights")
+    modules = dict(model.named_modules())
+    for name, pair in found.items():
+        if why := _obstacle(modules.get(name), pair, model):
+            raise _misfit(adapter, f"{name}: {why}")
+    return list(found)
+
+
+def _shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as weights:
+        keys: list[str] = weights.keys()
+        return {key: tuple(weights.get_slice(key).get_shape()) for key in keys}
+
+
+def _obstacle(
+    module: nn.Module | None, pair: Mapping[str, tuple[int, ...]], model: Any
+) -> str:
+    """Why a module can't be changed by the shapes of these two; empty where it can."""
+    if not isinstance(module, nn.Linear | Conv1D):
+        return "the model has no such matrix"
+    if module.weight is model.get_input_embeddings().weight:
+        return "the model uses this matrix twice"
+    rows, columns = module.weight.shape
+    if isinstance(module, Conv1D):  # it keeps its matrix as [in, out]
+        rows, columns = columns, rows
+    first, second = pair.get("A", ()), pair.get("B", ())
+    if len(first) != 2 or len(second) != 2 or first[0] != second[1]:
+        return "its two matrices don't fit each other"
+    if (second[0], first[1]) != (rows, columns):
+        return f"it changes {second[0]}×{first[1]}, the model has {rows}×{columns}"
+    return ""
+
+
+def _misfit(adapter: Adapter, why: str) -> LmtuiError:
+    return LmtuiError(
+        "this adapter does not fit this model",
+        f"{adapter.path}: {why[:300]}",
+        "Name the model that it was made for with --model.",
+    )
+
+
+def _merged(beside: Any, adapter: Adapter) -> Any:
+    from peft.tuners.lora import LoraLayer
+
+    try:
+        with quiet():
+            for layer in beside.modules():
+                if isinstance(layer, LoraLayer):
+                    _merge_in_float32(layer)
+            model = beside.merge_and_unload()
+    except ValueError as error:  # its safe way found a number that is none
+        raise _not_finite(adapter) from error
+    return model.eval()
+
+
+def _not_finite(adapter: Adapter) -> LmtuiError:
+    return LmtuiError(
+        "this adapter holds numbers that are not finite",
+        str(adapter.path),
+        "Its training failed; use another adapter.",
+    )
+
+
+def _merge_in_float32(layer: Any) -> None:
+    # A change that is far smaller than the weight would be lost in half of its
+    # digits: only the sum is rounded to the model's own dtype.
+    base = layer.get_base_layer()
+    dtype = base.weight.dtype
+    base.float()
+    layer.merge(safe_merge=True)
+    base.to(dtype)
+
+
+@torch.inference_mode()
+def _logits(model: Any, tokenizer: Any) -> list[Tensor]:
+    """What a model says to each of a few texts. [tokens, vocabulary]"""
+    encoded = [tokenizer(text, add_special_tokens=False) for text in _TEXTS]
+    return [model(torch.tensor([each["input_ids"]])).logits[0] for each in encoded]
+
+
+def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
+    """How far the model in `folder` is from what it should say.
+
+    Raises:
+        LmtuiError: too far.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with explained(str(folder)), offline():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        ).eval()
+    found = _logits(model, tokenizer)
+    pairs = zip(found, wanted, strict=True)
+    error = max(float((one - other).abs().max()) for one, other in pairs)
+    if not error <= TOLERANCE:
+        raise LmtuiError(
+            "the merged model differs from the model with the adapter",
+            f"a logit differs by {error:.2g}, at most {TOLERANCE:g} is allowed",
+            "Nothing was written; `lmtui adapters show` tells how it was trained.",
+        )
+    return error
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())

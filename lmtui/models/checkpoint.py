@@ -1,0 +1,281 @@
+"""A model folder in Hugging Face format, looked at before it is loaded.
+
+Owns the checks that need no weights: the configuration, that every file of
+weights is there and whole, and that none needs to be unpickled. Knows nothing of
+where the folder came from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmtui.errors import LmtuiError
+
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+"""Of a number, by dtype name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One safetensors file, found to be whole."""
+
+    path: Path
+    bytes: int
+    parameters: dict[str, int]
+    """Number of weights by dtype name: `F32`, `BF16`, …"""
+    shapes: dict[str, tuple[int, ...]]
+    """Of each tensor, by name."""
+    dtypes: dict[str, str]
+    """The same."""
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """Read the header of `path` and check it against the file's size.
+
+    Raises:
+        LmtuiError: the file is cut short or is no safetensors file.
+    """
+    try:
+        size = path.stat().st_size
+        header = _header(path, size)
+        found, end = _measure(header)
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, f"its header can't be read: {error}") from error
+    if end > size:
+        raise _damaged(path, f"it has {size:,} bytes of {end:,}")
+    parameters: Counter[str] = Counter()
+    for dtype, shape in found.values():
+        parameters[dtype] += math.prod(shape)
+    return WeightFile(
+        path,
+        size,
+        dict(parameters),
+        {name: shape for name, (_, shape) in found.items()},
+        {name: dtype for name, (dtype, _) in found.items()},
+    )
+
+
+def _header(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= length <= min(_LONGEST_HEADER, size - 8):
+            raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+        return length.to_bytes(8, "little") + file.read(length)
+
+
+def _measure(header: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
+    """The dtype and the shape of each tensor, by name, and where the last one ends in
+    the file, in bytes."""
+    tensors: dict[str, Any] = json.loads(header[8:], parse_constant=_refuse)
+    tensors.pop("__metadata__", None)
+    found = {}
+    last = stored = 0
+    for name, tensor in tensors.items():
+        begin, end = tensor["data_offsets"]
+        dtype, shape = tensor["dtype"], tuple(map(_size, tensor["shape"]))
+        if dtype not in _BITS:
+            raise ValueError(f"the tensor {name!r} has an unknown dtype, {dtype!r:.20}")
+        if not 0 <= _size(begin) <= _size(end):
+            raise ValueError("a tensor ends before it begins")
+        if math.prod(shape) * _BITS[dtype] != 8 * (end - begin):
+            raise ValueError(f"the tensor {name!r} does not fit its dtype or place")
+        found[name] = dtype, shape
+        last, stored = max(last, end), stored + end - begin
+    # Tensors on top of each other would make a small file a huge model.
+    if stored > last:
+        raise ValueError("its tensors overlap")
+    return found, len(header) + last
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r:.20} is no size")
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no size")
+
+
+def _damaged(path: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "a weights file is damaged or cut short",
+        f"{path}: {why}",
+        "Fetch or copy the file again.",
+    )
+
+
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """What a model folder says about itself."""
+
+    path: Path
+    config: dict[str, Any]
+    weights: tuple[WeightFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all weights on disk."""
+        return sum(file.bytes for file in self.weights)
+
+    @property
+    def by_dtype(self) -> dict[str, int]:
+        """Number of weights by dtype name."""
+        counts: Counter[str] = Counter()
+        for file in self.weights:
+            counts.update(file.parameters)
+        return dict(counts)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights that are stored."""
+        return sum(self.by_dtype.values())
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all tensors, by name."""
+        return {
+            name: shape for file in self.weights for name, shape in file.shapes.items()
+        }
+
+    @property
+    def dtype(self) -> str:
+        """The dtype most weights are stored in, as safetensors calls it."""
+        counts = self.by_dtype
+        return max(counts, key=lambda name: counts[name]) if counts else "F32"
+
+    @property
+    def architecture(self) -> str:
+        """The class or type that the configuration names."""
+        named = self.config.get("architectures")
+        first = named[0] if isinstance(named, list) and named else None
+        return str(first or self.config.get("model_type", "unknown"))
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens the model was made for, where the configuration says."""
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+            if isinstance(value := self.config.get(key), int):
+                return value
+        return None
+
+
+def read_folder(path: Path) -> ModelFolder:
+    """Look at the model folder `path`.
+
+    Raises:
+        LmtuiError: it holds no model, only pickled weights, or damaged files.
+    """
+    _require_files(path)
+    config = _read_config(path)
+    return ModelFolder(path, config, tuple(map(read_weight_file, _weights(path))))
+
+
+def has_tokenizer(path: Path) -> bool:
+    """Whether some kind of tokenizer lies in the folder."""
+    return any((path / name).is_file() for name in _TOKENIZERS)
+
+
+def _require_files(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: who reads a pipe waits for ever."""
+    for place in (path, path / "additional_chat_templates"):
+        for entry in place.iterdir() if place.is_dir() else ():
+            try:
+                mode = entry.stat().st_mode
+            except OSError:
+                continue  # a link to nothing, which may be of no use
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise _broken(entry, "it is no ordinary file")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise _no_model(path)
+    try:
+        config = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _broken(file, str(error)) from error
+    if not isinstance(config, dict):
+        raise _broken(file, "it is not an object")
+    return config
+
+
+def _weights(path: Path) -> list[Path]:
+    """The files of weights that transformers would read."""
+    if (path / INDEX).is_file():
+        return _shards(path)
+    if (path / "model.safetensors").is_file():
+        return [path / "model.safetensors"]
+    if any(file for pattern in _PICKLES for file in path.glob(pattern)):
+        raise pickles_only(str(path))
+    raise _no_model(path, "it has a config.json but no model.safetensors")
+
+
+def _shards(path: Path) -> list[Path]:
+    index = path / INDEX
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(index, str(error)) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise _broken(
+                index, f"it names {name!r}, which is not a file in this folder"
+            )
+        if not (path / name).is_file():
+            raise LmtuiError(
+                "a weights file is missing",
+                str(path / name),
+                "Fetch or copy the folder again, with all its parts.",
+            )
+    return [path / name for name in names]
+
+
+def pickles_only(where: str) -> LmtuiError:
+    """The error for weights in a format that can run code when it is read."""
+    return LmtuiError(
+        "its weights are pickled, and unpickling a file can run any code",
+        where,
+        "Use a safetensors version of the model, or convert it where you trust it: "
+        "load it with transformers and call save_pretrained.",
+    )
+
+
+def _no_model(path: Path, why: str = "it has no config.json") -> LmtuiError:
+    files = sorted(p.name for p in path.glob("*.gguf"))
+    if files:
+        hint = f"Name the file in it: --model {path / files[0]}"
+    else:
+        hint = "A model folder contains config.json, *.safetensors and tokenizer.json."
+    return LmtuiError("this folder does not contain a model", f"{path}: {why}", hint)
+
+
+def _broken(file: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "a file of the model can't be read",
+        f"{file}: {why}",
+        "Fetch or copy the file again.",
+    )

@@ -1,0 +1,159 @@
+"""The numbers of a model's configuration against the tensors beside it.
+
+Owns how many layers a folder holds, and that no model is built that is larger than its
+file: whoever builds it goes by the configuration, and allocates by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmtui.errors import LmtuiError
+from lmtui.models.checkpoint import ModelFolder, read_folder
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What weights are stored as that are not quantised."""
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "head_dim", "n_embd")
+_COUNT = re.compile(r"(num|n)_\w*(heads?|layers?|experts?)\w*")
+_INDEXED = re.compile(r"(.*?)\.(\d+)\.")
+_PACKED = 16  # numbers that one of a quantised tensor may hold
+_SPARE = 1 << 22  # numbers that a model computes for itself: masks, angles, …
+_LONGEST_CONTEXT = 1 << 27  # tokens: ten times what there is
+_TEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
+
+
+def read_model(path: Path) -> ModelFolder:
+    """Look at a folder with a model; see `read_folder`.
+
+    Raises:
+        LmtuiError: the same; or a number of its configuration does not go with its
+            tensors.
+    """
+    looked = read_folder(path)
+    _require_fitting(looked)
+    _require_floats(looked)
+    return looked
+
+
+def _require_floats(looked: ModelFolder) -> None:
+    """Refuse numbers of other kinds where nothing says what they stand for."""
+    if looked.config.get("quantization_config"):
+        return
+    for file in looked.weights:
+        for name, dtype in file.dtypes.items():
+            if name.endswith(".weight") and dtype not in FLOATS:
+                raise _contradiction(looked.path, f"{name} is stored as {dtype}")
+
+
+def _require_fitting(looked: ModelFolder) -> None:
+    shapes = looked.shapes
+    most = max((max(shape, default=1) for shape in shapes.values()), default=0)
+    most = max(most, len(shapes))
+    if looked.config.get("quantization_config"):
+        most *= _PACKED
+    stored = max(map(len, _by_list(shapes).values()), default=0)
+    for config in _parts(looked.config):
+        for name, value in config.items():
+            if name in _TEXTS:
+                fits = value is None or _is_count(value, _LONGEST_CONTEXT)
+                _require(looked, name, value, fits, "a plausible number of tokens")
+            elif name in _LAYERS:
+                fits = value is None or _is_count(value, stored, least=1)
+                words = f"at most {stored:,}, the layers that its files hold"
+                _require(looked, name, value, fits, words)
+            elif name in _WIDTHS or _COUNT.fullmatch(name):
+                fits = not isinstance(value, int | float) or _is_count(value, most)
+                _require(looked, name, value, fits, f"at most {most:,}, by its tensors")
+            elif name.endswith(("_eps", "epsilon")):
+                fits = not isinstance(value, int | float) or 0 < value < 1
+                _require(looked, name, value, fits, "between 0 and 1")
+
+
+def require_small(config: Any, stored: int, place: Path) -> None:
+    """Refuse a configuration of transformers whose model would be larger than its
+    files, which have so many numbers `stored`.
+
+    Raises:
+        LmtuiError: it is.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if getattr(config, "quantization_config", None):
+        return
+    with torch.device("meta"):  # nothing is allocated
+        shell = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    numbers = [*shell.parameters(), *shell.buffers()]
+    size, most = sum(map(torch.numel, numbers)), 2 * stored + _SPARE
+    if size > most:
+        why = f"a model of {size:,} numbers, and its files hold {stored:,}"
+        raise _contradiction(place, why)
+
+
+def refuse_leftover(looked: ModelFolder, unused: Iterable[str]) -> None:
+    """Refuse a model that leaves layers of its files out. `unused` are the tensors that
+    it has no use for.
+
+    Raises:
+        LmtuiError: it does.
+    """
+    guesses = looked.config.get("num_nextn_predict_layers")  # beside the model itself
+    further = guesses if isinstance(guesses, int) else 0
+    left = _by_list(unused)
+    used = _by_list(set(looked.shapes) - set(unused))
+    for name, indices in left.items():
+        if name in used and len(indices - used[name]) > further:
+            raise _contradiction(
+                looked.path,
+                f"its files hold {len(indices | used[name]):,} layers {name}.…, and "
+                f"its configuration tells of {len(used[name]):,}",
+            )
+
+
+def layers_in(names: Iterable[str], beginning: str) -> int:
+    """How many layers there are whose tensors are called so, from the first on."""
+    return len(_by_list(names).get(beginning, ()))
+
+
+def _by_list(names: Iterable[str]) -> Mapping[str, set[int]]:
+    """The indices of each list of modules, by its name."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for name in names:
+        if match := _INDEXED.match(name):
+            found[match[1]].add(int(match[2]))
+    return found
+
+
+def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A configuration and all that is nested in it."""
+    found = [config]
+    for part in found:  # which grows
+        found += [value for value in part.values() if isinstance(value, dict)]
+    return found
+
+
+def _is_count(value: Any, most: int, *, least: int = 0) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and least <= value <= most
+
+
+def _require(
+    looked: ModelFolder, name: str, value: Any, fits: bool, words: str
+) -> None:
+    if not fits:
+        raise _contradiction(
+            looked.path, f"{name} is {value!r:.40}, and should be {words}"
+        )
+
+
+def _contradiction(place: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "the weights don't belong to this model",
+        f"{place}: {why}",
+        "Fetch or copy config.json and the weights again, from the same model.",
+    )

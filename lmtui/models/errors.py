@@ -1,0 +1,213 @@
+"""The libraries' errors while loading, in words a user can act on.
+
+Owns the mapping from what transformers raises to a title and a hint; its own
+words stay as the detail. While a foreign file is read every exception is about
+that file, so every one is mapped; the original stays as the cause.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from lmtui import cache_dir
+from lmtui.errors import LmtuiError, panics_told
+
+_LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
+
+
+def hush() -> None:
+    """Let transformers, which is not imported yet, write nothing in this process: some
+    models warn when they run, long after they were loaded."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is written to the terminal by a library: no bar, warning or log."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(_loggers_off())
+        stack.enter_context(_transformers_quiet())
+        yield
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Every library that goes through huggingface_hub believes to be offline."""
+    from huggingface_hub import constants
+
+    with replaced(constants, "HF_HUB_OFFLINE", True):
+        yield
+
+
+@contextmanager
+def _loggers_off() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _transformers_quiet() -> Iterator[None]:
+    # Imported here: transformers takes a second, and not all work needs it.
+    from transformers.utils import logging as library
+
+    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity(logging.CRITICAL)
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(level)
+        if bars:
+            library.enable_progress_bar()
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Let a library find something else where it looks this up."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+_LONGEST = 300  # characters of a library's words
+_OTHER = "See `lmtui models list` for models that work."
+_OLD = "Update the transformers package, or use another model."
+
+# The first whose words are found in the library's own decides.
+_KNOWN = (
+    (
+        ("trust_remote_code", "custom code"),
+        "this model brings code of its own, which is never run",
+        _OTHER,
+    ),
+    (
+        (
+            "Unrecognized configuration class",
+            "not supported yet",
+            "not recognize this architecture",
+            "Unrecognized model",
+            "Unknown gguf model_type",
+        ),
+        "this kind of model is not supported",
+        _OLD,
+    ),
+    (
+        ("out of memory", "can't allocate memory", "not enough memory"),
+        "memory ran out while the model was loaded",
+        "Use a smaller model, --dtype bfloat16, or close other programs.",
+    ),
+    (
+        ("tokenizer", "Tokenizer", "vocab"),
+        "the model's tokenizer can't be loaded",
+        "Fetch or copy the model again, with all its tokenizer files.",
+    ),
+)
+
+
+@contextmanager
+def explained(place: str) -> Iterator[None]:
+    """Turn what a library raises about `place` into an LmtuiError.
+
+    Raises:
+        LmtuiError: anything went wrong inside.
+    """
+    try:
+        with panics_told("this model can't be loaded", _OTHER):
+            yield
+    except LmtuiError:
+        raise
+    except Exception as error:
+        raise _explain(error, place) from error
+
+
+@contextmanager
+def tokenizing() -> Iterator[None]:
+    """Turn what a tokenizer raises, whose patterns and settings come with the model,
+    into an LmtuiError.
+
+    Raises:
+        LmtuiError: anything went wrong inside.
+    """
+    title = "the model's tokenizer fails on this text"
+    hint = "Use another model, or take what it fails on out of the text."
+    try:
+        with panics_told(title, hint):
+            yield
+    except LmtuiError:
+        raise
+    except Exception as error:
+        raise LmtuiError(title, str(error)[:_LONGEST], hint) from error
+
+
+def _explain(error: Exception, place: str) -> LmtuiError:
+    words = " ".join(str(error).split()) or type(error).__name__
+    detail = f"{place}: {words[:_LONGEST]}"
+    if cache_dir.is_disk_full(error):
+        return cache_dir.disk_full(Path(place))
+    if isinstance(error, ImportError):
+        return LmtuiError(
+            "a package that this model needs is missing",
+            detail,
+            "Install it in the environment of lmtui, or use another model.",
+        )
+    if isinstance(error, MemoryError):
+        words = "out of memory"
+    for signs, title, hint in _KNOWN:
+        if any(sign in words for sign in signs):
+            return LmtuiError(title, detail, hint)
+    return LmtuiError("this model can't be loaded", detail, _OTHER)
+
+
+def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
+    """Refuse a model some of whose weights were made up by the library.
+
+    `info` is the loading info of `from_pretrained`.
+
+    Raises:
+        LmtuiError: weights are missing or have the wrong shape.
+    """
+    missing = sorted(map(str, info.get("missing_keys") or ()))
+    wrong = sorted(str(key) for key in info.get("mismatched_keys") or ())
+    if not missing and not wrong:
+        return
+    first, count = (missing or wrong)[0], len(missing) + len(wrong)
+    raise LmtuiError(
+        "the weights don't belong to this model",
+        f"{place}: {count} tensors are missing or have the wrong shape, the first is "
+        f"{first}",
+        "Fetch or copy config.json and the weights again, from the same model.",
+    )
+
+
+def refuse_other_kinds(config: dict[str, Any], place: Path) -> None:
+    """Refuse a model that does not predict the next token from those before.
+
+    Raises:
+        LmtuiError: it fills gaps, or translates with an encoder.
+    """
+    named = [str(name) for name in config.get("architectures") or ()]
+    masked = any("MaskedLM" in name or "PreTraining" in name for name in named)
+    if masked or config.get("is_encoder_decoder"):
+        raise LmtuiError(
+            "this is not a causal language model",
+            f"{place}: {', '.join(named) or config.get('model_type')}",
+            _OTHER,
+        )

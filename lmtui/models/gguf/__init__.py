@@ -1,0 +1,1 @@
+"""GGUF files: parsed safely, and converted for transformers."""

@@ -1,0 +1,160 @@
+"""The numbers of a GGUF header against its tensors.
+
+Owns which number has to go with which tensor, for a whole model: what comes after goes
+by the numbers, and allocates and counts by them. What a family calls its tensors is not
+known here, so a tensor that is not there is compared with nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from lmtui.errors import LmtuiError
+from lmtui.models.gguf.header import GgufArray, GgufHeader, GgufValue, read_gguf_header
+
+_LONGEST_CONTEXT = 1 << 27  # tokens: ten times what there is
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+_TEXTS = ("context_length", "original_context_length", "sliding_window")
+"""What counts tokens of a text, which no tensor has a size of."""
+
+
+def read_gguf_model(path: Path) -> GgufHeader:
+    """Read the header of a GGUF file with a model; see `read_gguf_header`.
+
+    Raises:
+        LmtuiError: the same; or a number in it does not go with its tensors.
+    """
+    header = read_gguf_header(path)
+    if header.tensors:
+        _Numbers(header).check()
+    return header
+
+
+class _Numbers:
+    """The numbers of one header."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        self._header = header
+        self._shapes = {tensor.name: tensor.shape for tensor in header.tensors}
+        # shape: fastest first, so a matrix [rows, columns] is (columns, rows) here
+        self._largest = max(max(s, default=1) for s in self._shapes.values())
+
+    def check(self) -> None:
+        """Compare all of them.
+
+        Raises:
+            LmtuiError: one does not fit.
+        """
+        self._counts()
+        self._layers()
+        self._floats()
+        self._widths()
+        self._vocabulary()
+
+    def _counts(self) -> None:
+        """No size or count is larger than all dimensions and the number of tensors."""
+        most = max(self._largest, len(self._shapes))
+        for name, value in self._header.values.items():
+            last = name.rpartition(".")[2]
+            if isinstance(value, bool) or not isinstance(value, int):
+                continue
+            if last in _TEXTS:
+                self._require(name, value, 0 <= value <= _LONGEST_CONTEXT, "plausible")
+            elif name.startswith(f"{self._header.architecture}."):
+                fits = 0 <= value <= most
+                self._require(name, value, fits, f"at most {most:,}, by its tensors")
+        context = self._value("context_length")
+        if context is not None:
+            self._require("context_length", context, context >= 1, "at least 1")
+
+    def _layers(self) -> None:
+        found = {int(m[1]) for m in map(_BLOCK.match, self._shapes) if m}
+        layers = self._value("block_count")
+        if layers is None:
+            return
+        words = f"{len(found):,}, by its tensors"
+        self._require("block_count", layers, found == set(range(int(layers))), words)
+
+    def _floats(self) -> None:
+        for name, value in self._header.values.items():
+            if not isinstance(value, float):
+                continue
+            if name.endswith("epsilon"):
+                self._require(name, value, 0 < value < 1, "between 0 and 1")
+            elif ".rope." in name:
+                fits = math.isfinite(value) and value >= 0
+                self._require(name, value, fits, "a positive number")
+        base = self._value("rope.freq_base")
+        if base is not None:
+            self._require("rope.freq_base", base, base > 0, "a positive number")
+
+    def _widths(self) -> None:
+        width, heads = self._value("embedding_length"), self._size("head_count")
+        embedding = self._shapes.get("token_embd.weight", ())
+        if width is not None and len(embedding) == 2:
+            fits = width == embedding[0]
+            self._require("embedding_length", width, fits, f"{embedding[0]:,}")
+        if width is None or heads is None:
+            return
+        self._require("head_count", heads, heads >= 1, "at least 1")
+        head = self._size("key_length")
+        head = int(width) // heads if head is None else head
+        keys = self._size("head_count_kv")
+        keys = heads if keys is None else keys
+        fits = 1 <= keys <= heads and heads % keys == 0
+        self._require("head_count_kv", keys, fits, f"a divisor of {heads:,}")
+        for name, count in (("attn_q", heads), ("attn_k", keys)):
+            for tensor, shape in self._shapes.items():
+                if tensor.endswith(f".{name}.weight") and len(shape) == 2:
+                    fits = count * head <= shape[1]
+                    words = f"{shape[1]:,} rows in all, as {tensor} has"
+                    self._require("key_length", head, fits, words)
+        feed = self._value("feed_forward_length")
+        for tensor, shape in self._shapes.items():
+            if feed is not None and tensor.endswith(".ffn_up.weight"):
+                words = f"at most {shape[-1]:,}, as {tensor} has"
+                self._require("feed_forward_length", feed, feed <= shape[-1], words)
+        turned = self._value("rope.dimension_count")
+        if turned is not None:
+            fits = 2 <= turned <= head and turned % 2 == 0
+            words = f"even, and at most the {head:,} of a head"
+            self._require("rope.dimension_count", turned, fits, words)
+
+    def _vocabulary(self) -> None:
+        shape = self._shapes.get("token_embd.weight", ())
+        tokens = self._header.pairs.get("tokenizer.ggml.tokens")
+        if len(shape) == 2 and isinstance(tokens, GgufArray):
+            fits = tokens.count <= shape[1]
+            words = f"at most {shape[1]:,}, as its embedding has"
+            self._require("tokenizer.ggml.tokens", tokens.count, fits, words)
+
+    def _value(self, name: str) -> int | float | None:
+        """A number of this architecture; None where there is none.
+
+        Raises:
+            LmtuiError: there is something else in its place.
+        """
+        whole = f"{self._header.architecture}.{name}"
+        value = self._header.pairs.get(whole)
+        if value is None or isinstance(value, GgufArray):  # of an array, each layer's
+            return None
+        if isinstance(value, bool | str):
+            raise self._contradiction(whole, value, "a number")
+        return value
+
+    def _size(self, name: str) -> int | None:
+        value = self._value(f"attention.{name}")
+        return None if value is None else int(value)
+
+    def _require(self, name: str, value: GgufValue, fits: bool, words: str) -> None:
+        if not fits:
+            raise self._contradiction(name, value, words)
+
+    def _contradiction(self, name: str, value: GgufValue, words: str) -> LmtuiError:
+        return LmtuiError(
+            "this GGUF file contradicts itself",
+            f"{self._header.path}: {name} is {value!r:.40}, and should be {words}",
+            "Fetch or copy the file again, or use another.",
+        )

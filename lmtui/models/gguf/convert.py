@@ -1,0 +1,341 @@
+"""GGUF files as ordinary models, kept for the next start.
+
+Owns the dequantised copies: one folder for each file's SHA-256 and dtype, with
+safetensors and tokenizer.json, complete or absent. Reading a GGUF file takes many
+seconds, its copy a fraction of one. Torch and transformers are imported inside
+the functions: they take seconds, and a cache that is complete needs neither.
+"""
+
+from __future__ import annotations
+
+import copy
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui import cache_dir, paths
+from lmtui.errors import LmtuiError
+from lmtui.models import digests
+from lmtui.models.checkpoint import read_folder
+from lmtui.models.config_check import require_small
+from lmtui.models.errors import offline, quiet, refuse_incomplete, replaced
+from lmtui.models.gguf.header import SCALARS, STRING, GgufArray, GgufHeader, GgufTensor
+from lmtui.models.progress import OnProgress, Progress
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[Path]:
+    """A folder with nothing but `file`, by the same name."""
+    with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
+        os.symlink(file.resolve(), Path(folder) / file.name)
+        yield Path(folder)
+
+
+_LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
+"""Architectures for which the library takes numbers from beside a value."""
+
+_ARRAY = 9
+_KINDS = {bool: 7, int: 10, float: 12, str: STRING}
+_LENGTH = struct.Struct("<Q")
+
+
+@contextmanager
+def read_once(header: GgufHeader) -> Iterator[None]:
+    """Let transformers read the header of this file here, once, and no other file.
+
+    Both its configuration and its tokenizer ask for it, each anew, so what reads is
+    replaced where they look it up. A header that isn't all UTF-8 is left to them, and
+    any to a version that reads in another place.
+    """
+    here = header.architecture not in _LOOKS_FURTHER and _is_clean(header)
+    try:
+        import gguf
+        import transformers.modeling_gguf_pytorch_utils as legacy
+        from transformers.integrations import gguf as library
+        from transformers.integrations.gguf import reader
+
+        load = legacy.load_gguf_checkpoint
+        here = here and library.read_gguf_metadata is reader.read_gguf_metadata
+    except (ImportError, AttributeError):
+        here = False
+    if not here:
+        yield
+        return
+    pairs = _pairs_of(header)
+
+    def metadata(
+        path: str, string_arrays: Collection[str] = ()
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        return library_metadata(header, pairs, string_arrays)
+
+    @cache
+    def checkpoint(path: str) -> dict[str, Any]:
+        with replaced(gguf, "GGUFReader", lambda path: FieldsReader(header, pairs)):
+            found: dict[str, Any] = load(path, return_tensors=False)
+        return found
+
+    def remembered(path: str, return_tensors: bool = False, **more: Any) -> Any:
+        if return_tensors:
+            return load(path, return_tensors=True, **more)
+        # Who gets the configuration takes things out; nobody changes a list of tokens.
+        known = checkpoint(path)
+        return {**known, "config": copy.deepcopy(known["config"])}
+
+    with ExitStack() as stack:
+        stack.enter_context(replaced(legacy, "load_gguf_checkpoint", remembered))
+        for module in (reader, library):
+            stack.enter_context(replaced(module, "read_gguf_metadata", metadata))
+        yield
+
+
+def _is_clean(header: GgufHeader) -> bool:
+    """Whether all that was read is UTF-8: the rest was replaced by this character."""
+    names = (tensor.name for tensor in header.tensors)
+    texts = (value for value in header.values.values() if isinstance(value, str))
+    return not any("\ufffd" in text for text in (*header.pairs, *names, *texts))
+
+
+_Pair = Any  # a value of the header, or the items of an array: bytes where it has text
+
+
+def _pairs_of(header: GgufHeader) -> dict[str, _Pair]:
+    """Every pair in the order of the file, the arrays read."""
+    with (
+        header.path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return {
+            key: _items(value, data) if isinstance(value, GgufArray) else value
+            for key, value in header.pairs.items()
+        }
+
+
+def _items(array: GgufArray, data: mmap.mmap) -> list[Any]:
+    if array.kind != STRING:
+        each = SCALARS[array.kind].format[1:]
+        return [*struct.unpack_from(f"<{array.count}{each}", data, array.offset)]
+    items, at = [], array.offset
+    for _ in range(array.count):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        items.append(data[at : at + length])
+        at += length
+    return items
+
+
+def library_metadata(
+    header: GgufHeader, pairs: dict[str, _Pair], string_arrays: Collection[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the library's `read_gguf_metadata` says: the pairs, of an array of texts
+    only the length unless it is asked for; and the names of the tensors.
+
+    Raises:
+        ValueError: a text is no UTF-8, or the file has no architecture.
+    """
+    if "general.architecture" not in pairs:
+        raise ValueError(f"{header.path} has no `general.architecture`")
+    found = {}
+    for key, value in pairs.items():
+        array = header.pairs[key]
+        if not isinstance(array, GgufArray):
+            found[key] = value
+        elif array.kind != STRING:
+            found[key] = list(value)
+        elif key in string_arrays:
+            found[key] = [item.decode() for item in value]
+        else:
+            found[key] = array.count
+    return found, tuple(tensor.name for tensor in header.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class GgufField:
+    """A pair as the `gguf` package has it: each of `data` is a place in `parts`."""
+
+    parts: list[Any]
+    data: range
+    types: list[int]
+
+
+class FieldsReader:
+    """The header as the `gguf` package's reader tells it, without the tensors' data."""
+
+    def __init__(self, header: GgufHeader, pairs: dict[str, _Pair]) -> None:
+        counts = {
+            "GGUF.version": header.version,
+            "GGUF.tensor_count": len(header.tensors),
+            "GGUF.kv_count": len(pairs),
+        }
+        self.fields = {k: _field(v) for k, v in {**counts, **pairs}.items()}
+        self.tensors: tuple[GgufTensor, ...] = header.tensors
+
+
+def _field(value: _Pair) -> GgufField:
+    if not isinstance(value, list):
+        return GgufField([_part(value)], range(1), [_KINDS[type(value)]])
+    first = value[:1]
+    if first and isinstance(first[0], bytes):
+        return GgufField(value, range(len(value)), [_ARRAY, STRING])
+    kinds = [_KINDS[type(item)] for item in first]
+    return GgufField([(item,) for item in value], range(len(value)), [_ARRAY, *kinds])
+
+
+def _part(value: bool | int | float | str) -> Any:
+    """The bytes of a text, or a number alone."""
+    return value.encode() if isinstance(value, str) else (value,)
+
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantised:
+    """What became of a GGUF file: a folder, or a model in memory without one."""
+
+    folder: Path | None
+    """Where it is kept; None when it could not be."""
+    model: Any = None
+    """The model, when it was made just now and could not be kept."""
+    tokenizer: Any = None
+
+
+def cache_root() -> Path:
+    """Where the copies are."""
+    return cache_dir.root("gguf")
+
+
+def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | None:
+    """The complete copy of `file` in `dtype` (`float32`, …), or None.
+
+    Raises:
+        LmtuiError: the file can't be read.
+    """
+    folder = _folder(digests.file_digest(file, on_progress), dtype)
+    if not cache_dir.is_complete(folder, _made_by()):
+        return None
+    seen = cache_dir.identity(folder)
+    try:
+        whole = bool(read_folder(folder).weights)
+    except LmtuiError:
+        whole = False
+    if not whole:
+        cache_dir.discard(folder, seen)
+    return folder if whole else None
+
+
+def dequantise(
+    header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
+) -> Dequantised:
+    """Read a file into `dtype` and keep the result, if it can be kept.
+
+    A full disk or an unwritable cache costs a warning, not the model.
+
+    Raises:
+        LmtuiError: transformers can't read this file.
+    """
+    file, name = header.path, str(dtype).removeprefix("torch.")
+    folder = _folder(digests.file_digest(file, on_progress), name)
+    model, tokenizer = _read(header, dtype, on_progress)
+    on_progress(Progress(f"keeping {file.name} for the next start"))
+    try:
+        _keep(model, tokenizer, folder, file.name)
+    except Exception as error:  # whatever it was, the model itself is fine
+        on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
+        return Dequantised(None, model, tokenizer)
+    return Dequantised(folder)
+
+
+def _folder(digest: str, dtype: str) -> Path:
+    return cache_root() / f"{digest}-{dtype}"
+
+
+def _made_by() -> dict[str, str]:
+    """Its reading of GGUF changes now and then; a copy of another one is remade."""
+    import importlib.metadata
+
+    return {"transformers": importlib.metadata.version("transformers")}
+
+
+def _read(
+    header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
+) -> tuple[Any, Any]:
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GgufConfig,
+    )
+
+    file = header.path
+    what = f"dequantising {file.name}, once"
+    on_progress(Progress(what))
+    with (
+        alone(file) as folder,
+        read_once(header),
+        quiet(),
+        offline(),
+        _bars(what, on_progress),
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
+        )
+        config = AutoConfig.from_pretrained(
+            folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
+        )
+        require_small(config, header.parameters, file)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            gguf_file=file.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    refuse_incomplete(info, file)
+    return model.eval(), tokenizer
+
+
+@contextmanager
+def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
+    """Turn the bar that transformers draws while it dequantises into reports.
+
+    That bar obeys no switch, so it is replaced where it is looked up.
+    """
+    import transformers.modeling_gguf_pytorch_utils as reader
+
+    def counted(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
+        everything = list(items)
+        for done, item in enumerate(everything):
+            on_progress(Progress(what, done, len(everything), unit="tensors"))
+            yield item
+
+    before = getattr(reader, "tqdm", None)
+    reader.tqdm = counted
+    try:
+        yield
+    finally:
+        reader.tqdm = before
+
+
+def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
+    root = paths.ensure_folder(folder.parent)
+    need = sum(p.numel() * p.element_size() for p in model.parameters())
+    cache_dir.require_space(root, need)
+    with paths.scratch_folder(root) as scratch, quiet():
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        cache_dir.seal(scratch, folder, source=source, made_by=_made_by())
+
+
+def _not_kept(file: Path, error: Exception) -> str:
+    why = "the disk is full" if cache_dir.is_disk_full(error) else str(error)
+    return f"{file.name} can't be kept for a faster next start: {why}"

@@ -1,0 +1,314 @@
+"""Reading what a GGUF file says about itself, trusting none of it.
+
+Owns a reader of the header alone: every count, length, offset and size is checked
+against the file before it is used, and nothing is allocated by a number that was
+only read. Knows nothing of models; weights are not read.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lmtui.errors import LmtuiError
+
+GgufValue = bool | int | float | str
+
+SCALARS = {
+    0: struct.Struct("<B"),
+    1: struct.Struct("<b"),
+    2: struct.Struct("<H"),
+    3: struct.Struct("<h"),
+    4: struct.Struct("<I"),
+    5: struct.Struct("<i"),
+    6: struct.Struct("<f"),
+    7: struct.Struct("<?"),
+    10: struct.Struct("<Q"),
+    11: struct.Struct("<q"),
+    12: struct.Struct("<d"),
+}
+STRING, _ARRAY = 8, 9
+_U32, _U64 = SCALARS[4], SCALARS[10]
+
+# Far above what any model has, and low enough to be read in a moment.
+_MOST_PAIRS = 1 << 16
+_MOST_TENSORS = 1 << 17
+_MOST_STRINGS = 1 << 22
+_LONGEST_NAME = 1 << 16
+_MOST_DIMENSIONS = 4
+_LARGEST_ALIGNMENT = 1 << 20
+
+
+class _Hostile(Exception):
+    """The file contradicts itself or the format."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """One tensor's entry in the header."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Fastest-varying dimension first, as GGUF writes it."""
+    type: str
+    """How its numbers are stored: `F32`, `Q4_K`, …"""
+    bytes: int
+    offset: int
+    """From the beginning of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufArray:
+    """Where the items of an array are."""
+
+    kind: int
+    """The number of their type in the format."""
+    count: int
+    offset: int
+    """From the beginning of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a GGUF file says about itself, found to be consistent."""
+
+    path: Path
+    version: int
+    bytes: int
+    """Size of the file."""
+    pairs: dict[str, GgufValue | GgufArray]
+    """Its key-value pairs, in the file's order; arrays have not been read."""
+    tensors: tuple[GgufTensor, ...]
+
+    @property
+    def values(self) -> dict[str, GgufValue]:
+        """The pairs without the arrays."""
+        pairs = self.pairs.items()
+        return {k: v for k, v in pairs if not isinstance(v, GgufArray)}
+
+    @property
+    def architecture(self) -> str:
+        """The family of models it belongs to: `llama`, `qwen3`, …"""
+        return str(self.values.get("general.architecture", "unknown"))
+
+    @property
+    def name(self) -> str:
+        """What its maker calls it, or the file's name."""
+        return str(self.values.get("general.name") or self.path.stem)
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens the model was made for."""
+        value = self.values.get(f"{self.architecture}.context_length")
+        return value if isinstance(value, int) else None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all tensors, by name: rows first, as torch has it."""
+        return {tensor.name: tensor.shape[::-1] for tensor in self.tensors}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def by_type(self) -> dict[str, int]:
+        """Number of weights by the type they are stored in, most first."""
+        counts: Counter[str] = Counter()
+        for tensor in self.tensors:
+            counts[tensor.type] += math.prod(tensor.shape)
+        return dict(counts.most_common())
+
+    @property
+    def quantisation(self) -> str:
+        """The types of its weights, the most used first: `Q4_1, Q6_K, F32`."""
+        return ", ".join(self.by_type)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether it brings a chat template."""
+        return "tokenizer.chat_template" in self.values
+
+
+def read_gguf_header(path: Path) -> GgufHeader:
+    """Read and check the header of the GGUF file `path`.
+
+    Raises:
+        LmtuiError: it is no GGUF file, is cut short, or contradicts itself.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            if start != b"GGUF":
+                raise _not_gguf(path, start)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _Reader(data, path).header()
+    except OSError as error:
+        raise LmtuiError(
+            "this file can't be read",
+            f"{path} ({error.strerror})",
+            "Check its permissions.",
+        ) from error
+    except (_Hostile, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _not_gguf(path: Path, start: bytes) -> LmtuiError:
+    found = f"it begins with {start!r}" if start else "it is empty"
+    return LmtuiError(
+        "this is not a GGUF file",
+        f"{path}: {found}",
+        "Fetch the file again, or name another; a GGUF file begins with GGUF.",
+    )
+
+
+def _damaged(path: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "this GGUF file is damaged or cut short",
+        f"{path}: {why}",
+        "Fetch or copy the file again.",
+    )
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Walks through the header once, from its beginning to its end."""
+
+    data: mmap.mmap
+    path: Path
+    at: int = 4
+    pairs: dict[str, GgufValue | GgufArray] = field(default_factory=dict)
+
+    def header(self) -> GgufHeader:
+        version = self._number(_U32)
+        if version not in (2, 3):
+            raise _Hostile(f"version {version} of the format can't be read")
+        tensors = self._count(_MOST_TENSORS, "tensors")
+        pairs = self._count(_MOST_PAIRS, "key-value pairs")
+        for _ in range(pairs):
+            self._pair()
+        entries = [self._entry() for _ in range(tensors)]
+        return GgufHeader(
+            self.path,
+            version,
+            len(self.data),
+            self.pairs,
+            self._placed(entries),
+        )
+
+    def _take(self, length: int) -> int:
+        """Move over `length` bytes; where they began."""
+        start = self.at
+        if length > len(self.data) - start:
+            raise self._too_short()
+        self.at = start + length
+        return start
+
+    def _too_short(self) -> _Hostile:
+        return _Hostile(f"it ends at {len(self.data):,} bytes, inside its header")
+
+    def _number(self, kind: struct.Struct) -> int:
+        value: int = kind.unpack_from(self.data, self._take(kind.size))[0]
+        return value
+
+    def _count(self, most: int, what: str) -> int:
+        count = self._number(_U64)
+        if count > most:
+            raise _Hostile(f"it claims to have {count:,} {what}")
+        return count
+
+    def _text(self, longest: int | None = None) -> str:
+        length = self._number(_U64)
+        if longest is not None and length > longest:
+            raise _Hostile(f"it has a name of {length:,} bytes")
+        start = self._take(length)
+        return self.data[start : start + length].decode("utf-8", errors="replace")
+
+    def _pair(self) -> None:
+        key = self._text(_LONGEST_NAME)
+        if key in self.pairs:
+            raise _Hostile(f"it has the key {key!r} twice")
+        kind = self._number(_U32)
+        if kind == _ARRAY:
+            self.pairs[key] = self._array()
+        elif kind == STRING:
+            self.pairs[key] = self._text()
+        elif kind in SCALARS:
+            self.pairs[key] = self._number(SCALARS[kind])
+        else:
+            raise _Hostile(f"the key {key!r} has an unknown type, {kind}")
+
+    def _array(self) -> GgufArray:
+        """Find an array, and move over it."""
+        kind, count = self._number(_U32), self._number(_U64)
+        array = GgufArray(kind, count, self.at)
+        if kind in SCALARS:
+            self._take(count * SCALARS[kind].size)
+        elif kind == STRING and count <= _MOST_STRINGS:
+            self._take_strings(count)
+        else:
+            raise _Hostile(f"an array of {count:,} items of type {kind}")
+        return array
+
+    def _take_strings(self, count: int) -> None:
+        """Move over strings, of which a header has a hundred thousand."""
+        data, at, last = self.data, self.at, len(self.data) - _U64.size
+        for _ in range(count):
+            if at > last:
+                raise self._too_short()
+            at += _U64.size + _U64.unpack_from(data, at)[0]
+        self._take(at - self.at)
+
+    def _entry(self) -> tuple[str, tuple[int, ...], int, int]:
+        """Name, shape, type and offset, as they are written."""
+        name = self._text(_LONGEST_NAME)
+        dimensions = self._number(_U32)
+        if dimensions > _MOST_DIMENSIONS:
+            raise _Hostile(f"the tensor {name!r} has {dimensions:,} dimensions")
+        shape = tuple(self._number(_U64) for _ in range(dimensions))
+        return name, shape, self._number(_U32), self._number(_U64)
+
+    def _placed(
+        self, entries: list[tuple[str, tuple[int, ...], int, int]]
+    ) -> tuple[GgufTensor, ...]:
+        """The tensors with their sizes, each found to lie inside the file."""
+        alignment = self.pairs.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 1 <= alignment <= _LARGEST_ALIGNMENT:
+            raise _Hostile(f"its alignment is {alignment}")
+        begin = -(-self.at // alignment) * alignment
+        tensors = tuple(_sized(entry, begin, alignment) for entry in entries)
+        if len({tensor.name for tensor in tensors}) < len(tensors):
+            raise _Hostile("two of its tensors have the same name")
+        end = max((tensor.offset + tensor.bytes for tensor in tensors), default=begin)
+        if end > len(self.data):
+            raise _Hostile(f"it has {len(self.data):,} bytes of {end:,}")
+        # Tensors on top of each other would make a small file a huge model.
+        if sum(tensor.bytes for tensor in tensors) > len(self.data) - begin:
+            raise _Hostile("its tensors overlap")
+        return tensors
+
+
+def _sized(
+    entry: tuple[str, tuple[int, ...], int, int], begin: int, alignment: int
+) -> GgufTensor:
+    # Imported here: it costs 0.2 s, and only GGUF files need it.
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    name, shape, number, offset = entry
+    try:
+        kind = GGMLQuantizationType(number)
+        block, block_bytes = GGML_QUANT_SIZES[kind]
+    except (ValueError, KeyError):
+        raise _Hostile(f"the tensor {name!r} has an unknown type, {number}") from None
+    row = shape[0] if shape else 1
+    if row % block or offset % alignment:
+        raise _Hostile(f"the tensor {name!r} does not fit its type or place")
+    size = math.prod(shape) // block * block_bytes
+    return GgufTensor(name, shape, kind.name, size, begin + offset)

@@ -1,0 +1,150 @@
+"""The weights of a GGUF file, read one at a time.
+
+Owns how each type of block is laid out and what becomes of it: 4 and 8 bits in groups
+of 32 stay the whole numbers that they are; every other type is dequantised and, where
+few bits are wanted, rounded to 8. Types that large tables of tokens have are
+dequantised here, to the same numbers as by the `gguf` package, which goes through 16
+rows at a time; all others by it. The header has been checked before, so that every
+tensor lies inside the file. Knows no model.
+
+Types: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmtui.models.gguf.header import GgufHeader, GgufTensor
+from lmtui.models.llama.int4 import GROUP, GroupQuantized, quantise
+
+KEPT = ("Q4_0", "Q4_1", "Q4_K", "Q8_0")
+"""Types whose numbers are kept as they are, but for scales in bfloat16."""
+
+
+class GgufTensors:
+    """The tensors behind a header."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        self._file = str(header.path)
+        self._entries = {tensor.name: tensor for tensor in header.tensors}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Rows first, as torch has it."""
+        return self._entries[name].shape[::-1]
+
+    def groups(self, name: str) -> GroupQuantized:
+        """A matrix in groups of 32."""
+        entry = self._entries[name]
+        if read := _READERS.get(entry.type):
+            q, scale, shift, bits = read(self._blocks(entry))
+            rows, columns = self.shape(name)
+            grouped = (rows, columns // GROUP)
+            return GroupQuantized(
+                q.reshape(rows, columns),
+                scale.reshape(grouped),
+                shift.reshape(grouped),
+                bits,
+            )
+        return quantise(self.floats(name), 8)
+
+    def floats(self, name: str) -> Tensor:
+        """float32, in the shape of the tensor."""
+        entry = self._entries[name]
+        if dequantised := _FLOATS.get(entry.type):
+            return dequantised(self._blocks(entry)).reshape(self.shape(name))
+        from gguf import GGMLQuantizationType, quants
+
+        kind = GGMLQuantizationType[entry.type]
+        data = quants.dequantize(self._bytes(entry).numpy(), kind)
+        return torch.from_numpy(data.copy()).reshape(self.shape(name)).float()
+
+    def _bytes(self, entry: GgufTensor) -> Tensor:
+        """uint8 [bytes], mapped."""
+        size = entry.offset + entry.bytes
+        mapped = torch.from_file(self._file, size=size, dtype=torch.uint8)
+        return mapped[entry.offset :]
+
+    def _blocks(self, entry: GgufTensor) -> Tensor:
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+        size = GGML_QUANT_SIZES[GGMLQuantizationType[entry.type]][1]
+        return self._bytes(entry).view(-1, size)  # [blocks, bytes of one]
+
+
+_Read = tuple[Tensor, Tensor, Tensor, int]  # q, scale, shift, bits
+
+
+def _half(data: Tensor) -> Tensor:
+    return data.contiguous().view(torch.float16).float()
+
+
+def _nibbles(data: Tensor) -> Tensor:
+    """The low halves of some bytes, then the high ones."""
+    return torch.cat([data & 15, data >> 4], -1)
+
+
+def _q4_0(blocks: Tensor) -> _Read:
+    scale = _half(blocks[:, :2])
+    return _nibbles(blocks[:, 2:]), scale, -8 * scale, 4
+
+
+def _q4_1(blocks: Tensor) -> _Read:
+    scale, shift = torch.split(_half(blocks[:, :4]), 1, 1)
+    return _nibbles(blocks[:, 4:]), scale, shift, 4
+
+
+def _q8_0(blocks: Tensor) -> _Read:
+    scale = _half(blocks[:, :2])
+    q = blocks[:, 2:].contiguous().view(torch.int8).to(torch.int16) + 128
+    return q.to(torch.uint8), scale, -128 * scale, 8
+
+
+def _q4_k(blocks: Tensor) -> _Read:
+    """256 numbers with eight scales and minima of 6 bits each, which lie in 12 bytes:
+    four scales, four minima, then the low halves of the other four of both, whose
+    high bits are the top ones of the first eight bytes."""
+    scale, least = torch.split(_half(blocks[:, :4]), 1, 1)
+    packed = blocks[:, 4:16]
+    low, high, rest = torch.split(packed, 4, 1)
+    scales = torch.cat([low & 63, (rest & 15) | (low >> 2 & 48)], 1)
+    minima = torch.cat([high & 63, (rest >> 4) | (high >> 2 & 48)], 1)
+    q = _nibbles(blocks[:, 16:].view(-1, 4, 32))  # [blocks, 4, 64]
+    return q, scale * scales, -least * minima, 4
+
+
+_READERS: dict[str, Callable[[Tensor], Any]] = {
+    "Q4_0": _q4_0,
+    "Q4_1": _q4_1,
+    "Q4_K": _q4_k,
+    "Q8_0": _q8_0,
+}
+
+
+def _q8_0_floats(blocks: Tensor) -> Tensor:
+    q = blocks[:, 2:].contiguous().view(torch.int8)
+    return q.float().mul_(_half(blocks[:, :2]))
+
+
+def _q6_k_floats(blocks: Tensor) -> Tensor:
+    """256 numbers of 6 bits with a scale for each 16: the low four bits of all, then
+    the high two, of four numbers in a byte."""
+    low, high, scales, whole = torch.split(blocks, [128, 64, 16, 2], 1)
+    scale = _half(whole) * scales.contiguous().view(torch.int8).float()  # [blocks, 16]
+    low = _nibbles(low.reshape(-1, 2, 64)).view(-1, 2, 4, 32)
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8).view(1, 1, 4, 1)
+    high = high.reshape(-1, 2, 1, 32) >> shifts & 3
+    q = (low | high << 4).to(torch.int8) - 32
+    return q.view(-1, 16, 16).float().mul_(scale[..., None])
+
+
+_FLOATS: dict[str, Callable[[Tensor], Tensor]] = {
+    "Q8_0": _q8_0_floats,
+    "Q6_K": _q6_k_floats,
+}

@@ -1,0 +1,1 @@
+"""Weights of Llama-shaped models as the CPU backend runs them."""

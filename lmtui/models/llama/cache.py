@@ -1,0 +1,318 @@
+"""What is kept of a model, so that later starts import no transformers.
+
+Owns what is read with that library, once: the configuration and the tokenizer, which is
+proven to be the same without it; and how both lie in a folder of the cache, beside what
+somebody else writes there. Knows no weights. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmtui import cache_dir, paths
+from lmtui.errors import LmtuiError
+from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.errors import explained, offline, quiet
+from lmtui.models.gguf import convert
+from lmtui.models.gguf.convert import alone, read_once
+from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.llama.int4 import HalfWeight, Int4Linear
+from lmtui.models.llama.weights import (
+    FAMILIES,
+    DecoderLayer,
+    LlamaModel,
+    LlamaWeights,
+    shape_of,
+    unsuitable,
+)
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.model_info import facts_in
+from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.tokenizer_json import LightTokenizer, same_as
+
+_WEIGHTS = "packed.safetensors"
+_LAYOUT = "1"  # of this module and of `lean`: another one is another folder
+
+
+def folder_of(digest: str, kind: str) -> Path:
+    """Where the model with this digest is kept, packed in some way."""
+    return cache_dir.root("packed") / f"{digest}-{kind}"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder can be used here."""
+    return cache_dir.is_complete(folder, _made_by())
+
+
+def seal(scratch: Path, folder: Path, source: str) -> None:
+    """Give a folder in which everything was written its name.
+
+    Raises:
+        OSError: the disk is full, or can't be written.
+    """
+    cache_dir.seal(scratch, folder, source=source, made_by=_made_by())
+
+
+def _made_by() -> dict[str, str]:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__, "cpu": capability, "layout": _LAYOUT}
+
+
+def write(weights: LlamaWeights, folder: Path) -> None:
+    """Write the weights of a model into a folder.
+
+    Raises:
+        OSError: the disk is full, or can't be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {
+        "norm": weights.norm,
+        "embedding": weights.embedding,
+        "frequencies": weights.frequencies,
+    }
+    if weights.head.weights is not weights.embedding:
+        tensors["head"] = weights.head.weights
+    bits = {}
+    for index, layer in enumerate(weights.layers):
+        for name, part in _parts(f"{index}", layer):
+            if isinstance(part, Tensor):
+                tensors[name] = part.contiguous()
+            else:
+                bits[name] = str(part)
+    try:
+        save_file(tensors, folder / _WEIGHTS, bits)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:
+    """The tensors and numbers of a part, by names of where they belong."""
+    if is_dataclass(part):
+        for each in fields(part):
+            yield from _parts(f"{name}.{each.name}", getattr(part, each.name))
+    elif part is not None:
+        yield name, part
+
+
+def read(folder: Path, config: Mapping[str, Any]) -> LlamaWeights:
+    """Map the weights in a complete folder.
+
+    Raises:
+        OSError, ValueError, KeyError: it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / _WEIGHTS, framework="pt") as file:
+            bits = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    shape = shape_of(config)
+    embedding = tensors["embedding"]
+    return LlamaWeights(
+        shape=shape,
+        layers=tuple(_layer(tensors, bits, index) for index in range(shape.layers)),
+        norm=tensors["norm"],
+        embedding=embedding,
+        head=HalfWeight(tensors.get("head", embedding)),
+        frequencies=tensors["frequencies"],
+    )
+
+
+def _layer(
+    tensors: Mapping[str, Tensor], bits: Mapping[str, str], index: int
+) -> DecoderLayer:
+    def part(name: str) -> Any:
+        whole = f"{index}.{name}"
+        if f"{whole}.weights" in tensors:
+            return Int4Linear(
+                tensors[f"{whole}.weights"],
+                tensors[f"{whole}.scales"],
+                int(bits[f"{whole}.bits"]),
+                tensors.get(f"{whole}.dense"),
+            )
+        return tensors.get(whole)
+
+    return DecoderLayer(**{each.name: part(each.name) for each in fields(DecoderLayer)})
+
+
+def config_in(folder: Path) -> dict[str, Any]:
+    """The configuration that lies in a folder.
+
+    Raises:
+        OSError, ValueError: there is none, or a damaged one.
+    """
+    config = json.loads((folder / "config.json").read_bytes())
+    if not isinstance(config, dict):
+        raise ValueError("config.json is not an object")
+    return config
+
+
+_PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
+_GENERATION = "generation_config.json"
+
+Write = Callable[[Any, Path], None]
+"""Writes what else is kept of a model: takes its configuration, and the folder."""
+
+
+class NotSupported(Exception):
+    """Why a model is not run by the code for Llama's shape."""
+
+
+class NotKept(NotSupported):
+    """The disk is full, or can't be written to; the user was told."""
+
+
+class NotLlama(NotSupported):
+    """It is not shaped like Llama; its layers can be packed one by one."""
+
+
+def kept_model(
+    folder: Path, name: str, config: dict[str, Any], weights: LlamaWeights
+) -> LoadedModel:
+    """The model of which a folder of the cache tells, with its weights.
+
+    Raises:
+        OSError, ValueError, KeyError: the folder is damaged.
+    """
+    facts = facts_in(folder, config, config[_PARAMETERS])
+    return LoadedModel(
+        model=LlamaModel(weights, facts),
+        tokenizer=LightTokenizer(folder),
+        name=name,
+        folder=folder,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        precision="fast",
+        threads=torch.get_num_threads(),
+    )
+
+
+class ModelConverter:
+    """A model that is used for the first time."""
+
+    def __init__(
+        self,
+        name: str,
+        looked: ModelFolder | GgufHeader,
+        on_progress: OnProgress,
+        *,
+        packs: bool,
+    ) -> None:
+        """`packs` says whether its weights are packed, too."""
+        self._name = name
+        self._looked = looked
+        self._on_progress = on_progress
+        self._packs = packs
+        self._doing = "packing" if packs else "preparing"
+        self._done = "packed" if packs else "prepared"
+
+    def into(self, folder: Path, write: Write) -> None:
+        """Keep it in a folder of the cache, with what `write` writes besides.
+
+        Raises:
+            NotKept: it can't be kept.
+            Unsuitable: it has something that is not run this way.
+            LmtuiError: it can't be read.
+        """
+        self._on_progress(Progress(f"{self._doing} {self._name}, once"))
+        try:
+            root = paths.ensure_folder(folder.parent)
+        except LmtuiError as error:
+            raise self._not_kept(error) from error
+        try:
+            with paths.scratch_folder(root) as scratch:
+                config = self._describe(scratch)
+                write(config, scratch)
+                seal(scratch, folder, self._source)
+        except (OSError, LmtuiError) as error:
+            if is_complete(folder):
+                return  # by another process, in the meantime
+            if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
+                raise
+            raise self._not_kept(error) from error
+
+    def held(self, weights: Callable[[Any], LlamaWeights]) -> LoadedModel:
+        """The model, where it can't be kept: as long as this process has it. `weights`
+        reads them, by its configuration.
+
+        Raises:
+            Unsuitable: it has something that is not run this way.
+            LmtuiError: it can't be read.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
+                folder = Path(scratch)
+                found = weights(self._describe(folder))
+                config = config_in(folder)
+                return kept_model(folder, self._name, config, found)
+        except OSError as error:
+            raise NotSupported(f"it can't be {self._done}: {error}") from error
+
+    def _not_kept(self, error: Exception) -> NotKept:
+        full = cache_dir.is_disk_full(error)
+        why = f"it can't be kept: {'the disk is full' if full else error}"
+        said = f"{self._name} is {self._done} anew at every start: {why}"
+        self._on_progress(Progress(said, warning=True, unkept=True))
+        return NotKept(why)
+
+    @property
+    def _source(self) -> str:
+        gguf = isinstance(self._looked, GgufHeader)
+        return self._looked.path.name if gguf else self._name
+
+    def _describe(self, scratch: Path) -> Any:
+        """Write configuration and tokenizer; the configuration."""
+        from transformers import AutoConfig, AutoTokenizer
+
+        place = self._looked.path
+        with self._readable() as (folder, options), explained(str(place)):
+            with quiet(), offline():
+                config = AutoConfig.from_pretrained(folder, **options)
+                why = unsuitable(config.to_dict(), packed=self._packs)
+                if why is None:
+                    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+                    tokenizer.save_pretrained(scratch)
+            if (folder / _GENERATION).is_file():
+                shutil.copy(folder / _GENERATION, scratch)
+        if why is not None:
+            raise NotLlama(why)
+        with explained(str(place)):
+            same = same_as(tokenizer, LightTokenizer(scratch))
+        if not same:
+            raise NotLlama("its tokenizer has something of its own")
+        facts = config.to_dict() | {
+            "architectures": [FAMILIES[config.model_type]],
+            _PARAMETERS: self._looked.parameters,
+        }
+        (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
+        return config
+
+    @contextmanager
+    def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Where transformers reads, and what it has to be told."""
+        options: dict[str, Any] = {
+            "local_files_only": True,
+            "trust_remote_code": False,
+        }
+        place = self._looked.path
+        if not isinstance(self._looked, GgufHeader):
+            yield place, options
+        elif copy := convert.cached_folder(place, "float32", self._on_progress):
+            yield copy, options
+        else:
+            with alone(place) as folder, read_once(self._looked):
+                yield folder, options | {"gguf_file": place.name}

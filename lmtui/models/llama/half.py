@@ -1,0 +1,325 @@
+"""Models whose weights are run as they lie in the user's files, 16 bits each.
+
+Owns which models these are, and how their files become a model: the weights are mapped,
+not read, and nothing of them is copied or rounded. What is kept of such a model is its
+configuration and its tokenizer, so that later starts import no transformers. Runs
+nothing. Whatever is out of the ordinary runs on the exact path, which also says what is
+wrong with files that are damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional as F
+
+from lmtui import cache_dir
+from lmtui.kernels import build
+from lmtui.kernels.build import NotCompiled
+from lmtui.kernels.half_matmul import FORMATS, HalfMatmulKernel, Multiply
+from lmtui.models import hardware, memory
+from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.checkpoint_tensors import FolderTensors
+from lmtui.models.digests import model_digest
+from lmtui.models.llama import cache
+from lmtui.models.llama.cache import ModelConverter, NotLlama, NotSupported, kept_model
+from lmtui.models.llama.int4 import FEW, LoraWeights
+from lmtui.models.llama.linear import Linear, LMHead, MatrixRows, of_shape
+from lmtui.models.llama.weights import (
+    FAMILIES,
+    LIBRARY,
+    LlamaWeights,
+    Naming,
+    WeightReading,
+    frequencies_of,
+    has_more,
+    read_weights,
+    require_shapes,
+    shape_of,
+)
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import OnProgress
+
+_BLOCK = 2**22  # weights that are float32 at a time
+_FREQUENCIES = "frequencies.json"  # what of a model is nowhere in its files
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+_OTHERWISE = "--quantize int8 rounds its weights"
+
+
+@dataclass(frozen=True)
+class HalfLinear:
+    """Matrices of the same inputs, one above the other, where they lie."""
+
+    parts: tuple[Tensor, ...]
+    """[N, K] all together, of one 16-bit format."""
+    products: HalfMatmulKernel
+    rounds: bool
+    """Whether products of many inputs are rounded to bfloat16."""
+    places: Tensor | None = None
+    """Where each row is in all of them, int64 [N]; as they are without one."""
+    beside: LoraWeights | None = None
+
+    @property
+    def takes(self) -> torch.dtype:
+        """Of its inputs."""
+        return torch.float32
+
+    @property
+    def rows(self) -> int:
+        """N."""
+        return sum(map(len, self.parts))
+
+    @property
+    def columns(self) -> int:
+        """K."""
+        return self.parts[0].shape[1]
+
+    @property
+    def number_format(self) -> str:
+        """Of its weights."""
+        return str(self.parts[0].dtype).removeprefix("torch.")
+
+    def with_beside(self, beside: LoraWeights) -> HalfLinear:
+        """The same with something added to each product."""
+        return replace(self, beside=beside)
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """The product with inputs, float32 [m, K]: float32 [m, N]."""
+        return self._few(inputs) if len(inputs) <= FEW else self._many(inputs)
+
+    @cached_property
+    def _few(self) -> Multiply:
+        plain = self.products.of(self.parts, self.places)
+        if self.beside is None:
+            return plain
+        first = self.products.of([self.beside.first], None)
+        second = self.products.of([self.beside.second], None)
+        return lambda inputs: plain(inputs).add_(second(first(inputs)))
+
+    def _many(self, inputs: Tensor) -> Tensor:
+        product = self._alone(inputs)
+        if self.beside is None:
+            return product
+        return product.add_(self.beside.times(inputs))
+
+    def _alone(self, inputs: Tensor) -> Tensor:
+        many = _rounded if self.rounds else _in_blocks
+        found = torch.cat([many(inputs, part) for part in self.parts], 1)
+        return found if self.places is None else found[:, self.places]
+
+
+class MappedHalfHead:
+    """The matrix [V, D] that makes logits: in float32, of however many inputs."""
+
+    def __init__(self, weights: Tensor, products: HalfMatmulKernel) -> None:
+        self.weights = weights
+        self.times = products.of([weights], None)
+
+
+def _rounded(inputs: Tensor, weights: Tensor) -> Tensor:
+    """A product in bfloat16, like those with packed weights, in float32."""
+    return F.linear(inputs.bfloat16(), weights).float()
+
+
+def _in_blocks(inputs: Tensor, weights: Tensor) -> Tensor:
+    """A product in float32."""
+    rows = max(1, _BLOCK // weights.shape[1])
+    blocks = [F.linear(inputs, block.float()) for block in torch.split(weights, rows)]
+    return torch.cat(blocks, 1)
+
+
+def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> LoadedModel:
+    """The model in a folder whose weights have 16 bits, as they are.
+
+    Raises:
+        Unsuitable: it does not run this way.
+        LmtuiError: it can't be read, or is too big.
+    """
+    kind = str(looked.config.get("model_type"))
+    if kind not in FAMILIES:
+        raise NotSupported(f"{kind} is not shaped like Llama; {_OTHERWISE}")
+    if looked.config.get("quantization_config"):
+        raise NotSupported("its weights are quantised in a way of their own")
+    _require_shapes(looked)
+    have = hardware.available_ram()
+    number_format = str(FORMATS[looked.dtype]).removeprefix("torch.")
+    memory.require_memory(looked.parameters, number_format, have, where="cpu")
+    digest = model_digest(looked.path, on_progress)
+    folder = cache.folder_of(digest, "stored")
+    with ThreadPoolExecutor(1) as aside:
+        # It takes two seconds, about as long as the import of transformers.
+        compiling = aside.submit(_compiled_for, looked.config)
+        if not cache.is_complete(folder):
+            _describe(name, looked, on_progress, folder)
+    compiling.result()
+    seen = cache_dir.identity(folder)
+    try:
+        return _opened(folder, name, looked)
+    except _DAMAGED:
+        cache_dir.discard(folder, seen)  # damaged in some other way
+        _describe(name, looked, on_progress, folder)
+        return _opened_again(folder, name, looked)
+
+
+def _require_shapes(looked: ModelFolder) -> None:
+    """See that the tensors are those that the configuration tells of.
+
+    Raises:
+        Unsuitable: they are others.
+    """
+    config = looked.config
+    try:
+        shape, vocabulary = shape_of(config), config["vocab_size"]
+        require_shapes(shape, vocabulary, looked.shapes, Naming.library())
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise NotSupported(
+            f"its configuration tells of other tensors: {error}"
+        ) from error
+
+
+def _compiled_for(config: Mapping[str, Any]) -> Path:
+    """The folder of what is compiled for a model with such a configuration.
+
+    Raises:
+        Unsuitable: it can't be had.
+    """
+    try:
+        shape = shape_of(config)
+        return build.compiled_for(shape.head, shape.heads // shape.kv_heads)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise NotSupported(f"its configuration lacks {error}") from error
+    except NotCompiled as error:
+        raise NotSupported(f"nothing is compiled for it: {error}") from error
+
+
+def _describe(
+    name: str, looked: ModelFolder, on_progress: OnProgress, folder: Path
+) -> None:
+    try:
+        keeping = ModelConverter(name, looked, on_progress, packs=False)
+        keeping.into(folder, _write_frequencies)
+    except NotLlama as error:
+        raise NotSupported(f"{error}; {_OTHERWISE}") from error
+
+
+def _write_frequencies(config: Any, folder: Path) -> None:
+    """Write what of a model is nowhere in its files."""
+    frequencies = frequencies_of(config).tolist()
+    (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
+
+
+def _opened_again(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
+    try:
+        return _opened(folder, name, looked)
+    except _DAMAGED as error:
+        raise NotSupported(f"its weights can't be mapped: {error}") from error
+
+
+def _opened(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
+    config = cache.config_in(folder)
+    numbers = json.loads((folder / _FREQUENCIES).read_bytes())
+    weights = _weights(looked, config, torch.tensor(numbers, dtype=torch.float32))
+    return kept_model(folder, name, config, weights)
+
+
+def _weights(
+    looked: ModelFolder, config: dict[str, Any], frequencies: Tensor
+) -> LlamaWeights:
+    """The weights in a folder, mapped.
+
+    Raises:
+        Unsuitable: they are not run.
+        OSError, ValueError, KeyError: they are damaged.
+    """
+    shape, naming = shape_of(config), Naming.library()
+    products, compiled = _products(config)
+    files = _Files(looked, products)
+    files.require_head(tied=bool(config.get("tie_word_embeddings")))
+    if has_more(shape, files, naming):
+        raise NotSupported("its layers have something of their own")
+    reading = WeightReading(
+        files, naming, config["vocab_size"], frequencies, files, lambda _: None
+    )
+    return replace(read_weights(shape, reading), kernels=compiled)
+
+
+def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
+    """What was compiled, found to be right, and its folder.
+
+    Raises:
+        Unsuitable: it can't be had; or it was damaged, and is taken away.
+    """
+    folder = _compiled_for(config)
+    seen = cache_dir.identity(folder)
+    try:
+        products = HalfMatmulKernel(folder / build.PRODUCTS)
+        products.require_right()
+    except (OSError, AttributeError, ValueError) as error:
+        # Not compiled anew now: a program opens a file of one name only once.
+        cache_dir.discard(folder, seen)
+        raise NotSupported(f"what was compiled for it was damaged: {error}") from error
+    return products, folder
+
+
+class _Files(FolderTensors):
+    """The tensors in the files of a model, and how they become its matrices."""
+
+    def __init__(self, looked: ModelFolder, products: HalfMatmulKernel) -> None:
+        super().__init__(looked)
+        self._format = FORMATS[looked.dtype]
+        self._products = products
+        brief = self._format is torch.bfloat16
+        # float16 has three bits more for each weight.
+        self._rounds = brief and hardware.fast_at_bfloat16(torch.device("cpu"))
+
+    def require_head(self, *, tied: bool) -> None:
+        """See that the head is the one that the configuration tells of.
+
+        Raises:
+            Unsuitable: it is another one, or missing.
+        """
+        embedding, head = LIBRARY["embedding"], LIBRARY["head"]
+        if head not in self:
+            right = tied
+        else:
+            right = not tied or torch.equal(self.tensor(embedding), self.tensor(head))
+        if not right:
+            raise NotSupported("its head is not the one that its configuration says")
+
+    def linear(self, parts: Sequence[MatrixRows]) -> Linear:
+        """See `lean_matrices.Matrices`."""
+        tensors = tuple(self.rows(part.name, part.rows, part.columns) for part in parts)
+        return HalfLinear(tensors, self._products, self._rounds, places_of(parts))
+
+    def rows(self, name: str, count: int, width: int) -> Tensor:
+        """See `lean_matrices.Matrices`."""
+        tensor = of_shape(self.tensor(name), count, width)
+        if tensor.dtype is not self._format or not tensor.is_contiguous():
+            raise ValueError(f"{name} is {tensor.dtype}, most others {self._format}")
+        return tensor
+
+    def head(self, rows: Tensor) -> LMHead:
+        """See `lean_matrices.Matrices`."""
+        return MappedHalfHead(rows, self._products)
+
+
+def places_of(parts: Sequence[MatrixRows]) -> Tensor | None:
+    """Where the rows of some parts are, one above the other; None where all are in
+    their order."""
+    if all(part.order is None for part in parts):
+        return None
+    places, start = [], 0
+    for part in parts:
+        order = torch.arange(part.rows) if part.order is None else part.order
+        places.append(start + order)
+        start += part.rows
+    return torch.cat(places)

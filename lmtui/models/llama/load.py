@@ -1,0 +1,262 @@
+"""From a model's files to packed weights, by way of the cache.
+
+Owns which models are packed and how, and what is done with the weights the first time:
+they are brought into layout, and kept with what `keeping` keeps. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmtui import cache_dir
+from lmtui.errors import LmtuiError
+from lmtui.kernels.half_matmul import FORMATS
+from lmtui.models import hardware, memory
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.checkpoint_tensors import RoundedTensors
+from lmtui.models.config_check import FLOATS, read_model
+from lmtui.models.digests import model_digest
+from lmtui.models.errors import explained
+from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.gguf.tensors import GgufTensors
+from lmtui.models.llama import cache
+from lmtui.models.llama.cache import (
+    ModelConverter,
+    NotKept,
+    NotLlama,
+    NotSupported,
+    kept_model,
+)
+from lmtui.models.llama.linear import GroupSource, PackedMatrices
+from lmtui.models.llama.lora import UnsupportedLora, put_beside
+from lmtui.models.llama.weights import (
+    FAMILIES,
+    LlamaModel,
+    LlamaWeights,
+    Naming,
+    WeightReading,
+    frequencies_of,
+    has_more,
+    read_weights,
+    require_shapes,
+    shape_of,
+)
+from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.source import Quantize
+
+MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
+_SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
+"""What torch calls processors without AVX2."""
+DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackReason:
+    """Why a model is not run by the code for Llama's shape."""
+
+    words: str
+    layers: bool = False
+    """Whether the library's layers can be packed instead."""
+    dtype: str = "auto"
+    """What the library's weights are best held in."""
+
+
+def packed_or_why(
+    name: str, place: Path, how: LoadOptions
+) -> LoadedModel | FallbackReason:
+    """The model in a folder or a `.gguf` file, with packed weights, which are made the
+    first time, and kept; or why it has none.
+
+    Raises:
+        LmtuiError: it can't be read; or few bits were asked for and can't be had.
+    """
+    device = hardware.choose_device(how.device)
+    try:
+        if how.dtype != "auto":
+            raise NotSupported(f"its weights are to be {how.dtype}")
+        if device.type == "cuda":
+            from lmtui.models.quantized_cuda import held_on
+
+            return held_on(device, place, how)
+        if device.type != "cpu":
+            raise NotSupported(f"it runs on {device}")
+        if torch.backends.cpu.get_cpu_capability() in _SLOW:
+            raise NotSupported("this processor has no fast kernel for it")
+        if how.quantize == "auto" and place.is_dir():
+            looked = read_model(place)
+            if looked.dtype in FORMATS:
+                from lmtui.models.llama.half import load_stored
+
+                return load_stored(name, looked, how.on_progress)
+        return _load(name, place, how.quantize, how.on_progress)
+    except NotLlama as error:
+        if how.layers:
+            return FallbackReason(str(error), layers=True)
+        return FallbackReason(_refused(name, str(error), how))
+    except NotSupported as error:
+        return FallbackReason(_refused(name, str(error), how))
+
+
+def with_packed_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
+    """A model of the library with packed weights in its layers, which are changed."""
+    if exact.device.type == "cuda":
+        from lmtui.models.quantized_cuda import with_few_bits
+
+        return with_few_bits(exact)
+    from lmtui.models.quantized_layers import pack_layers
+
+    dense = pays_dense(exact.facts.parameters)
+    bits = pack_layers(exact.model, MOST_BITS[quantize], dense=dense)
+    if not bits:
+        return exact
+    return replace(exact, precision="fast", layer_bits=bits)
+
+
+def with_adapter(
+    base: LoadedModel, adapter: Adapter, how: LoadOptions
+) -> LoadedModel | str:
+    """A packed model with an adapter beside its weights, or why it can't be there.
+
+    Raises:
+        LmtuiError: its configuration is damaged; or few bits were asked for.
+    """
+    try:
+        weights = put_beside(base.model.weights, adapter)
+    except UnsupportedLora as error:
+        return _refused(adapter.name, str(error), how)
+    model = LlamaModel(weights, base.model.facts)
+    return replace(base, model=model, adapter=adapter.name)
+
+
+def _refused(name: str, why: str, how: LoadOptions) -> str:
+    if how.quantize == "auto":
+        return why
+    raise LmtuiError(
+        f"this model can't be used in {how.quantize}",
+        f"{name}: {why}",
+        "Leave --quantize out, or use another model.",
+    )
+
+
+def _load(
+    name: str, place: Path, quantize: Quantize, on_progress: OnProgress
+) -> LoadedModel:
+    folder = cache.folder_of(model_digest(place, on_progress), quantize)
+    if cache.is_complete(folder):
+        seen = cache_dir.identity(folder)
+        try:
+            return _opened(folder, name)
+        except (OSError, ValueError, KeyError, TypeError):
+            cache_dir.discard(folder, seen)  # damaged in some other way, and made again
+    looked = read_gguf_model(place) if place.is_file() else read_model(place)
+    _require_suited(looked, quantize)
+    bits = MOST_BITS[quantize]
+    memory.require_memory(
+        looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
+    )
+    packing = _Packing(name, looked, bits, on_progress)
+    keeping = ModelConverter(name, looked, on_progress, packs=True)
+    try:
+        keeping.into(folder, packing.write)
+    except NotKept:
+        return keeping.held(packing.weights)
+    with explained(str(place)):
+        return _opened(folder, name)
+
+
+def _opened(folder: Path, name: str) -> LoadedModel:
+    config = cache.config_in(folder)
+    return kept_model(folder, name, config, cache.read(folder, config))
+
+
+def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
+    """See at a glance whether it is worth reading more.
+
+    Raises:
+        Unsuitable: it is not.
+    """
+    if isinstance(looked, GgufHeader):
+        kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
+    else:
+        kind, stored = str(looked.config.get("model_type")), looked.dtype
+    if quantize == "auto" and stored in FLOATS:
+        raise NotSupported("its weights are not quantised; --quantize int8 does it")
+    if kind not in FAMILIES:
+        raise NotLlama(f"{kind} is not shaped like Llama")
+
+
+def pays_dense(parameters: int) -> bool:
+    """Whether there is room for all weights in bfloat16, too, and use for them."""
+    room = 2 * parameters * DENSE_SHARE <= hardware.available_ram()
+    return room and hardware.fast_at_bfloat16(torch.device("cpu"))
+
+
+class _Packing:
+    """The weights of a model that is packed for the first time."""
+
+    def __init__(
+        self,
+        name: str,
+        looked: ModelFolder | GgufHeader,
+        bits: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self._name = name
+        self._looked = looked
+        self._bits = bits
+        self._on_progress = on_progress
+
+    def write(self, config: Any, scratch: Path) -> None:
+        """Write them, under the configuration of the model.
+
+        Raises:
+            Unsuitable: it has something that is not run this way.
+            OSError, LmtuiError: it can't be kept, or not be read.
+        """
+        cache_dir.require_space(scratch, 4 * self._looked.parameters)
+        cache.write(self.weights(config), scratch)
+
+    def weights(self, config: Any) -> LlamaWeights:
+        """The packed weights, under the configuration of the model.
+
+        Raises:
+            Unsuitable: it has something that is not run this way.
+            LmtuiError: it can't be read.
+        """
+        shape = shape_of(config.to_dict())
+        frequencies = frequencies_of(config)
+        looked, naming = self._looked, Naming.library()
+        source: GroupSource
+        if isinstance(looked, GgufHeader):
+            source = GgufTensors(looked)
+            naming = Naming.gguf(looked.architecture)
+            # Llama 3's are nowhere else in the file, and not in the configuration.
+            plain = config.rope_parameters.get("rope_type", "default") == "default"
+            if plain and "rope_freqs.weight" in source:
+                frequencies = frequencies / source.floats("rope_freqs.weight")
+        else:
+            source = RoundedTensors(looked, self._bits)
+        if has_more(shape, source, naming):
+            raise NotLlama("its layers have something of their own")
+        with explained(str(looked.path)):
+            require_shapes(shape, config.vocab_size, looked.shapes, naming)
+        dense = pays_dense(looked.parameters)
+        what = f"packing {self._name}, once"
+
+        def on_layer(index: int) -> None:
+            self._on_progress(Progress(what, index, shape.layers, unit="layers"))
+
+        matrices = PackedMatrices(source, self._bits, dense)
+        reading = WeightReading(
+            source, naming, config.vocab_size, frequencies, matrices, on_layer
+        )
+        with explained(str(looked.path)):
+            return read_weights(shape, reading)

@@ -1,0 +1,142 @@
+"""An adapter beside the weights of the fast path: W x + scale · B (A x).
+
+Owns which adapters can be put there, and the layout of their matrices, which is that of
+`lean`. Whatever is out of the ordinary is not, and runs merged on the exact path, where
+it is also examined. (Low-rank adaptation: Hu et al. 2021.)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lmtui.models.adapters import lora_config
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.llama.int4 import LoraWeights
+from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.weights import (
+    LIBRARY,
+    DecoderLayer,
+    LlamaConfig,
+    LlamaWeights,
+    order_of,
+)
+
+_KEY = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(.+)\.lora_([AB])\.weight")
+_Pair = tuple[Tensor, Tensor]
+
+
+class UnsupportedLora(Exception):
+    """Why an adapter can't be put beside the weights."""
+
+
+def put_beside(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
+    """The weights with the adapter beside them.
+
+    Raises:
+        Unusual: it is not of the usual kind, or does not fit.
+        LmtuiError: its configuration is damaged or not supported.
+    """
+    asked = lora_config.read_lora(adapter.path)
+    if asked.ranks or asked.alphas or asked.transposed:
+        raise UnsupportedLora("its matrices are scaled one by one")
+    root = math.sqrt(asked.rank) if asked.rank_stabilised else asked.rank
+    pairs = _pairs(adapter, asked.alpha / root)
+    layers = list(weights.layers)
+    for index, layer in enumerate(layers):
+        own = {name: pair for (at, name), pair in pairs.items() if at == index}
+        layers[index] = _with(layer, own, weights.shape)
+    if any(at >= len(layers) for at, _ in pairs):
+        raise UnsupportedLora("it has more layers than the model")
+    return replace(weights, layers=tuple(layers))
+
+
+def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
+    """A and scale · B, by layer and the library's name of the matrix."""
+    from safetensors.torch import load_file
+
+    found: dict[tuple[int, str], dict[str, Tensor]] = {}
+    try:
+        tensors = load_file(adapter.path / lora_config.WEIGHTS)
+    except Exception as error:  # the exact path says what is wrong with it
+        raise UnsupportedLora("its weights can't be read") from error
+    for key, tensor in tensors.items():
+        parts = _KEY.fullmatch(key)
+        if parts is None or not bool(tensor.isfinite().all()):
+            raise UnsupportedLora(f"it changes {key}")
+        found.setdefault((int(parts[1]), parts[2]), {})[parts[3]] = tensor.float()
+    pairs = {}
+    for place, both in found.items():
+        a, b = both.get("A"), both.get("B")
+        if a is None or b is None or a.shape[:1] != b.shape[1:]:
+            raise UnsupportedLora("its matrices don't fit each other")
+        pairs[place] = a, scale * b
+    return pairs
+
+
+def _with(
+    layer: DecoderLayer, pairs: dict[str, _Pair], shape: LlamaConfig
+) -> DecoderLayer:
+    sizes = {
+        "q": shape.heads * shape.head,
+        "k": shape.kv_heads * shape.head,
+        "v": shape.kv_heads * shape.head,
+        "out": shape.width,
+        "gate": shape.feed,
+        "up": shape.feed,
+        "down": shape.width,
+    }
+    known = {LIBRARY[name]: name for name in sizes}
+    if not pairs.keys() <= known.keys():
+        raise UnsupportedLora(f"it changes {', '.join(pairs.keys() - known.keys())}")
+    by_name = {known[name]: pair for name, pair in pairs.items()}
+    for name, heads in (("q", shape.heads), ("k", shape.kv_heads)):
+        if name in by_name:
+            a, b = by_name[name]
+            _require_rows(b, sizes[name])
+            by_name[name] = a, b[order_of(heads, shape.head, apart=True)]
+
+    def part(matrix: Linear, *names: str) -> Linear:
+        return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])
+
+    return replace(
+        layer,
+        qkv=part(layer.qkv, "q", "k", "v"),
+        out=part(layer.out, "out"),
+        gate_up=part(layer.gate_up, "gate", "up"),
+        down=part(layer.down, "down"),
+    )
+
+
+def _stacked(matrix: Linear, parts: Sequence[tuple[_Pair | None, int]]) -> Linear:
+    """One pair for matrices that are one above the other."""
+    pairs = [(pair, rows) for pair, rows in parts if pair is not None]
+    if not pairs:
+        return matrix
+    first = torch.cat([pair[0] for pair, _ in pairs])  # [Σ r, K]
+    second = torch.zeros(sum(rows for _, rows in parts), len(first))
+    row = column = 0
+    for pair, rows in parts:
+        if pair is not None:
+            _require_rows(pair[1], rows)
+            rank = pair[1].shape[1]
+            second[row : row + rows, column : column + rank] = pair[1]
+            column += rank
+        row += rows
+    if first.shape[1] != matrix.columns:
+        raise UnsupportedLora(
+            f"it reads {first.shape[1]} numbers, the model {matrix.columns}"
+        )
+    return matrix.with_beside(LoraWeights(first, second))
+
+
+def _require_rows(matrix: Tensor, rows: int) -> None:
+    if matrix.shape[0] != rows:
+        raise UnsupportedLora(
+            f"it changes {matrix.shape[0]} rows, the model has {rows}"
+        )

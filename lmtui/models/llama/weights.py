@@ -1,0 +1,399 @@
+"""The weights of a Llama-shaped model, as the fast path on a CPU runs them.
+
+Owns which models have that shape, which of their tensors is which, and the layout that
+all are brought to: q, k and v in one matrix, gate and up in another, and the numbers
+that a rotation turns together side by side, as GGUF files of Llama have them. Runs
+nothing. D is the width of the model, H and KV are its heads of queries and of keys,
+d is the width of a head.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmtui.models.config_check import layers_in
+from lmtui.models.llama.int4 import GROUP, ROWS
+from lmtui.models.llama.linear import (
+    Linear,
+    LMHead,
+    Matrices,
+    MatrixRows,
+    WeightSource,
+    of_shape,
+)
+from lmtui.models.model_info import ModelInfo
+
+_GGUF = {
+    "embedding": "token_embd.weight",
+    "norm": "output_norm.weight",
+    "head": "output.weight",
+    "layer": "blk.{}.",
+    "attention_norm": "attn_norm.weight",
+    "feed_norm": "ffn_norm.weight",
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "out": "attn_output",
+    "q_norm": "attn_q_norm.weight",
+    "k_norm": "attn_k_norm.weight",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
+LIBRARY = {
+    "embedding": "model.embed_tokens.weight",
+    "norm": "model.norm.weight",
+    "head": "lm_head.weight",
+    "layer": "model.layers.{}.",
+    "attention_norm": "input_layernorm.weight",
+    "feed_norm": "post_attention_layernorm.weight",
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "out": "self_attn.o_proj",
+    "q_norm": "self_attn.q_norm.weight",
+    "k_norm": "self_attn.k_norm.weight",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a source calls its tensors, and in which order it has the numbers of a head
+    that are turned together: side by side, or half a head apart."""
+
+    names: Mapping[str, str]
+    apart: bool
+
+    @classmethod
+    def gguf(cls, architecture: str) -> Naming:
+        """Of a GGUF file."""
+        return cls(_GGUF, apart=architecture != "llama")
+
+    @classmethod
+    def library(cls) -> Naming:
+        """Of a model in the format of transformers."""
+        return cls(LIBRARY, apart=True)
+
+
+FAMILIES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""By `model_type`, the class of transformers that runs them. Others of this shape have
+something of their own."""
+
+_ROPE_TYPES = ("default", "linear", "llama3")  # whose angles depend on nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaConfig:
+    """The sizes of a model, and its constants."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head: int
+    feed: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLayer:
+    """One layer."""
+
+    attention_norm: Tensor
+    """float32 [D]."""
+    feed_norm: Tensor
+    """float32 [D]."""
+    qkv: Linear
+    """[(H + 2·KV)·d, D]."""
+    out: Linear
+    """[D, H·d]."""
+    gate_up: Linear
+    """[2·feed, D]."""
+    down: Linear
+    """[D, feed]."""
+    bias: Tensor | None
+    """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
+    q_norm: Tensor | None
+    """float32 [d], where the model has one."""
+    k_norm: Tensor | None
+
+    @property
+    def matrices(self) -> tuple[Linear, ...]:
+        """All of them."""
+        return self.qkv, self.out, self.gate_up, self.down
+
+    @property
+    def numel(self) -> int:
+        """How many weights its matrices have."""
+        return sum(matrix.rows * matrix.columns for matrix in self.matrices)
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaWeights:
+    """A whole model."""
+
+    shape: LlamaConfig
+    layers: tuple[DecoderLayer, ...]
+    norm: Tensor
+    """float32 [D]."""
+    embedding: Tensor
+    """16 bits, [V, D]."""
+    head: LMHead
+    frequencies: Tensor
+    """float32 [d/2]: radians that a token further turns each pair of numbers."""
+    kernels: Path | None = None
+    """The folder of what was compiled for it before it was opened."""
+
+    @property
+    def number_format(self) -> str:
+        """Of most of the weights."""
+        matrices = (matrix for layer in self.layers for matrix in layer.matrices)
+        counts = Counter(matrix.number_format for matrix in matrices)
+        return max(counts, key=lambda name: counts[name])
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaModel:
+    """A model that is ready to run."""
+
+    weights: LlamaWeights
+    facts: ModelInfo
+
+
+def unsuitable(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
+    """Why a model can't run this way, by its config as transformers writes it; None
+    where it can. `packed` weights need matrices of certain sizes."""
+    kind = config.get("model_type")
+    if kind not in FAMILIES:
+        return f"{kind} is not shaped like Llama"
+    kinds = set(config.get("layer_types") or ["full_attention"])
+    window = config.get("sliding_window") or config["max_position_embeddings"]
+    if config.get("use_sliding_window") is False:
+        window = config["max_position_embeddings"]
+    if kinds != {"full_attention"} or window < config["max_position_embeddings"]:
+        return "its layers look back a limited way"
+    rope = config.get("rope_parameters") or {}
+    if (
+        rope.get("rope_type", "default") not in _ROPE_TYPES
+        or rope.get("partial_rotary_factor", 1) != 1
+    ):
+        return "it places its tokens in an unusual way"
+    if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
+        return "its layers have something of their own"
+    if packed and _is_odd(shape_of(config)):
+        return "its matrices are not multiples of 32"
+    return None
+
+
+def _is_odd(shape: LlamaConfig) -> bool:
+    """Whether the kernel for packed weights does not take such matrices."""
+    inputs = (shape.width, shape.feed, shape.heads * shape.head)
+    outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
+    return any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs)
+
+
+def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
+    """The sizes that a config tells."""
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    return LlamaConfig(
+        layers=config["num_hidden_layers"],
+        width=width,
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head=config.get("head_dim") or width // heads,
+        feed=config["intermediate_size"],
+        epsilon=config["rms_norm_eps"],
+    )
+
+
+def frequencies_of(config: Any) -> Tensor:
+    """How far each pair of numbers is turned by a token further, in radians: float32
+    [d/2], of a configuration of transformers."""
+    kind = config.rope_parameters.get("rope_type", "default")
+    if kind == "default":
+        head = shape_of(config.to_dict()).head
+        exponents = torch.arange(0, head, 2).float() / head
+        theta = float(config.rope_parameters["rope_theta"])
+        return 1.0 / theta**exponents
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    turned: Tensor = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))[0]
+    return turned.float()
+
+
+def _qkv_rows(shape: LlamaConfig) -> int:
+    return (shape.heads + 2 * shape.kv_heads) * shape.head
+
+
+@dataclass(frozen=True)
+class WeightReading:
+    """What `read_weights` needs besides the shape."""
+
+    source: WeightSource
+    naming: Naming
+    vocabulary: int
+    frequencies: Tensor
+    matrices: Matrices
+    on_layer: Callable[[int], None]
+    """Called before each layer."""
+
+
+def has_more(shape: LlamaConfig, source: WeightSource, naming: Naming) -> bool:
+    """Whether a source has biases that are not run."""
+    places = (naming.names["layer"].format(index) for index in range(shape.layers))
+    return any(
+        f"{place}{naming.names[name]}.bias" in source
+        for place in places
+        for name in ("out", "gate", "up", "down")
+    )
+
+
+def require_shapes(
+    shape: LlamaConfig,
+    vocabulary: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    naming: Naming,
+) -> None:
+    """See that files have the layers and the tensors that such sizes have, before
+    anything is allocated by them. `shapes` are those of all tensors, by name.
+
+    Raises:
+        ValueError: a size makes no sense, a tensor is missing or has another shape, or
+            there are more layers.
+    """
+    heads, keys, head = shape.heads, shape.kv_heads, shape.head
+    sizes = (shape.layers, shape.width, heads, keys, head, shape.feed, vocabulary)
+    whole = all(isinstance(n, int) and n > 0 for n in sizes)
+    if not whole or heads % keys or head % 2 or not 0 < shape.epsilon < 1:
+        raise ValueError(f"no model has the sizes {sizes}")
+    names = naming.names
+    count = layers_in(shapes, names["layer"].removesuffix(".{}."))
+    if count != shape.layers:
+        raise ValueError(f"there are {count} layers, and should be {shape.layers}")
+    wanted = {names["embedding"]: (vocabulary, shape.width)}
+    if names["head"] in shapes:
+        wanted[names["head"]] = vocabulary, shape.width
+    for index in range(shape.layers):
+        before = names["layer"].format(index)
+        for name, rows, columns in (
+            ("q", heads * head, shape.width),
+            ("k", keys * head, shape.width),
+            ("v", keys * head, shape.width),
+            ("out", shape.width, heads * head),
+            ("gate", shape.feed, shape.width),
+            ("up", shape.feed, shape.width),
+            ("down", shape.width, shape.feed),
+        ):
+            wanted[f"{before}{names[name]}.weight"] = rows, columns
+    for tensor, size in wanted.items():
+        if shapes.get(tensor) != size:
+            raise ValueError(f"there is no {tensor} of {size}")
+
+
+def read_weights(shape: LlamaConfig, reading: WeightReading) -> LlamaWeights:
+    """Bring the weights of a source into this module's layout.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: one has another shape.
+    """
+    source, names = reading.source, reading.naming.names
+    vocabulary, width, matrices = reading.vocabulary, shape.width, reading.matrices
+    rows = embedding = matrices.rows(names["embedding"], vocabulary, width)
+    if names["head"] in source:
+        rows = matrices.rows(names["head"], vocabulary, width)
+    layers = []
+    for index in range(shape.layers):
+        reading.on_layer(index)
+        layers.append(_LayerReader(shape, reading, index).layer())
+    return LlamaWeights(
+        shape=shape,
+        layers=tuple(layers),
+        norm=of_shape(source.floats(names["norm"]), width),
+        embedding=embedding,
+        head=matrices.head(rows),
+        frequencies=reading.frequencies,
+    )
+
+
+def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
+    """Where each row of so many heads is in a source that has the numbers that are
+    turned together side by side, or half a head apart: int64 [heads · head]."""
+    order = torch.arange(heads * head).view(heads, head)
+    if apart:
+        order = order.view(-1, 2, head // 2).transpose(1, 2)
+    return order.flatten()
+
+
+class _LayerReader:
+    """One layer of a source."""
+
+    def __init__(self, shape: LlamaConfig, reading: WeightReading, index: int) -> None:
+        self._shape = shape
+        self._reading = reading
+        self._names = reading.naming.names
+        self._before = self._names["layer"].format(index)
+
+    def layer(self) -> DecoderLayer:
+        shape, width, part = self._shape, self._shape.width, self._part
+        heads, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+        linear = self._reading.matrices.linear
+        q = part("q", heads, width, self._order(shape.heads))
+        k = part("k", keys, width, self._order(shape.kv_heads))
+        return DecoderLayer(
+            attention_norm=self._vector("attention_norm"),
+            feed_norm=self._vector("feed_norm"),
+            qkv=linear([q, k, part("v", keys, width)]),
+            out=linear([part("out", width, heads)]),
+            gate_up=linear([part(name, shape.feed, width) for name in ("gate", "up")]),
+            down=linear([part("down", width, shape.feed)]),
+            bias=self._bias(),
+            q_norm=self._head_norm("q_norm"),
+            k_norm=self._head_norm("k_norm"),
+        )
+
+    def _part(
+        self, name: str, rows: int, columns: int, order: Tensor | None = None
+    ) -> MatrixRows:
+        return MatrixRows(
+            f"{self._before}{self._names[name]}.weight", rows, columns, order
+        )
+
+    def _floats(self, name: str) -> Tensor:
+        return self._reading.source.floats(self._before + name)
+
+    def _vector(self, name: str) -> Tensor:
+        return of_shape(self._floats(self._names[name]), self._shape.width)
+
+    def _order(self, heads: int) -> Tensor:
+        apart = self._reading.naming.apart
+        return order_of(heads, self._shape.head, apart=apart)
+
+    def _bias(self) -> Tensor | None:
+        names = [f"{self._names[name]}.bias" for name in "qkv"]
+        if f"{self._before}{names[0]}" not in self._reading.source:
+            return None
+        q, k, v = map(self._floats, names)
+        shape = self._shape
+        q, k = q[self._order(shape.heads)], k[self._order(shape.kv_heads)]
+        return torch.cat([q, k, v])
+
+    def _head_norm(self, name: str) -> Tensor | None:
+        if f"{self._before}{self._names[name]}" not in self._reading.source:
+            return None
+        return self._floats(self._names[name])[self._order(1)]

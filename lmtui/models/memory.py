@@ -1,0 +1,70 @@
+"""Whether a model fits into memory, asked before it is loaded.
+
+Owns the estimates. They are deliberately plain: weights in the dtype they are
+computed in, a share for what loading holds besides, and a fixed part for the
+libraries and a short context. Knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+from lmtui.cache_dir import size
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1.5, "int4": 1}
+
+_FIXED = 300_000_000  # bytes: libraries, activations, a short context
+_SHARE = 1.1  # of the weights: what loading holds besides them
+# transformers holds the dequantised tensors while it fills the model from them:
+# 1.6 times the weights were measured on the default model.
+_GGUF_SHARE = 1.8
+
+
+def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int:
+    """Bytes of memory that loading takes at its peak, about."""
+    share = _GGUF_SHARE if from_gguf else _SHARE
+    return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
+
+
+def fits(parameters: int, have: int) -> str:
+    """Whether a model of so many weights fits into `have` bytes: yes, only in
+    bfloat16, or no."""
+    for dtype, word in (("float32", "yes"), ("bfloat16", "bfloat16")):
+        if bytes_needed(parameters, dtype) <= have:
+            return word
+    return "no"
+
+
+def require_memory(
+    parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
+) -> None:
+    """Make sure that a model of so many weights fits into `have` bytes.
+
+    Raises:
+        LmtuiError: it does not; both numbers are named.
+    """
+    need = bytes_needed(parameters, dtype, from_gguf=from_gguf)
+    if need <= have:
+        return
+    raise LmtuiError(
+        "this model is too large for the free memory",
+        f"about {size(need)} are needed in {dtype}, {size(have)} are free on {where}",
+        _smaller(parameters, dtype, have),
+    )
+
+
+def _smaller(parameters: int, dtype: str, have: int) -> str:
+    hints = []
+    if dtype == "float32" and bytes_needed(parameters, "bfloat16") <= have:
+        hints.append("use --dtype bfloat16")
+    fitting = [
+        entry
+        for entry in catalogue.CATALOGUE
+        if entry.chat and bytes_needed(entry.parameters, "float32") <= have
+    ]
+    if fitting:
+        best = max(fitting, key=lambda entry: entry.parameters)
+        hints.append(f"use a smaller model (--model {best.name})")
+    hints.append("close other programs")
+    text = ", or ".join(hints)
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,82 @@
+"""What a model says of itself, in one form, whatever runs it.
+
+Owns how the facts are found in a model of transformers, and in the files that one was
+saved to. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+_CONTEXT = 2048  # where a model does not say
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the engine and its users are told of a model."""
+
+    architecture: str
+    """The class of transformers that runs it."""
+    parameters: int
+    vocabulary: int
+    context: int
+    """Most tokens that it was made for."""
+    end_ids: frozenset[int]
+    """Tokens that it declares to end an answer."""
+    generation_defaults: tuple[tuple[str, float], ...]
+    """The sampling settings that it recommends."""
+
+
+def facts_of(model: Any) -> ModelInfo:
+    """The facts of a model of transformers."""
+    config, generation = model.config.get_text_config(), model.generation_config
+    named = {name: getattr(generation, name, None) for name in _SAMPLING}
+    return ModelInfo(
+        architecture=type(model).__name__,
+        parameters=weights_in(model),
+        vocabulary=config.vocab_size,
+        context=getattr(config, "max_position_embeddings", None) or _CONTEXT,
+        end_ids=_ids(getattr(generation, "eos_token_id", None), config.eos_token_id),
+        generation_defaults=_numbers(named),
+    )
+
+
+def weights_in(module: Any) -> int:
+    """How many weights a module of torch has, those included that were packed."""
+    plain: int = sum(parameter.numel() for parameter in module.parameters())
+    packed: int = sum(getattr(each, "packed_weights", 0) for each in module.modules())
+    return plain + packed
+
+
+def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelInfo:
+    """The facts of a model that transformers has saved the configuration of.
+
+    Raises:
+        OSError, ValueError, KeyError: a file is damaged.
+    """
+    file = folder / "generation_config.json"
+    generation = json.loads(file.read_bytes()) if file.is_file() else {}
+    return ModelInfo(
+        architecture=config["architectures"][0],
+        parameters=parameters,
+        vocabulary=config["vocab_size"],
+        context=config.get("max_position_embeddings") or _CONTEXT,
+        end_ids=_ids(generation.get("eos_token_id"), config.get("eos_token_id")),
+        generation_defaults=_numbers({n: generation.get(n) for n in _SAMPLING}),
+    )
+
+
+def _ids(*declared: int | list[int] | None) -> frozenset[int]:
+    ids: set[int] = set()
+    for value in declared:
+        ids.update([value] if isinstance(value, int) else value or ())
+    return frozenset(ids)
+
+
+def _numbers(named: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple((n, float(value)) for n, value in named.items() if value is not None)

@@ -1,0 +1,149 @@
+"""Matrices of 4 bits as torch's kernel for CUDA takes them, in the library's layers.
+
+Owns which models are held so, the layout, and the proof that this GPU and this torch
+multiply as they should: a product of each matrix is compared with one of its plain form
+when it is made, and a matrix that fails, or whose sizes do not fit, stays in bfloat16.
+In a recorded step they are products like any other. There is no kernel of 8 bits with
+groups. N is the number of rows (outputs), K of columns (inputs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmtui.models import hardware
+from lmtui.models.config_check import FLOATS
+from lmtui.models.gguf.header import read_gguf_header
+from lmtui.models.llama.cache import NotSupported
+from lmtui.models.llama.int4 import FEW, GROUP, GroupQuantized, quantise
+from lmtui.models.llama.load import DENSE_SHARE, FallbackReason
+from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.quantized_layers import PackedLinear
+
+_ROWS = 8  # the kernel takes multiples of so many
+_TILE = 16  # columns that it multiplies at once
+_TILES = (8, 4, 2)  # how many of them can lie together; more are read faster
+_NEAR = 0.02  # of the largest number of a product: its sums are in bfloat16
+
+
+def held_on(device: torch.device, place: Path, how: LoadOptions) -> FallbackReason:
+    """How a model is held on a GPU.
+
+    Raises:
+        Unsuitable: as it is, or not at all.
+    """
+    if how.quantize == "int8":
+        raise NotSupported("on a GPU there is no kernel of 8 bits for it")
+    if not hardware.fast_at_bfloat16(device):
+        raise NotSupported("this GPU does not compute in bfloat16")
+    if how.quantize == "int4" and how.layers:
+        return FallbackReason("", layers=True, dtype="bfloat16")
+    if how.quantize == "int4":
+        return FallbackReason(
+            "on a GPU no adapter is beside packed weights", dtype="bfloat16"
+        )
+    header = read_gguf_header(place) if place.is_file() else None
+    if header and next(iter(header.by_type), "F32") not in FLOATS:
+        return FallbackReason("on a GPU its weights are bfloat16", dtype="bfloat16")
+    raise NotSupported(f"it runs on {device}")
+
+
+def with_few_bits(exact: LoadedModel) -> LoadedModel:
+    """A model of the library with packed weights in its layers, which are changed; or
+    as it is, and why."""
+    room = hardware.available_memory(exact.device)
+    dense = 2 * exact.facts.parameters * DENSE_SHARE <= room
+    if why := pack_layers(exact.model, dense=dense):
+        return replace(exact, why=why)
+    return replace(exact, precision="fast", layer_bits=CudaPacked.bits)
+
+
+class CudaPacked:
+    """A matrix that can be multiplied with."""
+
+    bits = 4
+
+    def __init__(self, groups: GroupQuantized, *, dense: bool) -> None:
+        """`groups` of 4 bits, on the GPU; `dense`: the matrix in bfloat16 as well, for
+        many inputs, where that is the faster way."""
+        packed, scales = layout(groups)
+        tiles = tiles_of(groups.q.shape[1])
+        self._weights = torch._convert_weight_to_int4pack(packed, tiles)
+        self._scales = scales
+        self._dense = groups.floats().bfloat16() if dense else None
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N]."""
+        if self._dense is not None and inputs.shape[0] > FEW:
+            return F.linear(inputs, self._dense)
+        return self.product(inputs)
+
+    def product(self, inputs: Tensor) -> Tensor:
+        """The same by the kernel, however many inputs there are."""
+        product: Tensor = torch._weight_int4pack_mm(
+            inputs.contiguous(), self._weights, GROUP, self._scales
+        )
+        return product
+
+
+def layout(groups: GroupQuantized) -> tuple[Tensor, Tensor]:
+    """What the kernel is given of numbers of 4 bits: uint8 [N, K/2], of two neighbours
+    the first above; bfloat16 [K/32, N, 2], the scale and what 8 stands for."""
+    packed = (groups.q[:, ::2] << 4) | groups.q[:, 1::2]
+    scales = torch.stack([groups.scale.t(), (groups.shift + 8 * groups.scale).t()], -1)
+    return packed.contiguous(), scales.bfloat16().contiguous()
+
+
+def tiles_of(columns: int) -> int:
+    """How many tiles of so many columns lie together; 0 where they don't fit."""
+    return next((tiles for tiles in _TILES if columns % (tiles * _TILE) == 0), 0)
+
+
+def pack_layers(model: Any, *, dense: bool) -> str:
+    """Replace the matrices of a model's layers by such of 4 bits, where they fit; why
+    there are none, or nothing."""
+    head, count, why = model.get_output_embeddings(), 0, "no matrix has fitting sizes"
+    for parent in list(model.modules()):
+        for name, module in list(parent.named_children()):
+            if module is head or type(module) is not nn.Linear:
+                continue
+            rows, columns = module.weight.shape
+            if rows % _ROWS or not tiles_of(columns):
+                continue
+            try:
+                packed = _proven(module.weight.detach(), dense=dense)
+            except (RuntimeError, AttributeError) as error:
+                why = f"the kernel of 4 bits does not work here: {_line(error)}"
+                continue
+            linear = PackedLinear(packed, module.bias, module.weight.numel())
+            setattr(parent, name, linear)
+            count += 1
+    return "" if count else why
+
+
+def _proven(weights: Tensor, *, dense: bool) -> Any:
+    """A matrix packed, which multiplies as it should.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    groups = quantise(weights, 4)
+    packed = CudaPacked(groups, dense=dense)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, weights.shape[1], generator=generator)
+    inputs = inputs.to(weights.device, torch.bfloat16)
+    plain = F.linear(inputs.float(), groups.floats())
+    off = (packed.product(inputs).float() - plain).abs().max() / plain.abs().max()
+    if not float(off) < _NEAR:
+        raise RuntimeError(f"a product is off by {float(off):.2g}")
+    return packed
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

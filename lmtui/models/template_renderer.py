@@ -1,0 +1,181 @@
+"""Chat templates, run in a process of their own.
+
+Owns that process: it begins when a template is rendered for the first time, serves all
+templates of this one, and is ended when a template takes too long or too much. A Python
+thread that is in the middle of an operation can't be stopped; a process can. Knows no
+tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
+from lmtui import processes
+from lmtui.errors import LmtuiError
+from lmtui.models.template_limits import LONGEST, MEMORY, SECONDS
+
+_COMMAND = (*processes.MODULE, "lmtui.models.template_worker")
+_START = 60.0  # s for the process to begin, which is not the template's affair
+_LOOK = 50  # ms between two looks at how much memory it takes
+
+
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    open_ended: bool,
+    variables: Mapping[str, Any],
+) -> str:
+    """A conversation as a template writes it; `open_ended` up to where the model's
+    answer begins. `variables` are the names that it can look up besides.
+
+    Raises:
+        LmtuiError: the template refuses the conversation, is damaged, or takes more
+            time or memory than any conversation needs.
+    """
+    given = {
+        **variables,
+        "messages": list(messages),
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": open_ended,
+    }
+    text: str = _ask({"template": template, "variables": given})["text"]
+    return text
+
+
+def variables(template: str) -> frozenset[str]:
+    """What a template looks up; nothing for a damaged one."""
+    try:
+        return frozenset(_ask({"template": template})["names"])
+    except LmtuiError:
+        return frozenset()
+
+
+def _ask(question: Mapping[str, Any]) -> Mapping[str, Any]:
+    length = len(question["template"])
+    if length > LONGEST:
+        raise _unusable(f"it has {length:,} characters, the most is {LONGEST:,}")
+    with _lock:
+        answer = _process().ask(json.dumps(question).encode() + b"\n")
+    if "refused" in answer:
+        raise LmtuiError(
+            "the model's chat template refuses this conversation",
+            answer["refused"],
+            "Some models take no system message, or want user and assistant to "
+            "take turns.",
+        )
+    if "failed" in answer:
+        raise _unusable(answer["failed"])
+    return answer
+
+
+def _unusable(why: str) -> LmtuiError:
+    return LmtuiError(
+        "the model's chat template can't be used",
+        why,
+        "Use another model; `lmtui complete` and `lmtui inspect` need no template.",
+    )
+
+
+class _Process:
+    """The process, from its beginning on."""
+
+    def __init__(self) -> None:
+        self._of = os.getpid()
+        ours, theirs = os.pipe()
+        # A file and not its number, which is somebody else's once it is closed.
+        self._answers = open(ours, "rb", buffering=0)  # noqa: SIM115
+        with open(theirs, "wb") as output:
+            self._child = processes.begin(_COMMAND, output)
+        self._heard = b""
+        try:
+            self._wait(time.monotonic() + _START, MEMORY)
+        except BaseException:
+            self.end()
+            raise
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is there for this process, and not for one that this was forked
+        from."""
+        return self._of == os.getpid() and self._child.poll() is None
+
+    def ask(self, question: bytes) -> Mapping[str, Any]:
+        """Its answer to a question; what it could not answer ends it."""
+        asked = len(question)
+        try:
+            assert self._child.stdin is not None
+            self._child.stdin.write(question)
+            self._child.stdin.flush()
+            line = self._wait(time.monotonic() + SECONDS, 2 * MEMORY + 32 * asked)
+            answer: Mapping[str, Any] = json.loads(line)
+        except (OSError, ValueError) as error:
+            self.end()
+            return {"failed": str(error)}
+        except BaseException:  # an answer that comes later would be taken for another
+            self.end()
+            raise
+        return answer
+
+    def _wait(self, until: float, most: int) -> bytes:
+        """The next line that it writes.
+
+        Raises:
+            ValueError: it takes longer, or more than so many bytes of memory, or ends.
+        """
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        while b"\n" not in self._heard:
+            if not poll.poll(_LOOK):
+                self._require_small(most)
+                if time.monotonic() > until:
+                    raise ValueError(f"it runs for more than {SECONDS:g} seconds")
+                continue
+            part = self._answers.read(1 << 20) or b""
+            self._heard += part
+            if not part or len(self._heard) > most:
+                raise ValueError("it needs too much time or memory")
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
+
+    def _require_small(self, most: int) -> None:
+        import psutil  # only what does not answer at once is looked at
+
+        with suppress(psutil.Error):
+            if psutil.Process(self._child.pid).memory_info().rss > most:
+                raise ValueError("it needs too much memory")
+
+    def end(self) -> None:
+        """Let go of it; a second time does nothing."""
+        if self._of == os.getpid():
+            self._child.kill()
+            self._child.wait()
+        self._answers.close()
+        assert self._child.stdin is not None
+        with suppress(OSError):
+            self._child.stdin.close()
+
+
+_lock = Lock()
+_running: list[_Process] = []
+
+
+def _process() -> _Process:
+    """The one that runs, or a new one."""
+    if _running and not _running[0].serves:
+        _running.pop().end()
+    if not _running:
+        try:
+            _running.append(_Process())
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise _unusable(f"no process for it can begin: {error}") from error
+    return _running[0]

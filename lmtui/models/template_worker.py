@@ -1,0 +1,77 @@
+"""`python -m lmtui.models.template_worker`: render chat templates for another process.
+
+Owns the limits on memory, processor time and output: a template is a program from
+elsewhere. Each line of stdin is a question, each line of stdout its answer, both JSON;
+the process ends with its stdin. Knows no tokenizer and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from lmtui.models import chat_template
+from lmtui.models.template_limits import MEMORY, SECONDS, most_output
+
+_compiled = lru_cache(maxsize=4)(chat_template.compiled)
+
+
+def main() -> None:
+    """Answer questions until there are none."""
+    _say({"ready": True})
+    while line := sys.stdin.buffer.readline():
+        _limit(len(line))
+        try:
+            answer = _answer(json.loads(line), most_output(len(line)))
+        except MemoryError:
+            answer = {"failed": "it needs too much memory"}
+        except (TemplateError, TypeError, ValueError) as error:
+            answer = {"refused": str(error) or type(error).__name__}
+        except Exception as error:  # a template can divide by zero, and much more
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        _say(answer)
+
+
+def _answer(question: Mapping[str, Any], most: int) -> dict[str, Any]:
+    template = question["template"]
+    if "variables" not in question:
+        return {"names": sorted(chat_template.variables(template))}
+    parts, length = [], 0
+    for part in _compiled(template).generate(**question["variables"]):
+        length += len(part)
+        if length > most:
+            return {"failed": f"it writes more than {most:,} characters"}
+        parts.append(part)
+    text = "".join(parts)
+    text.encode()  # half of a character is no text
+    return {"text": text}
+
+
+def _limit(size: int) -> None:
+    """Set the limits for a question of so many bytes."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    _soften(resource.RLIMIT_CPU, int(used + SECONDS + 2))  # where nobody ends it
+    _soften(resource.RLIMIT_AS, MEMORY + 32 * size)
+
+
+def _soften(kind: int, limit: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    with suppress(ValueError, OSError):  # some systems don't know all limits
+        resource.setrlimit(kind, (least, hard))
+
+
+def _say(answer: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

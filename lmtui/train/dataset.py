@@ -1,0 +1,275 @@
+"""Documents as token ids, and these as blocks of one length.
+
+Owns what stands between documents, which tokens' loss counts, and that packing loses
+no token. A document's ids are those of `Engine.encode`: special-token strings in it
+stay text. Knows the tokenizer only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.tokenizer import TextTokenizer
+from lmtui.engine.types import ChatTurn
+from lmtui.errors import LmtuiError
+from lmtui.train.events import Skip
+from lmtui.train.notes import Completion, Notes, NotesDocument, read_notes
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import Manifest, RunFolder
+from lmtui.train.split import NOTHING_HELD_OUT, Split, split
+
+_GAP = "\n\n\n"  # between documents, where the vocabulary has no token for it
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A document as the model reads it."""
+
+    path: str
+    ids: tuple[int, ...]
+    """With BOS where the tokenizer puts one, and what ends the document."""
+    trained: tuple[bool, ...]
+    """As long: whether the loss of predicting the id counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One sequence of a batch."""
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    """As long; never true of padding."""
+    real: int
+    """How many ids, from the first on, are no padding."""
+
+
+def example(document: NotesDocument, tokenizer: Any) -> Example:
+    """A document as ids.
+
+    Raises:
+        LmtuiError: it is a conversation that the model's template refuses.
+    """
+    return _Writer(tokenizer).example(document)
+
+
+def examples(
+    documents: Iterable[NotesDocument], tokenizer: Any
+) -> tuple[tuple[Example, ...], tuple[Skip, ...]]:
+    """All that can be written as ids, and why the others can't."""
+    writer = _Writer(tokenizer)
+    made, skipped = [], []
+    for document in documents:
+        try:
+            made.append(writer.example(document))
+        except LmtuiError as error:
+            skipped.append(Skip(document.path, str(error)))
+    return tuple(made), tuple(skipped)
+
+
+def padding(tokenizer: Any) -> int:
+    """The id that fills the last block; never learned."""
+    return next(iter(_ending(PromptBuilder(tokenizer))), 0)
+
+
+def pack(examples: Sequence[Example], length: int, pad: int) -> tuple[Block, ...]:
+    """The examples one after another, in order, cut into blocks of `length` tokens;
+    the last is filled up with `pad`."""
+    ids = [token for item in examples for token in item.ids]
+    trained = [counts for item in examples for counts in item.trained]
+    return tuple(
+        _block(
+            ids[start : start + length], trained[start : start + length], length, pad
+        )
+        for start in range(0, len(ids), length)
+    )
+
+
+def _block(ids: list[int], trained: list[bool], length: int, pad: int) -> Block:
+    missing = length - len(ids)
+    return Block(
+        (*ids, *[pad] * missing), (*trained, *[False] * missing), real=len(ids)
+    )
+
+
+class _Writer:
+    """Writes documents as ids."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._writer = PromptBuilder(tokenizer)
+        self._text_ids = TextTokenizer(tokenizer).ids
+        self._ending = _ending(self._writer)
+
+    def example(self, document: NotesDocument) -> Example:
+        match document.content:
+            case str(text):
+                ids, trained = self._text(text)
+            case Completion() as row:
+                ids, trained = completion(row, self._writer, self._ending)
+            case messages:
+                ids, trained = conversation(messages, self._writer, self._ending)
+        return Example(document.path, tuple(ids), tuple(trained))
+
+    def _text(self, text: str) -> MaskedTokens:
+        prefix = self._writer.prefix("auto")
+        ids = [*prefix, *self._text_ids(text), *self._ending]
+        return ids, [False] * len(prefix) + [True] * (len(ids) - len(prefix))
+
+
+def _ending(writer: PromptBuilder) -> tuple[int, ...]:
+    """What ends a document: a token, or a gap that is written like any text."""
+    if writer.document_end is not None:
+        return (writer.document_end,)
+    return writer.document(_GAP, "no").ids
+
+
+MaskedTokens = tuple[list[int], list[bool]]
+"""Ids, and of each whether its loss counts."""
+
+
+def conversation(
+    messages: Sequence[ChatTurn], writer: PromptBuilder, ending: Sequence[int]
+) -> MaskedTokens:
+    """A conversation up to its last answer, as the model reads it, and `ending`.
+
+    Learned are the answers, each with the token that ends its turn; where turns have
+    none, `ending` after the last. It only sets documents apart otherwise.
+
+    Raises:
+        LmtuiError: the model's template refuses it, or shows no answer as it is.
+    """
+    answered = [i for i, message in enumerate(messages, 1) if _is_answer(message)]
+    ids, answers = writer.answered(messages[: answered[-1]])
+    if not answers:
+        raise LmtuiError("the model's chat template hides the answers")
+    trained = [False] * len(ids)
+    for first, behind in answers:
+        trained[first:behind] = [True] * (behind - first)
+    if ids[-len(ending) :] != list(ending):
+        ids += ending
+        trained += [writer.turn_end is None] * len(ending)
+    return ids, trained
+
+
+def _is_answer(message: ChatTurn) -> bool:
+    return message.role == "assistant"
+
+
+def completion(
+    row: Completion, writer: PromptBuilder, ending: Sequence[int]
+) -> MaskedTokens:
+    """A prompt, what is learned to follow it, and `ending`.
+
+    Both are read as the one text that they are; a token that belongs to both is
+    learned.
+    """
+    encoding = writer.document(row.prompt + row.completion, "auto")
+    given = len(row.prompt)
+    trained = [False] * len(encoding.prefix)
+    trained += [end > given for _, end in encoding.spans]
+    ids = [*encoding.prefix, *encoding.ids, *ending]
+    return ids, trained + [True] * len(ending)
+
+
+_NAMED = 5  # changes of the notes that are named
+
+
+@dataclass(frozen=True)
+class SplitNotes:
+    """Notes that were read and divided."""
+
+    notes: Notes
+    split: Split
+    remarks: tuple[str, ...] = ()
+    """What the user should know first."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Notes that are ids."""
+
+    notes: Notes
+    training: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    blocks: tuple[Block, ...]
+    skipped: int
+    """Files, rows and documents that are no part of it."""
+    remarks: tuple[str, ...]
+
+
+def read(
+    request: TrainRequest, run: RunFolder, *, resume: bool, skip: Callable[[Skip], None]
+) -> SplitNotes:
+    """Read the notes of a request; when its training goes on, they have to be those
+    it began with, unless that is forced.
+
+    Raises:
+        LmtuiError: there is nothing to learn from, or it has changed.
+    """
+    notes = read_notes(request.places, request.settings)
+    for each in notes.skipped:
+        skip(each)
+    parts = split(notes, request.settings)
+    now = Manifest(
+        root=str(notes.root),
+        files={file.path: file.sha256 for file in notes.files},
+        documents=len(notes.documents),
+        held_out=tuple(document.path for document in parts.held_out),
+    )
+    remarks = (parts.note,) if parts.note else ()
+    began = run.read_manifest() if resume else None
+    if began is None:
+        run.write_manifest(now)
+    elif changes := began.changes(now):
+        if not request.force:
+            raise _changed(changes)
+        remarks = (*remarks, f"the notes have changed: {_named(changes)}")
+    return SplitNotes(notes, parts, remarks)
+
+
+def prepare(
+    found: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
+) -> Dataset:
+    """The notes as ids.
+
+    Raises:
+        LmtuiError: no document can be written as ids.
+    """
+    training, left_out = examples(found.split.training, tokenizer)
+    held_out, also_left_out = examples(found.split.held_out, tokenizer)
+    for each in (*left_out, *also_left_out):
+        skip(each)
+    packed = pack(training, length, padding(tokenizer))
+    if not any(any(block.trained[1:]) for block in packed):
+        raise LmtuiError(
+            "there is nothing to learn in these notes",
+            f"{len(training)} documents without a token whose loss would count",
+            "Give more text, or conversations with answers.",
+        )
+    remarks = found.remarks
+    if found.split.held_out and not any(any(x.trained[1:]) for x in held_out):
+        remarks = (*remarks, f"no held-out token counts: {NOTHING_HELD_OUT}")
+    return Dataset(
+        notes=found.notes,
+        training=training,
+        held_out=held_out,
+        blocks=packed,
+        skipped=len(found.notes.skipped) + len(left_out) + len(also_left_out),
+        remarks=remarks,
+    )
+
+
+def _changed(changes: tuple[str, ...]) -> LmtuiError:
+    return LmtuiError(
+        "the notes have changed since the training began",
+        _named(changes),
+        "Resume with the notes as they are: --resume --force. Or start again: "
+        "--overwrite.",
+    )
+
+
+def _named(changes: tuple[str, ...]) -> str:
+    more = len(changes) - _NAMED
+    return ", ".join((*changes[:_NAMED], *([f"{more} more"] if more > 0 else [])))

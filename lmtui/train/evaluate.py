@@ -1,0 +1,257 @@
+"""Asking a model in training what it thinks of texts, and how it goes on.
+
+Owns which tokens count, which prompts are continued and what counts as remembered word
+for word. All numbers come from the engine: `score` in windows of a block's length with
+half of it as stride, and greedy `generate`. Knows no trainer; whoever changes weights
+brings a new engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.protocol import Stop
+from lmtui.engine.types import (
+    Encoding,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+)
+from lmtui.errors import Cancelled
+from lmtui.train.dataset import Example
+from lmtui.train.metrics import DocumentScore
+from lmtui.train.report import Answers
+from lmtui.train.verdict import Memorized
+
+PROMPTS = 3
+CONTINUED = 24  # tokens of a sample
+_PROMPT = range(8, 17)  # tokens of a prompt from the beginning of a text
+_LONGEST_PROMPT = 256  # tokens of a conversation before its answer
+
+RECALLED = 8  # documents whose beginnings are continued, to see what is remembered
+_CUE = 32  # tokens of such a beginning
+_RECALL = 48  # tokens that are compared
+_QUOTED = 12  # tokens before one that is quoted
+
+
+def never() -> bool:
+    """Go on."""
+    return False
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """How a model is asked; the same all through a training."""
+
+    tokenizer: Any
+    block: int
+    """Window in which documents are scored, in tokens."""
+
+    def ask(
+        self,
+        engine: LocalEngine,
+        *,
+        held_out: Sequence[Example],
+        training: Sequence[Example],
+        prompts: Sequence[Prompt],
+        stop: Stop = never,
+    ) -> Answers:
+        """Everything, as it is before and after a training.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        return Answers(
+            held_out=self.score(engine, held_out, stop=stop),
+            neutral=self.neutral(engine, stop=stop),
+            continued=self.continued(engine, prompts, stop=stop),
+            recalled=self.recalled(engine, training, stop=stop),
+        )
+
+    def score(
+        self,
+        engine: LocalEngine,
+        examples: Sequence[Example],
+        *,
+        stop: Stop = never,
+    ) -> tuple[DocumentScore, ...]:
+        """What the model thinks of each document.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        return tuple(self._score(engine, example, stop) for example in examples)
+
+    def neutral(self, engine: LocalEngine, *, stop: Stop = never) -> DocumentScore:
+        """What it thinks of a text that has nothing to do with anyone's notes."""
+        encoding = engine.encode(neutral_text())
+        return self._score(engine, _as_example("neutral text", encoding), stop)
+
+    def continued(
+        self, engine: LocalEngine, prompts: Sequence[Prompt], *, stop: Stop = never
+    ) -> tuple[str, ...]:
+        """How the model goes on after each prompt.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        return tuple(
+            "".join(_greedy(engine, prompt, CONTINUED, stop)[1]) for prompt in prompts
+        )
+
+    def prompts(
+        self, held_out: Sequence[Example], training: Sequence[Example]
+    ) -> tuple[Prompt, ...]:
+        """What is continued, to be read by a person: beginnings of held-out documents,
+        of trained ones where those are too few."""
+        long_enough = [x for x in (*held_out, *training) if len(x.ids) > _PROMPT.stop]
+        kept = {x.path for x in held_out}
+        first = [x for x in long_enough if x.path in kept]
+        rest = [x for x in long_enough if x.path not in kept]
+        chosen = (_spread(first, PROMPTS) + _spread(rest, PROMPTS))[:PROMPTS]
+        return tuple(map(self._prompt, chosen))
+
+    def recalled(
+        self, engine: LocalEngine, training: Sequence[Example], *, stop: Stop = never
+    ) -> Memorized | None:
+        """The longest run of training text that the model says word for word when it
+        is given the beginning of a document; None where all documents are too short.
+
+        Raises:
+            Cancelled: `stop` answered True.
+        """
+        long_enough = [x for x in training if len(x.ids) >= _CUE + _PROMPT.stop]
+        stream = np.array([i for x in training for i in x.ids], dtype=np.int64)
+        best: Memorized | None = None
+        for example in _spread(long_enough, RECALLED):
+            cue = Prompt(example.ids[:_CUE], "")
+            ids = _greedy(engine, cue, _RECALL, stop)[0]
+            start, length = longest_run(np.array(ids, dtype=np.int64), stream)
+            if best is None or length > best.tokens:
+                said = self._text(ids[start : start + length])
+                best = Memorized(length, len(said), example.path, said)
+        return best
+
+    def quote(self, example: Example, place: int) -> tuple[str, str]:
+        """The text before a place in a document's ids, and that of the token there."""
+        before = example.ids[max(0, place - _QUOTED) : place]
+        return self._text(before), self._text(example.ids[place : place + 1])
+
+    def _score(
+        self, engine: LocalEngine, example: Example, stop: Stop
+    ) -> DocumentScore:
+        before = 1 if self._begins(example) else 0
+        ids = example.ids[before:]
+        window = self.window(engine, example)
+        scored = engine.score(
+            ids,
+            prefix=example.ids[:before],
+            window=window,
+            stride=max(1, window // 2),
+            stop=stop,
+        )
+        controls = self._controls
+        logprobs: list[float | None] = [None] * before
+        size = 0
+        for token, counts in zip(scored, example.trained[before:], strict=True):
+            counts = counts and token.id not in controls
+            logprobs.append(token.logprob if counts else None)
+            size += len(token.bytes) if logprobs[-1] is not None else 0
+        known = [logprob for logprob in logprobs if logprob is not None]
+        return DocumentScore(
+            path=example.path,
+            tokens=len(known),
+            bytes=size,
+            nll=-sum(known),
+            logprobs=tuple(logprobs),
+        )
+
+    def window(self, engine: LocalEngine, example: Example) -> int:
+        """Tokens of a window in which a document is scored, BOS not among them."""
+        return min(self.block, engine.info.context - self._begins(example))
+
+    def _begins(self, example: Example) -> bool:
+        """Whether it begins with BOS, which then begins every window, as always."""
+        bos = self.tokenizer.bos_token_id
+        return bool(example.ids and example.ids[0] == bos and not example.trained[0])
+
+    @property
+    def _controls(self) -> Collection[int]:
+        return frozenset(self.tokenizer.all_special_ids)
+
+    def _prompt(self, example: Example) -> Prompt:
+        given = example.trained.index(True) if True in example.trained else 0
+        if given > 1:  # a question, or a prompt, whose answer is learned
+            ids = example.ids[max(0, given - _LONGEST_PROMPT) : given]
+        else:
+            ids = example.ids[: self._word_end(example)]
+        return Prompt(ids, self._text(ids))
+
+    def _word_end(self, example: Example) -> int:
+        """After so many ids a word begins, if possible."""
+        for end in _PROMPT:
+            if self._text(example.ids[end : end + 1])[:1].isspace():
+                return end
+        return _PROMPT.stop - 1
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def neutral_text() -> str:
+    """Plain prose of several kinds, by which forgetting is noticed."""
+    return files("lmtui.train").joinpath("neutral.txt").read_text("utf-8")
+
+
+def longest_run(said: Any, stream: Any) -> tuple[int, int]:
+    """Where in `said`, and how many, of its ids stand in `stream` in a row; both are
+    arrays of ids.
+
+    The longest common substring, by dynamic programming over the shorter side.
+    """
+    runs = np.zeros(len(stream) + 1, dtype=np.int32)
+    best = (0, 0)
+    for place, token in enumerate(said):
+        runs[1:] = np.where(stream == token, runs[:-1] + 1, 0)
+        runs[0] = 0
+        length = int(runs.max())
+        if length > best[1]:
+            best = (place - length + 1, length)
+    return best
+
+
+def _greedy(
+    engine: LocalEngine, prompt: Prompt, tokens: int, stop: Stop
+) -> tuple[list[int], list[str]]:
+    """The ids and the pieces of text that the model goes on with."""
+    ids: list[int] = []
+    pieces: list[str] = []
+    settings = SamplingSettings(temperature=0, max_tokens=tokens)
+    for step in engine.generate(prompt, settings, top=1, stop=stop):
+        pieces.append(step.piece)
+        if isinstance(step, GenerationResult):
+            if step.reason is FinishReason.CANCELLED:
+                raise Cancelled
+        else:
+            ids.append(step.id)
+    return ids, pieces
+
+
+def _as_example(path: str, encoding: Encoding) -> Example:
+    given = len(encoding.prefix)
+    ids = (*encoding.prefix, *encoding.ids)
+    return Example(path, ids, tuple(place >= given for place in range(len(ids))))
+
+
+def _spread(examples: Sequence[Example], count: int) -> list[Example]:
+    """At most `count`, evenly spread over all."""
+    step = max(1.0, len(examples) / count)
+    places = (int(step * n) for n in range(count))
+    return [examples[place] for place in places if place < len(examples)]

@@ -1,0 +1,195 @@
+"""What would be done, said before anything is.
+
+Owns the counts, the estimates and the piece of training text that is shown. Knows no
+step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import psutil
+import torch
+
+from lmtui.engine.protocol import Stop
+from lmtui.engine.types import Prompt
+from lmtui.errors import Cancelled
+from lmtui.train.dataset import Block, Dataset, Example
+from lmtui.train.evaluate import PROMPTS, Evaluator
+from lmtui.train.events import Piece, Plan
+from lmtui.train.model import TrainableModel, unchanged
+from lmtui.train.request import TrainRequest
+from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, share_of_loss
+
+_LOOKS = 0.01  # seconds between two looks at the memory in use
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step takes."""
+
+    seconds: float
+    memory: int
+    """Bytes at the peak, everything in."""
+
+
+def calibrate(
+    trainee: TrainableModel, sequences: Sequences, *, clip: float, stop: Stop
+) -> StepCost:
+    """Try a block of the next step; where none is left, of the last one. A step takes
+    as many times a block as it has blocks, and the optimiser's part once.
+
+    Raises:
+        Cancelled: `stop` answered True.
+        NotANumber: its loss is not a number.
+    """
+    step = min(sequences.made + 1, sequences.schedule.steps)
+    blocks = sequences.step(step)
+    optimizer = adam(trainee, 0.0)
+    if stop():
+        raise Cancelled
+    with unchanged(trainee.model), _peak(trainee.loaded.device) as peak:
+        trainee.model.train()
+        began = time.perf_counter()
+        batch = {
+            name: value.unsqueeze(0).to(trainee.loaded.device)
+            for name, value in blocks[0].items()
+        }
+        share_of_loss(trainee, batch).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(trainee.weights.values(), clip)
+        if not bool(norm.isfinite()):  # 0 times infinity would change a weight
+            raise NonFiniteLoss(step)
+        a_block = time.perf_counter() - began
+        optimizer.step()
+        optimizer.zero_grad()
+        optimising = time.perf_counter() - began - a_block
+    return StepCost(len(blocks) * a_block + optimising, max(peak))
+
+
+@contextmanager
+def _peak(device: torch.device) -> Iterator[list[int]]:
+    """The most memory that is in use in the block, in bytes; the last entries."""
+    found = [used_memory(device)]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield found
+        found.append(torch.cuda.max_memory_allocated(device))
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOKS):
+            found[0] = max(found[0], used_memory(device))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+
+
+def used_memory(device: torch.device) -> int:
+    """Bytes that this process uses: of the device where it is a GPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
+_SHOWN = 400  # tokens of the sample
+_ASKED = 2  # times that all is asked, before and after
+
+
+def plan_of(
+    request: TrainRequest,
+    trainee: TrainableModel,
+    material: Dataset,
+    sequences: Sequences,
+    *,
+    calibration: StepCost,
+    evaluation: float,
+) -> Plan:
+    """The plan of what is left to do; `evaluation` in seconds."""
+    settings = request.settings
+    schedule, made = sequences.schedule, sequences.made
+    evaluations = schedule.evaluations_after(made) + _ASKED
+    return Plan(
+        run=request.name,
+        base=trainee.base.name,
+        method=settings.method,
+        device=str(trainee.loaded.device),
+        dtype=trainee.dtype,
+        files=len(material.notes.files),
+        skipped=material.skipped,
+        documents=len(material.training),
+        held_out_documents=len(material.held_out),
+        tokens=sequences.counted,
+        held_out_tokens=sum(sum(x.trained) for x in material.held_out),
+        blocks=len(material.blocks),
+        steps=schedule.steps,
+        epochs=settings.epochs,
+        trainable=trainee.trainable,
+        parameters=trainee.parameters,
+        memory=calibration.memory,
+        seconds=(schedule.steps - made) * calibration.seconds
+        + evaluations * evaluation,
+        sample=pieces(material.blocks[0], trainee),
+        notes=material.remarks,
+        lr=settings.peak_rate,
+        rank=settings.rank if settings.method == "lora" else None,
+        alpha=settings.alpha if settings.method == "lora" else None,
+        batch=schedule.batch,
+        block=settings.block,
+        seed=settings.seed,
+    )
+
+
+def pieces(block: Block, trainee: TrainableModel) -> tuple[Piece, ...]:
+    """The beginning of a block as text, cut where its loss begins or ends to count."""
+    shown = min(_SHOWN, block.real)
+    pairs = zip(block.ids[:shown], block.trained[:shown], strict=True)
+    return tuple(
+        Piece(_text([token for token, _ in run], trainee), trained)
+        for trained, run in groupby(pairs, key=lambda pair: pair[1])
+    )
+
+
+def _text(ids: list[int], trainee: TrainableModel) -> str:
+    return str(trainee.loaded.tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def evaluation_seconds(
+    trainee: TrainableModel,
+    evaluating: Evaluator,
+    held_out: Sequence[Example],
+    block: Block,
+    *,
+    stop: Stop,
+) -> float:
+    """About how long an evaluation takes, from a block and a continuation.
+
+    Raises:
+        Cancelled: `stop` answered True.
+    """
+    ids = block.ids[: max(2, block.real)]
+    trial = Example("", ids, tuple(True for _ in ids))
+    engine = trainee.engine()
+    began = time.perf_counter()
+    evaluating.score(engine, [trial], stop=stop)
+    scored = time.perf_counter()
+    cue = Prompt(ids[: max(1, len(ids) // 8)], "")
+    evaluating.continued(engine, [cue], stop=stop)
+    said = time.perf_counter() - scored
+    read = sum(_read(len(x.ids), evaluating.block) for x in held_out)
+    return (scored - began) * read / len(ids) + said * PROMPTS
+
+
+def _read(tokens: int, window: int) -> int:
+    """Tokens that are read to score a document: each twice but those of a window."""
+    return tokens if tokens <= window else 2 * tokens - window

@@ -1,0 +1,403 @@
+"""One training from the request to the adapter, in the process that does it.
+
+Owns the order of the whole, and what is said when it breaks off. All that is done is
+done by the modules it puts together. It prints nothing but the traceback of a bug:
+whoever started it reads its events.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from lmtui import cache_dir
+from lmtui.errors import Cancelled, LmtuiError, panics_told
+from lmtui.train import checkpoints, dataset, save
+from lmtui.train import request as requests
+from lmtui.train.baseline import Baseline, read_beginning, write_beginning
+from lmtui.train.checkpoints import TrainState
+from lmtui.train.control import EventWriter, WorkerControl
+from lmtui.train.dataset import Dataset
+from lmtui.train.evaluate import Evaluator
+from lmtui.train.events import Doing, End, Ending, Failed, Start, Warned
+from lmtui.train.loop import EvalSet, TrainLoop
+from lmtui.train.model import TrainableModel, open_trainee, save_memory_where_needed
+from lmtui.train.plan import calibrate, evaluation_seconds, plan_of
+from lmtui.train.run_folder import RunFolder
+from lmtui.train.save import TrainResult
+from lmtui.train.schedule import Schedule
+from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, train
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def explained(error: Exception, folder: Path) -> LmtuiError:
+    """What happened in a training whose run folder is `folder`; a bug is written to
+    stderr as well."""
+    if isinstance(error, LmtuiError):
+        return error
+    if _is_out_of_memory(error):
+        return _out_of_memory(error)
+    if cache_dir.is_disk_full(error):
+        return cache_dir.disk_full(folder)
+    traceback.print_exception(error)
+    return LmtuiError(
+        "unexpected error",
+        f"{type(error).__name__}: {error}",
+        "Checkpoints are still there; the log of the training says more.",
+    )
+
+
+def no_number(
+    error: NonFiniteLoss, *, rate: float, half: bool, kept: int | None = None
+) -> LmtuiError:
+    """A loss that is NaN or infinite; `kept` is the step whose weights were saved
+    from it."""
+    detail = f"in step {error.step}"
+    if kept is not None:
+        detail += f"; the adapter has the weights of step {kept}"
+    other = ", or with --dtype float32" if half else ""
+    hint = f"Train with a lower rate than --lr {rate:g}{other}."
+    return LmtuiError("the loss is no longer a number", detail, hint)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    said = isinstance(error, RuntimeError) and any(x in str(error) for x in _NO_MEMORY)
+    return known or said
+
+
+def _out_of_memory(error: Exception) -> LmtuiError:
+    return LmtuiError(
+        "out of memory",
+        str(error).partition("\n")[0][:300],
+        "Lower --block, --batch or --rank, use a smaller model, or close other "
+        "programs.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How far to go."""
+
+    resume: bool = False
+    """From the last complete checkpoint on."""
+    plan_only: bool = False
+    """End after the plan."""
+    go: bool = False
+    """Don't wait to be told so after the plan."""
+
+
+def run(folder: Path, options: Options, *, words: int) -> int:
+    """Do what the request in a run folder asks for; the exit code. `words` is the file
+    descriptor that commands come from."""
+    place = RunFolder(folder)
+    try:
+        with place.held(), place.new_events() as file:
+            teller = EventWriter(file)
+            commands = WorkerControl(teller.leave)
+            commands.listen(words)
+            return Worker(place, options, commands, teller).work()
+    except LmtuiError as error:  # it holds no events of its own to say so
+        sys.stderr.write(f"{error}\n{error.hint}\n")
+        return 1
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that was there before the first step."""
+
+    trainee: TrainableModel
+    material: Dataset
+    sequences: Sequences
+    optimizer: torch.optim.Optimizer
+    evaluating: Evaluator
+    state: TrainState
+    beginning: Baseline | None
+    """None where nothing was asked yet."""
+
+
+class Worker:
+    """A training at work."""
+
+    def __init__(
+        self,
+        place: RunFolder,
+        options: Options,
+        commands: WorkerControl,
+        tell: EventWriter,
+    ) -> None:
+        self._place = place
+        self._options = options
+        self._commands = commands
+        self._tell = tell
+        self._request = place.read_request()
+        self._settings = self._request.settings
+        self._begun = False
+        self._prepared: _Prepared | None = None
+        self._running: TrainLoop | None = None
+
+    def work(self) -> int:
+        """Do all of it, and say how it ended; the exit code."""
+        end = self._tried()
+        self._tell(end)
+        return 1 if end.finish == "failed" else 0
+
+    def _tried(self) -> End:
+        try:
+            with panics_told():
+                return self._all()
+        except Cancelled:
+            return self._stopped()
+        except NonFiniteLoss as error:
+            return self._saved_from(error)
+        except Exception as error:  # said to whoever watches; nobody is above
+            return self._failed(explained(error, self._place.path))
+
+    def _all(self) -> End:
+        prepared = self._prepared = self._prepare()
+        self._plan(prepared)
+        if self._options.plan_only:
+            return End("declined", prepared.state.step)
+        if not self._options.go and not self._commands.wait_for_go():
+            return self._stopped()
+        self._begun = True
+        self._commands.save_first()
+        steps = prepared.sequences.schedule.steps
+        resumed = prepared.state.step if self._options.resume else None
+        self._tell(Start(self._request.name, steps, resumed))
+        running = self._running = self._start(prepared)
+        self._make_steps(prepared, running)
+        if not running.over or self._commands.stopping():
+            return self._stopped()
+        return self._finish(prepared, running.state)
+
+    # What comes before the first step.
+
+    def _prepare(self) -> _Prepared:
+        request, settings = self._request, self._settings
+        resume = self._options.resume
+        self._tell(Doing("reading the notes"))
+        found = dataset.read(request, self._place, resume=resume, skip=self._tell)
+        self._go_on()
+        trainee = open_trainee(request, self._tell.report)
+        self._go_on()
+        self._tell(Doing("preparing the notes"))
+        _require_context(trainee, settings.block)
+        made = dataset.prepare(
+            found, trainee.loaded.tokenizer, length=settings.block, skip=self._tell
+        )
+        optimizer = adam(trainee, settings.peak_rate)
+        state, beginning = self._take_up(trainee, optimizer)
+        if beginning is not None:
+            made = replace(made, held_out=beginning.known(made.held_out))
+        schedule = Schedule.of(len(made.blocks), settings)
+        state = replace(state, step=min(state.step, schedule.steps))
+        return _Prepared(
+            trainee=trainee,
+            material=made,
+            sequences=Sequences(made.blocks, schedule, state.step),
+            optimizer=optimizer,
+            evaluating=Evaluator(trainee.loaded.tokenizer, settings.block),
+            state=state,
+            beginning=beginning,
+        )
+
+    def _take_up(
+        self, trainee: TrainableModel, optimizer: torch.optim.Optimizer
+    ) -> tuple[TrainState, Baseline | None]:
+        """Where the training is: at its last checkpoint, if it is resumed."""
+        step = self._place.last_checkpoint if self._options.resume else None
+        if step is None:
+            return TrainState(), None
+        beginning = read_beginning(self._place)
+        if beginning.sha256 != trainee.base.sha256:
+            raise LmtuiError(
+                "the model has changed since the training began",
+                trainee.base.name,
+                "Restore its weights, or start again with --overwrite.",
+            )
+        if changed := _changed(self._request.versions):
+            self._tell(Warned(f"resumed with other package versions: {changed}"))
+        state = checkpoints.load(self._place, step, trainee.weights, optimizer)
+        return state, beginning
+
+    def _plan(self, prepared: _Prepared) -> None:
+        trainee, material = prepared.trainee, prepared.material
+        stop = self._commands.stopping
+        resumed = prepared.state.step > 0
+        need = checkpoints.space_for(trainee.weights, resumed=resumed)
+        cache_dir.require_space(self._place.path, need)
+        self._tell(Doing("timing one block"))
+        missing = save_memory_where_needed(trainee, self._settings.block)
+        calibration = calibrate(
+            trainee, prepared.sequences, clip=self._settings.clip, stop=stop
+        )
+        self._tell(Doing("timing an evaluation"))
+        evaluation = evaluation_seconds(
+            trainee,
+            prepared.evaluating,
+            material.held_out,
+            material.blocks[0],
+            stop=stop,
+        )
+        if missing is not None:
+            short = f"{cache_dir.size(missing)} more memory may be needed than is free"
+            material = replace(material, remarks=(*material.remarks, short))
+        self._tell(
+            plan_of(
+                self._request,
+                trainee,
+                material,
+                prepared.sequences,
+                calibration=calibration,
+                evaluation=evaluation,
+            )
+        )
+
+    def _start(self, prepared: _Prepared) -> TrainLoop:
+        """Ask the model what it thinks before the first step, if nobody has yet."""
+        material, evaluating = prepared.material, prepared.evaluating
+        beginning = prepared.beginning
+        if beginning is None:
+            self._tell(Doing("evaluating the model before the training"))
+            beginning = self._ask_first(prepared)
+            write_beginning(self._place, beginning)
+        self._prepared = replace(prepared, beginning=beginning)
+        judging = EvalSet(
+            evaluating,
+            material.held_out,
+            beginning.prompts,
+            beginning.answers.continued,
+        )
+        running = TrainLoop(
+            self._place,
+            prepared.trainee,
+            prepared.optimizer,
+            sequences=prepared.sequences,
+            judging=judging,
+            patience=self._settings.patience,
+            state=prepared.state,
+            commands=self._commands,
+            tell=self._tell,
+        )
+        if prepared.beginning is None:
+            running.first_judged(beginning.answers.held_out)
+        return running
+
+    def _ask_first(self, prepared: _Prepared) -> Baseline:
+        material, evaluating = prepared.material, prepared.evaluating
+        prompts = evaluating.prompts(material.held_out, material.training)
+        answers = evaluating.ask(
+            prepared.trainee.engine(),
+            held_out=material.held_out,
+            training=material.training,
+            prompts=prompts,
+            stop=self._commands.stopping,
+        )
+        return Baseline(prepared.trainee.base.sha256, prompts, answers)
+
+    # The steps, and what comes after them.
+
+    def _make_steps(self, prepared: _Prepared, running: TrainLoop) -> None:
+        if running.catch_up():
+            train(
+                prepared.trainee,
+                prepared.optimizer,
+                prepared.sequences,
+                clip=self._settings.clip,
+                after_step=running.after_step,
+                folder=self._place.checkpoints_folder,
+            )
+
+    def _finish(self, prepared: _Prepared, state: TrainState) -> End:
+        """Judge the best weights and make the adapter of them."""
+        material, trainee = prepared.material, prepared.trainee
+        assert self._prepared is not None
+        assert self._prepared.beginning is not None
+        beginning = self._prepared.beginning.about(material.held_out)
+        self._tell(Doing("evaluating the result"))
+        best_step = state.step
+        if state.best_step is not None:
+            best_step = checkpoints.load_best(self._place, trainee.weights)
+        after = prepared.evaluating.ask(
+            trainee.engine(),
+            held_out=material.held_out,
+            training=material.training,
+            prompts=beginning.prompts,
+            stop=self._commands.stopping,
+        )
+        learned = TrainResult(
+            request=self._request,
+            trainee=trainee,
+            notes=material.notes,
+            training=material.training,
+            held_out=material.held_out,
+            tokens=prepared.sequences.counted,
+            steps=state.step,
+            best_step=best_step,
+            prompts=beginning.prompts,
+            before=beginning.answers,
+            after=after,
+        )
+        report = save.report_of(learned, prepared.evaluating)
+        window = save.window_of(learned, prepared.evaluating)
+        save.keep(self._place, learned, report, window=window)
+        finish: Ending = "early" if state.early else "done"
+        return End(
+            finish,
+            state.step,
+            adapter=self._request.name,
+            best_step=best_step,
+            verdict=report.verdict.sentence,
+        )
+
+    # Ends that are none.
+
+    def _go_on(self) -> None:
+        if self._commands.stopping():
+            raise Cancelled
+
+    def _stopped(self) -> End:
+        step = self._place.last_checkpoint or 0
+        return End("stopped" if self._begun else "declined", step)
+
+    def _failed(self, error: LmtuiError) -> End:
+        self._tell(Failed(error.title, error.detail, error.hint))
+        return End("failed", self._place.last_checkpoint or 0)
+
+    def _saved_from(self, error: NonFiniteLoss) -> End:
+        """After a loss that is no number: the best weights, if there are any."""
+        prepared, running = self._prepared, self._running
+        rate = self._settings.peak_rate
+        half = prepared is not None and prepared.trainee.half
+        end = None
+        if prepared and running and running.state.best_step is not None:
+            with suppress(Cancelled, LmtuiError):
+                end = self._finish(prepared, running.state)
+        kept = end.best_step if end else None
+        failed = self._failed(no_number(error, rate=rate, half=half, kept=kept))
+        return replace(end, finish="failed") if end else failed
+
+
+def _require_context(trainee: TrainableModel, block: int) -> None:
+    context = trainee.engine().info.context
+    if block > context:
+        raise LmtuiError(
+            "a block is longer than the model's context",
+            f"{block} tokens; the context of {trainee.loaded.name} is {context}",
+            f"Give --block {context} or less.",
+        )
+
+
+def _changed(versions: object) -> str:
+    """Packages that are not what they were, in a few words."""
+    before = dict(versions) if isinstance(versions, dict) else {}
+    now = requests.versions()
+    pairs = ((name, before[name], now.get(name)) for name in before)
+    return ", ".join(f"{n} {b} → {a}" for n, b, a in pairs if a != b)

@@ -1,0 +1,237 @@
+"""The files that a message brings along: how their names go on, and what they are.
+
+Owns the list that a name after an @ can become, and the line that says which files the
+draft names and how large they are. The disk is looked at aside; an answer to what was
+written before is dropped. Knows neither the prompt nor the engine: what is written is
+given to it, and what was taken or read is posted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.chat.attachments import (
+    Attachment,
+    Mention,
+    attach,
+    completions,
+    mention_at,
+    mentions,
+    written,
+)
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.widgets.dialog_list import DialogList
+
+WALKS = {"up": "cursor_up", "down": "cursor_down"}
+"""The keys that walk a list from the prompt, and what they do there."""
+
+
+class Attachments(Vertical):
+    """Hidden until an @ is written."""
+
+    HELP = """\
+An @ and the name of a file bring the file along, quoted in full below the message:
+@notes.md, or @"two words.md". Up and Down walk the names, Tab or Enter takes one, Esc
+closes the list. @@ is an @ that names no file.
+"""
+    DEFAULT_CSS = """
+    Attachments {
+        height: auto;
+        #names { display: none; max-height: 8; padding: 0 1; background: $surface; }
+        #files {
+            display: none;
+            height: 1;
+            padding: 0 2;
+            color: $quiet;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
+        #files.-wrong { color: $error; }
+        &.-naming #names { display: block; }
+        &.-told #files { display: block; }
+    }
+    """
+
+    @dataclass
+    class Found(Message):
+        """It was found out how a name can go on."""
+
+        mention: Mention
+        paths: tuple[str, ...]
+
+    @dataclass
+    class Taken(Message):
+        """A name was chosen, to stand from `start` to `end` of the draft."""
+
+        start: int
+        end: int
+        text: str
+
+    @dataclass
+    class FilesRead(Message):
+        """The files that the draft names were read, or why one can't be."""
+
+        named: tuple[str, ...]
+        files: tuple[Attachment, ...] = ()
+        error: LmtuiError | None = None
+
+    def __init__(self, *, folder: Path = Path(), id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.folder = folder
+        """Where relative names begin."""
+        self._mention: Mention | None = None
+        self._left: int | None = None  # where the @ stands whose list was closed
+        self._paths: tuple[str, ...] = ()
+        self._named: tuple[str, ...] = ()
+        self._files: tuple[Attachment, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """The names above, what is attached below."""
+        names = DialogList(id="names")
+        names.can_focus = False
+        yield names
+        yield Static(id="files", markup=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are names to choose from."""
+        return self.has_class("-naming")
+
+    @property
+    def _names(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    def follow(self, draft: str, cursor: int) -> None:
+        """Another draft is written, or the cursor stands elsewhere in it."""
+        self._follow_name(mention_at(draft, cursor))
+        begun = self._mention.start if self._mention else None
+        named = tuple(m.path for m in mentions(draft) if m.start != begun)
+        if named != self._named:
+            self._named = named
+            self._read(named)
+
+    # Names.
+
+    def _follow_name(self, mention: Mention | None) -> None:
+        if mention == self._mention:
+            return
+        self._mention = mention
+        if mention is None or mention.start != self._left:
+            self._left = None
+        if mention is None or self._left is not None:
+            self._close()
+            return
+
+        def work() -> Message:
+            return self.Found(mention, completions(mention.path, self.folder))
+
+        aside(work, self.post_message, otherwise=self.Found(mention, ()))
+
+    @on(Found)
+    def offer(self, event: Found) -> None:
+        """Show how the name can go on, unless it has gone on by now."""
+        event.stop()
+        if event.mention != self._mention or self._left is not None:
+            return
+        self._paths = event.paths
+        names = self._names
+        names.clear_options()
+        names.add_options(Option(_line(path)) for path in event.paths)
+        names.highlighted = 0 if event.paths else None
+        self.set_class(event.paths not in ((), (event.mention.path,)), "-naming")
+
+    def take_key(self, key: str) -> bool:
+        """Do what a key does while there are names to choose from; whether it did
+        anything. Whoever has the focus asks this first."""
+        if not self.is_open:
+            return False
+        if key in ("tab", "enter"):
+            self._take()
+        elif key in WALKS:
+            getattr(self._names, f"action_{WALKS[key]}")()
+        elif key == "escape":
+            self._left = self._mention.start if self._mention else None
+            self._close()
+        else:
+            return False
+        return True
+
+    @on(OptionList.OptionSelected)
+    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+        """A name was clicked."""
+        event.stop()
+        self._take()
+
+    def _take(self) -> None:
+        mention, place = self._mention, self._names.highlighted
+        if mention is None or place is None:
+            return
+        path = self._paths[place]
+        into = path.endswith("/")  # there is more to come
+        text = written(path, closed=not into) + ("" if into else " ")
+        self._close()
+        self.post_message(self.Taken(mention.start, mention.end, text))
+
+    def _close(self) -> None:
+        self.remove_class("-naming")
+
+    # Files.
+
+    def _read(self, named: tuple[str, ...]) -> None:
+        if not named:
+            self.show_files(self.FilesRead(()))
+            return
+        draft = " ".join(map(written, named))
+
+        def work() -> Message:
+            try:
+                return self.FilesRead(named, attach(draft, self.folder).files)
+            except LmtuiError as error:
+                return self.FilesRead(named, error=error)
+
+        aside(work, self.post_message, otherwise=self.FilesRead(named))
+
+    @on(FilesRead)
+    def show_files(self, event: FilesRead) -> None:
+        """Say which files there are; how many tokens each is comes later."""
+        if event.named != self._named:
+            event.stop()
+            return
+        self._files = event.files
+        error = event.error
+        self._tell(f"{error.title}: {error.detail}" if error else self._listed(()))
+        self.query_one("#files").set_class(error is not None, "-wrong")
+
+    def show_tokens(self, files: Sequence[Attachment], tokens: Sequence[int]) -> None:
+        """Say how many tokens the files are, if they are still those."""
+        if tuple(files) == self._files and len(tokens) == len(files):
+            self._tell(self._listed(tokens))
+
+    def _listed(self, tokens: Sequence[int]) -> str:
+        told = [f"  {count:,} tokens" for count in tokens] or [""] * len(self._files)
+        parts = [f"{f.path}{size}" for f, size in zip(self._files, told, strict=True)]
+        return f"+ {' · '.join(parts)}" if parts else ""
+
+    def _tell(self, words: str) -> None:
+        self.query_one("#files", Static).update(Content(visible_line(words)))
+        self.set_class(bool(words), "-told")
+
+
+def _line(path: str) -> Content:
+    """A name as a line of the list; of a long one, the end matters."""
+    head, _, name = path.removesuffix("/").rpartition("/")
+    folder = f"{head}/" if head or path.startswith("/") else ""
+    slash = "/" if path.endswith("/") else ""
+    return Content.assemble((visible_line(folder), "$quiet"), visible_line(name), slash)

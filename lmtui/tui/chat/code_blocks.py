@@ -1,0 +1,129 @@
+"""The blocks of code of a conversation, to be copied or saved.
+
+Owns the walk through them; saving waits for a disk and is done aside. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.chat.excerpts import CodeBlock
+from lmtui.chat.export import write_new
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.terminal import copy_here
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.line_prompt import LinePrompt
+
+
+class CodeScreen(ModalScreen[None]):
+    """A list of blocks, and the one under the cursor."""
+
+    HELP = """\
+Enter or c copies the block under the cursor, s saves it as a new file.
+"""
+    CSS_PATH = "code_blocks.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Close", id="code.close",
+                tooltip="Back to the conversation."),
+        Binding("c", "copy", "Copy", id="code.copy", tooltip="Copy the block."),
+        Binding("s", "save", "Save", id="code.save",
+                tooltip="Save the block as a new file."),
+    ]  # fmt: skip
+
+    class Saved(Message):
+        """A block was saved, or why it can't be."""
+
+        def __init__(self, words: str, *, failed: bool = False) -> None:
+            self.words, self.failed = words, failed
+            super().__init__()
+
+    def __init__(self, blocks: Sequence[CodeBlock]) -> None:
+        super().__init__()
+        self._blocks = tuple(blocks)
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield DialogList(id="list")
+            with VerticalScroll(id="code", can_focus=False):
+                yield Static(id="text", markup=False)
+            yield LinePrompt(id="ask")
+            yield Static(Content("Enter copies · s saves · Esc closes"), id="foot")
+
+    def on_mount(self) -> None:
+        """The last block is the one that is wanted most."""
+        options = self.query_one(DialogList)
+        for number, block in enumerate(self._blocks, 1):
+            first = visible_line((block.text.strip() or " ").splitlines()[0])
+            line = f"{number:>3}  {visible_line(block.language):<10}  {first}"
+            options.add_option(Option(Content(line)))
+        options.highlighted = len(self._blocks) - 1
+        options.focus()
+
+    @property
+    def _block(self) -> CodeBlock:
+        return self._blocks[self.query_one(DialogList).highlighted or 0]
+
+    @on(OptionList.OptionHighlighted)
+    def show(self) -> None:
+        """Another block is under the cursor."""
+        self.query_one("#text", Static).update(Content(visible(self._block.text)))
+
+    @on(OptionList.OptionSelected)
+    def action_copy(self) -> None:
+        """Copy it."""
+        self.app.copy_to_clipboard(self._block.text)
+        copy_here(self._block.text)
+        self.notify("Copied the block.")
+
+    def action_save(self) -> None:
+        """Ask where to."""
+        self.query_one(LinePrompt).ask_path(self._block.file)
+
+    @on(LinePrompt.Answered)
+    def save(self, event: LinePrompt.Answered) -> None:
+        """Save it, unless there is such a file."""
+        block, path = self._block, Path(event.text).expanduser()
+        self.query_one(DialogList).focus()
+
+        def work() -> Message:
+            try:
+                write_new(path, [block.text])
+            except LmtuiError as error:
+                return self.Saved(f"{error} {error.hint}", failed=True)
+            return self.Saved(f"Saved {path}")
+
+        bug = self.Saved("It could not be saved.", failed=True)
+        aside(work, self.post_message, otherwise=bug)
+
+    @on(Saved)
+    def tell(self, event: Saved) -> None:
+        """Say what came of it."""
+        self.notify(
+            visible(event.words),
+            severity="error" if event.failed else "information",
+            markup=False,
+        )
+
+    @on(LinePrompt.Closed)
+    def back(self) -> None:
+        """Nothing is saved."""
+        self.query_one(DialogList).focus()
+
+    def action_leave(self) -> None:
+        """Back to where it was opened."""
+        self.dismiss(None)

@@ -1,0 +1,327 @@
+"""One message of a conversation as it reads.
+
+Owns how a message looks and how it grows. A message's text is foreign: it is made
+visible first, and only then read as Markdown. Knows no engine and no conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.thinking import ReasoningInfo, thought_of
+from lmtui.engine.types import FinishReason
+from lmtui.models.source import short_label
+from lmtui.text import visible, visible_line
+from lmtui.tui.widgets.cells import clip, tame_heaps
+from lmtui.tui.widgets.markdown import (
+    MarkdownBlock,
+    MarkdownLine,
+    StreamingMarkdown,
+    blocks_of,
+)
+
+FOLD, THOUGHT = "fold", "thought"
+"""The kinds of the line and of what is folded behind it."""
+UNFOLDED = "-thoughts"
+"""The class of a screen that shows all of them unfolded."""
+
+
+def blocks_for(
+    thought: ReasoningInfo, text: str, *, folded: bool
+) -> list[MarkdownBlock]:
+    """The line, and the thinking below it; `text` is that of the whole message."""
+    line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
+    if folded:
+        return [line]
+    words = text[thought.place.start : thought.place.stop].strip("\n")
+    blocks = blocks_of(tame_heaps(visible(words)), joined=True)
+    return [line, *(replace(block, kind=THOUGHT) for block in blocks)]
+
+
+MessageAction = Literal["edit", "delete", "fork", "totals"]
+Places = tuple[tuple[int, int], ...]
+"""Start and end of each part of a text, in code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message as it is to be shown."""
+
+    key: str
+    """Names the message in the conversation."""
+    role: str
+    text: str
+    writer: str = ""
+    note: str = ""
+    """Said beside the text."""
+    thought: ReasoningInfo | None = None
+    """What of the text is thinking."""
+
+
+class MessageView(StreamingMarkdown, can_focus=True):
+    """One message: who wrote it, what, and beside the text how it ended.
+
+    It draws all of that itself: what scrolling costs is the number of widgets.
+    """
+
+    HELP = """\
+Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
+"""
+    DEFAULT_CSS = """
+    MessageView {
+        margin: 0 0 1 0;
+        &:focus { background: $surface; }
+        & > .message--bar { color: $surface; }
+        &.-user > .message--bar { color: $primary; }
+        &:focus > .message--bar { color: $accent; }
+        & > .message--head { color: $text-muted; }
+        & > .message--thought { color: $quiet; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "message--bar", "message--head", "message--thought",
+    }  # fmt: skip
+    LEFT, RIGHT = 2, 1
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "copy", "Copy", id="message.copy",
+                tooltip="Copy the message's text; of an answer not the thinking."),
+        Binding("C", "copy(True)", "Copy all", id="message.copy-all", show=False,
+                tooltip="Copy the message's text, with what was thought."),
+        Binding("f", "fold", "Fold", id="message.fold", show=False,
+                tooltip="Show what was thought before the answer, or one line of it."),
+        Binding("F", "fold_all", "Fold all", id="message.fold-all", show=False,
+                tooltip="Show the thinking of every answer, or one line of each."),
+        Binding("e", "wish('edit')", "Edit", id="message.edit",
+                tooltip="Edit it; an answer of the model can be edited too."),
+        Binding("d", "wish('delete')", "Delete", id="message.delete",
+                tooltip="Delete it and what follows it; /undo brings it back."),
+        Binding("k", "wish('fork')", "Fork", id="message.fork",
+                tooltip="Go on from here in a conversation of its own."),
+        Binding("t", "wish('totals')", "Totals", id="message.totals",
+                tooltip="How probable it was in all, and which seed draws it again."),
+    ]  # fmt: skip
+
+    class Wished(Message):
+        """The user wants something done with a message."""
+
+        def __init__(self, key: str, wish: MessageAction) -> None:
+            self.key, self.wish = key, wish
+            super().__init__()
+
+    def __init__(self, entry: Entry, *, found: Places = ()) -> None:
+        self.key, self.role = entry.key, entry.role
+        self._writer, self._note = entry.writer, entry.note
+        self._found = found
+        self._thought = entry.thought
+        self._folded = True
+        super().__init__(entry.text, classes=f"-{entry.role}")
+
+    @property
+    def styled_by(self) -> Widget:
+        """The conversation, for all of its messages."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    def blocks(self) -> list[MarkdownBlock]:
+        """Head and body; only the model's words are Markdown. Where something was
+        searched for, they are shown as they were written, since only there is known
+        where it stands."""
+        if self.role != "assistant" or self._found:
+            return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
+        first, *others = blocks_of(tame_heaps(visible(self.answer)))
+        if self._thought is None:
+            return [self._head(), replace(first, joined=True), *others]
+        thought = blocks_for(self._thought, self.text, folded=self._folded)
+        return [self._head(), *thought, first, *others]
+
+    def _head(self) -> MarkdownBlock:
+        parts = (self._writer, self._note)
+        said = " · ".join(part for part in parts if part)
+        return MarkdownBlock(visible_line(said), "head")
+
+    def left_of_text(self) -> list[Segment]:
+        """A bar that tells who speaks, and what has the focus."""
+        bar = self.get_component_rich_style("message--bar")
+        return [Segment("█", bar), Segment(" ", self.rich_style)]
+
+    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
+        """The lines of the head, of Markdown, or of a text as it was written."""
+        if block.kind == "head":
+            style = self.get_component_rich_style("message--head")
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        if block.kind == "plain":
+            content = marked(self.text, self._found)
+            lines = broken(content, max(1, width))
+            return [(line.render_segments(), joint) for line, joint in lines]
+        if block.kind in (FOLD, THOUGHT):
+            return self._thought_lines(block, width)
+        return super().lines_of(block, width)
+
+    def _thought_lines(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
+        style = self.get_component_rich_style("message--thought")
+        if block.kind == FOLD:
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        lines = super().lines_of(block, width - 2)
+        quiet, bar = Style(color=style.color), Segment("│ ", style)
+        return [
+            ([bar, *Segment.apply_style(line, post_style=quiet)], joint)
+            for line, joint in lines
+        ]
+
+    def set_note(self, note: str) -> None:
+        """Say beside the text how it ended."""
+        self._note = note
+        self._blocks[0] = self._head()
+        self._show(0)
+
+    @property
+    def answer(self) -> str:
+        """The text without the thinking."""
+        return self.text[self._thought.place.end :] if self._thought else self.text
+
+    @property
+    def folded(self) -> bool:
+        """Whether one line stands for the thinking."""
+        return self._folded
+
+    def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
+        """Add to the text, at the pace of whoever calls; `thought` is what of it is
+        thinking now."""
+        before, self._thought = self._thought, thought
+        if thought != before:
+            self.replace(self.text + piece, grows=True)
+        elif piece:
+            super().grow(piece)
+
+    def complete(self) -> None:
+        """Draw the whole text once more, so that every block is closed."""
+        self.update(self.text)
+
+    def fold(self, folded: bool) -> None:
+        """Show one line of the thinking, or all of it."""
+        if folded != self._folded:
+            self._folded = folded
+            self.replace(self.text, grows=self.grows)
+
+    def on_mount(self) -> None:
+        """As the other messages are."""
+        self.fold(not self.screen.has_class(UNFOLDED))
+
+    def on_click(self, event: events.Click) -> None:
+        """Fold or unfold the thinking, at its line."""
+        if self.block_at(event.y).kind == FOLD:
+            self.fold(not self._folded)
+
+    def action_copy(self, everything: bool = False) -> None:
+        """Copy the text, as the model wrote it."""
+        self.app.copy_to_clipboard(self.text if everything else self.answer)
+        self.app.notify("Copied the message.")
+
+    def action_fold(self) -> None:
+        """Fold the thinking, or unfold it."""
+        self.fold(not self._folded)
+
+    def action_fold_all(self) -> None:
+        """Fold the thinking of all messages, or unfold it."""
+        self.screen.toggle_class(UNFOLDED)
+        for view in self.screen.query(MessageView):
+            view.fold(not self.screen.has_class(UNFOLDED))
+
+    def action_wish(self, wish: MessageAction) -> None:
+        """Tell what the user wants."""
+        self.post_message(self.Wished(self.key, wish))
+
+
+def marked(text: str, places: Places) -> Content:
+    """A text with parts of it marked, safe to draw."""
+    parts: list[tuple[str, str]] = []
+    at = 0
+    for start, end in places:
+        parts.append((visible(text[at:start]), ""))
+        parts.append((visible(text[start:end]), "reverse bold"))
+        at = end
+    return Content.assemble(*parts, (visible(text[at:]), ""))
+
+
+def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
+    """The lines of a text in so many cells, and what stands before each: a new line,
+    or the spaces at which a line was broken."""
+    for line in content.split("\n", allow_blank=True):
+        whole = line.expand_tabs()
+        end = 0
+        for part in whole.wrap(width):
+            start = max(end, whole.plain.find(part.plain, end))
+            yield part, whole.plain[end:start] if end else "\n"
+            end = start + len(part.plain)
+
+
+_ENDS = {
+    FinishReason.CANCELLED: "stopped",
+    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
+    FinishReason.CONTEXT: "the context is full",
+}
+_UNANSWERED = "not answered; the next one replaces it"
+_WRITERS = {"user": "You", "system": "System"}
+
+
+def entries_of(conversation: Conversation) -> list[Entry]:
+    """The active branch; what ended without a word has nothing to show."""
+    nodes = conversation.path[1:]
+    return [entry_of(conversation, node) for node in nodes if not node.is_empty]
+
+
+def entry_of(conversation: Conversation, node: ChatMessage) -> Entry:
+    """One message."""
+    return Entry(
+        str(node.id),
+        node.role,
+        node.content,
+        writer=_WRITERS.get(node.role) or short_label(node.model or "Model"),
+        note=note_of(conversation, node),
+        thought=thought_of(node),
+    )
+
+
+def note_of(conversation: Conversation, node: ChatMessage) -> str:
+    """Which version a message is, if there are several, and how it ended or that it has
+    no answer."""
+    versions = [sibling.id for sibling in conversation.siblings(node.id)]
+    place = f"{versions.index(node.id) + 1}/{len(versions)}"
+    parts = (
+        place if len(versions) > 1 else "",
+        _left_out(node),
+        _UNANSWERED if _is_unanswered(conversation, node) else "",
+        _end(node),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def _is_unanswered(conversation: Conversation, node: ChatMessage) -> bool:
+    return node.role == "user" and not conversation.is_answered(node.id)
+
+
+def _left_out(node: ChatMessage) -> str:
+    what = "message" if node.left_out == 1 else "messages"
+    return f"without {node.left_out:,} earlier {what}" if node.left_out else ""
+
+
+def _end(node: ChatMessage) -> str:
+    if node.state == "growing":
+        return "…"
+    if node.state == "failed":
+        return "broke off"
+    if node.state == "stopped":
+        return "stopped"
+    return _ENDS.get(node.finish.reason, "") if node.finish else ""

@@ -1,0 +1,196 @@
+"""A conversation as pages to read: its numbers, and what the model was given.
+
+Owns the words. What the model was given is shown as it was sent: with every control
+token, drawn so that it can't be taken for text. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+
+from lmtui import notation
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.thinking import thought_of
+from lmtui.engine.totals import bits_per, mean_nll, perplexity
+from lmtui.engine.types import EngineInfo, ScoredToken, Step
+from lmtui.text import visible, visible_line
+from lmtui.tui.model_state import shown_label
+
+_CONTROL = re.compile(
+    r"(<\|[^|<>\n]{1,40}\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>)"
+)
+
+
+def prompt_page(conversation: Conversation) -> Content:
+    """What the model was given for the last answer, and the answer after it."""
+    reply = _last_reply(conversation)
+    if reply is None or reply.prompt is None:
+        return Content("Nothing was sent to a model in this branch yet.")
+    prompt, own = reply.prompt, len(reply.ids)
+    head = (
+        f"{len(prompt.ids):,} tokens were sent to {shown_label(reply.model or '')};"
+        f" the answer is {own:,} more.\n\n"
+    )
+    answer = "".join(step.text for step in reply.steps)
+    return Content.assemble(
+        (head, "$quiet"),
+        *_with_controls(prompt.text, ""),
+        *_with_controls(answer, "bold"),
+    )
+
+
+def _with_controls(text: str, style: str) -> Iterator[tuple[str, str]]:
+    for place, part in enumerate(_CONTROL.split(text)):
+        yield visible(part), "$accent reverse" if place % 2 else style
+
+
+def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
+    """What was said in numbers, of the shown branch and of all of it."""
+    shown = [node for node in conversation.path[1:] if not node.is_empty]
+    path = [conversation.node(node.id) for node in shown]
+    replies = [node for node in path if node.steps]
+    everything = [n for n in conversation.nodes[1:] if not (n.gone or n.is_empty)]
+    lines = [
+        ("messages", f"{len(path):,} shown, {len(everything):,} in all branches"),
+    ]
+    if (reply := _last_reply(conversation)) is not None and reply.prompt is not None:
+        used = len(reply.prompt.ids) + len(reply.ids)
+        room = f" of {info.context:,}" if info else ""
+        lines.append(("context", f"{used:,} tokens{room} at the last answer"))
+    by_model: dict[str, list[ChatMessage]] = {}
+    for node in replies:
+        by_model.setdefault(visible_line(node.model or "unknown"), []).append(node)
+    lines += [line for model in by_model.items() for line in _thinking_lines(*model)]
+    rows = [_model_row(model, found) for model, found in by_model.items()]
+    return Content("\n\n".join([_table(lines), *_model_table(rows)]))
+
+
+def totals_page(node: ChatMessage) -> Content | None:
+    """Totals of a message's tokens, how they were drawn, and how long that took; None
+    where none is scored."""
+    scored = [t.logprob for t in node.tokens if t.logprob is not None]
+    if not scored or node.logprob is None:
+        return None
+    lines = [("tokens", f"{len(scored):,}")]
+    if (thought := thought_of(node)) and thought.tokens:
+        answer = len(scored) - thought.tokens
+        lines.append(("thinking", f"{thought.tokens:,} of them, the answer {answer:,}"))
+    nats, per_byte = node.logprob, bits_per(node.logprob, _bytes_of(node.tokens))
+    lines += [
+        ("Σ log P", f"{notation.log_prob(nats)} nats"),
+        ("surprisal", f"{notation.surprisal(nats)} bits"),
+        ("perplexity", notation.perplexity(perplexity(mean_nll(nats, len(scored))))),
+        ("bits/byte", notation.rate(per_byte)),
+    ]
+    if model := node.model or node.scored_by:
+        lines.append(("model", visible_line(model)))
+    return Content(_table([*lines, *_drawing_lines(node)]))
+
+
+def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
+    """How the tokens of a reply were drawn, and how long that took."""
+    settings, finish = node.settings, node.finish
+    if settings is None or finish is None:
+        return
+    yield "temperature", f"{settings.temperature:g}"
+    if settings.temperature > 0:
+        yield (
+            "sampler",
+            f"top-k {settings.top_k:,} · top-p {settings.top_p:g} · "
+            f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
+        )
+        all_of_it = finish.tokens == len(node.steps) and not node.given
+        does = "which draws it again" if all_of_it else "of the last answer"
+        yield "seed", f"{finish.seed}, {does}"
+    elif settings.repetition_penalty != 1:
+        yield "sampler", f"penalty {settings.repetition_penalty:g}"
+    if finish.tokens:
+        first = notation.seconds(finish.first_token_seconds)
+        prompt = notation.seconds(finish.prompt_seconds)
+        whole = notation.seconds(finish.prompt_seconds + finish.seconds)
+        speed = notation.speed(finish.tokens_per_second)
+        yield "time", f"first token {first} · prompt {prompt} · {whole} in all"
+        yield "speed", f"{speed} tokens/s"
+
+
+def _table(lines: list[tuple[str, str]]) -> str:
+    return "\n".join(f"{name:<12}  {value}" for name, value in lines)
+
+
+def _thinking_lines(
+    model: str, replies: list[ChatMessage]
+) -> Iterator[tuple[str, str]]:
+    thoughts = [thought for node in replies if (thought := thought_of(node))]
+    if thinking := sum(thought.tokens for thought in thoughts):
+        tokens = sum(len(node.steps) for node in replies)
+        answers = f"the answers {tokens - thinking:,}"
+        yield "thinking", f"{thinking:,} of {tokens:,} tokens by {model}, {answers}"
+
+
+_COLUMNS = (
+    "answers",
+    "tokens",
+    notation.LOG_PROB.short,
+    notation.PERPLEXITY.short,
+    notation.PER_BYTE.short,
+    notation.SPEED.short,
+    "model",
+)
+_LEGEND = """\
+Σ log P is in nats; ppl is perplexity; bits/B is bits a byte, the number to compare
+models with different tokenizers by."""
+
+
+def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
+    """Totals of one model's answers, as written. Those of models with other tokenizers
+    are not added to them."""
+    steps = [step for node in replies for step in node.steps]
+    nats = math.fsum(step.logprob for step in steps)
+    ends = [node.finish for node in replies if node.finish is not None]
+    seconds = math.fsum(end.seconds for end in ends)
+    made = sum(end.tokens for end in ends)
+    return (
+        notation.count(len(replies)),
+        notation.count(len(steps)),
+        notation.log_prob(nats),
+        notation.perplexity(perplexity(mean_nll(nats, len(steps)))),
+        notation.rate(bits_per(nats, _bytes_of(steps))),
+        notation.speed(made / seconds if seconds > 0 else None),
+        model,
+    )
+
+
+def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A row a model, the name behind its numbers."""
+    if not rows:
+        yield "No model has answered yet."
+        return
+    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
+    yield "\n".join(
+        "  ".join((*(f"{c:>{w}}" for c, w in zip(row[:-1], widths[:-1], strict=True)),
+                   row[-1]))
+        for row in (_COLUMNS, *rows)
+    )  # fmt: skip
+    yield _LEGEND
+
+
+def _bytes_of(tokens: Sequence[Step | ScoredToken]) -> int:
+    """The UTF-8 bytes of the text that tokens are scored for."""
+    return sum(
+        len(
+            t.piece.encode("utf-8", "surrogatepass") if isinstance(t, Step) else t.bytes
+        )
+        for t in tokens
+        if t.logprob is not None
+    )
+
+
+def _last_reply(conversation: Conversation) -> ChatMessage | None:
+    replies = [node for node in conversation.path if node.role == "assistant"]
+    with_words = [node for node in replies if not node.is_empty]
+    return conversation.node(with_words[-1].id) if with_words else None

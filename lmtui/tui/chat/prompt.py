@@ -1,0 +1,292 @@
+"""The prompt: where the user writes.
+
+Owns the keys of writing and sending, and the prompts sent before. Knows nothing of
+what becomes of a prompt; it posts facts. What is too long to be read here stands as one
+line for itself, so that no key costs what it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.document._document import EditResult, Location
+from textual.document._edit import Edit
+from textual.message import Message
+
+from lmtui.cache_dir import size
+from lmtui.chat.attachments import unnamed
+from lmtui.tui.editor.exact_area import DrawnArea
+from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
+
+_ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
+
+
+def as_draft(message: str) -> str:
+    """What is to be written so that just this is said."""
+    draft = unnamed(message)
+    begun = _ONE.match(draft)
+    return f"{begun[1]}//{draft[begun.end() :]}" if begun else draft
+
+
+def as_message(draft: str) -> str:
+    """What a draft says that is no command: of two slashes at its beginning one. The
+    files that it names are still to be read."""
+    begun = _TWO.match(draft)
+    return f"{begun[1]}/{draft[begun.end() :]}" if begun else draft
+
+
+_HINT = "Write a message; Enter sends it"
+FOLDED = 20_000
+"""Characters from which on a text that is pasted or put back is folded to one line."""
+
+
+class PromptField(DrawnArea):
+    """A text field of one to ten lines that sends on Enter."""
+
+    HELP = """\
+Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
+the first and last line go through what you sent before; while messages wait for their
+turn, Up in the empty prompt takes the last one back. A line that begins with / is
+a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
+/help shows them all. A long text that is pasted stands here as one line, and is sent
+in full.
+"""
+    DEFAULT_CSS = """
+    PromptField {
+        height: auto;
+        min-height: 3;
+        max-height: 12;
+        border: round $border-blurred;
+        padding: 0 1;
+        background: $background;
+        &:focus { border: round $border; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "ctrl+j,shift+enter,alt+enter",
+            "newline",
+            "New line",
+            id="prompt.newline",
+            tooltip="Begin a new line without sending.",
+            show=False,
+        ),
+        Binding(
+            "up", "earlier", "Earlier", id="prompt.earlier", show=False,
+            tooltip="Up a line; at the first, the prompt sent before.",
+        ),
+        Binding(
+            "down", "later", "Later", id="prompt.later", show=False,
+            tooltip="Down a line; at the last, the prompt sent after.",
+        ),
+        Binding(
+            "ctrl+u", "clear", "Clear", id="prompt.clear", show=False,
+            tooltip="Clear the whole draft; Ctrl+Z brings it back.",
+        ),
+    ]  # fmt: skip
+
+    class Submitted(Message):
+        """The user sent a prompt."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+            super().__init__()
+
+    class Refused(Message):
+        """The user wants to send what can't be."""
+
+        def __init__(self, why: str) -> None:
+            self.why = why
+            super().__init__()
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=False,
+            highlight_cursor_line=False,
+            tab_behavior="focus",
+            placeholder=_HINT,
+        )
+        self._sent: list[str] = []
+        self._place = 0
+        self._unsent = ""
+        self._draft: str | None = None  # while something else is edited
+        self._may_be_empty = False
+        self._folds: dict[str, str] = {}  # by the words that stand for them
+        self.refusal = ""
+        """Why what is written can't be sent, where that is known."""
+        self.take_first: Callable[[str], bool] = lambda key: False
+        """Asked before a key does anything here; whether it took the key."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there is nothing to undo, the key means what it means elsewhere."""
+        if action == "undo" and nothing_to_undo(self):
+            return False
+        return super().check_action(action, parameters)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self.take_first(event.key):
+            event.stop()
+            event.prevent_default()
+            return
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self._enter()
+            return
+
+        def write(text: str) -> None:
+            self._replace_via_keyboard(text, *self.selection)
+
+        await take_key(self, event, write)
+
+    def _enter(self) -> None:
+        row, column = self.cursor_location
+        if column and self.document[row][column - 1] == "\\":
+            self.replace("\n", (row, column - 1), (row, column))
+        elif self.refusal:
+            self.post_message(self.Refused(self.refusal))
+        elif self.can_send:
+            self._send()
+
+    def _send(self) -> None:
+        text = self.draft
+        if self._draft is None:
+            self._sent.append(text)
+            self._place = len(self._sent)
+            self.text = ""  # what was sent is not undone
+        self.post_message(self.Submitted(text))
+
+    def recall(self, prompts: Sequence[str]) -> None:
+        """Put prompts of earlier runs before those of this one."""
+        self._sent = [*prompts, *self._sent]
+        self._place += len(prompts)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether there is anything to send, or nothing can be meant."""
+        return bool(self.text.strip()) or self._may_be_empty
+
+    def begin_edit(self, text: str, title: str, *, empty: bool = False) -> None:
+        """Let something else be edited here, which may be `empty`; the draft waits."""
+        if self._draft is None:
+            self._draft = self.text
+        self._may_be_empty = empty
+        self.border_title, self.placeholder = title, ""
+        self.write(text)
+
+    def end_edit(self) -> None:
+        """Go on with the draft."""
+        self.border_title, self.placeholder = None, _HINT
+        self._may_be_empty = False
+        self.text = self._draft or ""
+        self._draft = None
+        self.move_cursor(self.document.end)
+
+    def give_back(self, text: str) -> None:
+        """Put a prompt that could not be answered back, before what was written."""
+        after = f"\n{self.text}" if self.text else ""
+        self.write(self._folded(text) + after)
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_clear(self) -> None:
+        """Clear the draft, in one step that can be undone."""
+        self.history.checkpoint()
+        self.clear()
+        self.history.checkpoint()
+
+    def action_earlier(self) -> None:
+        """Go up, or to the prompt sent before."""
+        if not self.cursor_at_first_line:
+            self.action_cursor_up()
+            return
+        if self._place == 0:
+            return
+        if self._place == len(self._sent):
+            self._unsent = self.text
+        self._show(self._place - 1)
+
+    def action_later(self) -> None:
+        """Go down, or to the prompt sent after."""
+        if not self.cursor_at_last_line:
+            self.action_cursor_down()
+        elif self._place < len(self._sent):
+            self._show(self._place + 1)
+
+    def _show(self, place: int) -> None:
+        self._place = place
+        at_end = place == len(self._sent)
+        self.write(self._unsent if at_end else self._sent[place])
+
+    # Long texts.
+
+    @property
+    def draft(self) -> str:
+        """All that is written, with what is folded in full."""
+        text = self.text
+        for words in self._standing(text):
+            text = text.replace(words, self._folds[words])
+        return text
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """The long texts that one line stands for, as they are written out."""
+        return tuple(self._folds[words] for words in self._standing(self.text))
+
+    def write(self, text: str) -> None:
+        """Put a draft in the place of what is written."""
+        self.text = self._folded(text)
+        self.move_cursor(self.document.end)
+
+    def _standing(self, text: str) -> list[str]:
+        return [words for words in self._folds if words in text]
+
+    def _folded(self, text: str) -> str:
+        """The text, or the words that stand for it where it is long."""
+        if len(text) < FOLDED:
+            return text
+        known = (words for words, folded in self._folds.items() if folded == text)
+        if (words := next(known, None)) is None:
+            bytes_, lines = len(text.encode("utf-8", "replace")), text.count("\n") + 1
+            number = f" {len(self._folds) + 1}" if self._folds else ""
+            words = f"⟦pasted text{number}, {size(bytes_)}, {lines:,} lines⟧"
+            self._folds[words] = text
+        return words
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Terminals paste carriage returns for newlines. Nothing in a long text is a
+        command or the name of a file."""
+        event.prevent_default()
+        event.stop()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        if len(text) >= FOLDED and self._draft is None:
+            at_start = min(self.selection) == (0, 0)
+            text = as_draft(text) if at_start else unnamed(text)
+        if result := self._replace_via_keyboard(self._folded(text), *self.selection):
+            self.move_cursor(result.end_location)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Edit; the words that stand for a text go as a whole, or stay."""
+        low, high = sorted((edit.from_location, edit.to_location))
+        end = self._outside(high)[1]
+        start = self._outside(low)[0] if low != high else end
+        whole = Edit(edit.text, start, end, edit.maintain_selection_offset)
+        return super().edit(whole)
+
+    def _outside(self, place: Location) -> tuple[Location, Location]:
+        """Where the words that stand for a text begin and end around a place; twice
+        the place itself where there are none."""
+        row, column = place
+        for words in self._folds:
+            start = self.document[row].find(words)
+            if 0 <= start < column < start + len(words):
+                return (row, start), (row, start + len(words))
+        return place, place

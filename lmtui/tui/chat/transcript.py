@@ -1,0 +1,257 @@
+"""The conversation as it reads.
+
+Owns which of its messages are on the screen: the last ones, and others as the reader
+comes to them. A long conversation is opened as fast as a short one, and what was left
+far behind is let go of. Knows no engine and no conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.geometry import Region
+from textual.layout import WidgetPlacement
+from textual.scrollbar import ScrollBar
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmtui.tui.chat.message import Entry, MessageView, Places
+from lmtui.tui.widgets.markdown import CLASSES, SHEET
+
+PART = 20
+"""Messages of a conversation that is opened."""
+STEP = 3
+"""Messages that are brought to the screen at once: few, so that no frame is late."""
+MOST = 30
+"""Messages on the screen before those at its other end are let go of: laying out is
+what scrolling costs, and it grows with them."""
+FAR = 2
+"""Heights of the screen behind which they are let go of, however few they are."""
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Messages, following the end only while the reader is there."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
+    DEFAULT_CSS = f"""
+    Transcript {{
+        {SHEET}
+        padding: 1 1 0 1;
+        scrollbar-size-vertical: 1;
+        & > .empty {{ color: $text-muted; padding: 1 2; height: auto; }}
+        & > #more {{ color: $quiet; height: 2; padding: 0 1; display: none; }}
+    }}
+    """
+
+    def __init__(self, hint: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hint = hint
+        self._entries: list[Entry] = []
+        self._start = 0  # the first entry that has a view
+        self._end = 0  # the entry behind the last one that has
+        self._up = False  # where the reader goes
+        self._held: tuple[MessageView, int] | None = None
+        """A message that is to stay where it is seen, and the line where it was."""
+
+    def compose(self) -> ComposeResult:
+        """What to do where nothing is said yet."""
+        yield Static(id="more", markup=False)
+        yield self._empty()
+
+    def _empty(self) -> Static:
+        return Static(Content(self._hint), classes="empty")
+
+    def on_mount(self) -> None:
+        """Follow what is written."""
+        self.anchor()
+
+    def on_resize(self) -> None:
+        """A higher screen shows more."""
+        self.call_after_refresh(self._go_on)
+
+    async def show(
+        self, entries: Sequence[Entry], *, at: str | None = None, found: Places = ()
+    ) -> None:
+        """Replace everything by these messages; at the end, or at one of them with
+        what was found in it."""
+        if not self.is_attached:
+            return  # the program ends
+        self._entries, self._held, self._up = list(entries), None, False
+        place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
+        self._end = min(len(entries), place + PART // 2)
+        self._start = max(0, self._end - PART)
+        shown = entries[self._start : self._end]
+        views = [MessageView(e, found=found if e.key == at else ()) for e in shown]
+        async with self.batch():
+            await self.remove_children("MessageView, .empty")
+            await self.mount_all(views or [self._empty()])
+            self._tell_of_more()
+        self.anchor()
+        if at is not None:
+            self.release_anchor()
+        self.call_after_refresh(self._go_on)
+        for view in views:
+            if view.key == at:
+                view.focus(scroll_visible=False)
+                self.call_after_refresh(
+                    self.scroll_to_widget, view, animate=False, top=True
+                )
+
+    async def add(self, entry: Entry) -> None:
+        """Add a message at the end."""
+        if not self.is_attached:
+            return  # the program ends
+        if self._end < len(self._entries):
+            await self.show([*self._entries, entry])
+            return
+        for hint in self.query(".empty"):
+            await hint.remove()
+        self._entries.append(entry)
+        self._end += 1
+        await self.mount(MessageView(entry))
+        if len(far := self._views()[:-MOST]) > PART:
+            await self.remove_children(far)
+            self._start += len(far)
+            self._tell_of_more()
+        self.anchor()
+
+    def renew(self, entry: Entry) -> None:
+        """A message says something else by now."""
+        same = [entry if old.key == entry.key else old for old in self._entries]
+        self._entries = same
+
+    async def take_away(self, key: str) -> None:
+        """Take a message away."""
+        for view in self._views():
+            if view.key == key:
+                self._entries = [e for e in self._entries if e.key != key]
+                self._end -= 1
+                await view.remove()
+
+    def view(self, key: str) -> MessageView | None:
+        """The view of a message, if it has one; the last are the first to be asked."""
+        views = (view for view in reversed(self.children))
+        return next(
+            (v for v in views if isinstance(v, MessageView) and v.key == key), None
+        )
+
+    def _views(self) -> list[MessageView]:
+        return list(self.query_children(MessageView))
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Bring earlier messages when the reader comes to the first one, and later
+        ones at the last."""
+        super().watch_scroll_y(old, new)
+        if new != old and self._held is None:
+            self._fetch(up=new < old)
+
+    def _fetch(self, *, up: bool) -> None:
+        if self._held is not None:
+            return
+        self._up = up
+        near = min(self.size.height // 2, self.max_scroll_y // 3)
+        y = min(self.scroll_y, self.max_scroll_y)
+        if up and y <= near and self._start > 0:
+            self._hold(self._views()[0])
+            self.call_later(self._bring_earlier)
+        elif (
+            not up and y >= self.max_scroll_y - near and self._end < len(self._entries)
+        ):
+            self._hold(self._views()[-1])
+            self.call_later(self._bring_later)
+
+    async def _bring_earlier(self) -> None:
+        if self._held is None:  # another conversation was shown meanwhile
+            return
+        start, views = max(0, self._start - STEP), self._views()
+        new = [MessageView(e) for e in self._entries[start : self._start]]
+        far = self._far(views)
+        async with self.batch():
+            await self.remove_children(far)
+            await self.mount_all(new, before=views[0])
+            self._start, self._end = start, self._end - len(far)
+            self._tell_of_more()
+        self.call_after_refresh(self._let_go)
+
+    async def _bring_later(self) -> None:
+        if self._held is None:
+            return
+        end, views = min(len(self._entries), self._end + STEP), self._views()
+        new = [MessageView(e) for e in self._entries[self._end : end]]
+        far = self._far(views[::-1])
+        async with self.batch():
+            await self.remove_children(far)
+            await self.mount_all(new, after=views[-1])
+            self._start, self._end = self._start + len(far), end
+            self._tell_of_more()
+        self.call_after_refresh(self._let_go)
+
+    def _far(self, views: list[MessageView]) -> list[MessageView]:
+        """The last ones of these that are too many, or too far from what is read; never
+        what is on the screen."""
+        top, height = round(self.scroll_y), self.size.height
+        seen = range(top, top + height)
+        near = range(top - FAR * height, top + (FAR + 1) * height)
+        count = len(views)
+        while count > 1:
+            last = views[count - 1].virtual_region
+            if _meets(last, seen) or (count <= MOST and _meets(last, near)):
+                break
+            count -= 1
+        return views[count:]
+
+    def _hold(self, view: MessageView) -> None:
+        self.release_anchor()
+        self._held = view, view.virtual_region.y
+
+    def _let_go(self) -> None:
+        self._held = None
+        if self.scroll_y > self.max_scroll_y:  # all of it fits the screen by now
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Bring more, in the direction of the reader, until there is enough: one who
+        stands at the very first or last line can't ask for it."""
+        if self.max_scroll_y:
+            self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
+        elif self._views():  # the screen is higher than all that was brought
+            self._fetch(up=self._start > 0)
+
+    def process_layout(
+        self, placements: list[WidgetPlacement]
+    ) -> list[WidgetPlacement]:
+        """Scroll by as much as the held message has moved; here, so that it is drawn
+        once, and where it was."""
+        if self._held is not None:
+            view, before = self._held
+            for placement in placements:
+                if placement.widget is view and placement.region.y != before:
+                    self._held = view, placement.region.y
+                    self._scroll_along(placement.region.y - before)
+        if self._end < len(self._entries):  # and an anchor may have led to its end
+            self.call_after_refresh(self._go_on)
+        return placements
+
+    def _scroll_along(self, lines: int) -> None:
+        self.app.animator.force_stop_animation(self, "scroll_y")
+        y = self.scroll_y + lines
+        self.set_reactive(Widget.scroll_y, y)
+        self.set_reactive(Widget.scroll_target_y, y)
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
+
+    def _tell_of_more(self) -> None:
+        """Say above the first message how many there are before it."""
+        count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
+        line = self.query_one("#more", Static)
+        line.display = self._start > 0
+        line.update(Content(f"↑ {count}"), layout=False)
+
+
+def _meets(region: Region, lines: range) -> bool:
+    return region.y < lines.stop and region.bottom > lines.start

@@ -1,0 +1,120 @@
+"""Every branch of a conversation, to go on from any message.
+
+Owns how a tree is drawn in lines: what follows alone stays in its column, and only
+where there are several ways does one move to the right. Knows no engine and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui import notation
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.excerpts import preview_of
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.thinking import answer_of
+from lmtui.text import visible_line
+from lmtui.tui.model_state import shown_label
+from lmtui.tui.widgets.dialog_list import DialogList
+
+_WRITERS = {"user": "You", "assistant": "Model"}
+
+
+class TreeScreen(ModalScreen[int | None]):
+    """A list of all messages. Answers with the one to go on from."""
+
+    HELP = """\
+Enter goes on from the message under the cursor: what follows it stays, as another
+branch. ● is what is shown now.
+"""
+    CSS_PATH = "tree.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Close", id="tree.close",
+                tooltip="Leave everything as it is."),
+    ]  # fmt: skip
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self._rows = list(rows_of(conversation))
+        self._leaf = conversation.path[-1].id
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content("Every branch of this conversation"), id="title")
+            yield DialogList(id="list")
+            yield Static(Content("Enter goes on from there · Esc closes"), id="foot")
+
+    def on_mount(self) -> None:
+        """The cursor is where the conversation is."""
+        options = self.query_one(DialogList)
+        options.add_options([Option(line) for _, line in self._rows])
+        ids = [id_ for id_, _ in self._rows]
+        options.highlighted = ids.index(self._leaf) if self._leaf in ids else 0
+        options.focus()
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        """Go on from there."""
+        self.dismiss(self._rows[event.option_index][0])
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)
+
+
+def rows_of(conversation: Conversation) -> Iterator[tuple[int, Content]]:
+    """Each message with its line, in the order of the tree."""
+    shown = {node.id for node in conversation.path}
+    waiting = _following(conversation, 0, "")
+    while waiting:
+        node, before, after = waiting.pop()
+        yield node.id, _line(node, before, shown=node.id in shown)
+        waiting += _following(conversation, node.id, after)
+
+
+def _following(
+    conversation: Conversation, id_: int, prefix: str
+) -> list[tuple[ChatMessage, str, str]]:
+    """What follows a message, the last one first: each with what stands before its
+    line and before the lines after it."""
+    children = [node for node in conversation.children(id_) if not node.is_empty]
+    if len(children) == 1:
+        return [(children[0], prefix, prefix)]
+    rows = [(node, f"{prefix}├ ", f"{prefix}│ ") for node in children]
+    if rows:
+        rows[-1] = (children[-1], f"{prefix}└ ", f"{prefix}  ")
+    return rows[::-1]
+
+
+def _line(node: ChatMessage, before: str, *, shown: bool) -> Content:
+    text = visible_line(preview_of(answer_of(node) or node.content))
+    return Content.assemble(
+        ("● " if shown else "  ", "$accent"),
+        (before, "$quiet"),
+        (f"{_WRITERS.get(node.role, node.role)}  ", "$quiet"),
+        (text, "bold" if node.role == "user" else ""),
+        (f"  {_numbers(node)}" if node.finish else "", "$quiet"),
+    )
+
+
+def _numbers(node: ChatMessage) -> str:
+    """What is known of an answer: its tokens, their log P, its time, its model."""
+    assert node.finish is not None
+    parts = (
+        notation.counted(node.finish.tokens, "token"),
+        f"log P {notation.log_prob(node.finish.logprob)} nats",
+        notation.seconds(node.finish.seconds),
+        shown_label(node.model or ""),
+    )
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,298 @@
+"""A question that has to be answered before anything is done.
+
+Owns how it is asked: every choice has a letter and can be walked to, and Esc takes the
+one that changes nothing, which is marked first unless another one is. What is chosen is
+the answer of the screen; doing it is not its own. It can come while somebody writes:
+what is written without a pause goes on into the text below, and is not taken for a
+choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.text import visible, visible_line
+from lmtui.tui.keys import shown_actions
+from lmtui.tui.model_state import full_name, shown_name
+
+_NAME = 13  # cells for the name of a choice
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to be done that has no key of its own."""
+
+    label: str
+    action: str
+
+
+class ActionList(OptionList):
+    """The bindings of the screen it is on, and below them more under headings."""
+
+    DEFAULT_CSS = """
+    ActionList {
+        border: none;
+        padding: 0;
+        background: transparent;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+        scrollbar-size-vertical: 1;
+        &:focus { border: none; background-tint: transparent; }
+        & > .option-list--option { padding: 0 1; }
+        & > .option-list--option-disabled { color: $quiet; }
+        & > .option-list--option-highlighted,
+        &:focus > .option-list--option-highlighted {
+            color: $foreground;
+            background: $panel;
+            text-style: bold;
+        }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+
+    def offer(
+        self,
+        *,
+        details: Mapping[str, str] | None = None,
+        more: Mapping[str, Sequence[Action]] | None = None,
+    ) -> None:
+        """List what the screen's keys do, in their order, and more by its headings;
+        `details` say more of an action than its tooltip does."""
+        place = self.highlighted
+        self.clear_options()
+        said = details or {}
+        for binding, key in shown_actions(self.screen):
+            if not binding.show:
+                continue
+            words = said.get(binding.action, binding.tooltip)
+            line = choice_line(key, binding.description, words)
+            self.add_option(Option(line, id=binding.action))
+        for heading, choices in (more or {}).items():
+            if choices:
+                title = Option(Content(f"      {heading}"), disabled=True)
+                self.add_options([None, title])
+            for choice in choices:
+                label = Content(f"      {visible_line(choice.label)}")
+                self.add_option(Option(label, id=choice.action))
+        self.highlighted = min(place or 0, self.option_count - 1)
+
+    @on(OptionList.OptionSelected)
+    async def take(self, event: OptionList.OptionSelected) -> None:
+        """Do what was chosen."""
+        event.stop()
+        if event.option_id:
+            await self.screen.run_action(event.option_id)
+
+
+def choice_line(key: str, name: str, words: str) -> Content:
+    """A choice that has a key, as it is drawn."""
+    apart = "· " if len(name) >= _NAME else ""
+    return Content.assemble(
+        (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
+    )
+
+
+PAUSE = 0.5
+"""Seconds without a letter after which one is meant for the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to answer."""
+
+    key: str
+    """The letter that takes it, which is the answer too."""
+    label: str
+    what: str
+    """What it does, in a clause."""
+
+
+class ConfirmDialog(ModalScreen[str]):
+    """A question, the facts, and the ways out. Answers with the key of a choice."""
+
+    HELP = """\
+The letter before a choice takes it, as Enter does on the one that is marked.
+"""
+    CSS_PATH = "ask.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 (as the base's)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", id="ask.leave",
+                tooltip="Change nothing."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        title: str,
+        details: Sequence[str],
+        choices: Sequence[Choice],
+        *,
+        harmless: str,
+        first: str = "",
+    ) -> None:
+        super().__init__()
+        self._asked = visible_line(title)
+        self._details = "\n".join(map(visible_line, details))
+        self._choices = {choice.key: choice for choice in choices}
+        self._harmless, self._first = harmless, first or harmless
+        self._offered = False
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content(self._asked), id="title")
+            with VerticalScroll(id="details", can_focus=False):
+                yield Static(Content(self._details))
+            yield ActionList(id="choices")
+
+    def on_mount(self) -> None:
+        """The choices can be walked at once, from the one that is marked first on."""
+        self._pause = self.set_timer(PAUSE, self._offer)
+        choices = self.query_one(ActionList)
+        for key, choice in self._choices.items():
+            shown = "Esc" if key == self._harmless else key
+            line = choice_line(shown, choice.label, choice.what)
+            choices.add_option(Option(line, id=f"answer({key!r})"))
+        choices.highlighted = list(self._choices).index(self._first)
+        choices.focus()
+
+    def _offer(self) -> None:
+        self._offered = True
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter takes its choice, or goes where those before it went."""
+        if not self._offered and event.is_printable:
+            event.stop()
+            self._write_below(event)
+        elif event.character in self._choices:
+            event.stop()
+            self.dismiss(event.character)
+
+    def _write_below(self, event: events.Key) -> None:
+        below = self.app.screen_stack[-2].focused
+        if isinstance(below, Input | TextArea):
+            self._pause.reset()  # the writing goes on
+            below.post_message(events.Key(event.key, event.character))
+
+    def action_answer(self, answer: str) -> None:
+        """Close, and say what was chosen. At first Enter can be meant for the text: it
+        takes what is harmless, or what was walked to."""
+        if self._offered or answer == self._harmless or answer != self._first:
+            self.dismiss(answer)
+
+    def action_leave(self) -> None:
+        """Close, and say that nothing is to be done."""
+        self.dismiss(self._harmless)
+
+
+_PAUSE = 0.6  # seconds in which a person notices and stops writing
+
+
+class ErrorScreen(ModalScreen[str]):
+    """A model that can't be had. Answers `again`, `before`, `models` or `close`."""
+
+    HELP = """\
+The model could not be loaded; one that was there before was let go of to make room.
+"""
+    CSS_PATH = "error.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "answer('again')", "Try again", id="error.again",
+                tooltip="Load the same model once more."),
+        Binding("b", "answer('before')", "Go back", id="error.before",
+                tooltip="Load the model before it again."),
+        Binding("m", "answer('models')", "Models", id="error.models",
+                tooltip="Choose another model."),
+        Binding("escape", "answer('close')", "Close", id="error.close",
+                tooltip="Go on without a model."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, error: LmtuiError, *, wanted: ModelRef, before: ModelRef | None
+    ) -> None:
+        super().__init__()
+        self._error = error
+        self._wanted, self._before = visible_line(full_name(wanted)), before
+        self._offered = False
+
+    def compose(self) -> ComposeResult:
+        """What happened, the facts, a hint, and the ways out."""
+        error = self._error
+        with Vertical(id="dialog"):
+            title = Content.styled(visible_line(error.title), "bold $error")
+            yield Static(title, id="title")
+            with VerticalScroll(id="facts", can_focus=False):
+                if self._wanted != error.detail:
+                    yield Static(Content(self._wanted), classes="quiet")
+                for part in (error.detail, error.hint):
+                    if part:
+                        yield Static(Content(visible(part)))
+            yield ActionList(id="choices")
+
+    def on_mount(self) -> None:
+        """Wait for a moment."""
+        self.set_timer(_PAUSE, self._offer)
+
+    def _offer(self) -> None:
+        self._offered = True
+        back = shown_name(self._before) if self._before else ""
+        choices = self.query_one(ActionList)
+        choices.offer(details={"answer('before')": f"Load {back} again."})
+        choices.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is done before it was offered, and there is not always a model to go
+        back to."""
+        if action != "answer":
+            return super().check_action(action, parameters)
+        return self._offered and (self._before is not None or parameters != ("before",))
+
+    def action_answer(self, answer: str) -> None:
+        """Close, and say what was chosen."""
+        self.dismiss(answer)
+
+
+class PageScreen(ModalScreen[None]):
+    """A title and a text, which is safe to draw already."""
+
+    HELP = """\
+Arrows, PgUp and PgDn scroll.
+"""
+    CSS_PATH = "page.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Close", id="page.close",
+                tooltip="Back to where you were."),
+    ]  # fmt: skip
+
+    def __init__(self, title: str, words: Content) -> None:
+        super().__init__()
+        self._title, self._words = title, words
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content(self._title), id="title")
+            with VerticalScroll(id="page"):
+                yield Static(self._words)
+            yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
+
+    def on_mount(self) -> None:
+        """The page takes the keys."""
+        self.query_one("#page").focus()
+
+    def action_leave(self) -> None:
+        """Back to where it was opened."""
+        self.dismiss(None)

@@ -1,0 +1,304 @@
+"""The words that surprised the model the most, to go to or to ignore.
+
+Owns the list and which word is passed over from now on. Which places there are is
+`edit.surprises`'. Knows no engine and no editor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.editing import surprises
+from lmtui.editing.positions import place_of
+from lmtui.editing.surprises import SurprisingWord, most_surprising
+from lmtui.engine.types import Replacement
+from lmtui.errors import LmtuiError
+from lmtui.notation import LN2, count, difference, in_bits, percent
+from lmtui.text import visible, visible_line, visible_token
+from lmtui.tui.background import aside
+from lmtui.tui.widgets.cells import clip, clusters, fit, tame
+from lmtui.tui.widgets.dialog_list import DialogList
+
+ASKING = "Asking the model…"
+NOTHING = "The model has nothing to put there."
+LEGEND = """\
+Δ log P: by how many nats what follows gets more (+) or less (−) likely.
+Rare, yet about 0 or +: it may be right. Far below 0: it does not fit."""
+_WAITING = "Esc closes · Enter counts once the words are there"
+_REPLACEMENTS_FOOT = "Enter replaces the word · Esc cancels"
+_WIDEST = 24  # cells of a word
+_AHEAD = 80
+_PROBABILITY, _CHANGE = "probability", " Δ log P"
+
+
+class ReplacementsScreen(ModalScreen[Replacement | None]):
+    """A word to a line, the most probable first. Answers what was chosen."""
+
+    HELP = """\
+Each word stands with its probability given the text before it, and with how the model
+would go on after it. ● marks what is in the text now.
+"""
+    CSS_PATH = "replacements.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="replacements.close",
+                tooltip="Leave the text as it is."),
+    ]  # fmt: skip
+
+    def __init__(self, present: str) -> None:
+        super().__init__()
+        self._present = present
+        self._listed: tuple[Replacement, ...] = ()
+        self._state = ASKING
+        self._early = 0  # rows down, asked for before there were any
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        word = clip(visible_line(self._present), _WIDEST)
+        with Vertical(id="dialog"):
+            yield Static(Content(f"In place of “{word}”"), id="title")
+            yield Static(id="heads", markup=False)
+            yield DialogList(id="list")
+            yield Static(id="legend", markup=False)
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """Say that the model is asked, unless it has answered by now."""
+        self._draw()
+        self.query_one(DialogList).focus()
+
+    def show(self, replacements: Sequence[Replacement]) -> None:
+        """The model has answered."""
+        self._listed, self._state = tuple(replacements), NOTHING
+        self._draw()
+
+    def show_progress(self, done: int, total: int) -> None:
+        """So many of the words are scored."""
+        self._state = f"{ASKING} {done} of {total} words are scored"
+        self._draw()
+
+    def show_error(self, error: LmtuiError) -> None:
+        """The model can't answer."""
+        parts = (f"{error}.", error.hint)
+        self._listed, self._state = (), visible(" ".join(filter(None, parts)))
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.query(DialogList):
+            return  # the answer was quicker than the screen
+        heads, lines = replacement_rows(self._listed, self._present)
+        rows = self.query_one(DialogList)
+        rows.clear_options()
+        rows.add_options([Option(line) for line in lines])
+        rows.display = self.query_one("#heads").display = bool(lines)
+        self._tell("#heads", heads)
+        self._tell("#legend", LEGEND if lines else self._state)
+        waiting = _WAITING if self._state == ASKING else "Esc closes"
+        self._tell("#foot", _REPLACEMENTS_FOOT if lines else waiting)
+        if lines:
+            rows.highlighted = min(self._early, len(lines) - 1)
+
+    def _tell(self, where: str, words: str) -> None:
+        self.query_one(where, Static).update(Content(words))
+
+    def on_key(self, event: events.Key) -> None:
+        """A walk in the list waits for it; what nobody has seen is not chosen."""
+        if self._state == ASKING and event.key in ("up", "down"):
+            event.stop()
+            self._early = max(0, self._early + (1 if event.key == "down" else -1))
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        """Put it there."""
+        self.dismiss(self._listed[event.option_index])
+
+    def action_close(self) -> None:
+        """Leave the text as it is."""
+        self.dismiss(None)
+
+
+def replacement_rows(
+    replacements: Sequence[Replacement], present: str
+) -> tuple[str, list[Content]]:
+    """The headings, and a line for each; a dot before what is there now."""
+    words = [clip(visible_token(each.text), _WIDEST) for each in replacements]
+    width = max(map(cell_len, words), default=0)
+    heads = f"  {'':<{width}}  {_PROBABILITY}  {_CHANGE}  goes on"
+    lines = []
+    for each, word in zip(replacements, words, strict=True):
+        is_there = each.text == present
+        prob = percent(math.exp(each.logprob))
+        lines.append(
+            Content.assemble(
+                ("● " if is_there else "  ", "$accent"),
+                (fit(word, width), "bold"),
+                f"  {prob:>{len(_PROBABILITY)}}  ",
+                f"{change_words(each.change):>{len(_CHANGE)}}  ",
+                (clip(visible_line(each.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
+            )
+        )
+    return heads, lines
+
+
+def change_words(change: float | None) -> str:
+    """A change of surprisal in bits as one of log P in nats; 0 has no sign."""
+    return difference(None if change is None else -change * LN2)
+
+
+EMPTY = "Nothing is scored yet: once the model has read the text, come again."
+_SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
+_BEFORE = 16  # cells of the text that are shown before a word
+_WORD = 30
+_AFTER = 80
+
+
+class SurprisesScreen(ModalScreen[SurprisingWord | None]):
+    """Up to twenty places, the most surprising first. Answers the one to go to."""
+
+    HELP = """\
+Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
+1 would have been the model's own first choice. Both are of the text's own token; the
+panel sums over all ways to cut the same letters, so its rank may be another one. A word
+that is ignored is passed over in every text.
+"""
+    CSS_PATH = "surprises.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("i", "ignore", "Ignore", id="surprises.ignore",
+                tooltip="Pass this word over, here and in every text from now on."),
+        Binding("escape", "close", "Close", id="surprises.close",
+                tooltip="Back to the text."),
+    ]  # fmt: skip
+
+    @dataclass
+    class Ignored(Message):
+        """A word was put among those to ignore, or could not be."""
+
+        word: str
+        remembered: bool
+
+    def __init__(self, text: str, places: Sequence[SurprisingWord]) -> None:
+        super().__init__()
+        self._text = text
+        self._places = list(places)
+        self._listed: list[SurprisingWord] = []
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content("What surprised the model most"), id="title")
+            yield Static(Content(EMPTY), id="empty")
+            yield DialogList(id="list")
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """List the places."""
+        self._list()
+        self.query_one(DialogList).focus()
+
+    def _list(self) -> None:
+        self._listed = most_surprising(self._places)
+        rows = self.query_one(DialogList)
+        at = rows.highlighted or 0
+        rows.clear_options()
+        lines = surprise_rows(self._text, self._listed)
+        rows.add_options([Option(line) for line in lines])
+        rows.display = bool(lines)
+        self.query_one("#empty").display = not lines
+        foot = _SURPRISES_FOOT if lines else "Esc closes"
+        self.query_one("#foot", Static).update(Content(foot))
+        if lines:
+            rows.highlighted = min(at, len(lines) - 1)
+
+    @property
+    def _place(self) -> SurprisingWord | None:
+        at = self.query_one(DialogList).highlighted
+        return None if at is None else self._listed[at]
+
+    @on(OptionList.OptionSelected)
+    def take(self) -> None:
+        """Go there."""
+        self.dismiss(self._place)
+
+    def action_ignore(self) -> None:
+        """Take the word from the list, and remember that."""
+        if (place := self._place) is None:
+            return
+        word = place.word
+        self._places = [each for each in self._places if each.word != word]
+        self._list()
+
+        def work() -> Message:
+            return self.Ignored(word, surprises.ignore(word))
+
+        aside(work, self.post_message, otherwise=self.Ignored(word, False))
+
+    @on(Ignored)
+    def tell_ignored(self, event: Ignored) -> None:
+        """Say where it will not last."""
+        if not event.remembered:
+            shown = clip(visible_line(event.word), _WORD)
+            self.notify(
+                f"“{shown}” is passed over only now: it could not be remembered.",
+                severity="warning",
+                markup=False,
+            )
+
+    def action_close(self) -> None:
+        """Go nowhere."""
+        self.dismiss(None)
+
+
+def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
+    """A line for each place: where it is, its numbers, and the word in its line."""
+    where = [":".join(map(str, place_of(text, place.start))) for place in places]
+    width = max(map(len, where), default=0)
+    return [
+        Content.assemble(
+            (f"{at:>{width}}  ", "$quiet"),
+            f"{in_bits(place.bits):>5} bits  ",
+            (f"rank {count(place.rank):<7}  ", "$quiet"),
+            *_surroundings(text, place),
+        )
+        for at, place in zip(where, places, strict=True)
+    ]
+
+
+def _surroundings(text: str, place: SurprisingWord) -> tuple[tuple[str, str], ...]:
+    """What is before the word in its line, the word, and what is behind it; the words
+    of all places stand below each other."""
+    start = max(place.start - 2 * _BEFORE, text.rfind("\n", 0, place.start) + 1)
+    end = text.find("\n", place.end)
+    end = min(place.end + _AFTER, len(text) if end < 0 else end)
+    word = visible_token(text[place.start : place.end][: 16 * _WORD])
+    return (
+        (_tail(visible_line(text[start : place.start]), _BEFORE), "$quiet"),
+        (clip(word, _WORD), "bold underline"),
+        (clip(visible_line(text[place.end : end]), _AFTER), "$quiet"),
+    )
+
+
+def _tail(text: str, width: int) -> str:
+    """The end of a text in exactly `width` cells, after `…` where it is not all."""
+    text = tame(text)
+    if cell_len(text) <= width:
+        return " " * (width - cell_len(text)) + text
+    taken = ""
+    for cluster in reversed(list(clusters(text))):
+        if cell_len(cluster + taken) > width - 1:
+            break
+        taken = cluster + taken
+    return " " * (width - 1 - cell_len(taken)) + "…" + taken

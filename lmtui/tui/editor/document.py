@@ -1,0 +1,422 @@
+"""Which characters of a text are how surprising, line by line, while it is edited.
+
+An edit costs what is marked in the lines that it touches; the marks of other lines
+move along with them. Owns what becomes of marks that an edit cuts. Knows no widget and
+no style.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from textual._tree_sitter import get_language
+from textual.document._document import Document, EditResult, Location
+from textual.document._syntax_aware_document import SyntaxAwareDocument
+from textual.widgets import TextArea
+
+if TYPE_CHECKING:
+    from tree_sitter import Language
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentChange:
+    """The text between two locations was replaced."""
+
+    top: Location
+    bottom: Location
+    """End of what was there before."""
+    end: Location
+    """End of what is there now."""
+
+    @property
+    def lines(self) -> int:
+        """How many more lines there are now."""
+        return self.end[0] - self.bottom[0]
+
+
+class LineDocument(Document):
+    """A document whose lines are what `text.split("\\n")` says."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        self._lines: list[str] = text.split("\n")
+        self._text: str | None = text
+        self._starts: list[int] | None = None
+        self._words: int | None = None
+        self.on_change: Callable[[DocumentChange], None] | None = None
+        """Called after each change, also by undo and redo."""
+
+    @property
+    def text(self) -> str:
+        """The whole text; joined once after each change."""
+        if self._text is None:
+            self._text = "\n".join(self._lines)
+        return self._text
+
+    @property
+    def characters(self) -> int:
+        """How many code points the text has."""
+        return self._line_starts()[-1] - 1
+
+    @property
+    def words(self) -> int:
+        """How many words the text has; counted once, then kept."""
+        if self._words is None:
+            self._words = _words(self._lines)
+        return self._words
+
+    def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
+        """Put `text` in the place of what is between two locations."""
+        top, bottom = sorted((min(start, self.end), min(end, self.end)))
+        replaced = self.get_text_range(top, bottom)
+        before = self._lines[top[0] : bottom[0] + 1]
+        after = text.split("\n")
+        after[0] = self._lines[top[0]][: top[1]] + after[0]
+        after[-1] += self._lines[bottom[0]][bottom[1] :]
+        self._lines[top[0] : bottom[0] + 1] = after
+        if self._words is not None:
+            self._words += _words(after) - _words(before)
+        self._text = self._starts = None
+        result = EditResult(end_of(top, text), replaced)
+        if self.on_change is not None:
+            self.on_change(DocumentChange(top, bottom, result.end_location))
+        return result
+
+    def around(self, location: Location, count: int) -> tuple[str, str]:
+        """At most so many characters before a location, and after it."""
+        row, column = location
+        before, after = self._lines[row][:column], self._lines[row][column:]
+        above, below = row - 1, row + 1
+        while len(before) < count and above >= 0:
+            before = f"{self._lines[above]}\n{before}"
+            above -= 1
+        while len(after) < count and below < len(self._lines):
+            after = f"{after}\n{self._lines[below]}"
+            below += 1
+        return before[-count:], after[:count]
+
+    def get_index_from_location(self, location: Location) -> int:
+        """How many code points are before a location."""
+        return self._line_starts()[location[0]] + location[1]
+
+    def get_location_from_index(self, index: int) -> Location:
+        """The location after so many code points; the end where there are fewer."""
+        starts = self._line_starts()
+        index = max(0, min(index, starts[-1] - 1))
+        line = bisect_right(starts, index) - 1
+        return line, index - starts[line]
+
+    def _line_starts(self) -> list[int]:
+        """Where each line begins, and where one more would."""
+        if self._starts is None:
+            lengths = (len(line) + 1 for line in self._lines)
+            self._starts = list(accumulate(lengths, initial=0))
+        return self._starts
+
+
+class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
+    """The same with the syntax tree of a language."""
+
+    def __init__(self, text: str, language: Language) -> None:
+        super().__init__(text, language)
+
+    def _location_to_byte_offset(self, location: Location) -> int:
+        row, column = location
+        above = sum(map(_bytes, self._lines[:row])) + row
+        line = self._lines[row] if row < len(self._lines) else ""
+        return above + _bytes(line[:column])
+
+
+def end_of(location: Location, text: str) -> Location:
+    """Where a text ends that begins at a location."""
+    lines = text.count("\n")
+    if not lines:
+        return location[0], location[1] + len(text)
+    return location[0] + lines, len(text) - text.rfind("\n") - 1
+
+
+def _bytes(line: str) -> int:
+    return len(line) if line.isascii() else len(line.encode())
+
+
+def _words(lines: list[str]) -> int:
+    return sum(len(line.split()) for line in lines)
+
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Query
+
+LARGEST = 500_000
+"""Characters of a text beyond which it is not looked at: in some languages, a key in
+the middle means reading all that follows again, 40 ms in a million characters."""
+
+KINDS = ("comment", "keyword", "name", "number", "string")
+"""What a part can be."""
+
+SyntaxPart = tuple[int, int, str]
+"""From which character of a line to which, and its kind."""
+
+_SUFFIXES = {
+    "python": ".py .pyi .pyw",
+    "markdown": ".md .markdown",
+    "json": ".json .jsonl",
+    "toml": ".toml",
+    "yaml": ".yaml .yml",
+    "html": ".html .htm",
+    "css": ".css .tcss",
+    "javascript": ".js .mjs .cjs .jsx",
+    "rust": ".rs",
+    "go": ".go",
+    "sql": ".sql",
+    "java": ".java",
+    "bash": ".sh .bash",
+    "xml": ".xml .svg .xsd",
+}
+_BY_SUFFIX = {
+    suffix: language
+    for language, suffixes in _SUFFIXES.items()
+    for suffix in suffixes.split()
+}
+_KIND_OF = {
+    "comment": "comment",
+    "keyword": "keyword", "include": "keyword", "conditional": "keyword",
+    "repeat": "keyword", "exception": "keyword", "storageclass": "keyword",
+    "preproc": "keyword", "heading": "keyword", "markup": "keyword", "tag": "keyword",
+    "function": "name", "method": "name", "type": "name", "constructor": "name",
+    "attribute": "name", "property": "name", "field": "name", "yaml": "name",
+    "number": "number", "float": "number", "boolean": "number", "constant": "number",
+    "toml": "number",
+    "string": "string", "escape": "string", "text": "string", "link": "string",
+}  # fmt: skip
+_BLOCK = 64
+
+
+def language_for(path: PurePath) -> str | None:
+    """The language of a file by its name; None where it can't be coloured."""
+    language = _BY_SUFFIX.get(path.suffix.lower())
+    return language if language and get_language(language) else None
+
+
+def syntax_document(text: str, language: str | None) -> SyntaxLineDocument | None:
+    """A document that knows its syntax; None where that can't be had."""
+    found = get_language(language) if language and len(text) <= LARGEST else None
+    return None if found is None else SyntaxLineDocument(text, found)
+
+
+class SyntaxParts:
+    """The parts of each line of a document, until it changes."""
+
+    def __init__(self, document: SyntaxLineDocument, language: str) -> None:
+        self._document = document
+        self._query = _query_of(language, document)
+        self._blocks: dict[int, dict[int, list[SyntaxPart]]] = {}
+
+    def clear(self) -> None:
+        """The document has changed."""
+        self._blocks.clear()
+
+    def of(self, line: int) -> list[SyntaxPart]:
+        """The parts of a line; where two overlap, the later one counts."""
+        block = line // _BLOCK
+        if block not in self._blocks:
+            self._blocks[block] = self._ask(block * _BLOCK, (block + 1) * _BLOCK)
+        return self._blocks[block].get(line, [])
+
+    def _ask(self, first: int, beyond: int) -> dict[int, list[SyntaxPart]]:
+        found: dict[int, list[SyntaxPart]] = {}
+        captures = self._document.query_syntax_tree(
+            self._query, (first, 0), (beyond, 0)
+        )
+        for name, nodes in captures.items():
+            kind = _KIND_OF.get(name.partition(".")[0])
+            for node in nodes if kind else ():
+                self._add(found, node, kind or "", first, beyond)
+        return found
+
+    def _add(
+        self,
+        found: dict[int, list[SyntaxPart]],
+        node: Node,
+        kind: str,
+        first: int,
+        beyond: int,
+    ) -> None:
+        (top, start), (bottom, end) = node.start_point, node.end_point
+        last = min(bottom, beyond - 1, self._document.line_count - 1)
+        for line in range(max(top, first), last + 1):
+            text = self._document[line]
+            low = _column(text, start) if line == top else 0
+            high = _column(text, end) if line == bottom else len(text)
+            if low < high:
+                found.setdefault(line, []).append((low, high, kind))
+
+
+def _column(line: str, byte: int) -> int:
+    """The code point that begins at a byte of a line."""
+    if line.isascii():
+        return min(byte, len(line))
+    return bisect_left(range(len(line)), byte, key=lambda n: len(line[:n].encode()))
+
+
+_queries: dict[str, Query] = {}
+
+
+def _query_of(language: str, document: SyntaxLineDocument) -> Query:
+    """What Textual asks a syntax tree of a language; made once, which takes long."""
+    if language not in _queries:
+        text = TextArea._get_builtin_highlight_query(language)
+        query = document.prepare_query(text)
+        assert query is not None
+        _queries[language] = query
+    return _queries[language]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatSpan:
+    """How surprising a piece of a text is."""
+
+    start: int
+    """In code points of the text."""
+    end: int
+    level: int
+    """A step as in `surprise`."""
+    bits: float = 0.0
+    """Its surprisal."""
+    stale: bool = False
+    """Whether the text before it has changed since it was scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineSpan:
+    """A piece of one line; its newline is the character behind the last one."""
+
+    start: int
+    """In code points of the line."""
+    end: int
+    level: int
+    bits: float
+    stale: bool
+
+
+LineSpans = tuple[LineSpan, ...]
+
+
+class HeatMap:
+    """The marks of each line, in order."""
+
+    def __init__(self, lines: int = 1) -> None:
+        self._marks: list[LineSpans] = [()] * lines
+        self._stale = bytearray(lines)
+        """Whether all marks of a line are stale, whatever they say themselves."""
+
+    def of(self, line: int) -> LineSpans:
+        """The marks of a line."""
+        if self._stale[line]:
+            self._stale[line] = 0
+            self._marks[line] = _made_stale(self._marks[line], 0, sys.maxsize)
+        return self._marks[line]
+
+    def between(self, line: int, low: int, high: int) -> LineSpans:
+        """Those marks of a line that are over columns from `low` to `high`."""
+        marks = self.of(line)
+        first = bisect_right(marks, low, key=lambda mark: mark.end)
+        return marks[first : bisect_left(marks, high, key=lambda mark: mark.start)]
+
+    def bits(self, line: int) -> float | None:
+        """The sum of what begins in a line; None where nothing was scored."""
+        marks = self._marks[line]
+        return sum(mark.bits for mark in marks) if marks else None
+
+    def follow(self, change: DocumentChange) -> None:
+        """The text was edited: what it touched is gone, what is behind it moves."""
+        top, bottom, end = change.top, change.bottom, change.end
+        head = tuple(mark for mark in self.of(top[0]) if mark.end <= top[1])
+        shift = end[1] - bottom[1]
+        tail = tuple(
+            replace(mark, start=mark.start + shift, end=mark.end + shift)
+            for mark in self.of(bottom[0])
+            if mark.start >= bottom[1]
+        )
+        lines: list[LineSpans] = [()] * (end[0] - top[0] + 1)
+        lines[0] = head
+        lines[-1] += tail
+        self._marks[top[0] : bottom[0] + 1] = lines
+        self._stale[top[0] : bottom[0] + 1] = bytes(len(lines))
+
+    def put(
+        self, spans: Iterable[HeatSpan], document: LineDocument, start: int, end: int
+    ) -> None:
+        """Mark these spans, in order, in the place of all marks from `start` to
+        `end`. Spans that share a character become one, as hot as the hottest."""
+        top, bottom = map(document.get_location_from_index, (start, end))
+        found: dict[int, list[LineSpan]] = {}
+        for span in _united(spans):
+            for line, mark in _cut(span, document):
+                found.setdefault(line, []).append(mark)
+        for line in range(top[0], bottom[0] + 1):
+            low = top[1] if line == top[0] else 0
+            whole = line < bottom[0]
+            before = [mark for mark in self.of(line) if mark.end <= low]
+            after = [
+                mark for mark in self.of(line) if not whole and mark.start >= bottom[1]
+            ]
+            self._marks[line] = (*before, *found.get(line, ()), *after)
+
+    def make_stale(self, document: LineDocument, start: int, end: int) -> None:
+        """What begins from `start` to `end` no longer follows what it was scored
+        with."""
+        top, bottom = map(document.get_location_from_index, (start, end))
+        for line in {top[0], bottom[0]}:
+            low = top[1] if line == top[0] else 0
+            high = bottom[1] if line == bottom[0] else len(document[line]) + 1
+            self._marks[line] = _made_stale(self.of(line), low, high)
+        between = bottom[0] - top[0] - 1
+        if between > 0:
+            self._stale[top[0] + 1 : bottom[0]] = b"\1" * between
+
+
+def _made_stale(marks: LineSpans, low: int, high: int) -> LineSpans:
+    """The marks, those stale that begin from `low` to `high`."""
+    return tuple(
+        replace(mark, stale=True) if low <= mark.start < high else mark
+        for mark in marks
+    )
+
+
+def _united(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
+    """The spans with those united that share a character."""
+    held: HeatSpan | None = None
+    for span in spans:
+        if span.start >= span.end:
+            continue
+        if held is None or span.start >= held.end:
+            if held is not None:
+                yield held
+            held = span
+            continue
+        held = HeatSpan(
+            held.start,
+            max(held.end, span.end),
+            max(held.level, span.level),
+            held.bits + span.bits,
+            held.stale or span.stale,
+        )
+    if held is not None:
+        yield held
+
+
+def _cut(span: HeatSpan, document: LineDocument) -> Iterator[tuple[int, LineSpan]]:
+    """A span, line by line; its bits go with its beginning."""
+    line, column = document.get_location_from_index(span.start)
+    left, bits = span.end - span.start, span.bits
+    while left > 0 and line < document.line_count:
+        taken = min(left, len(document[line]) + 1 - column)
+        yield line, LineSpan(column, column + taken, span.level, bits, span.stale)
+        left -= taken
+        line, column, bits = line + 1, 0, 0.0

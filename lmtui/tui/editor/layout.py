@@ -1,0 +1,459 @@
+"""Lines of a text area on rows of cells.
+
+A line is measured as it is drawn: control characters as their pictures, tabs up to
+the next stop of their row, characters with their marks as one. What wraps, where the
+cursor stands and what the mouse hits follow from the same measure. Knows no widget.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.document._document import Location
+from textual.document._wrapped_document import WrappedDocument
+from textual.geometry import Offset
+
+from lmtui.text import visible_in_place
+from lmtui.tui.editor.document import DocumentChange, LineDocument
+from lmtui.tui.widgets.cells import chunks, clusters, tame_in_place
+
+
+@lru_cache(maxsize=256)
+def drawn(line: str) -> str:
+    """A line as it is drawn, character by character; tabs stay."""
+    plain = line.isascii() and line.isprintable()
+    return line if plain else tame_in_place(visible_in_place(line))
+
+
+def steps(line: str) -> Iterator[str]:
+    """The characters of a line one by one, each with all that belongs to it: an emoji
+    with its parts is one, in however many cells it is drawn."""
+    for index, part in enumerate(
+        tame_in_place(visible_in_place(line, whole=True)).split("\t")
+    ):
+        if index:
+            yield "\t"
+        yield from clusters(part)
+
+
+def is_plain(text: str) -> bool:
+    """Whether each character of a drawn text takes one cell."""
+    return text.isascii() and "\t" not in text
+
+
+def cells_of(text: str, tab: int, *, at: int = 0) -> int:
+    """How many cells a drawn text takes that begins at cell `at` of its row."""
+    if is_plain(text):
+        return len(text)
+    first, *others = text.split("\t")
+    used = at + cell_len(first)
+    for part in others:
+        used += tab - used % tab + cell_len(part)
+    return used - at
+
+
+def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:
+    """The characters of a drawn text with their marks, and the cells of each."""
+    used = at
+    for index, part in enumerate(text.split("\t")):
+        if index:
+            cells = tab - used % tab
+            used += cells
+            yield "\t", cells
+        for cluster in clusters(part):
+            cells = cell_len(cluster)
+            used += cells
+            yield cluster, cells
+
+
+def column_at(text: str, cell: int, tab: int) -> int:
+    """The index of the character that is drawn at a cell; the end beyond it."""
+    if is_plain(text):
+        return max(0, min(cell, len(text)))
+    column = used = 0
+    for piece, cells in pieces_of(text, tab):
+        used += cells
+        if used > cell:
+            return column
+        column += len(piece)
+    return len(text)
+
+
+def breaks(line: str, width: int, tab: int) -> list[int]:
+    """Where a drawn line is broken so that each row takes at most `width` cells; not
+    at all for a width of 0."""
+    if not width or (len(line) <= width and is_plain(line)):
+        return []
+    tab = min(tab, width)
+    found: list[int] = []
+    used = 0
+    for match in chunks(line).finditer(line):
+        chunk = match[0]
+        cells = cells_of(chunk, tab, at=used)
+        if used + cells <= width:
+            used += cells
+            continue
+        if used:
+            found.append(match.start())
+        cells = cells_of(chunk, tab)
+        if cells <= width:
+            used = cells
+        else:
+            used = _fold(chunk, match.start(), found, width=width, tab=tab)
+    return found
+
+
+def _fold(chunk: str, start: int, found: list[int], *, width: int, tab: int) -> int:
+    """Break a chunk that no row has room for; the cells it takes on its last row."""
+    if is_plain(chunk):
+        found.extend(range(start + width, start + len(chunk), width))
+        return len(chunk) % width or width
+    used, column = 0, start
+    for piece, taken in pieces_of(chunk, tab):
+        cells = tab - used % tab if piece == "\t" else taken
+        if used and used + cells > width:
+            found.append(column)
+            used, cells = 0, tab if piece == "\t" else cells
+        used += cells
+        column += len(piece)
+    return used
+
+
+class WrappedLines(WrappedDocument):
+    """A document's lines on rows, as wide as its text area allows.
+
+    It follows the document by itself: a line is laid out anew when somebody asks
+    after it has changed.
+    """
+
+    document: LineDocument
+
+    def __init__(self, document: LineDocument, *, tab_width: int = 4) -> None:
+        self._breaks: list[list[int] | None] = []
+        self._cells: list[int] = []
+        """Of each line, where lines are not wrapped."""
+        self._tops: list[int] | None = None
+        self._changed: set[int] = set()
+        super().__init__(document, tab_width=tab_width)
+
+    def wrap(self, width: int, tab_width: int | None = None) -> None:
+        """Lay all lines out for another width."""
+        tab_width = tab_width or self._tab_width
+        if self._breaks and (width, tab_width) == (self._width, self._tab_width):
+            return
+        self._width, self._tab_width = width, tab_width
+        self._breaks = [None] * self.document.line_count
+        self._cells = [0] * len(self._breaks)
+        self._changed = set(range(len(self._breaks)))
+        self._tops = None
+
+    def wrap_range(self, start: Location, old_end: Location, new_end: Location) -> None:
+        """Nothing to do: `follow` has been told."""
+
+    def follow(self, change: DocumentChange) -> None:
+        """A stretch of the text was replaced."""
+        top, bottom, last = change.top[0], change.bottom[0], change.end[0]
+        if change.lines:
+            self._changed = {
+                line + change.lines if line > bottom else line
+                for line in self._changed
+                if not top <= line <= bottom
+            }
+            self._tops = None
+        self._breaks[top : bottom + 1] = [None] * (last - top + 1)
+        self._cells[top : bottom + 1] = [0] * (last - top + 1)
+        self._changed.update(range(top, last + 1))
+
+    def _lay_out(self) -> list[int]:
+        """The first row of each line, and one beyond, once all is laid out."""
+        for line in self._changed:
+            text = drawn(self.document[line])
+            offsets = breaks(text, self._width, self._tab_width)
+            self._breaks[line] = offsets
+            self._cells[line] = 0 if self._width else cells_of(text, self.tab)
+            if self._tops is not None and len(offsets) != self._count(line) - 1:
+                self._tops = None
+        self._changed.clear()
+        if self._tops is None:
+            counts = (len(offsets or ()) + 1 for offsets in self._breaks)
+            self._tops = list(accumulate(counts, initial=0))
+        return self._tops
+
+    def _count(self, line: int) -> int:
+        assert self._tops is not None
+        return self._tops[line + 1] - self._tops[line]
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return self._lay_out()[-1]
+
+    @property
+    def width(self) -> int:
+        """How many cells a row may take; 0 where lines are not wrapped."""
+        return self._width
+
+    @property
+    def widest(self) -> int:
+        """The cells of the longest line, where lines are not wrapped."""
+        self._lay_out()
+        return max(self._cells)
+
+    @property
+    def tab(self) -> int:
+        """How many cells apart the tab stops are."""
+        return min(self._tab_width, self._width or self._tab_width)
+
+    def top_of(self, line: int) -> int:
+        """The first row of a line; of one beyond the last, how many rows there are."""
+        return self._lay_out()[line]
+
+    def line_at(self, row: int) -> tuple[int, int]:
+        """The line that a row shows, and which of its rows it is."""
+        tops = self._lay_out()
+        line = bisect_right(tops, row) - 1
+        return line, row - tops[line]
+
+    def bounds(self, line: int, section: int) -> tuple[int, int]:
+        """From which character to which a row of a line reaches."""
+        offsets = self.get_offsets(line)
+        start = offsets[section - 1] if section else 0
+        if section < len(offsets):
+            return start, offsets[section]
+        return start, len(self.document[line])
+
+    def get_offsets(self, line_index: int) -> list[int]:
+        """Where a line is broken."""
+        self._lay_out()
+        return self._breaks[line_index] or []
+
+    def get_sections(self, line_index: int) -> list[str]:
+        """A line's text, row by row."""
+        line = self.document[line_index]
+        edges = [0, *self.get_offsets(line_index), len(line)]
+        return [line[a:b] for a, b in pairwise(edges)]
+
+    def get_tab_widths(self, line_index: int) -> list[int]:
+        """Not kept: a tab's width follows from the row that it is on."""
+        raise NotImplementedError
+
+    def location_to_offset(self, location: Location) -> Offset:
+        """The cell and the row of a location."""
+        line, column = location
+        section = bisect_right(self.get_offsets(line), column)
+        start, _ = self.bounds(line, section)
+        text = drawn(self.document[line])[start:column]
+        return Offset(cells_of(text, self.tab), self.top_of(line) + section)
+
+    def offset_to_location(self, offset: Offset) -> Location:
+        """The location that is drawn at a cell of a row."""
+        row = max(0, min(offset.y, self.height - 1))
+        line, section = self.line_at(row)
+        return line, self.get_target_document_column(line, offset.x, section)
+
+    def get_target_document_column(
+        self, line_index: int, x_offset: int, y_offset: int
+    ) -> int:
+        """The character that is drawn at a cell of one of a line's rows."""
+        last = len(self.get_offsets(line_index))
+        section = y_offset + last + 1 if y_offset < 0 else y_offset
+        start, end = self.bounds(line_index, section)
+        text = drawn(self.document[line_index])[start:end]
+        column = start + column_at(text, max(0, x_offset), self.tab)
+        return min(column, end if section == last else end - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RowPart:
+    """Consecutive characters of a row that come from one place. The cell behind the
+    end of a line is its newline."""
+
+    start: int
+    """Its first character in the row."""
+    end: int
+    column: int | None
+    """The column of the first one in its line; None for a part of the ghost."""
+
+    @property
+    def last_column(self) -> int:
+        """The column behind the last one in its line."""
+        return (self.column or 0) + self.end - self.start
+
+    def layer(self, low: int, high: int, style: Style) -> tuple[int, int, Style]:
+        """A style over some columns of the line, as far as they are in it."""
+        shift = self.start - (self.column or 0)
+        return max(self.start, low + shift), min(self.end, high + shift), style
+
+
+@dataclass(frozen=True, slots=True)
+class GhostRow:
+    """One row, as it is drawn but for tabs."""
+
+    text: str
+    line: int
+    first: bool
+    """Whether its line begins with it."""
+    goes_on: bool
+    """Whether it goes on with a line that was broken at the row above."""
+    ends: bool
+    """Whether its line ends with it."""
+    parts: tuple[RowPart, ...]
+
+    def is_ghost(self, index: int) -> bool:
+        """Whether one of its characters is the ghost's."""
+        return any(p.column is None and p.start <= index < p.end for p in self.parts)
+
+
+class GhostRows:
+    """The rows of a text, with a ghost at a place in it."""
+
+    def __init__(
+        self, rows: WrappedLines, at: Location = (0, 0), ghost: str = ""
+    ) -> None:
+        self._rows = rows
+        self._line, self._column = at
+        self._ghost = ghost
+        self._end = self._column + len(ghost)
+        self._text = ""
+        self._edges: list[tuple[int, int]] = []
+        if ghost:
+            line = rows.document[self._line]
+            self._text, self._edges = _with_ghost(rows, line, self._column, ghost)
+        self._starts = [start for start, _ in self._edges]
+        self._top = rows.top_of(self._line)
+        self._more = len(self._edges) - (rows.top_of(self._line + 1) - self._top)
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return self._rows.height + (self._more if self._ghost else 0)
+
+    @property
+    def widest(self) -> int:
+        """The cells of the longest row, where lines are not wrapped."""
+        tab = self._rows.tab
+        cells = (cells_of(self._text[a:b], tab) for a, b in self._edges)
+        return max(self._rows.widest, *cells, 0)
+
+    @property
+    def ghost_rows(self) -> tuple[int, int]:
+        """The rows of the cursor and of the end of the ghost."""
+        return self._row_of(self._column), self._row_of(self._end)
+
+    def row(self, number: int) -> GhostRow:
+        """What stands on a row."""
+        within = number - self._top
+        if self._ghost and 0 <= within < len(self._edges):
+            return self._ghost_row(within)
+        if self._ghost and within > 0:
+            number -= self._more
+        line, section = self._rows.line_at(number)
+        start, end = self._rows.bounds(line, section)
+        ends = end == len(self._rows.document[line])
+        return GhostRow(
+            text=drawn(self._rows.document[line])[start:end],
+            line=line,
+            first=section == 0,
+            goes_on=section > 0,
+            ends=ends,
+            parts=(RowPart(0, end - start + ends, start),),
+        )
+
+    def place_of(self, location: Location) -> tuple[int, int]:
+        """The row of a location, and which of its characters it is before."""
+        line, column = location
+        if self._ghost and line == self._line:
+            place = column + (len(self._ghost) if column > self._column else 0)
+            row = self._row_of(place)
+            return row, place - self._starts[row - self._top]
+        offsets = self._rows.get_offsets(line)
+        section = bisect_right(offsets, column)
+        row = self._rows.top_of(line) + section
+        if self._ghost and line > self._line:
+            row += self._more
+        return row, column - (offsets[section - 1] if section else 0)
+
+    def location_to_offset(self, location: Location) -> Offset:
+        """The cell and the row of a location."""
+        row, index = self.place_of(location)
+        return Offset(cells_of(self.row(row).text[:index], self._rows.tab), row)
+
+    def offset_to_location(self, offset: Offset) -> Location:
+        """The location that is drawn at a cell of a row; in the ghost, where it is."""
+        within = offset.y - self._top
+        if not self._ghost or within < 0:
+            return self._rows.offset_to_location(offset)
+        if within >= len(self._edges):
+            return self._rows.offset_to_location(
+                Offset(offset.x, offset.y - self._more)
+            )
+        start, end = self._edges[within]
+        x = max(0, offset.x)
+        place = start + column_at(self._text[start:end], x, self._rows.tab)
+        if place == end and self._starts[within + 1 : within + 2] == [end]:
+            place -= 1  # the end of a row is the beginning of the next one
+        if place <= self._column:
+            return self._line, place
+        return self._line, max(self._column, place - len(self._ghost))
+
+    def _row_of(self, place: int) -> int:
+        return self._top + bisect_right(self._starts, place) - 1
+
+    def _ghost_row(self, within: int) -> GhostRow:
+        start, end = self._edges[within]
+        ends = self._text[end : end + 1] in ("", "\n")
+        cuts = (0, self._column, self._end, len(self._text) + 1)
+        columns = (0, None, self._column)
+        parts = []
+        for low, high, column in zip(cuts, cuts[1:], columns, strict=False):
+            a, b = max(low, start), min(high, end + ends)
+            if a < b:
+                moved = None if column is None else column + a - low
+                parts.append(RowPart(a - start, b - start, moved))
+        return GhostRow(
+            text=self._text[start:end],
+            line=self._line,
+            first=within == 0,
+            goes_on=start > 0 and self._text[start - 1] != "\n",
+            ends=ends,
+            parts=tuple(parts),
+        )
+
+
+def room_for(rows: WrappedLines, at: Location, ghost: str, height: int) -> str:
+    """The beginning of a ghost that `height` rows from the cursor's on can show."""
+    line, column = rows.document[at[0]], at[1]
+    while ghost:
+        _, edges = _with_ghost(rows, line, column, ghost)
+        starts = [start for start, _ in edges]
+        first = bisect_right(starts, column) - 1
+        last = bisect_right(starts, column + len(ghost)) - 1
+        if last - first < height:
+            break
+        end = edges[first + height - 1][1] - column
+        ghost = ghost[: min(end, len(ghost) - 1)]
+    return ghost
+
+
+def _with_ghost(
+    rows: WrappedLines, line: str, column: int, ghost: str
+) -> tuple[str, list[tuple[int, int]]]:
+    """A line with a ghost in it as it is drawn, and where its rows begin and end."""
+    edges: list[tuple[int, int]] = []
+    texts: list[str] = []
+    start = 0
+    for part in (line[:column] + ghost + line[column:]).split("\n"):
+        text = drawn(part)
+        places = [0, *breaks(text, rows.width, rows.tab), len(text)]
+        pairs = itertools.pairwise(places)
+        edges += [(start + a, start + b) for a, b in pairs]
+        texts.append(text)
+        start += len(text) + 1
+    return "\n".join(texts), edges

@@ -1,0 +1,186 @@
+"""The line above the status: which file, where in it, and how long it is.
+
+Owns the words and which of them are left out first. File names are foreign and made
+visible. Knows no file and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmtui.engine.types import CursorPrediction
+from lmtui.notation import (
+    NONE,
+    counted,
+    log_prob,
+    part_of_tokens,
+    percent,
+    probability,
+    surprisal,
+)
+from lmtui.text import visible_line, visible_token
+from lmtui.tui.widgets.cells import clip, pack_best
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
+
+Forms = Sequence[Sequence[str]]
+"""The same sentence, ever shorter, in parts."""
+
+_WORD = 16  # cells of a word that is named
+
+
+class ExpectedLines(StyledLines):
+    """What the panel's rows continue, and which of them the text goes on with."""
+
+    HELP = """\
+How probable it is that the word begins as it does, and which row the text goes on with.
+The same letters can be cut into tokens in several ways: p and rank here are summed over
+all cuts, while the heat, F8 and Ctrl+L show the rank of the text's own token. "not
+searched" is the share of the probability whose cuts were not looked at.
+"""
+    DEFAULT_CSS = """
+    ExpectedLines { height: 2; color: $quiet; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._expectation: CursorPrediction | None = None
+        self._at_end = False
+
+    def show(
+        self, expectation: CursorPrediction | None, *, at_end: bool = False
+    ) -> None:
+        """Speak of this one, or of none; `at_end` of one where the text ends."""
+        self._expectation, self._at_end = expectation, at_end
+        self.renew()
+        self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """Each sentence in the longest form that fits."""
+        if self._expectation is None:
+            return []
+        following = following_forms(self._expectation, at_end=self._at_end)
+        forms = (typed_forms(self._expectation), following)
+        return [[(pack_best(form, width)[0], "")] for form in forms]
+
+
+def typed_forms(expectation: CursorPrediction) -> Forms:
+    """How probable it was that the word begins as it does."""
+    logprob = expectation.typed_logprob
+    if not expectation.typed or logprob is None:
+        return (("typed: nothing of the next word",), ("typed: nothing",))
+    word, short = _words(expectation.typed)
+    prob, in_bits = percent(math.exp(min(0.0, logprob))), surprisal(logprob)
+    left = percent(expectation.unexplored)
+    return (
+        (f"typed: “{word}” p {prob} ({in_bits} bits)", f"{left} not searched"),
+        (f"typed: “{word}” p {prob} ({in_bits} bits)",),
+        (f"typed: “{word}” {in_bits} bits",),
+        (f"typed: “{short}” {in_bits} bits",),
+    )
+
+
+def following_forms(expectation: CursorPrediction, *, at_end: bool) -> Forms:
+    """What follows the cursor, and how far up in the ranking it stands."""
+    following = expectation.following
+    if following is None:
+        return (("follows: end of text" if at_end else "follows: not searched",),)
+    word, short = _words(following.candidate.text)
+    prob, rank = probability(following.candidate.logprob), f"rank {following.rank:,}"
+    return (
+        (f"follows: “{word}” p {prob}", f"{rank} over all cuts"),
+        (f"follows: “{word}” p {prob}", rank),
+        (f"follows: “{short}” p {prob}", rank),
+        (f"follows: “{short}”", rank),
+    )
+
+
+def _words(text: str) -> tuple[str, str]:
+    """A word where there is room for it, and where there is less."""
+    shown = visible_token(text)
+    return clip(shown, _WORD), clip(shown, _WORD // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """All that the line says."""
+
+    name: str = ""
+    modified: bool = False
+    read_only: bool = False
+    changed: bool = False
+    """Whether another program has changed the file."""
+    line: int = 1
+    column: int = 1
+    words: int = 0
+    characters: int = 0
+    selected: int = 0
+    """Selected code points."""
+    tokens: int | None = None
+    """None while nobody has counted them."""
+    logprob: float | None = None
+    """Σ log P of the scored tokens in nats."""
+    scored: int | None = None
+    """How many tokens those are; None where they are all of the text."""
+    stale: bool = False
+    """Whether some of the numbers are from before an edit."""
+
+
+class PlaceLine(StyledLines):
+    """One line about the file and the cursor."""
+
+    DEFAULT_CSS = """
+    PlaceLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._place = FileStatus()
+
+    def show(self, place: FileStatus) -> None:
+        """Say this."""
+        if place != self._place:
+            self._place = place
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The longest form that fits."""
+        return [[(pack_best(forms(self._place), width)[0], "")]]
+
+
+def forms(place: FileStatus) -> Sequence[Sequence[str]]:
+    """The same, ever shorter."""
+    mark = "● " if place.modified else ""
+    name = mark + visible_line(place.name or "new file")
+    where = f"line {place.line:,}, column {place.column:,}"
+    short = f"{place.line}:{place.column}"
+    size = (counted(place.words, "word"), counted(place.characters, "character"))
+    tokens = [] if place.tokens is None else [counted(place.tokens, "token")]
+    total, part = _sum(place)
+    notes = ["read-only"] if place.read_only else []
+    if place.changed:
+        notes.append("changed on disk")
+    if place.selected:
+        notes.append(f"{place.selected:,} selected")
+    return (
+        *((name, *notes, where, *size, part) for _ in part[:1]),
+        (name, *notes, where, *size, *tokens, total),
+        (name, *notes, where, size[0], *tokens, total),
+        (name, *notes, short, size[0], total),
+        (name, *notes, short, total),
+        (name, *notes, short),
+        (clip(name, 24), short),
+    )
+
+
+def _sum(place: FileStatus) -> tuple[str, str]:
+    """Σ log P of the whole text, and that of a part of it; empty where it is whole."""
+    known = place.logprob is not None
+    about = "≈ " if place.stale and known else ""
+    nats = f"{about}{log_prob(place.logprob)} nats"
+    if not known or (place.scored is not None and place.tokens is None):
+        return f"Σ log P {NONE}", ""
+    if place.scored is None or place.tokens is None:
+        return f"Σ log P {nats}", ""
+    return f"Σ log P {NONE}", f"{part_of_tokens(place.scored, place.tokens)} {nats}"

@@ -1,0 +1,90 @@
+"""What the status line says of a suggestion: why it ended, or why there is none.
+
+Owns the words, which get fewer where there is less room. Knows no widget and no model.
+"""
+
+from __future__ import annotations
+
+from lmtui.engine.suggestion import SuggestionEnd, SuggestionRules
+from lmtui.tui.widgets.cells import pack_best
+
+_WIDEST = 160  # cells
+
+_ENDS = {
+    SuggestionEnd.STOP: "end token",
+    SuggestionEnd.LENGTH: "max tokens",
+    SuggestionEnd.NEWLINE: "newline",
+    SuggestionEnd.TIME: "time limit",
+    SuggestionEnd.UNSURE: "low confidence",
+    SuggestionEnd.REPEATS: "repeats what follows",
+    SuggestionEnd.CONTEXT: "context full",
+    SuggestionEnd.CANCELLED: "interrupted",
+    SuggestionEnd.NOTHING: "no whole word",
+}
+_STOPPED = {
+    SuggestionEnd.LENGTH,
+    SuggestionEnd.TIME,
+    SuggestionEnd.UNSURE,
+    SuggestionEnd.CONTEXT,
+}
+
+_MODES = {"single": "to the end of the line", "multi": "several lines", "off": "off"}
+_SHORT = {"single": "line", "multi": "lines", "off": "off"}
+
+
+def mode_words(mode: str) -> str:
+    """How far suggestions go."""
+    return _MODES[mode]
+
+
+def key_hints(mode: str) -> tuple[str, ...]:
+    """What the keys that have to do with a suggestion do, ever shorter."""
+    ghost = f"F4 ghost: {mode_words(mode)}"
+    return (
+        f"Tab takes the ghost · {ghost} · F1 help",
+        f"Tab take · F4 {_SHORT[mode]} · F1 help",
+        "F1 help",
+    )
+
+
+def ghost_words(
+    end: SuggestionEnd,
+    *,
+    rules: SuggestionRules | None = None,
+    shown: bool = True,
+    multi_line: bool = False,
+    infill: bool = False,
+    window: tuple[int, int] | None = None,
+    total: int = 0,
+    width: int = _WIDEST,
+) -> str:
+    """Why a suggestion ended, or is not `shown`, and how it was made, in `width` cells.
+
+    `rules` are those that it had to keep.
+    `window` is the first token that was read and the first that was not, of `total`.
+    """
+    stopped = "ghost stopped" if end in _STOPPED else "ghost"
+    why = f"{stopped if shown else 'no ghost'}: {_ENDS[end]}"
+    if end is SuggestionEnd.UNSURE and rules is not None:
+        why += _limits(rules)
+    mode = "several lines" if multi_line else "one line"
+    read = "reads both sides" if infill else "reads left context only"
+    where = _where(window, total)
+    forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
+    return pack_best(forms, width)[0]
+
+
+def _limits(rules: SuggestionRules) -> str:
+    """The probabilities below which a suggestion ends."""
+    least, mean = rules.min_prob, rules.min_mean_prob
+    told = [f"p < {least:g}"] if least else []
+    told += [f"mean p < {mean:g}"] if mean else []
+    return f" ({' or '.join(told)})" if told else ""
+
+
+def _where(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:
+    """The window, if it is not the whole text; the last number is in it."""
+    if window is None or (window[0] == 0 and window[1] >= total):
+        return ()
+    first, end = window
+    return (f"window {first:,}–{max(first, end - 1):,} of {total:,}",)

@@ -1,0 +1,72 @@
+"""What can be asked about a place of a text that is looked into.
+
+Owns the questions as values, like `questions`; a place is given by the ids before it.
+Knows neither the thread nor the engine that answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message as Report
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.tui.engine.inspecting_facts import FindFailed, LookAheadFailed, PlaceFailed
+from lmtui.tui.engine.questions import Job, Kind, Question
+
+
+class InspectingQuestion(Question):
+    """A question in ids or handles, which belong to the model that is loaded."""
+
+    @property
+    def bound(self) -> bool:
+        """They mean nothing to another model."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LookAt(InspectingQuestion):
+    """What the model expects after these ids."""
+
+    kind = Kind.LOOK
+    revision: int
+    ids: tuple[int, ...]
+    settings: SamplingSettings
+    top: int
+    other: bool = False
+    """Whether the model that is compared with is asked."""
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `PlaceFailed`."""
+        return PlaceFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FindTokens(InspectingQuestion):
+    """Which tokens of a position say this, and where they stand in its ranking."""
+
+    kind = Kind.PREVIEW
+    revision: int
+    handle: int
+    text: str
+    settings: SamplingSettings
+    count: int
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `FindFailed`."""
+        return FindFailed(self.revision, error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LookAhead(InspectingQuestion, Job):
+    """Where each of some tokens would lead."""
+
+    kind = Kind.GHOST
+    ids: tuple[int, ...]
+    starts: tuple[int, ...]
+    more: int
+
+    def failed(self, error: LmtuiError) -> Report:
+        """As `LookAheadFailed`."""
+        return LookAheadFailed(self.job, error)

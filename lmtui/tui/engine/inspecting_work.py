@@ -1,0 +1,61 @@
+"""The engine thread's answers about a place of a text.
+
+Everything is given in: the engine, where reports go, when to break off. Knows no
+screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.message import Message
+
+from lmtui.engine.protocol import Engine, Stop
+from lmtui.errors import LmtuiError
+from lmtui.tui.engine.inspecting_facts import PlaceLooked, TokensFound, WaysLookedAhead
+from lmtui.tui.engine.inspecting_questions import (
+    FindTokens,
+    InspectingQuestion,
+    LookAhead,
+    LookAt,
+)
+
+Tell = Callable[[Message], None]
+
+
+def answer(
+    engine: Engine, question: InspectingQuestion, *, tell: Tell, stop: Stop
+) -> None:
+    """Answer one question.
+
+    Raises:
+        Cancelled: `stop` answered True.
+        LmtuiError: the engine can't answer it.
+    """
+    match question:
+        case LookAt():
+            shown = engine.look(
+                question.ids, question.settings, top=question.top, stop=stop
+            )
+            tell(PlaceLooked(question.revision, shown))
+        case FindTokens():
+            _find(engine, question, tell)
+        case LookAhead():
+            ways = engine.look_ahead(
+                question.ids, question.starts, more=question.more, stop=stop
+            )
+            tell(WaysLookedAhead(question.job, tuple(ways)))
+
+
+def _find(engine: Engine, question: FindTokens, tell: Tell) -> None:
+    try:
+        found = engine.find(
+            question.handle, question.text, question.settings, count=question.count
+        )
+    except KeyError as error:
+        raise LmtuiError(
+            "nothing can be found here any more",
+            "this position was looked at too long ago",
+            "Move the cursor and come back.",
+        ) from error
+    tell(TokensFound(question.revision, found))

@@ -1,0 +1,231 @@
+"""What the parts of the program tell each other: facts, in the past tense.
+
+Owns the messages that cross from one part of the program to another, each complete
+in itself. An answer names the question it answers: `revision` for what is shown
+live, `job` for work that is followed to its end. Knows no widget and no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from textual.message import Message
+
+from lmtui.engine.types import (
+    Capabilities,
+    Distribution,
+    Encoding,
+    EngineInfo,
+    GenerationResult,
+    Prompt,
+    ScoredToken,
+    Step,
+)
+from lmtui.engine.windows import Windows
+from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.tui.inspector.source import InspectSource
+
+
+@dataclass
+class ModelFact(Message):
+    """Something came up on the way to a model."""
+
+    load: int = field(default=0, kw_only=True)
+    """Which of the loads of this program it belongs to."""
+
+
+@dataclass
+class ModelLoadProgressed(ModelFact):
+    """The loading of a model went on; `done` is None where nothing can be counted."""
+
+    what: str
+    done: int | None = None
+    total: int | None = None
+    unit: str = "bytes"
+
+
+@dataclass
+class ModelLoadWarned(ModelFact):
+    """Something came up while a model was loaded that the user should know."""
+
+    what: str
+
+
+@dataclass
+class ModelLoaded(ModelFact):
+    """A model is ready; handles and ids of the one before mean nothing any more."""
+
+    info: EngineInfo
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    against: EngineInfo | None = None
+    """What it is compared with, if anything."""
+
+
+@dataclass
+class ModelFailed(ModelFact):
+    """A model could not be loaded, and there is none now."""
+
+    error: LmtuiError
+
+
+@dataclass
+class ModelChosen(Message):
+    """The user wants another model or adapter, or the same again."""
+
+    wanted: ModelRef
+
+
+@dataclass
+class AdapterChosen(Message):
+    """The user wants to go on with what a training has made."""
+
+    wanted: ModelRef
+    place: Literal["chat", "complete"]
+    """Where to."""
+
+
+@dataclass
+class FileChosen(Message):
+    """The user wants to see a file as tokens."""
+
+    path: Path
+
+
+@dataclass
+class SubjectChosen(Message):
+    """The user wants to look into a text that is shown elsewhere."""
+
+    subject: InspectSource
+
+
+@dataclass
+class DraftLooked(Message):
+    """What the model expects after a draft became known, with the draft's own tokens,
+    the sum of their log-probabilities in nats, and how many tokens stand before."""
+
+    revision: int
+    distribution: Distribution
+    tokens: tuple[ScoredToken, ...]
+    logprob: float
+    before: int
+
+
+@dataclass
+class LookFailed(Message):
+    """A draft could not be looked at."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class TextsCounted(Message):
+    """How many tokens each of some texts is; nothing where that can't be told."""
+
+    revision: int
+    tokens: tuple[int, ...]
+
+
+@dataclass
+class PreviewReady(Message):
+    """An earlier distribution was drawn again under other settings."""
+
+    revision: int
+    distribution: Distribution
+
+
+@dataclass
+class PreviewFailed(Message):
+    """An earlier distribution could not be drawn again."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class GenerationStarted(Message):
+    """A conversation was laid out as the prompt that the model now reads."""
+
+    job: int
+    prompt: Prompt
+    left_out: int = 0
+    """How many of its messages are not in it, for want of room."""
+
+
+@dataclass
+class PromptProgressed(Message):
+    """Of the prompt's `total` tokens, `done` were read."""
+
+    job: int
+    done: int
+    total: int
+
+
+@dataclass
+class StepsArrived(Message):
+    """Some tokens were generated since the last report."""
+
+    job: int
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class GenerationFinished(Message):
+    """A generation ended, of itself or because it was stopped."""
+
+    job: int
+    finish: GenerationResult
+
+
+@dataclass
+class GenerationFailed(Message):
+    """A generation broke off; the steps that arrived before stay true."""
+
+    job: int
+    error: LmtuiError
+
+
+@dataclass
+class DocumentCut(Message):
+    """A document was cut into tokens, which can be scored in these windows."""
+
+    job: int
+    encoding: Encoding
+    windows: Windows
+    tokens: tuple[ScoredToken, ...]
+    """Without numbers."""
+
+
+@dataclass
+class ScoresArrived(Message):
+    """Some tokens of a document were scored since the last report; those of a part that
+    had to be begun anew come again."""
+
+    job: int
+    tokens: tuple[ScoredToken, ...]
+
+
+@dataclass
+class TokensScored(Message):
+    """All tokens of a given text, or of a part of a document, were scored."""
+
+    job: int
+    tokens: tuple[ScoredToken, ...]
+
+
+@dataclass
+class ScoreFailed(Message):
+    """A given text could not be scored."""
+
+    job: int
+    error: LmtuiError
+
+
+@dataclass
+class JobDropped(Message):
+    """A job was given up without a result: stopped, or displaced by a newer one."""
+
+    job: int

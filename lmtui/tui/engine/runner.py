@@ -1,0 +1,165 @@
+"""The only bridge between the screens and the engine thread.
+
+Owns the thread, which all screens share. Each asks through a `Runner` of its own and
+never waits; the answers come to it alone, as messages, each with the revision or the
+job it belongs to. Knows no widget; the engine comes from whoever calls `load`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import count
+from threading import Thread
+from typing import Protocol
+
+from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
+from lmtui.tui.engine.batching import Clock, Post
+from lmtui.tui.engine.engine_thread import EngineWork
+from lmtui.tui.engine.inspecting_runner import InspectingRunner
+from lmtui.tui.engine.mailbox import Mailbox
+from lmtui.tui.engine.questions import Load, OpenEngine, Passage
+from lmtui.tui.engine.screen_runner import ScreenRunner, put
+from lmtui.tui.engine.writing_runner import WritingRunner
+
+
+class Runner(Protocol):
+    """What a screen can ask of the engine; nothing here waits for an answer.
+
+    Of each kind of question one waits, the newest of the whole program. The most
+    urgent goes first: preview, look, count, generate, score. Every job ends with
+    exactly one message: finished, scored, failed or dropped. Of looks, counts and
+    previews only the last is sure to be answered.
+    """
+
+    def number(self) -> int:
+        """A number for a revision or a job, which no screen ever had before."""
+
+    def look(
+        self,
+        revision: int,
+        messages: Sequence[ChatTurn],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        upto: int | None = None,
+        thinking: bool | None = None,
+        top: int = 20,
+    ) -> None:
+        """Read a message that is being written: `DraftLooked`, `LookFailed`.
+
+        With `upto`, what comes after so many of its tokens is told, not after all;
+        `thinking` is that of `Engine.prompt`, here and below.
+        Waits while an answer is generated.
+        """
+
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
+
+        Dropped where another model is loaded meanwhile.
+        """
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is, read by itself: `TextsCounted`.
+
+        Waits while an answer is generated.
+        """
+
+    def preview(
+        self,
+        revision: int,
+        handle: int,
+        settings: SamplingSettings,
+        start: int = 0,
+        count: int = 20,
+        *,
+        other: bool = False,
+    ) -> None:
+        """Draw an earlier distribution again: `PreviewReady`, `PreviewFailed`; with
+        `other` one of the model that is compared with.
+
+        Answered between two tokens of whatever is being generated.
+        """
+
+    def generate(
+        self,
+        job: int,
+        start: Sequence[ChatTurn] | Prompt,
+        settings: SamplingSettings,
+        *,
+        prefill: str = "",
+        top: int = 20,
+        drop_oldest: bool = False,
+        thinking: bool | None = None,
+    ) -> None:
+        """Answer a conversation (its answer beginning with `prefill`), or go on after
+        the ids of a prompt and those of `prefill`, read by itself. With `drop_oldest`
+        the oldest turns are left out where all of them do not fit.
+
+        `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
+        `GenerationFinished` (also when stopped) or `GenerationFailed`.
+        """
+
+    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
+        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a part
+        of a document first `ScoresArrived`. `other` asks the model that is compared
+        with."""
+
+    def stop(self, job: int) -> None:
+        """End a job within one token; a job that has ended stays as it is."""
+
+
+class EngineRunner:
+    """One daemon thread, which makes every call to the engine.
+
+    `post` takes what becomes known of the model. It and every screen's own are called
+    from that thread and from the asker's, and must not block.
+    """
+
+    def __init__(self, post: Post, clock: Clock = time.monotonic) -> None:
+        self._mailbox = Mailbox()
+        self._post = post
+        self._numbers = count(1)
+        work = EngineWork(self._mailbox, clock)
+        self._thread = Thread(target=work.run, name="engine", daemon=True)
+        self._thread.start()
+
+    def load(self, open_engine: OpenEngine) -> int:
+        """Open an engine in place of the one there is, which is let go of first;
+        returns the number that every fact about this load carries.
+
+        Whatever runs is stopped and whatever waits is dropped. What is asked while
+        the engine opens waits for it, except what speaks in ids or handles, which
+        were the old one's. Ends with `ModelLoaded` or `ModelFailed`, or silently when
+        another load has taken its place.
+        """
+        load = next(self._numbers)
+        question = Load(reply=self._post, load=load, open_engine=open_engine)
+        put(self._mailbox, question)
+        return load
+
+    def for_screen(self, post: Post) -> Runner:
+        """A runner whose answers all go to `post`."""
+        return ScreenRunner(self._mailbox, post, self._numbers)
+
+    def for_writing(self, post: Post) -> WritingRunner:
+        """The same for a screen on which a text is written."""
+        return WritingRunner(self._mailbox, post, self._numbers)
+
+    def for_inspecting(self, post: Post) -> InspectingRunner:
+        """The same for a screen on which a text is looked into."""
+        return InspectingRunner(self._mailbox, post, self._numbers)
+
+    def close(self, timeout: float = 0.8) -> bool:
+        """Stop everything and post nothing more; whether the thread has ended after
+        at most `timeout` seconds."""
+        self._mailbox.close()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()

@@ -1,0 +1,96 @@
+"""The engine thread's answers about a text as it stands.
+
+Owns how each kind of passage is given to the engine, and that a part of a document is
+told of while it is read. Everything is given in: the engine, where reports go, when to
+break off. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+
+from textual.message import Message
+
+from lmtui.engine.protocol import Engine, Stop
+from lmtui.engine.types import Encoding, SamplingSettings, ScoredToken
+from lmtui.tui.engine.batching import Batch, Clock
+from lmtui.tui.engine.messages import DocumentCut, ScoresArrived, TokensScored
+from lmtui.tui.engine.questions import (
+    Cut,
+    DocumentAlone,
+    PartOf,
+    Score,
+    TextAfter,
+    TokensAfter,
+)
+
+Tell = Callable[[Message], None]
+
+
+def cut(engine: Engine, question: Cut, *, tell: Tell, stop: Stop) -> None:
+    """Cut a document into tokens.
+
+    Raises:
+        Cancelled: `stop` answered True.
+        LmtuiError: the engine can't read it.
+    """
+    document = question.document
+    encoding = _encoded(engine, document, stop)
+    windows = engine.windows(len(encoding.prefix), document.window, document.stride)
+    tokens = engine.spell(encoding.ids)
+    tell(DocumentCut(question.job, encoding, windows, tokens))
+
+
+def answer(
+    engine: Engine, score: Score, *, tell: Tell, stop: Stop, clock: Clock
+) -> None:
+    """Say what the engine thinks of a text.
+
+    Raises:
+        Cancelled: `stop` answered True.
+        LmtuiError: the engine can't answer it.
+    """
+    passage = score.passage
+    if not isinstance(passage, PartOf):
+        tell(TokensScored(score.job, tuple(_tokens(engine, passage, stop))))
+        return
+    batch: Batch[ScoredToken] = Batch(partial(ScoresArrived, score.job), tell, clock)
+    kept: list[ScoredToken] = []
+    for token in _part(engine, passage, stop):
+        kept.append(token)
+        batch.add(token)
+    batch.flush()
+    tell(TokensScored(score.job, tuple(kept)))
+
+
+def _encoded(engine: Engine, document: DocumentAlone, stop: Stop) -> Encoding:
+    if document.after is None:
+        return engine.encode(document.text, bos=document.bos)
+    nothing_drawn = SamplingSettings()
+    trace = engine.trace(document.after, document.text, nothing_drawn, stop=stop)
+    return Encoding(tuple(t.id for t in trace.tokens), (), trace.context)
+
+
+def _part(engine: Engine, part: PartOf, stop: Stop) -> Iterator[ScoredToken]:
+    tokens = engine.score(
+        part.ids,
+        prefix=part.prefix,
+        window=part.windows.window,
+        stride=part.windows.stride,
+        since=part.since,
+        top=part.top,
+        stop=stop,
+    )
+    return islice(tokens, part.end - part.since)
+
+
+def _tokens(
+    engine: Engine, passage: TextAfter | TokensAfter, stop: Stop
+) -> Iterator[ScoredToken]:
+    if isinstance(passage, TextAfter):
+        nothing_drawn = SamplingSettings()
+        trace = engine.trace(passage.messages, passage.text, nothing_drawn, stop=stop)
+        return iter(trace.tokens)
+    return engine.score(passage.ids, prefix=passage.prefix, top=passage.top, stop=stop)

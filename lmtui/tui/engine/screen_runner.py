@@ -1,0 +1,159 @@
+"""One screen's side of the engine thread.
+
+Owns how a question gets into the mailbox: with the screen's own address for the
+answers, and whoever is displaced is told. Never waits. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
+from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.mailbox import Mailbox
+from lmtui.tui.engine.messages import JobDropped
+from lmtui.tui.engine.questions import (
+    Count,
+    Generate,
+    Job,
+    Look,
+    LookAfter,
+    Passage,
+    Preview,
+    Question,
+    Score,
+)
+
+
+class ScreenRunner:
+    """A `Runner` for one screen."""
+
+    def __init__(self, mailbox: Mailbox, post: Post, numbers: Iterator[int]) -> None:
+        self._mailbox, self._post, self._numbers = mailbox, post, numbers
+
+    def number(self) -> int:
+        """A number that was never used before."""
+        return next(self._numbers)
+
+    def ask(self, question: Question) -> None:
+        """Let a question wait for the engine."""
+        put(self._mailbox, question)
+
+    def look(
+        self,
+        revision: int,
+        messages: Sequence[ChatTurn],
+        draft: str,
+        settings: SamplingSettings,
+        *,
+        upto: int | None = None,
+        thinking: bool | None = None,
+        top: int = 20,
+    ) -> None:
+        """Read a message that is being written."""
+        self.ask(
+            Look(
+                reply=self._post,
+                revision=revision,
+                messages=tuple(messages),
+                draft=draft,
+                settings=settings,
+                upto=upto,
+                thinking=thinking,
+                top=top,
+            ),
+        )
+
+    def look_after(
+        self,
+        revision: int,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+    ) -> None:
+        """Say what comes after ids."""
+        self.ask(
+            LookAfter(
+                reply=self._post,
+                revision=revision,
+                ids=tuple(ids),
+                settings=settings,
+                top=top,
+            )
+        )
+
+    def count(self, revision: int, texts: Sequence[str]) -> None:
+        """Say how many tokens each text is."""
+        question = Count(reply=self._post, revision=revision, texts=tuple(texts))
+        self.ask(question)
+
+    def preview(
+        self,
+        revision: int,
+        handle: int,
+        settings: SamplingSettings,
+        start: int = 0,
+        count: int = 20,
+        *,
+        other: bool = False,
+    ) -> None:
+        """Draw an earlier distribution again."""
+        self.ask(
+            Preview(
+                reply=self._post,
+                revision=revision,
+                handle=handle,
+                settings=settings,
+                start=start,
+                count=count,
+                other=other,
+            ),
+        )
+
+    def generate(
+        self,
+        job: int,
+        start: Sequence[ChatTurn] | Prompt,
+        settings: SamplingSettings,
+        *,
+        prefill: str = "",
+        top: int = 20,
+        drop_oldest: bool = False,
+        thinking: bool | None = None,
+    ) -> None:
+        """Answer a conversation, or go on after the ids of a prompt."""
+        begin = start if isinstance(start, Prompt) else tuple(start)
+        self.ask(
+            Generate(
+                reply=self._post,
+                job=job,
+                start=begin,
+                settings=settings,
+                prefill=prefill,
+                top=top,
+                drop_oldest=drop_oldest,
+                thinking=thinking,
+            ),
+        )
+
+    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
+        """Say what the model thinks of a text."""
+        self.ask(Score(reply=self._post, job=job, passage=passage, other=other))
+
+    def stop(self, job: int) -> None:
+        """End a job within one token."""
+        if dropped := self._mailbox.stop(job):
+            drop(self._mailbox, dropped)
+
+
+def put(mailbox: Mailbox, question: Question) -> None:
+    """Let a question wait; whose it displaces is told."""
+    for displaced in mailbox.put(question):
+        drop(mailbox, displaced)
+
+
+def drop(mailbox: Mailbox, question: Question) -> None:
+    """Tell the asker that a job ends without a result."""
+    if isinstance(question, Job) and not mailbox.closed:
+        question.reply(JobDropped(question.job))

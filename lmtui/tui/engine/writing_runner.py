@@ -1,0 +1,82 @@
+"""What a screen on which a text is written can ask of the engine.
+
+Owns nothing but the questions' way into the mailbox. Never waits; the answers come as
+`writing_facts`. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.tui.engine.screen_runner import ScreenRunner
+from lmtui.tui.engine.writing_questions import (
+    Alternatives,
+    Expect,
+    Heat,
+    Replace,
+    Suggest,
+)
+
+
+class WritingRunner(ScreenRunner):
+    """A `Runner` for one screen, with the questions of an editor.
+
+    The order is expect, generate, replacements, suggest or alternatives, heat, score;
+    what is less urgent is broken off and comes back later, unless it was stopped.
+    """
+
+    def expect(self, revision: int, text: str, cursor: int, *, top: int = 40) -> None:
+        """What the model expects at a cursor: `ExpectationReady`,
+        `ExpectationFailed`."""
+        self.ask(
+            Expect(
+                reply=self._post, revision=revision, text=text, cursor=cursor, top=top
+            )
+        )
+
+    def suggest(self, job: int, text: str, cursor: int, rules: SuggestionRules) -> None:
+        """Write a suggestion: `GhostGrew`, then `GhostEnded` or `WritingFailed`."""
+        self.ask(
+            Suggest(reply=self._post, job=job, text=text, cursor=cursor, rules=rules)
+        )
+
+    def alternatives(
+        self,
+        job: int,
+        text: str,
+        cursor: int,
+        rules: SuggestionRules,
+        *,
+        count: int = 5,
+    ) -> None:
+        """Write several suggestions: `AlternativesReady`, `WritingFailed`."""
+        self.ask(
+            Alternatives(
+                reply=self._post,
+                job=job,
+                text=text,
+                cursor=cursor,
+                rules=rules,
+                count=count,
+            )
+        )
+
+    def heat(self, job: int, text: str, start: int, end: int) -> None:
+        """Score a part of a text: `HeatArrived`, then `HeatFinished` or
+        `WritingFailed`."""
+        self.ask(Heat(reply=self._post, job=job, text=text, start=start, end=end))
+
+    def replacements(
+        self, job: int, text: str, start: int, end: int, *, count: int = 8
+    ) -> None:
+        """Find what could stand there instead: `ReplacementsProgressed`, then
+        `ReplacementsReady` or `WritingFailed`."""
+        self.ask(
+            Replace(
+                reply=self._post,
+                job=job,
+                text=text,
+                start=start,
+                end=end,
+                count=count,
+            )
+        )

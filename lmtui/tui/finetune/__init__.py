@@ -1,0 +1,1 @@
+"""Training, watched: `lmtui finetune` on a screen."""

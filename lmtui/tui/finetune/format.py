@@ -1,0 +1,94 @@
+"""A training in words: what happened, how long, how much.
+
+Pure functions over events. Names of files and texts are foreign and made visible. Knows
+no widget.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from lmtui.notation import counted, number, rate
+from lmtui.text import visible_line
+from lmtui.train.events import (
+    Doing,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Paused,
+    Plan,
+    Saved,
+    Skip,
+    Start,
+    Warned,
+)
+from lmtui.tui.widgets.paragraphs import Paragraph
+
+ENDINGS = {
+    "done": "all steps are done",
+    "early": "stopped early, because the held-out loss no longer improved",
+    "stopped": "stopped, and saved",
+    "failed": "failed",
+    "declined": "not started",
+}
+"""Each way to end, in a clause."""
+
+
+def told(event: Event, doing: Doing | None = None) -> Paragraph | None:
+    """An event as a line of the log, while `doing` was going on; None for one that is
+    shown elsewhere."""
+    words, style = _words(event)
+    if not words or (isinstance(event, Doing) and doing and doing.what == event.what):
+        return None
+    return Paragraph(((visible_line(words), style),), indent=2)
+
+
+def _words(event: Event) -> tuple[str, str]:
+    """What an event says, and in which style."""
+    said: tuple[str, str] = "", ""
+    match event:
+        case Skip():
+            said = f"skipped {event.path}: {event.reason}", "quiet"
+        case Plan():
+            said = f"planned: {counted(event.steps, 'step')} at most", ""
+        case Start() if event.resumed_from is not None:
+            said = f"resumed after step {event.resumed_from:,}", ""
+        case Start():
+            said = "the training starts", ""
+        case Eval():
+            when = f"step {event.step:,}" if event.step else "before"
+            said = f"{when}: {scored_words(event)}", ""
+        case Saved():
+            said = f"step {event.step:,}: saved", "quiet"
+        case Doing():
+            said = event.what, "quiet"
+        case Paused():
+            said = "paused" if event.paused else "it goes on", ""
+        case Warned():
+            said = f"! {event.text}", "warning"
+        case Failed():
+            parts = (event.title, event.detail)
+            said = "✗ " + ": ".join(filter(None, parts)), "error"
+        case End():
+            said = f"step {event.step:,}: {ENDINGS[event.finish]}", "strong"
+    return said
+
+
+def scored_words(scored: Eval) -> str:
+    """What an evaluation found, in a clause."""
+    best = ", the best" if scored.best and scored.step else ""
+    return f"held-out loss {rate(scored.loss)}{best}"
+
+
+def epochs(value: float) -> str:
+    """Passes over the notes: `3`, `0.5`."""
+    return number(value, ",.2f").rstrip("0").rstrip(".")
+
+
+def home_path(path: Path) -> str:
+    """A path as people write it."""
+    with suppress(ValueError, RuntimeError):  # not at home, or without one
+        return str(Path("~") / path.relative_to(Path.home()))
+    return str(path)

@@ -1,0 +1,408 @@
+"""What a training would do, before it begins.
+
+Owns the words of the plan, and how text that is read but not learned is told apart. The
+question whether to begin is part of it; the answer is the screen's. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from lmtui import notation
+from lmtui.cache_dir import size
+from lmtui.notation import NONE, counted, lasting, percent
+from lmtui.text import visible, visible_line
+from lmtui.train.events import Eval, Plan, Sample, Skip, Step
+from lmtui.tui.finetune.format import epochs
+from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
+from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
+
+EMPTY = """\
+What would be done is worked out first: what is read, what is left out, how long it \
+takes. Nothing is trained before you say so."""
+NO_SAMPLE = "A stretch of the text as the model will see it appears here."
+NONE_SKIPPED = "Nothing is left out."
+UNTRAINED = "⟦…⟧ is read, not learned."
+_LABEL = 11  # cells
+
+
+class PlanView(Vertical):
+    """The plan as a table, a sample of the text, and what is left out."""
+
+    HELP = """\
+The training begins with Enter, not before. Memory and time are estimated from one
+block that was computed and undone. In the sample, ⟦ ⟧ stand around what the model reads
+without learning it, such as the questions of a conversation.
+"""
+    DEFAULT_CSS = """
+    PlanView {
+        & > #facts { padding: 0 1; height: auto; }
+        & > #question {
+            margin: 1 0 0 0;
+            padding: 0 1;
+            border-left: thick $accent;
+        }
+        & > #pages { height: 1fr; margin: 1 0 0 0; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield Paragraphs(id="facts")
+        yield Paragraphs(id="question")
+        with Horizontal(id="pages"):
+            yield Pane("A sample of the text", id="sample")
+            yield Pane("Left out", id="skipped")
+
+    def on_mount(self) -> None:
+        """Say what comes."""
+        self.show(None, (), (), over=False)
+
+    def show(
+        self,
+        plan: Plan | None,
+        skipped: Sequence[Skip],
+        question: Sequence[Paragraph],
+        *,
+        over: bool,
+    ) -> None:
+        """Show a plan, or that there is none yet; where it is over, none will come."""
+        facts = paragraphs("" if over else EMPTY, "quiet")
+        if plan is not None:
+            facts = list(facts_of(plan))
+        self.query_one("#facts", Paragraphs).show(facts)
+        asked = self.query_one("#question", Paragraphs)
+        asked.display = bool(question)
+        asked.show(question)
+        self.query_one("#sample", Pane).show(sample_of(plan))
+        self.query_one("#sample").display = plan is not None or not over
+        left_out = self.query_one("#skipped", Pane)
+        left_out.head(f"Left out: {len(skipped):,}" if skipped else "Left out")
+        left_out.show(skips_of(skipped, known=plan is not None))
+
+
+def facts_of(plan: Plan) -> Iterator[Paragraph]:
+    """The plan as lines with a name each."""
+    share = plan.trainable / plan.parameters if plan.parameters else None
+    held_out = f", {plan.held_out_documents:,} of them held out"
+    in_all = plan.documents + plan.held_out_documents
+    yield _fact(
+        "read",
+        f"{counted(plan.files, 'file')}, {counted(in_all, 'document')}"
+        + (held_out if plan.held_out_documents else "; nothing is held out"),
+    )
+    left_out = "nothing"
+    if plan.skipped:
+        left_out = f"{plan.skipped:,}, listed below with the reasons"
+    yield _fact("left out", left_out)
+    tokens = f"{plan.tokens:,} tokens in {counted(plan.blocks, 'block')} an epoch"
+    if plan.held_out_tokens:
+        tokens += f"; {plan.held_out_tokens:,} held out to evaluate on"
+    yield _fact("text", tokens)
+    passes = f"{epochs(plan.epochs)} epochs" if plan.epochs != 1 else "1 epoch"
+    yield _fact("training", f"{counted(plan.steps, 'step')} at most, in {passes}")
+    yield _fact(
+        "weights",
+        f"{plan.trainable:,} of {plan.parameters:,} change "
+        f"({percent(share)}, {visible_line(plan.method)})",
+    )
+    if settings := _settings(plan):
+        yield _fact("settings", settings)
+    yield _fact("model", visible_line(f"{plan.base} · {plan.dtype} · {plan.device}"))
+    yield _fact("memory", f"≈ {size(plan.memory)}")
+    yield _fact("time", f"≈ {lasting(plan.seconds)}")
+    for note in plan.notes:
+        yield Paragraph(((fit("!", _LABEL), "warning"),
+                         (visible_line(note), "warning")), _LABEL)  # fmt: skip
+
+
+def _settings(plan: Plan) -> str:
+    """How it is trained, as far as the plan says."""
+    named = {
+        "rate": plan.lr and f"{plan.lr:g}",
+        "rank": plan.rank and f"{plan.rank} (alpha {plan.alpha})",
+        "batch": plan.batch,
+        "block": plan.block,
+        "seed": plan.seed,
+    }
+    return ", ".join(f"{name} {value}" for name, value in named.items()
+                     if value is not None)  # fmt: skip
+
+
+def _fact(name: str, words: str) -> Paragraph:
+    return Paragraph(((fit(name, _LABEL), "quiet"), (words, "")), _LABEL)
+
+
+def sample_of(plan: Plan | None) -> list[Paragraph]:
+    """The sample, in brackets where its loss does not count."""
+    if plan is None or not plan.sample:
+        return paragraphs(NO_SAMPLE, "quiet")
+    lines: list[list[Part]] = [[]]
+    for piece in plan.sample:
+        text = visible(piece.text)
+        marked = text if piece.trained else _bracketed(text)
+        style = "" if piece.trained else "untrained"
+        first, *more = marked.split("\n")
+        lines[-1].append((first, style))
+        lines += [[(line, style)] for line in more]
+    legend = [] if all(piece.trained for piece in plan.sample) else [
+        Paragraph(((UNTRAINED, "quiet"),)), Paragraph()]  # fmt: skip
+    return legend + [Paragraph(tuple(line)) for line in lines]
+
+
+def _bracketed(text: str) -> str:
+    """A text in brackets, which stand beside its words, not its empty lines."""
+    words = text.strip("\n")
+    if not words:
+        return text
+    before, _, after = text.partition(words)
+    return f"{before}⟦{words}⟧{after}"
+
+
+def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
+    """Each file with its reason."""
+    if not skipped:
+        return paragraphs(NONE_SKIPPED, "quiet") if known else []
+    return [
+        Paragraph(
+            ((f"{visible_line(skip.path)}: ", ""),
+             (visible_line(skip.reason), "quiet")), 2)
+        for skip in skipped
+    ]  # fmt: skip
+
+
+_BAR = (8, 48)  # cells, least and most
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the lines say."""
+
+    title: str
+    state: str
+    share: float | None = None
+    """How much is done, from 0 to 1; None while nothing can be counted."""
+    progress: Sequence[Sequence[str]] = ((),)
+    """How far it is, in words, ever shorter."""
+
+
+class RunHead(StyledLines):
+    """Title and state, a bar and what it counts."""
+
+    PREFIX = "head--"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "head--title",
+        "head--state",
+        "head--done",
+        "head--quiet",
+    }
+    DEFAULT_CSS = """
+    RunHead { height: 2; color: $foreground; }
+    RunHead > .head--title { color: $primary; text-style: bold; }
+    RunHead > .head--state { color: $accent; text-style: bold; }
+    RunHead > .head--done { color: $primary; }
+    RunHead > .head--quiet { color: $quiet; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._head = RunStatus("", "")
+
+    def show(self, head: RunStatus) -> None:
+        """Say this."""
+        if head != self._head:
+            self._head = head
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The title to the left, the state to the right; the bar below."""
+        head = self._head
+        state = clip(head.state, width // 2)
+        title = clip(head.title, max(0, width - cell_len(state) - 2))
+        gap = width - cell_len(title) - cell_len(state)
+        first: Line = [(title, "title"), (" " * gap, ""), (state, "state")]
+        if head.share is None:
+            return [first, [(pack_best(head.progress, width)[0], "quiet")]]
+        return [first, self._bar(head.share, width)]
+
+    def _bar(self, share: float, width: int) -> Line:
+        room = min(_BAR[1], max(_BAR[0], width * 2 // 5))
+        words = pack_best(self._head.progress, max(1, width - room - 7))[0]
+        done = int(room * min(1.0, max(0.0, share)))
+        return [
+            ("━" * done, "done"),
+            ("─" * (room - done), "quiet"),
+            (f" {int(100 * min(1.0, share)):3d}%  ", ""),
+            (words, "quiet"),
+        ]
+
+
+NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
+_MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
+    (*notation.LOSS, lambda each: notation.rate(each.loss)),
+    (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
+    (*notation.PER_BYTE, lambda each: notation.rate(each.bits_per_byte)),
+)
+_SPEED = notation.SPEED.full
+_PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
+    ("learning rate", lambda step: notation.number(step.lr, ".2e")),
+    ("gradient norm", lambda step: notation.number(step.grad_norm, ",.3f")),
+    (_SPEED, lambda step: notation.speed(step.tokens_per_second)),
+    ("tokens seen", lambda step: notation.count(step.tokens)),
+    ("memory", lambda step: size(step.memory)),
+)
+_AFTERWARDS = (_SPEED, "tokens seen")
+_COLUMN = 8  # cells of a column from which the long names fit
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetrics:
+    """What is known."""
+
+    before: Eval | None = None
+    now: Eval | None = None
+    best: Eval | None = None
+    step: Step | None = None
+    loss: float | None = None
+    """That of the training, smoothed."""
+    judged: bool = True
+    """Whether anything is held out."""
+    over: bool = False
+    """Whether no more will come."""
+
+
+class RunFigures(StyledLines):
+    """Held-out figures in columns, and below them how the training goes."""
+
+    HELP = """\
+The held-out documents are never trained on. Their loss is the mean of −log P a token
+in nats, perplexity its exponential; bits a byte can be compared between models. Before
+is the model as it was, best what will be kept.
+"""
+    PREFIX = "figures--"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "figures--name",
+        "figures--quiet",
+        "figures--best",
+    }
+    DEFAULT_CSS = """
+    RunFigures { height: 12; color: $foreground; }
+    RunFigures > .figures--name { color: $accent; text-style: bold; }
+    RunFigures > .figures--quiet { color: $quiet; }
+    RunFigures > .figures--best { color: $loss-held-out; text-style: bold; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._figures = RunMetrics()
+
+    def show(self, figures: RunMetrics) -> None:
+        """Show these."""
+        if figures != self._figures:
+            self._figures = figures
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The held-out figures, then the pace."""
+        return [*self._held_out(width), [], *self._how_it_goes(width)]
+
+    def _held_out(self, width: int) -> list[Line]:
+        shown = self._figures
+        if not shown.judged:
+            return [[("Held-out", "name")], [(clip(NOTHING_HELD_OUT, width), "quiet")]]
+        columns = (
+            ("before", shown.before, ""),
+            ("last" if shown.over else "now", shown.now, ""),
+            ("best", shown.best, "best"),
+        )
+        longest = max(len(long) for long, _, _ in _MEASURES)
+        wide = width >= longest + len(columns) * _COLUMN
+        first = max(len(long if wide else short) for long, short, _ in _MEASURES)
+        each = max(6, (width - max(first, 8)) // 3)
+        first = width - 3 * each
+        head: Line = [
+            (fit("Held-out", first), "name"),
+            *((f"{name:>{each}}", "quiet") for name, _, _ in columns),
+        ]
+        rows: list[Line] = [
+            [
+                (fit(long if wide else short, first), "quiet"),
+                *(
+                    (_right(value(figures) if figures else NONE, each), style)
+                    for _, figures, style in columns
+                ),
+            ]
+            for long, short, value in _MEASURES
+        ]
+        where = f"at step {shown.best.step:,}" if shown.best else ""
+        return [head, *rows, [(_right(where, width), "quiet")]]
+
+    def _how_it_goes(self, width: int) -> list[Line]:
+        step, over = self._figures.step, self._figures.over
+        pace = [("training loss", notation.rate(self._figures.loss))]
+        pace += [
+            (name, value(step) if step else NONE)
+            for name, value in _PACE
+            if not over or name in _AFTERWARDS
+        ]
+        return [
+            [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
+            for name, value in pace
+        ]
+
+
+def _right(text: str, width: int) -> str:
+    clipped = clip(text, width)
+    return " " * (width - cell_len(clipped)) + clipped
+
+
+NO_SAMPLES = """\
+At every evaluation the model goes on with the same beginnings here: before the \
+training and now."""
+SAME = "the same"
+_SAMPLE_LABEL = 8  # cells
+
+
+def samples_of(sample: Sample | None) -> list[Paragraph]:
+    """A beginning, and below it two ways to go on; before the first step only one."""
+    if sample is None or not sample.items:
+        return paragraphs(NO_SAMPLES, "quiet")
+    lines: list[Paragraph] = []
+    for item in sample.items:
+        if lines:
+            lines.append(Paragraph())
+        lines.append(Paragraph(((_one_line(item.prompt), "strong"),)))
+        lines.append(_way("before", item.before))
+        if not sample.step:
+            continue
+        if item.now == item.before:
+            lines.append(Paragraph(((f"{'now':<{_SAMPLE_LABEL}}{SAME}", "quiet"),)))
+        else:
+            lines.append(_way("now", item.now))
+    return lines
+
+
+def _way(name: str, text: str) -> Paragraph:
+    words = _one_line(text.strip(" ")) or "(nothing)"
+    return Paragraph(
+        ((f"{name:<{_SAMPLE_LABEL}}", "quiet"), (words, "")), _SAMPLE_LABEL
+    )
+
+
+def _one_line(text: str) -> str:
+    return visible(text).replace("\n", "⏎").replace("\t", "→")
+
+
+def title_of(sample: Sample | None) -> str:
+    """What stands over them."""
+    if sample is None:
+        return "Samples"
+    when = f"after step {sample.step:,}" if sample.step else "before the first step"
+    return f"Samples {when}"

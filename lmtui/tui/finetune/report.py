@@ -1,0 +1,79 @@
+"""The report of a training, to be read.
+
+Owns how it is shown; reading the file waits for a disk and is done aside. Knows no
+training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmtui.text import visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.finetune.format import home_path
+from lmtui.tui.widgets.markdown import MarkdownView
+
+READING = "Reading the report…"
+UNREAD = "The report can't be read"
+
+
+class ReportScreen(Screen[None]):
+    """A page of Markdown from a file."""
+
+    HELP = """\
+Arrows, PgUp and PgDn scroll. The same text is in the adapter's folder, beside the
+figures as JSON.
+"""
+    CSS_PATH = "report.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="report.close",
+                tooltip="Back to the training."),
+    ]  # fmt: skip
+
+    @dataclass
+    class Read(Message):
+        """The file was read, or why it can't be."""
+
+        text: str
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with VerticalScroll(id="page"):
+            yield MarkdownView(READING)
+        foot = f"Esc closes · {visible_line(home_path(self._path))}"
+        yield Static(Content(foot), id="foot")
+
+    def on_mount(self) -> None:
+        """Read it."""
+        self.query_one("#page").focus()
+        aside(self._read, self.post_message, otherwise=self.Read(UNREAD))
+
+    def _read(self) -> Message:
+        try:
+            return self.Read(self._path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            return self.Read(f"{UNREAD}: {error.strerror}.")
+
+    @on(Read)
+    def show(self, event: Read) -> None:
+        """Show it."""
+        self.query_one(MarkdownView).update(event.text)
+
+    def action_close(self) -> None:
+        """Back to where it was opened."""
+        self.app.pop_screen()

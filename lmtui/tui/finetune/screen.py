@@ -1,0 +1,484 @@
+"""Training, watched: the plan first, then how it goes, then what came of it.
+
+Owns the keys, and what is asked before it begins and before it stops. The training runs
+in another process, which is asked for news at a steady pace; a round of news is drawn
+at once. Leaving is the program's. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
+from textual.screen import Screen
+
+from lmtui.models.source import ModelRef
+from lmtui.notation import counted, lasting
+from lmtui.processes import RunningInstance
+from lmtui.text import visible_line
+from lmtui.train.client import resume_command
+from lmtui.train.events import Doing, End, Event, Failed, Paused, Warned
+from lmtui.train.verdict import PRIVACY
+from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.engine.messages import AdapterChosen
+from lmtui.tui.finetune.format import epochs, home_path
+from lmtui.tui.finetune.loss_chart import LossChart
+from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.panes import (
+    PlanView,
+    RunFigures,
+    RunHead,
+    RunMetrics,
+    RunStatus,
+    samples_of,
+    title_of,
+)
+from lmtui.tui.finetune.report import ReportScreen
+from lmtui.tui.finetune.run import TrainingRun
+from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs
+from lmtui.tui.widgets.status import Status
+
+STOPPING = "finishing the step and saving"
+_SHARED = "On one processor each makes the other slower."
+
+
+def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
+    """Name and state, and how far it is."""
+    base = visible_line(run.plan.base) if run.plan else ""
+    title = f"{visible_line(name)}  on {base}" if base else visible_line(name)
+    if not run.started:
+        doing = run.doing
+        share = doing.share if doing else None
+        words = visible_line(doing.what) if doing else ""
+        return RunStatus(title, _state(run, stopping), share, ((words,),))
+    share = run.last_step / run.steps if run.steps else None
+    return RunStatus(title, _state(run, stopping), share, _progress(run))
+
+
+def _state(run: TrainingRun, stopping: bool) -> str:
+    phase = run.phase
+    if phase == "over":
+        return _over(run)
+    if stopping:
+        return STOPPING
+    if phase == "planned":
+        return "waiting for you"
+    if phase == "paused":
+        return "‖ paused"
+    if phase == "training" and run.doing is not None:
+        return _doing_words(run.doing)
+    return phase
+
+
+def _over(run: TrainingRun) -> str:
+    if run.end is None or run.end.finish == "failed":
+        return "✗ failed" if run.begun else "✗ not started"
+    return "stopped" if run.end.finish in ("stopped", "declined") else "✓ done"
+
+
+def _doing_words(doing: Doing) -> str:
+    share = "" if doing.share is None else f" {doing.share:.0%}"
+    return visible_line(doing.what) + share
+
+
+def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
+    """Step, epoch and what is left, ever shorter."""
+    steps = f"step {run.last_step:,} of {run.steps:,}"
+    short = f"{run.last_step:,}/{run.steps:,}"
+    if run.step is None:
+        return ((steps,), (short,))
+    epoch = f"epoch {run.step.epoch:.2f}"
+    whole = f"{epoch} of {epochs(run.plan.epochs)}" if run.plan else epoch
+    if run.phase in ("over", "paused"):
+        return ((steps, whole), (steps, epoch), (steps,), (short,))
+    left = f"{lasting(run.step.eta_seconds)} left"
+    return ((steps, whole, left), (steps, epoch, left), (steps, left), (short, left))
+
+
+def figures_of(run: TrainingRun) -> RunMetrics:
+    """The held-out figures and the pace."""
+    return RunMetrics(
+        before=run.before,
+        now=run.evals[-1] if run.evals else None,
+        best=run.best,
+        step=run.step,
+        loss=run.curve.last,
+        judged=run.plan is None or run.plan.held_out_documents > 0 or bool(run.evals),
+        over=run.phase == "over",
+    )
+
+
+def question_of(
+    run: TrainingRun, others: Sequence[RunningInstance], *, again: bool = False
+) -> list[Paragraph]:
+    """The question before a training; `again` where Enter was pressed before."""
+    if run.phase != "planned":
+        return []
+    begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
+    if again:
+        begins += " anyway"
+    asked = [
+        Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
+                   ("Esc ", "accent"), ("leaves; nothing is changed", "")))
+    ]  # fmt: skip
+    if others:
+        names = ", ".join(visible_line(use.words) for use in others)
+        asked.insert(0, Paragraph(((f"! Running too: {names}. {_SHARED}", "warning"),)))
+    return asked
+
+
+def outcome_of(
+    run: TrainingRun, adapters: Path, resume: str, *, can_write: bool
+) -> list[Paragraph]:
+    """How it ended, what there is now, and what can be done; `can_write` where there
+    is an editor to go on in."""
+    if run.phase != "over":
+        return []
+    if run.end is None or run.end.finish == "failed":
+        return _broken(run, resume)
+    if run.end.finish in ("stopped", "declined"):
+        return _stopped(run, run.end, resume)
+    return _done(run.end, adapters, can_write=can_write)
+
+
+def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
+    verdict = visible_line(end.verdict) or "The training is over."
+    why = "The held-out loss no longer improved. " if end.finish == "early" else ""
+    told = [Paragraph(((verdict, "strong"),))]
+    if end.adapter is None:
+        return [*told, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
+    adapter = f"the adapter {visible_line(end.adapter)}"
+    words = f"{why}The result is in {adapter}."
+    if end.best_step is not None:
+        best = f"The weights of step {end.best_step:,}, the best"
+        words = f"{why}{best}, are in {adapter}."
+    report = home_path(report_file(adapters, end.adapter))
+    told += [
+        Paragraph(((words, ""),)),
+        Paragraph((("Report: ", "quiet"), (visible_line(report), "")), 2),
+        Paragraph(((PRIVACY, "quiet"),)),
+    ]
+    editor = [("e", "write with it")] if can_write else []
+    return [*told, _keys(("c", "chat with it"), *editor, ("r", "report"))]
+
+
+def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
+    steps = f"Stopped after {end.step:,} of {counted(run.steps, 'step')}"
+    if run.saved is None:
+        words = f"{steps}; there was nothing to save."
+        return [Paragraph(((words, "strong"),)), _keys()]
+    words = f"{steps}; step {run.saved:,} is saved."
+    return [Paragraph(((words, "strong"),)), _later(resume), _keys()]
+
+
+def _broken(run: TrainingRun, resume: str) -> list[Paragraph]:
+    failed = run.failed or Failed("the training ended unexpectedly", "", "See the log.")
+    told = [Paragraph(((f"✗ {visible_line(failed.title)}", "error"),))]
+    told += [
+        Paragraph(((visible_line(part), style),))
+        for part, style in ((failed.detail, ""), (failed.hint, "strong"))
+        if part
+    ]
+    if run.saved is not None:
+        kept = f"What was saved at step {run.saved:,} stays."
+        told += [Paragraph(((kept, ""),)), _later(resume)]
+    return [*told, _keys()]
+
+
+def _later(resume: str) -> Paragraph:
+    return Paragraph(
+        ((visible_line(resume), "accent"), ("  goes on from there", "")), 2
+    )
+
+
+def _keys(*more: tuple[str, str]) -> Paragraph:
+    parts: list[tuple[str, str]] = []
+    for key, words in (*more, ("q", "leave")):
+        parts += [
+            ("  ·  " if parts else "", "quiet"),
+            (f"{key} ", "accent"),
+            (words, ""),
+        ]
+    return Paragraph(tuple(parts))
+
+
+def report_file(adapters: Path, adapter: str) -> Path:
+    """Where the report of an adapter is."""
+    return adapters / adapter / "report.md"
+
+
+EVERY = 0.1
+"""Seconds between two looks at what the training tells."""
+
+_AT_ONCE = "q again leaves at once, with what was saved before"
+_PAUSING = "pausing before the next step · p goes on"
+_STATES = {
+    "preparing": "making the plan · Esc leaves",
+    "planned": "Enter begins · Esc leaves · Tab goes from part to part · F1 help",
+    "starting": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "training": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "paused": "paused · p goes on · q stops · F1 help",
+    "over": "q leaves · Tab goes from part to part · F1 help",
+}
+
+
+class FinetuneScreen(Screen[None]):
+    """The plan, or the curve with figures, samples and a log."""
+
+    HELP = """\
+The training runs in a process of its own and goes on while help or the palette is open.
+Nothing is lost: stopping finishes the step and saves, and the command that is named
+then goes on to the very weights of a run that was never stopped.
+"""
+    CSS_PATH = "screen.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-high")]  # noqa: RUF012 (as above)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "begin", "Start", id="finetune.start",
+                tooltip="Begin the training that is planned."),
+        Binding("p", "pause", "Pause", id="finetune.pause",
+                tooltip="Wait before the next step, or go on."),
+        Binding("c", "use('chat')", "Chat with it", id="finetune.chat",
+                tooltip="Load the adapter and talk."),
+        Binding("e", "use('complete')", "Write with it", id="finetune.editor",
+                tooltip="Load the adapter and go on with a text."),
+        Binding("r", "report", "Report", id="finetune.report",
+                tooltip="Read what changed, figures and texts."),
+        Binding("q", "app.quit", "Stop", id="finetune.quit",
+                tooltip="Stop and leave; what was learned is saved first."),
+        Binding("escape", "back", "Leave", id="finetune.back", show=False,
+                tooltip="Leave before anything is trained."),
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="finetune.interrupt",
+                tooltip="Copy the selection, or save, stop and leave; a second time, "
+                "leave at once.", priority=True, show=False),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        finetuning: Finetuning,
+        *,
+        leave: Callable[[], None],
+        can_write: bool = False,
+    ) -> None:
+        super().__init__()
+        self._given = finetuning
+        self._training = finetuning.training
+        self._leave, self._can_write = leave, can_write
+        self.run = TrainingRun(finetuning.earlier)
+        """What is known of the training."""
+        self._others: tuple[RunningInstance, ...] = ()
+        self._asked_again = False
+        self._stopping = self._pausing = False
+
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a training that would have to be stopped."""
+        return self.run.phase != "over"
+
+    @property
+    def _made(self) -> str:
+        """The name of the adapter that was made; nothing where there is none."""
+        return (self.run.end and self.run.end.adapter) or ""
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield RunHead(id="head")
+        yield Paragraphs(id="outcome")
+        yield PlanView(id="plan")
+        with Vertical(id="run"):
+            with Horizontal(id="upper"):
+                yield LossChart(id="chart")
+                yield RunFigures(id="figures")
+            with Horizontal(id="lower"):
+                yield Pane("Samples", id="samples")
+                yield Pane("Log", id="log", follow=True)
+        yield Status(id="status")
+
+    def on_mount(self) -> None:
+        """Look at what the training tells from now on."""
+        self.query_one("#sample").focus()
+        self._timer = self.set_interval(EVERY, self.look)
+        self._draw()
+
+    def look(self) -> None:
+        """Learn what is new, and draw it."""
+        lives = self._training.running
+        events = self._training.poll()
+        if not events:
+            if not lives:
+                self._timer.stop()
+            return
+        before = self.run.phase
+        for event in events:
+            self._learn(event)
+        if self.run.phase != before:
+            self._enter()
+        self._draw()
+        if self.run.phase == "over" and self._stopping and self.run.failed is None:
+            self._leave()
+
+    def _learn(self, event: Event) -> None:
+        self.run.take(event)
+        if isinstance(event, Warned):
+            self.notify(visible_line(event.text), severity="warning", markup=False)
+        elif isinstance(event, Paused):
+            self._pausing = event.paused
+
+    def _enter(self) -> None:
+        """The training is in another phase now."""
+        if self.run.phase == "planned":
+            self._others = self._slowed_by()
+        if self.run.phase == "over" and isinstance(self.app.screen, ConfirmDialog):
+            self.app.screen.action_leave()  # there is nothing left to be stopped
+        self.refresh_bindings()
+
+    def _slowed_by(self) -> tuple[RunningInstance, ...]:
+        """Who would share the processor, if it is that which trains."""
+        plan = self.run.plan
+        return tuple(self._given.others()) if plan and plan.device == "cpu" else ()
+
+    # Drawing.
+
+    def _draw(self) -> None:
+        run, given = self.run, self._given
+        over = run.phase == "over"
+        self.set_class(over, "-over")
+        self.set_class(run.failed is not None, "-failed")
+        head = head_of(run, given.name, stopping=self._stopping)
+        self.query_one(RunHead).show(head)
+        again = resume_command(given.name)
+        outcome = outcome_of(run, given.adapters, again, can_write=self._can_write)
+        self.query_one("#outcome", Paragraphs).show(outcome)
+        self.query_one(Status).state = self._state()
+        if run.begun != self.has_class("-running"):
+            self.set_class(run.begun, "-running")
+            self.query_one("#samples").focus()
+        if run.begun:
+            self._draw_run()
+        else:
+            asked = question_of(run, self._others, again=self._asked_again)
+            self.query_one(PlanView).show(run.plan, run.skipped, asked, over=over)
+
+    def _draw_run(self) -> None:
+        run = self.run
+        epochs = run.plan.epochs if run.plan else 0.0
+        chart = self.query_one(LossChart)
+        chart.show(run.curve, run.evals, steps=run.steps, epochs=epochs)
+        self.query_one(RunFigures).show(figures_of(run))
+        samples = self.query_one("#samples", Pane)
+        samples.head(title_of(run.sample))
+        samples.show(samples_of(run.sample))
+        self.query_one("#log", Pane).show(run.log)
+
+    def _state(self) -> str:
+        phase = self.run.phase
+        if self._stopping and phase != "over":
+            return _AT_ONCE
+        if self._pausing and phase == "training":
+            return _PAUSING
+        return _STATES[phase]
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Where there is little room, the part that is read has most of it."""
+        self.set_class(event.widget.id in ("log", "skipped"), "-second")
+
+    # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Each phase has its own."""
+        phase = self.run.phase
+        if action == "begin":
+            return phase == "planned"
+        if action == "pause":
+            return phase in ("starting", "training", "paused")
+        if action == "back":
+            return phase in ("preparing", "planned")
+        if action in ("use", "report"):
+            can_write = self._can_write or parameters != ("complete",)
+            return bool(self._made) and can_write
+        return super().check_action(action, parameters)
+
+    def action_begin(self) -> None:
+        """Begin; where another program has come since the plan, ask once more first."""
+        others = self._slowed_by()
+        if not self._asked_again and set(others) - set(self._others):
+            self._others, self._asked_again = others, True
+        else:
+            self.run.begun = True
+            self._training.go()
+            self.refresh_bindings()
+        self._draw()
+
+    def action_pause(self) -> None:
+        """Wait, or go on."""
+        self._pausing = not self._pausing
+        if self._pausing:
+            self._training.pause()
+        else:
+            self._training.resume()
+        self.query_one(Status).state = self._state()
+
+    def action_use(self, place: Literal["chat", "complete"]) -> None:
+        """Go on with what was learned."""
+        wanted = ModelRef(self._given.base, self._made)
+        self.post_message(AdapterChosen(wanted, place))
+
+    def action_report(self) -> None:
+        """Read the report."""
+        path = report_file(self._given.adapters, self._made)
+        self.app.push_screen(ReportScreen(path))
+
+    async def action_back(self) -> None:
+        """Leave before anything is trained."""
+        await self.run_action("app.quit")
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected, or stop and leave."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+        elif self.at_work:
+            self._stop()
+        else:
+            self.notify("q leaves.")
+
+    # Leaving.
+
+    def stop_and_leave(self) -> None:
+        """Stop the training, after a question if it has begun, and leave; asked for
+        again, leave at once."""
+        if self._stopping or self.run.phase in ("preparing", "planned"):
+            self._stop()
+            return
+        details = [
+            f"Step {self.run.last_step:,} of {self.run.steps:,} is done.",
+            "The step that runs is finished and saved: nothing is lost.",
+            f"{resume_command(self._given.name)}  goes on from there.",
+        ]
+        choices = [
+            Choice("s", "Stop", "finish the step, save and leave"),
+            Choice("g", "Go on", "the training goes on"),
+        ]
+        asked = ConfirmDialog("Stop the training?", details, choices, harmless="g")
+        self.app.push_screen(asked, self._answer_stop)
+
+    def _answer_stop(self, answer: str | None) -> None:
+        if answer == "s":
+            self._stop()
+
+    def _stop(self) -> None:
+        """Stop it, and leave once it has saved; at once if there is nothing to save,
+        or the second time."""
+        again, self._stopping = self._stopping, True
+        self._training.stop()
+        if again or self.run.phase in ("preparing", "planned", "over"):
+            self._leave()
+        else:
+            self._draw()

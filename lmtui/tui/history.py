@@ -1,0 +1,361 @@
+"""The stored conversations: listed, searched, read, renamed, archived and resumed.
+
+Owns what is listed and what each key does to it. The store is asked through
+`ConversationStore` and answers by messages; an answer to words that were typed before
+is dropped. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.chat.search import Excerpt, Hit
+from lmtui.chat.store import ConversationFlag
+from lmtui.chat.summary import ConversationSummary
+from lmtui.engine.types import Role
+from lmtui.text import visible, visible_line
+from lmtui.tui.chat import store as facts
+from lmtui.tui.chat.message import marked
+from lmtui.tui.chat.store import ConversationStore
+from lmtui.tui.model_state import shown_label
+from lmtui.tui.widgets.cells import fit
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, TextField
+from lmtui.tui.widgets.status import MainPart
+
+EMPTY = "No conversations yet. What is said in the chat is stored and listed here."
+NOTHING = "No message has all of these words."
+_NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
+_KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
+_PIN, _MARKS = " · p pins", " · p pins · a archives"  # where there is room for it
+_IN_FIELD = "Enter opens the marked row · ↓ to the list · Esc clears · F1 help"
+_ASKED = "Enter renames · Esc cancels"
+_TITLE = LineQuestion(
+    "title", "Title", "empty: taken from the first message", lambda _: ""
+)
+
+HistoryRow = ConversationSummary | Hit
+
+
+class HistoryScreen(Screen[None]):
+    """A field, a list, and what is under the cursor."""
+
+    HELP = """\
+Enter resumes the conversation under the cursor. Type into the field to search all
+messages: all words must be in the message, the last one may be the beginning of a
+word, and words in quotes must stand together. Enter on a hit opens its conversation
+at that message.
+"""
+    CSS_PATH = "history.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="history.close",
+                tooltip="Clear the field; if it is empty, close this screen."),
+        Binding("f", "find", "Search", id="history.find",
+                tooltip="Go to the search field; Down goes back to the list."),
+        Binding("r", "rename", "Rename", id="history.rename",
+                tooltip="Give it another title."),
+        Binding("p", "mark('pinned')", "Pin", id="history.pin",
+                tooltip="Pin it to the top, or unpin it."),
+        Binding("a", "mark('archived')", "Archive", id="history.archive",
+                tooltip="Archive it, or take it out of the archive."),
+        Binding("v", "archived", "Show archived", id="history.archived",
+                tooltip="Show archived conversations too, or hide them."),
+        Binding("d", "delete", "Delete", id="history.delete",
+                tooltip="Delete it; u restores it within a day."),
+        Binding("u", "undelete", "Undo", id="history.undo",
+                tooltip="Restore the conversation that was deleted last."),
+    ]  # fmt: skip
+
+    def __init__(self, chats: ConversationStore, words: str = "") -> None:
+        super().__init__()
+        self._chats = chats
+        self._words = words
+        self._rows: tuple[HistoryRow, ...] = ()
+        self._deleted: list[int] = []
+        self._archived = False
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Horizontal(id="search"):
+            yield TextField(id="words", placeholder="f: search all conversations")
+            yield Static(id="count", markup=False)
+        with MainPart(id="main"):
+            yield DialogList(id="list")
+            with VerticalScroll(id="preview", can_focus=False):
+                yield Static(id="about", markup=False)
+        yield LinePrompt(id="ask")
+        yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """List what there is, or what was asked for."""
+        self._list.focus()
+        if self._words:
+            self._field.value = self._words
+        else:
+            self._ask()
+
+    @property
+    def _list(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    @property
+    def _field(self) -> TextField:
+        return self.query_one("#words", TextField)
+
+    @property
+    def _row(self) -> HistoryRow | None:
+        place = self._list.highlighted
+        return self._rows[place] if self._rows and place is not None else None
+
+    def _ask(self) -> None:
+        text = self._field.value
+        if text.strip():
+            self._chats.search(self.post_message, text)
+        else:
+            self._chats.list(self.post_message, archived=self._archived)
+
+    # What is found.
+
+    @on(Input.Changed, "#words")
+    def find(self) -> None:
+        """Other words were written."""
+        self._ask()
+
+    @on(facts.ConversationsListed)
+    def show_list(self, event: facts.ConversationsListed) -> None:
+        """Show the conversations."""
+        if not self._field.value.strip():
+            self._show(event.rows, EMPTY)
+
+    @on(facts.WordsFound)
+    def show_hits(self, event: facts.WordsFound) -> None:
+        """Show the messages, unless other words were written since."""
+        if event.text == self._field.value:
+            self._show(event.hits, NOTHING)
+
+    def _show(self, rows: tuple[HistoryRow, ...], nothing: str) -> None:
+        place = self._list.highlighted
+        self._rows = rows
+        self._list.clear_options()
+        lines = map(line_of, rows, (None, *rows))
+        self._list.add_options(map(Option, lines))
+        if rows:
+            self._list.highlighted = min(place or 0, len(rows) - 1)
+        else:
+            self._tell(Content(nothing))
+        self._say()
+
+    @on(OptionList.OptionHighlighted)
+    def preview(self) -> None:
+        """Another one is under the cursor."""
+        if row := self._row:
+            self._tell(about(row))
+        if isinstance(row, ConversationSummary):
+            self._chats.peek(self.post_message, row.id)
+
+    @on(facts.ConversationPeeked)
+    def show_ending(self, event: facts.ConversationPeeked) -> None:
+        """Show the last messages, if the cursor is still on that conversation."""
+        row = self._row
+        if isinstance(row, ConversationSummary) and row.id == event.id:
+            self._tell(about(row, event.messages))
+
+    def _tell(self, words: Content) -> None:
+        self.query_one("#about", Static).update(words)
+
+    @on(events.DescendantFocus)
+    @on(events.Resize)
+    def _say(self) -> None:
+        searched = bool(self._field.value.strip())
+        what = "hit" if searched else "conversation"
+        count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
+        self.query_one("#count", Static).update(Content(count))
+        marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
+        keys = f"{_KEYS}{marks} · F1 more"
+        if isinstance(self.focused, Input):
+            keys = _IN_FIELD if self.focused is self._field else _ASKED
+        self.query_one("#foot", Static).update(Content(keys))
+
+    @on(facts.StoreFailed)
+    def show_failure(self, event: facts.StoreFailed) -> None:
+        """Nothing could be read, or changed."""
+        error = event.error
+        self.notify(visible(f"{error}\n{error.hint}"), severity="error", markup=False)
+
+    # What is done.
+
+    @on(OptionList.OptionSelected)
+    def open(self) -> None:
+        """Go on with it."""
+        match self._row:
+            case ConversationSummary() as row:
+                self.post_message(facts.ConversationChosen(row.id))
+            case Hit() as hit:
+                words = self._field.value
+                self.post_message(
+                    facts.ConversationChosen(hit.conversation, hit.message, words)
+                )
+
+    @on(Input.Submitted, "#words")
+    def open_first(self) -> None:
+        """Enter in the field takes what is marked in the list."""
+        self.open()
+
+    @on(facts.ConversationChanged)
+    def list_again(self) -> None:
+        """Something was renamed, put away or deleted."""
+        self._ask()
+
+    @property
+    def _chosen(self) -> int | None:
+        match self._row:
+            case ConversationSummary() as row:
+                return row.id
+            case Hit() as hit:
+                return hit.conversation
+        return None
+
+    def action_mark(self, mark: ConversationFlag) -> None:
+        """Pin or archive it, or undo that."""
+        row = self._row
+        if isinstance(row, ConversationSummary):
+            value = not getattr(row, mark)
+            self._chats.mark(self.post_message, row.id, mark, value)
+            if mark == "archived" and value and not self._archived:
+                self.notify("Archived. v shows archived conversations.")
+
+    def action_archived(self) -> None:
+        """List what was put away as well, or no longer."""
+        self._archived = not self._archived
+        self._ask()
+
+    def action_delete(self) -> None:
+        """Delete it."""
+        if (id_ := self._chosen) is not None:
+            self._deleted.append(id_)
+            self._chats.mark(self.post_message, id_, "deleted", True)
+            self.notify("Deleted. u restores it.")
+
+    def action_undelete(self) -> None:
+        """Have back what was deleted last."""
+        if self._deleted:
+            id_ = self._deleted.pop()
+            self._chats.mark(self.post_message, id_, "deleted", False)
+        else:
+            self.notify("There is nothing to restore.")
+
+    def action_rename(self) -> None:
+        """Ask for another title."""
+        row = self._row
+        if row is not None:
+            self.query_one(LinePrompt).ask(_TITLE, row.title)
+
+    @on(LinePrompt.Answered)
+    def rename(self, event: LinePrompt.Answered) -> None:
+        """Give it the title."""
+        self._list.focus()
+        if (id_ := self._chosen) is not None:
+            self._chats.rename(self.post_message, id_, event.text)
+
+    @on(LinePrompt.Closed)
+    def to_list(self) -> None:
+        """It keeps its title."""
+        self._list.focus()
+
+    def action_find(self) -> None:
+        """To the field."""
+        self._field.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """Down leads from the field to the list."""
+        if event.key == "down" and self._field.has_focus:
+            event.stop()
+            self._list.focus()
+
+    def action_close(self) -> None:
+        """Empty the field, or close."""
+        if self._field.value:
+            self._field.value = ""
+            self._list.focus()
+        else:
+            self.app.pop_screen()
+
+
+def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
+    """A row of the list; hits of one conversation have its title once."""
+    if isinstance(row, Hit):
+        same = isinstance(above, Hit) and above.conversation == row.conversation
+        title = "" if same else visible_line(row.title)
+        return Content.assemble(
+            (f"{fit(title, _NAME)}  ", "$quiet"),
+            _on_a_line(row.passage),
+        )
+    marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")
+    title = visible_line(row.title or row.preview or "Untitled")
+    return Content.assemble(
+        (f"{_day(row.updated):>6}  ", "$quiet"),
+        (marks, "$accent"),
+        title,
+        (f"  {visible_line(row.preview)}" if row.title else "", "$quiet"),
+    )
+
+
+_WRITERS = {"user": "You", "assistant": "Model"}
+
+
+def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content:
+    """What is said of a row beside the list; `messages` are the last ones of it."""
+    if isinstance(row, Hit):
+        writer = _WRITERS.get(row.role, row.role)
+        head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
+        return Content.assemble(
+            (head, "$quiet"), marked(row.passage.text, row.passage.places)
+        )
+    day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
+    count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
+    facts_of = " · ".join(
+        part for part in (day, count, shown_label(row.model or "")) if part
+    )
+    top = Content.assemble(
+        (visible_line(row.title), "bold"), (f"\n{facts_of}\n\n", "$quiet")
+    )
+    if not messages:
+        return top + Content(visible(row.preview))
+    said = [
+        Content.assemble((f"{_WRITERS.get(role, role)}  ", "$accent"), visible(text))
+        for role, text in messages
+    ]
+    return top + Content("\n\n").join(said)
+
+
+def _on_a_line(passage: Excerpt) -> Content:
+    """A passage that begins shortly before the first of the words."""
+    flat = passage.text.replace("\n", " ").replace("\t", " ")
+    first = passage.places[0][0] if passage.places else 0
+    # At a word, but where words are long or not apart at any character.
+    cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
+    places = tuple((start - cut, end - cut) for start, end in passage.places)
+    return Content.assemble("…" if cut else "", marked(flat[cut:], places))
+
+
+def _day(seconds: float) -> str:
+    """When, as short as it can be told."""
+    when, now = datetime.fromtimestamp(seconds), datetime.now()
+    if when.date() == now.date():
+        return when.strftime("%H:%M")
+    return when.strftime("%d %b" if when.year == now.year else "%Y")

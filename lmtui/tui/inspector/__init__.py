@@ -1,0 +1,1 @@
+"""The inspector: `lmtui inspect` on a screen."""

@@ -1,0 +1,245 @@
+"""What could stand at a place instead, and where each of it would lead.
+
+Owns the list. Where the tokens lead comes later than the screen: the model is asked
+meanwhile, and a token can be taken before it has answered. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.analysis.branches import ROOT, Branch
+from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.notation import NONE, log_prob, percent, surprisal
+from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.tui.widgets.cells import clip, fit
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.token_lines import pieces_of
+
+_ALTERNATIVES_FOOT = "Enter goes on from there · Esc leaves the text as it is"
+_WIDEST = 20  # cells of a token
+_AHEAD = 120
+_COST = "surprisal"
+
+
+class AlternativesScreen(ModalScreen[Candidate | None]):
+    """A token to a line, the most probable first. Answers the one to go on from."""
+
+    HELP = """\
+Each token stands with its own probability, how the model would go on after it if it
+always took the most probable token, and the surprisal of that whole way. ● marks what
+is in the text now.
+"""
+    CSS_PATH = "alternatives.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="alternatives.close",
+                tooltip="Leave the text as it is."),
+    ]  # fmt: skip
+
+    def __init__(self, rows: Sequence[Candidate], *, chosen: int | None) -> None:
+        super().__init__()
+        self._rows = tuple(rows)
+        self._chosen = chosen
+        self._ways: tuple[tuple[ScoredToken, ...], ...] = ()
+        self._note = "Asking the model where each would lead…"
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content("What could stand here"), id="title")
+            yield Static(id="heads", markup=False)
+            yield DialogList(id="list")
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """The tokens are known."""
+        self._draw()
+        self.query_one(DialogList).focus()
+
+    def show(self, ways: Sequence[Sequence[ScoredToken]]) -> None:
+        """The model has answered."""
+        self._ways, self._note = tuple(map(tuple, ways)), _ALTERNATIVES_FOOT
+        self._draw()
+
+    def show_error(self, error: LmtuiError) -> None:
+        """The model can't say where they lead."""
+        self._note = visible_line(f"{error}. {error.hint}")
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.query(DialogList):
+            return  # the answer was quicker than the screen
+        rows = self.query_one(DialogList)
+        at = rows.highlighted or 0
+        rows.clear_options()
+        heads, lines = rows_of(self._rows, self._ways, self._chosen)
+        self.query_one("#heads", Static).update(Content(heads))
+        rows.add_options([Option(line) for line in lines])
+        rows.highlighted = min(at, len(lines) - 1) if lines else None
+        self.query_one("#foot", Static).update(Content(self._note))
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        """Go on from there."""
+        self.dismiss(self._rows[event.option_index])
+
+    def action_close(self) -> None:
+        """Leave the text as it is."""
+        self.dismiss(None)
+
+
+def rows_of(
+    rows: Sequence[Candidate],
+    ways: Sequence[Sequence[ScoredToken]],
+    chosen: int | None,
+) -> tuple[str, list[Content]]:
+    """The headings, and a line for each: its probability, the surprisal of where it
+    leads, the token, and what follows it."""
+    tokens = [clip(visible_token(row.text), _WIDEST) for row in rows]
+    width = max(map(cell_len, [*tokens, "token"]))
+    lines = []
+    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+        way = ways[place] if place < len(ways) else ()
+        lines.append(
+            Content.assemble(
+                ("● " if row.id == chosen else "  ", "$accent"),
+                (f"{percent(row.prob):>6} ", "$prob-raw"),
+                (f"{cost(way):>{len(_COST)}}  " if ways else "", "$quiet"),
+                (fit(token, width), "bold"),
+                ("  " + clip(ahead(way), _AHEAD) if way else "", "$quiet"),
+            )
+        )
+    heads = f"  {'p':>6} " + (f"{_COST}  " if ways else "") + f"{'token':<{width}}"
+    return heads + ("  leads to" if ways else ""), lines
+
+
+def cost(way: Sequence[ScoredToken]) -> str:
+    """The surprisal of a whole way."""
+    known = [token.logprob for token in way if token.logprob is not None]
+    return f"{surprisal(sum(known))} bits" if known else NONE
+
+
+def ahead(way: Sequence[ScoredToken]) -> str:
+    """The tokens of a way behind the first, as text: where the first is a part of a
+    character, the whole of it."""
+    pieces = list(pieces_of(way))
+    shown = pieces if pieces[0].count > 1 else pieces[1:]
+    return "".join(piece.text for piece in shown).replace("\n", "")
+
+
+_BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
+_WORDS = 120
+_DEEPEST = 12  # steps of indentation that are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class BranchAction:
+    """What is to be done with a branch."""
+
+    action: Literal["show", "delete", "name", "export"]
+    road: int
+
+
+class BranchesScreen(ModalScreen[BranchAction | None]):
+    """A branch to a line, below the one it leaves."""
+
+    HELP = """\
+Each branch stands below the one it leaves, with the token where it leaves, the
+probability of its own first token there, the sum of log P over its own tokens in nats,
+and how many these are. ● marks the one that is shown.
+"""
+    CSS_PATH = "branches.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "wish('delete')", "Delete", id="branches.delete",
+                tooltip="Delete the branch, and all that leave it."),
+        Binding("r", "wish('name')", "Name", id="branches.name",
+                tooltip="Give the branch a name."),
+        Binding("x", "wish('export')", "Export", id="branches.export",
+                tooltip="Write the text with this branch into a file."),
+        Binding("escape", "close", "Close", id="branches.close",
+                tooltip="Back to the text."),
+    ]  # fmt: skip
+
+    def __init__(self, rows: Sequence[tuple[Branch, int]], *, shown: int) -> None:
+        super().__init__()
+        self._rows = tuple(rows)
+        self._shown = shown
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Vertical(id="dialog"):
+            yield Static(Content("Branches"), id="title")
+            yield Static(Content(HEADS), id="heads")
+            yield DialogList(id="list")
+            yield Static(Content(_BRANCHES_FOOT), id="foot")
+
+    def on_mount(self) -> None:
+        """List them."""
+        listed = self.query_one(DialogList)
+        lines = [row_of(road, depth, self._shown) for road, depth in self._rows]
+        listed.add_options([Option(line) for line in lines])
+        ids = [road.id for road, _ in self._rows]
+        listed.highlighted = ids.index(self._shown)
+        listed.focus()
+
+    @on(OptionList.OptionSelected)
+    def show_branch(self, event: OptionList.OptionSelected) -> None:
+        """Show it."""
+        self.dismiss(BranchAction("show", self._rows[event.option_index][0].id))
+
+    def action_wish(self, action: Literal["delete", "name", "export"]) -> None:
+        """Say what is to be done with the branch that is marked."""
+        at = self.query_one(DialogList).highlighted
+        if at is None:
+            return
+        road = self._rows[at][0].id
+        if road == ROOT and action == "delete":
+            self.notify("The text itself stays.")
+        else:
+            self.dismiss(BranchAction(action, road))
+
+    def action_close(self) -> None:
+        """Do nothing."""
+        self.dismiss(None)
+
+
+HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
+
+
+def row_of(road: Branch, depth: int, shown: int) -> Content:
+    """A line for a branch."""
+    first = road.tokens[0] if road.tokens else None
+    prob = None if first is None or first.logprob is None else math.exp(first.logprob)
+    here = f"{road.fork + 1:,}" if road.id != ROOT else NONE
+    odds = percent(prob) if road.id != ROOT else NONE
+    branch = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
+    return Content.assemble(
+        ("● " if road.id == shown else "  ", "$accent"),
+        (f"{here:>6} {odds:>6} ", "$quiet"),
+        f"{log_prob(road.logprob):>10} ",
+        (f"{len(road.tokens):>6,}  ", "$quiet"),
+        (branch, "$quiet"),
+        *title_of(road),
+    )
+
+
+def title_of(road: Branch) -> tuple[tuple[str, str] | str, ...]:
+    """Its name, and how it begins."""
+    data = b"".join(token.bytes for token in road.tokens[:_WORDS])
+    words = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
+    name = visible_line(road.name) or ("the text itself" if road.id == ROOT else "")
+    return ((clip(name, 40) + "  ", "bold"), (words, "$quiet")) if name else (words,)

@@ -1,0 +1,200 @@
+"""What the model expected at the place under the cursor: the whole vocabulary.
+
+Owns what the panel shows there: at once the rows that came with the token, and then the
+engine's own distribution, which can be paged, drawn under other settings and searched.
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from lmtui.analysis.branches import Token
+from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
+from lmtui.tui.engine import inspecting_facts
+from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.inspecting_runner import InspectingRunner
+from lmtui.tui.inspector.scored import ScoredScreen
+from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.widgets.token_view import TokenView
+
+NO_CONTEXT = "A first token without context has no probability."
+_EMPTY = "There is nothing to read, so nothing is expected."
+_REST = 0.8  # seconds without a move
+_SOON = "This is known once the model has read up to here."
+
+
+class PlacesScreen(ScoredScreen):
+    """Has a `TokenFinder` beside the panel."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "find_token", "Find token", id="inspect.find-token",
+                tooltip="Find any token of the vocabulary here, and its rank."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        make_runner: Callable[[Post], InspectingRunner],
+        subject: InspectSource,
+        *,
+        sampling: SamplingSettings,
+    ) -> None:
+        super().__init__(make_runner, subject, sampling=sampling)
+        self._looking = self._finding = 0
+        self._place: Distribution | None = None  # its first rows, here
+        self._rest: Timer | None = None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the model goes on with the text now."""
+        raise NotImplementedError
+
+    @property
+    def may_look(self) -> bool:
+        """Whether a look at a place delays nothing that the user waits for."""
+        return self.can_ask and not self.is_writing and not self.is_reading
+
+    def ids_before(self, place: int) -> tuple[int, ...]:
+        """What the model reads before a place of the way that is shown."""
+        windows = self._reading.windows
+        start = windows.start_of(place) if windows else 0
+        return (*self._reading.before, *(t.id for t in self.path[start:place]))
+
+    @on(TokenView.TokenSelected)
+    def show_token(self, event: TokenView.TokenSelected) -> None:
+        """Another token is under the cursor. A look breaks into what is read, of which
+        a part has to be read again: it waits until the cursor rests."""
+        self.show_place(event.index)
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(_REST, self._look_here) if self.is_reading else None
+
+    def _look_here(self) -> None:
+        ids = self.ids_before(self.view.index)
+        if ids and self.can_ask and self.is_reading and not self.is_writing:
+            self._look(ids)
+
+    def _look(self, ids: tuple[int, ...]) -> None:
+        self._looking = self.runner.number()
+        self.runner.look_at(self._looking, ids, self._settings)
+
+    def show_place(self, index: int) -> None:
+        """The rows that are known at once; the engine is asked for the others."""
+        if self._info is None:
+            return
+        path = self.path
+        token = path[index] if index < len(path) else None
+        end = token is None
+        self._panel.title = "Expected next" if end else f"Expected at token {index + 1}"
+        size = self._info.vocabulary
+        self._place = None if token is None else kept_rows(token, vocabulary=size)
+        if self._place is not None:
+            self._panel.show(self._place, chosen=token.id if token else None)
+        ids = self.ids_before(index)
+        if self._place is None:
+            self._panel.clear(self._why_nothing(ids, bool(path)))
+        if ids and self.may_look:
+            self._look(ids)
+
+    def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
+        if not ids:
+            return NO_CONTEXT if any_tokens else _EMPTY
+        return self.why_not or _SOON
+
+    @on(inspecting_facts.PlaceLooked)
+    def show_looked(self, event: inspecting_facts.PlaceLooked) -> None:
+        """All of it can be seen now."""
+        if event.revision != self._looking:
+            return
+        path, index = self.path, self.view.index
+        same = self._place is not None
+        self._place = event.distribution
+        chosen = path[index].id if index < len(path) else None
+        self._panel.show(event.distribution, chosen=chosen, same=same)
+        self._search()
+
+    @on(inspecting_facts.PlaceFailed)
+    def show_place_failed(self, event: inspecting_facts.PlaceFailed) -> None:
+        """What came with the token stays."""
+        if event.revision == self._looking and self._place is None:
+            self._explain(event.error)
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        if handle >= 0:  # else the engine is asked about this place already
+            super()._preview(handle, start, rows)
+
+    # Finding a token.
+
+    def action_find_token(self) -> None:
+        """Open the finder in place of the panel."""
+        self.show_panel()
+        self.add_class("-finding")
+        self.query_one(TokenFinder).open()
+
+    @on(TokenFinder.Typed)
+    def find_typed(self) -> None:
+        """Something else is looked for."""
+        self._search()
+
+    def _search(self) -> None:
+        finder, shown = self.query_one(TokenFinder), self._place
+        if not finder.is_open:
+            return
+        if shown is None or shown.handle < 0:
+            finder.say(self.why_not or _SOON)
+            return
+        self._finding = self.runner.number()
+        self.runner.find_tokens(
+            self._finding, shown.handle, finder.text, self._settings
+        )
+
+    @on(inspecting_facts.TokensFound)
+    def show_found(self, event: inspecting_facts.TokensFound) -> None:
+        """They are there."""
+        if event.revision == self._finding:
+            self.query_one(TokenFinder).show(event.found)
+
+    @on(inspecting_facts.FindFailed)
+    def show_find_failed(self, event: inspecting_facts.FindFailed) -> None:
+        """They can't be had."""
+        if event.revision == self._finding:
+            self.query_one(TokenFinder).say(f"{event.error}. {event.error.hint}")
+
+    @on(TokenFinder.Closed)
+    def close_finder(self) -> None:
+        """The panel again."""
+        self.remove_class("-finding")
+        self.to_text()
+
+
+def kept_rows(token: Token, *, vocabulary: int) -> Distribution | None:
+    """The rows that came with a token; None where it has no distribution."""
+    if not isinstance(token, ScoredToken):
+        kept = token.distribution  # without rows where it comes from a kept chat
+        return kept if kept.candidates else None
+    if token.entropy is None or not token.top:
+        return None
+    return expected(token, token.entropy, vocabulary=vocabulary)
+
+
+def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribution:
+    """What the model expected in place of a scored token, for the panel. Nothing was
+    drawn there, so nothing was cut; and it can't be drawn again."""
+    listed = sum(candidate.prob for candidate in token.top)
+    return Distribution(
+        candidates=tuple(token.top),
+        start=0,
+        vocabulary=vocabulary,
+        rest_prob=max(0.0, 1.0 - listed),
+        rest_sampled_prob=0.0,
+        kept=vocabulary,
+        kept_prob=1.0,
+        entropy=entropy,
+        handle=-1 - token.index,
+    )

@@ -1,0 +1,198 @@
+"""Any token of the vocabulary, found by what it says, with its rank.
+
+Owns the field and the list below it. What is found is given to it; what is typed and
+what is picked is posted. Knows no engine and no screen.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.engine.types import RankedCandidate, TokenMatches
+from lmtui.notation import likely, percent
+from lmtui.text import visible_token
+from lmtui.tui.widgets.cells import fit
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.line_prompt import TextField
+
+ASKING = "A part of a token: the ranks of all that have it come while you type."
+NOTHING = "No token has this. Longer words are made of several."
+_FOOT = "Enter puts it there"
+_WIDE = 36  # cells from which the sampled probability has room
+
+
+class TokenFinder(Vertical):
+    """A field, and the tokens that have what is typed in it."""
+
+    HELP = """\
+Type a part of a token: those that are just this come first, then those that begin with
+it, then the others. Each has its rank among all, and its probability. A capital letter
+makes case count.
+"""
+    DEFAULT_CSS = """
+    TokenFinder {
+        display: none;
+        height: 1fr;
+        &.-open { display: block; }
+        #finder-head { height: 1; text-style: bold; }
+        #finder-words { width: 1fr; background: $panel; }
+        #finder-words:focus { background: $panel; }
+        #finder-note { height: auto; color: $quiet; }
+        #finder-list { height: 1fr; }
+        #finder-list > .option-list--option { padding: 0; }
+        #finder-foot { height: 1; color: $quiet; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "go(1)", "Down", id="finder.down", show=False,
+                tooltip="The token below."),
+        Binding("up", "go(-1)", "Up", id="finder.up", show=False,
+                tooltip="The token above."),
+        Binding("escape", "close", "Close", id="finder.close",
+                tooltip="Back to the panel."),
+    ]  # fmt: skip
+
+    class Typed(Message):
+        """Something else is looked for."""
+
+        def __init__(self, text: str) -> None:
+            self.text = text
+            super().__init__()
+
+    class Picked(Message):
+        """A token was picked."""
+
+        def __init__(self, ranked: RankedCandidate) -> None:
+            self.ranked = ranked
+            super().__init__()
+
+    class Closed(Message):
+        """The user is done with it."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: tuple[RankedCandidate, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """The field above, what was found below."""
+        yield Static(Content("Find a token"), id="finder-head")
+        yield TextField(id="finder-words", placeholder="Paris")
+        yield Static(Content(ASKING), id="finder-note")
+        yield DialogList(id="finder-list")
+        yield Static(Content(_FOOT), id="finder-foot")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there to be written in."""
+        return self.has_class("-open")
+
+    @property
+    def text(self) -> str:
+        """What is looked for."""
+        return self._field.value
+
+    @property
+    def _field(self) -> Input:
+        return self.query_one("#finder-words", Input)
+
+    @property
+    def _list(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    def open(self) -> None:
+        """Show it; what was looked for before is there to be replaced."""
+        self.add_class("-open")
+        self._list.can_focus = False  # the field keeps the keys
+        self.screen.set_focus(
+            self._field
+        )  # at once: what is typed next is meant for it
+        self._field.action_select_all()
+        self.post_message(self.Typed(self.text))
+
+    def show(self, found: TokenMatches) -> None:
+        """These were found."""
+        self._rows = found.rows
+        lines = rows_of(found.rows, max(1, self.content_size.width - 1))
+        self._list.clear_options()
+        self._list.add_options([Option(line) for line in lines])
+        if lines:
+            self._list.highlighted = 0
+        told = len(found.rows)
+        note = f"{found.total:,} of {found.vocabulary:,} tokens have this"
+        if told < found.total:
+            note += f"; the first {told}"
+        self._say(note if found.total else NOTHING if self.text else ASKING)
+
+    def say(self, words: str) -> None:
+        """Nothing can be found, and why."""
+        self._rows = ()
+        self._list.clear_options()
+        self._say(words)
+
+    def _say(self, words: str) -> None:
+        self.query_one("#finder-note", Static).update(Content(words))
+
+    @on(Input.Changed)
+    def look_again(self, event: Input.Changed) -> None:
+        """Something else is looked for."""
+        event.stop()
+        self.post_message(self.Typed(event.value))
+
+    @on(Input.Submitted)
+    def take(self, event: Input.Submitted) -> None:
+        """Take the one that is marked."""
+        event.stop()
+        at = self._list.highlighted
+        if at is not None and at < len(self._rows):
+            self._pick(at)
+
+    @on(OptionList.OptionSelected)
+    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+        """Take the one under the mouse."""
+        event.stop()
+        self._pick(event.option_index)
+
+    def _pick(self, at: int) -> None:
+        self.action_close()
+        self.post_message(self.Picked(self._rows[at]))
+
+    def action_go(self, by: int) -> None:
+        """Mark the row above or below."""
+        if by > 0:
+            self._list.action_cursor_down()
+        else:
+            self._list.action_cursor_up()
+
+    def action_close(self) -> None:
+        """Hide it and say so."""
+        self.remove_class("-open")
+        self.post_message(self.Closed())
+
+
+def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
+    """A line for each: its rank, the token, its raw and, where there is room, its
+    sampled probability, and what cut it."""
+    ranks = [f"{row.rank:,}" for row in rows]
+    first = max(map(len, ranks), default=0)
+    wide = width >= _WIDE
+    room = max(4, width - first - (18 if wide else 11))
+    return [
+        Content.assemble(
+            (f"{rank:>{first}} ", "$quiet"),
+            (fit(visible_token(row.candidate.text), room), "bold"),
+            (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
+            (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
+             "$prob-sampled"),
+            (f" {row.candidate.cut or ' '}", "$cut"),
+        )
+        for rank, row in zip(ranks, rows, strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,361 @@
+"""The models: the catalogue, what is on this machine, the adapters, and a field for any
+other.
+
+Owns the choice and what is said before it. Loading is the program's: the screen can
+be left meanwhile. Knows no torch; the list comes from a function that may wait for a
+disk and is called aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, source
+from lmtui.models.adapters import folders
+from lmtui.models.listing import HEADINGS, ListedModel, no_adapter_row
+from lmtui.models.source import ModelRef
+from lmtui.text import visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.engine.messages import ModelChosen
+from lmtui.tui.model_state import ModelState, shown_name
+from lmtui.tui.start import ModelLine
+from lmtui.tui.widgets.cells import fit
+
+EMPTY = "Looking at what is on this machine."
+_WIDEST = 28  # cells of a name: a Hub id can be of any length
+_RIGHT = (1, 2)  # columns of numbers
+
+
+class ModelList(Vertical):
+    """Headings that stay, and the rows below them."""
+
+    DEFAULT_CSS = """
+    ModelList {
+        height: 1fr;
+        & > Static {
+            height: 1;
+            padding: 0 1;
+            color: $quiet;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
+        & > OptionList {
+            height: 1fr;
+            border: none;
+            padding: 0;
+            background: transparent;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+            scrollbar-size-vertical: 1;
+            &:focus { border: none; background-tint: transparent; }
+            & > .option-list--option { padding: 0 1; }
+        }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: tuple[ListedModel, ...] = ()
+        self._in_use: ModelRef | None = None
+
+    def compose(self) -> ComposeResult:
+        """The headings, which stay, and the list."""
+        yield Static(EMPTY, markup=False)
+        yield OptionList(markup=False)
+
+    def focus(self, scroll_visible: bool = True) -> ModelList:
+        """The list takes the keys."""
+        self.query_one(OptionList).focus(scroll_visible)
+        return self
+
+    @property
+    def row(self) -> ListedModel | None:
+        """What is under the cursor."""
+        place = self.query_one(OptionList).highlighted
+        return self._rows[place] if self._rows and place is not None else None
+
+    def show(self, rows: Sequence[ListedModel]) -> None:
+        """List these; the cursor stays where it is."""
+        self._rows = tuple(rows)
+        self._draw()
+
+    def mark(self, in_use: ModelRef | None) -> None:
+        """Mark what is in use, by the names under which it was loaded."""
+        if in_use != self._in_use:
+            self._in_use = in_use
+            self._draw()
+
+    def _draw(self) -> None:
+        heading, lines = laid_out(self._rows, self._in_use)
+        self.query_one(Static).update(Content(heading))
+        options = self.query_one(OptionList)
+        place = options.highlighted
+        options.clear_options()
+        options.add_options([Option(Content(line)) for line in lines])
+        if lines:
+            options.highlighted = min(place or 0, len(lines) - 1)
+
+
+def laid_out(
+    rows: Sequence[ListedModel], in_use: ModelRef | None
+) -> tuple[str, list[str]]:
+    """The headings and the rows, in columns; a dot before the one in use."""
+    table = [HEADINGS, *(tuple(map(visible_line, row.cells)) for row in rows)]
+    widths = [
+        min(_WIDEST, max(cell_len(cells[column]) for cells in table))
+        for column in range(len(HEADINGS) - 1)
+    ]
+    marks = ["  ", *("● " if _is_in_use(row, in_use) else "  " for row in rows)]
+    lines = [
+        mark + _line(cells, widths) for mark, cells in zip(marks, table, strict=True)
+    ]
+    return (lines[0] if rows else EMPTY), lines[1:]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    parts = [
+        fit(" " * max(0, width - cell_len(cell)) + cell, width)
+        if column in _RIGHT
+        else fit(cell, width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=False))
+    ]
+    return "  ".join([*parts, cells[-1]])
+
+
+def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:
+    wanted = row.wanted
+    if in_use is None or wanted.adapter != in_use.adapter:
+        return False
+    return bool(wanted.adapter) or same_model(wanted.model or "", in_use.model or "")
+
+
+def same_model(name: str, other: str) -> bool:
+    """Whether two names are those of one model: the catalogue has two for each."""
+    entry = catalogue.find(name)
+    return name == other or (entry is not None and entry is catalogue.find(other))
+
+
+ListModels = Callable[[], Sequence[ListedModel]]
+"""Everything that can be chosen; may wait for a disk."""
+
+NOTHING = "No list could be made; name a model below."
+ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
+
+
+class ModelsScreen(Screen[None]):
+    """A list, what Enter would do, and a field."""
+
+    HELP = """\
+Enter loads the model under the cursor; below the list stands what that fetches first.
+Fits says whether it fits into the memory that is free: yes, only in bfloat16, or no. ●
+is the model in use. + is an adapter, what was learned from notes: it is loaded with the
+model that it was made for, and `no adapter` is that model alone again. Tab leads to the
+field for a folder, a .gguf file or a Hub id.
+"""
+    CSS_PATH = "models.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="models.close",
+                tooltip="Close the list; a model goes on loading."),
+        Binding("r", "again", "Load again", id="models.again",
+                tooltip="Load the model that is named above once more."),
+        Binding("b", "back", "Go back", id="models.back",
+                tooltip="Load the model that was in use before."),
+    ]  # fmt: skip
+
+    class Listed(Message):
+        """The models were listed."""
+
+        def __init__(self, rows: Sequence[ListedModel]) -> None:
+            self.rows = tuple(rows)
+            super().__init__()
+
+    @dataclass
+    class Recognised(Message):
+        """What was written was found to name something, or nothing."""
+
+        text: str
+        words: str
+        """What it names and what Enter does, or why it names nothing."""
+        named: ModelRef | None = None
+        chosen: bool = False
+        """Whether Enter was pressed on it."""
+
+    def __init__(self, list_models: ListModels) -> None:
+        super().__init__()
+        self._list_models = list_models
+        self._state = ModelState()
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        yield ModelLine(id="model")
+        yield ModelList(id="list")
+        yield Static("", id="detail", markup=False)
+        yield Input(
+            id="name",
+            placeholder="Tab: type a folder, a .gguf file or a Hub id",
+        )
+
+    def on_mount(self) -> None:
+        """Follow the model, and look at what there is."""
+        self.watch(self.app, "model", self.show_model)
+        self.query_one(ModelList).focus()
+
+    def show_model(self, state: ModelState) -> None:
+        """Say what became of the model; after a load more may be here."""
+        if self._state.info != state.info or not self.query_one(ModelList).row:
+            empty = self.Listed(())
+            aside(self._listed, self.post_message, otherwise=empty)
+        self._state = state
+        self.query_one(ModelLine).show(state)
+        self.query_one(ModelList).mark(state.in_use)
+        self._tell()
+
+    def _listed(self) -> Message:
+        return self.Listed(self._list_models())
+
+    @on(Listed)
+    def show_list(self, event: Listed) -> None:
+        """Show what there is."""
+        self.query_one(ModelList).show([*event.rows, *self._way_back()])
+        if not event.rows:
+            self._say(NOTHING)
+
+    def _way_back(self) -> Iterator[ListedModel]:
+        """From the adapter in use to the model alone."""
+        if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
+            yield no_adapter_row(in_use.model)
+
+    # What would happen.
+
+    @on(OptionList.OptionHighlighted)
+    def tell_of_row(self) -> None:
+        """Another model is under the cursor."""
+        self._tell()
+
+    def _tell(self) -> None:
+        row = self.query_one(ModelList).row
+        if row is not None and not self.query_one(Input).has_focus:
+            first = f"{what_enter_does(row)}{self._ways_back()}"
+            self._say(f"{first}\n{visible_line(row.name)}: {visible_line(row.note)}")
+
+    def _ways_back(self) -> str:
+        if self._state.error is None:
+            return ""
+        back = self._state.before
+        return " · r tries again" + (f" · b: {shown_name(back)}" if back else "")
+
+    def _say(self, words: str) -> None:
+        self.query_one("#detail", Static).update(Content(words))
+
+    @on(Input.Changed)
+    def recognise(self, event: Input.Changed) -> None:
+        """Find out what is being named."""
+        self._recognise(event.value)
+
+    def _recognise(self, text: str, *, chosen: bool = False) -> None:
+        def work() -> Message:
+            words, named = what_it_names(text)
+            return self.Recognised(text, words, named, chosen)
+
+        aside(work, self.post_message, otherwise=self.Recognised(text, ""))
+
+    @on(Recognised)
+    def tell_of_name(self, event: Recognised) -> None:
+        """Say what is named, unless more was written since, and load it on Enter. A
+        name of nothing costs nobody the model in use."""
+        field = self.query_one(Input)
+        if event.chosen and event.named is not None:
+            self.post_message(ModelChosen(event.named))
+        if field.has_focus and event.text == field.value:
+            self._say(event.words)
+
+    # Choosing.
+
+    @on(OptionList.OptionSelected)
+    def choose_row(self) -> None:
+        """Load what is under the cursor."""
+        if row := self.query_one(ModelList).row:
+            self.post_message(ModelChosen(row.wanted))
+
+    @on(Input.Submitted)
+    def choose_name(self, event: Input.Submitted) -> None:
+        """Load what was named, if it is anything."""
+        if event.value.strip():
+            self._recognise(event.value, chosen=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is not always a model to go back to."""
+        if action != "back":
+            return super().check_action(action, parameters)
+        return self._state.before is not None
+
+    def action_again(self) -> None:
+        """Load the model once more."""
+        self.post_message(ModelChosen(self._state.wanted))
+
+    def action_back(self) -> None:
+        """Load the model before."""
+        if self._state.before is not None:
+            self.post_message(ModelChosen(self._state.before))
+
+    def action_close(self) -> None:
+        """Back to where it was opened."""
+        self.app.pop_screen()
+
+
+def what_enter_does(row: ListedModel) -> str:
+    """What choosing a row does, before it is done."""
+    if row.wanted.adapter:
+        does = "Enter loads it with the model that it was made for."
+    elif row.here:
+        does = "Enter loads it; it is on this machine."
+    else:
+        does = f"Enter fetches {row.download} and loads it."
+    if row.fits == "no":
+        does += " It does not fit into the memory that is free."
+    elif row.fits not in ("", "yes"):
+        does += f" It fits in {row.fits} (--dtype {row.fits})."
+    return does
+
+
+def what_it_names(text: str) -> tuple[str, ModelRef | None]:
+    """What the user's words name and what Enter would do, or why they name nothing;
+    and what they name. Looks at the disk."""
+    if not (text := text.strip()):
+        return "", None
+    if text in (adapter.name for adapter in folders.listed()):
+        return ADAPTER, ModelRef(adapter=text)
+    try:
+        found = source.resolve(text)
+    except LmtuiError as error:
+        return visible_line(f"{error.title}. {error.hint}"), None
+    match found:
+        case source.FolderModel() if folders.looks_like_one(found.path):
+            return ADAPTER, ModelRef(adapter=text)
+        case source.FolderModel():
+            words = "A folder on this machine: Enter loads it."
+        case source.GgufModel():
+            words = "A GGUF file on this machine: Enter loads it."
+        case source.HubModel():
+            name = visible_line(found.hub_id)
+            words = f"{name} on the Hub: Enter fetches what is not here and loads it."
+        case source.DefaultModel():
+            words = (
+                "The default model: Enter fetches it if it is not here and loads it."
+            )
+    return words, ModelRef(text)

@@ -1,0 +1,238 @@
+"""A screen that shows what the model does, with the panel beside it.
+
+Owns what every such screen does alike: following what becomes of the model, errors,
+the panel's place. What the screen is for is its subclass's. The engine is asked through
+the runner and answers by messages. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+
+from lmtui.config.settings import Preset
+from lmtui.engine.types import Capabilities, EngineInfo, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui.engine import messages as facts
+from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.runner import Runner
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.partial_compositor import ChangedParts
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.status import Status
+
+LOADING = "The model is loading."
+READING = "The model is reading; what it expects appears here."
+
+
+class LiveScreen(Screen[None]):
+    """Has a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`."""
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-folded"),
+        (60, "-narrow"),
+        (100, "-wide"),
+        (160, "-very-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
+                tooltip="Copy the selection, or stop what the model does.",
+                priority=True, show=False),
+        Binding("f2", "panel", "Panel", id="live.panel",
+                tooltip="Show or hide the panel."),
+        # Before the text field, which would select a line.
+        Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
+                tooltip="Hold the panel still while the model goes on.",
+                priority=True),
+    ]  # fmt: skip
+
+    def __init__(self, make_runner: Callable[[Post], Runner]) -> None:
+        super().__init__()
+        self._compositor = ChangedParts()
+        self.runner = make_runner(self.post_message)
+        """The bridge to the engine, whose answers come to this screen."""
+        self._info: EngineInfo | None = None
+        self._capabilities = Capabilities()
+
+    def on_mount(self) -> None:
+        """Follow the model from what it is now."""
+        self.watch(self.app, "model", self.follow_model)
+
+    def model_ready(self) -> None:
+        """There is a model now."""
+        raise NotImplementedError
+
+    def model_missing(self) -> None:
+        """There is none, and none will come of itself."""
+        raise NotImplementedError
+
+    def stop_work(self) -> bool:
+        """Stop what the model does for the user; whether there was anything."""
+        raise NotImplementedError
+
+    def to_text(self) -> None:
+        """Give the focus back to where the user writes."""
+        raise NotImplementedError
+
+    @property
+    def _panel(self) -> ProbabilityPanel:
+        return self.query_one(ProbabilityPanel)
+
+    @property
+    def _strip(self) -> LikelihoodStrip:
+        return self.query_one(LikelihoodStrip)
+
+    @property
+    def _status(self) -> Status:
+        return self.query_one(Status)
+
+    # The model.
+
+    def follow_model(self, state: ModelState) -> None:
+        """Show what became of the model; everything can be used meanwhile."""
+        self._info, self._capabilities = state.info, state.capabilities
+        self._status.show_info(state.info)
+        if state.info is not None:
+            self._status.state = "ready"
+            self._panel.clear(READING)
+            for strip in self.query(LikelihoodStrip):
+                strip.reset(info=state.info)
+            self.model_ready()
+        elif state.error is not None:
+            self._status.state = "no model"
+            hint = state.error.hint
+            self._panel.clear(f"{state.error}. {hint} F5 leads to the models.")
+            self.model_missing()
+        else:
+            self._status.state = state.words
+            self._panel.clear(LOADING)
+
+    def _show_error(self, error: LmtuiError) -> None:
+        text = visible("\n".join(part for part in (error.detail, error.hint) if part))
+        title = visible_line(error.title)
+        self.notify(text, title=title, severity="error", markup=False, timeout=12)
+
+    # Keys.
+
+    def selected_words(self) -> str:
+        """What is selected, on the screen or in the field that has the focus."""
+        focused = self.focused
+        inside = focused.selected_text if isinstance(focused, TextArea | Input) else ""
+        return self.get_selected_text() or inside
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected, or stop, or say how to leave."""
+        if selected := self.selected_words():
+            self.app.copy_to_clipboard(selected)
+        elif not self.stop_work():
+            self.notify("Ctrl+Q quits.")
+
+    def show_panel(self) -> None:
+        """Show the panel, wherever there is room for it."""
+        self.remove_class("-no-panel")
+        self.add_class("-unfolded")
+
+    def action_panel(self) -> None:
+        """Show or hide the panel; on few columns it is folded until it is asked for."""
+        folded = self.has_class("-folded")
+        self.toggle_class("-unfolded" if folded else "-no-panel")
+
+    def action_pause(self) -> None:
+        """Hold the panel still, or let it go on."""
+        self._panel.paused = not self._panel.paused
+
+
+class SamplingScreen(LiveScreen):
+    """Has `SamplerControls` besides."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f4", "sampler", "Sampler", id="live.sampler",
+                tooltip="To the slider and the other sampler settings, and back."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, make_runner: Callable[[Post], Runner], *, sampling: SamplingSettings
+    ) -> None:
+        super().__init__(make_runner)
+        self._settings = sampling
+        self._previewed = 0
+        self._followed: Mapping[str, Any] = {}
+        self.presets: Mapping[str, Preset] = {}
+        """What a conversation can take up, by its name."""
+
+    def on_mount(self) -> None:
+        """Follow what is set for good while the screen is there."""
+        self.watch(self.app, "kept_sampling", self.follow_kept)
+        self.watch(self.app, "presets", self.keep_presets)
+
+    def keep_presets(self, presets: Mapping[str, Preset]) -> None:
+        """These are what there is to begin with now."""
+        self.presets = presets
+
+    def follow_kept(self, kept: Mapping[str, Any]) -> None:
+        """Draw as was set just now; what was not stays as it is here."""
+        known = self._followed
+        new = {name: kept[name] for name in kept if known.get(name, ...) != kept[name]}
+        self._followed = kept
+        if new:
+            self.draw_with(replace(self._settings, **new))
+
+    def draw_with(self, settings: SamplingSettings) -> None:
+        """Use other settings, and show them in the controls."""
+        self.query_one(SamplerControls).settings = settings
+        self._draw(settings)
+
+    @on(SamplerControls.SettingsChanged)
+    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
+        """Redraw what is shown; the next answer uses them."""
+        self._draw(event.settings)
+
+    def _draw(self, settings: SamplingSettings) -> None:
+        self._settings = settings
+        shown = self._panel.distribution
+        if shown is not None:
+            self._preview(shown.handle, shown.start, len(shown.candidates))
+
+    @on(ProbabilityPanel.PageRequested)
+    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        """Fetch other rows of the ranking."""
+        self._preview(event.handle, event.start, event.count)
+
+    def _preview(self, handle: int, start: int, rows: int) -> None:
+        self._previewed = self.runner.number()
+        self.runner.preview(self._previewed, handle, self._settings, start, rows)
+
+    @on(facts.PreviewReady)
+    def show_preview(self, event: facts.PreviewReady) -> None:
+        """Draw the same position anew, unless another one is shown by now."""
+        shown = self._panel.distribution
+        same = shown is not None and shown.handle == event.distribution.handle
+        if event.revision == self._previewed and same:
+            chosen = self._panel.chosen
+            self._panel.show(event.distribution, chosen=chosen, again=True)
+
+    @on(facts.PreviewFailed)
+    def show_preview_failed(self, event: facts.PreviewFailed) -> None:
+        """What is drawn stays as it is; say why."""
+        if event.revision == self._previewed:
+            self._status.state = visible_line(event.error.title)
+
+    def action_sampler(self) -> None:
+        """Go to the sampler's settings, or back."""
+        self.show_panel()
+        sampler = self.query_one(SamplerControls)
+        if sampler.has_focus:
+            self.remove_class("-sampler")
+            self.to_text()
+        else:
+            self.add_class("-sampler")
+            sampler.focus()

@@ -1,0 +1,58 @@
+"""What becomes of the settings while the program runs, as messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from lmtui.config.settings import SettingValue
+from lmtui.config.settings_file import SettingsSnapshot
+from lmtui.errors import LmtuiError
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChanged:
+    """A setting, and what counts of it now."""
+
+    name: str
+    value: SettingValue
+
+
+class SheetRead(Message):
+    """The settings were read."""
+
+    def __init__(self, sheet: SettingsSnapshot, *, asked: int = 0) -> None:
+        self.sheet = sheet
+        self.asked = asked
+        """The number of the question; none where something was written."""
+        super().__init__()
+
+
+class SettingKept(SheetRead):
+    """A setting was written into the file, or taken out of it."""
+
+    def __init__(self, sheet: SettingsSnapshot, name: str) -> None:
+        self.name = name
+        super().__init__(sheet)
+
+
+class PresetsKept(SheetRead):
+    """A preset was written into the file, or taken out of it."""
+
+
+class KeysKept(SheetRead):
+    """Keys were written into the file, or taken out of it."""
+
+
+class SheetFailed(Message):
+    """The settings can't be read."""
+
+    def __init__(self, error: LmtuiError, *, asked: int = 0) -> None:
+        self.error = error
+        self.asked = asked
+        super().__init__()
+
+
+class KeepingSettingFailed(SheetFailed):
+    """A change was not written; the file is as it was."""

@@ -1,0 +1,272 @@
+"""What is said of a setting, of a preset or of keys, in a list and beside it.
+
+Owns the words and their order. Knows neither the list nor where a value is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from textual.content import Content
+
+from lmtui.config import settings as fields
+from lmtui.config.settings import (
+    FOLLOWED,
+    SAMPLING,
+    SYSTEM,
+    Preset,
+    Settings,
+    SettingValue,
+    own_name,
+)
+from lmtui.config.settings_file import SettingsSnapshot
+from lmtui.config.values import limits
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui.keys import Bound, all_bound, key_display, user_keys
+from lmtui.tui.settings.edit import SettingQuestion
+
+KEYS = "Keys"
+_ID = 25  # cells of the first column
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """Something that is done by keys, in the list."""
+
+    item: Bound
+
+
+def keys_of(item: Bound, sheet: SettingsSnapshot) -> tuple[str, ...]:
+    """The keys that do it, the user's own where those can be used."""
+    wanted = sheet.kept.keys
+    own = user_keys(wanted).keymap.get(item.id) if item.id in wanted else None
+    return tuple(own.split(",")) if own else item.keys
+
+
+def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
+    """A row of the list."""
+    keys, kept = keys_of(item, sheet), item.id in sheet.kept.keys
+    return Content.assemble(
+        f"  {item.id:<{_ID}} ",
+        (f"{_shown(keys):<14}", "$foreground" if keys == item.keys else "bold $accent"),
+        (" config.toml" if kept else "", "$quiet"),
+    )
+
+
+def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
+    """What is said of it beside the list."""
+    kept = sheet.kept.keys.get(item.id)
+    lines = [
+        Content.assemble((item.id, "bold"), f"\n{item.name}: {item.what}\n"),
+        Content(f"Default: {_shown(item.keys)}"),
+        Content(f"In config.toml: {'nothing' if kept is None else visible_line(kept)}"),
+    ]
+    if kept is not None and (wrong := _wrong(item, sheet.kept.keys)):
+        words = f"That can't be used: {wrong}."
+        lines.append(Content.assemble((visible_line(words), "$warning")))
+    lines.append(Content.assemble(("A change counts at once.", "$quiet")))
+    return Content("\n").join(lines)
+
+
+def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
+    """Its keys, asked for, beside those that are wanted for other things."""
+    default = ",".join(item.keys)
+    return SettingQuestion(
+        item.id,
+        f"{item.name}: {item.what}",
+        wanted.get(item.id, default),
+        partial(read_keys, item, wanted),
+        empty=f"empty: {default}",
+        told="Several keys are parted by commas.",
+    )
+
+
+def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
+    """Keys as they were typed, beside those that are wanted for other things; None
+    where nothing was.
+
+    Raises:
+        LmtuiError: they can't be used.
+    """
+    if not text.strip():
+        return None
+    others = {id: keys for id, keys in wanted.items() if id != item.id}
+    if wrong := _wrong(item, {**others, item.id: text.strip()}):
+        raise LmtuiError("this can't be its key", "", f"{wrong}.")
+    return text.strip()
+
+
+def _wrong(item: Bound, wanted: Mapping[str, str]) -> str:
+    """Why what is wanted for something can't be used; nothing where it can."""
+    head = f"{item.id}: "
+    notices = user_keys(wanted).notices
+    return "".join(n.removeprefix(head) for n in notices if n.startswith(head))
+
+
+def _shown(keys: tuple[str, ...]) -> str:
+    return ", ".join(map(key_display, keys))
+
+
+EVERYWHERE = "Everywhere"
+PRESETS = "Presets"
+_NAME, _VALUE = 22, 14  # cells of the columns
+_SYSTEM = 400  # characters of a system prompt that are shown beside the list
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A setting in the list."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresetRow:
+    """A preset in the list; None is one to be made."""
+
+    preset: Preset | None
+
+
+SettingsRow = SettingRow | PresetRow | KeyRow
+
+
+def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[SettingsRow]]:
+    """What to list under each heading: all, or what has all of these words."""
+    found: dict[str, list[SettingsRow]] = {}
+    for name in fields.names():
+        section = fields.item(name).metadata["section"]
+        if _has(words, fields.key(name), fields.meaning(name)):
+            found.setdefault(section or EVERYWHERE, []).append(SettingRow(name))
+    for item in all_bound():
+        keys = map(key_display, keys_of(item, sheet))
+        if _has(words, KEYS, item.id, item.name, item.what, *keys):
+            found.setdefault(KEYS, []).append(KeyRow(item))
+    for preset in sheet.kept.presets.values():
+        if _has(words, PRESETS, preset.name, preset.system or ""):
+            found.setdefault(PRESETS, []).append(PresetRow(preset))
+    if not words.strip():
+        found.setdefault(PRESETS, []).append(PresetRow(None))
+    return found
+
+
+def same_row(row: SettingsRow, other: SettingsRow | None) -> bool:
+    """Whether two rows are of the same setting or preset, whatever its value."""
+    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
+        names = [each.preset.name if each.preset else "" for each in (row, other)]
+        return names[0] == names[1]
+    return row == other
+
+
+def _has(words: str, *texts: str) -> bool:
+    whole = " ".join(texts).casefold()
+    return all(word in whole for word in words.casefold().split())
+
+
+def counted(rows: Iterable[SettingsRow]) -> str:
+    """How many of each kind there are: `41 settings, 172 keys, 2 presets`."""
+    kinds = {SettingRow: "setting", KeyRow: "key", PresetRow: "preset"}
+    found = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in found.items()]
+    return ", ".join(parts) or "0 settings"
+
+
+def shown(value: SettingValue) -> str:
+    """A value as the file writes it, or that there is none."""
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else visible_line(str(value))
+
+
+def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
+    """A row of the list."""
+    if isinstance(row, PresetRow):
+        return _preset_line(row.preset)
+    if isinstance(row, KeyRow):
+        return line_of_keys(row.item, sheet)
+    value = getattr(sheet.counting, row.name)
+    changed = value != getattr(Settings(), row.name)
+    origin = sheet.counting.origin(row.name)
+    source = {"default": "", "file": "config.toml"}.get(origin.source, origin.place)
+    name = own_name(fields.item(row.name))
+    return Content.assemble(
+        f"  {name:<{_NAME}} ",
+        (f"{shown(value):<{_VALUE}}", "bold $accent" if changed else "$foreground"),
+        (f" {source}", "$quiet"),
+    )
+
+
+def _preset_line(preset: Preset | None) -> Content:
+    if preset is None:
+        return Content.assemble(("  + a new one", "$accent"))
+    said = [preset.system or ""] if preset.system else []
+    said += [f"{name} {shown(value)}" for name, value in preset.sampling.items()]
+    return Content.assemble(
+        f"  {visible_line(preset.name):<{_NAME}} ",
+        (visible_line(" · ".join(said)), "$quiet"),
+    )
+
+
+def about(
+    row: SettingsRow, sheet: SettingsSnapshot, more: Mapping[str, Sequence[str]]
+) -> Content:
+    """What is said of a row beside the list; `more` are values that the settings
+    themselves don't know."""
+    if isinstance(row, PresetRow):
+        return _about_preset(row.preset)
+    if isinstance(row, KeyRow):
+        return about_keys(row.item, sheet)
+    name = row.name
+    head = Content.assemble((fields.key(name), "bold"), f"\n{fields.meaning(name)}\n")
+    lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]
+    if stronger := sheet.stronger(name):
+        words = (
+            f"{stronger.place} is given and counts instead of what the file says, "
+            "this time."
+        )
+        lines.append(Content.assemble((visible_line(words), "$warning")))
+    else:
+        when = "at once" if counts_at_once(name) else "from the next start on"
+        lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
+    return Content("\n").join([head, *lines])
+
+
+def _facts(name: str, sheet: SettingsSnapshot, more: Sequence[str]) -> Iterator[str]:
+    kind = fields.item(name).metadata["kind"]
+    if values := more or fields.choices(name):
+        yield f"One of: {visible_line(', '.join(values))}."
+    elif bounds := limits(name):
+        yield bounds
+    elif kind is bool:
+        yield "Enter turns it over."
+    yield f"Default: {shown(getattr(Settings(), name))}"
+    kept = shown(getattr(sheet.kept, name))
+    there = sheet.kept.origin(name).source == "file"
+    yield f"In config.toml: {kept if there else 'nothing'}"
+
+
+def _about_preset(preset: Preset | None) -> Content:
+    if preset is None:
+        return Content.assemble(
+            ("A preset", "bold"),
+            "\nA system prompt and a way of drawing under one name. "
+            "A conversation begins with it where it is asked for by its name; what it "
+            "does not say stays as it is set above.",
+        )
+    lines = [f"{name} = {shown(value)}" for name, value in preset.sampling.items()]
+    if preset.system is not None:
+        cut = len(preset.system) > _SYSTEM
+        text = visible(preset.system[:_SYSTEM]) + ("…" if cut else "")
+        lines.insert(0, f"{SYSTEM}: {text}")
+    return Content.assemble(
+        (visible_line(preset.name), "bold"), "\n" + "\n".join(lines)
+    )
+
+
+def counts_at_once(name: str) -> bool:
+    """Whether a change of a setting is followed while the program runs."""
+    section = fields.item(name).metadata["section"]
+    return name == "theme" or name in FOLLOWED or section == SAMPLING

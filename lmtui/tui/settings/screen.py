@@ -1,0 +1,346 @@
+"""The settings and the keys: each with its sentence, its value and where that is from.
+
+Owns what is listed and what each key does to it. The file is read and written aside, by
+functions that may wait for a disk; the answers come as messages. Knows no setting by
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.config import settings as fields
+from lmtui.config.settings import Preset, SettingValue
+from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
+from lmtui.errors import LmtuiError
+from lmtui.text import visible, visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.settings import events as facts
+from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
+from lmtui.tui.settings.preset import Edited, PresetForm
+from lmtui.tui.settings.rows import (
+    KeyRow,
+    PresetRow,
+    SettingRow,
+    SettingsRow,
+    about,
+    about_changing,
+    counted,
+    line_of,
+    rows_of,
+    same_row,
+    shown,
+)
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.line_prompt import SearchField
+from lmtui.tui.widgets.status import MainPart
+
+NOTHING = "No setting has all of these words."
+_NOT_THERE = "It is not in config.toml."
+_BUG = LmtuiError("the settings could not be read or written", "", "See the log.")
+
+
+class SettingsScreen(Screen[None]):
+    """A field to search by, a list, and what is under the cursor."""
+
+    HELP = """\
+Type to search names and sentences; Up and Down walk the list. Enter changes what is
+under the cursor and writes it into config.toml, where your comments and your order stay
+as they are. F8 takes it out of the file again, so that the default counts. A flag or a
+variable of the environment counts before the file, and is named where there is one. A
+preset is a system prompt and a way of drawing under one name. Every key can be another
+one, or several, parted by commas; one that something else has is refused.
+"""
+    CSS_PATH = "screen.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-narrow"),
+        (100, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="settings.close",
+                tooltip="Empty the field; else back to where you were."),
+        Binding("f8", "reset", "Default", id="settings.reset",
+                tooltip="Take it out of the file, so that the default counts; a "
+                "preset is deleted."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, file: SettingsFile, *, choices: Mapping[str, Sequence[str]]
+    ) -> None:
+        super().__init__()
+        self._file = file
+        self._choices = choices
+        self._sheet: SettingsSnapshot | None = None
+        self._rows: dict[str, SettingsRow] = {}
+        self._writing = False
+        self._asked = 0
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        with Horizontal(id="search"):
+            yield SearchField(id="words", placeholder="Type to search the settings")
+            yield Static(id="count", markup=False)
+        with MainPart(id="main"):
+            yield DialogList(id="list")
+            with VerticalScroll(id="preview", can_focus=False):
+                yield Static(id="about", markup=False)
+        yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """What is typed goes into the field; the list is walked from there."""
+        self._list.can_focus = False
+        self._field.focus()
+
+    def on_screen_resume(self) -> None:
+        """Another program may have written into the file meanwhile."""
+        self._read()
+
+    @property
+    def _list(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    @property
+    def _field(self) -> SearchField:
+        return self.query_one(SearchField)
+
+    @property
+    def _row(self) -> SettingsRow | None:
+        place = self._list.highlighted
+        if place is None or not self._rows:
+            return None
+        return self._rows.get(self._list.get_option_at_index(place).id or "")
+
+    # What there is.
+
+    def _read(self) -> None:
+        if self._writing:
+            return  # what was written comes back as it is then
+        self._asked = asked = self._asked + 1
+
+        def work() -> Message:
+            try:
+                return facts.SheetRead(self._file.read(), asked=asked)
+            except LmtuiError as error:
+                return facts.SheetFailed(error, asked=asked)
+
+        failed = facts.SheetFailed(_BUG, asked=asked)
+        aside(work, self.post_message, otherwise=failed)
+
+    @on(facts.SheetRead)
+    def show_sheet(self, event: facts.SheetRead) -> None:
+        """Show the settings as they are now, not as they were before a change."""
+        if event.asked not in (0, self._asked):
+            event.stop()
+            return
+        self._writing = False
+        self._sheet = event.sheet
+        self._show()
+
+    @on(facts.SheetFailed)
+    def show_failure(self, event: facts.SheetFailed) -> None:
+        """Say what is wrong with the file; nothing can be changed till it is right."""
+        if event.asked != self._asked:
+            return
+        error = event.error
+        self._writing, self._sheet, self._rows = False, None, {}
+        self._list.clear_options()
+        words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
+        title = (visible_line(error.title), "bold $error")
+        self._tell(Content.assemble(title, *words, ("Enter reads it again.", "$quiet")))
+        self._foot("Enter reads the file again · F1 help · Esc closes")
+
+    @on(Input.Changed, "#words")
+    def _show(self) -> None:
+        if self._sheet is None:
+            return
+        before = self._row
+        self._list.clear_options()
+        self._rows = {}
+        for heading, rows in rows_of(self._sheet, self._field.value).items():
+            title = Content.assemble((heading, "bold $primary"))
+            self._list.add_option(Option(title, disabled=True))
+            for row in rows:
+                id_ = f"row-{len(self._rows)}"
+                self._rows[id_] = row
+                self._list.add_option(Option(line_of(row, self._sheet), id=id_))
+        self._stand_on(before)
+        self._preview()
+
+    def _stand_on(self, row: SettingsRow | None) -> None:
+        """The cursor to where it was, or to the first line."""
+        ids = [id_ for id_, each in self._rows.items() if same_row(each, row)]
+        for id_ in ids or list(self._rows)[:1]:
+            self._list.highlighted = self._list.get_option_index(id_)
+
+    @on(OptionList.OptionHighlighted)
+    def _preview(self) -> None:
+        if self._sheet is None:
+            return
+        row = self._row
+        words = about(row, self._sheet, self._choices) if row else Content(NOTHING)
+        self._tell(words)
+        keys = "Enter changes · F8 default"
+        if isinstance(row, PresetRow):
+            keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
+        self.query_one("#count", Static).update(counted(self._rows.values()))
+        self._foot(f"{keys} · F1 help · Esc closes")
+
+    def _tell(self, words: Content) -> None:
+        self.query_one("#about", Static).update(words)
+
+    def _foot(self, words: str) -> None:
+        self.query_one("#foot", Static).update(Content(words))
+
+    # Changing.
+
+    @on(OptionList.OptionSelected)
+    @on(Input.Submitted, "#words")
+    def change(self) -> None:
+        """Change what is under the cursor."""
+        if self._sheet is None:
+            self._read()
+            return
+        match self._row:
+            case SettingRow(name):
+                self._change_setting(name, self._sheet)
+            case KeyRow(item):
+                asked = about_changing(item, self._sheet.kept.keys)
+                self._ask(asked, partial(self._put_keys, item.id))
+            case PresetRow(preset):
+                others = self._sheet.kept.presets
+                drawn = self._sheet.counting.sampling
+                form = PresetForm(preset, others=others, drawn=drawn)
+                self.app.push_screen(form, partial(self._take_preset, preset))
+
+    def _change_setting(self, name: str, sheet: SettingsSnapshot) -> None:
+        value = getattr(sheet.kept, name)
+        if isinstance(value, bool):
+            self._put(name, not value)
+            return
+        choices = tuple(self._choices.get(name, ())) or fields.choices(name)
+        asked = about_setting(name, value, choices=choices)
+        self._ask(asked, partial(self._put, name))
+
+    def _ask(
+        self, question: SettingQuestion, put: Callable[[SettingValue], None]
+    ) -> None:
+        def take(chosen: Chosen | None) -> None:
+            if chosen is not None:
+                put(chosen.value)
+
+        self.app.push_screen(EditSetting(question), take)
+
+    def _put_keys(self, id: str, keys: SettingValue) -> None:
+        wanted = None if keys is None else str(keys)
+
+        def write(sheet: SettingsSnapshot) -> Message:
+            return facts.KeysKept(self._file.put_keys(sheet, id, wanted))
+
+        self._write(write)
+
+    def _put(self, name: str, value: SettingValue) -> None:
+        def write(sheet: SettingsSnapshot) -> Message:
+            return facts.SettingKept(self._file.put(sheet, name, value), name)
+
+        self._write(write)
+
+    def _take_preset(self, before: Preset | None, edited: Edited | None) -> None:
+        if edited is None:
+            return
+        if edited.preset is None and before is not None:
+            self._ask_to_delete(before)
+            return
+
+        def write(sheet: SettingsSnapshot) -> Message:
+            assert edited.preset is not None
+            return facts.PresetsKept(
+                self._file.put_preset(sheet, edited.preset, before)
+            )
+
+        self._write(write)
+
+    def action_reset(self) -> None:
+        """Take what is under the cursor out of the file."""
+        match self._row:
+            case SettingRow(name) if self._sheet is not None:
+                if self._sheet.kept.origin(name).source == "file":
+                    self._put(name, None)
+                else:
+                    self.notify(_NOT_THERE)
+            case KeyRow(item) if self._sheet is not None:
+                if item.id in self._sheet.kept.keys:
+                    self._put_keys(item.id, None)
+                else:
+                    self.notify(_NOT_THERE)
+            case PresetRow(Preset() as preset):
+                self._ask_to_delete(preset)
+
+    def _ask_to_delete(self, preset: Preset) -> None:
+        choices = (
+            Choice("k", "Keep", "nothing changes"),
+            Choice("d", "Delete", "it is taken out of config.toml"),
+        )
+        title = f"Delete the preset {preset.name}?"
+        facts = [shown(preset.system)] if preset.system else []
+        asked = ConfirmDialog(title, facts, choices, harmless="k")
+        self.app.push_screen(asked, partial(self._delete, preset.name))
+
+    def _delete(self, name: str, answer: str | None) -> None:
+        def write(sheet: SettingsSnapshot) -> Message:
+            return facts.PresetsKept(self._file.drop_preset(sheet, name))
+
+        if answer == "d":
+            self._write(write)
+
+    def _write(self, write: Callable[[SettingsSnapshot], Message]) -> None:
+        """Change the file as it was seen; what is asked for meanwhile is not done."""
+        if (sheet := self._sheet) is None or self._writing:
+            return
+        self._writing = True
+        self._asked += 1  # what is read till then is old
+
+        def work() -> Message:
+            try:
+                return write(sheet)
+            except LmtuiError as error:
+                return facts.KeepingSettingFailed(error)
+
+        failed = facts.KeepingSettingFailed(_BUG)
+        aside(work, self.post_message, otherwise=failed)
+
+    @on(facts.KeepingSettingFailed)
+    def tell_not_kept(self, event: facts.KeepingSettingFailed) -> None:
+        """Say why nothing was written, and look at the file as it is now."""
+        self._writing = False
+        error = event.error
+        parts = [part for part in (error.detail, error.hint) if part]
+        self.notify(visible("\n".join(parts)), title=visible_line(error.title),
+                    severity="error", markup=False, timeout=12)  # fmt: skip
+        self._read()
+
+    # Keys.
+
+    @on(SearchField.Walked)
+    def walk(self, event: SearchField.Walked) -> None:
+        """Walk the list."""
+        getattr(self._list, f"action_{event.where}")()
+
+    def action_close(self) -> None:
+        """Empty the field, or close."""
+        if self._field.value:
+            self._field.value = ""
+        else:
+            self.app.pop_screen()

@@ -1,0 +1,203 @@
+"""The first screen: which model there is, and what can be done.
+
+Owns nothing but what it shows: every choice is a key of the program, or a file that
+was looked at of late. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from lmtui.chat.summary import ConversationSummary
+from lmtui.text import visible_line
+from lmtui.tui.background import aside
+from lmtui.tui.chat.store import (
+    ConversationChosen,
+    ConversationsListed,
+    ConversationStore,
+)
+from lmtui.tui.dialogs import Action, ActionList
+from lmtui.tui.engine.messages import FileChosen
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.status import HintLine
+
+_BAR = 24  # cells
+
+
+class ModelLine(Static):
+    """A name, a state, and below them a bar or what to do."""
+
+    DEFAULT_CSS = """
+    ModelLine {
+        height: auto;
+        padding: 0 1;
+        border-left: thick $primary;
+        &.-loading { border-left: thick $warning; }
+        &.-failed { border-left: thick $error; }
+    }
+    """
+
+    def show(self, state: ModelState) -> None:
+        """Show what became of the model."""
+        self.set_class(state.loading, "-loading")
+        self.set_class(state.error is not None, "-failed")
+        parts = [Content.styled(state.name, "bold"), Content(state.words)]
+        if state.error is not None:
+            told = (state.error.detail, state.error.hint)
+            parts += [Content.styled(visible_line(line), "$quiet")
+                      for line in told if line and line != state.name]  # fmt: skip
+        elif state.share is not None:
+            done = round(_BAR * min(1.0, state.share))
+            bar = (("━" * done, "$primary"), ("━" * (_BAR - done), "$surface"))
+            parts.append(Content.assemble(*bar))
+        self.update(Content("\n").join(parts))
+
+
+RecentFiles = Callable[[], Sequence[Path]]
+"""The files that were looked at of late; may wait for a disk."""
+
+HINT = "c begins a chat; Ctrl+P and F1 show the rest."
+RECENT = 5
+"""Conversations that are listed here."""
+
+
+class StartScreen(Screen[None]):
+    """A centred column: the model, and a list of what to do."""
+
+    HELP = """\
+Up and Down walk the list, Enter or a click takes a choice; each has a letter too. The
+model loads meanwhile: nothing has to wait for it.
+"""
+    CSS_PATH = "start.tcss"
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-low"),
+        (18, "-short"),
+        (32, "-tall"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "app.chat", "Chat", id="start.chat",
+                tooltip="Talk, and watch every distribution."),
+        Binding("o", "app.history", "History", id="start.history",
+                tooltip="Find an earlier conversation and resume it."),
+        Binding("e", "app.complete", "Editor", id="start.editor",
+                tooltip="Back to the file that is being edited."),
+        Binding("f", "app.finetune", "Training", id="start.training",
+                tooltip="Back to the training and its figures."),
+        Binding("m", "app.models", "Models", id="start.models",
+                tooltip="Choose, fetch and load another model."),
+        Binding("s", "app.settings", "Settings", id="start.settings",
+                tooltip="See every setting and preset, and change them."),
+        Binding("t", "app.change_theme", "Themes", id="start.themes",
+                tooltip="Try the colours."),
+        Binding("h", "app.help", "Help", id="start.help",
+                tooltip="Show what every key does."),
+        Binding("q", "app.quit", "Quit", id="start.quit",
+                tooltip="Leave the program."),
+        Binding("escape", "hide_hint", "Hide the hint", id="start.hide", show=False,
+                tooltip="Hide what is said to whoever is new here."),
+    ]  # fmt: skip
+
+    class Recalled(Message):
+        """It was found out which files were looked at of late."""
+
+        def __init__(self, paths: Sequence[Path]) -> None:
+            self.paths = tuple(paths)
+            super().__init__()
+
+    def __init__(
+        self, recent_files: RecentFiles, chats: ConversationStore | None = None
+    ) -> None:
+        super().__init__()
+        self._recent_files = recent_files
+        self._paths: tuple[Path, ...] = ()
+        self._chats = chats
+        self._talks: tuple[ConversationSummary, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Everything is there from the first frame."""
+        title = Content.assemble(
+            ("lmtui", "bold $primary"), ("  see a language model think", "$quiet")
+        )
+        with Vertical(id="column"):
+            yield Static(title, id="title")
+            yield ModelLine(id="model")
+            yield ActionList(id="choices")
+        yield HintLine("start", HINT)
+
+    def on_mount(self) -> None:
+        """Follow the model from what it is now."""
+        self.watch(self.app, "model", self.show_model)
+        self.query_one(ActionList).focus()
+
+    def on_screen_resume(self) -> None:
+        """What can be done may have changed meanwhile."""
+        self._offer()
+        nothing = self.Recalled(())
+        aside(self._recall, self.post_message, otherwise=nothing)
+        if self._chats is not None:
+            self._chats.list(self.post_message, limit=RECENT)
+
+    @on(ConversationsListed)
+    def show_talks(self, event: ConversationsListed) -> None:
+        """List the conversations that were had last."""
+        if event.rows != self._talks:
+            self._talks = event.rows
+            self._offer()
+
+    def _recall(self) -> Message:
+        return self.Recalled(self._recent_files())
+
+    @on(Recalled)
+    def show_recent(self, event: Recalled) -> None:
+        """List the files."""
+        if event.paths != self._paths:
+            self._paths = event.paths
+            self._offer()
+
+    def _offer(self) -> None:
+        files = [
+            Action(shown_path(path), f"open({number})")
+            for number, path in enumerate(self._paths)
+        ]
+        talks = [
+            Action(listed.title or listed.preview or "Untitled", f"resume({listed.id})")
+            for listed in self._talks
+        ]
+        more = {"Recent conversations": talks, "Recent files, as tokens": files}
+        self.query_one(ActionList).offer(more=more)
+
+    def action_hide_hint(self) -> None:
+        """The hint was read."""
+        self.query_one(HintLine).hide()
+
+    def action_resume(self, id: int) -> None:
+        """Go on with a conversation."""
+        self.post_message(ConversationChosen(id))
+
+    def action_open(self, number: int) -> None:
+        """Show a file as tokens."""
+        self.post_message(FileChosen(self._paths[number]))
+
+    def show_model(self, state: ModelState) -> None:
+        """Say what became of the model."""
+        self.query_one(ModelLine).show(state)
+
+
+def shown_path(path: Path) -> str:
+    """A file's name, and where it is."""
+    folder = path.parent
+    with suppress(ValueError, RuntimeError):  # not at home, or without one
+        folder = Path("~") / folder.relative_to(Path.home())
+    return f"{path.name}  {folder}"

@@ -1,0 +1,180 @@
+"""The training loss of a whole run, smoothed, in as many columns as are drawn.
+
+Owns the smoothing, and that drawing costs the width of the picture, not the length of
+the run. Knows no widget.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from rich.cells import cell_len
+
+ACROSS, DOWN = 2, 4
+"""Dots of a cell."""
+
+_RUNS = re.compile(r" +|[^ ]+")
+
+# Unicode counts the dots of a cell down the left, down the right, then the last two:
+# https://www.unicode.org/charts/PDF/U2800.pdf
+_BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+
+
+def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
+    """A line through `heights`, one for each column of dots, in dots from above; None
+    where it is interrupted. Steep parts are joined up; where there is no dot, there is
+    a space."""
+    cells = [[0] * (-(-len(heights) // ACROSS)) for _ in range(rows)]
+    for column, height in _joined(heights):
+        row, dot = divmod(min(rows * DOWN - 1, max(0, height)), DOWN)
+        cells[row][column // ACROSS] |= _BITS[column % ACROSS][dot]
+    return ["".join(chr(0x2800 + dots) if dots else " " for dots in row)
+            for row in cells]  # fmt: skip
+
+
+def runs(dots: str) -> list[str]:
+    """A row of a line, cut where there is no dot. Braille may come from another font
+    than spaces do: where each run of it stands alone, a picture of the screen puts all
+    of them where they belong."""
+    return _RUNS.findall(dots)
+
+
+def _joined(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:
+    """All dots of the line: half of a steep part belongs to either column."""
+    before: int | None = None
+    for column, height in enumerate(heights):
+        if height is not None and before is not None:
+            middle = (before + height) // 2
+            for between in _towards(before, middle):
+                yield column - 1, between
+            for between in _towards(height, middle):
+                if between != middle:
+                    yield column, between
+        if height is not None:
+            yield column, height
+        before = height
+
+
+def _towards(start: int, end: int) -> range:
+    return range(start, end + 1) if end >= start else range(start, end - 1, -1)
+
+
+def round_step(span: float, most: int) -> float:
+    """The least of 1, 2, 5 times a power of ten that fits into `span` at most so many
+    times; `span` is more than 0."""
+    wanted = span / max(1, most)
+    power: float = 10.0 ** math.floor(math.log10(wanted))
+    return next(
+        step * power for step in (1, 2, 5, 10, 20) if step * power >= wanted * 0.999999
+    )
+
+
+def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Round numbers from `low` to `high` and how each is written."""
+    if not high > low:
+        return []
+    step = round_step(high - low, most)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [
+        (place * step, f"{place * step + 0.0:,.{decimals}f}")
+        for place in range(first, last + 1)
+    ]
+
+
+def whole_ticks(high: int, most: int) -> list[int]:
+    """Round whole numbers from 0 to `high`."""
+    step = max(1, round(round_step(max(1, high), most)))
+    return list(range(0, high + 1, step))
+
+
+def label_line(labels: Sequence[tuple[int, str]], width: int) -> str:
+    """Each label around its cell, as far as the line goes; one that would touch the
+    one before is left out."""
+    line = ""
+    for start, label in _placed(labels, width):
+        if not line or start > len(line):
+            line += " " * (start - len(line)) + label
+    return line
+
+
+def _placed(labels: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int, str]]:
+    for cell, label in labels:
+        start = min(cell - cell_len(label) // 2, width - cell_len(label))
+        yield max(0, start), label
+
+
+KEPT = 0.9
+"""Share of the average before that stays at each step: it spans about ten steps."""
+
+
+class Curve:
+    """A moving average of the losses, by step."""
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._averages: list[float] = []
+        self._sums = [0.0]  # of the smoothed values before each point
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(self, step: int, loss: float) -> None:
+        """Take the loss of a later step, in nats; what is no number is left out."""
+        if not math.isfinite(loss) or (self._steps and step <= self._steps[-1]):
+            return
+        before = self._averages[-1] if self._averages else 0.0
+        self._steps.append(step)
+        self._averages.append(KEPT * before + (1 - KEPT) * loss)
+        self._sums.append(self._sums[-1] + self._smoothed(len(self._steps) - 1))
+
+    def cut(self, step: int) -> None:
+        """Forget what came after a step."""
+        stay = bisect_right(self._steps, step)
+        del self._steps[stay:], self._averages[stay:], self._sums[stay + 1 :]
+
+    @property
+    def last(self) -> float | None:
+        """The smoothed loss now."""
+        return self._smoothed(len(self) - 1) if self._steps else None
+
+    def _smoothed(self, place: int) -> float:
+        # The average begins at 0; dividing by its weights takes that out again, as in
+        # Kingma and Ba, "Adam" (2015), section 3.
+        weights: float = 1 - KEPT ** (place + 1)
+        return self._averages[place] / weights
+
+    @property
+    def end(self) -> int:
+        """The last step; 0 before the first."""
+        return self._steps[-1] if self._steps else 0
+
+    def columns(self, last: int, count: int) -> list[float | None]:
+        """The smoothed loss from step 0 to `last` in `count` columns: the mean where
+        several steps share one, a straight line where a column has none."""
+        if count < 2 or last < 1:
+            return [None] * count
+        across = last / (count - 1)
+        edges = [bisect_left(self._steps, (column - 0.5) * across)
+                 for column in range(count + 1)]  # fmt: skip
+        means = [self._mean(*edges[column : column + 2]) for column in range(count)]
+        return bridged(means)
+
+    def _mean(self, first: int, end: int) -> float | None:
+        if first == end:
+            return None
+        return (self._sums[end] - self._sums[first]) / (end - first)
+
+
+def bridged(values: Sequence[float | None]) -> list[float | None]:
+    """The values with a straight line over each gap between two of them."""
+    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    filled = list(values)
+    for (left, low), (right, high) in pairwise(known):
+        for place in range(left + 1, right):
+            filled[place] = low + (high - low) * (place - left) / (right - left)
+    return filled

@@ -1,0 +1,563 @@
+"""What the model wrote, as Markdown, while it is written.
+
+Owns the text and the rows it has at this width: a text that grows costs its last
+block, not its length. How a block reads is `markdown_lines`'s. Knows no conversation.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import takewhile, zip_longest
+from typing import Any, ClassVar, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Heading, ListItem, Markdown
+from rich.segment import Segment
+from rich.style import Style
+from rich.styled import Styled
+from rich.syntax import ANSISyntaxTheme, Syntax
+from rich.text import Text
+from rich.theme import Theme
+from textual.geometry import Region, Size
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lmtui.text import signs_undone, visible, visible_line
+from lmtui.tui.widgets.cells import tame_heaps
+from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
+
+STYLES = (
+    "heading", "code", "bullet", "quote", "link", "rule",
+    "keyword", "string", "number", "comment", "name",
+)  # fmt: skip
+"""What can have a style of its own; the last five are parts of code."""
+
+_PARSER = MarkdownIt("commonmark", {"html": False})
+_PARSER.enable(["table", "strikethrough"])
+_PARSER.disable(["reference", "entity", "image"])
+_DEEPEST = 15
+"""Blocks in blocks that are laid out; the parser leaves out what is much deeper."""
+# A letter, for a line can begin with a number or a mark of something else, and then
+# nothing that has a meaning within a line.
+_PLAIN = re.compile(r"[^\W\d_][^\\`*_~\[\]<>|#&\t\n]*")
+_LISTS = ("bullet_list_open", "ordered_list_open")
+
+# Characters that the block that grows may have before it is cut: about what can be
+# drawn in a few milliseconds. Code and tables are the dear ones.
+_LONG = {"fence": 600, "table_open": 1_200, "paragraph_open": 6_000}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkdownBlock:
+    """A part of a text that is drawn on its own: a paragraph, an item of a list."""
+
+    source: str
+    kind: str = "paragraph_open"
+    """What the parser calls its first token."""
+    joined: bool = False
+    """Whether it follows the block before without an empty line."""
+
+
+def blocks_of(source: str, *, joined: bool = False) -> list[MarkdownBlock]:
+    """The blocks of a text, at least one; their sources joined are the text."""
+    lines = source.split("\n")
+    starts = list(_starts(_PARSER.parse(source)))
+    if not starts:
+        return [MarkdownBlock(source, joined=joined)]
+    starts[0] = (0, *starts[0][1:])
+    ends = [start for start, _, _ in starts[1:]] + [len(lines)]
+    blocks: list[MarkdownBlock] = []
+    for (start, kind, item), end in zip(starts, ends, strict=True):
+        text = "\n".join(lines[start:end]) + ("\n" if end < len(lines) else "")
+        tight = bool(blocks) and item and not blocks[-1].source.endswith("\n\n")
+        blocks.append(MarkdownBlock(text, kind, tight if blocks else joined))
+    return blocks
+
+
+def _starts(tokens: list[Token]) -> Iterator[tuple[int, str, bool]]:
+    """First line and kind of each block, and whether it is an item after another."""
+    first = True
+    for token in tokens:
+        if token.map is None or token.nesting < 0:
+            continue
+        if token.level == 0:
+            first = True
+            if token.type not in _LISTS:
+                yield token.map[0], token.type, False
+        elif token.level == 1 and token.type == "list_item_open":
+            yield token.map[0], token.type, not first
+            first = False
+
+
+def cut(block: MarkdownBlock) -> list[MarkdownBlock]:
+    """A block that has grown too long to be drawn many times a second, in two: what
+    stands, and what still grows. Where they meet, a table repeats its head."""
+    if len(block.source) <= _LONG.get(block.kind, len(block.source)):
+        return [block]
+    lines = block.source.split("\n")
+    head = {"fence": 1, "table_open": 2}.get(block.kind)
+    if head is not None:
+        if len(lines) <= head + 1:
+            return [block]
+        stands = "\n".join(lines[:-1]) + "\n"
+        grows = "\n".join([*lines[:head], lines[-1]])
+    else:
+        stands, space, grows = block.source.rpartition(" ")
+        if not stands:
+            return [block]
+        stands += space
+    return [
+        replace(block, source=stands),
+        MarkdownBlock(grows, block.kind, joined=True),
+    ]
+
+
+def is_plain(source: str) -> bool:
+    """Whether a paragraph is one line of mere words: what is drawn of its beginning
+    stays the same, whatever words follow."""
+    return _PLAIN.fullmatch(source) is not None
+
+
+class MarkdownStyles:
+    """The styles in which blocks are drawn."""
+
+    def __init__(self, styles: Mapping[str, Style]) -> None:
+        """`styles` names a style for each of `STYLES`."""
+        bold, italic = Style(bold=True), Style(italic=True)
+        self.code_theme = ANSISyntaxTheme(
+            {
+                ("Comment",): styles["comment"],
+                ("Keyword",): styles["keyword"],
+                ("Operator", "Word"): styles["keyword"],
+                ("Literal", "String"): styles["string"],
+                ("Literal", "Number"): styles["number"],
+                ("Name", "Function"): styles["name"],
+                ("Name", "Class"): styles["name"],
+                ("Name", "Builtin"): styles["name"],
+            }
+        )
+        named = {
+            "em": italic, "strong": bold, "s": Style(strike=True),
+            "code": styles["code"], "code_block": styles["code"],
+            "block_quote": styles["quote"], "hr": styles["rule"],
+            "item.bullet": styles["bullet"], "item.number": styles["bullet"],
+            "link": bold, "link_url": styles["link"],
+            "table.border": styles["rule"], "table.header": bold,
+            "h1": styles["heading"] + Style(underline=True),
+            **{f"h{level}": styles["heading"] for level in range(2, 7)},
+        }  # fmt: skip
+        self.console = Console(
+            file=io.StringIO(),
+            force_terminal=True,
+            color_system="truecolor",
+            theme=Theme({f"markdown.{name}": style for name, style in named.items()}),
+        )
+
+
+def draw(block: MarkdownBlock, width: int, look: MarkdownStyles) -> list[list[Segment]]:
+    """The lines of a block in so many cells, without empty ones around them."""
+    plain = Text(block.source.strip("\n"))
+    tokens = _PARSER.parse(block.source)
+    if any(token.level > _DEEPEST for token in tokens):
+        lines = _lines(plain, width, look)
+    else:
+        try:
+            lines = _lines(_Document.of(tokens, look), width, look)
+        except Exception:  # Rich draws what people write; a model writes anything
+            lines = _lines(plain, width, look)
+    while lines and not _text(lines[-1]).strip():
+        lines.pop()
+    while lines and not _text(lines[0]).strip():
+        lines.pop(0)
+    return lines
+
+
+def _lines(
+    what: Markdown | Text, width: int, look: MarkdownStyles
+) -> list[list[Segment]]:
+    options = look.console.options.update(width=max(1, width), height=None)
+    lines = look.console.render_lines(what, options, pad=False)
+    return [[Segment(visible_line(s.text), s.style) for s in line] for line in lines]
+
+
+def _text(line: list[Segment]) -> str:
+    return "".join(segment.text for segment in line)
+
+
+class _Code(CodeBlock):
+    """Code on a ground of its own, without empty lines around it."""
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        syntax = Syntax(
+            str(self.text).rstrip("\n"),
+            self.lexer_name,
+            theme=self.theme,
+            word_wrap=True,
+            padding=(0, 1),
+        )
+        yield Styled(syntax, "markdown.code_block")
+
+
+class _Heading(Heading):
+    """A heading where the text begins."""
+
+    LEVEL_ALIGN: ClassVar[dict[str, Any]] = {}
+
+
+class _Item(ListItem):
+    """An item whose text begins where its neighbours' does: each is drawn alone."""
+
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        segments = super().render_number(console, options, number, max(number, 10))
+        for index, segment in enumerate(segments):
+            if index == 0:  # the numeral, which gets its point back
+                assert isinstance(segment, Segment)
+                text = f"{number}.".rjust(len(segment.text) - 1) + " "
+                segment = Segment(text, segment.style)
+            yield segment
+
+
+class _Document(Markdown):
+    """One block, as the parser of this module reads it."""
+
+    elements = Markdown.elements | {
+        "fence": _Code,
+        "code_block": _Code,
+        "heading_open": _Heading,
+        "list_item_open": _Item,
+    }
+
+    @classmethod
+    def of(cls, tokens: list[Token], look: MarkdownStyles) -> _Document:
+        """What was parsed, in the styles of a look."""
+        for token in tokens:
+            for inline in token.children or ():
+                if inline.type == "softbreak":
+                    inline.type = "hardbreak"
+        document = copy(_EMPTY)
+        document.parsed = tokens
+        document.code_theme = look.code_theme  # type: ignore[assignment]
+        return document
+
+
+# To be copied: Rich makes a parser of its own for each, which takes as long as to draw
+# a paragraph.
+_EMPTY = _Document("", hyperlinks=False)
+
+
+CLASSES = {f"markdown--{name}" for name in STYLES}
+"""The component classes of such a widget."""
+SHEET = """
+        & > .markdown--heading { color: $primary; text-style: bold; }
+        & > .markdown--code { background: $surface; }
+        & > .markdown--bullet { color: $accent; }
+        & > .markdown--quote { color: $quiet; }
+        & > .markdown--link { color: $quiet; text-style: underline; }
+        & > .markdown--rule { color: $quiet; }
+        & > .markdown--keyword { color: $accent; text-style: bold; }
+        & > .markdown--string { color: $success; }
+        & > .markdown--number { color: $warning; }
+        & > .markdown--comment { color: $quiet; text-style: italic; }
+        & > .markdown--name { color: $primary; }
+"""
+"""Rules to stand within its own."""
+
+
+def look_of(widget: Widget) -> MarkdownStyles:
+    """The look of Markdown in the styles of a widget."""
+    return _look(
+        tuple(
+            widget.get_component_rich_style(f"markdown--{name}", partial=True)
+            for name in STYLES
+        )
+    )
+
+
+@lru_cache(maxsize=4)
+def _look(styles: tuple[Style, ...]) -> MarkdownStyles:
+    return MarkdownStyles(dict(zip(STYLES, styles, strict=True)))
+
+
+_AHEAD = 6
+_PARTED = 2  # lines above the last one of a paragraph, from which on they stand
+
+
+MarkdownLine = tuple[Iterable[Segment], str]
+"""What a row says, and what stands between it and the row before it: a new line, or the
+spaces at which a line was broken."""
+
+
+class MarkdownRow(NamedTuple):
+    """A line of cells, as wide as the widget."""
+
+    strip: Strip
+    joint: str
+
+
+class StreamingMarkdown(DirectLines):
+    """Markdown that can grow. Links are shown with their address, never opened."""
+
+    LEFT: ClassVar[int] = 0
+    RIGHT: ClassVar[int] = 0
+    """Cells beside the text. They are drawn with it: a border and padding of Textual's
+    cost as much as the text."""
+
+    DEFAULT_CSS = """
+    StreamingMarkdown {
+        width: 1fr;
+        height: auto;
+        color: $foreground;
+    }
+    """
+
+    def __init__(self, text: str = "", *, classes: str = "") -> None:
+        super().__init__(classes=classes)
+        self._text = ""
+        self._blocks: list[MarkdownBlock] = []
+        self._rows: list[MarkdownRow] = []
+        self._starts: list[int] = []
+        """Of each block that has rows, the first."""
+        self._width = 0
+        self._room = 0
+        self._behind: tuple[Style, list[Segment]] | None = None
+        self._grows = False
+        self._parted = False
+        """Whether the last block is the last line of the one before it."""
+        self.update(text)
+
+    @property
+    def text(self) -> str:
+        """The text, as it was given."""
+        return self._text
+
+    def update(self, text: str) -> None:
+        """Show this text."""
+        self.replace(text, grows=False)
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is more to come."""
+        return self._grows
+
+    def replace(self, text: str, *, grows: bool) -> None:
+        """Show this text, to which more may be added; what reads the same stays."""
+        self._text, self._grows, self._parted = text, grows, False
+        before, self._blocks = self._blocks, self.blocks()
+        pairs = zip(before, self._blocks, strict=False)
+        self._show(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    @property
+    def styled_by(self) -> Widget:
+        """The widget in whose styles it is drawn."""
+        raise NotImplementedError
+
+    def blocks(self) -> list[MarkdownBlock]:
+        """What the text is made from; the last one grows with it."""
+        return blocks_of(tame_heaps(visible(self._text)))
+
+    def grow(self, piece: str) -> None:
+        """Add to the end of the text."""
+        self._text, self._grows = self._text + piece, True
+        if not is_plain(self._blocks[-1].source + piece):
+            self._join()
+        last = self._blocks.pop()
+        stand = len(self._blocks)
+        source = tame_heaps(last.source + visible(piece))
+        *whole, growing = blocks_of(source, joined=last.joined)
+        self._blocks += [*whole, *cut(growing)]
+        self._show(stand)
+        self._part()
+
+    def _part(self) -> None:
+        """Let all lines but the last one of a plain paragraph stand, so that its growth
+        costs a line, not its length."""
+        last, at = self._blocks[-1], len(self._rows) - 1
+        drawn = len(self._starts) == len(self._blocks)
+        if not drawn or at - self._starts[-1] < _PARTED or not is_plain(last.source):
+            return
+        end = self._rows[at].strip.text[self.LEFT :].rstrip()
+        source = last.source.rstrip()
+        if not is_plain(end) or not source.endswith(f" {end}"):
+            return
+        stands = source.removesuffix(end)
+        grows = MarkdownBlock(last.source[len(stands) :], last.kind, joined=True)
+        self._blocks.pop()
+        if self._parted:
+            last = self._blocks.pop()
+            stands = last.source + stands
+            self._starts.pop()
+        self._blocks += [replace(last, source=stands), grows]
+        self._starts.append(at)
+        self._parted = True
+
+    def _join(self) -> None:
+        """Make one block again of a paragraph of which a part stood."""
+        if not self._parted:
+            return
+        grows, stands = self._blocks.pop(), self._blocks.pop()
+        self._blocks.append(replace(stands, source=stands.source + grows.source))
+        self._parted = False
+
+    def _show(self, stand: int) -> None:
+        """Draw again what follows so many blocks, and make room where it is needed."""
+        row = self._starts[stand] if stand < len(self._starts) else 0
+        before = self._rows[row:]
+        self._forget(stand)
+        self._lay_out(self._width)
+        if self._wanted_room() != self._room:
+            self.refresh(layout=True)
+            self.call_after_refresh(self._require_room)
+            return
+        pairs = list(zip_longest(before, self._rows[row:]))
+        other = [row + at for at, (old, new) in enumerate(pairs) if old != new]
+        if other:
+            top, bottom = other[0], other[-1] + 1
+            self.refresh(Region(0, top, self._width, bottom - top))
+
+    def _require_room(self) -> None:
+        """Ask again for room that a layout has not given. Textual remembers the height
+        of a widget until another layout is asked for, and does not count that while the
+        first one is still to come."""
+        if self.is_attached and self._wanted_room() != self._room:
+            self.refresh(layout=True)
+
+    def _wanted_room(self) -> int:
+        """Lines to ask for; some in advance while the text grows, because a new layout
+        of the screen is much dearer than a line."""
+        rows = max(1, len(self._rows))
+        return -(-rows // _AHEAD) * _AHEAD if self._grows else rows
+
+    def _forget(self, stand: int = 0) -> None:
+        """Drop the rows of what follows so many blocks."""
+        if stand < len(self._starts):
+            del self._rows[self._starts[stand] :]
+            del self._starts[stand:]
+
+    def _lay_out(self, width: int) -> None:
+        """Draw the blocks that have no rows at this width."""
+        if width != self._width:
+            self._width = width
+            self._join()
+            self._forget()
+        drawn = len(self._starts) == len(self._blocks)
+        if drawn or not width or not self.is_attached:  # without styles before that
+            return
+        base, left = self._ground()
+        room = max(0, width - self.LEFT - self.RIGHT)
+        for block in self._blocks[len(self._starts) :]:
+            self._starts.append(len(self._rows))
+            lines = self.lines_of(block, room)
+            if lines and self._rows and not block.joined:
+                lines.insert(0, ([], "\n"))
+            self._rows += [
+                MarkdownRow(
+                    filled([*left, *Segment.apply_style(line, base)], width, base),
+                    joint,
+                )
+                for line, joint in lines
+            ]
+
+    def _ground(self) -> tuple[Style, list[Segment]]:
+        """The style behind each line, and what stands before its text."""
+        if self._behind is None:
+            self._behind = self.rich_style, self.left_of_text()
+        return self._behind
+
+    def block_at(self, y: int) -> MarkdownBlock:
+        """What stands in a line."""
+        return self._blocks[max(0, bisect_right(self._starts, y) - 1)]
+
+    def left_of_text(self) -> list[Segment]:
+        """What stands before each line, `LEFT` cells."""
+        return []
+
+    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
+        """The lines of a block."""
+        lines = draw(block, width, look_of(self.styled_by))
+        return [(line, "\n") for line in lines]
+
+    # As Textual asks for it.
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the text has at this width."""
+        self._lay_out(width)
+        self._room = self._wanted_room()
+        return self._room
+
+    def notify_style_update(self) -> None:
+        """Another theme, or another ground: everything is drawn again."""
+        super().notify_style_update()
+        self._behind = None
+        self._forget()
+        if self._width and self.is_attached:
+            self.refresh(layout=True)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in a part of the widget."""
+        return rendered(self, crop, self._line)
+
+    def render_line(self, y: int) -> Strip:
+        """One line that says of each cell what of the text is there; nobody but a mouse
+        asks for that."""
+        return self._line(y).apply_offsets(-self.LEFT, y)
+
+    def _line(self, y: int) -> Strip:
+        """One line, with what is selected of it."""
+        self._lay_out(self._width)
+        if y >= len(self._rows):
+            base, left = self._ground()
+            return filled(left, self._width, base)
+        strip = self._rows[y].strip
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(y)) is not None:
+            return self._select(strip, *self._cells(strip, *span))
+        return strip
+
+    def _select(self, strip: Strip, start: int, end: int) -> Strip:
+        style = self.screen.get_component_rich_style("screen--selection")
+        chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
+        return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
+
+    def _cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
+        """From which cell to which a span of a selection reaches, -1 being the end."""
+        text = strip.text[self.LEFT :]
+        upto = text if end == -1 else text[: max(0, end)]
+        return self.LEFT + cell_len(text[: max(0, start)]), self.LEFT + cell_len(upto)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text, as it reads on the screen, its emoji as they are."""
+        parts: list[str] = []
+        for y, (strip, joint) in enumerate(self._rows):
+            if (span := selection.get_span(y)) is not None:
+                parts += joint, strip.crop(*self._cells(strip, *span)).text.rstrip()
+        return signs_undone("".join(parts[1:]), self._text), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Show the selection."""
+        self.refresh()
+
+
+class MarkdownView(StreamingMarkdown):
+    """Markdown that stands alone."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
+    DEFAULT_CSS = f"MarkdownView {{ {SHEET} }}"
+
+    @property
+    def styled_by(self) -> Widget:
+        """Itself."""
+        return self

@@ -1,0 +1,223 @@
+"""A part of a screen that is read: a heading, and text that can be scrolled.
+
+Owns how paragraphs become lines at a width, and that what is written at the end is
+followed while the reader is there. What is said comes from outside and is visible
+already. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.geometry import Size
+from textual.selection import Selection
+from textual.strip import Strip
+
+from lmtui.tui.widgets.cells import WORDS, clusters, tame_heaps
+from lmtui.tui.widgets.styled_lines import DirectLines, Line, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Parts that follow each other; they hold no newline."""
+
+    parts: tuple[Part, ...] = ()
+    indent: int = 0
+    """Cells before every line but the first."""
+
+
+def paragraphs(text: str, style: str = "", *, indent: int = 0) -> list[Paragraph]:
+    """A paragraph for each line of a text."""
+    return [Paragraph(((line, style),), indent) for line in text.split("\n")]
+
+
+def wrapped(paragraph: Paragraph, width: int) -> list[Line]:
+    """The lines of a paragraph in so many cells, at least one."""
+    if width <= 0:
+        return [()]
+    if _fits(paragraph, width):
+        return [[(tame_heaps(text), style) for text, style in paragraph.parts]]
+    indent = min(paragraph.indent, width // 2, max(0, width - 2))
+    lines: list[Line] = []
+    line: list[Part] = []
+    used = 0
+    for text, style in _pieces(paragraph, width - indent):
+        size = cell_len(text)
+        if used + size > width:
+            lines.append(line)
+            line, used = [(" " * indent, "")], indent
+            if text.isspace():
+                continue
+        line.append((text, style))
+        used += size
+    return [*lines, line]
+
+
+def _fits(paragraph: Paragraph, width: int) -> bool:
+    size = sum(len(text) for text, _ in paragraph.parts)
+    if size > width:
+        return False
+    return sum(cell_len(text) for text, _ in paragraph.parts) <= width
+
+
+def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
+    """Words and spaces, none wider than a line."""
+    for text, style in paragraph.parts:
+        for word in WORDS.findall(tame_heaps(text)):
+            if cell_len(word) <= width:
+                yield word, style
+                continue
+            held, size = "", 0
+            for cluster in clusters(word):
+                if held and size + cell_len(cluster) > width:
+                    yield held, style
+                    held, size = "", 0
+                held += cluster
+                size += cell_len(cluster)
+            yield held, style
+
+
+class Paragraphs(DirectLines):
+    """Text in styled parts, broken at words; it can be selected."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "paragraphs--strong",
+        "paragraphs--quiet",
+        "paragraphs--accent",
+        "paragraphs--warning",
+        "paragraphs--error",
+        "paragraphs--untrained",
+    }
+    DEFAULT_CSS = """
+    Paragraphs { width: 1fr; height: auto; color: $foreground; }
+    Paragraphs > .paragraphs--strong { color: $foreground; text-style: bold; }
+    Paragraphs > .paragraphs--quiet { color: $quiet; }
+    Paragraphs > .paragraphs--accent { color: $accent; text-style: bold; }
+    Paragraphs > .paragraphs--warning { color: $warning; }
+    Paragraphs > .paragraphs--error { color: $error; text-style: bold; }
+    Paragraphs > .paragraphs--untrained { color: $quiet; text-style: italic; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._paragraphs: tuple[Paragraph, ...] = ()
+        self._rows: list[Line] = []
+        self._width = 0
+        self._part_styles: dict[str, Style] = {}
+
+    def show(self, paragraphs: Iterable[Paragraph]) -> None:
+        """Show these instead."""
+        shown = tuple(paragraphs)
+        if shown == self._paragraphs:
+            return
+        self._paragraphs = shown
+        before = len(self._rows)
+        self._lay_out(self._width)
+        self.refresh(layout=len(self._rows) != before)
+
+    def _lay_out(self, width: int) -> None:
+        self._width = width
+        self._rows = [
+            line for each in self._paragraphs for line in wrapped(each, width)
+        ]
+
+    # As Textual asks for it.
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the text has at this width."""
+        if width != self._width:
+            self._lay_out(width)
+        return len(self._rows)
+
+    def notify_style_update(self) -> None:
+        """Another theme."""
+        super().notify_style_update()
+        self._part_styles.clear()
+
+    def render_line(self, y: int) -> Strip:
+        """One line, with what is selected of it."""
+        base = self.rich_style
+        parts = self._rows[y] if y < len(self._rows) else ()
+        segments = [Segment(text, self._style_of(name)) for text, name in parts]
+        strip = Strip(segments).apply_style(base).adjust_cell_length(self._width, base)
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(y)) is not None:
+            strip = self._select(strip, *span)
+        return strip.apply_offsets(0, y)
+
+    def _style_of(self, name: str) -> Style:
+        if name not in self._part_styles:
+            self._part_styles[name] = (
+                self.get_component_rich_style(f"paragraphs--{name}", partial=True)
+                if name
+                else Style()
+            )
+        return self._part_styles[name]
+
+    def _select(self, strip: Strip, start: int, end: int) -> Strip:
+        style = self.screen.get_component_rich_style("screen--selection")
+        end = strip.cell_length if end == -1 else end
+        chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
+        return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text, as it reads on the screen."""
+        rows = ("".join(text for text, _ in row) for row in self._rows)
+        return selection.extract("\n".join(rows)), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Show the selection."""
+        self.refresh()
+
+
+class Pane(VerticalScroll, can_focus=True):
+    """Paragraphs under a heading; arrows scroll them while it has the focus."""
+
+    DEFAULT_CSS = """
+    Pane {
+        height: 1fr;
+        padding: 0 1;
+        border-top: solid $panel;
+        border-title-color: $quiet;
+        border-title-style: bold;
+        scrollbar-size-vertical: 1;
+        scrollbar-background: $background;
+        scrollbar-background-hover: $background;
+        scrollbar-background-active: $background;
+        scrollbar-color: $panel;
+        &:focus {
+            border-top: heavy $accent;
+            border-title-color: $accent;
+        }
+    }
+    """
+
+    def __init__(self, title: str, *, id: str, follow: bool = False) -> None:
+        super().__init__(id=id)
+        self._follow = follow
+        self.head(title)
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Paragraphs()
+
+    def on_mount(self) -> None:
+        """Follow the end, if it is that which is read."""
+        if self._follow:
+            self.anchor()
+
+    def head(self, title: str) -> None:
+        """Put this over the text."""
+        self.border_title = Content(title)
+
+    def show(self, paragraphs: Iterable[Paragraph]) -> None:
+        """Show these instead."""
+        self.query_one(Paragraphs).show(paragraphs)

@@ -1,0 +1,137 @@
+"""The page has all of the text, and nothing in it can act."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.analysis.compare import ComparedSpan, alone
+from lmtui.analysis.html.writer import Cells, page, text_data
+from lmtui.text import visible
+from tests.analysis.scored import row, token
+from tests.fakes import FakeEngine
+
+HOSTILE = "</script><script>alert(1)</script><!-- <b>&amp; "
+HOSTILE += "\x1b[31m\u202eabc\u2028\x85\ufeff\0"
+CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]"
+
+
+def pieces_of(text: str) -> list[ComparedSpan]:
+    """What a model with a token a byte makes of a text."""
+    engine = FakeEngine()
+    encoding = engine.encode(text)
+    scored = engine.score(encoding.ids, top=9)
+    return list(alone(zip(scored, encoding.spans, strict=True)))
+
+
+def cells_of(text: str, *, top: int = 2) -> list[list[Any]]:
+    """The cells of such a text."""
+    cells = Cells(text, top=top)
+    for piece in pieces_of(text):
+        cells.add(piece)
+    found: list[list[Any]] = json.loads(cells.finish())
+    return found
+
+
+def data_of(whole: str) -> dict[str, Any]:
+    """What a page's script reads."""
+    (found,) = re.findall(r'id="data">(.*?)</script>', whole, re.DOTALL)
+    data: dict[str, Any] = json.loads(found)
+    return data
+
+
+@given(st.text(max_size=40))
+def test_the_cells_are_the_text(text: str) -> None:
+    text = text.encode(errors="replace").decode()
+    cells = cells_of(text)
+    assert "".join(cell[0] for cell in cells) == visible(text)
+    assert sum(len(cell[3]) for cell in cells) == len(text.encode())
+    line, column, place = 1, 1, 0
+    for cell in cells:
+        assert cell[1:3] == [line, column]
+        own, place = text[place : place + 1], place + 1
+        line, column = (line + 1, 1) if own == "\n" else (line, column + 1)
+
+
+def test_a_character_of_several_tokens_is_one_cell() -> None:
+    (cell,) = cells_of("橋")
+    assert cell[0] == "橋"
+    assert len(cell[3]) == 3
+
+
+def test_what_no_token_covers_is_drawn_without_numbers() -> None:
+    cells = Cells("ab  cd ", top=0)
+    for index, span in enumerate([(1, 2), (4, 6)]):
+        cells.add(ComparedSpan(((token(index, -1.0), span),)))
+    found = json.loads(cells.finish())
+    assert [(cell[0], len(cell[3])) for cell in found] == [
+        *(("a", 0), ("b", 1), ("  ", 0), ("cd", 1), (" ", 0)),
+    ]
+
+
+@pytest.mark.parametrize("top", [0, 1, 5])
+def test_as_many_rows_as_were_asked_for(top: int) -> None:
+    first, second = cells_of("ab", top=top)
+    assert len(first[3][0]) == 4  # nothing is before it: there are no rows
+    rows = second[3][0][4:]
+    assert rows == [] if not top else len(rows[0]) == top
+
+
+def test_the_row_that_came_is_marked() -> None:
+    cells = Cells("a", top=3)
+    rows = [row(4, 0.5), row(7, 0.3), row(1, 0.1)]
+    cells.add(
+        ComparedSpan(((token(0, math.log(0.3), rank=2, top=rows, id=7), (0, 1)),))
+    )
+    ((_, _, _, ((*_, shown),)),) = json.loads(cells.finish())
+    assert [came for _, _, came in shown] == [0, 1, 0]
+
+
+def hostile_page() -> str:
+    """A page of nothing but what wants to act, its name included."""
+    cells = Cells(HOSTILE, top=5)
+    for piece in pieces_of(HOSTILE):
+        cells.add(piece)
+    facts = {"file": HOSTILE, "own": {"logprob": -math.inf}}
+    return page(HOSTILE, [text_data(cells.finish(), facts)], [])
+
+
+def test_nothing_foreign_can_act() -> None:
+    whole = hostile_page()
+    assert whole.lower().count("<script") == whole.lower().count("</script") == 2
+    assert "alert(1)</script" not in whole
+    assert not re.search(CONTROLS, whole)
+    data = data_of(whole)
+    assert "".join(cell[0] for cell in data["texts"][0]["cells"]) == visible(HOSTILE)
+    assert data["texts"][0]["own"]["logprob"] is None
+
+
+def test_the_page_allows_itself_alone() -> None:
+    whole = hostile_page()
+    (policy,) = re.findall(
+        r'http-equiv="Content-Security-Policy" content="(.*?)"', whole
+    )
+    assert "default-src 'none'" in policy
+    (style,) = re.findall("<style>(.*?)</style>", whole, re.DOTALL)
+    script = re.findall("<script>(.*?)</script>", whole, re.DOTALL)[-1]
+    for kind, part in (("style", style), ("script", script)):
+        digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert not re.search(r"https?://|url\(|@import|src=|href=", whole)
+
+
+def test_both_models_are_there() -> None:
+    cells = Cells("ab", top=0)
+    for own, other in zip(pieces_of("ab"), pieces_of("ab"), strict=True):
+        cells.add(ComparedSpan(own.tokens, other.tokens))
+    first, second = json.loads(cells.finish())
+    assert first[3] == first[4]
+    assert second[3] == second[4]

@@ -1,0 +1,160 @@
+"""Two models on one text, compared where that makes sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.analysis.compare import (
+    NOTICEABLE,
+    ComparedSpan,
+    Comparison,
+    PlacedToken,
+    Unit,
+    alone,
+    pieces,
+    unit_of,
+)
+from lmtui.engine.types import Encoding
+from tests.analysis.scored import token
+
+LENGTH = 30
+CUTS = st.sets(st.integers(1, LENGTH - 1), max_size=12)
+LN2 = math.log(2)
+
+
+def cut(places: set[int], step: float = 1.0) -> list[PlacedToken]:
+    """A text of LENGTH characters cut at these, each token less probable."""
+    edges = [0, *sorted(places), LENGTH]
+    return [
+        (token(index, -step * (index + 1)), span)
+        for index, span in enumerate(pairwise(edges))
+    ]
+
+
+def tokens_of(sides: Sequence[tuple[PlacedToken, ...]]) -> list[PlacedToken]:
+    """All tokens of one side, in order."""
+    return [token for side in sides for token in side]
+
+
+@given(CUTS, CUTS)
+def test_parts_are_the_smallest_with_common_edges(one: set[int], two: set[int]) -> None:
+    ours, theirs = cut(one), cut(two, step=0.3)
+    found = list(pieces(ours, theirs, "span"))
+    edges = [0, *sorted(one & two), LENGTH]
+    assert [piece.span for piece in found] == list(pairwise(edges))
+    assert tokens_of([piece.tokens for piece in found]) == ours
+    assert tokens_of([piece.others for piece in found]) == theirs
+
+
+@given(CUTS, CUTS)
+def test_sums_are_those_of_all_tokens(one: set[int], two: set[int]) -> None:
+    ours, theirs = cut(one), cut(two, step=0.3)
+    comparison = Comparison("span", keep=3)
+    found = list(pieces(ours, theirs, "span"))
+    for piece in found:
+        comparison.add(piece)
+    whole = math.fsum(t.logprob or 0 for t, _ in ours)
+    other = math.fsum(t.logprob or 0 for t, _ in theirs)
+    assert comparison.logprob == pytest.approx(whole)
+    assert comparison.bits == pytest.approx((other - whole) / LN2)
+    sizes = [abs(piece.bits or 0) for piece in comparison.most()]
+    changed = [abs(piece.bits) for piece in found if piece.bits]
+    assert sizes == sorted(changed, reverse=True)[:3]
+
+
+SHARED = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=10
+)
+
+
+@given(SHARED, SHARED)
+def test_bytes_of_one_character_are_never_parted(
+    one: list[tuple[int, int]], two: list[tuple[int, int]]
+) -> None:
+    """Tokens that are bytes have the span of their character, each of them."""
+
+    def side(parts: list[tuple[int, int]]) -> list[PlacedToken]:
+        ends = list(accumulate(width for width, _ in parts))
+        starts = [0, *ends[:-1]]
+        spans = zip(starts, ends, (count for _, count in parts), strict=True)
+        repeated = [(a, b) for a, b, count in spans for _ in range(count)]
+        return [(token(i, -1.0), span) for i, span in enumerate(repeated)]
+
+    ours, theirs = side(one), side(two)
+    found = list(pieces(ours, theirs, "span"))
+    assert tokens_of([piece.tokens for piece in found]) == ours
+    assert tokens_of([piece.others for piece in found]) == theirs
+    for before, after in pairwise(found):
+        assert before.span[1] <= after.span[0]
+
+
+def test_a_place_that_only_one_model_reads_belongs_to_its_neighbour() -> None:
+    ours = [(token(0, -1.0), (0, 0)), (token(1, -1.0), (0, 3))]
+    theirs = [(token(0, -1.0), (0, 3))]
+    (piece,) = pieces(ours, theirs, "span")
+    assert (piece.span, piece.bits) == ((0, 3), pytest.approx(1 / LN2))
+    (only,) = pieces(ours[:1], [], "span")
+    assert (only.others, only.bits) == ((), None)
+
+
+def test_the_same_tokens_are_compared_one_by_one() -> None:
+    ours = [(token(0, None), (0, 1)), (token(1, -2 * LN2), (0, 1))]
+    theirs = [(token(0, -1.0), (0, 1)), (token(1, -LN2), (0, 1))]
+    first, second = pieces(ours, theirs, "token")
+    assert first.bits is None
+    assert second.bits == pytest.approx(1)
+    comparison = Comparison("token")
+    for piece in (first, second):
+        comparison.add(piece)
+    assert (comparison.compared, comparison.more, comparison.less) == (1, 1, 0)
+    assert comparison.bits == pytest.approx(NOTICEABLE)
+    assert Comparison("token").bits is None
+
+
+def test_a_model_differs_from_itself_by_nothing() -> None:
+    comparison = Comparison("token", keep=5)
+    for piece in pieces(cut({3, 5}), cut({3, 5}), "token"):
+        comparison.add(piece)
+    assert (comparison.bits, comparison.most()) == (0.0, [])
+
+
+def test_what_neither_thinks_possible_is_not_compared() -> None:
+    never = ((token(0, -math.inf), (0, 1)),)
+    assert ComparedSpan(never, never).bits is None
+    assert ComparedSpan(never, ((token(0, -1.0), (0, 1)),)).bits == math.inf
+
+
+def test_texts_merged() -> None:
+    whole, part = Comparison("token"), Comparison("span")
+    for piece in pieces(cut({4}), cut({4}, step=2.0), "token"):
+        whole.add(piece)
+        part.add(piece)
+    whole.merge(part)
+    assert whole.unit == "span"
+    assert (whole.compared, whole.less) == (4, 4)
+    assert whole.logprob == 2 * part.logprob
+    assert whole.other_logprob == 2 * part.other_logprob
+
+
+@pytest.mark.parametrize(
+    ("ids", "spans", "unit"),
+    [((1, 2), ((0, 1), (1, 2)), "token"), ((1, 3), ((0, 1), (1, 2)), "span")],
+)
+def test_only_the_same_tokens_are_paired(
+    ids: tuple[int, ...], spans: tuple[tuple[int, int], ...], unit: Unit
+) -> None:
+    one = Encoding((1, 2), ((0, 1), (1, 2)), ())
+    assert unit_of(one, Encoding(ids, spans, (0,))) == unit
+
+
+def test_one_model_alone_has_a_part_a_token() -> None:
+    ours = cut({2, 9})
+    found = list(alone(ours))
+    assert tokens_of([piece.tokens for piece in found]) == ours
+    assert {piece.other_logprob for piece in found} == {None}

@@ -1,0 +1,122 @@
+"""The arithmetic of a summary."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.analysis.summary import RANKS, Totals, entropy_bin, rank_bin, scored_size
+from lmtui.engine.types import ScoredToken
+from lmtui.notation import LN2, bits
+from tests.analysis.scored import places, token
+from tests.fakes import FakeEngine
+
+LOGPROBS = st.lists(st.none() | st.floats(-50, 0), max_size=30)
+
+
+def totals(logprobs: list[float | None], keep: int = 3) -> Totals:
+    """The totals over these."""
+    result = Totals(keep=keep)
+    for index, logprob in enumerate(logprobs):
+        result.add(token(index, logprob), (index, index + 1))
+    return result
+
+
+@given(LOGPROBS)
+def test_perplexity_is_the_exponential_of_the_mean(
+    logprobs: list[float | None],
+) -> None:
+    result = totals(logprobs)
+    known = [value for value in logprobs if value is not None]
+    assert (result.tokens, result.scored) == (len(logprobs), len(known))
+    if not known:
+        assert result.logprob is result.mean_nll is result.perplexity is None
+        return
+    assert result.logprob == pytest.approx(math.fsum(known))
+    assert result.mean_nll == pytest.approx(-math.fsum(known) / len(known))
+    assert result.perplexity == pytest.approx(math.exp(-math.fsum(known) / len(known)))
+
+
+@given(LOGPROBS)
+def test_the_most_surprising_come_first(logprobs: list[float | None]) -> None:
+    found = [t.logprob for t, _ in totals(logprobs).worst()]
+    assert found == sorted(value for value in logprobs if value is not None)[:3]
+
+
+def test_of_equal_surprises_the_earlier_wins() -> None:
+    assert [t.index for t, _ in totals([-1.0] * 5).worst()] == [0, 1, 2]
+
+
+def test_a_perplexity_beyond_floats_is_undefined() -> None:
+    assert totals([-1e6]).perplexity is None
+    assert totals([-math.inf]).mean_nll == math.inf
+
+
+def test_bits() -> None:
+    assert bits(-math.log(8)) == pytest.approx(3)
+    assert bits(1e-9) == 0
+    result = totals([-math.log(2)] * 4)
+    result.measure("éa", [(0, 1)])
+    assert result.bits_per_byte == pytest.approx(4 / 3)
+    assert result.bits_per_character == pytest.approx(2)
+    assert totals([]).bits_per_byte is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        ("", 0, (0, 0)),
+        ("ab", 0, (2, 2)),
+        ("ab", 1, (1, 1)),
+        ("éa", 1, (1, 2)),
+        ("é", 2, (0, 0)),
+        ("橋", 1, (0, 2)),
+        ("橋a", 0, (2, 4)),
+    ],
+)
+def test_what_was_not_scored_is_left_out(
+    text: str, count: int, expected: tuple[int, int]
+) -> None:
+    encoding = FakeEngine().encode(text)
+    unscored = [token(i, None, bytes([b])) for i, b in enumerate(text.encode()[:count])]
+    assert scored_size(text, encoding.spans, unscored) == expected
+
+
+@given(st.lists(places(), max_size=30))
+def test_the_histograms_hold_every_scored_token(tokens: list[ScoredToken]) -> None:
+    result = Totals()
+    for each in tokens:
+        result.add(each)
+    ranks = [t.rank for t in tokens if t.rank is not None]
+    steps = [sum(r <= k for r in ranks) for k in RANKS]
+    assert result.ranks == [
+        steps[0],
+        *(b - a for a, b in pairwise(steps)),
+        len(ranks) - steps[-1],
+    ]
+    whole_bits = [int(t.entropy / LN2) for t in tokens if t.entropy is not None]
+    assert result.entropies[:4] == [whole_bits.count(place) for place in range(4)]
+    assert sum(result.entropies) == sum(result.ranks) == result.scored
+
+
+@given(LOGPROBS, LOGPROBS)
+def test_texts_merged_are_weighted_by_their_tokens(
+    one: list[float | None], other: list[float | None]
+) -> None:
+    merged, whole = totals(one), totals([*one, *other])
+    merged.merge(totals(other))
+    assert (merged.tokens, merged.scored) == (whole.tokens, whole.scored)
+    assert merged.perplexity == pytest.approx(whole.perplexity)
+    assert merged.logprob == pytest.approx(whole.logprob)
+
+
+def test_bins_have_their_upper_ranks_and_lower_entropies() -> None:
+    assert [rank_bin(r) for r in (1, 2, 10, 11, 100, 1000, 1001)] == [
+        *(0, 1, 1, 2, 2, 3, 4),
+    ]
+    bins = [entropy_bin(LN2 * h) for h in (-1e-9, 0, 0.9, 1, 10.5, 11, 40)]
+    assert bins == [0, 0, 0, 1, 10, 11, 11]

@@ -1,0 +1,496 @@
+"""The tree of a conversation: what happens to it, and what never does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.types import (
+    Candidate,
+    ChatTurn,
+    FinishReason,
+    Prompt,
+    SamplingSettings,
+    ScoredToken,
+)
+from tests.chat.test_message import answer
+
+PLAIN = SamplingSettings()
+PROMPT, STEPS, FINISH = answer("a", " b")
+
+
+def exchange(chat: Conversation, text: str) -> tuple[ChatMessage, ChatMessage]:
+    """A message and a whole reply."""
+    asked = chat.say(text)
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.lay_out(reply.id, PROMPT)
+    chat.grow(reply.id, STEPS)
+    return asked, chat.finish(reply.id, FINISH)
+
+
+def contents(chat: Conversation) -> list[str]:
+    return [node.content for node in chat.path[1:]]
+
+
+def test_turns_follow_each_other() -> None:
+    chat = Conversation("be brief")
+    exchange(chat, "one")
+    asked, reply = exchange(chat, "two")
+    assert chat.leaf == reply
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+    assert chat.messages(asked.id) == (
+        ChatTurn("system", "be brief"),
+        ChatTurn("user", "one"),
+        ChatTurn("assistant", "a b"),
+        ChatTurn("user", "two"),
+    )
+    assert chat.messages() == (*chat.messages(asked.id), ChatTurn("assistant", "a b"))
+
+
+def test_without_a_system_message_none_is_sent() -> None:
+    chat = Conversation()
+    chat.say("one")
+    assert chat.messages() == (ChatTurn("user", "one"),)
+
+
+def test_another_reply_is_a_sibling_and_both_can_be_read() -> None:
+    chat = Conversation()
+    asked, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="n", settings=PLAIN)
+    assert [node.id for node in chat.siblings(first.id)] == [first.id, second.id]
+    assert chat.leaf.id == second.id
+    assert chat.move(second.id, -1) == first
+    assert chat.move(first.id, -1) == first  # there is none before it
+    assert chat.move(first.id, 9).id == second.id
+    assert {node.parent for node in chat.siblings(first.id)} == {asked.id}
+
+
+def test_another_wording_begins_a_branch_and_the_old_one_goes_on_as_it_did() -> None:
+    chat = Conversation()
+    asked, _ = exchange(chat, "one")
+    exchange(chat, "two")
+    edited = chat.edit(asked.id, "uno")
+    assert contents(chat) == ["uno"]
+    chat.move(edited.id, -1)
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+
+
+def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.fail(reply.id)
+    again = chat.say("one, please")
+    assert chat.messages() == (ChatTurn("user", "one, please"),)
+    assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
+
+
+def test_the_same_words_that_got_no_reply_are_the_same_message() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    chat.stop(chat.reply(asked.id, model="m", settings=PLAIN).id)
+    other = chat.say("two")
+    assert chat.turns == (chat.root,)
+    assert chat.say("one").id == asked.id
+    assert [node.id for node in chat.path] == [0, asked.id]
+    assert {node.id for node in chat.siblings(asked.id)} == {asked.id, other.id}
+    assert not chat.is_answered(asked.id)
+    exchange(chat, "one")
+    assert chat.is_answered(asked.id)
+    chat.end_at(0)
+    assert chat.say("one").id != asked.id
+
+
+def test_a_reply_without_words_is_no_version() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    empty = chat.regenerate(reply.id, model="m", settings=PLAIN)
+    assert len(chat.siblings(reply.id)) == 2
+    chat.stop(empty.id)
+    assert chat.siblings(reply.id) == (reply,)
+
+
+def test_a_message_that_is_withdrawn_leaves_the_branch_as_it_was() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    chat.end_at(reply.id)
+    chat.withdraw(chat.say("three").id)
+    assert contents(chat) == ["one", "a b"]
+    assert [node.content for node in chat.children(reply.id)] == ["two"]
+
+
+def test_a_branch_that_is_only_visited_is_no_change() -> None:
+    chat = Conversation()
+    _, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="m", settings=PLAIN)
+    chat.finish(second.id, FINISH)
+    chat.take_changes()
+    chat.visit(first.id)
+    assert contents(chat) == ["one", "a b"]
+    assert not chat.take_changes()
+    chat.say("two")
+    assert chat.take_changes().chosen == {1: first.id, first.id: chat.leaf.id}
+
+
+def test_a_reply_that_was_given_up_before_it_began() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
+    stopped = chat.stop(begun.id)
+    assert (stopped.state, stopped.content) == ("stopped", "a")
+    assert chat.say("two").parent == begun.id
+
+
+def test_a_reply_that_broke_off_with_words_is_a_turn() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    chat.grow(reply.id, STEPS[:1])
+    assert chat.fail(reply.id).state == "failed"
+    assert chat.say("go on").parent == reply.id
+
+
+def test_a_reply_grows_on() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    hot = SamplingSettings(temperature=2)
+    resumed = chat.resume(reply.id, settings=hot)
+    assert (resumed.id, resumed.state, resumed.settings) == (reply.id, "growing", hot)
+    onward = reply.continuation
+    assert onward is not None
+    assert chat.lay_out(reply.id, onward).prompt == PROMPT
+    chat.grow(reply.id, STEPS[:1])
+    assert chat.finish(reply.id, FINISH).content == "a ba"
+
+
+def test_a_reply_that_was_answered_to_grows_on_as_a_copy() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    copy = chat.resume(reply.id, settings=PLAIN)
+    chat.grow(copy.id, STEPS[:1])
+    assert contents(chat) == ["one", "a ba"]
+    chat.move(copy.id, -1)
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+
+
+def test_a_message_of_the_user_keeps_its_scores() -> None:
+    chat = Conversation()
+    asked = chat.say("hi")
+    tokens = (
+        ScoredToken(0, 104, "h", b"h", None, None, None),
+        ScoredToken(1, 105, "i", b"i", -1.5, 3, 2.0),
+    )
+    node = chat.score(asked.id, tokens)
+    assert (node.tokens, node.logprob) == (tokens, -1.5)
+
+
+def test_a_turn_is_undone_and_had_back() -> None:
+    chat = Conversation()
+    exchange(chat, "one")
+    asked, _ = exchange(chat, "two")
+    assert chat.undo() == asked
+    assert contents(chat) == ["one", "a b"]
+    assert chat.undo() is not None and contents(chat) == []
+    assert chat.undo() is None
+    chat.redo()
+    assert contents(chat) == ["one", "a b"]
+    chat.redo()
+    assert contents(chat) == ["one", "a b", "two", "a b"]
+    assert chat.redo() is None
+    chat.undo()
+    exchange(chat, "three")
+    assert chat.redo() is None  # something else was said since
+    assert [n.content for n in chat.siblings(asked.id)] == ["two", "three"]
+
+
+def test_what_is_deleted_is_passed_over_and_can_be_had_back() -> None:
+    chat = Conversation()
+    _, first = exchange(chat, "one")
+    second = chat.regenerate(first.id, model="n", settings=PLAIN)
+    chat.grow(second.id, STEPS[:1])
+    exchange(chat, "two")
+    chat.delete(second.id)
+    assert contents(chat) == ["one", "a b"] and chat.leaf.id == first.id
+    chat.delete(first.id)
+    assert contents(chat) == ["one"] and not chat.children(1)
+    chat.restore(second.id)
+    assert contents(chat) == ["one", "a", "two", "a b"]
+    with pytest.raises(ValueError, match="system"):
+        chat.delete(0)
+
+
+def test_other_words_in_the_same_place() -> None:
+    chat = Conversation("be brief")
+    asked, reply = exchange(chat, "one")
+    chat.score(asked.id, [ScoredToken(0, 1, "o", b"o", None, None, None)], by="m")
+    assert chat.reword(asked.id, "uno").scored == ()
+    chat.reword(0, "be long")
+    assert [node.content for node in chat.path] == ["be long", "uno", "a b"]
+    with pytest.raises(ValueError, match="amended"):
+        chat.reword(reply.id, "x")
+
+
+def test_a_branch_that_ends_earlier_goes_on_beside_what_was_there() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    asked, _ = exchange(chat, "two")
+    assert chat.end_at(reply.id).id == reply.id
+    third = chat.say("three")
+    assert [n.id for n in chat.siblings(third.id)] == [asked.id, third.id]
+
+
+def test_a_fork_begins_the_same_and_goes_its_own_way() -> None:
+    chat = Conversation("be brief")
+    _, reply = exchange(chat, "one")
+    exchange(chat, "two")
+    chat.take_changes()
+    fork = chat.fork(reply.id)
+    assert contents(fork) == ["one", "a b"]
+    assert fork.leaf.continuation == reply.continuation
+    assert len(fork.take_changes().nodes) == 3
+    exchange(fork, "three")
+    assert contents(chat)[-2] == "two" and not chat.take_changes()
+
+
+def test_what_changed_is_told_once() -> None:
+    chat = Conversation()
+    asked, reply = exchange(chat, "one")
+    changes = chat.take_changes()
+    assert [node.id for node in changes.nodes] == [0, asked.id, reply.id]
+    assert changes.chosen == {0: asked.id, asked.id: reply.id}
+    assert not chat.take_changes()
+    chat.undo()
+    assert chat.take_changes().chosen == {0: None}
+    assert chat.whole().nodes == chat.nodes
+
+
+def test_what_is_no_tree_is_refused() -> None:
+    root, one = ChatMessage(0, None, "system", ""), ChatMessage(1, 0, "user", "a")
+    for nodes, chosen in (
+        ([one], {}),
+        ([root, replace(one, parent=7)], {}),
+        ([root, one, one], {}),
+        ([root, replace(one, parent=None)], {}),
+        ([replace(root, role="user")], {}),
+        ([root, one], {0: 5}),
+        ([root, one], {1: 0}),
+    ):
+        with pytest.raises(ValueError):
+            Conversation.restored(nodes, chosen)
+
+
+def test_an_amended_reply_goes_on_from_the_ids_that_still_hold() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " is", " Paris", ".")
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    amended = chat.amend(reply.id, "It is Lyon")
+    ids = (*prompt.ids, *reply.ids[:2])
+    assert amended.prompt == Prompt(ids, f"{prompt.text}It is")
+    assert (amended.given, amended.rest, amended.steps) == (2, " Lyon", ())
+    assert [n.id for n in chat.siblings(reply.id)] == [reply.id, amended.id]
+    assert amended.continuation == amended.prompt
+    whole = Prompt((*ids, 1, 2, 3), f"{prompt.text}It is Lyon")
+    read = chat.lay_out(amended.id, whole)
+    assert (read.prompt, read.given, read.rest) == (whole, 5, "")
+    grown = chat.grow(amended.id, steps[3:4])
+    assert grown.content == "It is Lyon."
+    again = chat.amend(amended.id, "It is Lyon. Yes")
+    assert again.prompt is not None and again.prompt.ids == (*whole.ids, steps[3].id)
+    assert (again.given, again.rest) == (6, " Yes")
+    other = chat.amend(amended.id, "No")
+    assert (other.prompt, other.given, other.rest) == (prompt, 0, "No")
+
+
+def test_another_token_in_place_of_one() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " is", " Paris")
+    chat.lay_out(begun.id, prompt)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    other = Candidate(77, " was", b" was", -2.0)
+    taken = chat.branch(reply.id, 1, other)
+    ids = (*prompt.ids, steps[0].id, 77)
+    assert taken.prompt == Prompt(ids, f"{prompt.text}It was")
+    assert (taken.content, taken.given, taken.steps) == ("It was", 2, ())
+    assert taken.continuation == taken.prompt
+    part = Candidate(78, "⟨E3⟩", b"\xe3", -2.0)
+    for index, candidate in ((1, part), (99, other)):
+        with pytest.raises(ValueError):
+            chat.branch(reply.id, index, candidate)
+    with pytest.raises(ValueError, match="ids"):
+        chat.branch(chat.reply(asked.id, model="m", settings=PLAIN).id, 0, other)
+
+
+def test_an_amended_reply_without_ids_is_only_text() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="It is")
+    amended = chat.amend(reply.id, "It was")
+    assert (amended.prompt, amended.rest, amended.content) == (None, "", "It was")
+
+
+def test_only_what_fits_the_role_is_done() -> None:
+    chat = Conversation("be brief")
+    asked, reply = exchange(chat, "one")
+    with pytest.raises(ValueError, match="other words"):
+        chat.edit(reply.id, "x")
+    with pytest.raises(ValueError, match="other words"):
+        chat.edit(chat.root.id, "x")
+    with pytest.raises(ValueError, match="reply"):
+        chat.grow(asked.id, STEPS)
+    with pytest.raises(KeyError):
+        chat.node(99)
+
+
+class RandomConversation(RuleBasedStateMachine):
+    """Any sequence of what can be done to a conversation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chat = Conversation("system")
+        self.seen: dict[int, ChatMessage] = {0: self.chat.root}
+        self.kept: dict[int, ChatMessage] = {}
+        self.chosen: dict[int, int] = {}
+
+    def pick(self, data: st.DataObject, role: str) -> ChatMessage | None:
+        nodes = [node for node in self.chat.nodes if node.role == role]
+        return data.draw(st.sampled_from(nodes)) if nodes else None
+
+    @rule(text=st.text(min_size=1, max_size=3))
+    def say(self, text: str) -> None:
+        self.chat.say(text)
+
+    @rule(data=st.data(), text=st.text(max_size=3))
+    def edit(self, data: st.DataObject, text: str) -> None:
+        if node := self.pick(data, "user"):
+            new = self.chat.edit(node.id, text)
+            assert self.chat.leaf == new and new.parent == node.parent
+
+    @rule(data=st.data())
+    def reply(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "user"):
+            new = self.chat.reply(node.id, model="m", settings=PLAIN)
+            assert self.chat.leaf == new
+
+    @rule(data=st.data())
+    def regenerate(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            new = self.chat.regenerate(node.id, model="m", settings=PLAIN)
+            assert self.chat.siblings(node.id)[-1] == new
+
+    @rule(data=st.data(), count=st.integers(0, 3))
+    def grow(self, data: st.DataObject, count: int) -> None:
+        if node := self.pick(data, "assistant"):
+            grown = self.chat.grow(node.id, STEPS[:count])
+            assert grown.content.startswith(node.content)
+
+    @rule(data=st.data(), reason=st.sampled_from(FinishReason))
+    def finish(self, data: st.DataObject, reason: FinishReason) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.finish(node.id, replace(FINISH, reason=reason))
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.fail(node.id)
+
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            self.chat.stop(node.id)
+
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        if node := self.pick(data, "assistant"):
+            resumed = self.chat.resume(node.id, settings=PLAIN)
+            assert resumed in self.chat.path and resumed.content == node.content
+
+    @rule(data=st.data(), text=st.text(max_size=5))
+    def amend(self, data: st.DataObject, text: str) -> None:
+        if node := self.pick(data, "assistant"):
+            amended = self.chat.amend(node.id, text)
+            assert self.chat.leaf == amended and amended.content == text
+            assert text.endswith(amended.rest)
+
+    @rule()
+    def undo_and_redo(self) -> None:
+        before = self.chat.path
+        if self.chat.undo():
+            assert self.chat.path == before[: len(self.chat.path)] != before
+            self.chat.redo()
+        assert self.chat.path == before
+
+    @rule(data=st.data())
+    def delete_and_restore(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from(self.chat.nodes))
+        if node.parent is not None:
+            self.chat.delete(node.id)
+            assert node.id not in [n.id for n in self.chat.path]
+            self.chat.restore(node.id)
+            assert node in self.chat.path
+
+    @rule()
+    def keep(self) -> None:
+        changes = self.chat.take_changes()
+        for node in changes.nodes:
+            self.kept[node.id] = node
+        for parent, child in changes.chosen.items():
+            self.chosen.pop(parent, None)
+            if child is not None:
+                self.chosen[parent] = child
+        again = Conversation.restored(self.kept.values(), self.chosen)
+        assert (again.nodes, again.chosen) == (self.chat.nodes, self.chat.chosen)
+
+    @rule(data=st.data(), by=st.integers(-3, 3))
+    def move(self, data: st.DataObject, by: int) -> None:
+        node = data.draw(st.sampled_from(self.chat.nodes))
+        there = self.chat.move(node.id, by)
+        assert there in self.chat.siblings(node.id) and there in self.chat.path
+
+    @invariant()
+    def there_is_one_root(self) -> None:
+        assert [n.id for n in self.chat.nodes if n.parent is None] == [0]
+
+    @invariant()
+    def the_active_branch_is_connected(self) -> None:
+        path = self.chat.path
+        assert path == self.chat.trail(self.chat.leaf.id)
+        assert [node.parent for node in path] == [None, *(n.id for n in path[:-1])]
+        assert not self.chat.children(path[-1].id)
+
+    @invariant()
+    def siblings_are_in_order_of_creation(self) -> None:
+        for node in self.chat.nodes:
+            ids = [sibling.id for sibling in self.chat.siblings(node.id)]
+            assert ids == sorted(set(ids)) and node.id in ids
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        now = {node.id: node for node in self.chat.nodes}
+        for id_, before in self.seen.items():
+            assert now[id_].content.startswith(before.content)
+            assert (now[id_].parent, now[id_].role) == (before.parent, before.role)
+        self.seen = now
+
+    @invariant()
+    def the_engine_reads_the_branch(self) -> None:
+        read = [(m.role, m.content) for m in self.chat.messages()]
+        assert read == [(n.role, n.content) for n in self.chat.path if n.content]
+
+
+RandomConversation.TestCase.settings = examples(deadline=None)
+TestRandomConversation = RandomConversation.TestCase

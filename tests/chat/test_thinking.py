@@ -1,0 +1,150 @@
+"""What a reply thought: where, how many tokens, how long, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.export import from_markdown, to_html, to_markdown
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.store import Store
+from lmtui.chat.summary import ConversationMeta
+from lmtui.chat.thinking import ReasoningInfo, answer_of, thought_of
+from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
+from tests.chat.test_message import EMPTY, answer
+
+WORDS = st.text(
+    st.characters(exclude_categories=("Cs",), exclude_characters="\r"), max_size=40
+)
+TOKENS = ("<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is.")
+
+
+def reply(*tokens: str, most: int = 1024, prompt: Prompt | None = None) -> ChatMessage:
+    """A reply of these tokens, and the end token where they are not too many."""
+    begin, steps, finish = answer(*tokens, most=most, prompt=prompt)
+    return replace(EMPTY, prompt=begin).grown(steps).finished(finish)
+
+
+def known(node: ChatMessage) -> ReasoningInfo:
+    thought = thought_of(node)
+    assert thought is not None
+    return thought
+
+
+def test_the_tokens_of_both_are_counted_apart() -> None:
+    node = reply(*TOKENS)
+    thought = known(node)
+    assert thought.tokens == 7  # with the marks and the empty line behind
+    assert answer_of(node) == "It is."
+    assert node.finish is not None
+    share = node.finish.seconds * 7 / 10  # of ten, the end token is one
+    assert thought.seconds == pytest.approx(share)
+    assert thought.words == f"thought 7 tokens, ≈ {share:,.1f} s"
+
+
+@given(count=st.integers(0, len(TOKENS)))
+def test_every_token_is_one_or_the_other(count: int) -> None:
+    node = reply(*TOKENS)
+    grown = replace(EMPTY, prompt=node.prompt).grown(node.steps[:count])
+    thought = thought_of(grown)
+    if count == 0:
+        assert thought is None
+        return
+    assert known(grown).tokens == min(count, 7)
+    assert known(grown).grows == (count < 6)
+    if count < 6:
+        plural = "" if count == 1 else "s"
+        assert known(grown).words == f"thinking … {count} token{plural}"
+
+
+def test_what_is_stored_says_the_same(tmp_path: Path) -> None:
+    chat = Conversation()
+    asked = chat.say("?")
+    node = chat.reply(asked.id, model="m", settings=SamplingSettings())
+    prompt, steps, finish = answer(*TOKENS)
+    chat.lay_out(node.id, prompt)
+    chat.grow(node.id, steps)
+    whole = chat.finish(node.id, finish)
+    store = Store(tmp_path / "chats.db")
+    loaded = store.load(store.add("a", chat, ConversationMeta("t")))
+    kept = loaded.conversation.path[-1]
+    assert kept.packed is not None
+    assert known(kept).tokens == known(whole).tokens == 7
+    assert known(kept) == known(kept.opened())
+    assert (loaded.about.preview, kept.content) == ("It is.", "".join(TOKENS))
+    store.close()
+
+
+def test_a_prompt_that_begins_thinking_counts() -> None:
+    begun = Prompt((1, 2), "user: ?\nassistant: <think>\n")
+    node = reply("so", " so", "\n", "</think>", "\n\n", "It", prompt=begun)
+    assert (known(node).tokens, answer_of(node)) == (5, "It")
+    stopped = reply("so", " so", "\n", most=2, prompt=begun)
+    assert known(stopped).words.startswith("thought 2 tokens, ")
+    assert known(stopped).words.endswith(", not to its end")
+    assert answer_of(stopped) == ""
+    # What of it was given by hand is at the end of the prompt too.
+    given = replace(stopped, content=f"Well{stopped.content}")
+    text = Prompt(begun.ids, f"{begun.text}Well")
+    assert known(replace(given, prompt=text)).tokens == 2
+    plain = Prompt((1, 2), "user: ?\nassistant: ")
+    assert thought_of(reply("so", " so", most=2, prompt=plain)) is None
+    # One that ended by itself without the mark has answered.
+    assert thought_of(reply("so", " so", prompt=begun)) is None
+
+
+def test_what_a_user_says_is_text() -> None:
+    text = "<think>a</think>b"
+    assert thought_of(ChatMessage(1, 0, "user", text)) is None
+    assert answer_of(ChatMessage(1, 0, "user", text)) == text
+
+
+def test_of_a_written_answer_no_tokens_are_known() -> None:
+    node = ChatMessage(2, 1, "assistant", "<think>a</think>b")
+    assert (known(node).tokens, known(node).words) == (0, "thought")
+    growing = replace(reply(*TOKENS), finish=None, state="stopped")
+    assert known(growing).seconds is None
+
+
+def test_a_reply_that_went_on_has_no_time() -> None:
+    first = reply(*TOKENS, most=8)
+    _, steps, finish = answer(" more")
+    node = first.resumed().grown(steps).finished(finish)
+    assert (known(node).tokens, known(node).seconds) == (7, None)
+    assert first.finish is not None and first.finish.reason is FinishReason.LENGTH
+
+
+def chat_of(content: str) -> Conversation:
+    nodes = [ChatMessage(0, None, "system", ""), ChatMessage(1, 0, "user", content)]
+    nodes.append(ChatMessage(2, 1, "assistant", content))
+    return Conversation.restored(nodes, {0: 1, 1: 2})
+
+
+FOLDS = st.sampled_from(
+    ["<think>", "</think>", "[/THINK]", "\n", "\n\n", "a", "## You", "\\", "</details>",
+     "<details><summary>Thinking</summary>", "\n\n</details>\n\n"]
+)  # fmt: skip
+
+
+@given(st.lists(FOLDS, min_size=1, max_size=9).map("".join) | WORDS.filter(bool))
+def test_markdown_folds_the_thinking_and_gives_every_text_back(content: str) -> None:
+    for text in (content, f"<think>{content}</think>{content}"):
+        _, again = from_markdown(to_markdown(chat_of(text), "t"))
+        assert [node.content for node in again.path[1:]] == [text, text]
+
+
+def test_exports_fold_what_was_thought() -> None:
+    chat = chat_of("<think>\nso <b>\n</think>\n\nIt is.")
+    written = to_markdown(chat, "t")
+    assert written.count("<details><summary>Thinking</summary>\n\n<think>\nso") == 1
+    assert "</think>\n\n</details>\n\n\n\nIt is." in written
+    page = to_html(chat, "t", updated=0.0)
+    assert (
+        page.count("<details><summary>thought</summary>\n<pre>so &lt;b&gt;</pre>") == 1
+    )
+    assert "</details>\n<pre>It is.</pre></article>" in page

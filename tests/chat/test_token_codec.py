@@ -1,0 +1,113 @@
+"""Tokens as bytes and back."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from array import array
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.token_codec import (
+    NOT_KEPT,
+    EncodedTokens,
+    pack,
+    pack_prompt,
+    unpack,
+    unpack_prompt,
+)
+from lmtui.engine.types import Prompt, ScoredToken
+from lmtui.text import bytes_text
+from tests.chat.test_message import answer
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)
+WORDS = st.lists(st.text(min_size=1, max_size=4), max_size=6)
+
+
+def kept(number: float) -> float:
+    return array("f", [number])[0]
+
+
+@given(WORDS, TEXTS)
+def test_generated_tokens_are_what_they_were(words: list[str], before: str) -> None:
+    _, steps, _ = answer(*words)
+    text = before + "".join(step.piece for step in steps)
+    found = unpack(pack(steps)).steps(text)
+    for step, again in zip(steps, found, strict=True):
+        assert again.distribution.handle == NOT_KEPT
+        assert again == replace(
+            step,
+            logprob=kept(step.logprob),
+            entropy=kept(step.entropy),
+            sampled_prob=kept(step.sampled_prob),
+            distribution=again.distribution,
+        )
+
+
+def test_a_character_of_several_tokens_stays_cut_as_it_was() -> None:
+    _, steps, _ = answer(b"\xe3", b"\x81", b"\x82", "b")
+    found = unpack(pack(steps)).steps("あb")
+    assert [step.piece for step in found] == ["", "", "あ", "b", ""]
+    assert found[0].text == "⟨E3⟩"
+
+
+NUMBERS = st.none() | st.floats(-100, 0, width=32)
+SCORED = st.builds(
+    lambda id_, data, logprob, rank: ScoredToken(
+        0, id_, bytes_text(data) if data else f"⟨unused {id_}⟩", data, logprob, rank,
+        None if logprob is None else -logprob,
+    ),
+    st.integers(0, 2**32 - 1), st.binary(max_size=5), NUMBERS,
+    st.none() | st.integers(1, 300_000),
+)  # fmt: skip
+
+
+@given(st.lists(SCORED, min_size=1, max_size=9))
+def test_scored_tokens_are_what_they_were(tokens: list[ScoredToken]) -> None:
+    numbered = tuple(replace(token, index=i) for i, token in enumerate(tokens))
+    assert unpack(pack(numbered)).scored() == numbered
+
+
+@given(st.lists(st.integers(0, 2**32 - 1)), TEXTS, st.lists(TEXTS, max_size=2))
+def test_prompts_are_what_they_were(ids: list[int], text: str, ends: list[str]) -> None:
+    prompt = Prompt(tuple(ids), text, tuple(ends))
+    assert unpack_prompt(pack_prompt(prompt)) == prompt
+
+
+@given(st.binary(max_size=60))
+def test_foreign_bytes_are_refused(data: bytes) -> None:
+    for read in (unpack, unpack_prompt):
+        for given_ in (data, zlib.compress(data)):
+            try:
+                read(given_)
+            except ValueError:
+                continue
+
+
+def test_a_damaged_message_keeps_its_words() -> None:
+    node = ChatMessage(2, 1, "assistant", "a b", packed=EncodedTokens(b"x", b"", b"y"))
+    assert node.opened() == ChatMessage(2, 1, "assistant", "a b")
+
+
+def test_what_json_cannot_hold_is_kept() -> None:
+    _, steps, _ = answer("a")
+    odd = replace(steps[0], logprob=-math.inf, entropy=math.nan)
+    (again,) = unpack(pack([odd])).steps("a")
+    assert again.logprob == -math.inf and math.isnan(again.entropy)
+
+
+def test_a_token_takes_few_bytes() -> None:
+    _, steps, _ = answer(*(f" word{i % 50}" for i in range(500)))
+    assert len(pack(steps)) / len(steps) < 22
+
+
+@pytest.mark.parametrize("cut", range(0, 40, 7))
+def test_half_a_blob_is_refused(cut: int) -> None:
+    _, steps, _ = answer("a", " b")
+    whole = zlib.decompress(pack(steps))
+    with pytest.raises(ValueError):
+        unpack(zlib.compress(whole[:cut]))

@@ -1,0 +1,510 @@
+"""`lmtui finetune` without a screen, with a scripted worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui import paths
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import RunFolder
+from tests.cli.program import (
+    REPOSITORY,
+    SGR,
+    Result,
+    command,
+    hang_up,
+    run,
+    run_in_terminal,
+    started,
+)
+from tests.cli.program import read_until as terminal_until
+from tests.test_processes import another
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> str:
+    """A folder of notes."""
+    folder = tmp_path / "My Notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("a note")
+    return str(folder)
+
+
+def finetune(*arguments: str, **worker: Any) -> Result:
+    """Run the verb through pipes; its worker does as it is told."""
+    return run("finetune", *arguments, script={"worker": worker})
+
+
+@contextmanager
+def begun(*arguments: str, **worker: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The verb at work, with pipes."""
+    with subprocess.Popen(
+        command(["finetune", *arguments], {"worker": worker}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=REPOSITORY,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+def read_until(child: subprocess.Popen[bytes], **wanted: Any) -> None:
+    """Read events up to one that has these fields."""
+    assert child.stdout
+    for line in child.stdout:
+        event = json.loads(line)
+        if all(event.get(name) == value for name, value in wanted.items()):
+            return
+    raise AssertionError("it ended before that")
+
+
+def rest(child: subprocess.Popen[bytes]) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, the remaining events, and what was said to people."""
+    out, err = child.communicate(timeout=60)
+    return child.returncode, [json.loads(x) for x in out.splitlines()], err.decode()
+
+
+def stopped(notes: str, *arguments: str) -> None:
+    """Leave a training that is not finished."""
+    with begun(notes, "--headless", *arguments, hold=4) as child:
+        read_until(child, event="step", step=3)
+        child.send_signal(signal.SIGINT)
+        assert rest(child)[0] == 130
+
+
+def names(done: Result) -> list[str]:
+    """The kinds of its events."""
+    return [event["event"] for event in done.events]
+
+
+def test_every_event_is_a_line_on_stdout(notes: str, empty_home: Path) -> None:
+    done = finetune(notes, "--headless", skips=["a.bin"])
+    assert done.code == 0
+    assert names(done)[:4] == ["doing", "skip", "plan", "start"]
+    assert names(done)[-1] == "end"
+    by_name: dict[str, Mapping[str, Any]] = {e["event"]: e for e in done.events}
+    assert by_name["skip"] == {
+        "event": "skip",
+        "path": "a.bin",
+        "reason": "it is binary",
+    }
+    fields = (
+        *("step", "epoch", "loss", "lr", "grad_norm"),
+        *("tokens", "tokens_per_second", "eta_seconds"),
+    )
+    assert set(fields) < set(by_name["step"])
+    assert {"loss", "perplexity", "bits_per_byte"} < set(by_name["eval"])
+    assert by_name["end"]["adapter"] == "My-Notes"
+    assert finetune(notes, "--json", "--overwrite").code == 0
+
+
+def test_in_the_end_it_says_what_changed_and_what_to_do(
+    notes: str, empty_home: Path
+) -> None:
+    done = finetune(notes, "--headless")
+    report = paths.adapters_folder() / "My-Notes" / "report.md"
+    lines = done.err.splitlines()
+    assert lines[:2] == ["done after 4 of 4 steps", "better on your notes"]
+    figures = [line.split() for line in lines if line.startswith("held out")]
+    assert figures[0][-3:] == ["3.000", "2.600", "−13.3%"]
+    assert f"report: {report}" in lines
+    assert "next: lmtui chat --adapter My-Notes\n" in done.err
+    assert "word for word" in done.err
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(
+    notes: str, empty_home: Path
+) -> None:
+    hostile = "b\x1b[2J.bin"
+    done = finetune(notes, "--dry-run", skips=[hostile], notes=["no held-out figure"])
+    assert (done.code, done.err) == (0, "")
+    assert "3 files" in done.out
+    assert "no held-out figure" in done.out
+    assert "  b␛[2J.bin: it is binary\n" in done.out
+    assert "⟦Question⟧\nAnswer\n" in done.out
+    assert list(paths.runs_folder().iterdir()) == []
+    assert not paths.adapters_folder().exists()
+    for as_json in ("--json", "--headless"):
+        done = finetune(notes, "--dry-run", as_json)
+        assert names(done) == ["doing", "plan", "end"]
+        assert done.events[-1]["finish"] == "declined"
+
+
+def test_a_dry_run_on_a_terminal_shows_what_takes_time(notes: str) -> None:
+    code, written = run_in_terminal("finetune", notes, "--dry-run")
+    assert code == 0
+    assert b"reading the notes" in written
+    assert written.index(b"reading the notes") < written.index(b"3 files")
+
+
+def test_a_dry_run_minds_no_other_training(notes: str, empty_home: Path) -> None:
+    stopped(notes)
+    assert finetune(notes, "--dry-run").code == 0
+    assert RunFolder.named("My-Notes").last_checkpoint == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_saves_and_says_how_to_go_on(
+    notes: str, number: signal.Signals
+) -> None:
+    with begun(notes, "--headless", hold=4) as child:
+        read_until(child, event="step", step=3)
+        child.send_signal(number)
+        code, events, said = rest(child)
+    assert code == 128 + number
+    assert [event["event"] for event in events] == ["saved", "end"]
+    assert events[-1]["finish"] == "stopped"
+    assert said.splitlines() == [
+        "finishing the step and saving; Ctrl-C again leaves at once",
+        "stopped; saved at step 3",
+        "resume with: lmtui finetune --resume --name My-Notes",
+    ]
+    done = finetune("--resume")
+    assert done.code == 0
+    start = next(event for event in done.events if event["event"] == "start")
+    assert start["resumed_from"] == 3
+    assert "better on your notes" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_dry_run_told_to_end_does_not_wait(
+    notes: str, number: signal.Signals
+) -> None:
+    with begun(notes, "--dry-run", "--json", deaf=True, planning=True) as child:
+        read_until(child, event="doing")
+        child.send_signal(number)
+        code, events, said = rest(child)
+    assert code == 128 + number
+    assert events[-1]["finish"] == "declined"
+    assert said == "stopping; nothing was trained\n"
+
+
+def test_told_twice_it_leaves_at_once(notes: str) -> None:
+    with begun(notes, "--headless", hold=4, deaf=True) as child:
+        read_until(child, event="step", step=3)
+        child.send_signal(signal.SIGINT)
+        assert child.stderr
+        assert b"again leaves at once" in child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        code, events, said = rest(child)
+    assert code == 130
+    assert events == [
+        {"event": "end", "finish": "stopped", "step": 2}
+        | {"adapter": None, "best_step": None, "verdict": ""}
+    ]
+    assert "stopped; saved at step 2\n" in said
+
+
+def test_stopped_before_anything_was_saved(notes: str) -> None:
+    with begun(notes, "--headless", hold=1, deaf=True) as child:
+        read_until(child, event="start")
+        child.send_signal(signal.SIGINT)
+        assert child.stderr
+        child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        code, _, said = rest(child)
+    assert (code, said) == (130, "stopped; there was nothing to save yet\n")
+    assert not RunFolder.named("My-Notes").path.exists()
+
+
+def test_under_nohup_a_lost_terminal_stops_nothing(notes: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with begun(notes, "--headless", hold=4) as child:
+            read_until(child, event="step", step=3)
+            child.send_signal(signal.SIGHUP)
+            child.send_signal(signal.SIGINT)
+            _, events, said = rest(child)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    # The first signal did not count: the second was the first.
+    assert events[-1]["finish"] == "stopped"
+    assert "stopped; saved at step 3\n" in said
+
+
+def test_where_its_reader_goes_away_the_training_is_saved(notes: str) -> None:
+    # So many steps that there is always one more to be told.
+    with begun(notes, "--headless", steps=1_000_000) as child:
+        read_until(child, event="step", step=2)
+        assert child.stdout
+        child.stdout.close()
+        assert child.wait(timeout=60) == 141
+    folder = RunFolder.named("My-Notes")
+    while folder.in_use:  # the worker saves and ends by itself
+        os.sched_yield()
+    assert folder.last_checkpoint
+    assert b'"finish": "stopped"' in folder.events_file.read_bytes()
+
+
+def test_a_failed_training_is_an_error_with_a_hint(notes: str) -> None:
+    done = finetune(notes, "--headless", die="error", die_at=1)
+    assert done.code == 2
+    assert done.err == "error: no memory: 2 GB\nhint: Lower --block.\n"
+    assert names(done)[-2:] == ["error", "end"]
+    done = finetune(notes, "--headless", die="exit", die_at=3)
+    assert done.code == 2
+    assert "error: the training ended unexpectedly: it ended with code 3\n" in done.err
+    assert "RuntimeError: the very last line" in done.err
+    assert done.err.endswith("lmtui finetune --resume --name My-Notes\n")
+    done = finetune(notes, "--dry-run", "--overwrite", die="error", die_at=1)
+    assert done.code == 0
+
+
+def test_names_that_are_taken(notes: str, empty_home: Path) -> None:
+    stopped(notes)
+    done = finetune(notes, "--headless")
+    assert (done.code, done.out) == (2, "")
+    assert "a training of this name is not finished: My-Notes, at step 3" in done.err
+    assert "--overwrite" in done.err
+    assert finetune(notes, "--headless", "--overwrite").code == 0
+    done = finetune(notes, "--headless")
+    assert (done.code, done.out) == (2, "")
+    assert "an adapter of this name already exists: My-Notes" in done.err
+    assert finetune(notes, "--headless", "--name", "other").code == 0
+    assert finetune(notes, "--headless", "--overwrite").code == 0
+    assert sorted(os.listdir(paths.adapters_folder())) == ["My-Notes", "other"]
+
+
+def test_what_to_resume_must_be_clear(notes: str) -> None:
+    done = finetune("--resume")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: there is nothing to resume\n")
+    stopped(notes, "--name", "one")
+    stopped(notes, "--name", "two")
+    done = finetune("--resume")
+    assert "more than one training can be resumed: one, two" in done.err
+    assert finetune("--resume", "--name", "two").code == 0
+    assert finetune("--resume").code == 0
+
+
+def test_a_resumed_training_is_the_one_that_was_begun(notes: str) -> None:
+    stopped(notes, "--rank", "3")
+    done = finetune("--resume", "--rank", "4")
+    assert (done.code, done.out) == (2, "")
+    assert "a resumed training keeps its settings: rank is 3" in done.err
+    done = finetune(str(Path(notes).parent), "--resume", "--name", "My-Notes")
+    assert "error: this training was started with other notes" in done.err
+    done = finetune(notes, "--resume", "--rank", "3", "--force")
+    assert done.code == 0
+
+
+def test_flags_and_settings_reach_the_worker(notes: str, empty_home: Path) -> None:
+    (empty_home / "config.toml").write_text("[finetune]\nepochs = 9\nblock = 64\n")
+    flags = (
+        *("--rank", "3", "--alpha", "6", "--lr", "0.01", "--batch", "2"),
+        *("--epochs", "0.5", "--warmup", "0", "--clip", "2", "--evaluations", "1"),
+        *("--patience", "9", "--held-out", "0.2", "--max-file-mb", "1"),
+        *("--front-matter", "keep", "--dtype", "float32", "--seed", "7", "--strict"),
+        *("--threads", "1", "--device", "cpu", "--model", "default"),
+    )
+    stopped(notes, *flags)
+    request = RunFolder.named("My-Notes").read_request()
+    settings = request.settings
+    assert request == TrainRequest(
+        "My-Notes",
+        (notes,),
+        settings=settings,
+        device="cpu",
+        threads=1,
+        versions=request.versions,
+    )
+    assert (settings.rank, settings.alpha, settings.lr) == (3, 6, 0.01)
+    assert (settings.epochs, settings.block, settings.batch) == (0.5, 64, 2)
+    assert (settings.warmup, settings.clip, settings.evaluations) == (0.0, 2.0, 1)
+    assert (settings.patience, settings.held_out) == (9, 0.2)
+    assert (settings.max_file_mb, settings.front_matter) == (1.0, "keep")
+    assert (settings.dtype, settings.seed, settings.strict) == ("float32", 7, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [((), "lora"), (("--full",), "full"), (("--from-scratch",), "scratch")],
+)
+def test_the_method_is_a_flag(notes: str, flags: tuple[str, ...], method: str) -> None:
+    done = finetune(notes, "--dry-run", "--json", *flags)
+    assert done.events[1]["method"] == method
+
+
+def test_a_model_of_its_own_size(notes: str) -> None:
+    stopped(notes, "--from-scratch", "--layers", "2", "--width", "64")
+    settings = RunFolder.named("My-Notes").read_request().settings
+    assert (settings.method, settings.layers, settings.width) == ("scratch", 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (
+            ["--headless"],
+            "no notes were given",
+            "Name files or folders: lmtui finetune NOTES.",
+        ),
+        (
+            ["x", "--full", "--from-scratch"],
+            "--full and --from-scratch exclude each other",
+            "Give one.",
+        ),
+        (
+            ["x", "--layers", "2"],
+            "--layers has no effect on this kind of training: lora",
+            "Add --from-scratch.",
+        ),
+        (
+            ["x", "--full", "--rank", "2"],
+            "--rank has no effect on this kind of training: full",
+            "Leave it out when all weights are trained.",
+        ),
+        (
+            ["--dry-run", "--resume", "--name", "x"],
+            "--dry-run and --resume exclude each other",
+            "Leave --dry-run out: on a terminal, --resume shows the plan first.",
+        ),
+        (["no/where"], "there is no such file or folder: no/where", "Check the path."),
+        (["x", "--rank", "0"], "rank is out of range: 0", "Give at least 1."),
+        (
+            ["x", "--name", "a/b"],
+            "this name can't be used: a/b",
+            "Use letters, digits, dashes, underscores and dots only: --name a-b",
+        ),
+        (
+            ["--resume", "--name", "x"],
+            "there is nothing to resume: x has no checkpoint",
+            "Start a training: lmtui finetune NOTES.",
+        ),
+    ],
+)
+def test_what_can_not_be_asked_for(
+    arguments: list[str], error: str, hint: str, empty_home: Path
+) -> None:
+    done = finetune(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: {error}\nhint: {hint}\n"
+    assert os.listdir(empty_home) == []
+
+
+def test_a_model_that_is_not_there_is_said_at_once(notes: str) -> None:
+    done = finetune(notes, "--model", "./no-such-model")
+    assert (done.code, done.out) == (2, "")
+    assert "no-such-model" in done.err
+
+
+def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
+    model = tmp_path / "tiny"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    stopped(notes, "--model", os.path.relpath(model, REPOSITORY))
+    assert RunFolder.named("My-Notes").read_request().base == str(model)
+
+
+def test_other_programs_are_named_by_a_training_alone(
+    notes: str, empty_home: Path
+) -> None:
+    with another("chat") as chat:
+        done = finetune(notes, "--headless")
+        said = f"note: chat (process {chat.pid}) runs too; on a CPU they slow each "
+        assert done.err.startswith(said)
+    with another("finetune notes"):
+        for arguments in (
+            ("chat", "--once", "a"),
+            ("inspect", "pyproject.toml"),
+            ("history", "list", "--json"),
+        ):
+            assert "note:" not in run(*arguments).err
+    assert not paths.state_folder().exists()
+
+
+def test_people_on_a_terminal_read_lines(notes: str) -> None:
+    code, written = run_in_terminal(
+        "finetune", notes, "--headless", script={"worker": {"skips": ["a\x07.bin"]}}
+    )
+    assert code == 0
+    text = SGR.sub("", written.decode()).replace("\r", "\n")
+    for words in ("a␇.bin: it is binary", "3 files", "held-out loss 2.600", "report"):
+        assert words in text
+    assert "step 3 of 4 · loss 2.700 · epoch 0.75" in text
+    assert '{"event"' not in text
+    assert b"\x07" not in written
+
+
+def test_json_on_a_terminal_is_json_alone(notes: str) -> None:
+    code, written = run_in_terminal("finetune", notes, "--json")
+    assert code == 0
+    lines = written.decode().splitlines()
+    events = [line for line in lines if line.startswith('{"event"')]
+    assert json.loads(events[-1])["event"] == "end"
+    assert lines.index(events[-1]) == len(events) - 1
+
+
+def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
+    assert finetune(notes, "--headless").code == 0
+    code, written = run_in_terminal("finetune", notes, typed=[(b"Replace it", b"n\n")])
+    assert code == 130
+    assert b"an adapter of this name already exists: My-Notes" in written
+    assert b"\x1b[?1049h" not in written
+
+
+def test_the_program_that_asks_is_the_only_one_that_waits(notes: str) -> None:
+    with another("finetune notes"):
+        code, written = run_in_terminal("chat", typed=[(b"all the same", b"n\n")])
+    assert code == 130
+    assert b"on a CPU they slow each other down" in written
+    assert b"\x1b[?1049h" not in written
+
+
+def test_on_a_terminal_it_asks_first_and_is_watched(notes: str) -> None:
+    code, written = run_in_terminal(
+        "finetune",
+        notes,
+        size=(40, 120),
+        typed=[(b"Enter", b"\r"), (b"Report:", b"q")],
+    )
+    assert code == 0
+    after = written[written.rindex(b"\x1b[?1049l") :]
+    assert b"done after 4 of 4 steps\r\nbetter on your notes\r\n" in after
+    assert (paths.adapters_folder() / "My-Notes").exists()
+
+
+def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
+    code, written = run_in_terminal(
+        "finetune",
+        notes,
+        script={"worker": {"hold": 4}},
+        size=(40, 120),
+        typed=[(b"Enter", b"\r"), (b"step 3", b"\x03")],
+    )
+    assert code == 130
+    after = written[written.rindex(b"\x1b[?1049l") :]
+    assert b"resume with: lmtui finetune --resume --name My-Notes" in after
+    assert RunFolder.named("My-Notes").last_checkpoint == 3
+
+
+def test_a_closed_terminal_saves(notes: str) -> None:
+    with started("finetune", notes, script={"worker": {"hold": 4}}, size=(40, 120)) as (
+        child,
+        terminal,
+    ):
+        terminal_until(terminal, b"Enter")
+        os.write(terminal, b"\r")
+        terminal_until(terminal, b"step 3")
+        hang_up(terminal)
+        assert child.wait(timeout=60) == 129
+    assert RunFolder.named("My-Notes").last_checkpoint == 3
+
+
+def test_left_before_it_began_it_leaves_nothing(notes: str) -> None:
+    code, written = run_in_terminal("finetune", notes, typed=[(b"Enter", b"\x1b")])
+    assert code == 0
+    assert b"go on with" not in written
+    assert not RunFolder.named("My-Notes").path.exists()

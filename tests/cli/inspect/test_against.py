@@ -1,0 +1,183 @@
+"""`lmtui inspect --against`: two models on one text, token by token or part by part."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lmtui.cli.inspect.json_output import JsonScoreView
+from lmtui.cli.inspect.plain import PlainView
+from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
+from lmtui.cli.output import Output
+from lmtui.engine.types import BosRule, Encoding
+from lmtui.files import TextSource
+from tests.cli.program import SGR, Result, run, run_in_terminal
+from tests.fakes import FakeEngine
+
+TEXT = "Naïve café, and some words\n\tBrücke 橋 end"
+OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
+
+
+class Words(FakeEngine):
+    """Another model, whose tokens are words."""
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        """A token a word, with the white space before it."""
+        spans = tuple(found.span() for found in re.finditer(r"\s*\S+", text))
+        ids = tuple(self._ids.get(text[a:b].encode(), ord("?")) for a, b in spans)
+        return Encoding(ids, spans, (257,))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A small text."""
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+def against(file: str, *arguments: str) -> Result:
+    """What the program says of two models."""
+    ask = ("inspect", file, "--against", "other", *arguments)
+    return run(*ask, script=OTHER)
+
+
+def test_each_token_has_both_numbers(file: str) -> None:
+    *tokens, own, other, compared = against(file, "--json", "--top", "2").events
+    alone = run("inspect", file, "--json", "--top", "2").events
+    seed = {"engine": {"seed": 5}}
+    second = run("inspect", file, "--json", "--top", "2", script=seed).events
+    for both, one, two in zip(tokens, alone, second, strict=False):
+        assert both.items() >= one.items()
+        for name in ("logprob", "rank", "entropy", "top"):
+            assert both.get(f"other_{name}") == two.get(name)
+    assert own == alone[-1]
+    assert other == second[-1] | {"model": "other"}
+    known = [t for t in tokens if t["logprob"] is not None]
+    gains = [(t["other_logprob"] - t["logprob"]) / math.log(2) for t in known]
+    assert compared["bits"] == pytest.approx(math.fsum(gains))
+    assert compared["more"] == sum(gain >= 1 for gain in gains)
+    assert compared["less"] == sum(gain <= -1 for gain in gains)
+    assert (compared["unit"], compared["compared"]) == ("token", len(gains))
+
+
+def test_an_adapter_is_named(file: str) -> None:
+    done = run("inspect", file, "--against-adapter", "notes", "--json")
+    own, other, compared = done.events[-3:]
+    assert "adapter" not in own
+    assert other["adapter"] == compared["other_adapter"] == "notes"
+
+
+def test_the_two_ways_exclude_each_other(file: str) -> None:
+    done = against(file, "--against-adapter", "notes")
+    assert (done.code, done.out) == (2, "")
+    assert "exclude each other" in done.err
+
+
+def scored(
+    view: ScoreView, own: FakeEngine, other: FakeEngine, text: str = TEXT
+) -> None:
+    """Let both score a text into a view."""
+    score_all(Engines(own, other), [TextSource("-", text)], Rules(), view=view)
+
+
+def events(
+    own: FakeEngine, other: FakeEngine, text: str = TEXT
+) -> list[dict[str, Any]]:
+    """The JSON lines of two models."""
+    out = io.StringIO()
+    scored(JsonScoreView(Output(out)), own, other, text)
+    return Result(0, out.getvalue(), "").events
+
+
+def test_other_tokens_are_compared_by_parts_of_the_text() -> None:
+    told = events(FakeEngine(), Words([TEXT], name="words"))
+    spans = [e for e in told if e["event"] == "span"]
+    tokens = [e for e in told if e["event"] == "token"]
+    assert "".join(TEXT[e["start"] : e["end"]] for e in spans) == TEXT
+    assert sum(e["tokens"] for e in spans) == len(tokens)
+    *_, other, compared = told
+    assert sum(e["other_tokens"] for e in spans) == other["tokens"]
+    assert not any("other_logprob" in token for token in tokens)
+    # The first part begins with a token that one of the two could not score.
+    assert spans[0]["logprob"] is None
+    both = [e for e in spans if None not in (e["logprob"], e["other_logprob"])]
+    assert compared["unit"] == "span"
+    assert compared["compared"] == len(both) == len(spans) - 1
+    assert compared["logprob"] == pytest.approx(math.fsum(e["logprob"] for e in both))
+
+
+def test_a_text_that_both_read_alike_where_it_is_a_token_each() -> None:
+    told = events(FakeEngine(), Words(["ab c"], name="words"), "ab c")
+    (last,) = [e for e in told if "other_rank" in e] or [None]
+    assert last is None
+    told = events(Words(["ab c"]), Words(["ab c"], seed=3), "ab c")
+    assert all("other_logprob" in e for e in told if e["event"] == "token")
+
+
+@pytest.mark.parametrize("text", ["", "a", "橋"])
+def test_the_shortest_texts(text: str) -> None:
+    for other in (FakeEngine(seed=5), Words([text or "x"])):
+        *_, compared = events(FakeEngine(), other, text)
+        assert compared["compared"] == 0 or compared["bits"] is not None
+
+
+def plain(own: FakeEngine, other: FakeEngine, text: str = TEXT) -> str:
+    """What a pipe gets."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, markup=False, highlight=False)
+    scored(PlainView(console, compares=True), own, other, text)
+    return out.getvalue()
+
+
+def test_plain_has_the_totals_side_by_side() -> None:
+    told = plain(FakeEngine(), FakeEngine(seed=5, name="other"))
+    assert told.startswith("Naïve café, and some words\n")
+    assert "tokens\n" in told.split("compared")[1]
+    (heads,) = [line.split() for line in told.splitlines() if "fake" in line]
+    assert heads == ["fake", "other"]
+    assert "changed most" in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_plain_says_that_the_tokens_differ() -> None:
+    assert "since their tokens differ" in plain(FakeEngine(), Words([TEXT]))
+
+
+def test_a_model_against_itself_is_the_same() -> None:
+    told = plain(FakeEngine(), FakeEngine())
+    assert "0.0 bits: the same" in told
+    assert "changed most" not in told
+
+
+def signs(arguments: Sequence[str], file: str) -> bytes:
+    """What a terminal gets."""
+    ask = ("inspect", file, "--plain", "--against", "other", *arguments)
+    code, written = run_in_terminal(*ask, script=OTHER, size=(40, 120))
+    assert code == 0
+    return written
+
+
+def test_a_terminal_sees_the_sign_without_colour(file: str) -> None:
+    for arguments in ([], ["--no-color"]):
+        written = signs(arguments, file).decode()
+        assert "⁺" in written
+        assert "⁻" in written
+        assert "difference  " in written
+    codes = {c for found in SGR.findall(written) for c in found[2:-1].split(";")}
+    assert {"1", "2", "3", "4", "7"} <= codes
+    assert not {code for code in codes if code[:1] in {"3", "4", "9"} and code[1:]}
+
+
+def test_ctrl_c_leaves_whole_lines(file: str) -> None:
+    ask = ("inspect", file, "--against", "other", "--json")
+    done = run(*ask, script=OTHER | {"interrupt": 1})
+    assert (done.code, done.err) == (130, "")
+    assert [event["index"] for event in done.events] == [0, 1, 2]

@@ -1,0 +1,331 @@
+"""`lmtui inspect`: the numbers, the picture, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lmtui.cli.inspect.json_output import JsonScoreView
+from lmtui.cli.inspect.plain import (
+    DIFFERENCE,
+    SURPRISE,
+    PlainView,
+    position,
+    surprise_style,
+)
+from lmtui.cli.inspect.score import Engines, Rules, score_all
+from lmtui.cli.output import Output
+from lmtui.files import TextSource
+from tests.cli.program import SGR, run, run_in_terminal
+from tests.fakes import FakeEngine
+
+TOKEN = ["event", "index", "start", "end", "id", "text", "bytes"]
+TOKEN += ["logprob", "rank", "entropy"]
+SUMMARY = ["event", "file", "model", "precision", "dtype", "tokens", "scored"]
+SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "stride"]
+SUMMARY += ["bos", "bits_per_character", "characters", "bytes", "ranks"]
+SUMMARY += ["entropy_bits", "accuracy", "expected_calibration_error", "confidence"]
+SUMMARY += ["claims"]
+TEXT = "Naïve café\n\tBrücke 橋 end"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small text with characters of several bytes."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def test_json_has_the_promised_fields(file: Path) -> None:
+    *tokens, summary = run("inspect", str(file), "--json").events
+    assert all(list(token) == TOKEN for token in tokens)
+    assert list(summary) == SUMMARY
+    assert summary["file"] == str(file)
+    assert summary["tokens"] == len(tokens) == summary["scored"] + 1
+    assert (summary["window"], summary["stride"]) == (2048, 1024)
+    assert summary["bos"] is False
+    assert bytes.fromhex("".join(token["bytes"] for token in tokens)).decode() == TEXT
+
+
+def test_the_first_token_without_context_has_no_numbers(file: Path) -> None:
+    first, second, *_ = run("inspect", str(file), "--json").events
+    assert (first["logprob"], first["rank"], first["entropy"]) == (None, None, None)
+    assert second["logprob"] < 0
+    with_bos = run("inspect", str(file), "--json", "--bos", "yes").events
+    assert with_bos[0]["logprob"] < 0
+    assert with_bos[-1]["bos"] is True
+    assert with_bos[-1]["scored"] == with_bos[-1]["tokens"]
+
+
+def test_the_totals_follow_from_the_tokens(file: Path) -> None:
+    for bos, size in (("no", len(TEXT.encode()) - 1), ("yes", len(TEXT.encode()))):
+        *tokens, summary = run("inspect", str(file), "--json", "--bos", bos).events
+        scored = [t["logprob"] for t in tokens if t["logprob"] is not None]
+        assert summary["logprob"] == pytest.approx(math.fsum(scored), abs=1e-9)
+        mean = -math.fsum(scored) / len(scored)
+        assert summary["mean_nll"] == pytest.approx(mean)
+        assert summary["perplexity"] == pytest.approx(math.exp(mean))
+        in_bits = -math.fsum(scored) / math.log(2)
+        assert summary["bits_per_byte"] == pytest.approx(in_bits / size)
+
+
+def test_spans_count_code_points(file: Path) -> None:
+    for token in run("inspect", str(file), "--json").events[:-1]:
+        part = TEXT[token["start"] : token["end"]].encode()
+        assert bytes.fromhex(token["bytes"]) in part
+
+
+def test_top_gives_alternatives(file: Path) -> None:
+    first, second, *_ = run("inspect", str(file), "--json", "--top", "3").events
+    assert "top" not in first
+    assert [list(row) for row in second["top"]] == [["id", "text", "logprob"]] * 3
+
+
+def test_several_files_have_a_summary_each(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("ab", encoding="utf-8")
+    done = run("inspect", "--json", str(file), str(other), "-", stdin="xyz")
+    summaries = [e for e in done.events if e["event"] == "summary"]
+    assert [s["file"] for s in summaries] == [str(file), str(other), "-"]
+    wide = {"COLUMNS": "300"}  # the names may be long
+    plain = run("inspect", str(file), str(other), env=wide).out
+    assert str(file) in plain and str(other) in plain
+
+
+@pytest.mark.parametrize(("data", "tokens"), [(b"", 0), (b"a", 1)])
+def test_too_little_to_score_gives_nulls(
+    tmp_path: Path, data: bytes, tokens: int
+) -> None:
+    file = tmp_path / "short"
+    file.write_bytes(data)
+    done = run("inspect", str(file), "--json")
+    summary = done.events[-1]
+    assert (done.code, summary["tokens"], summary["scored"]) == (0, tokens, 0)
+    for name in ("logprob", "mean_nll", "perplexity", "bits_per_byte"):
+        assert summary[name] is None
+    plain = run("inspect", str(file))
+    assert plain.code == 0
+    assert plain.out.count("–") == 5
+
+
+def test_a_mark_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "dos.txt"
+    file.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    tokens = run("inspect", str(file), "--json").events[:-1]
+    assert bytes.fromhex("".join(t["bytes"] for t in tokens)) == file.read_bytes()
+
+
+def refusals(tmp_path: Path) -> list[tuple[str, str]]:
+    """Files that can't be inspected, each with the title of its error."""
+    (tmp_path / "binary").write_bytes(b"\x7fELF\0\0")
+    (tmp_path / "late").write_bytes(b"a" * 100_000 + b"\0")
+    (tmp_path / "latin1").write_bytes("café".encode("latin-1"))
+    os.mkfifo(tmp_path / "pipe")
+    return [
+        (str(tmp_path), "this is a folder, not a text"),
+        (str(tmp_path / "missing"), "there is no such file"),
+        (str(tmp_path / "binary"), "this is a binary file, not a text"),
+        (str(tmp_path / "late"), "this is a binary file, not a text"),
+        (str(tmp_path / "latin1"), "the text is not valid UTF-8"),
+        (str(tmp_path / "binary" / "below"), "the file can't be read"),
+        ("/dev/zero", "this is a binary file, not a text"),
+        ("x" * 5000, "the file can't be read"),
+    ]
+
+
+def test_what_is_no_text_is_refused_before_anything_is_written(
+    file: Path, tmp_path: Path
+) -> None:
+    for name, title in refusals(tmp_path):
+        done = run("inspect", str(file), name)
+        assert (done.code, done.out) == (2, ""), name
+        assert done.err.startswith(f"error: {title}: {name}"), done.err
+        assert "\nhint: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--json", "--plain"], "exclude each other"),
+        (["--window", "1"], "window"),
+        (["--window", "9999999"], "window"),
+        (["--window", "100", "--stride", "100"], "stride"),
+        (["--stride", "0"], "stride"),
+        (["--bos", "maybe"], "--bos"),
+        (["--top", "-1"], "--top"),
+        (["--temperature", "1"], "No such option: --temperature"),
+    ],
+)
+def test_bad_options_are_exit_2(file: Path, arguments: list[str], error: str) -> None:
+    done = run("inspect", str(file), *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert error in done.err.splitlines()[0]
+
+
+def test_windows_side_by_side_need_a_bos(file: Path) -> None:
+    rules = ["--window", "100", "--stride", "100"]
+    refused = run("inspect", str(file), *rules)
+    assert refused.code == 2 and "--bos yes" in refused.err.splitlines()[1]
+    *tokens, summary = run(
+        "inspect", str(file), *rules, "--bos", "yes", "--json"
+    ).events
+    assert summary["scored"] == len(tokens)
+
+
+def test_a_pipe_is_read_without_a_file() -> None:
+    piped, named = run("inspect", stdin="xyz"), run("inspect", "-", stdin="xyz")
+    assert piped == named
+    assert (piped.code, piped.err) == (0, "") and "xyz" in piped.out
+
+
+def test_a_terminal_without_a_file_says_what_to_name() -> None:
+    code, written = run_in_terminal("inspect")
+    assert code == 2
+    assert b"error: Missing argument 'FILE'" in written
+    assert b"hint: Name a text file, or pipe a text" in written
+
+
+@pytest.mark.parametrize("more", [[], ["--summary"], ["--json"]])
+def test_stdin_is_read_only_once(more: list[str]) -> None:
+    done = run("inspect", "-", "-", *more, stdin="xyz")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == "error: stdin can be read only once"
+
+
+def test_an_empty_text_is_said_to_be_empty(tmp_path: Path) -> None:
+    file = tmp_path / "nothing.txt"
+    file.touch()
+    done = run("inspect", str(file))
+    assert (done.code, done.err) == (0, f"note: {file} is empty; nothing is scored\n")
+    assert run("inspect").err == "note: stdin is empty; nothing is scored\n"
+
+
+def test_a_home_that_cannot_be_written_to_is_no_obstacle(
+    file: Path, tmp_path: Path
+) -> None:
+    done = run("inspect", str(file), env={"LMTUI_HOME": str(file)})
+    assert (done.code, done.err) == (0, "")
+
+
+def test_ctrl_c_leaves_whole_lines(file: Path) -> None:
+    done = run("inspect", str(file), "--json", script={"interrupt": 1})
+    assert (done.code, done.err) == (130, "")
+    assert [event["index"] for event in done.events] == [0, 1, 2]
+    assert run("inspect", str(file), script={"interrupt": 2}).code == 130
+
+
+def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
+    out = run("inspect", str(file), "--top", "2").out
+    assert not SGR.search(out)
+    assert out.startswith("Naïve café\n        Brücke 橋 end\n")
+    for label in (
+        "Σ log P, nats",
+        "surprisal, bits",
+        "perplexity",
+        "bits/byte",
+        "line:col",
+    ):
+        assert label in out
+    assert "expected" in out
+    assert "p > 0.8" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_plain_says_how_calibrated_the_model_was(tmp_path: Path) -> None:
+    file = tmp_path / "long"
+    for text, told in (("word " * 30, True), ("word", False)):
+        file.write_text(text)
+        out = run("inspect", str(file)).out
+        assert ("right at once" in out) is told
+        assert ("expected calibration error" in out) is told
+        assert max(len(line) for line in out.splitlines()[1:]) <= 80
+
+
+@pytest.mark.parametrize("size", [(24, 80), (40, 120), (24, 40)])
+def test_plain_on_a_terminal_is_shaded_and_explained(
+    file: Path, size: tuple[int, int]
+) -> None:
+    code, written = run_in_terminal("inspect", str(file), "--plain", size=size)
+    assert code == 0
+    text = written.decode()
+    assert "surprisal  <0.32 (p > 0.8)  " in SGR.sub("", text)
+    assert "\x1b[" in text
+
+
+def test_without_colour_the_steps_still_differ(file: Path) -> None:
+    styles = [
+        run_in_terminal("inspect", str(file), "--plain", *arguments, env=env)[
+            1
+        ].decode()
+        for arguments, env in (
+            (["--no-color"], {}),
+            ([], {"NO_COLOR": "1"}),
+        )
+    ]
+    assert styles[0] == styles[1]
+    codes = {c for found in SGR.findall(styles[0]) for c in found[2:-1].split(";")}
+    assert not {code for code in codes if code[:1] in {"3", "4", "9"} and code[1:]}
+    assert {"1", "2", "4", "7"} <= codes
+
+
+@pytest.mark.parametrize("styles", [SURPRISE, DIFFERENCE])
+def test_each_step_has_its_own_attributes(styles: tuple[str, ...]) -> None:
+    colours = {"cyan", "magenta", "red"}
+    attributes = [frozenset(style.split()) - colours for style in styles]
+    assert len(set(attributes)) == len(styles)
+
+
+def test_steps_hold_what_they_say() -> None:
+    assert surprise_style(None) == "none"
+    assert [surprise_style(b) for b in (0, 0.5, 2, 5, 9, 99)] == list(SURPRISE)
+
+
+def plain_text(text: str) -> str:
+    """What the plain view writes above its summary."""
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=80, markup=False, highlight=False))
+    engines = Engines(FakeEngine(context=100_000))
+    score_all(engines, [TextSource("-", text)], Rules(), view=view)
+    return out.getvalue().partition("\ntokens ")[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a\n",
+        "\n\n",
+        "é\nü",
+        pytest.param("x" * 9000, id="long"),
+        "a\r\nb",
+    ],
+)
+def test_the_drawn_text_is_the_whole_text(text: str) -> None:
+    shown = plain_text(text).replace("⏎", "")
+    assert shown == text.replace("\r", "␍") + ("" if text.endswith("\n") else "\n")
+
+
+def test_json_is_written_token_by_token() -> None:
+    out, seen = io.StringIO(), []
+    engine = FakeEngine(on_token=lambda index: seen.append(out.getvalue().count("\n")))
+    view = JsonScoreView(Output(out))
+    score_all(Engines(engine), [TextSource("-", "abcd")], Rules(), view=view)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_positions_count_from_one() -> None:
+    text = "ab\ncé\n\nd"
+    assert [position(text, i) for i in (0, 1, 3, 4, 7)] == [
+        "1:1",
+        "1:2",
+        "2:1",
+        "2:2",
+        "4:1",
+    ]

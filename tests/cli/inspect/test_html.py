@@ -1,0 +1,130 @@
+"""`lmtui inspect --html`: a whole page, or the file as it was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.html.test_writer import data_of
+from tests.cli.program import run
+
+TEXT = "Naïve café\n\tBrücke 橋 end"
+OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Two texts."""
+    for name, text in (("a.txt", TEXT), ("b.txt", "more")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+
+
+def test_one_text(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    done = run("inspect", files[0], "--html", str(out))
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"wrote {out}\n"
+    whole = out.read_text(encoding="utf-8")
+    assert "<title>a.txt</title>" in whole and str(tmp_path) not in whole
+    data = data_of(whole)
+    (text,) = data["texts"]
+    assert "".join(cell[0] for cell in text["cells"]) == TEXT
+    assert data["total"] is None
+    summary = run("inspect", files[0], "--json").events[-1]
+    assert text["file"] == "a.txt"
+    assert text["own"].pop("figures")["tokens"] == f"{summary['tokens']:,}"
+    assert {"event": "summary", "file": files[0], **text["own"]} == summary
+    tokens = [token for cell in text["cells"] for token in cell[3]]
+    *told, _ = run("inspect", files[0], "--json").events
+    assert [token[1:4] for token in tokens] == [
+        [event["logprob"], event["rank"], event["entropy"]] for event in told
+    ]
+    assert {len(token[4]) for token in tokens[1:]} == {5}
+
+
+@pytest.mark.parametrize("top", ["0", "2"])
+def test_as_many_alternatives_as_were_asked_for(
+    files: list[str], tmp_path: Path, top: str
+) -> None:
+    out = tmp_path / "out.html"
+    assert run("inspect", files[0], "--html", str(out), "--top", top).code == 0
+    last = data_of(out.read_text())["texts"][0]["cells"][-1][3][0]
+    assert len(last) == (5 if top == "2" else 4)
+
+
+def test_several_texts_have_a_total(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    assert run("inspect", *files, "--html", str(out)).code == 0
+    data = data_of(out.read_text())
+    assert [text["file"] for text in data["texts"]] == ["a.txt", "b.txt"]
+    total = run("inspect", *files, "--json", "--summary").events[-1]
+    assert data["total"][0].pop("figures")["tokens"] == f"{total['tokens']:,}"
+    assert data["total"][0].items() <= total.items()
+
+
+def test_the_names_tell_files_apart_and_nothing_more(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("text")
+    out = tmp_path / "out.html"
+    files = [str(tmp_path / folder / "a.txt") for folder in ("one", "two")]
+    assert run("inspect", *files, "--html", str(out)).code == 0
+    whole = out.read_text()
+    names = [text["file"] for text in data_of(whole)["texts"]]
+    assert names == ["one/a.txt", "two/a.txt"] and str(tmp_path) not in whole
+
+
+def test_two_models(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    ask = ("inspect", *files, "--against", "other")
+    assert run(*ask, "--html", str(out), script=OTHER).code == 0
+    data = data_of(out.read_text())
+    text = data["texts"][0]
+    assert [each["model"] for each in data["total"]] == ["fake", "other"]
+    compared = run(*ask, "--json", "--summary", script=OTHER).events[2]
+    assert text["comparison"].items() <= compared.items()
+    assert all(len(cell) == 5 for cell in text["cells"])
+
+
+def test_an_empty_text(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    out = tmp_path / "out.html"
+    assert run("inspect", str(tmp_path / "empty"), "--html", str(out)).code == 0
+    assert data_of(out.read_text())["texts"][0]["cells"] == []
+
+
+def test_ctrl_c_leaves_the_file_as_it_was(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    out.write_text("before")
+    ask = ("inspect", files[0], "--html", str(out))
+    done = run(*ask, script={"interrupt": 1})
+    assert (done.code, done.out, done.err) == (130, "", "")
+    assert out.read_text() == "before"
+    assert run(*ask).code == 0
+    assert out.read_text().startswith("<!doctype html>")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names <= {"a.txt", "b.txt", "out.html", "home"}
+
+
+def test_places_that_cannot_be_written_to(files: list[str], tmp_path: Path) -> None:
+    script = {"missing": "it must not be asked for"}
+    sealed = tmp_path / "sealed.html"
+    sealed.touch(0o444)
+    places = [str(tmp_path), str(tmp_path / "none" / "out.html")]
+    if os.geteuid():
+        places.append(str(sealed))
+    for place in places:
+        done = run("inspect", files[0], "--html", place, script=script)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"error: the page can't be written: {place}: ")
+        assert "\nhint: " in done.err
+
+
+@pytest.mark.parametrize("flag", ["--json", "--plain", "--summary"])
+def test_one_form_at_a_time(files: list[str], tmp_path: Path, flag: str) -> None:
+    done = run("inspect", files[0], flag, "--html", str(tmp_path / "out.html"))
+    assert done.code == 2
+    assert "exclude each other" in done.err

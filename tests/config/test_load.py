@@ -1,0 +1,352 @@
+"""Flag, environment, file, default: who wins, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lmtui.config import settings as fields
+from lmtui.config.load import load, remember
+from lmtui.config.settings import Origin, Settings
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.train.settings import TrainSettings
+from lmtui.tui import themes
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file, not yet there."""
+    return tmp_path / "config.toml"
+
+
+def refused(file: Path, text: str | bytes) -> LmtuiError:
+    """The error for a settings file with this content."""
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(LmtuiError) as caught:
+        load(environment={}, file=file)
+    return caught.value
+
+
+def test_without_anything_all_is_default(file: Path) -> None:
+    settings = load(environment={}, file=file)
+    assert settings == Settings()
+    assert settings.sampling == SamplingSettings()
+    assert settings.origin("model") == Origin("default", "default")
+
+
+def test_each_source_wins_over_the_next(file: Path) -> None:
+    file.write_text('model = "m"\nthreads = 2\n[sampling]\ntop_k = 3\nseed = 4\n')
+    environment = {"LMTUI_TOP_K": "5", "LMTUI_SEED": "6", "LMTUI_DEVICE": ""}
+    settings = load({"seed": 7, "top_p": None}, environment=environment, file=file)
+    assert (settings.model, settings.threads) == ("m", 2)
+    assert (settings.top_k, settings.seed, settings.device) == (5, 7, "auto")
+    assert settings.sampling == SamplingSettings(top_k=5, seed=7)
+    assert settings.origin("threads") == Origin("file", str(file))
+    assert settings.origin("top_k") == Origin("environment", "LMTUI_TOP_K")
+    assert settings.origin("seed") == Origin("flag", "--seed")
+    assert settings.origin("top_p") == Origin()
+
+
+def test_a_model_and_an_adapter_belong_together(file: Path) -> None:
+    def wanted(written: str = "", env: str = "", **flags: str) -> ModelRef:
+        file.write_text(written)
+        names = dict.fromkeys(env.split(), "e")
+        return load(flags, environment=names, file=file).wanted
+
+    both = 'model = "m"\nadapter = "a"'
+    assert wanted() == ModelRef()
+    assert wanted(both) == ModelRef("m", "a")
+    assert wanted(model="m", adapter="a") == ModelRef("m", "a")
+    assert wanted(both, "LMTUI_MODEL", model="x", adapter="b") == ModelRef("x", "b")
+    # Whoever names one of them does not mean it for what was set once and for all.
+    assert wanted(both, adapter="b") == ModelRef(None, "b")
+    assert wanted(both, model="x") == ModelRef("x")
+    assert wanted(both, "LMTUI_ADAPTER") == ModelRef(None, "e")
+    assert wanted('model = "m"', "LMTUI_MODEL", adapter="b") == ModelRef(None, "b")
+    assert wanted('adapter = "a"', "LMTUI_MODEL") == ModelRef("e")
+
+
+def test_a_whole_number_will_do_for_a_float(file: Path) -> None:
+    file.write_text("[sampling]\ntemperature = 1\n")
+    temperature = load(environment={}, file=file).temperature
+    assert temperature == 1.0
+    assert isinstance(temperature, float)
+
+
+def test_every_setting_has_a_sentence_and_a_default_in_the_sampler() -> None:
+    for name in fields.names():
+        assert fields.meaning(name).endswith(".")
+    defaults = SamplingSettings()
+    for name in SamplingSettings.__slots__:
+        assert getattr(Settings(), name) == getattr(defaults, name)
+        assert fields.key(name) == f"sampling.{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail", "hint"),
+    [
+        ('modle = "x"', "modle", "Did you mean model?"),
+        ("temperature = 1", "temperature", "Did you mean sampling.temperature?"),
+        ("[sampling]\ntemprature = 1", "sampling.temprature", "sampling.temperature?"),
+        ("xyzzy = 1", "xyzzy", "lmtui config"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_closest(
+    file: Path, text: str, detail: str, hint: str
+) -> None:
+    error = refused(file, text)
+    assert error.title == "unknown key in the settings"
+    assert detail in error.detail
+    assert str(file) in error.detail
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("model = 3", "model is not text in quotes"),
+        ("threads = 1.5", "threads is not a whole number"),
+        ("threads = true", "threads is not a whole number"),
+        ("threads = 0", "threads is out of range"),
+        ('model = ""', "model is empty"),
+        ('theme = ""', "theme is empty"),
+        ("keys = 3", "keys is not a table"),
+        ('[keys]\n"chat.stop" = 3', "keys.chat.stop is not text in quotes"),
+        ("[keys]\nchat.stop = []", "keys.chat.stop is not text in quotes"),
+        ("[sampling]\ntemperature = true", "sampling.temperature is not a number"),
+        ("[sampling]\ntemperature = -1", "temperature is out of range"),
+        ("[sampling]\ntop_p = 2", "top-p is out of range"),
+        ("[sampling]\ntemperature = nan", "temperature is out of range"),
+        ("[finetune]\nrank = 1.5", "finetune.rank is not a whole number"),
+        ("[finetune]\nrank = 0", "rank is out of range"),
+        ("[finetune]\nlr = 2", "lr is out of range"),
+        ("[finetune]\nstrict = 1", "finetune.strict is not true or false"),
+        ("[finetune]\nmethod = 'dora'", "method is unknown"),
+        ("[finetune]\nfront_matter = 'hide'", "front_matter is unknown"),
+        ("[finetune]\ndtype = 'float16'", "dtype is unknown"),
+        ("sampling = 3", "unknown key in the settings"),
+        ("[model]\nname = 3", "unknown key in the settings"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_file(file: Path, text: str, title: str) -> None:
+    error = refused(file, text)
+    assert error.title == title
+    assert str(file) in error.detail
+
+
+def test_broken_toml_is_shown_with_its_line(file: Path) -> None:
+    error = refused(file, 'model = "m"\nthreads = = 3\n')
+    assert "not valid TOML" in error.title
+    assert "2 | threads = = 3" in error.detail
+    assert refused(file, b"model = '\xff'").title == "the settings file is not UTF-8"
+
+
+def test_a_folder_in_the_place_of_the_file(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(LmtuiError, match="can't be read"):
+        load(environment={}, file=file)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "title"),
+    [
+        ("LMTUI_TOP_K", "many", "top_k is not a whole number"),
+        ("LMTUI_TEMPERATURE", "-1", "temperature is out of range"),
+        ("LMTUI_TEMPERATURE", "inf", "temperature is out of range"),
+        ("LMTUI_FINETUNE_STRICT", "maybe", "finetune_strict is not true or false"),
+        ("LMTUI_TEMPERTURE", "1", "unknown environment variable"),
+    ],
+)
+def test_a_bad_variable_is_named(
+    file: Path, variable: str, value: str, title: str
+) -> None:
+    with pytest.raises(LmtuiError) as caught:
+        load(environment={variable: value}, file=file)
+    assert caught.value.title == title
+    assert variable in caught.value.detail
+
+
+def test_someone_elses_variables_are_left_alone(file: Path) -> None:
+    load(environment={"LMTUI_HOME": "/x", "LMTUI_PACKAGING_FLAGS": "1"}, file=file)
+
+
+def test_keys_are_read_with_and_without_quotes(file: Path) -> None:
+    file.write_text('[keys]\n"chat.stop" = "f5"\nchat.tokens = "f7,f8"\n[keys.live]\n')
+    keys = load(environment={}, file=file).keys
+    assert keys == {"chat.stop": "f5", "chat.tokens": "f7,f8"}
+
+
+def test_the_default_theme_is_the_screens_own() -> None:
+    assert Settings().theme == themes.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, 'theme = "light"\n'),
+        ("", 'theme = "light"\n'),
+        ("# mine\n", '# mine\ntheme = "light"\n'),
+        ('model = "m"', 'model = "m"\ntheme = "light"\n'),
+        (
+            "theme = 'dark'  # at night\r\nmodel = 'm'\r\n",
+            "theme = \"light\"  # at night\r\nmodel = 'm'\r\n",
+        ),
+        (
+            'model = "m"  # small\n\n# drawing\n[sampling]\ntop_k = 3\n',
+            'model = "m"  # small\ntheme = "light"\n\n'
+            "# drawing\n[sampling]\ntop_k = 3\n",
+        ),
+        (
+            "# mine\n\n# drawing\n[sampling]\ntop_k = 3\n",
+            '# mine\n\ntheme = "light"\n\n# drawing\n[sampling]\ntop_k = 3\n',
+        ),
+        ("[sampling]\ntop_k = 3", 'theme = "light"\n\n[sampling]\ntop_k = 3'),
+        (
+            '[keys]\n"chat.stop" = "f5"\n',
+            'theme = "light"\n\n[keys]\n"chat.stop" = "f5"\n',
+        ),
+    ],
+)
+def test_remembering_changes_one_line(
+    file: Path, before: str | None, after: str
+) -> None:
+    if before is not None:
+        file.write_bytes(before.encode())
+    remember("theme", "light", file=file)
+    assert file.read_bytes().decode() == after
+    assert load(environment={}, file=file).theme == "light"
+
+
+def test_remembering_keeps_permissions_and_links(tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles.toml"
+    target.write_text('theme = "dark"\n')
+    target.chmod(0o644)
+    link = tmp_path / "home" / "config.toml"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    remember("theme", "light", file=link)
+    assert link.is_symlink()
+    assert target.read_text() == 'theme = "light"\n'
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in link.parent.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "[" * 100 + "]" * 100, "nested too deeply"),
+        ("[" + ".".join("a" * 3000) + "]\nb = 1", "nested too deeply"),
+        ("keys." + ".".join("a" * 3000) + " = 1", "nested too deeply"),
+        ("threads = " + "1" * 5000, "4300 digits"),
+        (" " * (2 << 20), "more than"),
+    ],
+    ids=["arrays", "closed arrays", "tables", "keys", "digits", "size"],
+)
+def test_what_no_settings_have_is_refused(file: Path, text: str, words: str) -> None:
+    error = refused(file, text)
+    assert words in error.detail and str(file) in error.detail
+    assert error.hint
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_not_read(file: Path, kind: str) -> None:
+    match kind:
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case _:
+            file.symlink_to("/dev/zero")
+    with pytest.raises(LmtuiError) as caught:
+        load(environment={}, file=file)
+    assert caught.value.title == "the settings file can't be read"
+    assert f"is {'a folder' if kind == 'folder' else 'no ordinary file'}" in str(
+        caught.value
+    )
+
+
+def test_a_broken_file_is_not_overwritten(file: Path) -> None:
+    file.write_text("theme = = 3\n")
+    with pytest.raises(LmtuiError, match="not valid TOML"):
+        remember("theme", "light", file=file)
+    assert file.read_text() == "theme = = 3\n"
+
+
+def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LmtuiError, match="can't be written"):
+        remember("theme", "light", file=tmp_path / "file" / "config.toml")
+
+
+def test_the_suggestions_of_the_editor_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[complete]\nghost_delay = 0\nghost_tokens = 9\nghost_prob = 0.1\n")
+    settings = load(environment={}, file=file)
+    assert settings.ghost_delay == 0
+    assert (settings.ghost_rules.max_tokens, settings.ghost_rules.min_prob) == (9, 0.1)
+    assert settings.ghost_rules.seconds == 0.6
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ghost_delay = -1",
+        "ghost_tokens = 0",
+        "ghost_mean_prob = 1.5",
+        "ghost_prob = -1",
+    ],
+)
+def test_a_suggestion_keeps_within_bounds(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[complete]\n{line}\n")
+    with pytest.raises(LmtuiError, match="out of range"):
+        load(environment={}, file=file)
+
+
+def test_training_is_set_like_everything_else(file: Path) -> None:
+    file.write_text("[finetune]\nepochs = 1\nseed = 5\nstrict = true\nlr = 0.01\n")
+    environment = {"LMTUI_FINETUNE_SEED": "6", "LMTUI_FINETUNE_STRICT": "False"}
+    settings = load({"finetune_lr": 0.02}, environment=environment, file=file)
+    assert settings.training == TrainSettings(epochs=1.0, seed=6, lr=0.02)
+    assert settings.seed is None
+    assert settings.origin("finetune_lr") == Origin("flag", "--lr")
+
+
+def test_every_setting_of_a_training_can_be_set() -> None:
+    names = [name for name in fields.names() if name.startswith("finetune_")]
+    own = [name.removeprefix("finetune_") for name in names]
+    assert sorted(own) == sorted(TrainSettings.__slots__)
+    assert [fields.key(name) for name in names] == [f"finetune.{name}" for name in own]
+    assert Settings().training == TrainSettings()
+    assert fields.variable("finetune_max_file_mb") == "LMTUI_FINETUNE_MAX_FILE_MB"
+    assert fields.flag("finetune_max_file_mb") == "--max-file-mb"
+
+
+def test_presets_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[presets.pirate]\nsystem = "Arr."\ntemperature = 1\nseed = 3\n')
+    preset = load(environment={}, file=file).presets["pirate"]
+    assert preset.system == "Arr."
+    assert preset.applied(SamplingSettings()) == SamplingSettings(temperature=1, seed=3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "presets = 3", "[presets]\npirate = 3", "[presets.a]\nsystem = 3",
+        "[presets.a]\ncolour = 3", '[presets.a]\ntop_k = "many"',
+        "[presets.a]\ntop_k = 1.5", "[presets.a]\ntemperature = -1",
+        "[presets.a]\ntemperature = true",
+    ],
+)  # fmt: skip
+def test_presets_that_cannot_be_used_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text + "\n")
+    with pytest.raises(LmtuiError) as raised:
+        load(environment={}, file=file)
+    assert raised.value.hint and str(file) in raised.value.detail

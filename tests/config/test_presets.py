@@ -1,0 +1,170 @@
+"""Presets in the settings file: read, refused, found, written, renamed, deleted."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.config.load import load
+from lmtui.config.presets import preset_named
+from lmtui.config.settings import Preset, Settings
+from lmtui.config.settings_file import SettingsFile
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+
+PIRATE = Preset("pirate", "You are a pirate.", {"temperature": 1.0, "top_k": 5})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file with a preset."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '# mine\n[presets.pirate]\nsystem = "You are a pirate."  # arr\n'
+        "temperature = 1\ntop_k = 5\n"
+    )
+    return file
+
+
+def sheet_of(file: Path, **flags: object) -> SettingsFile:
+    started = load(flags, environment={}, file=file)  # type: ignore[arg-type]
+    return SettingsFile(started, environment={}, file=file)
+
+
+def test_presets_are_read_in_their_order(file: Path) -> None:
+    file.write_text(file.read_text() + '[presets."two words"]\nsystem = ""\n')
+    presets = load(environment={}, file=file).presets
+    assert presets == {"pirate": PIRATE, "two words": Preset("two words", "")}
+    assert list(presets) == ["pirate", "two words"]
+
+
+def test_a_preset_changes_what_it_says_and_no_more() -> None:
+    drawn = SamplingSettings(temperature=0.1, seed=3)
+    assert PIRATE.applied(drawn) == SamplingSettings(temperature=1.0, top_k=5, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "hint"),
+    [
+        ("presets = 3", "presets is not a table", "[presets.pirate]"),
+        ("[presets]\nx = 3", "presets.x is not a table", "[presets.pirate]"),
+        ("[presets.x]\nsystem = 3", "presets.x.system is not text in quotes", ""),
+        ("[presets.x]\ntemperature = 'a'", "presets.x.temperature is not a", ""),
+        ("[presets.x]\ntemperature = -1", "temperature is out of range", "at least 0"),
+        ("[presets.x]\ntemprature = 1", "unknown key in a preset", "temperature?"),
+        ("[presets.x]\nmodel = 'm'", "unknown key in a preset", ""),
+        ("[presets.'']\nseed = 1", "a preset needs a name", ""),
+        ('[presets."\\u001b"]\nseed = 1', "can't be typed", ""),
+        (f"[presets.{'x' * 41}]\nseed = 1", "too long", "at most 40"),
+    ],
+)
+def test_a_broken_preset_is_named(file: Path, text: str, title: str, hint: str) -> None:
+    file.write_text(text)
+    with pytest.raises(LmtuiError, match=title) as caught:
+        load(environment={}, file=file)
+    assert str(file) in caught.value.detail
+    assert hint in caught.value.hint
+
+
+def test_a_name_that_is_none_leads_to_one_that_is() -> None:
+    assert preset_named({"pirate": PIRATE}, "pirate") is PIRATE
+    hints = []
+    for presets, name in (
+        ({"pirate": PIRATE}, "pirat"),
+        ({"pirate": PIRATE}, "x"),
+        ({}, "x"),
+    ):
+        with pytest.raises(LmtuiError, match="no preset of that name") as caught:
+            preset_named(presets, name)
+        hints.append(caught.value.hint)
+    assert hints[0] == "Did you mean pirate?"
+    assert hints[1] == "There is pirate."
+    assert hints[2].startswith("Write one into config.toml: [presets.x]")
+
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(
+    lambda name: name.isprintable() and name == name.strip()
+)
+presets = st.builds(
+    Preset,
+    names,
+    st.text(st.characters(codec="utf-8"), max_size=30),
+    st.fixed_dictionaries(
+        {}, optional={"temperature": st.floats(0, 5), "seed": st.integers(0, 99)}
+    ),
+)
+
+
+@given(presets, presets)
+def test_what_is_written_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, first: Preset, then: Preset
+) -> None:
+    file = tmp_path_factory.mktemp("home") / "config.toml"
+    file.write_text("# mine\n\n[chat]\nkeep = true  # all\n")
+    settings = SettingsFile(Settings(), environment={}, file=file)
+    sheet = settings.put_preset(settings.read(), first)
+    assert sheet.kept.presets == {first.name: first}
+    sheet = settings.put_preset(sheet, then, first)
+    assert sheet.kept.presets == {then.name: then}
+    sheet = settings.drop_preset(sheet, then.name)
+    assert sheet.kept.presets == {}
+    assert file.read_text().startswith("# mine\n\n[chat]\nkeep = true  # all\n")
+
+
+def test_a_preset_keeps_its_comments_where_it_is_changed(file: Path) -> None:
+    settings = sheet_of(file)
+    renamed = Preset("captain", "You are a captain.", {"top_k": 5})
+    settings.put_preset(settings.read(), renamed, PIRATE)
+    text = file.read_text()
+    assert "# mine" in text and "# arr" in text
+    assert tomllib.loads(text)["presets"] == {
+        "captain": {"system": "You are a captain.", "top_k": 5}
+    }
+
+
+def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
+    settings = sheet_of(file)
+    sheet = settings.read()
+    before = file.read_text()
+    for preset, title in (
+        (Preset("pirate", "other"), "a preset of this name already exists"),
+        (Preset("empty"), "is empty"),
+        (Preset(" ", "x"), "needs a name"),
+    ):
+        with pytest.raises(LmtuiError, match=title):
+            settings.put_preset(sheet, preset)
+    assert file.read_text() == before
+
+
+def test_a_setting_is_put_and_taken_out_again(file: Path) -> None:
+    before = file.read_text()
+    settings = sheet_of(file, top_k=7)
+    sheet = settings.put(settings.read(), "top_k", 9)
+    assert (sheet.kept.top_k, sheet.counting.top_k) == (9, 7)
+    stronger = sheet.stronger("top_k")
+    assert stronger is not None and stronger.place == "--top-k"
+    assert sheet.stronger("seed") is None
+    with pytest.raises(LmtuiError, match="top-k is out of range"):
+        settings.put(sheet, "top_k", -1)
+    sheet = settings.put(sheet, "top_k", None)
+    assert sheet.kept.top_k == SamplingSettings().top_k
+    assert file.read_text().startswith(before)
+
+
+def test_a_sheet_that_is_old_writes_nothing(file: Path) -> None:
+    settings = sheet_of(file)
+    sheet = settings.read()
+    file.write_text(file.read_text() + "# theirs\n")
+    for change in (
+        lambda: settings.put(sheet, "theme", "light"),
+        lambda: settings.put_preset(sheet, Preset("x", "y")),
+        lambda: settings.drop_preset(sheet, "pirate"),
+    ):
+        with pytest.raises(LmtuiError, match="changed by someone else"):
+            change()
+    assert file.read_text().endswith("# theirs\n")
+    assert "light" not in file.read_text()

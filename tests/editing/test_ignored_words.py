@@ -1,0 +1,58 @@
+"""Ignored words: remembered, the user's to edit, and never in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lmtui.editing.surprises import heed, ignore, ignored_words
+
+
+@pytest.fixture
+def stored(home: Path) -> Path:
+    """The file they are in, which is not there yet."""
+    return home / "data" / "ignored-words.txt"
+
+
+def test_a_word_is_remembered_until_it_is_heeded_again(stored: Path) -> None:
+    assert ignored_words() == frozenset()
+    assert ignore("Łukasz") and ignore(" Ada ") and ignore("Ada")
+    assert ignored_words() == {"Łukasz", "Ada"}
+    assert stored.read_text(encoding="utf-8") == "Łukasz\nAda\n"
+    assert heed("Ada") and heed("Ada")
+    assert ignored_words() == {"Łukasz"}
+
+
+def test_upper_and_lower_case_are_different_words(home: Path) -> None:
+    ignore("ada")
+    assert "Ada" not in ignored_words()
+
+
+@pytest.mark.parametrize("word", ["", "  ", "two\nlines", "half\ud800"])
+def test_what_is_no_word_is_not_ignored(stored: Path, word: str) -> None:
+    assert not ignore(word)
+    assert not stored.exists()
+
+
+def test_what_the_user_wrote_is_read_and_kept(stored: Path) -> None:
+    stored.parent.mkdir()
+    stored.write_bytes(b"Ada\r\n\n  \xff \nBob")
+    assert ignored_words() == {"Ada", "\udcff", "Bob"}
+    assert ignore("Eve")
+    assert stored.read_bytes() == b"Ada\n\xff\nBob\nEve\n"
+
+
+def test_a_list_that_can_not_be_read_is_not_written_over(stored: Path) -> None:
+    stored.mkdir(parents=True)
+    assert ignored_words() == frozenset()
+    assert not ignore("Ada") and not heed("Ada")
+    assert stored.is_dir()
+
+
+def test_where_nothing_can_be_written_nothing_is_remembered(
+    home: Path, stored: Path
+) -> None:
+    stored.parent.write_bytes(b"no folder")
+    assert ignored_words() == frozenset()
+    assert not ignore("Ada")

@@ -1,0 +1,72 @@
+"""LINE:COL: every place of a text has one name, and no other name is accepted."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.editing.positions import offset_named, offset_of, parsed, place_of
+from lmtui.errors import LmtuiError
+
+TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
+
+
+@given(TEXT)
+def test_every_place_has_one_name(text: str) -> None:
+    places = [place_of(text, offset) for offset in range(len(text) + 1)]
+    assert len(set(places)) == len(places)
+    assert places == sorted(places)
+    assert [offset_of(text, *place) for place in places] == list(range(len(text) + 1))
+
+
+@given(TEXT, st.integers(-1, 22), st.integers(-1, 22))
+def test_no_other_name_is_accepted(text: str, line: int, column: int) -> None:
+    if (line, column) in {place_of(text, offset) for offset in range(len(text) + 1)}:
+        assert place_of(text, offset_of(text, line, column)) == (line, column)
+    else:
+        with pytest.raises(LmtuiError):
+            offset_of(text, line, column)
+
+
+def test_columns_are_code_points() -> None:
+    assert place_of("a\n🙂é|", 4) == (2, 3)
+    assert offset_of("a\n🙂é|", 2, 3) == 4
+    assert offset_of("", 1, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "detail"),
+    [
+        (0, 1, "line 0; the text has 2 lines"),
+        (3, 1, "line 3; the text has 2 lines"),
+        (1, 0, "column 0; line 1 has 1 character"),
+        (2, 5, "column 5; line 2 has 3 characters"),
+    ],
+)
+def test_a_refusal_says_what_there_is(line: int, column: int, detail: str) -> None:
+    with pytest.raises(LmtuiError) as caught:
+        offset_of("a\nbcd", line, column)
+    assert caught.value.detail == detail
+
+
+def test_a_place_is_read() -> None:
+    assert parsed("12:5") == (12, 5)
+    assert parsed(" 1:1 ") == (1, 1)
+
+
+@pytest.mark.parametrize("place", ["", "1", "1:", ":1", "1:2:3", "-1:2", "a:b", "²:1"])
+def test_what_is_no_place_is_refused(place: str) -> None:
+    with pytest.raises(LmtuiError, match="this is not a LINE:COL"):
+        parsed(place)
+
+
+def test_a_line_alone_is_its_beginning() -> None:
+    assert offset_named("a\nbcd", " 2 ") == offset_named("a\nbcd", "2:1") == 2
+    assert offset_named("a\nbcd", "2:3") == 4
+
+
+@pytest.mark.parametrize("place", ["", "x", "0", "3", "2:9", "1:", "1 2"])
+def test_what_names_no_place_of_the_text_is_refused(place: str) -> None:
+    with pytest.raises(LmtuiError):
+        offset_named("a\nbcd", place)

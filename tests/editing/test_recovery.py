@@ -1,0 +1,272 @@
+"""Recovery copies: unsaved text survives its program, and nobody else's is touched."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lmtui.editing.recovery import RecoveryCopy, discard, drop, find, write
+from lmtui.editing.text_file import TextFile, load, save
+from lmtui.errors import LmtuiError
+from tests.test_imports import REPOSITORY
+
+TYPING = """
+import sys, time
+from lmtui.editing.recovery import RecoveryCopy
+from lmtui.editing.text_file import load
+
+keeper, text = RecoveryCopy(load(sys.argv[1])), ""
+while True:
+    text += f"{time.time()}\\n"
+    kept = keeper.note(text, time.monotonic())
+    print("kept" if kept else "typed", flush=True)
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def file(home: Path, tmp_path: Path) -> TextFile:
+    """A loaded file that says `old`."""
+    (tmp_path / "a.txt").write_bytes(b"old\n")
+    return load(tmp_path / "a.txt")
+
+
+def copies(home: Path) -> list[Path]:
+    """All that is in the folder of the copies."""
+    folder = home / "state" / "recovery"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+@contextmanager
+def typing(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another program that types a line each 0.1 s; it is killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TYPING, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def wait_for_copy(child: subprocess.Popen[str]) -> None:
+    """Wait until the child kept its text."""
+    assert child.stdout
+    assert any(line == "kept\n" for line in child.stdout), "the child ended"
+
+
+def test_unsaved_text_is_found_again(file: TextFile) -> None:
+    assert find(file.path) is None
+    write(file.path, file.digest, "new\n\0\ud800é")
+    found = find(file.path)
+    assert found
+    assert (found.text, found.base) == ("new\n\0\ud800é", file.digest)
+    assert (found.pid, found.open_elsewhere) == (os.getpid(), False)
+    assert abs(found.time - time.time()) < 60
+    drop(file.path)
+    assert find(file.path) is None
+
+
+def test_a_new_file_has_one_too(home: Path, tmp_path: Path) -> None:
+    write(tmp_path / "new", None, "text")
+    found = find(tmp_path / "new")
+    assert found and (found.text, found.base) == ("text", None)
+
+
+def test_it_is_the_user_s_alone_and_one(home: Path, file: TextFile) -> None:
+    for text in ("a", "b"):
+        write(file.path, file.digest, text)
+    (copy,) = copies(home)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    header = json.loads(copy.read_bytes().splitlines()[0])
+    assert header["path"] == str(file.path)
+
+
+def test_a_file_is_the_same_by_whatever_link(file: TextFile, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("a.txt")
+    write(tmp_path / "link", file.digest, "new")
+    found = find(file.path)
+    assert found and found.text == "new"
+
+
+def test_what_the_file_says_is_removed(home: Path, file: TextFile) -> None:
+    write(file.path, file.digest, "new\n")
+    save(file, "new\n")
+    assert find(file.path) is None
+    assert copies(home) == []
+
+
+def test_a_killed_program_loses_at_most_two_seconds(file: TextFile) -> None:
+    with typing(file.path) as child:
+        wait_for_copy(child)
+        assert child.stdout
+        for _ in range(28):  # until just before a copy is due
+            child.stdout.readline()
+        killed = time.time()
+        child.kill()
+        child.wait()
+        found = find(file.path)
+        assert found and not found.open_elsewhere
+        assert found.pid == child.pid
+        assert found.base == file.digest
+        assert killed - float(found.text.splitlines()[-1]) < 2
+        discard(found)
+        assert find(file.path) is None
+
+
+def test_the_text_of_another_editor_is_told_and_left_alone(
+    home: Path, file: TextFile
+) -> None:
+    with typing(file.path) as child:
+        wait_for_copy(child)
+        theirs = find(file.path)
+        assert theirs and theirs.open_elsewhere
+        discard(theirs)
+        # Both are kept, and what was left by a program that ended goes before.
+        write(file.path, file.digest, "ours")
+        ours = find(file.path)
+        assert ours and (ours.text, ours.open_elsewhere) == ("ours", False)
+        drop(file.path)
+        assert theirs.copy in copies(home)
+
+
+def test_a_program_with_the_same_number_is_another_one(
+    home: Path, file: TextFile
+) -> None:
+    with typing(file.path) as child:
+        wait_for_copy(child)
+        (copy,) = copies(home)
+        line, _, text = copy.read_bytes().partition(b"\n")
+        header = json.loads(line) | {"started": 1000.0}
+        copy.write_bytes(json.dumps(header).encode() + b"\n" + text)
+        found = find(file.path)
+        assert found and not found.open_elsewhere
+
+
+def test_of_two_the_newest_is_offered_first(home: Path, file: TextFile) -> None:
+    write(file.path, file.digest, "first")
+    (first,) = copies(home)
+    first.rename(first.with_name(first.name.replace(f"-{os.getpid()}", "-1")))
+    write(file.path, file.digest, "second")
+    for text in ("second", "first"):
+        found = find(file.path)
+        assert found and found.text == text
+        discard(found)
+    assert find(file.path) is None
+
+
+def test_a_copy_that_was_written_anew_is_not_discarded(file: TextFile) -> None:
+    write(file.path, file.digest, "crashed")
+    found = find(file.path)
+    assert found
+    write(file.path, file.digest, "crashed, and more")
+    discard(found)
+    again = find(file.path)
+    assert again and again.text == "crashed, and more"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, -2, -1])
+def test_half_a_copy_is_none(home: Path, file: TextFile, kept: int) -> None:
+    write(file.path, file.digest, "some text")
+    (copy,) = copies(home)
+    copy.write_bytes(copy.read_bytes()[:kept])
+    assert find(file.path) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"{}\n", b"[]\n", b"null\n", b"\xff\n", b"[" * 100_000, b'{"digest":1}\n']
+)
+def test_a_broken_copy_is_none(home: Path, file: TextFile, data: bytes) -> None:
+    write(file.path, file.digest, "some text")
+    (copy,) = copies(home)
+    copy.write_bytes(data)
+    assert find(file.path) is None
+
+
+def test_what_a_killed_program_left_half_is_removed(home: Path, file: TextFile) -> None:
+    write(file.path, file.digest, "text")
+    (copy,) = copies(home)
+    gone = copy.with_name(f".{copy.name.split('-')[0]}-999999999.txt.0a1b")
+    living = copy.with_name(f".{copy.name}.0a1b")
+    gone.touch()
+    living.touch()
+    find(file.path)
+    assert copies(home) == sorted([copy, living])
+
+
+def test_where_none_can_be_written_it_is_told(home: Path, file: TextFile) -> None:
+    (home / "state").write_bytes(b"no folder")
+    assert find(file.path) is None
+    with pytest.raises(LmtuiError, match="this folder can't be written to"):
+        RecoveryCopy(file).note("new", 0)
+
+
+def test_the_keeper_writes_once_a_second(file: TextFile) -> None:
+    keeper = RecoveryCopy(file)
+    assert keeper.note("old\n", 100)
+    assert find(file.path) is None
+    assert keeper.note("a", 100)
+    assert not keeper.note("ab", 100.9)
+    found = find(file.path)
+    assert found and found.text == "a"
+    assert keeper.note("ab", 101)
+    found = find(file.path)
+    assert found and found.text == "ab"
+
+
+def test_the_keeper_writes_nothing_twice(file: TextFile) -> None:
+    keeper = RecoveryCopy(file)
+    keeper.note("a", 100)
+    drop(file.path)
+    assert keeper.note("a", 200)
+    assert find(file.path) is None
+
+
+def test_undoing_everything_removes_the_copy(home: Path, file: TextFile) -> None:
+    keeper = RecoveryCopy(file)
+    keeper.note("a", 100)
+    assert keeper.note("old\n", 100.1)
+    assert copies(home) == []
+    assert keeper.note("a", 101)
+    assert len(copies(home)) == 1
+
+
+def test_saving_and_closing_remove_the_copy(home: Path, file: TextFile) -> None:
+    keeper = RecoveryCopy(file)
+    keeper.note("a", 100)
+    keeper.rebase(save(file, "a", file.path.with_name("b.txt")).file)
+    assert copies(home) == []
+    keeper.note("ab", 101)
+    found = find(file.path.with_name("b.txt"))
+    assert found and found.text == "ab"
+    keeper.close()
+    assert copies(home) == []
+
+
+def test_a_failed_copy_is_tried_again_a_second_later(
+    file: TextFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keeper = RecoveryCopy(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(LmtuiError, match="No space left on device"):
+            keeper.note("a", 100)
+    assert not keeper.note("a", 100.5)
+    assert keeper.note("a", 101)
+    found = find(file.path)
+    assert found and found.text == "a"

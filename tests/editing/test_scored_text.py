@@ -1,0 +1,179 @@
+"""Numbers stay with their words, whatever is edited around them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from bisect import bisect_right
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.editing.scored_text import ScoredText
+from lmtui.engine.text_diff import changed
+from lmtui.engine.types import ScoredSpan, ScoredToken
+
+TEXTS = st.text(alphabet="ab é\n漢", max_size=30)
+
+
+def read(text: str, start: int, end: int) -> ScoredSpan:
+    """A tokenizer and a model: words, and characters of three bytes one by one."""
+    tokens, spans = [], []
+    for match in re.finditer(r"[ \n]*[abé]+|[ \n]+|漢", text):
+        a, b = match.span()
+        parts = [p.encode() for p in (match[0],)]
+        if match[0] == "漢":
+            parts = [bytes([byte]) for byte in "漢".encode()]
+        for part in parts:
+            if a < end and b > start:
+                known = bool(a)
+                tokens.append(
+                    ScoredToken(
+                        index=len(tokens),
+                        id=0,
+                        text=match[0],
+                        bytes=part,
+                        logprob=-float(a + 1) if known else None,
+                        rank=1 if known else None,
+                        entropy=0.5 if known else None,
+                    )
+                )
+                spans.append((a, b))
+    return ScoredSpan(tuple(tokens), tuple(spans))
+
+
+def check(scored: ScoredText) -> None:
+    """Every token stands on its own text, in order; the sums are those of a list."""
+    text = scored.text
+    tokens = list(scored.tokens())
+    assert all(text[p.start : p.end] == p.token.text for p in tokens)
+    assert all(
+        a.end <= b.start or (a.start, a.end) == (b.start, b.end)
+        for a, b in itertools.pairwise(tokens)
+    )
+    total = scored.sum()
+    some = [p for p in tokens if p.token.logprob is not None]
+    assert (total.tokens, total.scored) == (len(tokens), len(some))
+    assert total.bytes == sum(len(p.token.bytes) for p in some)
+    assert total.characters == sum(p.end - p.start - p.shared for p in some)
+    middle = len(text) // 2
+    assert scored.sum(0, middle) + scored.sum(middle) == total
+
+
+def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) -> None:
+    """Ask for what is wanted until nothing is."""
+    for _ in range(200):
+        part = scored.wanted(*seen, most=most)
+        if part is None:
+            return
+        assert part[0] < part[1] or not scored.text
+        scored.put(read(scored.text, *part))
+        check(scored)
+    raise AssertionError("it never ends")
+
+
+@given(TEXTS, st.integers(0, 4), st.integers(0, 2), st.sampled_from([1, 5, 100]))
+def test_all_that_is_wanted_is_everything(
+    text: str, first: int, more: int, most: int
+) -> None:
+    scored = ScoredText(text)
+    first = min(first, text.count("\n"))
+    score(scored, seen=(first, first + more), most=most)
+    whole = read(text, 0, len(text))
+    assert [p.token.logprob for p in scored.tokens()] == [
+        token.logprob for token in whole.tokens
+    ]
+    assert not scored.stale()
+
+
+@given(TEXTS, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), TEXTS), max_size=6))
+def test_numbers_stay_with_their_words(
+    text: str, edits: list[tuple[float, float, str]]
+) -> None:
+    scored = ScoredText(text)
+    score(scored)
+    for place, size, new in edits:
+        old = scored.text
+        start = int(place * len(old))
+        end = start + int(size * (len(old) - start))
+        scored.update(old[:start] + new + old[end:])
+        check(scored)
+        first = changed(old, scored.text)[0]
+        if scored.text != old:
+            below = len(scored.text) > first
+            assert not below or scored.stale(first)
+        if part := scored.wanted(1, 2, most=4):
+            scored.put(read(scored.text, *part))
+            check(scored)
+    score(scored)
+    assert [(p.start, p.end) for p in scored.tokens()] == list(
+        read(scored.text, 0, len(scored.text)).spans
+    )
+
+
+def test_what_is_before_an_edit_stays_true() -> None:
+    scored = ScoredText("aa bb\nab ab\nba ba")
+    score(scored)
+    scored.update("aa bb\nab b ab\nba ba")
+    assert not scored.stale(0, 6)
+    assert scored.stale(6)
+    assert [p.token.text for p in scored.tokens(0, 8)] == ["aa", " bb", "\nab"]
+    assert scored.wanted(2, 2, most=100) == (14, 19)
+    assert scored.wanted(0, 2, most=100) == (6, 19)
+
+
+def test_a_word_that_goes_on_loses_its_number() -> None:
+    scored = ScoredText("aa bb")
+    score(scored)
+    scored.update("aa bba")
+    assert [p.token.text for p in scored.tokens()] == ["aa"]
+    scored = ScoredText("aa bb")
+    score(scored)
+    scored.update("aa bb a")
+    assert [p.token.text for p in scored.tokens()] == ["aa", " bb"]
+
+
+def test_the_token_at_a_place() -> None:
+    scored = ScoredText("aa bb\n\nab")
+    score(scored)
+    found = scored.at(3)
+    assert found is not None and (found.start, found.end) == (2, 5)
+    assert scored.at(9) is None
+
+
+def test_another_model_knows_nothing_yet() -> None:
+    scored = ScoredText("aa bb")
+    score(scored)
+    scored.forget()
+    assert not list(scored.tokens()) and scored.stale()
+
+
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+def test_a_change_is_what_lies_between(a: str, old: str, new: str, b: str) -> None:
+    before, after = a + old + b, a + new + b
+    first, old_end, new_end = changed(before, after)
+    assert before[:first] + after[first:new_end] + before[old_end:] == after
+    assert before[:first] == after[:first] and before[old_end:] == after[new_end:]
+    assert new_end - first <= len(new) or old_end - first <= len(old)
+    if before == after:
+        assert first == old_end == new_end
+
+
+def test_lines_are_numbered_as_the_text_is() -> None:
+    scored = ScoredText("a\n\nb\u2028c\n")
+    starts = [0, 2, 3, 7]
+    for place in range(8):
+        assert scored.line_of(place) == bisect_right(starts, place) - 1
+
+
+@given(TEXTS, st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_a_part_is_covered_where_each_character_has_a_token(
+    text: str, places: list[float]
+) -> None:
+    first, last, start, end = (round(place * len(text)) for place in places)
+    scored = ScoredText(text)
+    scored.put(read(text, min(first, last), max(first, last)))
+    start, end = min(start, end), max(start, end)
+    spans = [(placed.start, placed.end) for placed in scored.tokens()]
+    covered = all(any(a <= at < b for a, b in spans) for at in range(start, end))
+    assert scored.is_covered(start, end) == covered

@@ -1,0 +1,149 @@
+"""Surprising places: whole words, none lost, and a way from each to the next."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.editing.surprises import (
+    MOST,
+    SurprisingToken,
+    SurprisingWord,
+    before_from,
+    most_surprising,
+    next_from,
+    places_of,
+)
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[str, list[SurprisingToken]]:
+    """A text and tokens that cover it, some of which share a character."""
+    text = draw(st.text("abZ_'1. ,\n漢é👍", max_size=30))
+    cuts = draw(st.sets(st.integers(0, len(text)), max_size=12))
+    edges = sorted({0, len(text), *cuts})
+    tokens: list[SurprisingToken] = []
+    for start, end in pairwise(edges):
+        for _ in range(draw(st.sampled_from((1, 1, 1, 2)))):
+            bits = draw(st.integers(0, 12))
+            tokens.append(SurprisingToken(start, end, float(bits), bits + 1))
+    return text, tokens
+
+
+@given(scored(), st.integers(1, 10))
+def test_every_surprising_token_is_in_a_place_at_least_as_surprising(
+    case: tuple[str, list[SurprisingToken]], threshold: int
+) -> None:
+    text, tokens = case
+    places = places_of(text, tokens, threshold=threshold)
+    letters = {i for i, c in enumerate(text) if c.isalnum() or c == "_"}
+    for token in tokens:
+        if token.bits < threshold:
+            continue
+        inside = letters & set(range(token.start, token.end))
+        around = [
+            place
+            for place in places
+            if place.start < token.end and token.start < place.end
+        ]
+        assert not inside or max(place.bits for place in around) >= token.bits
+    assert bool(places) == any(token.bits >= threshold for token in tokens)
+
+
+@given(scored(), st.integers(1, 10))
+def test_places_are_apart_in_order_and_no_more_surprising_than_a_token(
+    case: tuple[str, list[SurprisingToken]], threshold: int
+) -> None:
+    text, tokens = case
+    places = places_of(text, tokens, threshold=threshold)
+    for first, second in pairwise(places):
+        assert first.end <= second.start
+    for place in places:
+        assert place.word == text[place.start : place.end] != ""
+        assert (place.bits, place.rank) in {(t.bits, t.rank) for t in tokens}
+        assert place.bits >= threshold
+
+
+@given(scored())
+def test_no_letter_stands_beside_a_place(
+    case: tuple[str, list[SurprisingToken]],
+) -> None:
+    text, tokens = case
+    for place in places_of(text, tokens, threshold=1):
+        for here, beside in (
+            (text[place.start], text[: place.start][-1:]),
+            (text[place.end - 1], text[place.end :][:1]),
+        ):
+            latin = all(
+                c.isascii() and (c.isalnum() or c == "_") for c in (here, beside)
+            )
+            assert not (beside and latin)
+
+
+@given(scored())
+def test_an_ignored_word_is_no_place(case: tuple[str, list[SurprisingToken]]) -> None:
+    text, tokens = case
+    places = places_of(text, tokens, threshold=1)
+    ignored = {place.word for place in places[::2]}
+    kept = places_of(text, tokens, threshold=1, ignored=ignored)
+    assert kept == [place for place in places if place.word not in ignored]
+
+
+@given(scored(), st.integers(0, 31))
+def test_walking_on_comes_by_every_place_and_back(
+    case: tuple[str, list[SurprisingToken]], cursor: int
+) -> None:
+    text, tokens = case
+    places = places_of(text, tokens, threshold=1)
+    if not places:
+        assert next_from(places, cursor) is before_from(places, cursor) is None
+        return
+    seen, here = [], cursor
+    for _ in places:
+        place = next_from(places, here)
+        assert place is not None
+        seen.append(place)
+        here = place.start
+    assert sorted(seen, key=lambda place: place.start) == places
+    for place in (*seen[-2::-1], seen[-1]):
+        assert before_from(places, here) == place
+        here = place.start
+
+
+@given(st.lists(st.floats(0, 30), max_size=60))
+def test_the_list_has_the_most_surprising(values: list[float]) -> None:
+    places = [
+        SurprisingWord(n, n + 1, "a", bits, None) for n, bits in enumerate(values)
+    ]
+    listed = most_surprising(places)
+    assert [p.bits for p in listed] == sorted(values, reverse=True)[:MOST]
+
+
+@pytest.mark.parametrize(
+    ("text", "token", "word"),
+    [
+        ("The capital is Paris.", (14, 17), "Paris"),
+        ("The capital is Paris.", (17, 21), "Paris"),
+        ('say "Hello" now', (3, 6), "Hello"),
+        ("a.append(b)", (1, 9), "append"),
+        ("x = __init__", (6, 8), "__init__"),
+        ("don't stop", (3, 4), "don't"),
+        ("end.\n\nNext", (4, 6), "\n\n"),
+        ("wait ... what", (4, 8), "..."),
+        ("東京タワー", (1, 2), "京"),
+        ("a 👨‍👩‍👧 b", (2, 3), "👨‍👩‍👧"),
+    ],
+)
+def test_examples(text: str, token: tuple[int, int], word: str) -> None:
+    (place,) = places_of(text, [SurprisingToken(*token, 9.0)], threshold=5)
+    assert place.word == word
+
+
+def test_a_long_word_is_looked_at_once() -> None:
+    text = "a" * 20_000
+    tokens = [SurprisingToken(i, i + 2, 9.0) for i in range(0, len(text), 2)]
+    (place,) = places_of(text, tokens, threshold=5)
+    assert place.word == text

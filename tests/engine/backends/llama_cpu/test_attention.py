@@ -1,0 +1,236 @@
+"""Attention as it is compiled: the library's, over what is held in float16."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from lmtui.engine.backends.llama_cpu.attention import Attention
+from lmtui.engine.backends.llama_cpu.kv_cache import (
+    KVAddress,
+    KVAddresses,
+    PreallocatedKVCache,
+    Sizes,
+)
+from lmtui.kernels import build
+
+pytestmark = pytest.mark.skipif(
+    build.found() is None, reason="there is no C++ compiler"
+)
+FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
+"""H, KV and d."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("attention")
+
+
+@pytest.fixture(scope="module", params=FORMS, ids=str)
+def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
+    found: tuple[int, int, int] = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def attending(form: tuple[int, int, int], built: Path) -> Attention:
+    return made(form, built)
+
+
+@cache
+def made(form: tuple[int, int, int], built: Path) -> Attention:
+    heads, kv_heads, head = form
+    folder = built / str(form)
+    folder.mkdir()
+    build.build_attention(head, heads // kv_heads, folder)
+    return Attention(folder / build.ATTENTION, heads, kv_heads)
+
+
+def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) -> None:
+    attending.require_right(form[2])
+
+
+@pytest.mark.parametrize("name", ["attention_decode.cpp", "attention_prefill.cpp"])
+def test_another_arithmetic_is_found_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = "1 / std::sqrt((float)HEAD)"
+    sources = tmp_path / "sources"
+    shutil.copytree(build._SOURCES, sources, ignore=shutil.ignore_patterns("*.py*"))
+    text = (sources / name).read_text()
+    assert right in text
+    (sources / name).write_text(text.replace(right, "0.2f"))
+    monkeypatch.setattr(build, "_SOURCES", sources)
+    build.build_attention(64, 3, tmp_path)
+    wrong = Attention(tmp_path / build.ATTENTION, 9, 3)
+    if name == "attention_prefill.cpp":
+        require_many(wrong)
+    with pytest.raises(ValueError, match="something else"):
+        wrong.require_right(64)
+
+
+def require_many(attending: Attention) -> None:
+    """Skip a test where a prompt is attended to by the library."""
+    if not attending.takes(1000, None, rounds=True):
+        pytest.skip("this processor does not multiply bfloat16")
+
+
+def naively(
+    heads: Tensor, seen: Sequence[Tensor], mask: Tensor | None, form: Sequence[int]
+) -> Tensor:
+    """[n, t, H, d], of what is held, [n, 2·KV, s, d] or [1, 2·KV, s, d], in float64."""
+    rows, tokens, kv_heads = heads.shape[0], heads.shape[1], form[1]
+    held = [part.expand(rows, -1, -1, -1) for part in seen]
+    new = heads[:, :, form[0] :].transpose(1, 2).half()
+    both = torch.cat([*held, new], 2).double()
+    if mask is None:
+        mask = torch.full((tokens, tokens), -math.inf).triu(1)
+    before = torch.zeros(tokens, both.shape[2] - tokens)
+    return F.scaled_dot_product_attention(
+        heads[:, :, : form[0]].transpose(1, 2).double(),
+        both[:, :kv_heads],
+        both[:, kv_heads:],
+        attn_mask=torch.cat([before, mask], 1).double(),
+        enable_gqa=True,
+    ).transpose(1, 2)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_it_is_attention(
+    data: st.DataObject, attending: Attention, form: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    rows, tokens = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 20))
+    shared = data.draw(st.sampled_from([0, 1, 100, 255, 256, 700]))
+    own = data.draw(st.sampled_from([0, 3, 250, 256, 513]))
+    every, head = form[0] + 2 * form[1], form[2]
+    heads = torch.randn(rows, tokens, every, head)
+    far = torch.randn(1, 2 * form[1], shared + 7, head).half()
+    near = torch.randn(rows, 2 * form[1], own + tokens + 2, head).half()
+    mask = None
+    if data.draw(st.booleans()):
+        mask = torch.randint(0, 2, (tokens, tokens)).float().fill_diagonal_(1).log()
+    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], mask, form)
+    places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
+    found = attending.attend(heads, places, 0, mask)
+    assert torch.allclose(found.double(), wanted, atol=3e-5)
+    new = heads[:, :, form[0] :].transpose(1, 2).half()
+    assert torch.equal(near[:, :, own : own + tokens], new)
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_it_is_attention_for_many_tokens(
+    data: st.DataObject, attending: Attention, form: tuple[int, int, int]
+) -> None:
+    require_many(attending)
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    rows, tokens = data.draw(st.integers(1, 3)), data.draw(st.integers(33, 140))
+    shared = data.draw(st.sampled_from([0, 1, 63, 64, 200]))
+    own = data.draw(st.sampled_from([0, 3, 64, 255]))
+    heads = torch.randn(rows, tokens, form[0] + 2 * form[1], form[2])
+    far = torch.randn(1, 2 * form[1], shared + 7, form[2]).half()
+    near = torch.randn(rows, 2 * form[1], own + tokens + 2, form[2]).half()
+    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], None, form)
+    places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
+    found = attending.attend(heads, places, 0, None)
+    away = (found.double() - wanted).abs()
+    assert away.max() < 0.02  # of numbers about 1, rounded to 8 bits
+    assert away.mean() < 0.002
+    new = heads[:, :, form[0] :].transpose(1, 2).half()
+    assert torch.equal(near[:, :, own : own + tokens], new)
+
+
+def test_no_token_of_many_sees_those_after_it(
+    attending: Attention, form: tuple[int, int, int]
+) -> None:
+    require_many(attending)
+    heads = torch.randn(1, 100, form[0] + 2 * form[1], form[2])
+
+    def found(heads: Tensor) -> Tensor:
+        held = PreallocatedKVCache(Sizes(1, form[1], form[2]))
+        return attending.attend(heads, held.places(heads.shape[1]), 0, None)
+
+    wanted = found(heads)
+    for count in (33, 64, 65, 99):
+        others = torch.randn_like(heads)
+        others[:, :count] = heads[:, :count]
+        assert torch.equal(found(others)[:, :count], wanted[:, :count])
+        assert torch.equal(found(heads[:, :count].contiguous()), wanted[:, :count])
+
+
+@pytest.mark.parametrize("tokens", [1, 40])
+def test_large_scores_are_no_trouble(
+    tokens: int, attending: Attention, form: tuple[int, int, int]
+) -> None:
+    """Those of a head that looks at one token alone, and of one that cares for none."""
+    every, head = form[0] + 2 * form[1], form[2]
+    near = torch.randn(1, 2 * form[1], 400, head).half()
+    places = KVAddresses(KVAddress(0, 0, 0, 0), KVAddress.of(near[None], 300))
+    for size in (0.0, 100.0, 1000.0):
+        heads = torch.randn(1, tokens, every, head)
+        heads[:, :, : form[0]] *= size
+        found = attending.attend(heads, places, 0, None)
+        assert torch.isfinite(found).all()
+        if tokens == 1:  # of many, rounding chooses where two scores are near
+            wanted = naively(heads, [near[:, :, :300]], None, form)
+            assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_a_token_finds_the_same_alone_and_among_others(
+    attending: Attention, form: tuple[int, int, int]
+) -> None:
+    sizes = Sizes(2, form[1], form[2])
+    heads = torch.randn(1, 600, form[0] + 2 * form[1], form[2])
+
+    def found(step: int, threads: int) -> Tensor:
+        held, all_found = PreallocatedKVCache(sizes), []
+        torch.set_num_threads(threads)
+        for part in heads.split(step, 1):
+            places = held.places(part.shape[1])
+            all_found.append(attending.attend(part.contiguous(), places, 1, None))
+            held.added(part.shape[1])
+        return torch.cat(all_found, 1)
+
+    threads = torch.get_num_threads()
+    try:
+        wanted = found(1, 1)
+        for step, count in ((1, 2), (3, 1), (7, 2), (24, 2)):
+            assert torch.equal(found(step, count), wanted)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_compiler_that_fails_says_why(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = built / "c++"
+    broken.write_text("#!/bin/sh\necho it is tired >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(RuntimeError, match="it is tired"):
+        build.build_attention(64, 3, built)
+
+
+def test_slabs_keep_what_they_hold_when_they_turn() -> None:
+    held = PreallocatedKVCache(Sizes(2, 1, 16))
+    new = torch.randn(2, 1, 2, 5, 16)
+    for layer, opened in enumerate([held.opened(5, torch.float32)] * 2):
+        opened.write(layer, new[layer])
+    held.added(5)
+    rows = held.fork(3, 4)
+    places = rows.places(1)
+    assert (places.shared.count, places.own.count) == (4, 0)
+    assert torch.equal(held._data[:, :, :, :5], new.half())
+    assert places.shared.address == held._data.data_ptr()

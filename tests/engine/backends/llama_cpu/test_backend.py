@@ -1,0 +1,190 @@
+"""The fast path computes what transformers does: on the same weights the same, on
+packed ones as much as their bits allow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+from lmtui.engine.batched import grow
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.score import score_rows
+from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import Windows
+from lmtui.errors import Cancelled
+from lmtui.models.llama.weights import unsuitable
+from tests.engine.backends.llama_cpu import lean
+
+IDS = [3 + (7 * i * i + i) % 290 for i in range(400)]
+PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
+
+
+def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, reference, atol=2e-4, rtol=0)
+
+
+@pytest.fixture(params=lean.KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=lean.UNROUNDED)
+def forward(kind: str, request: pytest.FixtureRequest) -> LlamaCpuBackend:
+    return lean.unrounded(kind, request.param)
+
+
+def test_all_kinds_are_suitable(kind: str) -> None:
+    assert unsuitable(lean.model(kind).config.to_dict()) is None
+
+
+def test_a_score_is_the_naive_one(kind: str, forward: LlamaCpuBackend) -> None:
+    rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(500, 250)))
+    ours = torch.tensor([row.logprob for row in rows[1:]])
+    close(ours, lean.naive(kind, IDS)[range(399), IDS[1:]])
+    blocks = list(forward.all_logits(IDS[:50], skip=7))
+    close(torch.cat(blocks).log_softmax(-1), lean.naive(kind, IDS[:50])[7:])
+    assert list(forward.all_logits(IDS[:50], skip=50)) == []
+
+
+def test_after_a_long_text(kind: str, forward: LlamaCpuBackend) -> None:
+    ids = [3 + (5 * i * i + i) % 290 for i in range(1030)]
+    cache = PrefixCache(forward)
+    cache.read(ids[:1020])
+    steps = [cache.extend([token])[0].log_softmax(-1) for token in ids[1020:]]
+    close(torch.stack(steps), lean.naive(kind, ids)[1020:])
+
+
+@pytest.mark.parametrize("before", [1, 40, 399])
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_few_tokens_at_once_are_the_same_as_one_by_one(
+    kind: str, before: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # packed, as in life
+    forward = lean.packed(kind)
+    ids = [3 + (5 * i * i + i) % 290 for i in range(before + count)]
+    one, other = PrefixCache(forward), PrefixCache(forward)
+    one.read(ids[:before])
+    other.read(ids[:before])
+    single = torch.cat([one.extend([token]) for token in ids[before:]])
+    together = other.extend(ids[before:])
+    # Other processors have kernels that may sum in another order.
+    same = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    atol = 1e-6 if same else 0.5
+    torch.testing.assert_close(together, single, atol=atol, rtol=0)
+
+
+def contexts() -> st.SearchStrategy[list[list[int]]]:
+    """A few contexts one after the other, that often begin alike."""
+    some = st.lists(st.integers(3, 6), min_size=1, max_size=60)
+    longer = st.tuples(some, st.integers(0, 300)).map(lambda x: IDS[: x[1]] + x[0])
+    return st.lists(longer, min_size=1, max_size=4)
+
+
+@given(history=contexts(), chunk=st.integers(1, 70))
+@settings(deadline=None, max_examples=10)
+@pytest.mark.parametrize("dtype", lean.UNROUNDED)
+@pytest.mark.parametrize("kind", lean.KINDS)
+def test_whatever_was_read_before(
+    kind: str, dtype: torch.dtype, history: list[list[int]], chunk: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        forward = lean.unrounded(kind, dtype)
+        patch.setattr(forward, "chunk", chunk)
+        cache = PrefixCache(forward)
+        for ids in history:
+            cache.read(ids)
+            assert cache.ids == ids
+            assert cache.logits is not None
+            close(cache.logits.log_softmax(-1), lean.naive(kind, ids)[-1])
+        more = cache.extend([7, 8, 9]).log_softmax(-1)
+        close(more, lean.naive(kind, [*history[-1], 7, 8, 9])[-3:])
+
+
+def test_paths_are_read_side_by_side(kind: str, forward: LlamaCpuBackend) -> None:
+    cache = PrefixCache(forward)
+    cache.read(IDS)
+    for held in (1, 40, 300, 400):
+        single = [lean.naive(kind, [*IDS[:held], *path])[-1] for path in PATHS]
+        states = forward.states_after(PATHS, cache.fork(len(PATHS), held))
+        close(forward.head(states).log_softmax(-1), torch.stack(single))
+        tree = Tree.of(PATHS)
+        states = forward.states_in(tree, cache.fork(1, held))
+        close(forward.head(states[tree.places]).log_softmax(-1), torch.stack(single))
+    assert cache.ids == IDS
+    close(cache.extend([5]).log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
+
+
+def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
+    cache = PrefixCache(forward)
+    cache.read(IDS[:90])
+    begins = [[5], [6], [7, 8], [9]]
+    branches = grow(forward, cache, begins, more=40)
+    for begin, branch in zip(begins, branches, strict=True):
+        assert branch.ids[: len(begin)] == tuple(begin)
+        assert len(branch.ids) == len(begin) + 40
+        logprobs = lean.naive(kind, [*IDS[:90], *branch.ids])[89:-1]
+        for place, (token, row) in enumerate(zip(branch.ids, branch.rows, strict=True)):
+            assert row.logprob == pytest.approx(float(logprobs[place, token]), abs=2e-4)
+    assert cache.ids == IDS[:90]
+
+
+def test_rows_that_are_left_alone_change_nothing() -> None:
+    forward = lean.plain("llama")
+    held = forward.hold()
+    forward.states(IDS[:20], held)
+    forked = held.fork(3)
+    forward.next_logits([4, 5, 6], forked)
+    forked.keep_rows([0, 2])
+    found = forward.next_logits([8, 9], forked).log_softmax(-1)
+    expected = [
+        lean.naive("llama", [*IDS[:20], *more])[-1] for more in ([4, 8], [6, 9])
+    ]
+    close(found, torch.stack(expected))
+    assert (held.length, forked.length) == (20, 22)
+    with pytest.raises(ValueError, match="forked"):
+        forked.fork(2)
+    with pytest.raises(ValueError, match="continue"):
+        forked.crop(19)
+
+
+@pytest.mark.parametrize("asked", range(5))
+def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
+    forward = lean.plain("llama")
+    cache = PrefixCache(forward)
+    cache.read(IDS[:30])
+    calls = 0
+
+    def stop() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls > asked
+
+    if asked < 4:  # once before the part, then before each of three layers
+        with pytest.raises(Cancelled):
+            cache.read(IDS[:50], stop=stop)
+        assert (calls, cache.ids) == (asked + 1, IDS[:30])
+    assert cache.read(IDS[:50]) == 30
+    assert cache.logits is not None
+    close(cache.logits.log_softmax(-1), lean.naive("llama", IDS[:50])[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model_type": "gpt2"}, "not shaped like Llama"),
+        ({"sliding_window": 16}, "look back"),
+        ({"layer_types": ["sliding_attention"]}, "look back"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "unusual"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "unusual"),
+        ({"hidden_act": "gelu"}, "of their own"),
+        ({"mlp_bias": True}, "of their own"),
+        ({"hidden_size": 48}, "multiples"),
+        ({"intermediate_size": 100}, "multiples"),
+    ],
+)
+def test_what_is_not_run_this_way(changes: dict[str, object], why: str) -> None:
+    config = lean.model("mistral").config.to_dict() | changes
+    assert why in str(unsuitable(config))

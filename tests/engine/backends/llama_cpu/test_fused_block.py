@@ -1,0 +1,117 @@
+"""The fused block in C++: what `FusedBlock` computes, and each token by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.engine.backends.llama_cpu.fused_block import (
+    BlockShape,
+    FusedBlock,
+    FusedBlockKernel,
+    PackedShape,
+    examples,
+)
+from lmtui.kernels import build
+from lmtui.models.llama.int4 import FEW
+
+pytestmark = [
+    pytest.mark.skipif(build.found() is None, reason="there is no C++ compiler"),
+    pytest.mark.skipif(
+        not build.crosses(), reason="this processor does not multiply bfloat16"
+    ),
+]
+
+
+def plan(
+    width: int, feed: int, heads: int, kv_heads: int, head: int, bits: int, rank: int
+) -> BlockShape:
+    return BlockShape(
+        heads=heads,
+        kv_heads=kv_heads,
+        head=head,
+        epsilon=1e-5,
+        out=PackedShape(width, heads * head, bits, rank),
+        gate_up=PackedShape(2 * feed, width, bits, 0),
+        down=PackedShape(width, feed, bits, rank),
+        qkv=PackedShape((heads + 2 * kv_heads) * head, width, bits, rank),
+        has_bias=False,
+        has_head_norms=False,
+    )
+
+
+PLANS = {
+    "a small model": plan(64, 96, 4, 2, 16, 4, 0),
+    "8 bits": plan(128, 192, 4, 2, 32, 8, 0),
+    "blocks that are not whole": plan(96, 160, 3, 1, 32, 4, 0),
+    "the same with 8 bits": plan(32, 32, 2, 1, 16, 8, 0),
+    "something added": plan(64, 96, 4, 4, 16, 4, 5),
+    "all of it": replace(
+        plan(160, 96, 2, 1, 80, 8, 3), has_bias=True, has_head_norms=True
+    ),
+    "bits that differ": replace(
+        plan(64, 64, 4, 1, 16, 4, 0), gate_up=PackedShape(128, 64, 8, 0), has_bias=True
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BlockShape, FusedBlockKernel]:
+    made = PLANS[request.param]
+    folder: Path = tmp_path_factory.mktemp("native")
+    build.build_crossing(folder, **made.sizes())
+    return made, FusedBlockKernel(folder / build.CROSSING, made)
+
+
+@torch.inference_mode()
+def test_it_computes_what_is_computed_otherwise(
+    built: tuple[BlockShape, FusedBlockKernel],
+) -> None:
+    made, native = built
+    torch.manual_seed(0)
+    for tokens in (1, 2, 3, 4, 5, 7, FEW):
+        inputs = examples(made, tokens)
+        for ours, theirs in zip(native(inputs), FusedBlock(made)(*inputs), strict=True):
+            away, size = (ours - theirs).abs(), theirs.abs().max()
+            assert ours.shape == theirs.shape
+            assert away.max() < 0.015 * size  # which is rounded to 8 bits, twice
+            assert away.mean() < 0.003 * size
+
+
+@torch.inference_mode()
+def test_a_token_is_the_same_alone_and_among_others(
+    built: tuple[BlockShape, FusedBlockKernel],
+) -> None:
+    made, native = built
+    torch.manual_seed(1)
+    inputs = examples(made, FEW)
+    state, found, turns, *weights = inputs
+    threads = torch.get_num_threads()
+    try:
+        together = native(inputs)
+        torch.set_num_threads(1)
+        for step in (1, 2, 3, 5, 9):
+            parts = [
+                native(
+                    [
+                        *(each[at : at + step] for each in (state, found, turns)),
+                        *weights,
+                    ]
+                )
+                for at in range(0, FEW, step)
+            ]
+            for whole, pieces in zip(together, zip(*parts, strict=True), strict=True):
+                assert torch.equal(torch.cat(pieces), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_what_has_no_such_function_is_damaged(tmp_path: Path) -> None:
+    build.build_products(tmp_path)
+    with pytest.raises(ValueError, match="cross"):
+        FusedBlockKernel(tmp_path / build.PRODUCTS, PLANS["8 bits"])

@@ -1,0 +1,176 @@
+"""Steps over a cache that stays where it is; recorded where there is a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmtui.engine.backends import cuda_graph
+from lmtui.engine.backends.cuda_graph import CudaGraphBackend
+from lmtui.engine.batched import grow
+from lmtui.engine.engine import LocalEngine, forward_of
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.token_tree import Tree
+from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.errors import Cancelled
+from tests.engine import tiny
+
+FAMILIES = ("llama", "gpt2", "qwen3")
+IDS = [3 + (7 * i * i + i) % 300 for i in range(200)]
+TEXT = "the cat sat on the mat and the dog"
+
+
+def forward(family: str, device: str = "cpu") -> CudaGraphBackend:
+    return CudaGraphBackend(tiny.model(family, device), records=device != "cpu")
+
+
+def close(ours: torch.Tensor, family: str, ids: list[int], device: str) -> None:
+    # Sums over the whole room are rounded in another order; of logprobs down to -20.
+    expected = tiny.reference_logprobs(family, ids, device)[-len(ours) :]
+    torch.testing.assert_close(ours.log_softmax(-1), expected, atol=4e-4, rtol=0)
+
+
+def test_which_models_it_is_for() -> None:
+    suited = {f: CudaGraphBackend.suits(tiny.model(f)) for f in tiny.FAMILIES}
+    assert suited == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
+    assert (
+        type(forward_of(tiny.loaded("llama"), lasting=True)) is not CudaGraphBackend
+    )  # on a CPU
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+@pytest.mark.parametrize("family", FAMILIES)
+@given(
+    history=st.lists(
+        st.tuples(
+            st.integers(0, 150), st.lists(st.integers(3, 6), min_size=1, max_size=9)
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(deadline=None, max_examples=8)
+def test_whatever_was_read_before(
+    family: str, device: str, history: list[tuple[int, list[int]]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_graph, "_FIRST", 16)  # so that it has to grow
+        runs = forward(family, device)
+        runs.chunk = 32
+        cache = PrefixCache(runs)
+        for begin, more in history:
+            ids = [*IDS[:begin], *more]
+            cache.read(ids)
+            assert cache.logits is not None
+            close(cache.logits[None], family, ids, device)
+            for token in (7, 8, 9):
+                ids.append(token)
+                close(cache.extend([token]), family, ids, device)
+            assert cache.ids == ids
+            ids += [4, 5]
+            close(cache.extend([4, 5]), family, ids, device)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_and_trees_continue_it(family: str, device: str) -> None:
+    runs = forward(family, device)
+    cache = PrefixCache(runs)
+    cache.read(IDS[:40])
+    cache.extend([5])
+    paths = [[7], [7, 8], [9, 8, 7]]
+    states = runs.states_after(paths, cache.fork(3, 30))
+    for state, path in zip(runs.head(states), paths, strict=True):
+        close(state[None], family, [*IDS[:30], *path], device)
+    tree = Tree.of(paths)
+    states = runs.states_in(tree, cache.fork(1, 30))[tree.places]
+    for state, path in zip(runs.head(states), paths, strict=True):
+        close(state[None], family, [*IDS[:30], *path], device)
+    branches = grow(runs, cache, [[5], [6, 7]], more=6)
+    assert [len(branch.ids) for branch in branches] == [7, 8]
+    assert cache.ids == [*IDS[:40], 5]
+    close(cache.extend([6]), family, [*IDS[:40], 5, 6], device)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+def test_a_stop_leaves_every_layer_alike(device: str) -> None:
+    cache = PrefixCache(forward("llama", device))
+    cache.read(IDS[:20])
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    with pytest.raises(Cancelled):
+        cache.read(IDS[:40], stop=stop)
+    assert cache.ids == IDS[:20]
+    with pytest.raises(Cancelled):
+        cache.extend([5], stop=lambda: True)
+    assert cache.ids == IDS[:20]
+    cache.read(IDS[:40])
+    assert cache.logits is not None
+    close(cache.logits[None], "llama", IDS[:40], device)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+def test_what_is_taken_back_is_of_no_effect(device: str) -> None:
+    cache = PrefixCache(forward("llama", device))
+    cache.read(IDS[:40])
+    held: Any = cache._held
+    with torch.inference_mode():
+        for layer in held.cache.layers:  # as after a step that overflowed
+            layer.keys[:, :, 30:] = layer.values[:, :, 30:] = torch.nan
+    cache.read([*IDS[:20], 5])
+    assert cache.logits is not None
+    close(cache.logits[None], "llama", [*IDS[:20], 5], device)
+    close(cache.extend([6]), "llama", [*IDS[:20], 5, 6], device)
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+def test_a_generation_is_the_plain_one(device: str) -> None:
+    def made(engine: LocalEngine) -> list[Any]:
+        prompt = Prompt(engine.encode(TEXT).ids, TEXT)
+        drawn = SamplingSettings(temperature=0.8, seed=5, max_tokens=40)
+        return [s for s in engine.generate(prompt, drawn) if isinstance(s, Step)]
+
+    plain, other = tiny.engine("llama", device), tiny.engine("llama", device)
+    other._forward = forward("llama", device)
+    other._cache = PrefixCache(other._forward)
+    for one, two in zip(made(plain), made(other), strict=True):
+        assert one.id == two.id
+        assert one.logprob == pytest.approx(two.logprob, abs=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_step_is_recorded() -> None:
+    runs = forward("llama", "cuda")
+    cache = PrefixCache(runs)
+    cache.read(IDS[:20])
+    cache.extend([5])
+    assert runs._records
+    assert cache._held.step._graph is not None  # type: ignore[attr-defined]
+
+
+def test_what_can_not_be_recorded_runs_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(self: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(cuda_graph.CapturedStep, "record", fails)
+    monkeypatch.setattr(cuda_graph._log, "warning", lambda *words: told.append(words))
+    runs = CudaGraphBackend(tiny.model("llama"), records=True)
+    cache = PrefixCache(runs)
+    cache.read(IDS[:20])
+    for count in range(20, 24):
+        close(cache.extend([IDS[count]]), "llama", IDS[: count + 1], "cpu")
+    assert not runs._records
+    assert len(told) == 1

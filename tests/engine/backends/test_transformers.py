@@ -1,0 +1,169 @@
+"""Memory taken in advance changes nothing of what is held, nor a bit of a logit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from lmtui.engine.backends.transformers import (
+    PreallocatedLayer,
+    TransformersBackend,
+    TransformersKVCache,
+)
+from lmtui.engine.prefix_cache import PrefixCache
+from tests.engine import test_families, tiny
+from tests.engine.test_prefix_cache import contexts
+
+FAMILIES = ("opt", "gemma2", "granite", "bloom", "mistral", "mixtral", "lfm2")
+VERBS = ("add", "add", "crop", "keep", "fork")
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def states(tokens: int, rows: int = 1) -> Pair:
+    """Keys [n, 2, t, 4] and values [n, 2, t, 6]."""
+    return torch.randn(rows, 2, tokens, 4), torch.randn(rows, 2, tokens, 6)
+
+
+def assert_same(layer: PreallocatedLayer, other: DynamicLayer) -> None:
+    assert layer.get_seq_length() == other.get_seq_length()
+    assert torch.equal(layer.keys, other.keys)
+    assert torch.equal(layer.values, other.values)
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_it_holds_what_the_library_s_layer_holds(data: st.DataObject) -> None:
+    ours, theirs = PreallocatedLayer(3), DynamicLayer()
+    rows = 1
+    for verb in data.draw(st.lists(st.sampled_from(VERBS), max_size=12)):
+        if verb == "add":
+            new = states(data.draw(st.integers(1, 9)), rows)
+            for mine, wanted in zip(
+                ours.update(*new), theirs.update(*new), strict=True
+            ):
+                assert torch.equal(mine, wanted)
+        elif not ours.get_seq_length():
+            continue
+        elif verb == "crop":
+            less = data.draw(st.integers(0, ours.get_seq_length()))
+            for layer in (ours, theirs):
+                layer.crop(-less)
+        elif verb == "keep":
+            kept = data.draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
+            rows = len(kept)
+            for layer in (ours, theirs):
+                layer.batch_select_indices(kept)
+        elif rows == 1:
+            rows, length = 2, data.draw(st.integers(0, ours.get_seq_length()))
+            ours = ours.fork(rows, length)
+            theirs.keys = theirs.keys[:, :, :length].repeat(rows, 1, 1, 1)
+            theirs.values = theirs.values[:, :, :length].repeat(rows, 1, 1, 1)
+        if ours.get_seq_length():
+            assert_same(ours, theirs)
+
+
+def test_a_token_moves_nothing_while_there_is_room() -> None:
+    layer, places = PreallocatedLayer(4), []
+    for _ in range(400):
+        keys, values = layer.update(*states(1))
+        places.append((keys.data_ptr(), values.data_ptr()))
+    moved = sum(a != b for a, b in pairwise(places))
+    assert moved <= 7  # room for 5, 13, 29, … tokens
+
+
+def test_a_fork_takes_no_memory_until_it_is_written_to() -> None:
+    layer, first = PreallocatedLayer(8), states(5)
+    layer.update(*first)
+    forked = layer.fork(3, 4)
+    assert forked.keys.data_ptr() == layer.keys.data_ptr()
+    assert forked.keys.shape == (3, 2, 4, 4)
+    new = states(2, rows=3)
+    forked.update(*new)
+    assert forked.keys.data_ptr() != layer.keys.data_ptr()
+    assert torch.equal(layer.keys, first[0])
+    assert torch.equal(forked.keys[1], torch.cat([first[0][0, :, :4], new[0][1]], 1))
+    assert torch.equal(layer.fork(2, None).values[1], first[1][0])
+
+
+def test_a_fork_that_is_not_written_to_outlives_what_is_added() -> None:
+    layer, first = PreallocatedLayer(8), states(5)
+    layer.update(*first)
+    forked = layer.fork(2, 5)
+    for _ in range(20):  # into the same memory, then into more
+        layer.update(*states(1))
+    assert torch.equal(forked.keys, first[0].expand(2, -1, -1, -1))
+
+
+def test_what_a_row_takes_is_counted() -> None:
+    layer = PreallocatedLayer(8)
+    assert layer.row_bytes == layer.fork(2, None).row_bytes == 0
+    layer.update(*states(5))
+    forked = layer.fork(3, None)
+    assert forked.row_bytes == layer.row_bytes
+    forked.update(*states(1, rows=3))
+    assert forked._slabs is not None
+    taken = sum(slab.untyped_storage().nbytes() for slab in forked._slabs)
+    assert taken == 3 * layer.row_bytes
+
+
+class Concatenated(TransformersBackend):
+    """The same over the library's own cache."""
+
+    def hold(self) -> TransformersKVCache:
+        attention = super().hold().cache.layer_class_to_replicate is not None
+        config = {} if attention else {"config": self.model.config}
+        return TransformersKVCache(DynamicCache(**config))
+
+
+def _model(family: str) -> Any:
+    return test_families.model(family) if family in FAMILIES else tiny.model(family)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *tiny.FAMILIES])
+@given(history=contexts(), stops=st.integers(0, 30))
+@settings(deadline=None, max_examples=10)
+def test_not_a_bit_of_a_logit_changes(
+    family: str, history: list[list[int]], stops: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreallocatedLayer.__init__, "__defaults__", (2,))
+        caches = [
+            PrefixCache(kind(_model(family)))
+            for kind in (TransformersBackend, Concatenated)
+        ]
+        for cache in caches:
+            cache._forward.chunk = 24  # type: ignore[misc]
+        for ids in history:
+            for cache in caches:
+                cache.read(ids)
+            found = [cache.extend([7]) for cache in caches]
+            assert torch.equal(*found)
+            found = [cache.extend([5, 6, 9]) for cache in caches]
+            assert torch.equal(*found)
+        if caches[0].takes_back:
+            paths = [[7], [8, 9], [4, 5, 6]]
+            length = min(stops, len(caches[0].ids))
+            forked = caches[0].fork(3, length), _copied(caches[1]._held, 3, length)
+            for rows in ([0, 1, 2], [2, 0]):
+                found = []
+                for cache, held in zip(caches, forked, strict=True):
+                    held.keep_rows(rows)
+                    asked = [paths[row] for row in rows]
+                    found.append(cache._forward.states_after(asked, held))
+                assert torch.equal(*found)
+
+
+def _copied(held: Any, rows: int, length: int) -> TransformersKVCache:
+    """So many rows of the library's own cache."""
+    copied = DynamicCache()
+    for index, layer in enumerate(held.cache.layers):
+        both = (layer.keys, layer.values)
+        copied.update(*(x[:, :, :length].repeat(rows, 1, 1, 1) for x in both), index)
+    return TransformersKVCache(copied)

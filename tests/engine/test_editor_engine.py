@@ -1,0 +1,120 @@
+"""The engine's verbs for a text that is being written, put together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from tests.engine import test_fill_in_the_middle as test_infill
+from tests.engine import tiny
+from tests.engine.test_prefix_cache import counted
+
+TEXT = "The quick brown fox jumps over the lazy dog.\nThe cat sat on the mat. " * 3
+GREEDY = SamplingSettings(temperature=0, max_tokens=6)
+RULES = SuggestionRules(
+    min_prob=None, min_mean_prob=None, seconds=None, single_line=False
+)
+
+
+def gone_on(
+    engine: LocalEngine, text: str, cursor: int, **how: Any
+) -> tuple[list[Step], GenerationResult]:
+    *steps, finish = engine.go_on(text, cursor, GREEDY, **how)
+    assert isinstance(finish, GenerationResult)
+    return steps, finish  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@given(cursor=st.integers(1, len(TEXT)))
+@settings(max_examples=8)
+def test_the_first_step_is_the_first_row(family: str, cursor: int) -> None:
+    engine = tiny.engine(family, context=64)
+    expectation = engine.expect(TEXT, cursor, top=5)
+    assert expectation.distribution
+    first = expectation.distribution.candidates[0]
+    steps, _ = gone_on(engine, TEXT, cursor)
+    fresh, _ = gone_on(tiny.engine(family, context=64), TEXT, cursor)
+    assert [step.bytes for step in steps] == [step.bytes for step in fresh]
+    if engine.beginning(TEXT, cursor, GREEDY).ids == _read(engine, expectation.window):
+        assert (steps[0].id, steps[0].bytes) == (first.id, first.bytes)
+        assert steps[0].logprob == pytest.approx(first.logprob, abs=1e-4)
+        assert steps[0].entropy == pytest.approx(
+            expectation.distribution.entropy, abs=1e-3
+        )
+
+
+def _read(engine: LocalEngine, window: tuple[int, int]) -> tuple[int, ...]:
+    return engine.encode(TEXT).ids[slice(*window)]
+
+
+def test_what_the_panel_knows_is_not_run_again() -> None:
+    engine = tiny.engine()
+    engine.expect(TEXT, 49)
+    with counted(tiny.model()) as lengths:
+        first = next(iter(engine.go_on(TEXT, 49, GREEDY)))
+    assert isinstance(first, Step)
+    assert lengths == []
+    with counted(tiny.model()) as lengths:
+        _, finish = gone_on(engine, TEXT, 49)
+    assert sum(lengths) <= 6 + 2
+    assert finish.reused_tokens == finish.prompt_tokens
+
+
+def test_the_alternatives_follow_the_rows() -> None:
+    engine = tiny.engine()
+    expectation = engine.expect(TEXT, 49)
+    assert expectation.distribution
+    rows = [row.text for row in expectation.distribution.candidates]
+    begins = [
+        min(
+            i
+            for i, row in enumerate(rows)
+            if ghost.text.startswith(row.strip("\ufffd"))
+        )
+        for ghost in engine.alternatives(TEXT, 49, RULES, count=6)
+    ]
+    assert begins == sorted(begins)
+
+
+def behind(engine: LocalEngine, text: str, place: int) -> float:
+    """Sum of the logprobs that `score` gives the tokens from a place on."""
+    encoding = engine.encode(text)
+    scored = zip(engine.score(encoding.ids), encoding.spans, strict=True)
+    return math.fsum(t.logprob or 0 for t, (start, _) in scored if start >= place)
+
+
+def test_what_a_replacement_changes_is_what_score_says() -> None:
+    engine, start, end = tiny.engine(), 10, 15
+    text = TEXT[:80]
+    now = behind(engine, text, end)
+    found = engine.replacements(text, start, end, count=4)
+    assert len(found) > 2
+    for one in found:
+        other = text[:start] + one.text + text[end:]
+        change = (now - behind(engine, other, start + len(one.text))) / math.log(2)
+        assert one.change == pytest.approx(change, abs=1e-2)
+
+
+def test_an_engine_that_can_reads_both_sides() -> None:
+    assert not tiny.engine().capabilities.infill
+    tokenizer = test_infill.tokenizer("qwen")
+    loaded = replace(tiny.loaded(), tokenizer=tokenizer)
+    engine, text = LocalEngine(loaded), "one two thr\nfour"
+    assert engine.capabilities.infill
+    read = engine.beginning(text, 11, GREEDY)
+    assert (read.infilled, read.typed) == (True, b" thr")
+    assert tokenizer.decode(read.ids) == (
+        "<|fim_prefix|>one two<|fim_suffix|>\nfour<|fim_middle|>"
+    )
+    steps, finish = gone_on(engine, text, 11)
+    assert finish.prompt_tokens == len(read.ids)
+    assert steps[0].distribution.candidates[0].bytes == steps[0].bytes
+    assert not engine.beginning(text, len(text), GREEDY).infilled

@@ -1,0 +1,67 @@
+"""What was compiled is opened only where nobody else can have written it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmtui import paths
+from lmtui.kernels import build
+
+NOBODY = 65534
+
+
+def others(place: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(place, NOBODY, NOBODY)
+
+
+def planted(folder: Path) -> None:
+    (folder / "made.so").write_bytes(b"something")
+
+
+def linked(folder: Path) -> None:
+    (folder / "made.so").rename(folder.parent / "elsewhere.so")
+    (folder / "made.so").symlink_to(folder.parent / "elsewhere.so")
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "another library": planted,
+    "a library too many": lambda folder: (folder / "more.so").write_bytes(b""),
+    "a link": linked,
+    "a folder of others": others,
+    "a file of others": lambda folder: others(folder / "made.so"),
+    "a folder that a group can write": lambda folder: folder.chmod(0o775),
+    "a file that all can write": lambda folder: (folder / "made.so").chmod(0o646),
+    "no digests": lambda folder: (folder / "digests.json").unlink(),
+}
+
+
+@pytest.fixture
+def kept(home: Path) -> Path:
+    folder = build.folder_of({"sources": "some"})
+    with paths.scratch_folder(paths.ensure_folder(build.root())) as scratch:
+        (scratch / "made.so").write_bytes(b"a library")
+        build.keep(scratch, folder, source="a test")
+    assert build.is_kept(folder)
+    return folder
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_what_others_can_have_written_is_not_used(
+    harm: Callable[[Path], object], kept: Path
+) -> None:
+    harm(kept)
+    assert not build.is_kept(kept)
+
+
+def test_the_folder_of_all_becomes_our_own_to_write(kept: Path) -> None:
+    build.root().chmod(0o777)
+    assert build.is_kept(kept)
+    assert build.root().stat().st_mode & 0o022 == 0
+    others(build.root())
+    assert not build.is_kept(kept)

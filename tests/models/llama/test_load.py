@@ -1,0 +1,424 @@
+"""Models with few bits: made once, kept, found again, refused where they must be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
+
+from lmtui import cache_dir
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import ChatTurn
+from lmtui.errors import LmtuiError
+from lmtui.kernels import build
+from lmtui.models import inventory, source, template_renderer
+from lmtui.models.llama import cache
+from lmtui.models.load import load
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import Progress
+from lmtui.models.source import Quantize
+from lmtui.models.tokenizer_json import LightTokenizer, same_as
+from tests.models import learned, tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("gguf") / "tiny-q8.gguf"
+    return tiny.write_gguf(folder, target, "Q8_0")
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose weights have 16 bits, and are run as they are."""
+    if build.found() is None:
+        pytest.skip("there is no C++ compiler")
+    return tiny.save_brief(tmp_path_factory.mktemp("brief"), "llama", torch.bfloat16)
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    pass
+
+
+def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> LoadedModel:
+    return load(str(place), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
+
+
+def logprobs(engine: LocalEngine) -> torch.Tensor:
+    """[n, V]"""
+    ids = engine.encode(tiny.TEXT).ids
+    blocks = engine._forward.all_logits(ids)
+    return torch.cat(list(blocks)).log_softmax(-1)
+
+
+def test_a_quantised_file_is_packed_once(q8: Path) -> None:
+    seen: list[Progress] = []
+    first = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert (first.precision, first.number_format, first.why) == ("fast", "int8", "")
+    assert any(p.what.startswith("packing") and p.unit == "layers" for p in seen)
+    seen.clear()
+    second = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert not any(p.what.startswith("packing") for p in seen)
+    assert first.folder == second.folder
+    found = [name for _, name, _ in cache_dir.folders(cache_dir.root("packed"))]
+    assert found == ["tiny-q8.gguf"]
+    assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
+
+
+def test_it_is_the_model_of_the_exact_path(q8: Path) -> None:
+    fast, exact = LocalEngine(loaded(q8)), LocalEngine(load(str(q8), device="cpu"))
+    one, other = logprobs(fast), logprobs(exact)
+    divergence = (other.exp() * (other - one)).sum(-1)
+    assert float(divergence.mean()) < 1e-3
+    assert (one.argmax(-1) == other.argmax(-1)).float().mean() > 0.9
+    for name in ("architecture", "parameters", "vocabulary", "context", "has_template"):
+        assert getattr(fast.info, name) == getattr(exact.info, name)
+    assert fast._end_ids == exact._end_ids
+    talk = [ChatTurn("user", "the fox <|im_end|>"), ChatTurn("assistant", "ça va?")]
+    assert fast.prompt(talk) == exact.prompt(talk)
+    assert fast.encode(tiny.TEXT, bos="yes") == exact.encode(tiny.TEXT, bos="yes")
+
+
+@pytest.mark.parametrize(("quantize", "most"), [("int8", 1e-3), ("int4", 0.2)])
+def test_a_folder_is_rounded_when_it_is_asked_for(
+    folder: Path, quantize: Quantize, most: float
+) -> None:
+    fast = loaded(folder, quantize)
+    assert (fast.precision, fast.number_format) == ("fast", quantize)
+    one, other = logprobs(LocalEngine(fast)), logprobs(LocalEngine(load(str(folder))))
+    divergence = (other.exp() * (other - one)).sum(-1)
+    assert 0 < float(divergence.mean()) < most
+
+
+def test_a_changed_folder_is_another_model(tmp_path: Path) -> None:
+    place = tiny.save_llama(tmp_path / "m")
+    before = loaded(place, "int8").folder
+    config = place / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"rope_theta": 5.0}))
+    assert loaded(place, "int8").folder != before
+
+
+@pytest.mark.parametrize("damage", ["cut", "torch", "config", "header"])
+def test_a_damaged_folder_is_made_again(q8: Path, damage: str) -> None:
+    before = loaded(q8)
+    wanted = logprobs(LocalEngine(before))
+    weights, note = before.folder / "packed.safetensors", before.folder / "lmtui.json"
+    match damage:
+        case "cut":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "torch":
+            about = json.loads(note.read_text()) | {"torch": "0"}
+            note.write_text(json.dumps(about))
+        case "config":
+            file = before.folder / "config.json"
+            file.write_text("[]".ljust(file.stat().st_size))
+        case _:
+            weights.write_bytes(b"\xff" * weights.stat().st_size)
+    again = loaded(q8)
+    assert torch.equal(logprobs(LocalEngine(again)), wanted)
+    assert cache.is_complete(again.folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "why"),
+    [
+        ("F32", {}, "not quantised"),
+        ("Q8_0", {"dtype": "float32"}, "float32"),
+        ("Q8_0", {"dtype": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_why_it_is_not_packed(
+    folder: Path, tmp_path: Path, kind: str, more: dict[str, str], why: str
+) -> None:
+    place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
+    found = loaded(place, **more)
+    assert not found.is_lean
+    assert why in found.why
+    assert why in LocalEngine(found).info.why
+
+
+def test_what_was_asked_for_and_can_not_be_had(folder: Path) -> None:
+    with pytest.raises(LmtuiError, match="can't be used in int4") as caught:
+        loaded(folder, "int4", dtype="float32")
+    assert "--quantize" in caught.value.hint
+
+
+@pytest.mark.parametrize("quantize", ["auto", "int8", "int4"])
+def test_models_of_other_shapes_are_packed_layer_by_layer(
+    quantize: Quantize, folder: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "config.json"
+    about = json.loads(config.read_text()) | {"attention_bias": False}
+    about |= {"hidden_act": "gelu", "_attn_implementation": "sdpa"}
+    config.write_text(json.dumps(about))
+    found = loaded(other, quantize)
+    if quantize == "auto":  # its weights are no few bits
+        assert (found.precision, found.number_format) == ("exact", "float32")
+        return
+    assert (found.precision, found.number_format) == ("fast", quantize)
+    assert "something of their own" in found.why
+    exact = logprobs(LocalEngine(load(str(other), device="cpu")))
+    one = logprobs(LocalEngine(found))
+    divergence = float((exact.exp() * (exact - one)).sum(-1).mean())
+    assert 0 < divergence < (1e-3 if quantize == "int8" else 0.2)
+
+
+def test_biases_that_are_not_run_are_noticed(tmp_path: Path) -> None:
+    config = tiny.llama_config()
+    config.attention_bias = True  # for what comes out of the attention, too
+    model = LlamaForCausalLM(config)
+    torch.nn.init.normal_(model.model.layers[1].self_attn.o_proj.bias)
+    model.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    found = loaded(tmp_path, "int8")
+    assert (found.is_lean, found.number_format) == (False, "int8")
+    exact = logprobs(LocalEngine(load(str(tmp_path), device="cpu")))
+    one = logprobs(LocalEngine(found))
+    assert float((exact.exp() * (exact - one)).sum(-1).mean()) < 1e-3
+
+
+def test_an_adapter_on_another_shape_runs_exactly(
+    folder: Path, lora: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = other / "config.json"
+    about = json.loads(config.read_text()) | {"hidden_act": "gelu"}
+    config.write_text(json.dumps(about))
+    with pytest.raises(LmtuiError, match="can't be used in int8"):
+        with_lora(other, lora, "int8")
+    found = with_lora(other, lora, "auto")
+    assert (found.precision, found.adapter) == ("exact", "lora")
+
+
+@pytest.mark.parametrize("trouble", ["full", "too small", "no folder"])
+def test_what_cannot_be_kept_costs_one_warning(
+    q8: Path,
+    home: Path,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    kept = load(str(q8), device="cpu", quantize="int8")
+    if trouble == "no folder":
+        (place := home.with_name("elsewhere")).write_text("")
+    else:
+        place = small_disk(4096 * 40)
+    if trouble == "full":
+        fill(place)
+    monkeypatch.setenv("LMTUI_HOME", str(place))
+    seen: list[Progress] = []
+    found = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
+    assert (found.is_lean, found.why) == (True, "")
+    assert torch.equal(logprobs(LocalEngine(found)), logprobs(LocalEngine(kept)))
+    (warning,) = [progress for progress in seen if progress.warning]
+    assert "is packed anew at every start" in warning.what
+    assert ("the disk is full" in warning.what) == (trouble != "no folder")
+    assert not list(cache_dir.root("packed").glob("*"))
+
+
+def fill(place: Path) -> None:
+    """Write into a folder until its disk takes no more."""
+    with suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["q8", "brief"])
+def test_the_next_start_needs_no_transformers(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    q8 = request.getfixturevalue(kind)
+    loaded(q8)
+    code = (
+        "import sys\n"
+        "from lmtui.engine.engine import LocalEngine\n"
+        "from lmtui.engine.types import ChatTurn, SamplingSettings\n"
+        f"engine = LocalEngine.open({str(q8)!r}, device='cpu', quantize='auto')\n"
+        "prompt = engine.prompt([ChatTurn('user', 'the fox')])\n"
+        "list(engine.generate(prompt, SamplingSettings(max_tokens=5)))\n"
+        "list(engine.heat('the quick fox', 0, 13))\n"
+        "engine.expect('the qui', 7)\n"
+        "assert engine.info.precision == 'fast'\n"
+        "unwanted = {'transformers', 'gguf', 'accelerate'}\n"
+        "sys.exit(' '.join(unwanted & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == ""
+
+
+def test_the_light_tokenizer_is_the_library_s(tmp_path: Path) -> None:
+    library = tiny.tokenizer()
+    library.save_pretrained(tmp_path)
+    light = LightTokenizer(tmp_path)
+    assert same_as(library, light)
+    assert light.get_vocab() == library.get_vocab()
+    assert light.chat_template == library.chat_template
+    specials = {i: t.content for i, t in library.added_tokens_decoder.items()}
+    assert {i: t.content for i, t in light.added_tokens_decoder.items()} == specials
+    read = library(tiny.TEXT, return_offsets_mapping=True, add_special_tokens=False)
+    own = light(tiny.TEXT, add_special_tokens=False)
+    assert own.input_ids == read.input_ids
+    assert own.offset_mapping == [tuple(span) for span in read.offset_mapping]
+    for token in range(len(light.get_vocab())):
+        spelled = library.convert_ids_to_tokens(token)
+        assert light.convert_ids_to_tokens(token) == spelled
+    (tmp_path / "chat_template.jinja").write_text("another")
+    assert not same_as(library, LightTokenizer(tmp_path))
+
+
+TEMPLATES = (
+    "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}"
+    "{{ bos_token }}{{ m.role }}{{ m | tojson }}{% endfor %}",
+    "{%- set ns = namespace(seen=false) -%}\n{% for m in messages %}\n"
+    "    {% generation %}{{ m['content'] }}{% endgeneration %}\n{% endfor %}\n"
+    "{% if add_generation_prompt %}{{ eos_token }}{% endif %}",
+    "{{ raise_exception('only two') }}",
+    "{% if tools %}a{% elif documents is none %}{{ strftime_now('%Y') }}{% endif %}",
+    "{% set ns = namespace(_x=1) %}",
+    "{{ messages.__class__.__mro__ }}",
+    "{% nonsense %}",
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_write_what_the_library_writes(template: str) -> None:
+    library = tiny.tokenizer()
+    talk = [{"role": "user", "content": "ä <b>"}, {"role": "assistant", "content": "x"}]
+    try:
+        wanted = library.apply_chat_template(
+            talk, tokenize=False, add_generation_prompt=True, chat_template=template
+        )
+    except Exception:
+        with pytest.raises(LmtuiError):
+            written(template, talk, library.special_tokens_map)
+    else:
+        assert written(template, talk, library.special_tokens_map) == wanted
+
+
+def written(
+    template: str, talk: list[dict[str, str]], variables: dict[str, str]
+) -> str:
+    return template_renderer.render(
+        template, talk, open_ended=True, variables=variables
+    )
+
+
+# Adapters.
+
+
+@pytest.fixture(scope="module")
+def lora(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learned.save_lora(tmp_path_factory.mktemp("lora") / "lora", folder)
+
+
+def with_lora(place: Path, lora: Path, quantize: Quantize, **more: str) -> LoadedModel:
+    return load(str(place), adapter=str(lora), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"target_modules": ["q_proj", "down_proj"]},
+        {"target_modules": ["k_proj", "up_proj"], "use_rslora": True},
+    ],
+)
+@pytest.mark.parametrize("kind", ["q8", "brief"])
+def test_an_adapter_stands_beside_the_weights(
+    options: dict[str, object],
+    kind: str,
+    folder: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    q8 = request.getfixturevalue(kind)
+    place = learned.save_lora(tmp_path / "lora", folder, size=0.1, **options)
+    fast = with_lora(q8, place, "auto")
+    exact = with_lora(q8, place, "none")
+    assert (fast.precision, exact.precision) == ("fast", "exact")
+    assert fast.adapter == exact.adapter == "lora"
+    one, other = logprobs(LocalEngine(fast)), logprobs(LocalEngine(exact))
+    alone = logprobs(LocalEngine(loaded(q8)))
+    assert float((other.exp() * (other - one)).sum(-1).mean()) < 2e-3
+    assert float((other.exp() * (other - alone)).sum(-1).mean()) > 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"rank_pattern": {"q_proj": 2}}, "one by one"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+    ],
+)
+def test_an_unusual_adapter_runs_exactly(
+    options: dict[str, object], why: str, folder: Path, q8: Path, tmp_path: Path
+) -> None:
+    place = learned.save_lora(tmp_path / "lora", folder, **options)
+    found = with_lora(q8, place, "auto")
+    assert (found.precision, found.adapter) == ("exact", "lora")
+    assert why in found.why
+    wanted = logprobs(LocalEngine(with_lora(q8, place, "none")))
+    assert torch.equal(logprobs(LocalEngine(found)), wanted)
+    with pytest.raises(LmtuiError, match="can't be used in int8"):
+        with_lora(q8, place, "int8")
+
+
+@pytest.mark.parametrize("damage", ["shape", "layer", "nan", "half"])
+def test_an_adapter_that_does_not_fit_is_refused(
+    damage: str, lora: Path, q8: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copytree(lora, tmp_path / "lora"))
+    file = place / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(key for key in tensors if "layers.0.mlp.down_proj.lora_A" in key)
+    match damage:
+        case "shape":
+            tensors[name] = tensors[name][:, :-1].contiguous()
+        case "layer":
+            tensors[name.replace("layers.0", "layers.9")] = tensors.pop(name)
+        case "nan":
+            tensors[name][0, 0] = torch.nan
+        case _:
+            del tensors[name]
+    save_file(tensors, file)
+    with pytest.raises(LmtuiError, match="adapter"):
+        with_lora(q8, place, "auto")
+
+
+# What is kept can be seen and taken away.
+
+
+def test_packed_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
+    kept = loaded(folder, "int8").folder, loaded(q8).folder
+    load(str(q8), device="cpu")  # an exact copy besides
+    items = {item.path: item for item in inventory.inventory()}
+    assert [items[place].kind for place in kept] == ["packed", "packed"]
+    assert items[kept[0]].name == str(folder)
+    (own,) = inventory.items_of(source.resolve(str(folder)))
+    assert own.path == kept[0]
+    of_file = inventory.items_of(source.resolve(str(q8)))
+    assert sorted(item.kind for item in of_file) == ["copy", "packed"]
+    for item in (own, *of_file):
+        inventory.remove(item)
+        assert not item.path.exists()
+    assert list(inventory.inventory()) == []
+    assert folder.is_dir()
+    with pytest.raises(LmtuiError, match="your own folders"):
+        inventory.items_of(source.resolve(str(folder)))

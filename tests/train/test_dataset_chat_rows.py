@@ -1,0 +1,232 @@
+"""Rows as ids: only what the model writes is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import processors
+
+from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.types import ChatTurn, Role
+from lmtui.errors import LmtuiError
+from lmtui.train.dataset import Example, example, examples
+from lmtui.train.notes import Completion, Content, NotesDocument
+from tests.byte_level import SPECIALS
+from tests.engine import tiny
+from tests.engine.test_detokenizer import texts
+
+ENDING = (0,)
+RESERVED = frozenset("\ufdd0\ufdd1\ufdd2")  # Unicode's, for use within programs
+
+
+def row(content: Content) -> NotesDocument:
+    return NotesDocument("r.jsonl:1", content, is_row=True)
+
+
+def turns(*contents: str, first: Role = "user") -> tuple[ChatTurn, ...]:
+    """Messages of user and assistant by turns, after one of the system if asked."""
+    roles: list[Role] = ["system"] if first == "system" else []
+    roles += ["user", "assistant"] * len(contents)
+    pairs = zip(roles, contents, strict=False)
+    return tuple(ChatTurn(role, content) for role, content in pairs)
+
+
+def learned(made: Example, tokenizer: Any) -> list[str]:
+    """The stretches whose loss counts, decoded."""
+    stretches: list[list[int]] = []
+    before = False
+    for token, counts in zip(made.ids, made.trained, strict=True):
+        if counts and not before:
+            stretches.append([])
+        if counts:
+            stretches[-1].append(token)
+        before = counts
+    return [tokenizer.decode(ids) for ids in stretches]
+
+
+def plain() -> Any:
+    """A tokenizer without a template."""
+    return tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
+    )
+
+
+def test_the_answers_and_the_ends_of_their_turns_are_learned() -> None:
+    tokenizer = tiny.tokenizer()
+    content = turns("Be brief.", "Hi", "Hello", "the cat", "sat", first="system")
+    made = example(row(content), tokenizer)
+    assert learned(made, tokenizer) == ["Hello<|im_end|>", "sat<|im_end|>"]
+    assert tokenizer.decode(made.ids) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nthe cat<|im_end|>\n"
+        "<|im_start|>assistant\nsat<|im_end|>\n<|endoftext|>"
+    )
+
+
+def test_what_comes_after_the_last_answer_is_left_out() -> None:
+    tokenizer = tiny.tokenizer()
+    whole = example(row(turns("Hi", "Hello")), tokenizer)
+    assert example(row(turns("Hi", "Hello", "unanswered")), tokenizer) == whole
+
+
+@given(st.lists(texts.filter(lambda t: not RESERVED & {*t}), min_size=2, max_size=6))
+def test_a_conversation_is_what_a_later_answer_would_follow(
+    contents: Sequence[str],
+) -> None:
+    # The ids are those of the same conversation as the history of a chat.
+    tokenizer = tiny.tokenizer()
+    content = turns(*contents[: len(contents) // 2 * 2])
+    made = example(row(content), tokenizer)
+    asked = PromptBuilder(tokenizer).write([*content, ChatTurn("user", "x")]).ids
+    end = len(made.ids) - len(ENDING)
+    assert made.ids[end:] == ENDING
+    assert made.ids[: end - 1] == asked[: end - 1]  # the rest begins the next turn
+    answers = [f"{m.content.strip()}<|im_end|>" for m in content[1::2]]
+    assert learned(made, tokenizer) == answers
+
+
+@pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
+def test_a_typed_control_string_stays_text(special: str) -> None:
+    tokenizer = tiny.tokenizer()
+    typed = f"a {special}b"
+    made = example(row(turns(typed, typed)), tokenizer)
+    assert learned(made, tokenizer) == [f"{typed}<|im_end|>"]
+    control = {0, 1, 2, len(tokenizer) - 1}
+    assert [i for i in made.ids if i in control] == [1, 2, 1, 2, *ENDING]
+
+
+def test_without_a_template_the_plain_format_is_learned() -> None:
+    tokenizer = plain()
+    content = turns("Be brief.", "Hi", "Hello\n", "the cat", " sat", first="system")
+    made = example(row(content), tokenizer)
+    assert tokenizer.decode(made.ids) == (
+        "Be brief.\n\nUser: Hi\nAssistant: Hello\n\nUser: the cat\nAssistant:  sat"
+        "<|endoftext|>"
+    )
+    # No token ends a turn, so that of a document must end the last.
+    assert learned(made, tokenizer) == [" Hello\n\n", "  sat<|endoftext|>"]
+
+
+def test_a_template_without_an_end_of_turn_learns_that_of_a_document() -> None:
+    tokenizer = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        eos_token="<|endoftext|>",
+        chat_template="{% for m in messages %}[{{ m.role }}] {{ m.content }}\n"
+        "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
+    )
+    made = example(row(turns("a", "b", "c", "d")), tokenizer)
+    assert learned(made, tokenizer) == [" b", " d", "<|endoftext|>"]
+
+
+def test_a_template_that_ends_with_the_end_gets_no_second() -> None:
+    tokenizer = tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        eos_token="<|endoftext|>",
+        chat_template="{% for m in messages %}{{ m.role }} {{ m.content }}"
+        "<|endoftext|>{% endfor %}{% if add_generation_prompt %}assistant {% endif %}",
+    )
+    made = example(row(turns("a", "b")), tokenizer)
+    assert learned(made, tokenizer) == ["b<|endoftext|>"]
+    assert made.ids.count(0) == 2
+
+
+def refusing() -> Any:
+    return tiny.tokenizer().__class__(
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        eos_token="<|endoftext|>",
+        chat_template="{% for m in messages %}{% if m.role == 'system' %}"
+        "{{ raise_exception('no system') }}{% elif m.role == 'user' %}{{ m.content }}"
+        "{% endif %}{% endfor %}",
+    )
+
+
+def test_rows_that_the_template_refuses_are_told() -> None:
+    refused = row(turns("a", "b", "c", first="system"))
+    hidden = row(turns("b", "c"))
+    with pytest.raises(LmtuiError) as caught:
+        example(refused, refusing())
+    assert caught.value.detail == "no system"
+    made, skipped = examples([refused, row("a"), hidden], refusing())
+    assert [item.path for item in made] == ["r.jsonl:1"]
+    assert [skip.reason for skip in skipped] == [
+        "the model's chat template refuses this conversation: no system",
+        "the model's chat template hides the answers",
+    ]
+
+
+@given(texts, texts.filter(str.strip))
+def test_a_completion_is_learned_and_its_prompt_is_not(
+    prompt: str, completion: str
+) -> None:
+    tokenizer = tiny.tokenizer()
+    made = example(row(Completion(prompt, completion)), tokenizer)
+    whole = PromptBuilder(tokenizer).document(prompt + completion, "no")
+    assert made.ids == (*whole.ids, *ENDING)
+    assert made.trained[-1]
+    for (start, end), counts in zip(whole.spans, made.trained, strict=False):
+        assert counts or end <= len(prompt)
+        assert not counts or end > len(prompt) > start or start >= len(prompt)
+
+
+def test_a_completion_begins_where_it_stands() -> None:
+    tokenizer = tiny.tokenizer()
+    made = example(row(Completion("the cat", " sat on")), tokenizer)
+    assert learned(made, tokenizer) == [" sat on<|endoftext|>"]
+    special = example(row(Completion("<|im_end|>", "<|endoftext|>")), tokenizer)
+    assert learned(special, tokenizer) == ["<|endoftext|><|endoftext|>"]
+    assert [i for i in special.ids if i < 3] == [0]
+
+
+def test_bos_is_never_learned() -> None:
+    tokenizer = plain()
+    tokenizer.bos_token = "<|im_start|>"
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    for content in (Completion("a", "b"), turns("a", "b"), "text"):
+        made = example(row(content), tokenizer)
+        assert made.ids[0] == 1
+        assert not made.trained[0]
+        assert made.ids.count(1) == 1
+        assert any(made.trained)
+
+
+@pytest.mark.real
+def test_the_mask_of_the_default_models_template(
+    default_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lmtui.models.load import load
+
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    tokenizer = load().tokenizer
+    content = turns(
+        "Name a colour.",
+        "Red.",
+        "Another: <|im_end|>\n<|im_start|>",
+        "\n Blue <|im_end|>",
+    )
+    made = example(row(content), tokenizer)
+    assert tokenizer.decode(made.ids) == (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by "
+        "Hugging Face<|im_end|>\n<|im_start|>user\nName a colour.<|im_end|>\n"
+        "<|im_start|>assistant\nRed.<|im_end|>\n<|im_start|>user\nAnother: <|im_end|>\n"
+        "<|im_start|><|im_end|>\n<|im_start|>assistant\n\n Blue <|im_end|><|im_end|>\n"
+        "<|endoftext|>"
+    )
+    # The newline before the second answer is one token with that which it begins with.
+    assert learned(made, tokenizer) == [
+        "Red.<|im_end|>",
+        "\n\n Blue <|im_end|><|im_end|>",
+    ]
+    special = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    assert [i for i in made.ids if i in special] == special * 5
+    completed = example(
+        row(Completion("The capital of France is", " Paris.")), tokenizer
+    )
+    assert learned(completed, tokenizer) == [" Paris.<|endoftext|>"]

@@ -1,0 +1,150 @@
+"""Asking a model in training: the engine's own numbers, on tiny random models."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.errors import Cancelled
+from lmtui.train.dataset import Example, example
+from lmtui.train.evaluate import Evaluator, longest_run, neutral_text
+from lmtui.train.metrics import together
+from lmtui.train.notes import Completion, NotesDocument
+from tests.engine import tiny
+
+TEXT = "The quick brown fox jumps over the lazy dog.\n" * 12
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    return tiny.engine("llama")
+
+
+@pytest.fixture(scope="module")
+def asking() -> Evaluator:
+    return Evaluator(tiny.tokenizer(), block=32)
+
+
+def of(text: str, path: str = "a.md") -> Example:
+    return example(NotesDocument(path, text), tiny.tokenizer())
+
+
+def test_a_document_costs_what_the_engine_says(
+    engine: LocalEngine, asking: Evaluator
+) -> None:
+    (found,) = asking.score(engine, [of(TEXT)])
+    encoding = engine.encode(TEXT)
+    tokens = list(
+        engine.score(encoding.ids, prefix=encoding.prefix, window=32, stride=16)
+    )
+    logprobs = [token.logprob for token in tokens if token.logprob is not None]
+    assert found.tokens == len(logprobs)
+    assert found.nll == pytest.approx(-math.fsum(logprobs), rel=1e-6)
+    scored = [token for token in tokens if token.logprob is not None]
+    assert found.bytes == sum(len(token.bytes) for token in scored)
+
+
+def test_only_what_is_learned_counts(engine: LocalEngine, asking: Evaluator) -> None:
+    row = example(
+        NotesDocument("r.jsonl:1", Completion("Question? ", "Answer!")),
+        tiny.tokenizer(),
+    )
+    (found,) = asking.score(engine, [row])
+    controls = set(tiny.tokenizer().all_special_ids)
+    counting = [
+        token
+        for token, counts in zip(row.ids, row.trained, strict=True)
+        if counts and token not in controls
+    ]
+    assert found.tokens == len(counting) > 0
+    assert found.bytes == len(b"Answer!")
+    assert len(found.logprobs) == len(row.ids)
+    whole = list(engine.score(row.ids, window=32, stride=16))
+    for place, logprob in enumerate(found.logprobs):
+        if logprob is not None:
+            assert logprob == pytest.approx(whole[place].logprob, abs=1e-6)
+
+
+def test_the_same_model_did_not_change(engine: LocalEngine, asking: Evaluator) -> None:
+    held_out, training = [of(TEXT)], [of("def f(x):\n    return x + 1\n" * 20, "b")]
+    prompts = asking.prompts(held_out, training)
+    before, after = (
+        asking.ask(engine, held_out=held_out, training=training, prompts=prompts)
+        for _ in range(2)
+    )
+    assert before == after
+    assert before.neutral.bytes > 3_000
+    assert together([before.neutral]) is not None
+    assert len(before.continued) == len(prompts) == 2
+    assert before.recalled is not None
+
+
+def test_prompts_are_beginnings_of_held_out_documents_first(
+    asking: Evaluator,
+) -> None:
+    held_out = [of(TEXT, "h")]
+    training = [of(f"number {n} " * 20, f"t{n}") for n in range(9)]
+    prompts = asking.prompts(held_out, training)
+    assert len(prompts) == 3
+    assert TEXT.startswith(prompts[0].text)
+    assert 8 <= len(prompts[0].ids) <= 16
+    assert not prompts[0].text.endswith(" ")
+    assert asking.prompts([], [of("x")]) == ()
+    assert asking.prompts(held_out, training) == prompts
+
+
+def test_an_answer_is_continued_after_its_question(asking: Evaluator) -> None:
+    row = example(
+        NotesDocument("r", Completion("What is it? ", "It is rain. " * 20)),
+        tiny.tokenizer(),
+    )
+    (prompt,) = asking.prompts([row], [])
+    assert prompt.text == "What is it? "
+
+
+def test_it_can_be_stopped(engine: LocalEngine, asking: Evaluator) -> None:
+    with pytest.raises(Cancelled):
+        asking.score(engine, [of(TEXT)], stop=lambda: True)
+    prompts = asking.prompts([of(TEXT)], [])
+    with pytest.raises(Cancelled):
+        asking.continued(engine, prompts, stop=lambda: True)
+
+
+@given(
+    st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=30)
+)
+def test_the_longest_run_is_the_longest(said: list[int], stream: list[int]) -> None:
+    start, length = longest_run(np.array(said), np.array(stream))
+    written = [tuple(said[a:b]) for a in range(13) for b in range(a, len(said) + 1)]
+    there = {tuple(stream[a:b]) for a in range(31) for b in range(a, len(stream) + 1)}
+    assert length == max((len(run) for run in written if run in there), default=0)
+    assert tuple(said[start : start + length]) in there or length == 0
+
+
+def test_what_a_model_was_made_of_comes_back(asking: Evaluator) -> None:
+    """A model that can only count is one that knows the counting by heart."""
+    counting = tuple(range(100, 300))
+    training = [Example("count", counting, (True,) * len(counting))]
+
+    class Counter:
+        def generate(self, prompt, settings, **_):  # type: ignore[no-untyped-def]
+            from types import SimpleNamespace
+
+            for n in range(settings.max_tokens):
+                yield SimpleNamespace(id=prompt.ids[-1] + 1 + n, piece="")
+
+    found = asking.recalled(Counter(), training)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.tokens == 48
+    assert found.path == "count"
+
+
+def test_the_neutral_text_is_plain() -> None:
+    text = neutral_text()
+    assert 3_000 < len(text.encode()) < 6_000
+    assert text.isascii()

@@ -1,0 +1,204 @@
+"""Which weights change, and what a model that begins at random weights is like."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, LlamaConfig, Qwen3Config
+
+from lmtui.errors import LmtuiError
+from lmtui.models import hardware
+from lmtui.train import model as model_module
+from lmtui.train.model import (
+    bytes_to_come,
+    computes_in_half,
+    kept_bytes,
+    open_trainee,
+    random_model,
+    resized,
+    save_memory_where_needed,
+)
+from lmtui.train.request import TrainRequest
+from lmtui.train.schedule import Schedule
+from lmtui.train.settings import TrainSettings
+from lmtui.train.trainer import Sequences, share_of_loss, together
+from tests.engine import tiny
+from tests.models import tiny as stored
+from tests.train.test_trainer import steps_of
+from tests.train.tiny_training import LENGTH, blocks, copied, same, trainee
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_an_adapter_begins_as_nothing(family: str) -> None:
+    subject = trainee(family)
+    assert all(".lora_" in name for name in subject.weights)
+    assert 0 < subject.trainable < subject.parameters
+    ids = torch.tensor([[5, 6, 7, 8]])
+    expected = tiny.model(family)(ids).logits
+    torch.testing.assert_close(
+        subject.loaded.model(ids).logits, expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_full_training_changes_every_weight() -> None:
+    subject = trainee(method="full")
+    assert subject.trainable == subject.parameters
+    assert subject.model is subject.loaded.model
+
+
+def test_first_weights_follow_from_the_seed() -> None:
+    for method in ("lora", "scratch"):
+        one, other = (copied(trainee(method=method, seed=s)) for s in (1, 1))
+        assert same(one, other)
+        assert not same(one, copied(trainee(method=method, seed=2)))
+
+
+def test_nothing_is_dropped() -> None:
+    model = trainee("gpt2").model.train()
+    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout)]
+    assert dropouts
+    assert all(m.p == 0 for m in dropouts)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert torch.equal(model(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_random_model_begins_by_knowing_nothing(family: str, tmp_path: Path) -> None:
+    subject = trainee(family, method="scratch", layers=2)
+    batch = together([Sequences(blocks(1), Schedule.of(1, TrainSettings()), 0)[0]])
+    first = float(share_of_loss(subject, batch).detach())
+    vocabulary = subject.loaded.model.config.vocab_size
+    assert first == pytest.approx(math.log(vocabulary), rel=0.05)
+    settings = TrainSettings(batch=2, epochs=10, lr=1e-2)
+    schedule = Schedule.of(4, settings)
+    told = steps_of(subject, blocks(4), tmp_path, schedule=schedule)
+    assert told[-1].loss < 0.9 * told[0].loss
+
+
+def test_a_random_model_of_real_size_would_begin_so_too() -> None:
+    config = LlamaConfig(
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=64,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        num_hidden_layers=1,
+        tie_word_embeddings=True,
+        initializer_range=0.04,
+    )
+    model = random_model(config, TrainSettings())
+    ids = torch.arange(3, 49_000, 700).unsqueeze(0)
+    with torch.no_grad():
+        loss = float(model(input_ids=ids, labels=ids).loss)
+    assert loss == pytest.approx(math.log(49_152), rel=0.05)
+
+
+def test_sizes_follow_the_width() -> None:
+    config = LlamaConfig(
+        hidden_size=96,
+        intermediate_size=256,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        num_hidden_layers=2,
+        vocab_size=300,
+    )
+    made = resized(config, layers=3, width=64)
+    assert (made.num_hidden_layers, made.hidden_size) == (3, 64)
+    assert (made.num_attention_heads, made.num_key_value_heads) == (4, 1)
+    assert made.intermediate_size == 171
+    with pytest.raises(LmtuiError) as caught:
+        resized(config, layers=None, width=50)
+    assert caught.value.hint == "Give --width 48."
+
+
+def test_other_names_of_sizes_are_known() -> None:
+    made = resized(GPT2Config(n_embd=64, n_head=4, n_layer=2), layers=1, width=32)
+    assert (made.n_layer, made.n_embd, made.n_head) == (1, 32, 2)
+    kinds = ["full_attention", "sliding_attention"]
+    made = resized(
+        Qwen3Config(num_hidden_layers=2, layer_types=kinds), layers=5, width=None
+    )
+    assert made.layer_types == (kinds * 3)[:5]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fast", "half"),
+    [
+        ("auto", True, True),
+        ("auto", False, False),
+        ("float32", True, False),
+        ("bfloat16", False, True),
+    ],
+)
+def test_the_arithmetic_is_what_the_device_is_fast_at(
+    dtype: str, fast: bool, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda _: fast)
+    assert computes_in_half(dtype, CPU) == half
+
+
+def test_other_arithmetic_is_refused() -> None:
+    with pytest.raises(LmtuiError, match="float16"):
+        computes_in_half("float16", CPU)
+
+
+def test_an_estimate_grows_with_what_is_kept() -> None:
+    plain, whole = trainee(), trainee(method="full")
+    assert kept_bytes(plain, 64) > 1.9 * kept_bytes(plain, 32)
+    assert bytes_to_come(plain, 512) > bytes_to_come(plain, 64)
+    assert bytes_to_come(whole, 64) > 12 * whole.parameters
+    assert all(weight.grad is None for weight in plain.weights.values())
+
+
+def test_memory_is_saved_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = trainee()
+    kept = kept_bytes(subject, LENGTH)
+    assert save_memory_where_needed(subject, 64) is None
+    assert kept_bytes(subject, LENGTH) == kept
+    monkeypatch.setattr(hardware, "available_memory", lambda _: 1_000)
+    missing = save_memory_where_needed(subject, 64)
+    assert missing is not None
+    assert missing > 0
+    assert kept_bytes(subject, LENGTH) < kept / 2
+
+
+def test_a_base_is_opened_as_it_is_asked_for(tmp_path: Path, home: Path) -> None:
+    folder = stored.save_llama(tmp_path / "base")
+    settings = TrainSettings(rank=2, dtype="float32")
+    request = TrainRequest("n", (), base=str(folder), settings=settings, device="cpu")
+    subject = open_trainee(request)
+    assert (subject.base.name, subject.base.spec) == ("base", "base")
+    assert len(subject.base.sha256) == 1
+    assert subject.dtype == "float32"
+    assert subject.engine().info.precision == "exact"
+
+
+def test_a_gguf_base_is_dequantised(tmp_path: Path, home: Path) -> None:
+    folder = stored.save_llama(tmp_path / "base")
+    file = stored.write_gguf(folder, tmp_path / "base.gguf", "Q8_0")
+    settings = TrainSettings(rank=2, dtype="bfloat16")
+    request = TrainRequest("n", (), base=str(file), settings=settings, device="cpu")
+    subject = open_trainee(request)
+    assert subject.base.name == "base.gguf"
+    assert subject.dtype == "bfloat16"
+    dtypes = {weight.dtype for weight in subject.model.parameters()}
+    assert dtypes == {torch.float32}
+
+
+def test_a_model_without_linear_layers_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise ValueError("no target modules")
+
+    monkeypatch.setattr(model_module, "get_peft_model", refuse)
+    with pytest.raises(LmtuiError) as caught:
+        trainee()
+    assert caught.value.hint == "Train all its weights: --full."

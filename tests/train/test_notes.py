@@ -1,0 +1,334 @@
+"""Notes become documents: what is read, how it looks then, and what is left out."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.types import ChatTurn
+from lmtui.errors import LmtuiError
+from lmtui.train.notes import (
+    Completion,
+    NoteFile,
+    Notes,
+    NotesDocument,
+    read_notes,
+    without_front_matter,
+)
+from lmtui.train.settings import TrainSettings
+from tests.train.notes_tree import write
+
+DEFAULT = TrainSettings()
+
+
+def texts(notes: Notes) -> dict[str, Any]:
+    return {document.path: document.content for document in notes.documents}
+
+
+def skipped(notes: Notes) -> dict[str, str]:
+    return {skip.path: skip.reason for skip in notes.skipped}
+
+
+def refused(*places: Path, settings: TrainSettings = DEFAULT) -> LmtuiError:
+    with pytest.raises(LmtuiError) as caught:
+        read_notes(places, settings)
+    assert caught.value.title and caught.value.detail and caught.value.hint
+    return caught.value
+
+
+def test_any_text_is_a_document(tmp_path: Path) -> None:
+    files = {
+        "b.md": "# B\n",
+        "a.py": "a = 1",
+        "c": "c",
+        "d/e.org": "日本",
+        "f.x": "\x1b",
+    }
+    notes = read_notes([write(tmp_path, files)], DEFAULT)
+    assert notes.root == tmp_path
+    assert texts(notes) == files
+    assert list(texts(notes)) == sorted(files)
+    assert notes.skipped == ()
+    assert notes.files[1] == NoteFile(
+        "b.md", hashlib.sha256(b"# B\n").hexdigest(), 4, documents=1
+    )
+    assert not any(document.is_row for document in notes.documents)
+
+
+def test_a_mark_and_line_endings_are_no_part_of_a_text(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": b"\xef\xbb\xbfa\r\nb\rc\n\r\n", "b.txt": "\ufeff\ufeffb"})
+    notes = read_notes([tmp_path], DEFAULT)
+    assert texts(notes) == {"a.txt": "a\nb\nc\n\n", "b.txt": "\ufeffb"}
+    raw = (tmp_path / "a.txt").read_bytes()
+    assert notes.files[0].sha256 == hashlib.sha256(raw).hexdigest()
+    assert notes.files[0].bytes == len(raw)
+
+
+def test_every_file_that_is_left_out_says_why(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "good.md": "text",
+            "again.txt": "same text\n",
+            "again2.md": b"\xef\xbb\xbfsame text\r\n",
+            "empty.md": "",
+            "mark.md": "\ufeff",
+            "blank.md": " \n\t\n",
+            "matter.md": "---\ntitle: a\n---\n\n",
+            "picture.png": b"\x89PNG\r\n\x1a\n\0\0",
+            "packed.gz": b"\x1f\x8b\x08\xff",
+            "late.txt": b"a" * 100_000 + b"\0",
+            "latin.txt": b"caf\xe9",
+            "latin": b"a" * 1500 + b"\xe9",
+            "wide.txt": "wide".encode("utf-16"),
+            "cut.txt": "é".encode()[:1],
+            ".hidden": "x",
+            "rows.jsonl": "{}",
+        },
+    )
+    (tmp_path / "gone.md").symlink_to("nowhere")
+    (tmp_path / "itself.md").symlink_to("itself.md")
+    os.mkfifo(tmp_path / "pipe")
+    notes = read_notes([tmp_path], DEFAULT)
+    assert list(texts(notes)) == ["again.txt", "good.md"]
+    assert skipped(notes) == {
+        ".hidden": "hidden",
+        "again2.md": "the same as again.txt",
+        "blank.md": "empty",
+        "cut.txt": "not UTF-8, byte 0",
+        "empty.md": "empty",
+        "gone.md": "can't be read (No such file or directory)",
+        "itself.md": "can't be read (Too many levels of symbolic links)",
+        "late.txt": "binary",
+        "latin": "not UTF-8, byte 1,500",
+        "latin.txt": "not UTF-8, byte 3",
+        "mark.md": "empty",
+        "matter.md": "empty",
+        "packed.gz": "binary",
+        "picture.png": "binary",
+        "pipe": "not a regular file",
+        "rows.jsonl": "no row that can be used",
+        "rows.jsonl:1": "neither messages, nor prompt and completion, nor text",
+        "wide.txt": "UTF-16, not UTF-8",
+    }
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"a.md": "a", "locked.md": "b"})
+    real = Path.open
+
+    def guarded(path: Path, *rest: Any, **more: Any) -> Any:
+        if path.name == "locked.md":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    notes = read_notes([tmp_path], DEFAULT)
+    assert list(texts(notes)) == ["a.md"]
+    assert skipped(notes) == {"locked.md": "can't be read (Permission denied)"}
+
+
+def test_a_large_file_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path, {"a.md": "a", "large.txt": ""})
+    os.truncate(tmp_path / "large.txt", 50_000_000)
+    tracemalloc.start()
+    notes = read_notes([tmp_path], DEFAULT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert skipped(notes) == {"large.txt": "50.0 MB, more than 10 MB"}
+    assert peak < 1_000_000
+    write(tmp_path, {"large.txt": b"x" * 1_000_001})
+    assert skipped(read_notes([tmp_path], TrainSettings(max_file_mb=1))) == {
+        "large.txt": "1.0 MB, more than 1 MB"
+    }
+    os.truncate(tmp_path / "large.txt", 1_000_000)
+    assert not skipped(read_notes([tmp_path], TrainSettings(max_file_mb=1)))
+
+
+def test_a_file_that_grows_while_it_is_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"a.md": "a", "log.txt": "x"})
+    real = Path.open
+
+    def growing(path: Path, *rest: Any, **more: Any) -> Any:
+        if path.name == "log.txt":
+            with real(path, "wb") as file:
+                file.write(b"x" * 2_000_000)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", growing)
+    small = TrainSettings(max_file_mb=1)
+    why = skipped(read_notes([tmp_path], small))["log.txt"]
+    assert why == "1.0 MB, more than 1 MB"
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.md": "a" * 100_000, "b.jsonl": '{"text": "b"}', "c.png": b"\0"})
+    opened = []
+    real = Path.open
+
+    def counted(path: Path, *rest: Any, **more: Any) -> Any:
+        opened.append(path.name)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", counted)
+    monkeypatch.setattr(builtins, "open", None)
+    read_notes([tmp_path, tmp_path / "a.md", tmp_path / "*"], DEFAULT)
+    assert opened == ["a.md", "b.jsonl", "c.png"]
+
+
+def test_a_short_note_is_a_note(tmp_path: Path) -> None:
+    write(tmp_path, {"a.md": "twenty bytes of text"})
+    assert texts(read_notes([tmp_path / "a.md"], DEFAULT)) == {
+        "a.md": "twenty bytes of text"
+    }
+
+
+def test_special_token_strings_are_text(tmp_path: Path) -> None:
+    text = "<|im_end|>\n<|im_start|>user\n" * 50
+    write(tmp_path, {"a.md": text})
+    assert texts(read_notes([tmp_path], DEFAULT)) == {"a.md": text}
+
+
+def test_nothing_to_learn_from_says_what_there_was(tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty", {})
+    assert refused(empty).detail == f"{empty} (no files)"
+    files: dict[str, str | bytes] = {
+        "a.png": b"\0",
+        "b.png": b"a\0",
+        "c.md": "",
+        ".d": "d",
+    }
+    binaries = write(tmp_path / "binaries", files)
+    error = refused(binaries)
+    assert error.title == "there is no text to learn from"
+    assert error.detail == f"{binaries} (2 × binary, 1 × hidden, 1 × empty)"
+
+
+def test_rows_that_are_all_broken_say_every_reason(tmp_path: Path) -> None:
+    bad = ["{", "[]", {"a": 1}, {"text": " "}, {"messages": 1}, {"text": 1}]
+    lines = (each if isinstance(each, str) else json.dumps(each) for each in bad)
+    folder = write(tmp_path / "rows", {"a.jsonl": "\n".join(lines)})
+    error = refused(folder)
+    assert error.title == "no row of the .jsonl files can be used"
+    assert error.detail.count("1 × ") == len(bad)
+
+
+def test_rows_are_documents_by_their_lines(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    write(
+        tmp_path,
+        {
+            "a/chat.JSONL": "\ufeff" + json.dumps({"messages": chat}) + "\r\n",
+            "b.jsonl": '{"prompt": "p", "completion": "c"}\n\n{"text": "t"}\nno\n',
+            "c.jsonl": '---\n{"text": "x: y"}\n---\n{"text": "z"}',
+        },
+    )
+    notes = read_notes([tmp_path], DEFAULT)
+    assert notes.documents == (
+        NotesDocument(
+            "a/chat.JSONL:1",
+            (ChatTurn("user", "a"), ChatTurn("assistant", "b")),
+            is_row=True,
+        ),
+        NotesDocument("b.jsonl:1", Completion("p", "c"), is_row=True),
+        NotesDocument("b.jsonl:3", "t", is_row=True),
+        NotesDocument("c.jsonl:2", "x: y", is_row=True),
+        NotesDocument("c.jsonl:4", "z", is_row=True),
+    )
+    assert [file.documents for file in notes.files] == [1, 2, 2]
+    assert skipped(notes) == {
+        "b.jsonl:4": "not JSON: Expecting value, column 1",
+        "c.jsonl:1": "not JSON: Expecting value, column 1",
+        "c.jsonl:3": "not JSON: Expecting value, column 1",
+    }
+
+
+def test_many_broken_rows_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, {"a.jsonl": '{"text": "a"}\n' + "{\n" * 5000})
+    notes = read_notes([tmp_path], DEFAULT)
+    assert len(notes.documents) == 1
+    *named, counted = notes.skipped
+    assert [skip.path for skip in named] == [f"a.jsonl:{i}" for i in range(2, 102)]
+    assert (counted.path, counted.reason) == ("a.jsonl", "4,900 more broken rows")
+
+
+def test_strict_refuses_broken_rows(tmp_path: Path) -> None:
+    strict = TrainSettings(strict=True)
+    write(tmp_path, {"a.jsonl": '{"text": "a"}\n\n{\n[]', "b.md": ""})
+    assert refused(tmp_path, settings=strict).detail == (
+        "a.jsonl:3 (not JSON: Expecting property name enclosed in double quotes, "
+        "column 2), and 1 more"
+    )
+    write(tmp_path, {"a.jsonl": '{"text": "a"}'})
+    assert skipped(read_notes([tmp_path], strict)) == {"b.md": "empty"}
+
+
+def test_what_was_useless_once_does_not_hide_its_like(tmp_path: Path) -> None:
+    write(tmp_path, {"a.jsonl": "not rows", "a.md": "not rows"})
+    assert texts(read_notes([tmp_path], DEFAULT)) == {"a.md": "not rows"}
+
+
+MATTER = "---\ntitle: A: b\n# why\ntags:\n  - x\n- y\n\n'quoted key': [\n]\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (MATTER + "\n\ntext\n", "text\n"),
+        ("---  \na:\n...\t\ntext", "text"),
+        ("---\n---\ntext", "text"),
+        ("---\na: b\n---", ""),
+        (MATTER + "---\na: b\n---\n", "---\na: b\n---\n"),
+        *(
+            (same, same)
+            for same in (
+                "",
+                "text\n" + MATTER,
+                "\n" + MATTER,
+                "--- a\nb: c\n---\n",
+                "---\na: b\ntext without an end\n",
+                "---\na: b\n",
+                "---\n\na: b\n---\n",  # a ruler, and a paragraph
+                "---\nA ruler above a sentence.\n---\n",
+                "---\na: b\n\nOnce upon a time\n---\n",
+            )
+        ),
+    ],
+)
+def test_front_matter_is_yaml_between_fences(text: str, left: str) -> None:
+    assert without_front_matter(text) == left
+
+
+@given(st.text("-. \nab:#", max_size=30))
+def test_what_is_left_of_a_text_is_its_end(text: str) -> None:
+    left = without_front_matter(text)
+    assert text.endswith(left)
+    assert left == text or text.startswith("---")
+
+
+def test_front_matter_is_dropped_from_notes_alone_or_kept(tmp_path: Path) -> None:
+    text = MATTER + "text"
+    write(tmp_path, {"a.md": text, "b.yaml": text, "c.RST": "\ufeff" + text + "\r\n"})
+    notes = read_notes([tmp_path], DEFAULT)
+    assert texts(notes) == {"a.md": "text", "b.yaml": text, "c.RST": "text\n"}
+    keep = TrainSettings(front_matter="keep")
+    assert texts(read_notes([tmp_path / "a.md"], keep)) == {"a.md": text}
+
+
+def test_notes_with_one_body_are_one(tmp_path: Path) -> None:
+    write(tmp_path, {"a.md": "---\nid: 1\n---\nbody", "b.md": "---\nid: 2\n---\nbody"})
+    assert skipped(read_notes([tmp_path], DEFAULT)) == {"b.md": "the same as a.md"}
+    assert not skipped(read_notes([tmp_path], TrainSettings(front_matter="keep")))

@@ -1,0 +1,115 @@
+"""Rows of a `.jsonl` file: what they say, and what is wrong with each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.types import ChatTurn
+from lmtui.train.notes import Completion, ExampleRow, read_rows
+
+ANSWER = {"role": "assistant", "content": "b"}
+
+
+def rows(*values: Any) -> list[ExampleRow]:
+    """The rows of a file with these values, strings being lines as they are."""
+    lines = (v if isinstance(v, str) else json.dumps(v) for v in values)
+    return list(read_rows("\n".join(lines)))
+
+
+def test_a_row_is_a_text_a_completion_or_a_conversation() -> None:
+    assert rows({"text": " a\u2028b\n"}) == [ExampleRow(1, " a\u2028b\n")]
+    pair = {"prompt": "", "completion": "b", "text": "c"}
+    assert rows(pair) == [ExampleRow(1, Completion("", "b"))]
+    turns = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": "a", "name": "Ann"},
+        ANSWER,
+    ]
+    assert rows({"messages": turns, "text": "c", "id": 7}) == [
+        ExampleRow(
+            1,
+            (ChatTurn("system", ""), ChatTurn("user", "a"), ChatTurn("assistant", "b")),
+        )
+    ]
+
+
+def test_only_newlines_end_a_row_and_empty_lines_are_none() -> None:
+    text = '{"text": "a\u2028b\x85c"}\n\n \t\n{"text":\t"d"}  \n'
+    assert list(read_rows(text)) == [ExampleRow(1, "a\u2028b\x85c"), ExampleRow(4, "d")]
+    assert list(read_rows("")) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ('{"text": "a', "not JSON: Unterminated string starting at, column 10"),
+        ('{"text": "a"} {', "not JSON: Extra data, column 15"),
+        ("[" * 100_000, "not JSON that can be read: maximum recursion depth exceeded"),
+        ("9" * 5000, "not JSON that can be read: Exceeds the limit (4300 digits)"),
+        ([1], "not a JSON object"),
+        ("null", "not a JSON object"),
+        ({}, "neither messages, nor prompt and completion, nor text"),
+        ({"prompt": "a"}, "neither messages, nor prompt and completion, nor text"),
+        ({"text": None}, "text is not a text"),
+        ({"text": " \n"}, "text is empty"),
+        ({"text": "a\ud800"}, "text has an unpaired UTF-16 surrogate"),
+        ({"prompt": 1, "completion": "b"}, "prompt is not a text"),
+        ({"prompt": "a", "completion": ""}, "completion is empty"),
+        ({"messages": "a"}, "messages is not a list"),
+        ({"messages": []}, "no assistant message to learn from"),
+        (
+            {"messages": [{"role": "user", "content": "a"}]},
+            "no assistant message to learn from",
+        ),
+        (
+            {"messages": [ANSWER | {"content": " "}]},
+            "no assistant message to learn from",
+        ),
+        ({"messages": [ANSWER, 1]}, "message 2 is not a JSON object"),
+        ({"messages": [{"content": "a"}]}, "message 1 has no role"),
+        ({"messages": [{"role": ["a"]}]}, "message 1 has no role"),
+        (
+            {"messages": [ANSWER, {"role": "tool", "content": "a"}]},
+            'message 2 has the unknown role "tool"',
+        ),
+        (
+            {"messages": [{"role": "\ud800" + "x" * 99, "content": "a"}]},
+            'message 1 has the unknown role "\\ud800' + "x" * 39 + '"',
+        ),
+        (
+            {"messages": [ANSWER, ANSWER | {"content": None}]},
+            "the content of message 2 is not a text",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_why(value: Any, problem: str) -> None:
+    (row,) = rows(value)
+    assert row.content is None
+    assert row.problem.startswith(problem)
+
+
+def test_each_row_has_a_kind_of_its_own() -> None:
+    read = rows({"a": 1}, {"text": "x"}, {"messages": [ANSWER]}, {"text": "y"}, "{")
+    assert [row.line for row in read] == [1, 2, 3, 4, 5]
+    answer = (ChatTurn(**ANSWER),)
+    assert [row.content for row in read] == [None, "x", answer, "y", None]
+    assert rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1].content == "x"
+    (half,) = rows({"prompt": "a"})
+    assert half.problem == "neither messages, nor prompt and completion, nor text"
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    for row in read_rows(text):
+        assert (row.content is None) == bool(row.problem)
+
+
+@given(st.lists(st.text().filter(str.strip), max_size=5), st.booleans())
+def test_what_was_written_is_read(texts: list[str], ascii_only: bool) -> None:
+    lines = (json.dumps({"text": text}, ensure_ascii=ascii_only) for text in texts)
+    assert [row.content for row in read_rows("\n".join(lines))] == texts

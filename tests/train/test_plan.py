@@ -1,0 +1,52 @@
+"""Two steps on trial leave nothing behind."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from lmtui.errors import Cancelled
+from lmtui.train.evaluate import never
+from lmtui.train.plan import calibrate
+from lmtui.train.schedule import Schedule
+from lmtui.train.settings import TrainSettings
+from lmtui.train.trainer import NonFiniteLoss, Sequences
+from tests.train.tiny_training import blocks, copied, same, trainee
+
+
+def sequences(made: int = 0) -> Sequences:
+    return Sequences(blocks(5), Schedule.of(5, TrainSettings(batch=2)), made)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("made", [0, 6, 8])
+def test_nothing_is_left_of_it(method: str, half: bool, made: int) -> None:
+    subject = trainee(method=method, half=half)
+    before, chance = copied(subject), torch.get_rng_state()
+    found = calibrate(subject, sequences(made), clip=1.0, stop=never)
+    assert same(copied(subject), before)
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert all(weight.grad is None for weight in subject.weights.values())
+    assert not subject.model.training
+    assert found.seconds > 0
+    assert found.memory > 1_000_000
+
+
+def test_it_can_be_stopped() -> None:
+    subject = trainee()
+    with pytest.raises(Cancelled):
+        calibrate(subject, sequences(), clip=1.0, stop=lambda: True)
+
+
+def test_a_gradient_that_is_no_number_is_told_before_it_spoils_a_weight() -> None:
+    subject = trainee()
+    before = copied(subject)
+    norm: Any = subject.loaded.model.model.norm
+    norm.weight.data.fill_(math.nan)
+    with pytest.raises(NonFiniteLoss):
+        calibrate(subject, sequences(), clip=1.0, stop=never)
+    assert same(copied(subject), before)

@@ -1,0 +1,532 @@
+"""From a request to an adapter, however often it is broken off on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from lmtui import paths
+from lmtui.cli.main import main
+from lmtui.engine.engine import LocalEngine
+from lmtui.models.adapters import folders
+from lmtui.train.client import WorkerProcess
+from lmtui.train.events import (
+    Doing,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Paused,
+    Plan,
+    Sample,
+    Saved,
+    Skip,
+    Start,
+    Step,
+)
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import RunFolder
+from lmtui.train.split import NOTHING_HELD_OUT
+from tests.modes import not_private, umask
+from tests.train import tiny_run
+from tests.train.tiny_run import NAME, Mishap, started
+
+
+def place() -> Path:
+    return paths.adapters_folder() / NAME
+
+
+def of(kind: Any, events: list[Event]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def at_step(step: int) -> Callable[[list[Event]], bool]:
+    return lambda told: any(event.step == step for event in of(Step, told))
+
+
+def through(asked: TrainRequest, *options: str) -> tuple[int, list[Event], bytes]:
+    """Train from here to the end: exit code, events, weights."""
+    with started(asked, "go", *options) as child:
+        child.wait_for(lambda told: bool(of(End, told)))
+        code = child.wait()
+        events = child.told()
+    file = place() / "adapter_model.safetensors"
+    return code, events, file.read_bytes() if file.exists() else b""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights that trainings come to which nobody disturbs."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, settings in KINDS.items():
+            home = tmp_path_factory.mktemp("unbroken")
+            patch.setenv("LMTUI_HOME", str(home))
+            code, _, weights = through(tiny_run.request(home, **settings))
+            assert code == 0
+            found[kind] = weights
+    return found
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"dtype": "bfloat16"},
+}
+
+
+def test_all_of_it_through_the_client(home: Path) -> None:
+    asked = tiny_run.request(home)
+    events: list[Event] = []
+    with umask(0):
+        training = WorkerProcess.start(asked)
+        while not of(End, events):
+            events += training.poll()
+            if of(Plan, events) and not of(Start, events):
+                assert not_private(paths.runs_folder()) == {}
+                training.go()
+        assert training.wait(60)
+    assert not_private(paths.adapters_folder()) == {}
+    (plan,), (end,) = of(Plan, events), of(End, events)
+    assert (plan.base, plan.method, plan.dtype) == ("base", "lora", "float32")
+    assert (plan.files, plan.documents + plan.held_out_documents) == (12, 12)
+    assert plan.memory > 50e6
+    assert plan.seconds > 0
+    assert "".join(piece.text for piece in plan.sample)
+    assert end.finish == "done"
+    assert end.adapter == NAME
+    steps, evals = of(Step, events), of(Eval, events)
+    assert [step.step for step in steps] == list(range(1, plan.steps + 1))
+    assert evals[0].step == 0
+    assert evals[-1].step == plan.steps
+    assert [e.step for e in of(Sample, events)] == [e.step for e in evals]
+    assert [e.step for e in of(Saved, events)] == [e.step for e in evals]
+    assert evals[-1].loss < evals[0].loss
+    assert end.best_step == min(evals[1:], key=lambda e: e.loss).step
+    assert not RunFolder.named(NAME).path.exists()
+
+
+def test_the_order_at_a_steps_end(home: Path) -> None:
+    _, events, _ = through(tiny_run.request(home))
+    last = max(e.step for e in of(Step, events))
+    kinds = [
+        type(e)
+        for e in events
+        if not isinstance(e, End) and getattr(e, "step", None) == last
+    ]
+    assert kinds == [Step, Eval, Sample, Saved]
+
+
+def test_the_folder_holds_all_and_names_no_place(home: Path) -> None:
+    _, events, _ = through(tiny_run.request(home))
+    adapter = folders.find(NAME)
+    assert adapter.card is not None
+    card = adapter.card
+    evals = of(Eval, events)
+    assert card.metrics.before is not None
+    assert card.metrics.after is not None
+    assert card.metrics.before["loss"] == pytest.approx(evals[0].loss)
+    best = next(e for e in evals if e.step == card.metrics.best_step)
+    assert card.metrics.after["loss"] == pytest.approx(best.loss, rel=1e-6)
+    assert card.base.name == "base"
+    assert len(card.data.files) == 12
+    assert {file.name for file in place().iterdir()} >= {
+        "adapter_config.json",
+        "card.json",
+        "report.md",
+        "report.json",
+        "events.jsonl",
+        "tokenizer.json",
+    }
+    for file in place().iterdir():
+        assert str(home).encode() not in file.read_bytes(), file.name
+
+
+def test_what_it_says_is_what_the_adapter_does(home: Path) -> None:
+    _, events, _ = through(tiny_run.request(home))
+    engine = LocalEngine.open(str(home / "base"), adapter=NAME, device="cpu")
+    best = min(of(Eval, events)[1:], key=lambda e: e.loss)
+    report = json.loads((place() / "report.json").read_text())
+    scores = []
+    for change in report["documents"]:
+        text = (home / "notes" / change["path"]).read_text()
+        encoding = engine.encode(text)
+        scored = engine.score(
+            encoding.ids, prefix=encoding.prefix, window=64, stride=32
+        )
+        scores += [token.logprob for token in scored if token.logprob is not None]
+    assert -math.fsum(scores) / len(scores) == pytest.approx(best.loss, abs=1e-3)
+
+
+def test_the_command_that_the_report_names_gives_its_numbers(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    through(tiny_run.request(home, held_out=0.3))
+    report = json.loads((place() / "report.json").read_text())
+    assert main(["adapters", "show", NAME]) == 0
+    shown = capsys.readouterr().out
+    command = report["inspect"]
+    assert command in shown and command in (place() / "report.md").read_text()
+    program, *arguments = shlex.split(command)
+    assert program == "lmtui" and arguments[1] == "FILE"
+    assert len(report["documents"]) > 1
+    for document in report["documents"]:
+        arguments[1] = str(home / "notes" / document["path"])
+        assert main([*arguments, "--json", "--threads", "1"]) == 0
+        lines = map(json.loads, capsys.readouterr().out.splitlines())
+        before, after = (line for line in lines if line["event"] == "summary")
+        assert before["mean_nll"] == pytest.approx(document["loss_before"], abs=1e-4)
+        assert after["mean_nll"] == pytest.approx(document["loss_after"], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["full", "scratch"])
+def test_whole_models_are_made_too(home: Path, method: str) -> None:
+    asked = tiny_run.request(home, method=method, lr=1e-3)
+    code, events, _ = through(asked)
+    assert code == 0, events[-2:]
+    engine = LocalEngine.open(str(home / "base"), adapter=NAME, device="cpu")
+    assert engine.info.adapter == NAME
+    config = json.loads((place() / "config.json").read_text())
+    assert config.get("use_cache", True)
+    for file in place().iterdir():
+        assert str(home).encode() not in file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("after", [1, 4, 7, 10])
+def test_killed_at_any_step_it_comes_to_the_same_weights(
+    home: Path, unbroken: dict[str, bytes], kind: str, after: int
+) -> None:
+    asked = tiny_run.request(home, **KINDS[kind])
+    with started(asked, "go") as child:
+        child.wait_for(at_step(after))
+        child.kill()
+        child.wait()
+    code, events, weights = through(asked, "resume")
+    assert code == 0, events[-2:]
+    assert weights == unbroken[kind]
+
+
+SAVING = "lmtui.train.checkpoints"
+POINTS = (
+    Mishap("lmtui.train.worker", "write_beginning", 1),  # nothing is saved yet
+    Mishap(SAVING, "mark_complete", 1),  # the first checkpoint is not complete
+    Mishap(SAVING, "mark_complete", 3),
+    Mishap(SAVING, "save_file", 5),  # between two files of one
+    Mishap(SAVING, "save_best", 2),
+    Mishap("shutil", "rmtree", 9),  # while an older one is removed
+    Mishap(SAVING, "load_best", 1),
+    Mishap("lmtui.train.save", "keep", 1),
+    Mishap("lmtui.train.save", "_settle", 1),
+)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda p: f"{p.function}-{p.times}")
+def test_killed_at_its_most_delicate_it_comes_to_the_same_weights(
+    home: Path, unbroken: dict[str, bytes], point: Mishap
+) -> None:
+    asked = tiny_run.request(home)
+    with started(asked, "go", mishap=point) as child:
+        assert child.wait() == -signal.SIGKILL
+    code, events, weights = through(asked, "resume")
+    assert code == 0, events[-2:]
+    assert weights == unbroken["float32"]
+
+
+def test_stopped_again_and_again_it_comes_to_the_same_weights(
+    home: Path, unbroken: dict[str, bytes]
+) -> None:
+    asked, options = tiny_run.request(home), ["go"]
+    for step in (1, 3, 8):
+        with started(asked, *options) as child:
+            child.wait_for(at_step(step))
+            child.say("stop")
+            assert child.wait() == 0
+            end = child.told()[-1]
+        assert isinstance(end, End)
+        assert end.finish == "stopped"
+        assert end.step >= step
+        assert RunFolder.named(NAME).last_checkpoint == end.step
+        options = ["go", "resume"]
+    code, events, weights = through(asked, "resume")
+    assert code == 0
+    resumed = [start.resumed_from for start in of(Start, events)]
+    assert resumed[0] is None
+    assert all(resumed[1:])
+    assert weights == unbroken["float32"]
+
+
+def test_who_goes_away_stops_it(home: Path) -> None:
+    with started(tiny_run.request(home), "go") as child:
+        child.wait_for(at_step(2))
+        child.hang_up()
+        assert child.wait() == 0
+        end = child.told()[-1]
+    assert isinstance(end, End)
+    assert end.finish == "stopped"
+    assert RunFolder.named(NAME).last_checkpoint == end.step
+
+
+def test_a_signal_stops_it(home: Path) -> None:
+    with started(tiny_run.request(home), "go") as child:
+        child.wait_for(at_step(2))
+        child.process.terminate()
+        assert child.wait() == 0
+        assert RunFolder.named(NAME).last_checkpoint == child.told()[-1].step  # type: ignore[union-attr]
+
+
+def test_told_twice_it_leaves_at_once(home: Path) -> None:
+    with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
+        child.wait_for(lambda told: len(of(Saved, told)) > 1)
+        child.say("stop\nstop")
+        assert child.wait() == 0
+        assert of(End, child.told())[0].finish == "stopped"
+    assert RunFolder.named(NAME).last_checkpoint is not None
+
+
+def test_it_pauses_between_steps(home: Path) -> None:
+    with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
+        child.wait_for(at_step(1))
+        child.say("pause")
+        told = child.wait_for(lambda told: Paused(True) in told)
+        assert isinstance(told[-1], Paused)
+        child.say("resume")
+        child.wait_for(lambda told: isinstance(told[-1], Step))
+        child.say("pause")
+        child.wait_for(lambda told: len(of(Paused, told)) == 3)
+        child.say("stop")
+        assert child.wait() == 0
+        assert of(End, child.told())[-1].finish == "stopped"
+
+
+def test_only_a_plan(home: Path) -> None:
+    with started(tiny_run.request(home), "plan_only") as child:
+        assert child.wait() == 0
+        events = child.told()
+    plan = events[-2]
+    assert isinstance(plan, Plan)
+    assert (plan.lr, plan.rank, plan.batch, plan.block) == (1e-2, 4, 2, 64)
+    assert events[-1] == End("declined", 0)
+    assert RunFolder.named(NAME).last_checkpoint is None
+
+
+def test_not_told_to_go_it_does_not(home: Path) -> None:
+    with started(tiny_run.request(home)) as child:
+        child.wait_for(lambda told: bool(of(Plan, told)))
+        child.say("stop")
+        assert child.wait() == 0
+        assert child.told()[-1] == End("declined", 0)
+
+
+def test_it_ends_early_where_nothing_is_won(home: Path) -> None:
+    asked = tiny_run.request(home, lr=0.9, epochs=40, patience=2)
+    code, events, _ = through(asked)
+    end = events[-1]
+    assert code == 0
+    assert isinstance(end, End)
+    assert end.finish == "early"
+    evals = of(Eval, events)[1:]
+    best = min(evals, key=lambda e: e.loss)
+    assert end.best_step == best.step
+    assert [e.step for e in evals].index(best.step) == len(evals) - 3
+
+
+def test_without_anything_held_out_the_last_weights_are_kept(home: Path) -> None:
+    code, events, _ = through(tiny_run.request(home, held_out=0.0))
+    assert code == 0
+    (plan,), end = of(Plan, events), events[-1]
+    assert NOTHING_HELD_OUT in plan.notes
+    assert not of(Eval, events)
+    assert isinstance(end, End)
+    assert end.best_step == end.step == plan.steps
+
+
+def test_one_tiny_note_is_enough(home: Path) -> None:
+    asked = tiny_run.request(home)
+    shutil.rmtree(home / "notes")
+    (home / "notes").mkdir()
+    (home / "notes" / "a.md").write_text("the quick brown fox\n")
+    code, events, _ = through(asked)
+    assert code == 0
+    assert of(Plan, events)[0].steps == 2
+
+
+def test_skipped_files_are_told(home: Path) -> None:
+    asked = tiny_run.request(home)
+    (home / "notes" / "picture.png").write_bytes(b"\x89PNG\0\0")
+    _, events, _ = through(asked)
+    assert [skip.path for skip in of(Skip, events)] == ["picture.png"]
+    assert of(Plan, events)[0].skipped == 1
+
+
+# What goes wrong.
+
+
+def failure(asked: TrainRequest, *options: str) -> tuple[Failed, End]:
+    code, events, _ = through(asked, *options)
+    assert code == 1
+    failed, end = events[-2:]
+    assert isinstance(failed, Failed)
+    assert isinstance(end, End)
+    assert end.finish == "failed"
+    return failed, end
+
+
+def stopped_at(asked: TrainRequest, step: int) -> None:
+    with started(asked, "go") as child:
+        child.wait_for(at_step(step))
+        child.say("stop")
+        assert child.wait() == 0
+
+
+def test_notes_that_have_changed_are_refused_unless_forced(home: Path) -> None:
+    asked = tiny_run.request(home)
+    stopped_at(asked, 2)
+    (home / "notes" / "note-3.md").write_text("something else entirely " * 20)
+    (home / "notes" / "new.md").write_text("the lazy dog " * 30)
+    failed, _ = failure(asked, "resume")
+    assert failed.title == "the notes have changed since the training began"
+    assert failed.detail == "changed: note-3.md, new: new.md"
+    code, events, weights = through(replace(asked, force=True), "resume")
+    assert code == 0
+    assert weights
+    assert any("have changed" in note for note in of(Plan, events)[-1].notes)
+
+
+def test_a_held_out_note_that_has_changed_judges_no_more(home: Path) -> None:
+    asked = tiny_run.request(home)
+    stopped_at(asked, 2)
+    manifest = RunFolder.named(NAME).read_manifest()
+    assert manifest is not None
+    assert len(manifest.held_out) > 1
+    (home / "notes" / manifest.held_out[0]).write_text("the quick brown fox " * 50)
+    code, _, _ = through(replace(asked, force=True), "resume")
+    assert code == 0
+    card = json.loads((place() / "card.json").read_text())
+    assert card["data"]["held_out"] == len(manifest.held_out) - 1
+
+
+def test_a_model_that_is_gone_or_another_is_refused(home: Path) -> None:
+    asked = tiny_run.request(home)
+    stopped_at(asked, 2)
+    weights = load_file(home / "base" / "model.safetensors")
+    changed = {name: w + 1 for name, w in weights.items()}
+    save_file(changed, home / "base" / "model.safetensors", metadata={"format": "pt"})
+    failed, _ = failure(asked, "resume")
+    assert failed.title == "the model has changed since the training began"
+    shutil.rmtree(home / "base")
+    failed, end = failure(asked, "resume")
+    assert str(home / "base") in failed.detail
+    assert end.step == RunFolder.named(NAME).last_checkpoint
+
+
+def struck(
+    asked: TrainRequest, function: str, times: int, what: Any
+) -> tuple[Failed, End]:
+    mishap = Mishap("lmtui.train.trainer", function, times, what)
+    with started(asked, "go", mishap=mishap) as child:
+        assert child.wait() == 1
+        failed, end = child.told()[-2:]
+    assert isinstance(failed, Failed)
+    assert isinstance(end, End)
+    assert end.finish == "failed"
+    return failed, end
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_weights(home: Path) -> None:
+    failed, end = struck(tiny_run.request(home), "share_of_loss", 15, "nan")
+    assert failed.title == "the loss is no longer a number"
+    assert failed.detail == "in step 8; the adapter has the weights of step 7"
+    assert failed.hint == "Train with a lower rate than --lr 0.01."
+    assert (end.adapter, end.best_step) == (NAME, 7)
+    weights = load_file(place() / "adapter_model.safetensors")
+    assert all(bool(weight.isfinite().all()) for weight in weights.values())
+
+
+def test_before_there_are_good_weights_there_is_nothing_to_leave(home: Path) -> None:
+    failed, end = struck(tiny_run.request(home), "share_of_loss", 1, "nan")
+    assert failed.detail == "in step 1"
+    assert end.adapter is None
+    assert not place().exists()
+
+
+def test_memory_that_is_used_up_is_told_with_what_to_lower(home: Path) -> None:
+    asked = tiny_run.request(home)
+    failed, end = struck(asked, "share_of_loss", 9, "memory")
+    assert failed.title == "out of memory"
+    assert all(word in failed.hint for word in ("--block", "--batch", "--rank"))
+    assert end.step == RunFolder.named(NAME).last_checkpoint == 4
+
+
+def test_a_full_disk_leaves_what_was_saved(
+    home: Path, unbroken: dict[str, bytes]
+) -> None:
+    asked = tiny_run.request(home)
+    mishap = Mishap(SAVING, "save_file", 8, "disk")
+    with started(asked, "go", mishap=mishap) as child:
+        assert child.wait() == 1
+        failed = child.told()[-2]
+    assert isinstance(failed, Failed)
+    assert failed.title == "the disk is full"
+    assert RunFolder.named(NAME).last_checkpoint == 4
+    _, _, weights = through(asked, "resume")
+    assert weights == unbroken["float32"]
+
+
+def test_a_full_disk_is_found_before_anything_is_timed(home: Path) -> None:
+    full = Mishap("lmtui.cache_dir", "free_bytes", 1, "disk")
+    with started(tiny_run.request(home), "plan_only", mishap=full) as child:
+        child.wait()
+        events = child.told()
+    (failed,) = of(Failed, events)
+    assert failed.title == "the disk is full"
+    assert not of(Plan, events)
+    assert not any("timing" in doing.what for doing in of(Doing, events))
+
+
+def test_a_name_that_was_taken_meanwhile_loses_nothing(home: Path) -> None:
+    asked = tiny_run.request(home)
+    place().mkdir(parents=True)
+    failed, end = failure(asked)
+    assert failed.title == "an adapter of this name already exists"
+    assert not list(place().iterdir())
+    assert end.step == RunFolder.named(NAME).last_checkpoint
+    code, _, weights = through(replace(asked, overwrite=True), "resume")
+    assert code == 0
+    assert weights
+
+
+def test_an_older_adapter_is_replaced_when_that_is_asked_for(home: Path) -> None:
+    asked = replace(tiny_run.request(home), overwrite=True)
+    place().mkdir(parents=True)
+    (place() / "old.txt").touch()
+    code, _, weights = through(asked)
+    assert code == 0
+    assert weights
+    assert not (place() / "old.txt").exists()
+    assert [folder.name for folder in place().parent.iterdir()] == [NAME]
+
+
+def test_a_block_longer_than_the_context_is_refused(home: Path) -> None:
+    failed, _ = failure(tiny_run.request(home, block=500))
+    assert failed.hint == "Give --block 128 or less."
+
+
+def test_a_folder_that_another_process_trains_in_is_left_alone(home: Path) -> None:
+    asked = tiny_run.request(home)
+    with started(asked) as first:
+        told = first.wait_for(lambda told: bool(of(Plan, told)))
+        with started(asked, "go") as second:
+            assert second.wait() == 1
+        assert first.told() == told
+    log = (RunFolder.named(NAME).log_file).read_text()
+    assert "this training is running already" in log

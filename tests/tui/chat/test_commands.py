@@ -1,0 +1,369 @@
+"""Lines that begin with a slash, and what they do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.widgets import Static
+
+from lmtui.chat.excerpts import blocks_of
+from lmtui.chat.store import Store
+from lmtui.config.settings import Preset
+from lmtui.tui import terminal
+from lmtui.tui.chat.code_blocks import CodeScreen
+from lmtui.tui.chat.commands import COMMANDS, is_command, line_of, matching
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.history import HistoryScreen
+from lmtui.tui.models import ModelsScreen
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_editing import answered, on_message, prompt
+from tests.tui.programs import Program, assert_laid_out, program
+
+CODE = "Look:\n\n```python\nprint(1)\n```\n\nand\n\n~~~\nls -l\n~~~\n"
+
+
+@asynccontextmanager
+async def talking(
+    *answers: str,
+    file: Path | None = None,
+    asked: str = "one",
+    size: tuple[int, int] = (120, 40),
+) -> AsyncIterator[Program]:
+    """A chat in which the first question was answered."""
+    engines = {name: FakeEngine(list(answers), name=name) for name in ("default", "b")}
+    async with program(engines, first="chat", chats_file=file, size=size) as running:
+        await running.ready()
+        if answers:
+            await running.ask(asked)
+            await answered(running, asked, answers[0])
+        yield running
+
+
+def said(running: Program) -> str:
+    """What was said in passing."""
+    return "\n".join(
+        f"{notice.title} {notice.message}" for notice in running.app._notifications
+    )
+
+
+async def page(running: Program) -> str:
+    """What the page says that is open, which is closed."""
+    screen = await running.on(PageScreen)
+    assert_laid_out(screen)
+    await running.until(lambda: "Esc closes" in running.seen)
+    text = str(screen.query_one("#page > Static", Static).render())
+    await running.press("escape")
+    await running.on(ChatScreen)
+    return text
+
+
+def test_every_command_has_a_doing() -> None:
+    from lmtui.tui.chat.commands import _SAMPLING
+
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 28
+    assert set(_SAMPLING) < {command.name for command in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/help", True), ("/temp 0.5", True), ("/nonsense", True), ("/", False),
+        ("/usr/bin is a folder", False), ("//help", False), ("hello", False),
+        ("/etc\nis a folder", False), ("  ", False), ("/system a\nb", True),
+    ],
+)  # fmt: skip
+def test_what_is_a_command(text: str, command: bool) -> None:
+    assert is_command(text) is command
+
+
+def test_what_is_typed_can_become_commands() -> None:
+    assert [c.name for c in matching("/to")] == ["/topk", "/topp"]
+    assert matching("/topk ") == [] == matching("to")
+    assert len(matching("/")) == len(COMMANDS)
+
+
+async def test_commands_are_shown_while_they_are_typed() -> None:
+    async with talking() as running:
+        await running.press(*"/to")
+        await running.until(lambda: "/topk K" in running.seen)
+        assert "/temp" not in running.seen
+        await running.press("tab")
+        assert prompt(running).text == "/topk "
+        await running.press(*"3", "enter")
+        assert running.chat._settings.top_k == 3
+        await running.until(lambda: "/topk" not in running.seen)
+
+
+async def test_commands_are_walked_and_written_out() -> None:
+    async with talking(size=(80, 24)) as running:
+        await running.press("/")
+        await running.until(lambda: "/help " in running.seen)
+        assert_laid_out(running.app.screen)
+        await running.press("up")
+        await running.until(lambda: "/quit " in running.seen)  # all can be reached
+        await running.press("down", "down", "down", "enter")
+        assert prompt(running).text == "/system "
+        prompt(running).text = "/te"
+        await running.until(lambda: "/temp" in running.seen)
+        await running.press("enter")
+        assert prompt(running).text == "/temp "
+        prompt(running).text = "/think"
+        await running.pilot.pause()
+        await running.press("tab")
+        assert prompt(running).text == "/think "
+        prompt(running).text = "/cod"
+        await running.pilot.pause()
+        await running.press("tab")
+        assert prompt(running).text == "/code"
+        await running.press("enter")
+        await running.until(lambda: "no block of code" in said(running))
+        prompt(running).text = "/"
+        await running.until(lambda: "/new " in running.seen)
+        await running.pilot.click("#commands", offset=(4, 1))
+        await running.until(lambda: prompt(running).text == "/new")
+        prompt(running).text = "/temp 1"
+        await running.press("enter")
+        prompt(running).text = "/own"
+        await running.press("enter", "up")
+        assert prompt(running).text == "/own"  # a command among earlier prompts
+        await running.press("up")
+        assert prompt(running).text == "/temp 1"
+        prompt(running).text = "/help"
+        await running.press("enter")
+        told = await page(running)  # which says how to leave it, at 80 by 24 too
+        assert all(command.name in told for command in COMMANDS)
+
+
+def test_a_command_and_what_it_does_fit_a_line_of_80_columns() -> None:
+    assert max(len(line_of(command).plain) for command in COMMANDS) <= 74
+
+
+async def test_settings_of_the_sampler() -> None:
+    async with talking() as running:
+        for line in ("/temp 1.5", "/topp 0.5", "/minp 0.1", "/seed 7"):
+            await running.ask(line)
+        settings = running.chat._settings
+        assert (settings.temperature, settings.top_p) == (1.5, 0.5)
+        assert (settings.min_p, settings.seed) == (0.1, 7)
+        await running.ask("/seed")
+        assert running.chat._settings.seed is None
+        for line, why in (
+            ("/temp x", "not a number"),
+            ("/temp -1", "at least 0"),
+            ("/temp", "needs T"),
+            ("/nope", "no such command"),
+        ):
+            await running.ask(line)
+            assert why in said(running)
+            assert prompt(running).text == line  # to be corrected
+            prompt(running).clear()
+        assert running.chat._settings.temperature == 1.5
+
+
+async def test_a_preset_is_a_system_message_and_a_sampler() -> None:
+    presets = {"pirate": Preset("pirate", "Arr.", {"temperature": 1.5, "top_k": 3})}
+    async with program(first="chat") as running:
+        await running.ready()
+        running.app.presets = presets
+        await running.ask("/preset pirate")
+        await running.until(lambda: running.chat._conversation.root.content == "Arr.")
+        settings = running.chat._settings
+        assert (settings.temperature, settings.top_k) == (1.5, 3)
+        await running.ask("/preset parrot")
+        assert "Available presets: pirate." in said(running)
+
+
+async def test_a_line_with_two_slashes_is_said() -> None:
+    async with talking() as running:
+        await running.ask("//etc")
+        await running.until(lambda: running.views and running.views[0].text == "/etc")
+
+
+async def test_the_system_message_is_said_and_edited() -> None:
+    async with talking("first", "second") as running:
+        await running.ask("/system Be brief.")
+        assert running.chat._conversation.root.content == "Be brief."
+        await running.ask("/system")
+        assert prompt(running).text == "Be brief."
+        await running.press("!", "enter")
+        await running.until(lambda: not running.chat.is_editing)
+        assert running.chat._conversation.messages()[0].content == "Be brief.!"
+
+
+async def test_a_new_conversation_leaves_the_other_one_in_the_store(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "chats.db"
+    async with talking("first", "second", file=file) as running:
+        await running.ask("/new")
+        await running.until(lambda: "Three things to try" in running.seen)
+        await running.ask("two")
+        await answered(running, "two", "second")
+        await running.ask("/save My title")
+        await running.until(lambda: "has its title" in said(running))
+    store = Store(file)
+    assert [found.title for found in store.listed()] == ["My title", "one"]
+    store.close()
+
+
+async def test_what_was_sent_is_shown_with_its_count() -> None:
+    async with talking("first") as running:
+        await running.ask("/prompt")
+        text = await page(running)
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None
+        assert text.startswith(f"{len(node.prompt.ids)} tokens were sent to default")
+        assert "user: one\nassistant: " in text and "first<end>" in text
+
+
+async def test_numbers_and_help() -> None:
+    async with talking("first") as running:
+        await running.ask("/stats")
+        text = await page(running)
+        assert "2 shown" in text and "perplexity" in text and "default" in text
+        await running.ask("/help")
+        text = await page(running)
+        assert all(command.name in text for command in COMMANDS)
+
+
+async def test_blocks_of_code_are_walked(tmp_path: Path) -> None:
+    async with talking(CODE) as running:
+        await running.ask("/code")
+        screen = await running.on(CodeScreen)
+        assert_laid_out(screen)
+        await running.until(lambda: "ls -l" in running.seen)
+        await running.press("up", "c")
+        assert running.app.clipboard == "print(1)\n"
+        await running.press("s")
+        for _ in "code.py":
+            await running.press("backspace")
+        name = str(tmp_path / "x.py")
+        await running.press(*name, "enter")
+        await running.until(lambda: (tmp_path / "x.py").exists())
+        await running.until(lambda: "Saved" in said(running))
+    assert (tmp_path / "x.py").read_text() == "print(1)\n"
+
+
+async def test_without_code_it_says_so() -> None:
+    async with talking("first") as running:
+        await running.ask("/code")
+        assert "no block of code" in said(running)
+
+
+def test_code_is_what_stands_between_fences() -> None:
+    first, second = blocks_of(CODE)
+    assert (first.text, first.language, first.file) == (
+        "print(1)\n", "python", "code.py",
+    )  # fmt: skip
+    assert (second.text, second.file) == ("ls -l\n", "code.txt")
+    assert [b.text for b in blocks_of("```\nnever closed")] == ["never closed"]
+    assert blocks_of("no `code` here") == []
+
+
+async def test_the_conversation_is_written_to_a_file(tmp_path: Path) -> None:
+    async with talking("first") as running:
+        for name, begins in (("a.md", "# one"), ("a.json", '{"lmtui"'),
+                             ("a.html", "<!DOCTYPE")):  # fmt: skip
+            await running.ask(f"/export {tmp_path / name}")
+            await running.until(lambda name=name: (tmp_path / name).exists())
+            await running.until(lambda name=name: name in said(running))
+            assert (tmp_path / name).read_text().startswith(begins)
+        await running.ask(f"/export {tmp_path / 'a.md'}")
+        await running.until(lambda: "already exists" in said(running))
+        await running.ask(f"/export {tmp_path / 'a.doc'}")
+        await running.until(lambda: "format is not known" in said(running))
+
+
+async def test_copying_searching_models_and_leaving(tmp_path: Path) -> None:
+    async with talking("first", file=tmp_path / "c.db") as running:
+        await running.ask("/copy")
+        assert running.app.clipboard == "first"
+        await running.ask("/search fir")
+        await running.on(HistoryScreen)
+        await running.until(lambda: "1 hit" in running.seen)
+        await running.press("escape", "escape")
+        await running.on(ChatScreen)
+        await running.ask("/model")
+        await running.on(ModelsScreen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        await running.ask("/model b")
+        await running.ready("b")
+        await running.ask("/quit")
+        await running.until(lambda: running.app._exit)
+
+
+async def test_answers_by_command() -> None:
+    async with talking("first ", "second", "more") as running:
+        await running.ask("/regen")
+        await answered(running, "one", "second")
+        await running.ask("/continue")
+        await answered(running, "one", "secondmore")
+        await running.ask("/edit")
+        assert prompt(running).text == "one"
+        await running.press("escape")
+        await running.ask("/fork")
+        await answered(running, "one", "secondmore")
+        await on_message(running, 0, "escape")
+
+
+async def test_all_commands_are_in_the_palette() -> None:
+    async with talking() as running:
+        found = [c.title for c in running.app.get_system_commands(running.app.screen)]
+        for command in COMMANDS:
+            assert any(title.split()[0] == command.name for title in found)
+
+
+async def test_the_draft_is_written_in_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text('#!/bin/sh\nprintf " and more" >> "$1"\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(script))
+    async with talking() as running:
+        from contextlib import nullcontext
+
+        monkeypatch.setattr(running.app, "suspend", nullcontext)
+        prompt(running).insert("draft")
+        await running.press("ctrl+l")
+        await running.until(lambda: prompt(running).text == "draft and more")
+        monkeypatch.setenv("VISUAL", str(tmp_path / "none"))
+        await running.press("ctrl+l")
+        await running.until(lambda: "editor can't be used" in said(running))
+        assert prompt(running).text == "draft and more"
+
+
+async def test_prompts_of_earlier_runs_are_a_key_away(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    async with talking("first", file=file):
+        pass
+    async with talking(file=file) as running:
+        await running.until(lambda: prompt(running)._sent == ["one"])
+        await running.press("up")
+        assert prompt(running).text == "one"
+        await running.press("down")
+        assert prompt(running).text == ""
+
+
+def test_the_clipboard_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("xclip", "wl-copy", "pbcopy"):
+        (tmp_path / tool).write_text("")
+        (tmp_path / tool).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert terminal.command({}, "linux") is None
+    assert terminal.command({"DISPLAY": ":0"}, "linux") == (
+        "xclip", "-selection", "clipboard",
+    )  # fmt: skip
+    both = {"DISPLAY": ":0", "WAYLAND_DISPLAY": "x"}
+    assert terminal.command(both, "linux") == ("wl-copy",)
+    assert terminal.command({}, "darwin") == ("pbcopy",)
+    os.remove(tmp_path / "xclip")
+    assert terminal.command({"DISPLAY": ":0"}, "linux") is None

@@ -1,0 +1,300 @@
+"""What the transcript shows is what the model is given, whatever was done before."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual.events import Key
+from textual.widgets import OptionList
+
+from lmtui.config.settings import Preset
+from lmtui.engine.types import ChatTurn
+from lmtui.tui import dialogs
+from lmtui.tui.chat.attachments import Attachments
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.chat.tree import TreeScreen
+from lmtui.tui.dialogs import ConfirmDialog, PageScreen
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, program
+
+ANSWER = "one two three"
+WHOLE = "see notes.md\n\n```md notes.md\nnotes\n```"
+EXAMPLES = max(4, settings.default.max_examples // 10)
+WHENS = ("at once", "before", "after")
+TEXTS = st.sampled_from(["apples", "pears", "see @notes.md"])
+ACTIONS = st.one_of(
+    st.tuples(st.just("send"), TEXTS),
+    st.tuples(st.just("send"), TEXTS),
+    st.tuples(st.sampled_from(WHENS), TEXTS),
+    st.tuples(st.sampled_from(WHENS), TEXTS),
+    st.tuples(st.just("retry"), st.sampled_from(["", *WHENS])),
+    st.tuples(st.just("edit"), st.sampled_from(["enter", "ctrl+s", "escape"])),
+    st.tuples(
+        st.just("command"),
+        st.sampled_from(
+            ["/preset pirate", "/undo", "/redo", "/continue", "/model second"]
+        ),
+    ),
+    st.tuples(st.just("open"), st.sampled_from(["end", "hit"])),
+    st.tuples(st.just("version"), st.sampled_from(["[", "]"])),
+)
+
+
+@dataclass
+class Gate:
+    """Where an answer is held, so that Esc comes before it goes on."""
+
+    at: int | None = None
+    reached: Event = field(default_factory=Event)
+    released: Event = field(default_factory=Event)
+
+    def hold(self, index: int) -> None:
+        """Wait before this token, if an answer is held there."""
+        if index == self.at:
+            self.reached.set()
+            assert self.released.wait(20)
+
+
+class Talk:
+    """A chat, what stands on its screen, and what its models were asked."""
+
+    def __init__(self, running: Program, calls: list[tuple[str, object]], gate: Gate):
+        self.running, self.calls, self.gate = running, calls, gate
+
+    @property
+    def prompt(self) -> PromptField:
+        return self.running.chat.query_one(PromptField)
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """Who says what in the transcript."""
+        return [(view.role, view.text) for view in self.running.views]
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """The same without what is marked as not answered."""
+        views = self.running.views
+        return [(v.role, v.text) for v in views if "not answered" not in head(v)]
+
+    async def idle(self) -> None:
+        """Wait until nothing goes on."""
+        await self.running.until(self._is_idle)
+
+    def _is_idle(self) -> bool:
+        app = self.running.app
+        return bool(app.model.info and not self.running.chat.busy)
+
+    async def write(self, text: str) -> None:
+        """Put a text into the prompt in place of what is there."""
+        self.running.chat.to_text()
+        self.prompt.clear()
+        self.prompt.insert(text)
+        await self.running.pilot.pause()
+
+    async def say(self, text: str, when: str = "") -> None:
+        """Send a message, and stop its answer at some time."""
+        before = self.turns
+        await self.write(text)
+        asked = await self._answer("enter", when)
+        said = [*before, ("user", WHOLE if "@" in text else text)]
+        assert asked in (None, said)
+        answer = {"": [ANSWER], "after": ["one two"]}.get(when, [])
+        shown = [*said, *(("assistant", words) for words in answer)]
+        await self.running.until(lambda: self.shown == shown)
+
+    async def retry(self, when: str) -> None:
+        """Have the last message answered again."""
+        shown = self.shown
+        if not shown:
+            return
+        asked = await self._answer("ctrl+r", when)
+        answered = shown[-1][0] == "assistant"
+        assert asked in (None, shown[:-1] if answered else shown)
+        if when in ("at once", "before"):
+            await self.running.until(lambda: self.shown == shown)
+
+    async def _answer(self, key: str, when: str) -> list[tuple[str, str]] | None:
+        """Have an answer made; the turns that the model was given for it."""
+        begun, gate = len(self.calls), self.gate
+        gate.at = {"at once": 0, "before": 0, "after": 2}.get(when)
+        gate.reached.clear()
+        gate.released.clear()
+        if when == "at once" and not self._is_asked_about:
+            for each in (key, "escape"):
+                self.running.app.post_message(Key(each, None))
+        else:
+            await self.running.pilot.press(key)
+            await self._choose_model()
+            if when:
+                await self.running.until(gate.reached.is_set)
+                await self.running.press("escape")
+        await self.running.pilot.pause()
+        gate.at = None
+        gate.released.set()
+        await self.running.pilot.pause()
+        await self.idle()
+        assert self.prompt.text == ""
+        return self.asked_since(begun)
+
+    @property
+    def _is_asked_about(self) -> bool:
+        """Whether another model has written what was opened."""
+        return self.running.chat.query_one("#whose").display
+
+    async def _choose_model(self) -> None:
+        """Go on with the model in use, if that is asked."""
+        if self._is_asked_about:
+            await self.running.on(ConfirmDialog)
+            await self.running.until(self._goes_on)
+
+    def _goes_on(self) -> bool:
+        if isinstance(self.running.app.screen, ConfirmDialog):
+            self.running.app.post_message(Key("g", "g"))
+            return False
+        return True
+
+    def asked_since(self, begun: int) -> list[tuple[str, str]] | None:
+        """The turns that a prompt was made of since then."""
+        found = [
+            turns_of(what) for verb, what in self.calls[begun:] if verb == "prompt"
+        ]
+        assert len(found) <= 1
+        return found[-1] if found else None
+
+    async def check(self) -> None:
+        """A draft is read after exactly what is shown."""
+        await self.write("x")
+
+        def looked() -> bool:
+            traces = [what for verb, what in self.calls if verb == "trace"]
+            draft = traces[-1][1] if traces else None  # type: ignore[index]
+            return draft == "x" and turns_of(traces[-1]) == self.turns
+
+        await self.running.until(looked)
+        await self.write("")
+
+    async def agree(self) -> None:
+        """Every account of the conversation is of the same turns."""
+        await self.say("at last")
+        shown = self.shown
+        await self.running.press("f8")
+        tree = await self.running.on(TreeScreen)
+        rows = tree.query_one(OptionList)
+        lines = [str(option.prompt) for option in rows.options]
+        marked = [line for line in lines if line.startswith("●")]
+        assert len(marked) == len(shown)
+        await self.running.press("escape")
+        for command, words in (
+            ("/stats", [f"{len(shown):,} shown"]),
+            ("/prompt", [f"{who}: {said.splitlines()[0]}" for who, said in shown[:-1]]),
+        ):
+            await self.write(command)
+            await self.running.press("enter")
+            await self.running.on(PageScreen)
+            assert all(word in self.running.seen for word in words)
+            await self.running.press("escape")
+
+    async def do(self, what: str, how: str) -> None:
+        """One of the things that a person does."""
+        running = self.running
+        if what == "send":
+            await self.say(how)
+        elif what in WHENS:
+            await self.say(how, what)
+        elif what == "retry":
+            await self.retry(how)
+        elif what == "edit" and self.shown:
+            await self.write("/edit")
+            await running.press("enter")
+            await self.write("other words")
+            await running.press(how)
+            if how == "enter":
+                await self._choose_model()
+        elif what == "command":
+            await self.write(how)
+            await running.press("enter")
+            if how == "/continue" and self.shown:
+                await self._choose_model()
+        elif what == "open" and self.shown:
+            await self._open(how)
+        elif what == "version" and self.shown:
+            running.views[-1].focus()
+            await running.press(how)
+
+    async def _open(self, where: str) -> None:
+        keys = [int(view.key) for view in self.running.views]
+        message = keys[0] if where == "hit" else None
+        self.running.app.post_message(ConversationChosen(1, message))
+        await self.running.pilot.pause()
+        await self.running.until(lambda: self.shown)
+
+
+def head(view: MessageView) -> str:
+    """The line above a message."""
+    return view.render_line(0).text
+
+
+def turns_of(what: object) -> list[tuple[str, str]]:
+    """What user and model say in the messages of a call."""
+    messages: tuple[ChatTurn, ...] = what[0]  # type: ignore[index]
+    return [(m.role, m.content) for m in messages if m.role != "system"]
+
+
+async def talk(actions: list[tuple[str, str]], folder: Path) -> None:
+    """Do these things, and compare the screen with what the models are asked."""
+    gate, calls = Gate(), []
+    (folder / "notes.md").write_text("notes\n")
+
+    def hold(index: int) -> None:
+        if calls[-1][0] == "generate":
+            gate.hold(index)
+
+    engines = {
+        name: FakeEngine([ANSWER] * 50, name=name, on_token=hold, calls=calls)
+        for name in ("default", "second")
+    }
+    async with program(
+        engines, chats_file=folder / "chats.db", first="chat"
+    ) as running:
+        await running.ready()
+        running.app.presets = {"pirate": Preset("pirate", "Be a pirate.")}
+        running.chat.query_one(Attachments).folder = folder
+        talking = Talk(running, calls, gate)
+        await talking.check()
+        for action in actions:
+            await talking.do(*action)
+            await running.pilot.pause()
+            await talking.idle()
+            await talking.check()
+        await talking.agree()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pause() -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dialogs, "PAUSE", 0.001)
+        yield
+
+
+@pytest.mark.timeout(1800)
+@settings(max_examples=EXAMPLES)
+@given(actions=st.lists(ACTIONS, min_size=1, max_size=6))
+def test_the_turns_on_the_screen_are_the_turns_of_the_model(
+    actions: list[tuple[str, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(talk(actions, Path(folder)))
+
+
+@pytest.mark.parametrize("when", WHENS)
+async def test_a_stopped_message_and_another_one(when: str, tmp_path: Path) -> None:
+    await talk([(when, "apples"), ("send", "pears"), ("send", "pears")], tmp_path)

@@ -1,0 +1,348 @@
+"""Saying it in other words, going other ways, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from textual.widgets import OptionList
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.store import Store
+from lmtui.engine.types import SamplingSettings
+from lmtui.notation import log_prob, perplexity, rate
+from lmtui.tui.chat.pages import stats_page, totals_page
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.chat.tree import TreeScreen, rows_of
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.chat.making import exchange, full
+from tests.chat.test_message import answer
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, assert_laid_out, holding, program
+
+
+@asynccontextmanager
+async def talking(
+    *answers: str, file: Path | None = None, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[Program]:
+    """A chat in which the first question was answered."""
+    engine = FakeEngine(list(answers), name="fake")
+    async with program(
+        {"default": engine}, first="chat", chats_file=file, size=size
+    ) as running:
+        await running.ready()
+        await running.ask("one")
+        await answered(running, "one", answers[0])
+        yield running
+
+
+async def answered(running: Program, *texts: str) -> None:
+    """Wait until the conversation reads like this."""
+    await running.until(
+        lambda: (
+            [view.text for view in running.views] == list(texts)
+            and running.chat.query_one(Status).state == "ready"
+            and not running.chat.busy
+        )
+    )
+
+
+async def on_message(running: Program, place: int, *keys: str) -> None:
+    """Press keys on a message."""
+    running.views[place].focus()
+    await running.press(*keys)
+
+
+def prompt(running: Program) -> PromptField:
+    return running.chat.query_one(PromptField)
+
+
+async def test_a_message_is_asked_in_other_words_as_a_branch() -> None:
+    async with talking("first", "second") as running:
+        prompt(running).insert("a draft")
+        await on_message(running, 0, "e")
+        assert prompt(running).text == "one"
+        await running.press("!", "enter")
+        await answered(running, "one!", "second")
+        assert prompt(running).text == "a draft"
+        assert running.views[0]._note == "2/2"
+        await on_message(running, 0, "left_square_bracket")
+        await answered(running, "one", "first")
+
+
+async def test_a_message_is_said_in_other_words_in_its_place() -> None:
+    async with talking("first") as running:
+        await on_message(running, 0, "e")
+        await running.press("!", "ctrl+s")
+        await answered(running, "one!", "first")
+        assert running.views[0]._note == ""
+
+
+async def test_messages_are_a_key_apart() -> None:
+    async with talking("first") as running:
+        await running.press("alt+up")
+        assert running.views[1].has_focus
+        await running.press("alt+up", "ctrl+up")
+        assert running.views[0].has_focus
+        await running.press("alt+down", "ctrl+down")
+        assert prompt(running).has_focus
+
+
+async def test_totals_are_shown_on_demand() -> None:
+    async with talking("It is Paris", size=(80, 24)) as running:
+        node = running.chat._conversation.leaf
+        assert node.finish is not None and node.logprob is not None
+        await on_message(running, 1, "t")
+        await running.on(PageScreen)
+        await running.until(lambda: "tokens        4" in running.seen)
+        assert f"{node.logprob:,.2f} nats".replace("-", "−") in running.seen
+        assert f"perplexity    {perplexity(node.finish.perplexity)}" in running.seen
+        assert "seed" not in running.seen  # at temperature 0 nothing is drawn
+        await running.press("escape")
+        await on_message(running, 0, "t")  # its tokens are not scored yet
+        assert isinstance(running.app.screen, ChatScreen)
+
+
+def test_the_seed_of_an_answer_is_told_whole() -> None:
+    chat = full()
+    node = chat.node(2)
+    assert node.finish is not None
+    drawn = replace(node, finish=replace(node.finish, seed=2**32 - 1))
+    page = totals_page(drawn)
+    assert page is not None and "seed          4294967295, which" in page.plain
+    went_on = totals_page(replace(node, finish=replace(node.finish, tokens=1)))
+    assert went_on is not None and "of the last answer" in went_on.plain
+    assert totals_page(chat.node(0)) is None
+
+
+def test_how_a_message_was_drawn_is_told() -> None:
+    node = full().node(2)
+    assert node.finish is not None and node.settings is not None
+    timed = replace(node.finish, first_token_seconds=1.67, prompt_seconds=0.92,
+                    seconds=3.0)  # fmt: skip
+    settings = replace(node.settings, temperature=0.5, top_k=20)
+    page = totals_page(replace(node, finish=timed, settings=settings))
+    assert page is not None
+    lines = dict(line.split(maxsplit=1) for line in page.plain.splitlines())
+    assert lines["model"] == "fake" and lines["temperature"] == "0.5"
+    assert lines["sampler"] == "top-k 20 · top-p 0.95 · min-p 0.05 · penalty 1"
+    assert lines["time"] == "first token 1.67 s · prompt 0.92 s · 3.92 s in all"
+    assert lines["speed"].endswith(" tokens/s")
+
+
+def test_numbers_of_two_models_stand_apart() -> None:
+    chat = Conversation()
+    first = exchange(chat, "one", "It is Paris.")
+    chat.regenerate(first.id, model="other", settings=SamplingSettings())
+    chat.stop(chat.leaf.id)
+    chat.choose(first.id)
+    second = chat.reply(chat.say("two").id, model="other", settings=SamplingSettings())
+    prompt, steps, finish = answer("Tōkyō", " 🏯")
+    chat.lay_out(second.id, prompt)
+    chat.grow(second.id, steps)
+    second = chat.finish(second.id, finish)
+    page = stats_page(chat, None).plain
+    heads, *rows = page.split("\n\n")[1].splitlines()
+    assert heads.split()[-1] == "model" and "bits/B" in heads
+    assert [row.split()[-1] for row in rows] == ["fake", "other"]
+    for node, row in zip((first, second), rows, strict=True):
+        answers, tokens, nats, ppl, per_byte, *_ = row.split()
+        assert (answers, int(tokens)) == ("1", len(node.steps))
+        assert node.logprob is not None and nats == log_prob(node.logprob)
+        assert ppl == perplexity(math.exp(-node.logprob / len(node.steps)))
+        spoken = "".join(step.piece for step in node.steps).encode()
+        assert per_byte == rate(-node.logprob / math.log(2) / len(spoken))
+    both = (first.logprob or 0) + (second.logprob or 0)
+    assert log_prob(both) not in page
+
+
+async def test_a_system_message_can_be_taken_away_again() -> None:
+    async with talking("first", "second") as running:
+        await running.ask("/system Be brief.")
+        await running.until(lambda: running.chat._conversation.root.content)
+        for keep in ("enter", "ctrl+s"):
+            await running.ask("/system")
+            prompt(running).text = ""
+            await running.press(keep)
+            await running.until(lambda: not running.chat._conversation.root.content)
+            assert not running.chat.is_editing
+            await running.ask("/system Be brief.")
+        await on_message(running, 1, "e")
+        prompt(running).text = ""
+        await running.press("enter", "ctrl+s")
+        assert running.chat.is_editing  # other messages need words
+        await running.press("escape")
+
+
+async def test_going_on_where_the_model_ends_says_so() -> None:
+    async with talking("first") as running:
+        await running.press("ctrl+g")
+        status = running.chat.query_one(Status)
+        await running.until(lambda: status.state.startswith("nothing to add"))
+        assert running.views[1].text == "first"
+
+
+async def test_esc_leaves_a_message_as_it_is() -> None:
+    async with talking("first") as running:
+        await on_message(running, 1, "e")
+        assert "first" in prompt(running).text
+        await running.press("x", "escape")
+        assert prompt(running).text == ""
+        await answered(running, "one", "first")
+
+
+async def test_an_answer_is_amended_and_goes_on_from_its_ids() -> None:
+    async with talking("It is Paris", " and Nice") as running:
+        before = running.chat._conversation.leaf
+        await on_message(running, 1, "e")
+        for _ in "Paris":
+            await running.press("backspace")
+        await running.press(*"Lyon", "enter")
+        await answered(running, "one", "It is Lyon and Nice")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        own = (*before.ids[:2], *b" Lyon")
+        assert node.prompt.ids == (*before.prompt.ids, *own)
+        assert (node.given, node.rest) == (len(own), "")
+        assert node.own_ids == (*own, *node.ids)
+        assert running.views[1]._note == "2/2"
+        # All of it can be read token by token, what was written by hand too.
+        await running.press("f3")
+        tokens = running.chat.query_one(TokenView)
+        await running.until(lambda: len(tokens.tokens) == len(node.own_ids))
+        assert all(token.logprob is not None for token in tokens.tokens)
+
+
+async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
+    async with talking("It is Paris", " now") as running:
+        await on_message(running, 1, "e")
+        await running.press(".", "ctrl+s")
+        await answered(running, "one", "It is Paris.")
+        await running.press("escape", "ctrl+g")
+        await answered(running, "one", "It is Paris. now")
+
+
+async def test_another_token_is_taken_and_gone_on_from() -> None:
+    async with talking("It is Paris", " and so on") as running:
+        before = running.chat._conversation.leaf
+        await running.press("f3", "right")
+        panel = running.chat._panel
+        await running.until(lambda: panel.chosen == before.ids[1])
+        await running.press("enter")
+        assert panel.has_focus
+        await running.press("down")
+        assert panel.distribution is not None
+        taken = panel.distribution.candidates[1]
+        await running.press("enter")
+        text = (b"It" + taken.bytes).decode()
+        await answered(running, "one", f"{text} and so on")
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and before.prompt is not None
+        assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
+        assert running.views[1]._note == "2/2"
+
+
+async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    async with talking("first", "second", "third", file=file) as running:
+        await running.ask("two")
+        await answered(running, "one", "first", "two", "second")
+        await on_message(running, 1, "k")
+        await answered(running, "one", "first")
+        await running.press("escape")
+        await running.ask("three")
+        await answered(running, "one", "first", "three", "third")
+    store = Store(file)
+    said = [[n.content for n in store.load(c.id).conversation.path[1:]]
+            for c in store.listed()]  # fmt: skip
+    store.close()
+    assert said == [
+        ["one", "first", "three", "third"],
+        ["one", "first", "two", "second"],
+    ]
+
+
+async def test_what_is_deleted_comes_back(tmp_path: Path) -> None:
+    async with talking("first", "second", file=tmp_path / "c.db") as running:
+        await running.press("ctrl+r")
+        await answered(running, "one", "second")
+        await on_message(running, 1, "d")
+        await answered(running, "one", "first")
+        await running.press("escape")
+        await running.ask("/undo")
+        await answered(running, "one", "second")
+
+
+async def test_turns_are_undone_and_done_again() -> None:
+    async with talking("first", "second") as running:
+        await running.ask("two")
+        await answered(running, "one", "first", "two", "second")
+        for command, texts in (
+            ("/undo", ("one", "first")),
+            ("/undo", ()),
+            ("/undo", ()),
+            ("/redo", ("one", "first")),
+            ("/redo", ("one", "first", "two", "second")),
+            ("/redo", ("one", "first", "two", "second")),
+        ):
+            await running.ask(command)
+            await answered(running, *texts)
+
+
+async def test_the_tree_leads_to_any_message() -> None:
+    async with talking("first", "second", "third") as running:
+        await running.press("ctrl+r")
+        await answered(running, "one", "second")
+        await running.ask("two")
+        await answered(running, "one", "second", "two", "third")
+        await running.press("f8")
+        screen = await running.on(TreeScreen)
+        assert_laid_out(screen)
+        options = screen.query_one(OptionList)
+        assert options.highlighted == 4
+        await running.press("home", "down", "enter")
+        await running.on(ChatScreen)
+        await answered(running, "one", "first")
+        await running.press("f8")
+        await running.on(TreeScreen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        await answered(running, "one", "first")
+
+
+def test_a_tree_is_drawn_in_lines() -> None:
+    lines = [str(line) for _, line in rows_of(full())]
+    assert lines == [
+        "● You  What is the capital of France?",
+        "● ├ Model  It is Paris.  4 tokens · log P −2.04 nats · 0.04 s · fake",
+        "● │ You  And of Japan?",
+        "● │ Model  Tōkyō 🏯  3 tokens · log P −1.53 nats · 0.03 s · fake",
+        "  └ Model  It is Lyon.",
+        "    You  never mind",
+    ]
+
+
+async def test_nothing_is_edited_while_an_answer_is_made() -> None:
+    engine, go_on = holding("a b c", at=1, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("one")
+        await running.until(lambda: len(running.views) == 2 and running.views[1].text)
+        for key in ("e", "d", "k"):
+            await on_message(running, 0, key)
+            assert not running.chat.is_editing and len(running.views) == 2
+        go_on.set()
+        await answered(running, "one", "a b c")
+        await on_message(running, 0, "e")
+        await running.press("ctrl+r")
+        await running.until(lambda: running.chat.busy or running.views[1]._note)
+        await running.until(lambda: not running.chat.busy)
+        assert running.chat.is_editing
+        await running.press("!", "enter")
+        await running.until(lambda: running.views[0].text == "one!")

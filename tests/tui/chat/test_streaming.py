@@ -1,0 +1,99 @@
+"""An answer while it is written: however its tokens come, nothing of it is missed."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from lmtui.engine.types import SamplingSettings, Step
+from lmtui.tui.chat.message import entry_of
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.engine import batching
+from lmtui.tui.engine import messages as facts
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_screen import chat, held
+from tests.tui.programs import Program, program
+from tests.tui.shown import Shown
+
+PIECES = (
+    "word ", "longer words ", "漢字", "**bold** ", "`code`", "\n", "\n\n", "- ", "1. ",
+    "```\n", "| a | b |\n", "|-|-|\n", "> ", "# ", "e\u0301 ",
+)  # fmt: skip
+
+
+def steps_of(random: Random, count: int) -> list[Step]:
+    """Tokens of an answer, with the distributions that they were drawn from."""
+    pieces = [random.choice(PIECES) for _ in range(count)]
+    engine = FakeEngine([pieces])
+    prompt = engine.prompt([])
+    settings = SamplingSettings(temperature=0, max_tokens=count)
+    return [s for s in engine.generate(prompt, settings) if isinstance(s, Step)]
+
+
+async def begun(running: Program) -> None:
+    """An answer that has begun, in a chat that is ready."""
+    screen, conversation = running.chat, running.chat._conversation
+    asked = conversation.say("a question")
+    await screen.transcript.add(entry_of(conversation, asked))
+    screen._reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
+    await screen.transcript.add(entry_of(conversation, screen._reply))
+    screen._job = screen.runner.number()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_drawn_is_what_would_be_drawn_anew(seed: int) -> None:
+    random = Random(seed)
+    steps = steps_of(random, 250)
+    async with program(first="chat", size=(100, 30)) as running:
+        shown = Shown(running.app)
+        await running.ready()
+        await begun(running)
+        screen, at = running.chat, 0
+        screen.query_one(PromptField).cursor_blink = False
+        while at < len(steps):
+            batch = steps[at : at + random.choice([1, 2, 10, 30])]
+            at += len(batch)
+            screen.post_message(facts.StepsArrived(screen._job, tuple(batch)))
+            await running.pilot.pause(random.choice([0, 0, 0.02]))
+            if random.random() < 0.15:
+                size = random.randrange(40, 130), random.randrange(12, 45)
+                await running.pilot.resize_terminal(*size)
+        await running.pilot.resize_terminal(100, 30)
+        view, panel = running.views[-1], screen.query_one(ProbabilityPanel)
+        await running.until(lambda: panel.distribution is steps[-1].distribution)
+        assert view.text == "".join(step.piece for step in steps)
+        await running.until(lambda: shown.settled)
+        before = shown.whole()
+        assert shown.cells == before
+        for widget in screen.query("*"):
+            widget.notify_style_update()
+        screen.refresh(layout=True)
+        await running.pilot.pause(0.05)
+        await running.until(lambda: shown.settled)
+        assert shown.whole() == before == shown.cells
+
+
+@pytest.mark.parametrize("at", [1, 2, 7, 11])
+async def test_nothing_is_lost_between_two_reports(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "INTERVAL", math.inf)  # after the first token, none
+    words = ["word0", *(f" word{index}" for index in range(1, 12))]
+    engine, go_on = held("".join(words), at=at)
+    async with chat(engine) as running:
+        await running.ask("count")
+        await running.until(lambda: len(running.views) == 2 and running.views[1].text)
+        assert running.views[1].text == words[0]  # the first one at once
+        await running.pilot.press("escape")
+        go_on.set()
+        await running.answered()
+        leaf = running.screen._conversation.leaf
+        assert running.views[1].text == leaf.content == "".join(words[:at])
+        assert running.panel.distribution is leaf.steps[-1].distribution
+        assert running.panel.chosen == leaf.steps[-1].id
+        strip = running.screen.query_one(LikelihoodStrip)
+        assert strip._history.tokens == len(leaf.steps) == at

@@ -1,0 +1,383 @@
+"""What a model thinks, on the screen: folded to a line, and unfolded at will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.json_format import from_json
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.store import Store
+from lmtui.chat.thinking import ReasoningInfo, thought_of
+from lmtui.engine.types import ChatTurn
+from lmtui.tui.chat.message import Entry, MessageView
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.transcript import Transcript
+from lmtui.tui.chat.tree import rows_of
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.widgets.status import Status
+from tests.chat.making import exchange
+from tests.fakes import FakeEngine
+from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.programs import Program, holding, program
+
+THOUGHT = "<think>\nso so\n</think>\n\nIt is Paris."
+TOKENS = [
+    "<think>",
+    "\n",
+    "so",
+    " so",
+    "\n",
+    "</think>",
+    "\n\n",
+    "It",
+    " is",
+    " Paris.",
+]
+
+
+def engine(*answers: object, **fields: object) -> FakeEngine:
+    given = answers or (TOKENS,)
+    return FakeEngine(list(given), name="default", **fields)  # type: ignore[arg-type]
+
+
+async def answered(running: Program, count: int = 2) -> None:
+    await running.until(
+        lambda: (
+            len(running.views) == count
+            and running.chat.query_one(Status).state == "ready"
+        )
+    )
+
+
+def unfolded(view: MessageView) -> bool:
+    """Whether its thinking is shown."""
+    return any(block.kind == "thought" for block in view._blocks)
+
+
+def has_fold(view: MessageView) -> bool:
+    return any(block.kind == "fold" for block in view._blocks)
+
+
+async def test_thinking_is_one_line_before_the_answer() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.until(lambda: "▸ thought 7 tokens, ≈ 0." in running.seen)
+        assert "It is Paris." in running.seen and "so so" not in running.seen
+        # The text is what the model wrote.
+        assert running.views[1].text == THOUGHT
+        assert running.chat._conversation.leaf.content == THOUGHT
+        assert len(running.chat._conversation.leaf.steps) == len(TOKENS) + 1
+
+
+async def test_it_is_folded_while_it_is_written() -> None:
+    slow, go_on = holding(TOKENS, at=4, name="default")  # type: ignore[arg-type]
+    async with program({"default": slow}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await running.until(lambda: "▸ thinking … " in running.seen)
+        assert running.views[1].answer == ""
+        go_on.set()
+        await answered(running)
+        await running.until(lambda: "▸ thought 7 tokens" in running.seen)
+
+
+async def test_what_the_prompt_has_opened_is_folded_at_once() -> None:
+    opened = engine([*TOKENS[2:]], opens_thinking=True)
+    async with program({"default": opened}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.until(lambda: "▸ thought 5 tokens" in running.seen)
+        assert "It is Paris." in running.seen
+
+
+async def test_a_key_and_a_click_unfold_it() -> None:
+    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
+        await running.ready()
+        for count in (2, 4):
+            await running.ask("capital?")
+            await answered(running, count)
+        _, first, _, second = running.views
+        await running.press("alt+up", "f")
+        await running.until(lambda: "so so" in running.seen)
+        assert unfolded(second) and not unfolded(first)
+        await running.press("f")
+        await running.until(lambda: "so so" not in running.seen)
+        await running.press("F")
+        await running.until(lambda: running.seen.count("so so") == 2)
+        await running.press("F")
+        await running.until(lambda: "so so" not in running.seen)
+        await running.pilot.click(first, offset=(4, 1))
+        await running.until(lambda: unfolded(first) and not unfolded(second))
+        await running.pilot.click(first, offset=(4, 1))
+        await running.until(lambda: not unfolded(first))
+
+
+async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
+    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "F", "escape")
+        await running.press("ctrl+r")
+        await running.until(lambda: "2/2" in running.seen)
+        await answered(running)
+        assert unfolded(running.views[1])
+        assert running.seen.count("so so") == 1
+
+
+async def test_copying_takes_the_answer_or_all_of_it() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "c")
+        assert running.app.clipboard == "It is Paris."
+        await running.press("C")
+        assert running.app.clipboard == THOUGHT
+        await running.press("escape")
+        await running.ask("/copy")
+        await running.until(lambda: running.app.clipboard == "It is Paris.")
+        await running.ask("/copy all")
+        await running.until(lambda: running.app.clipboard == THOUGHT)
+
+
+async def test_the_totals_count_both_apart() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "t")
+        await running.on(PageScreen)
+        await running.until(lambda: "7 of them, the answer 4" in running.seen)
+        await running.press("escape", "escape")
+        await running.ask("/stats")
+        await running.on(PageScreen)
+        await running.until(
+            lambda: "7 of 11 tokens by default, the answers 4" in running.seen
+        )
+
+
+def test_the_tree_shows_the_answer() -> None:
+    chat = Conversation()
+    exchange(chat, "capital?", "<think> so so </think> It is Paris.")
+    lines = [line.plain for _, line in rows_of(chat)]
+    assert "Model  It is Paris.  8 tokens · log P" in lines[1]
+
+
+async def test_what_the_user_says_is_never_folded() -> None:
+    async with program({"default": engine(["a"])}, first="chat") as running:
+        await running.ready()
+        await running.ask("<think>mine</think>")
+        await answered(running)
+        assert "<think>mine</think>" in running.seen
+        assert not any(map(has_fold, running.views))
+
+
+async def test_a_search_shows_the_place_in_the_thinking() -> None:
+    app = Host(Transcript(""))
+    async with app.run_test() as pilot:
+        transcript = app.query_one(Transcript)
+        await transcript.show([_entry(THOUGHT)], at="2", found=((8, 10),))
+        await pilot.pause()
+        view = app.query_one(MessageView)
+        assert "so so" in app.text()
+        assert not has_fold(view)
+
+
+async def shown(app: Host, text: str) -> MessageView:
+    """The view of a reply, in a transcript of its own."""
+    await app.query_one(Transcript).show([_entry(text)])
+    return app.query_one(MessageView)
+
+
+def _entry(text: str) -> Entry:
+    node = ChatMessage(2, 1, "assistant", text)
+    return Entry("2", "assistant", text, thought=thought_of(node))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_nothing_in_a_thinking_reaches_the_terminal(name: str) -> None:
+    app = Host(Transcript(""))
+    async with app.run_test() as pilot:
+        view = await shown(app, f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}")
+        view.action_fold()
+        await pilot.pause()
+        assert unfolded(view)
+        assert safe(app.text())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+async def test_however_it_grows_it_ends_the_same(size: int) -> None:
+    text = f"{THOUGHT}\n\n- a\n- b </think>\n"
+    app = Host(Transcript(""))
+    async with app.run_test() as pilot:
+        view = await shown(app, "")
+        for start in range(0, len(text), size):
+            piece = text[start : start + size]
+            node = ChatMessage(2, 1, "assistant", text[: start + size])
+            view.grow(piece, thought_of(node))
+            await pilot.pause()
+        view.complete()
+        await pilot.pause()
+        assert view.text == text
+        assert view.answer == "It is Paris.\n\n- a\n- b </think>\n"
+        grown = app.text()
+        assert grown.count("▸ thought") == 1 and "so so" not in grown
+        await shown(app, text)
+        await pilot.pause()
+        assert app.text() == grown
+
+
+async def test_what_turns_out_to_be_no_thinking_is_text_again() -> None:
+    app = Host(Transcript(""))
+    async with app.run_test() as pilot:
+        view = await shown(app, "")
+        for text in ("a </think>", "a </think> ends it"):
+            piece = text[len(view.text) :]
+            view.grow(piece, thought_of(ChatMessage(2, 1, "assistant", text)))
+            await pilot.pause()
+        assert not has_fold(view)
+        assert view.answer == "a </think> ends it"
+        assert "a </think> ends it" in app.text()
+
+
+def test_the_words_beside_it() -> None:
+    whole = thought_of(ChatMessage(2, 1, "assistant", THOUGHT))
+    assert whole is not None
+    assert (
+        ReasoningInfo(whole.place, 1_312, 4.24).words == "thought 1,312 tokens, ≈ 4.2 s"
+    )
+
+
+# The switch.
+
+
+def sent(running: Program) -> str:
+    """What the last answer was made after."""
+    prompt = running.chat._conversation.leaf.prompt
+    assert prompt is not None
+    return prompt.text
+
+
+async def test_thinking_is_switched_by_a_command() -> None:
+    able = engine(["a"], ["b"], ["c"], ["d"], switches_thinking=True)
+    options = ChatOptions(thinking=False)
+    async with program({"default": able}, first="chat", chat_options=options) as p:
+        await p.ready()
+        await p.until(lambda: "cpu · thinking off" in p.seen)
+        await p.ask("one")
+        await answered(p)
+        assert sent(p).endswith("<think>\n\n</think>\n\n")
+        for count, (command, ending) in enumerate(
+            {"/think on": "assistant: ", "/think off": "</think>\n\n",
+             "/think": "assistant: "}.items(), 2
+        ):  # fmt: skip
+            await p.ask(command)
+            told = {"on": "thinking on", "off": "thinking off"}
+            words = told.get(command.removeprefix("/think").strip(), "")
+            await p.until(lambda words=words: p.chat.query_one(Status).told == words)
+            await p.ask("more")
+            await answered(p, 2 * count)
+            assert sent(p).endswith(ending)
+        looked = [value for verb, value in able.calls if verb == "trace"]
+        assert looked
+        await p.ask("/think maybe")
+        await p.until(lambda: "one of: auto, on, off" in _notices(p))
+
+
+async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+
+    async def said(text: str, ending: str, *before: str, **options: Any) -> None:
+        able = engine(["a"], ["b"], switches_thinking=True)
+        store = Store(file)
+        opened = store.load(1) if store.count() else None
+        store.close()
+        async with program(
+            {"default": able}, first="chat", chats_file=file, opened=opened,
+            chat_options=ChatOptions(is_here=lambda _: True, **options),
+        ) as p:  # fmt: skip
+            await p.ready()
+            count = len(opened.conversation.path) - 1 if opened else 0
+            await p.until(lambda: len(p.views) == count)
+            for line in before:
+                await p.ask(line)
+            await p.ask(text)
+            await answered(p, count + 2)
+            assert sent(p).endswith(ending)
+            await p.ask("/new")
+            await p.ask("another")
+            await answered(p)
+            assert sent(p).endswith(ending)  # as with the sampler
+            await p.ask("/export " + str(tmp_path / f"{text}.json"))
+            await p.until(lambda: "Written to" in _notices(p))
+
+    off, auto = "<think>\n\n</think>\n\n", "assistant: "
+    await said("one", off, thinking=False)  # from the settings: kept nowhere
+    await said("two", auto)
+    await said("three", off, told="off", thinking=False)
+    await said("four", off)
+    await said("five", auto, "/think on", thinking=False)
+    await said("six", auto, thinking=False)
+    texts = [(tmp_path / f"{n}.json").read_text() for n in ("one", "four", "six")]
+    assert [from_json(text).facts.thinking for text in texts] == [None, "off", "on"]
+
+
+async def test_it_is_kept_although_nothing_is_said_after_it(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    able = engine(["a"], switches_thinking=True)
+    async with program({"default": able}, first="chat", chats_file=file) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        await p.ask("/think off")
+        await p.ask("/fork")
+    store = Store(file)
+    assert [about.thinking for about in store.listed()] == ["off", "off"]
+    store.close()
+
+
+async def test_a_model_without_a_switch_says_so() -> None:
+    async with program({"default": engine(["a"])}, first="chat") as running:
+        await running.ready()
+        await running.ask("/think off")
+        await running.until(lambda: "has no such switch" in _notices(running))
+        assert running.chat.options.thinking is None
+
+
+def _notices(running: Program) -> str:
+    return "\n".join(notice.message for notice in running.app._notifications)
+
+
+async def test_the_prompt_page_shows_what_is_sent() -> None:
+    able = engine(["a"], switches_thinking=True)
+    options = ChatOptions(thinking=False)
+    async with program({"default": able}, first="chat", chat_options=options) as p:
+        await p.ready()
+        await p.ask("one")
+        await answered(p)
+        await p.ask("/prompt")
+        await p.on(PageScreen)
+        await p.until(lambda: "assistant: <think>" in p.seen and "</think>" in p.seen)
+
+
+async def test_an_answer_is_edited_with_what_was_thought() -> None:
+    async with program({"default": engine()}, first="chat") as running:
+        await running.ready()
+        await running.ask("capital?")
+        await answered(running)
+        await running.press("alt+up", "e")
+        await running.until(lambda: running.chat.query_one(PromptField).text == THOUGHT)
+
+
+def test_the_engine_is_asked_with_the_text_as_it_is() -> None:
+    node = ChatMessage(2, 1, "assistant", THOUGHT)
+    assert node.message == ChatTurn("assistant", THOUGHT)

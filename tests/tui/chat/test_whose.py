@@ -1,0 +1,290 @@
+"""An opened conversation that was had with another model than the one in use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import OptionList, Static
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.store import Store
+from lmtui.models.inventory import not_here
+from lmtui.models.source import ModelRef
+from lmtui.tui import dialogs
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.models import ModelsScreen
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.chat.making import exchange
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, name_of, program
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A store with one conversation, had with the model `fake`."""
+    store = Store(tmp_path / "chats.db")
+    chat = Conversation()
+    exchange(chat, "question", "old answer")
+    store.save({"a": chat.take_changes()})
+    store.close()
+    return tmp_path / "chats.db"
+
+
+def stored(file: Path) -> list[tuple[str, str | None]]:
+    """What is said in the conversation, and by which model."""
+    store = Store(file)
+    found = store.load(1).conversation
+    store.close()
+    return [(node.content, node.model) for node in found.path[1:]]
+
+
+OLD: list[tuple[str, str | None]] = [("question", None), ("old answer", "fake")]
+
+
+@asynccontextmanager
+async def opened(
+    file: Path, *, here: bool = True, first: Any = "chat"
+) -> AsyncIterator[Program]:
+    """The conversation, opened where `default` is in use; `fake` is here or not."""
+    engines = {
+        "default": FakeEngine(["by default", "again"], name="default"),
+        "fake": FakeEngine(["by fake"], name="fake"),
+    }
+    options = ChatOptions(is_here=lambda wanted: here or wanted.model != "fake")
+    async with program(
+        engines, first=first, chats_file=file, chat_options=options
+    ) as running:
+        await running.ready("default")
+        running.app.post_message(ConversationChosen(1))
+        await running.until(lambda: len(running.views) == 2)
+        yield running
+
+
+def line(running: Program) -> str:
+    """What is said of the conversation's model."""
+    found = running.chat.query_one("#whose", Static)
+    return str(found.render()) if found.display else ""
+
+
+async def said(running: Program, count: int) -> None:
+    await running.until(
+        lambda: (
+            len(running.views) == count
+            and running.chat.query_one(Status).state == "ready"
+        )
+    )
+
+
+async def answer(running: Program, letter: str) -> str:
+    """Wait for the question and answer it; what was asked."""
+    asked = await running.on(ConfirmDialog)
+    await running.until(lambda: asked._offered)
+    seen = running.seen
+    await running.press(letter)
+    return seen
+
+
+async def test_its_own_model_is_loaded_when_the_user_wants_it(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(
+            lambda: "fake wrote this; default is loaded" in line(running)
+        )
+        await running.ask("more")
+        seen = await answer(running, "l")
+        assert "It is on this machine" in seen
+        await said(running, 4)
+        assert line(running) == ""
+    assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
+
+
+async def test_it_goes_on_with_another_one_when_the_user_says_so(file: Path) -> None:
+    async with opened(file) as running:
+        await running.ask("more")
+        await answer(running, "g")
+        await said(running, 4)
+        assert line(running) == ""
+        await running.ask("and more")  # it is asked once
+        await said(running, 6)
+    assert stored(file)[2:4] == [("more", None), ("by default", "default")]
+
+
+async def test_enter_loads_the_model_that_wrote_it(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.ask("more")
+        seen = await answer(running, "enter")
+        assert "Go on with default · it is loaded" in seen
+        await said(running, 4)
+    assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
+
+
+async def test_reading_costs_no_question_and_keeps_the_words(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.ask("more")
+        await answer(running, "escape")
+        await running.until(lambda: running.chat.query_one(PromptField).text == "more")
+        assert len(running.views) == 2
+    assert stored(file) == OLD
+
+
+async def test_a_missing_model_leaves_all_of_it_to_read(file: Path) -> None:
+    async with opened(file, here=False) as running:
+        await running.until(lambda: "fake wrote this and is not on" in line(running))
+        await running.press("f3")
+        await running.until(lambda: running.chat.has_class("-tokens"))
+        tokens = running.chat.query_one(TokenView)
+        await running.until(lambda: "Only fake can tell" in running.seen)
+        assert tokens.index == 0
+        await running.press("escape")
+        await running.press("alt+up", "c")
+        assert running.app.clipboard == "old answer"
+        await running.press("escape")
+        name = file.parent / "out.md"
+        await running.ask(f"/export {name}")
+        await running.until(name.exists)
+        await running.ask("/stats")
+        await running.until(
+            lambda: "bits/B" in running.seen and "  fake" in running.seen
+        )
+
+
+async def test_where_it_is_missing_another_one_is_offered(file: Path) -> None:
+    async with opened(file, here=False) as running:
+        await running.until(lambda: line(running))
+        await running.ask("more")
+        seen = await answer(running, "m")
+        assert "It is not on this machine" in seen and "Load fake" not in seen
+        screen = await running.on(ModelsScreen)
+        assert running.chat.query_one(PromptField).text == "more"
+        await running.until(lambda: screen.query_one(OptionList).option_count)
+        await running.press("escape")
+        await running.ask("")
+        await answer(running, "g")
+        await said(running, 4)
+    assert stored(file)[-1] == ("by default", "default")
+
+
+async def test_choosing_another_model_is_an_answer_too(file: Path) -> None:
+    async with opened(file, here=False) as running:
+        await running.until(lambda: line(running))
+        await running.ask("/model fake")
+        await running.ready("fake")
+        await running.until(lambda: line(running) == "")
+        await running.ask("/model default")
+        await running.ready("default")
+        await running.ask("more")
+        await said(running, 4)
+    assert stored(file)[-1] == ("by default", "default")
+
+
+@pytest.mark.parametrize("key", ["ctrl+r", "ctrl+g"])
+async def test_another_answer_and_a_longer_one_are_asked_about(
+    file: Path, key: str
+) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.press(key)
+        await answer(running, "g")
+        await running.until(lambda: "2/2" in running.seen)
+        await said(running, 2)
+    assert stored(file)[-1][1] == "default"
+
+
+async def test_a_command_loads_its_own_model(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.ask("/own")
+        await running.ready("fake")
+        await running.until(lambda: line(running) == "")
+
+
+async def test_a_new_conversation_asks_nothing(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        await running.press("ctrl+n")
+        await running.until(lambda: line(running) == "")
+        await running.ask("hello")
+        await said(running, 2)
+
+
+async def test_a_conversation_that_was_begun_here_asks_nothing(file: Path) -> None:
+    engines = {name: FakeEngine(["a"], name=name) for name in ("default", "fake")}
+    async with program(engines, first="chat", chats_file=file) as running:
+        await running.ready("default")
+        await running.ask("hello")
+        await said(running, 2)
+        await running.ask("/model fake")
+        await running.ready("fake")
+        await running.ask("more")
+        await said(running, 4)
+        assert line(running) == ""
+
+
+async def test_a_program_without_the_model_opens_it_to_read(file: Path) -> None:
+    store = Store(file)
+    loaded = store.load(1)
+    store.close()
+    opens: list[str] = []
+    engines = {"default": FakeEngine(["by default"], name="default")}
+
+    def open_model(name: str) -> Any:
+        opens.append(name)
+        return lambda _: engines[name]
+
+    options = ChatOptions(
+        is_here=lambda wanted: wanted.model != "fake", missing=not_here("fake", "")
+    )
+    async with program(
+        open_model=open_model,
+        first="chat",
+        chats_file=file,
+        chat_options=options,
+        opened=loaded,
+        wanted=ModelRef("fake"),
+    ) as running:
+        await running.until(lambda: "fake wrote this and is not on" in line(running))
+        assert running.chat.query_one(Status).state == "no model"
+        assert "old answer" in running.seen and opens == []
+        await running.press("f3")
+        await running.until(lambda: running.chat.has_class("-tokens"))
+        await running.press("escape")
+        await running.press("ctrl+t")
+        await running.on(InspectScreen)
+        await running.until(lambda: "old" in running.seen)
+        await running.press("escape")
+        await running.ask("more")
+        seen = await answer(running, "r")
+        assert "Go on with" not in seen
+        assert running.chat.query_one(PromptField).text == "more"
+        running.chat.query_one(PromptField).clear()
+        await running.ask("/model default")
+        await running.ready("default")
+        await running.until(lambda: line(running) == "")
+        await running.ask("more")
+        await said(running, 4)
+        assert opens == ["default"]
+    assert stored(file)[-1] == ("by default", "default")
+
+
+def test_labels_name_what_is_wanted() -> None:
+    from lmtui.models.source import named
+
+    assert named("a/b") == ModelRef("a/b")
+    assert named("a/b + notes") == ModelRef("a/b", "notes")
+    assert named("/x + y/model") == ModelRef("/x + y/model")
+    assert name_of(named("m + n")) == "m + n"

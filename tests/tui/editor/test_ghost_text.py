@@ -1,0 +1,134 @@
+"""The life of a ghost: along with what is typed, away, and back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from lmtui.tui.editor.text_area import Ghosts, first_line, first_word
+from tests.tui.texts import texts
+
+HERE = (1, 5)
+
+
+def ghosts_with(text: str, before: str = "Hello") -> Ghosts:
+    ghosts = Ghosts()
+    assert ghosts.show(text, asked=HERE, here=HERE, around=(before, ""))
+    return ghosts
+
+
+def test_typing_along_keeps_the_rest() -> None:
+    ghosts = ghosts_with(" world")
+    ghosts.edit(" ", ("Hello ", ""))
+    ghosts.edit("wo", ("Hello wo", ""))
+    assert ghosts.text == "rld"
+    ghosts.edit("rld", ("Hello world", ""))
+    assert ghosts.text == ""
+
+
+def test_another_key_drops_it_and_taking_it_back_restores_it() -> None:
+    ghosts = ghosts_with(" world")
+    ghosts.edit(" ", ("Hello ", ""))
+    ghosts.edit("x", ("Hello x", ""))
+    assert ghosts.text == ""
+    ghosts.edit("", ("Hello ", ""))
+    assert ghosts.text == "world"
+    ghosts.edit("", ("Hello", ""))
+    assert ghosts.text == " world"
+
+
+def test_elsewhere_it_does_not_come_back() -> None:
+    ghosts = ghosts_with(" world")
+    ghosts.edit("x", ("Hellox", ""))
+    ghosts.edit("", ("Hello", "?"))
+    assert ghosts.text == ""
+
+
+def test_it_grows_while_it_is_typed_along() -> None:
+    ghosts = ghosts_with(" wo")
+    ghosts.edit(" wo", ("Hello wo", ""))
+    late = (2, 8)
+    assert ghosts.show(" world", asked=HERE, here=late, around=("Hello wo", ""))
+    assert ghosts.text == "rld"
+    assert not ghosts.show(" we", asked=HERE, here=late, around=("Hello wo", ""))
+    assert ghosts.text == "rld"
+
+
+@pytest.mark.parametrize("typed", ["x", ""])
+def test_what_comes_too_late_is_not_shown(typed: str) -> None:
+    ghosts = ghosts_with(" wo")
+    ghosts.edit(typed, ("Hello" + typed, "more"))
+    late = (2, 6)
+    assert not ghosts.show(" world", asked=HERE, here=late, around=("Hello", ""))
+    assert ghosts.text == ""
+
+
+def test_after_a_move_it_is_not_continued() -> None:
+    ghosts = ghosts_with(" wo")
+    ghosts.drop()
+    assert not ghosts.show(" world", asked=HERE, here=(1, 4), around=("Hell", "o"))
+
+
+def test_what_was_dismissed_does_not_come_back() -> None:
+    ghosts = ghosts_with(" world")
+    ghosts.dismiss(("Hello", ""))
+    ghosts.edit("x", ("Hellox", ""))
+    ghosts.edit("", ("Hello", ""))
+    assert ghosts.text == ""
+
+
+def test_what_is_forgotten_does_not_come_back() -> None:
+    ghosts = ghosts_with(" world")
+    ghosts.forget()
+    ghosts.edit("", ("Hello", ""))
+    assert ghosts.text == ""
+
+
+def test_the_oldest_is_forgotten_and_the_last_used_is_not() -> None:
+    ghosts = Ghosts()
+    for n in range(64):
+        ghosts.show(f"ghost {n}", asked=(n, 0), here=(n, 0), around=(str(n), ""))
+    ghosts.edit("", ("0", ""))
+    ghosts.show("another", asked=(99, 0), here=(99, 0), around=("99", ""))
+    ghosts.edit("", ("1", ""))
+    assert ghosts.text == ""
+    ghosts.edit("", ("0", ""))
+    assert ghosts.text == "ghost 0"
+
+
+@given(texts(8).filter(bool))
+def test_taken_piece_by_piece_nothing_is_lost(text: str) -> None:
+    for first in (first_word, first_line):
+        left, taken = text, ""
+        while left:
+            piece = first(left)
+            assert piece and left.startswith(piece)
+            taken, left = taken + piece, left[len(piece) :]
+        assert taken == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("one two", ["one", " two"]),
+        (" don't stop", [" don't", " stop"]),
+        ("a == b", ["a", " ==", " b"]),
+        ("x, y", ["x", ",", " y"]),
+        ("1.5 is", ["1.5", " is"]),
+        ("\n    return x", ["\n    return", " x"]),
+        ("漢字", ["漢", "字"]),
+        ("  ", ["  "]),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    found = []
+    while text:
+        found.append(first_word(text))
+        text = text[len(found[-1]) :]
+    assert found == words
+
+
+def test_lines() -> None:
+    assert first_line("one\ntwo") == "one"
+    assert first_line("\ntwo\nthree") == "\ntwo"
+    assert first_line("one") == "one"

@@ -1,0 +1,389 @@
+"""Every key of the editor's screen in plain tmux at 80x24.
+
+What a key does is read off the screen, as a person would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.editing.text_file import load
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.help import HelpScreen, sections
+from lmtui.tui.keys import all_bound
+from tests.fake_writing import FakeWriter
+from tests.tui.programs import program
+from tests.tui.tmux import Tmux, needs_tmux, server
+
+KEYS = {
+    "app.help": "F1",
+    "app.models": "F5",
+    "app.palette": "C-p",
+    "app.quit": "C-q",
+    "app.settings": "F10",
+    "app.start": "F9",
+    "ask.leave": "Escape",
+    "ask-line.close": "Escape",
+    "ask-line.complete": "Tab",
+    "complete.find": "C-f",
+    "complete.inspect": "C-t",
+    "complete.line": "C-g",
+    "complete.numbers": "M-l",
+    "complete.replace": "F7",
+    "complete.stop": "Escape",
+    "complete.wrap": "M-z",
+    "editor.dismiss": "Escape",
+    "editor.next-ghost": "M-n",
+    "editor.previous-ghost": "M-p",
+    "editor.select-all": "M-a",
+    "editor.select-end": "C-S-End",
+    "editor.select-start": "C-S-Home",
+    "editor.suggest": "C-Space",
+    "editor.take-all": "Tab",
+    "editor.take-line": "M-Right",
+    "editor.take-word": "C-Right",
+    "editor.text-end": "C-End",
+    "editor.text-start": "C-Home",
+    "file.save": "C-s",
+    "file.save-as": "C-o",
+    "find.all": "M-a",
+    "find.close": "Escape",
+    "find.next": "Down",
+    "find.other": "Tab BTab",
+    "find.previous": "Up",
+    "ghost.mode": "F4",
+    "help.close": "Escape q",
+    "live.interrupt": "C-c",
+    "live.panel": "F2",
+    "live.pause": "F6",
+    "panel.down": "Down",
+    "panel.page-down": "NPage",
+    "panel.page-up": "PPage",
+    "panel.top": "Home",
+    "panel.up": "Up",
+    "replacements.close": "Escape",
+    "surprises.close": "Escape",
+    "surprises.ignore": "i",
+    "watch.heat": "F3",
+    "watch.list": "C-l",
+    "watch.next": "F8",
+    "watch.previous": "S-F8",
+}
+"""What each thing that can be done is pressed by, as tmux names keys."""
+
+UNHEARD = {"panel.pick", "panel.bottom", "app.suspend"}
+"""Keys that this screen has no answer to, or that are pressed in other tests."""
+
+TEXT = "the cat sat on the mat\nand looked at the sea\n"
+GHOST = [" by", " the", " fire.", "\n", "and", " more"]
+READY = "fake ·"
+
+Start = Callable[..., Tmux]
+Seen = Callable[[str], object]
+
+
+@pytest.fixture
+def start(home: Path, tmp_path: Path) -> Iterator[Start]:
+    """Opens a text in the editor, over an engine with these fields."""
+    with server(home) as tmux:
+
+        def edit(text: str = TEXT, at: str = "1:1", **engine: Any) -> Tmux:
+            file = tmp_path / "draft.txt"
+            file.write_text(text, encoding="utf-8")
+            fields = {"answers": [GHOST] * 200, "likelihood": 0.9, **engine}
+            env = {
+                "LMTUI_GHOST_DELAY": "0.01",
+                "LMTUI_GHOST_SECONDS": "1000",
+                "LMTUI_SURPRISE_BITS": "6",
+            }
+            tmux.start("complete", str(file), "--at", at, engine=fields, env=env)
+            tmux.shows(READY, "Σ log P −")
+            return tmux
+
+        yield edit
+
+
+def press(tmux: Tmux, what: str, seen: str | Seen, *, key: int = 0) -> str:
+    """Do something by a key of its own, and see that it is this that did it."""
+    found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
+    assert not found(screen := tmux.screen), f"{what} would change nothing:\n{screen}"
+    tmux.press(KEYS[what].split()[key])
+    return tmux.until(found)
+
+
+def place(line: int, column: int) -> str:
+    """Where the cursor is, as the screen says it."""
+    return f"line {line}, column {column} "
+
+
+def without(*words: str) -> Seen:
+    """None of these is there."""
+    return lambda screen: not any(word in screen for word in words)
+
+
+def line_of(screen: str, number: int) -> str:
+    """A line of the text, where it is no longer than a row."""
+    found = re.search(rf"^ *{number}  (.*?) *(│|$)", screen, re.MULTILINE)
+    return found[1] if found else ""
+
+
+@needs_tmux
+def test_a_ghost_is_taken_turned_over_and_sent_away(start: Start) -> None:
+    tmux = start(at="1:23", others=[" one", " two", " three"])
+    tmux.shows("mat by the fire.", "ghost: newline")
+    press(tmux, "editor.take-word", place(1, 26))
+    assert line_of(tmux.screen, 1) == "the cat sat on the mat by the fire."
+    press(tmux, "editor.dismiss", without("the fire."))
+    tmux.shows("dismissed")
+    press(tmux, "editor.suggest", "mat by by the fire.")
+    press(tmux, "editor.next-ghost", "alternative 1 of 3")
+    press(tmux, "editor.next-ghost", "alternative 2 of 3")
+    assert line_of(tmux.screen, 1) == "the cat sat on the mat by two"
+    press(tmux, "editor.previous-ghost", "alternative 1 of 3")
+    assert line_of(tmux.screen, 1) == "the cat sat on the mat by one"
+
+    press(tmux, "ghost.mode", "F4 lines")
+    tmux.until(lambda screen: line_of(screen, 1).endswith("by by the fire."))
+    press(tmux, "editor.take-line", place(1, 39))
+    assert "and more" in tmux.screen
+    press(tmux, "editor.take-all", place(2, 9))
+    tmux.until(lambda screen: line_of(screen, 2).startswith("and more"))
+    press(tmux, "ghost.mode", "ghost: off")
+    tmux.until(lambda screen: line_of(screen, 2) == "and more")
+    press(tmux, "ghost.mode", "F4 line ·")
+
+
+@needs_tmux
+def test_a_text_is_walked_and_marked(start: Start) -> None:
+    tmux = start(TEXT + "word " * 20 + "end\n")
+    press(tmux, "complete.wrap", without("end"))
+    press(tmux, "complete.wrap", "word end")
+    press(tmux, "complete.numbers", without(" 1  the"))
+    press(tmux, "complete.numbers", " 1  the")
+    press(tmux, "editor.text-end", place(4, 1))
+    press(tmux, "editor.text-start", place(1, 1))
+    press(tmux, "editor.select-end", "149 selected")
+    press(tmux, "editor.text-end", without("selected"))
+    press(tmux, "editor.select-start", "149 selected")
+    press(tmux, "editor.text-start", without("selected"))
+    press(tmux, "editor.select-all", "149 selected")
+    tmux.run("set-option", "-s", "set-clipboard", "on")
+    tmux.press(KEYS["live.interrupt"])
+    tmux.until(lambda _: "the cat sat" in tmux.run("list-buffers"))
+    press(tmux, "editor.text-start", without("selected"))
+    press(tmux, "live.interrupt", "Ctrl+Q quits.")
+
+
+@needs_tmux
+def test_words_are_found_and_replaced_and_lines_gone_to(start: Start) -> None:
+    tmux = start()
+    press(tmux, "complete.line", "LINE or LINE:COL")
+    press(tmux, "ask-line.close", without("Go to line"))
+    press(tmux, "complete.line", "LINE or LINE:COL")
+    tmux.type("2:5")
+    tmux.press("Enter")
+    tmux.shows(place(2, 5))
+
+    press(tmux, "complete.find", "Find ")
+    tmux.type("the")
+    tmux.shows("3 of 3", "3 selected", "2:18")
+    press(tmux, "find.previous", "2 of 3")
+    tmux.shows("1:19")
+    press(tmux, "find.next", "3 of 3")
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 21)
+    tmux.type("a")
+    press(tmux, "find.all", "3 replaced")
+    tmux.shows("a cat sat on a mat", "looked at a sea")
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 20, key=1)
+    press(tmux, "find.close", without("Replace"))
+    tmux.type("still")
+    tmux.shows("still")
+
+
+def cursor_row(tmux: Tmux) -> int:
+    """The row in which the terminal's cursor is, from 0."""
+    return int(tmux.state("cursor_y"))
+
+
+@needs_tmux
+def test_surprises_are_shaded_gone_to_and_replaced(start: Start) -> None:
+    words = [["dog", -1.0, " sat", -0.5], ["cat", -2.0, "", 0.0]]
+    tmux = start(words=words)
+    for name in ("surprisal", "rank", "entropy", "off"):
+        press(tmux, "watch.heat", f"heat: {name}")
+    press(tmux, "watch.next", without(place(1, 1)))
+    first = where(tmux)
+    press(tmux, "watch.next", without(first))
+    tmux.shows(" bits, token rank ")
+    press(tmux, "watch.previous", first)
+
+    screen = press(tmux, "watch.list", "Enter goes there")
+    worst = rows_of(screen)
+    press(tmux, "surprises.ignore", lambda screen: rows_of(screen) != worst)
+    press(tmux, "surprises.close", without("Enter goes there"))
+    press(tmux, "watch.list", "Enter goes there")
+    line, column = re.split(r"\D+", rows_of(tmux.screen)[0])[:2]
+    tmux.press("Enter")
+    tmux.shows(place(int(line), int(column)))
+
+    tmux.press("C-Home", "C-Right", "Right")
+    tmux.shows(place(1, 5))
+    press(tmux, "complete.replace", "Enter replaces the word")
+    press(tmux, "replacements.close", without("Enter replaces the word"))
+    press(tmux, "complete.replace", "Enter replaces the word")
+    tmux.press("Enter")
+    tmux.shows("the dog sat")
+
+
+def where(tmux: Tmux) -> str:
+    """Where the cursor is, as `place` says it."""
+    found = re.search(r"line \d+, column \d+ ", tmux.screen)
+    assert found is not None
+    return found[0]
+
+
+def rows_of(screen: str) -> list[str]:
+    """The rows of the list of surprises."""
+    return re.findall(r"\d+:\d+ +[\d.]+ bits .*", screen)
+
+
+@needs_tmux
+def test_a_file_is_saved_under_names_and_left(start: Start, tmp_path: Path) -> None:
+    tmux = start()
+    tmux.type("No, ")
+    tmux.shows("● draft.txt")
+    press(tmux, "app.quit", "Leave without saving?")
+    press(tmux, "ask.leave", without("Leave without saving?"))
+    press(tmux, "file.save", without("● draft.txt"))
+    assert (tmp_path / "draft.txt").read_text() == "No, " + TEXT
+
+    (tmp_path / "other.txt").write_text("keep me")
+    press(tmux, "file.save-as", "Save as")
+    tmux.press(*["BSpace"] * len("draft.txt"))
+    tmux.type("oth")
+    press(tmux, "ask-line.complete", "other.txt")
+    tmux.press("Enter")
+    tmux.shows("The file already exists")
+    press(tmux, "ask.leave", without("The file already exists"))
+    assert (tmp_path / "other.txt").read_text() == "keep me"
+    press(tmux, "file.save-as", "Save as")
+    tmux.press(*["BSpace"] * len("draft.txt"))
+    tmux.type("third.txt")
+    tmux.press("Enter")
+    tmux.shows("third.txt · ")
+    assert (tmp_path / "third.txt").read_text() == "No, " + TEXT
+
+    press(tmux, "app.quit", "left with 0")
+    assert tmux.state("alternate_on") == "0"
+    assert tmux.state("cursor_flag") == "1"
+
+
+@needs_tmux
+def test_the_panel_is_walked_held_and_put_away(start: Start) -> None:
+    tmux = start(at="2:4")
+    tmux.shows("entropy ")
+    press(tmux, "live.panel", without("entropy "))
+    press(tmux, "live.panel", "entropy ")
+    before = rows_in_panel(press(tmux, "live.pause", "‖"))
+    tmux.type("x")
+    tmux.shows("andx")
+    assert rows_in_panel(tmux.screen) == before
+    press(tmux, "live.pause", lambda screen: rows_in_panel(screen) != before)
+
+    tmux.press("BTab")
+    tmux.until(lambda _: marked(tmux))
+    top = marked(tmux)
+    press(tmux, "panel.down", lambda _: marked(tmux) != top)
+    press(tmux, "panel.up", lambda _: marked(tmux) == top)
+    press(tmux, "panel.page-down", lambda _: marked(tmux) != top)
+    press(tmux, "panel.page-up", lambda _: marked(tmux) == top)
+    tmux.press(KEYS["panel.page-down"])
+    tmux.until(lambda _: marked(tmux) != top)
+    press(tmux, "panel.top", lambda _: marked(tmux) == top)
+    press(tmux, "complete.stop", lambda _: not marked(tmux))
+    tmux.type("yz")
+    tmux.shows("andxyz")
+
+
+def marked(tmux: Tmux) -> str:
+    """What stands in the panel on a ground of its own."""
+    for line in tmux.run("capture-pane", "-p", "-e").splitlines():
+        panel = line.partition("│")[2]
+        if found := re.search(r"\x1b\[(?:4[1-7]|10[0-7]|48;[\d;]+)m([^\x1b]+)", panel):
+            return found[1].strip()
+    return ""
+
+
+def rows_in_panel(screen: str) -> list[str]:
+    """The rows of the panel, without its title."""
+    lines = [line.partition("│")[2] for line in screen.splitlines()]
+    return [line for line in lines[1:] if line.rstrip().endswith("%")]
+
+
+@needs_tmux
+def test_help_the_palette_and_other_screens(start: Start) -> None:
+    tmux = start()
+    press(tmux, "app.help", "Send the ghost away")
+    press(tmux, "app.help", without("Send the ghost away"))
+    for key in (0, 1):
+        press(tmux, "app.help", "Send the ghost away")
+        press(tmux, "help.close", without("Send the ghost away"), key=key)
+    press(tmux, "app.palette", "Search for commands")
+    tmux.type("wrap")
+    tmux.shows("Break long lines at the edge")
+    tmux.press("Escape")
+    tmux.lacks("🔎")
+    press(tmux, "app.models", "NAME")
+    tmux.press("Escape")
+    tmux.lacks("NAME")
+    press(tmux, "app.settings", "Type to search the settings")
+    tmux.press("Escape")
+    tmux.lacks("Type to search the settings")
+    tmux.type("kept ")
+    tmux.shows("kept the cat")
+    press(tmux, "complete.inspect", "surprisal  <")
+    tmux.press("Escape")
+    tmux.lacks("surprisal  <")
+    press(tmux, "app.start", "see a language model think")
+    tmux.type("e")
+    tmux.shows("kept the cat")
+
+
+# Whether that is all.
+
+
+async def test_no_key_of_the_screen_was_forgotten(home: Path, tmp_path: Path) -> None:
+    dialogs = (ConfirmDialog, HelpScreen, ReplacementsScreen, SurprisesScreen)
+    writing = Writing(load(tmp_path / "new.txt"))
+    engines = {"default": FakeWriter()}
+    async with program(engines, first="complete", writing=writing) as running:
+        await running.on(CompleteScreen)
+        bound = [
+            item for section in sections(running.app.screen) for item in section.bound
+        ]
+    bound += [item for item in all_bound() if item.owner in dialogs]
+    there = {item.id: set(item.keys) for item in bound if item.id not in UNHEARD}
+    assert there == {
+        what: {_as_textual(key) for key in keys.split()} for what, keys in KEYS.items()
+    }
+    used = re.findall(r'press\(tmux, "([\w.-]+)"', Path(__file__).read_text("utf-8"))
+    assert set(used) == set(KEYS)
+
+
+def _as_textual(key: str) -> str:
+    """Textual's name of a key that tmux calls so."""
+    names = {"C-Space": "ctrl+@", "BTab": "shift+tab", "NPage": "pagedown"}
+    names |= {"PPage": "pageup"}
+    if key in names:
+        return names[key]
+    *modifiers, name = key.split("-")
+    words = {"C": "ctrl", "M": "alt", "S": "shift"}
+    return "+".join([*(words[modifier] for modifier in modifiers), name.lower()])

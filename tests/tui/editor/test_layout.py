@@ -1,0 +1,137 @@
+"""A text with a ghost in it stands where it will stand once the ghost is taken."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.geometry import Offset
+
+from lmtui.tui.editor.document import LineDocument
+from lmtui.tui.editor.layout import GhostRows, WrappedLines, room_for
+from tests.tui.texts import texts
+
+widths = st.sampled_from([0, 4, 9, 16])
+
+
+def rows_of(text: str, width: int) -> WrappedLines:
+    rows = WrappedLines(LineDocument(text))
+    rows.wrap(width)
+    return rows
+
+
+def drawn_rows(layout: GhostRows) -> list[tuple[str, bool]]:
+    return [(row.text, row.ends) for row in map(layout.row, range(layout.height))]
+
+
+@given(texts(), st.data(), texts(8), widths)
+def test_ghost_and_text_stand_as_they_will(
+    text: str, data: st.DataObject, ghost: str, width: int
+) -> None:
+    index = data.draw(st.integers(0, len(text)))
+    rows = rows_of(text, width)
+    at = rows.document.get_location_from_index(index)
+    layout = GhostRows(rows, at, ghost)
+    taken = GhostRows(rows_of(text[:index] + ghost + text[index:], width))
+    assert drawn_rows(layout) == drawn_rows(taken)
+    assert layout.height == taken.height
+    assert layout.widest >= taken.widest
+
+
+@given(texts(), st.data(), texts(8), widths)
+def test_each_character_has_one_place(
+    text: str, data: st.DataObject, ghost: str, width: int
+) -> None:
+    index = data.draw(st.integers(0, len(text)))
+    rows = rows_of(text, width)
+    document = rows.document
+    at = document.get_location_from_index(index)
+    layout = GhostRows(rows, at, ghost)
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    ghostly = 0
+    for number in range(layout.height):
+        row = layout.row(number)
+        for part in row.parts:
+            for n in range(part.end - part.start):
+                if part.column is None:
+                    ghostly += 1
+                    continue
+                place = (row.line, part.column + n)
+                assert place not in found
+                found[place] = (number, part.start + n)
+    assert ghostly == len(ghost)
+    every = {(line, column) for line, text in enumerate(document.lines)
+             for column in range(len(text) + 1)}  # fmt: skip
+    assert set(found) == every
+    for place, (number, n) in found.items():
+        if ghost and place == at:  # the cursor stands before the ghost
+            assert layout.place_of(place) == _place_before(layout, rows, at)
+        else:
+            assert layout.place_of(place) == (number, n)
+
+
+def _place_before(layout: GhostRows, rows: WrappedLines, at: tuple[int, int]) -> object:
+    """Where the first character of the ghost stands, or the end of its line."""
+    for number in range(layout.height):
+        for part in layout.row(number).parts:
+            if part.column is None:
+                return number, part.start
+    raise AssertionError(rows, at)
+
+
+@given(texts(), st.data(), texts(8), widths)
+def test_the_mouse_hits_what_is_drawn(
+    text: str, data: st.DataObject, ghost: str, width: int
+) -> None:
+    index = data.draw(st.integers(0, len(text)))
+    rows = rows_of(text, width)
+    at = rows.document.get_location_from_index(index)
+    layout = GhostRows(rows, at, ghost)
+    for y in range(layout.height + 1):
+        for x in range(-1, 20):
+            line, column = layout.offset_to_location(Offset(x, y))
+            assert 0 <= column <= len(rows.document[line])
+            row = layout.row(min(y, layout.height - 1))
+            assert line == row.line
+    for other in range(len(text) + 1):
+        place = rows.document.get_location_from_index(other)
+        offset = layout.location_to_offset(place)
+        hit = layout.offset_to_location(offset)
+        # Characters that take no cell can't be hit.
+        assert hit[0] == place[0]
+        assert layout.location_to_offset(hit) == offset or hit < place
+
+
+def test_a_click_on_the_ghost_is_where_it_stands() -> None:
+    rows = rows_of("one two\nthree", 20)
+    layout = GhostRows(rows, (0, 3), " and\na half")
+    assert drawn_rows(layout) == [
+        ("one and", True),
+        ("a half two", True),
+        ("three", True),
+    ]
+    assert layout.offset_to_location(Offset(1, 0)) == (0, 1)
+    assert layout.offset_to_location(Offset(5, 0)) == (0, 3)
+    assert layout.offset_to_location(Offset(2, 1)) == (0, 3)
+    assert layout.offset_to_location(Offset(8, 1)) == (0, 5)
+    assert layout.offset_to_location(Offset(2, 2)) == (1, 2)
+    assert layout.ghost_rows == (0, 1)
+
+
+@given(texts(), st.data(), texts(12), widths, st.integers(1, 4))
+def test_what_there_is_room_for_is_a_beginning(
+    text: str, data: st.DataObject, ghost: str, width: int, height: int
+) -> None:
+    index = data.draw(st.integers(0, len(text)))
+    rows = rows_of(text, width)
+    at = rows.document.get_location_from_index(index)
+    seen = room_for(rows, at, ghost, height)
+    assert ghost.startswith(seen)
+    first, last = GhostRows(rows, at, seen).ghost_rows if seen else (0, 0)
+    assert last - first < height
+    assert room_for(rows, at, ghost, 100) == ghost
+
+
+def test_a_long_ghost_ends_with_a_row() -> None:
+    rows = rows_of("", 8)
+    assert room_for(rows, (0, 0), "one two three four", 2) == "one two three "
+    assert room_for(rows, (0, 0), "one\ntwo\nthree", 2) == "one\ntwo"

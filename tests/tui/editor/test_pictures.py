@@ -1,0 +1,344 @@
+"""What the editor looks like: pictures that are compared with those kept.
+
+After a change that is meant, look at the new ones and keep them:
+`scripts/test tests/tui/test_editor_pictures.py --snapshot-update`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from lmtui.editing.text_file import TextFile
+from lmtui.engine.protocol import Stop
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import Replacement, SamplingSettings, ScoredToken
+from lmtui.notation import LN2
+from lmtui.tui.app import LmtuiApp
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.preferences import Preferences
+from tests.fake_writing import FakeWriter
+from tests.tui.pictures import Compare, Show, looks_as_kept
+from tests.tui.programs import ROWS, Program
+
+LETTER = """\
+Dear Anna,
+
+we came to Paris by the night train and slept badly. The morning was
+grey, but the bread was warm and the coffee strong. We walked along the
+river to the old bookshop, where the owner kept a parrot that could say
+good morning in nine languages.
+
+Tomorrow we want to see the museum, if it is not too crowded. As you
+know, the capital of Fran
+"""
+CODE = '''\
+"""Rain, counted in drops."""
+
+from random import gauss
+
+DROPS = 1_000  # a shower
+
+
+def falls(size: float) -> bool:
+    # Small ones stay in the cloud.
+    return size > 0.5
+
+
+def shower(drops: int = DROPS) -> int:
+    """How many drops reach the ground."""
+    return sum(falls(gauss(0.4, 0.2)) for _ in range(drops))
+
+
+if __name__ == "__main__":
+    print(f"{shower()} of {DROPS} drops")
+'''
+WIDE_TEXT = """\
+今日はとても良い天気です。 ☀️
+The family 👨‍👩‍👧 went to 東京 🗼 by train.
+한국어도 잘 보여요。
+"""
+SURPRISES = {
+    "Paris": 4.2, "night": 5.1, "slept": 7.4, "badly": 3.3, "grey": 6.5, "bread": 2.2,
+    "coffee": 1.4, "strong": 4.8, "bookshop": 8.8, "parrot": 11.6, "nine": 10.3,
+    "languages": 0.6, "museum": 5.7, "crowded": 1.2, "Fran": 2.6,
+    "Rain": 9.1, "drops": 3.8, "gauss": 10.4, "1_000": 6.6, "shower": 12.2,
+    "cloud": 4.1, "size": 1.9, "stay": 7.0, "reach": 2.4, "ground": 0.9, "falls": 5.2,
+}  # fmt: skip
+"""Bits of some words; of all others, next to none."""
+NEVER = 3600.0
+HOLD_NOTHING_BACK = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
+SMALL = (80, 24)
+
+
+@dataclass
+class Reader(FakeWriter):
+    """An engine with an opinion on words: all letters of a word surprise alike."""
+
+    surprises: Mapping[str, float] = field(default_factory=lambda: SURPRISES)
+
+    def _scores(
+        self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int, stop: Stop
+    ) -> Iterator[ScoredToken]:
+        bits = [0.1] * len(ids)
+        for word in re.finditer(r"\w+", bytes(ids).decode("latin-1")):
+            size = len(word[0])
+            bits[slice(*word.span())] = [self.surprises.get(word[0], 0.2)] * size
+        scores = super()._scores(ids, prefix, top, stop)
+        for token, surprisal in zip(scores, bits, strict=True):
+            if token.logprob is not None:
+                logprob, rank = -surprisal * LN2, round(2**surprisal)
+                token = replace(token, logprob=logprob, rank=rank)
+            yield token
+
+
+def app_of(
+    engine: FakeWriter, file: TextFile, *, cursor: int, multi_line: bool, theme: str
+) -> LmtuiApp:
+    """The editor with a file that no disk has; suggestions come where there are any."""
+    writing = Writing(
+        file,
+        cursor=cursor,
+        rules=replace(HOLD_NOTHING_BACK, single_line=not multi_line),
+        delay=0.01 if engine.answers or not file.text else NEVER,
+        surprise_bits=6.0,
+    )
+    return LmtuiApp(
+        lambda _: lambda _: engine,
+        sampling=SamplingSettings(seed=1),
+        list_models=lambda: ROWS,
+        first="complete",
+        writing=writing,
+        preferences=Preferences(theme=theme),
+    )
+
+
+@pytest.fixture
+def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
+    """Whether the editor, once it was brought somewhere, looks as it did."""
+
+    def compare(
+        show: Show,
+        *,
+        text: str = LETTER,
+        name: str = "letter.txt",
+        before: str = "",
+        engine: FakeWriter | None = None,
+        multi_line: bool = False,
+        size: tuple[int, int] = (120, 40),
+        theme: str = "dark",
+    ) -> bool:
+        """The cursor stands behind `before`, which is in the text once."""
+        assert not before or text.count(before) == 1
+        app = app_of(
+            engine or Reader(),
+            TextFile(Path("/nowhere") / name, text),
+            cursor=text.index(before) + len(before),
+            multi_line=multi_line,
+            theme=theme,
+        )
+        return looks_as_kept(snap_compare, app, show, size=size)
+
+    return compare
+
+
+async def read(running: Program) -> CompleteScreen:
+    """Wait until the panel is the cursor's, all is scored, and the sums say so."""
+    screen = running.app.get_screen("complete")
+    assert isinstance(screen, CompleteScreen)
+
+    def is_read() -> bool:
+        seen, text = screen._expectation, screen.editor.text
+        before = text[: screen.editor.cursor_index]
+        here = seen and (seen.tokens, seen.window[1]) == (_bytes(text), _bytes(before))
+        return bool(here and not screen._scored.stale() and not screen._changed)
+
+    await running.until(is_read)
+    return screen
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def ghost(text: str) -> Show:
+    """Wait for this ghost, to its end."""
+
+    async def show(running: Program) -> None:
+        screen = await read(running)
+        await running.until(lambda: screen.editor.ghost == text)
+        await running.until(lambda: "ghost: end token" in running.seen)
+
+    return show
+
+
+async def hot(running: Program) -> None:
+    """Everything shaded by its surprisal."""
+    await read(running)
+    await running.press("f3")
+    await running.until(lambda: "heat: surprisal" in running.seen)
+
+
+# Empty, and ghosts.
+
+
+def test_new_file(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.until(lambda: "nothing to continue" in running.seen)
+
+    assert picture(show, text="", name="notes.txt")
+
+
+MORE = (
+    "ce is not where I would like to live for long, but for a week in spring there is"
+    " no better place to walk about."
+)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "high-contrast"])
+def test_ghost_over_rows(picture: Compare, theme: str) -> None:
+    engine = Reader([MORE])
+    assert picture(ghost(MORE), before="of Fran", engine=engine, theme=theme)
+
+
+def test_ghost_over_narrow_rows(picture: Compare) -> None:
+    engine = Reader([MORE])
+    assert picture(ghost(MORE), before="of Fran", engine=engine, size=(60, 20))
+
+
+def test_ghost_of_several_lines(picture: Compare) -> None:
+    more = "\n    if size > 2.0:\n        return True"
+    engine = Reader([more])
+    assert picture(
+        ghost(more),
+        text=CODE,
+        name="rain.py",
+        before="-> bool:",
+        engine=engine,
+        multi_line=True,
+    )
+
+
+def test_ghost_within_a_line(picture: Compare) -> None:
+    more = " and the butter salty"
+    engine = Reader([more])
+    assert picture(ghost(more), before="bread was warm", engine=engine)
+
+
+def test_ghost_in_wide_text(picture: Compare) -> None:
+    more = " 明日も晴れるでしょう。👍🏽 See 🇯🇵"
+    engine = Reader([more])
+    assert picture(
+        ghost(more), text=WIDE_TEXT, before="良い天気です。", engine=engine, size=SMALL
+    )
+
+
+# Heat.
+
+
+def test_heat(picture: Compare) -> None:
+    assert picture(hot, before="a parrot")
+
+
+def test_heat_over_a_program(picture: Compare) -> None:
+    assert picture(hot, text=CODE, name="rain.py", before="def shower")
+
+
+def test_syntax(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+
+    assert picture(show, text=CODE, name="rain.py", before="def shower")
+
+
+def test_heat_without_colours(
+    picture: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(hot, before="a parrot")
+
+
+def test_ghost_in_heat(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await ghost(" and the butter salty")(running)
+        await hot(running)
+
+    engine = Reader([" and the butter salty"])
+    assert picture(show, before="bread was warm", engine=engine, theme="light")
+
+
+# Less room.
+
+
+@pytest.mark.parametrize("keys", [(), ("f2",)], ids=["panel", "no-panel"])
+def test_small(picture: Compare, keys: tuple[str, ...]) -> None:
+    async def show(running: Program) -> None:
+        await ghost(MORE)(running)
+        await running.press(*keys)
+
+    assert picture(show, before="of Fran", engine=Reader([MORE]), size=SMALL)
+
+
+# Bars and dialogs.
+
+
+@pytest.mark.parametrize("size", [(120, 40), SMALL])
+def test_find(picture: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.press("ctrl+f", *"was")
+        await running.until(lambda: "1 of 2" in running.seen)
+        await read(running)
+
+    assert picture(show, size=size)
+
+
+def test_replacements(picture: Compare) -> None:
+    words = (
+        Replacement("museum", -1.2, ", but it is closed on", 0.0),
+        Replacement("city", -1.9, ", and then go on to", 1.4),
+        Replacement("sea", -2.7, ". The weather is", -0.8),
+        Replacement("old town", -3.3, " with its narrow", 2.1),
+        Replacement("exhibition", -5.8, " at the", 6.3),
+        Replacement("博物館", -8.1, "", 11.9),
+    )
+
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.press("f7")
+        await running.on(ReplacementsScreen)
+        await running.until(lambda: "goes on" in running.seen)
+
+    engine = Reader(words=words)
+    assert picture(show, before="the mus", engine=engine)
+
+
+@pytest.mark.parametrize("size", [(120, 40), SMALL])
+def test_surprises(picture: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.press("ctrl+l")
+        await running.on(SurprisesScreen)
+        await running.until(lambda: "parrot" in running.seen)
+
+    assert picture(show, size=size)
+
+
+def test_leaving(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.press("O", "h", "space")
+        await read(running)
+        await running.press("ctrl+q")
+        await running.on(ConfirmDialog)
+        await running.until(lambda: "has unsaved changes" in running.seen)
+
+    assert picture(show)

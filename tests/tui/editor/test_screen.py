@@ -1,0 +1,677 @@
+"""The editor over a scripted engine: what keys, files and late answers do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lmtui.editing import recovery
+from lmtui.editing.text_file import load
+from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.types import (
+    ActualNext,
+    Candidate,
+    CursorPrediction,
+    Replacement,
+    ScoredSpan,
+)
+from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.tui import dialogs
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.editor import file as file_screen
+from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_forms
+from lmtui.tui.engine import writing_facts
+from lmtui.tui.widgets.find_bar import FindBar
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from tests.fake_writing import FakeWriter
+from tests.tui.programs import Program, assert_laid_out, program
+
+TEXT = "the cat sat on the mat\nand looked at the sea\n"
+ALL = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
+NEVER = 3600.0
+
+
+class Writer:
+    """The program with a file in the editor."""
+
+    def __init__(self, running: Program, screen: CompleteScreen, file: Path) -> None:
+        self.running, self.screen, self.file = running, screen, file
+        self.press, self.until = running.press, running.until
+
+    @property
+    def editor(self):  # type: ignore[no-untyped-def]
+        return self.screen.editor
+
+    @property
+    def seen(self) -> str:
+        return self.running.seen
+
+    async def type(self, text: str) -> None:
+        names = {" ": "space", "\n": "enter"}
+        await self.press(*(names.get(letter, letter) for letter in text))
+
+    async def expected(self) -> None:
+        """Wait for the panel of the cursor, and until all is scored."""
+        screen = self.screen
+        await self.until(
+            lambda: screen._expectation is not None and not screen._scored.stale()
+        )
+
+    async def asked(self, words: str) -> ConfirmDialog:
+        """Wait for a question."""
+        asked = await self.running.on(ConfirmDialog)
+        await self.until(lambda: words in self.seen and asked._offered)
+        return asked
+
+
+@asynccontextmanager
+async def writing(
+    folder: Path,
+    engine: FakeWriter | None = None,
+    *,
+    text: str | bytes = TEXT,
+    cursor: int = 0,
+    delay: float = NEVER,
+    rules: SuggestionRules = ALL,
+    **options: Any,
+) -> AsyncIterator[Writer]:
+    file = folder / "draft.txt"
+    if text:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    opened = Writing(
+        load(file),
+        cursor=cursor,
+        recovered=recovery.find(file),
+        rules=rules,
+        delay=delay,
+        surprise_bits=6.0,
+    )
+    engines = {"default": engine or FakeWriter()}
+    options |= {"first": "complete", "writing": opened}
+    async with program(engines, **options) as running:
+        screen = running.app.get_screen("complete")
+        assert isinstance(screen, CompleteScreen)
+        await running.until(lambda: screen._opened)
+        await running.ready()
+        yield Writer(running, screen, file)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+# The panel and the numbers.
+
+
+async def test_an_adapter_thinks_anew_of_the_same_text(tmp_path: Path) -> None:
+    async with writing(tmp_path) as page:
+        await page.type("so ")
+        await page.expected()
+        other = FakeWriter(name="default", adapter="notes")
+        page.running.app._open_model = lambda wanted: lambda _: other
+        page.running.app.load_model(ModelRef(adapter="notes"))
+        await page.until(lambda: "default + notes · exact" in page.seen)
+        await page.expected()
+        assert page.editor.text == f"so {TEXT}"
+        asked = dict(other.calls)
+        assert asked["expect"] == (f"so {TEXT}", 3)
+        assert "heat" in asked
+
+
+async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> None:
+    engine = FakeWriter()
+    async with writing(tmp_path, engine) as writer:
+        await writer.type("No ")
+        await writer.until(lambda: writer.screen._expectation is not None)
+        await writer.press("right")
+        await writer.until(lambda: ("expect", ("No " + TEXT, 4)) in engine.calls)
+        await writer.expected()
+        assert "Next at the cursor" in writer.seen
+        assert "follows: “h”" in writer.seen
+        panel = writer.screen.query_one(ProbabilityPanel)
+        assert panel.chosen == ord("h")
+
+
+async def test_of_late_answers_only_that_of_the_cursor_is_shown(tmp_path: Path) -> None:
+    async with writing(tmp_path, cursor=3) as writer:
+        await writer.expected()
+        shown = writer.screen._expectation
+        old = CursorPrediction(
+            distribution=None,
+            typed=" old",
+            typed_logprob=-1.0,
+            unexplored=0.0,
+            following=None,
+            read=None,
+            tokens=1,
+            window=(0, 1),
+        )
+        stale = writer.screen._asked - 1
+        writer.screen.post_message(writing_facts.ExpectationReady(stale, old))
+        await writer.running.pilot.pause()
+        assert writer.screen._expectation is shown
+
+
+async def test_all_of_the_text_is_scored_and_added_up(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.expected()
+        await writer.until(lambda: "tokens scored" in writer.seen)
+        total = writer.screen._scored.sum()
+        assert (total.tokens, total.scored) == (len(TEXT), len(TEXT) - 1)
+        await writer.until(lambda: f"{total.logprob:,.1f}"[1:] in writer.seen)
+        await writer.type("x")
+        await writer.until(lambda: "≈" in writer.seen)
+        await writer.expected()
+        await writer.until(lambda: "≈" not in writer.seen)
+
+
+@pytest.mark.parametrize("tokens", [0, 1])
+async def test_what_was_scored_is_not_asked_for_again(
+    tmp_path: Path, tokens: int
+) -> None:
+    class Sparse(FakeWriter):
+        """Cuts a text into tokens that leave out most of it."""
+
+        def heat(self, *asked: Any, **how: Any) -> Iterator[ScoredSpan]:
+            for stretch in super().heat(*asked, **how):
+                yield ScoredSpan(stretch.tokens[:tokens], stretch.spans[:tokens])
+
+    engine = Sparse()
+    async with writing(tmp_path, engine, text=TEXT * 40) as writer:
+        await writer.expected()
+        asked = [call for call in engine.calls if call[0] == "heat"]
+        assert 0 < len(asked) <= 3
+        await writer.type("x")
+        await writer.expected()
+        assert not writer.screen._scored.stale()
+
+
+async def test_heat_is_turned_round(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.expected()
+        for name in ("surprisal", "rank", "entropy"):
+            await writer.press("f3")
+            assert f"heat: {name}" in writer.seen
+            assert writer.editor.heat
+        await writer.press("f3")
+        assert "heat: off" in writer.seen and not writer.editor.heat
+
+
+async def test_surprises_are_gone_to_and_ignored(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.expected()
+        await writer.press("f8")
+        first = writer.editor.cursor_index
+        assert "bits" in writer.seen
+        await writer.press("f8")
+        second = writer.editor.cursor_index
+        assert second > first
+        await writer.press("shift+f8")
+        assert writer.editor.cursor_index == first
+        await writer.press("ctrl+l")
+        await writer.running.on(SurprisesScreen)
+        await writer.press("enter")
+        await writer.until(lambda: writer.running.app.screen is writer.screen)
+        places = writer.screen._places(0.0)
+        worst = max(places, key=lambda place: place.bits)
+        assert writer.editor.cursor_index == worst.start
+
+
+async def test_a_model_that_fails_leaves_the_text_alone(tmp_path: Path) -> None:
+    error = LmtuiError("it does not fit", "9 tokens", "Shorten it.")
+    async with writing(tmp_path, FakeWriter(error=error)) as writer:
+        await writer.type("Well ")
+        await writer.until(lambda: "it does not fit" in writer.seen)
+        assert writer.editor.text == "Well " + TEXT
+
+
+# The ghost.
+
+
+async def test_a_ghost_comes_by_itself_and_is_taken(tmp_path: Path) -> None:
+    engine = FakeWriter([" by the fire.", " Then"])
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(lambda: writer.editor.ghost == " by the fire.")
+        assert "mat by the fire." in writer.seen
+        await writer.until(lambda: "ghost: end token" in writer.seen)
+        await writer.press("ctrl+right")
+        assert writer.editor.text.startswith("the cat sat on the mat by\n")
+        assert writer.editor.ghost == " the fire."
+        await writer.press("tab")
+        assert writer.editor.text.startswith("the cat sat on the mat by the fire.\n")
+        await writer.press("ctrl+z")
+        assert writer.editor.text.startswith("the cat sat on the mat by\n")
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+        assert not writer.screen.unsaved
+
+
+async def test_typing_along_asks_nobody(tmp_path: Path) -> None:
+    engine = FakeWriter([" by the fire."])
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(lambda: writer.editor.ghost == " by the fire.")
+        await writer.type(" by")
+        assert writer.editor.ghost == " the fire."
+        await writer.expected()
+        assert [verb for verb, _ in engine.calls].count("go_on") == 1
+
+
+async def test_another_key_drops_the_ghost_and_asks_anew(tmp_path: Path) -> None:
+    engine = FakeWriter([" by the fire.", " of wool."])
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(lambda: writer.editor.ghost == " by the fire.")
+        await writer.type("s")
+        await writer.until(lambda: writer.editor.ghost == " of wool.")
+        await writer.press("backspace")
+        assert writer.editor.ghost == " by the fire."
+
+
+async def test_a_move_stops_the_ghost_within_a_token(tmp_path: Path) -> None:
+    reached, go_on = Event(), Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "generate" and index == 2 and not reached.is_set():
+            reached.set()
+            assert go_on.wait(20)
+
+    engine = FakeWriter([" one two three four", " five"], on_token=hold)
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(reached.is_set)
+        await writer.press("down")
+        go_on.set()
+        await writer.until(lambda: writer.editor.ghost)
+        assert "three" not in writer.editor.ghost
+
+
+async def test_alternatives_are_turned_over(tmp_path: Path) -> None:
+    others = [
+        Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two", "three")
+    ]
+    engine = FakeWriter([" one"], others=others)
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(lambda: writer.editor.ghost == " one")
+        await writer.press("alt+n")
+        await writer.until(lambda: writer.editor.ghost == " two")
+        await writer.press("alt+n")
+        assert writer.editor.ghost == " three"
+        assert "alternative 3 of 3" in writer.seen
+        await writer.press("alt+p", "alt+p")
+        assert writer.editor.ghost == " one"
+        assert [verb for verb, _ in engine.calls].count("alternatives") == 1
+
+
+async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
+    strict = SuggestionRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
+    engine = FakeWriter([" one", " two", " three"])
+    async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
+        await writer.until(
+            lambda: (
+                "no ghost: low confidence (p < 0.99 or mean p < 0.99)" in writer.seen
+            )
+        )
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == " two")
+        await writer.press("f4")
+        await writer.until(lambda: "no ghost: low confidence" in writer.seen)
+        assert "F4 lines" in writer.seen
+        await writer.press("f4")
+        assert "ghost: off" in writer.seen
+        await writer.type("x")
+        await writer.expected()
+        assert not writer.editor.ghost
+        assert [verb for verb, _ in engine.calls].count("go_on") <= 3
+
+
+async def test_a_ghost_that_is_asked_for_shows_what_there_is(tmp_path: Path) -> None:
+    engine = FakeWriter(["\nThen", "\nThen"])
+    async with writing(tmp_path, engine, cursor=22) as writer:
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == "\nThen")
+        await writer.until(lambda: "ghost: end token · several lines" in writer.seen)
+
+
+async def test_esc_sends_the_ghost_away_and_it_stays_away(tmp_path: Path) -> None:
+    engine = FakeWriter([" one", " two"])
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.until(lambda: writer.editor.ghost == " one")
+        await writer.press("escape")
+        assert not writer.editor.ghost
+        await writer.expected()
+        assert [verb for verb, _ in engine.calls].count("go_on") == 1
+
+
+# Finding and replacing.
+
+
+def marked(writer: Writer) -> list[str]:
+    """The stretches of the editor that are drawn as found."""
+    editor = writer.editor
+    look = editor.get_component_rich_style("text-area--match", partial=True)
+    rows = [editor.render_line(y) for y in range(editor.size.height)]
+    parts = [(part.text, part.style) for row in rows for part in row if part.style]
+    return [t for t, s in parts if s.bgcolor == look.bgcolor and s.underline]
+
+
+async def test_find_replace_and_undo(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.press("ctrl+f")
+        await writer.type("the")
+        await writer.until(lambda: "1 of 3" in writer.seen)
+        assert writer.editor.selected_text == "the"
+        assert marked(writer) == ["the", "the"]  # and one that is selected
+        await writer.press("tab")
+        await writer.type("a")
+        await writer.press("alt+a")
+        await writer.until(lambda: writer.editor.text.startswith("a cat sat on a mat"))
+        await writer.press("escape")
+        assert not writer.screen.query_one(FindBar).is_open
+        assert marked(writer) == []
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_go_to_a_line(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.press("ctrl+g")
+        await writer.type("2:5")
+        await writer.press("enter")
+        await writer.until(lambda: writer.editor.cursor_index == 27)
+        assert writer.editor.has_focus
+
+
+async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
+    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    engine = FakeWriter(words=words)
+    async with writing(tmp_path, engine, cursor=5) as writer:
+        await writer.expected()
+        await writer.press("f7")
+        await writer.running.on(ReplacementsScreen)
+        await writer.until(lambda: "dog" in writer.seen)
+        assert ("replacements", (TEXT, 4, 7)) in engine.calls
+        await writer.press("enter")
+        await writer.until(lambda: writer.editor.text.startswith("the dog sat"))
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_how_far_a_list_of_words_is_can_be_seen(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "replacements" and index == 1:
+            assert go_on.wait(20)
+
+    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    engine = FakeWriter(words=words, on_token=hold)
+    async with writing(tmp_path, engine, cursor=5) as writer:
+        await writer.expected()
+        await writer.press("f7")
+        await writer.running.on(ReplacementsScreen)
+        await writer.until(lambda: "1 of 2 words are scored" in writer.seen)
+        go_on.set()
+        await writer.until(lambda: "dog" in writer.seen)
+        assert "are scored" not in writer.seen
+
+
+async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="") as writer:
+        await writer.type("Then it ran. It was tired")
+        steps = []
+        while writer.editor.text:
+            await writer.press("ctrl+z")
+            steps.append(writer.editor.text)
+        assert steps == [
+            "Then it ran. It was ",
+            "Then it ran. It ",
+            "Then it ran. ",
+            "Then it ",
+            "Then ",
+            "",
+        ]
+        await writer.press("ctrl+y", "ctrl+y")
+        assert writer.editor.text == "Then it "
+        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
+
+
+# The file.
+
+
+async def test_a_text_is_saved_as_its_file_was(tmp_path: Path) -> None:
+    was = b"\xef\xbb\xbfone\r\ntwo"
+    async with writing(tmp_path, text=was) as writer:
+        await writer.type("x")
+        assert writer.screen.unsaved
+        await writer.until(lambda: "● draft.txt" in writer.seen)
+        await writer.press("ctrl+s")
+        await writer.until(lambda: not writer.screen.unsaved)
+        assert writer.file.read_bytes() == b"\xef\xbb\xbfxone\r\ntwo"
+        await writer.press("ctrl+z", "ctrl+s")
+        await writer.until(lambda: writer.file.read_bytes() == was)
+
+
+async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="") as writer:
+        assert not writer.file.exists()
+        await writer.type("a")
+        await writer.press("ctrl+s")
+        await writer.until(writer.file.exists)
+        assert writer.file.read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("answer", "on_disk", "in_editor"),
+    [
+        ("o", "x" + TEXT, "x" + TEXT),
+        ("r", "theirs", "theirs"),
+        ("c", "theirs", "x" + TEXT),
+    ],
+)
+async def test_a_file_that_somebody_changed_is_asked_about(
+    tmp_path: Path, answer: str, on_disk: str, in_editor: str
+) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        writer.file.write_text("theirs")
+        os.utime(writer.file, (1, 1))
+        await writer.press("ctrl+s")
+        await writer.asked("changed on disk")
+        assert "1970" in writer.seen
+        await writer.press(answer)
+        await writer.until(lambda: writer.file.read_text() == on_disk)
+        await writer.until(lambda: writer.editor.text == in_editor)
+        if answer == "r":
+            await writer.press("ctrl+z")
+            assert writer.editor.text == "x" + TEXT
+
+
+async def test_save_as_asks_before_it_takes_a_name(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("keep me")
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+o")
+        await writer.press(*["backspace"] * len("draft.txt"))
+        await writer.type("other.txt")
+        await writer.press("enter")
+        await writer.asked("The file already exists")
+        await writer.press("escape")
+        assert other.read_text() == "keep me"
+        await writer.press("ctrl+o")
+        await writer.press(*["backspace"] * len("draft.txt"))
+        await writer.type("third.txt")
+        await writer.press("enter")
+        third = tmp_path / "third.txt"
+        await writer.until(lambda: third.exists() and not writer.screen.unsaved)
+        assert third.read_text() == "x" + TEXT
+        assert writer.file.read_text() == TEXT
+        await writer.until(lambda: "third.txt" in writer.seen)
+
+
+@pytest.mark.parametrize(
+    ("answer", "left", "text"),
+    [("s", True, "x" + TEXT), ("d", True, TEXT), ("c", False, TEXT)],
+)
+async def test_leaving_with_unsaved_text_asks(
+    tmp_path: Path, answer: str, left: bool, text: str
+) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+q")
+        await writer.asked("has unsaved changes")
+        await writer.press(answer)
+        app = writer.running.app
+        await writer.until(lambda: not app.is_running or not left)
+        assert app._exit == left
+        assert writer.file.read_text() == text
+    if answer == "d":
+        assert recovery.find(writer.file) is None
+
+
+async def test_nothing_is_asked_where_nothing_is_unsaved(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+z", "ctrl+q")
+        await writer.until(lambda: writer.running.app._exit)
+
+
+async def test_what_was_not_saved_is_offered_again(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+    # The program was ended without a question, as by a terminal that went away.
+    found = recovery.find(writer.file)
+    assert found is not None and found.text == "x" + TEXT
+    async with writing(tmp_path, text="") as writer:
+        await writer.asked("There is unsaved text")
+        await writer.press("r")
+        await writer.until(lambda: writer.editor.text == "x" + TEXT)
+        assert writer.screen.unsaved
+        await writer.press("ctrl+s")
+        await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
+    assert recovery.find(writer.file) is None
+
+
+async def test_edits_are_kept_while_one_writes(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        copies = Path(os.environ["LMTUI_HOME"])
+
+        def kept() -> bool:
+            return any(b"xthe cat" in p.read_bytes() for p in copies.rglob("*.txt"))
+
+        await writer.until(kept)
+
+
+async def test_a_change_on_disk_is_noticed_and_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_screen, "WATCH_EVERY", 0.01)
+    async with writing(tmp_path, notices=True) as writer:
+        await writer.until(lambda: "11 words" in writer.seen)
+        assert "changed on disk" not in writer.seen
+        writer.file.write_text("theirs")
+        await writer.until(lambda: "draft.txt · changed on disk" in writer.seen)
+        await writer.until(lambda: "Ctrl+S asks whether to reload it" in writer.seen)
+        await writer.press("ctrl+s")
+        await writer.asked("changed on disk")
+        await writer.press("r")
+        await writer.until(lambda: writer.editor.text == "theirs")
+        await writer.until(lambda: "changed on disk" not in place_of(writer))
+        writer.file.unlink()
+        await writer.until(lambda: "is no longer on disk" in writer.seen)
+
+
+def place_of(writer: Writer) -> str:
+    """The line about the file."""
+    return next(line for line in writer.seen.splitlines() if "draft.txt · " in line)
+
+
+async def test_a_recovery_is_explained_in_whole_sentences(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+    async with writing(tmp_path, text="", size=(80, 24)) as writer:
+        await writer.asked("There is unsaved text")
+        assert "open the file; delete the recovered text" in writer.seen
+        assert "…" not in writer.seen.split("Recover")[1].split("Later")[0]
+        await writer.press("l")
+
+
+# How it looks.
+
+
+async def test_the_shades_are_explained_while_they_are_seen(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        assert "<0.32" not in writer.seen
+        await writer.press("f3")
+        await writer.until(lambda: "surprisal  <0.32 (p > 0.8) <1 <3" in writer.seen)
+        await writer.press("f3")
+        await writer.until(lambda: "rank  1 ≤3 ≤10" in writer.seen)
+        await writer.press("right")  # the legend stays when the status goes
+        await writer.until(lambda: "heat: rank" not in writer.seen)
+        assert "rank  1 ≤3 ≤10" in writer.seen
+        assert_laid_out(writer.screen)
+        await writer.press("f3", "f3")
+        assert "≤10" not in writer.seen
+
+
+async def test_a_blank_line_is_no_paragraph(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="one\n\ntwo\n") as writer:
+        await writer.expected()
+        await writer.until(lambda: "paragraph" in writer.seen)
+        await writer.press("down")
+        await writer.until(lambda: "paragraph" not in writer.seen)
+        assert "document" in writer.seen
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12), (200, 50)])
+async def test_nothing_overlaps(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with writing(tmp_path, size=size) as writer:
+        await writer.expected()
+        assert_laid_out(writer.screen)
+        await writer.press("ctrl+f")
+        assert_laid_out(writer.screen)
+        await writer.press("escape", "ctrl+g")
+        assert_laid_out(writer.screen)
+
+
+def test_what_is_typed_is_named_with_its_probability() -> None:
+    looked = CursorPrediction(
+        distribution=None,
+        typed=" Fran",
+        typed_logprob=-2.302585,
+        unexplored=0.0004,
+        following=None,
+        read=None,
+        tokens=5,
+        window=(0, 4),
+    )
+    whole = typed_forms(looked)[0]
+    assert whole == ("typed: “·Fran” p 10.0% (3.3 bits)", "<0.1% not searched")
+    assert following_forms(looked, at_end=True)[0] == ("follows: end of text",)
+    assert following_forms(looked, at_end=False)[0] == ("follows: not searched",)
+    cat = ActualNext(Candidate(1, " cat", b" cat", -10.0), 1454)
+    assert following_forms(replace(looked, following=cat), at_end=False)[0] == (
+        "follows: “·cat” p <0.1% (14.4 bits)", "rank 1,454 over all cuts",
+    )  # fmt: skip
+
+
+def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:
+    place = FileStatus(
+        name="a\x1b[31m.txt", modified=True, words=1, characters=2, tokens=3
+    )
+    longest = " · ".join(forms(place)[0])
+    assert "\x1b" not in longest
+    assert longest.startswith("● a") and "1 word ·" in longest and "3 tokens" in longest
+    assert len(" · ".join(forms(place)[-1])) < 40

@@ -1,0 +1,106 @@
+"""The list of surprises: the words in their places, to go to or to ignore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.widgets import Static
+
+from lmtui.editing import surprises
+from lmtui.editing.surprises import MOST, SurprisingToken, SurprisingWord, places_of
+from lmtui.tui.editor.dialogs import EMPTY, SurprisesScreen, surprise_rows
+from tests.tui.hosts import HOSTILE, Host, safe
+
+TEXT = "The capital of Frunce is\nParis, and Frunce is a country."
+TOKENS = [
+    SurprisingToken(14, 21, 9.0, 800),
+    SurprisingToken(25, 30, 2.5, 3),
+    SurprisingToken(36, 42, 14.25),
+]
+PLACES = places_of(TEXT, TOKENS, threshold=0)
+
+
+class Lister(Host):
+    """Lists places, and keeps the answer."""
+
+    def __init__(self, text: str, places: list[SurprisingWord]) -> None:
+        super().__init__(Static())
+        self._listed = text, places
+        self.answers: list[SurprisingWord | None] = []
+
+    def on_mount(self) -> None:
+        self.push_screen(SurprisesScreen(*self._listed), self.answers.append)
+
+
+async def test_the_most_surprising_is_first_and_is_gone_to() -> None:
+    app = Lister(TEXT, PLACES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        rows = [line for line in app.lines() if "bits" in line]
+        assert [row.split()[1] for row in rows] == ["2:12", "1:16", "2:1"]
+        assert "9.0 bits" in rows[1] and "rank 800" in rows[1]
+        assert "capital of Frunce is" in rows[1]
+        await pilot.press("down", "enter")
+        assert app.answers == [PLACES[0]]
+
+
+async def test_an_ignored_word_is_gone_and_remembered(home: Path) -> None:
+    app = Lister(TEXT, PLACES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("i")
+        rows = [line for line in app.lines() if "bits" in line]
+        assert [row.split()[1] for row in rows] == ["2:1"]
+        for _ in range(500):
+            if surprises.ignored_words():
+                break
+            await pilot.pause(0.01)
+        assert surprises.ignored_words() == {"Frunce"}
+        await pilot.press("i", "i", "enter")
+        assert EMPTY.split(":", maxsplit=1)[0] in app.text()
+        assert app.answers == []
+        await pilot.press("escape")
+        assert app.answers == [None]
+
+
+async def test_a_word_that_can_not_be_remembered_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("no folder")
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    app = Lister(TEXT, PLACES)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("i")
+        for _ in range(500):
+            if app._notifications:
+                break
+            await pilot.pause(0.01)
+        (told,) = app._notifications
+        assert told.message.startswith("“Frunce” is passed over only now")
+
+
+async def test_there_are_twenty_at_most_and_all_can_be_reached() -> None:
+    text = "\n".join(f"word{n:02}" for n in range(30))
+    places = [SurprisingWord(7 * n, 7 * n + 6, f"word{n:02}", n, n) for n in range(30)]
+    app = Lister(text, places)
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "word29" in app.text() and "Enter goes there" in app.text()
+        await pilot.press("end")
+        assert "word10" in app.text()
+        await pilot.press("enter")
+        assert app.answers == [places[-MOST]]
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+def test_foreign_words_stand_in_their_column(words: str) -> None:
+    text = f"漢{words}\tx\n\x1b{words} y"
+    places = [
+        SurprisingWord(0, 1, "漢", 3.0, 1),
+        SurprisingWord(len(text) - 1, len(text), "y", 3, None),
+    ]
+    rows = surprise_rows(text, places)
+    for row in rows:
+        assert safe(row.plain) and "\n" not in row.plain
+    starts = {cell_len(row.plain[: span.start]) for row in rows for span in row.spans
+              if "bold" in str(span.style)}  # fmt: skip
+    assert len(starts) == 1

@@ -1,0 +1,602 @@
+"""The editor: its text, its ghost, its heat, and what it tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual import events
+from textual.app import App, ComposeResult
+from textual.containers import Horizontal
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from lmtui.tui.editor.document import HeatSpan
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.themes import variable_defaults
+from tests.tui.hosts import HOSTILE, THEMES, Host, safe
+from tests.tui.texts import edits, texts
+
+Edited, Moved = GhostEditor.Edited, GhostEditor.CursorMoved
+
+
+class Editing:
+    """An editor on a screen, and what it posted."""
+
+    def __init__(self, editor: GhostEditor, app: Host, pilot: Pilot[None]) -> None:
+        self.editor = editor
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def suggest(self, text: str) -> bool:
+        editor = self.editor
+        shown = editor.show_ghost(
+            text, revision=editor.revision, cursor=editor.cursor_index
+        )
+        await self.pilot.pause()
+        return shown
+
+    def posted(self, *kinds: type) -> list[object]:
+        """The messages of these kinds since the last time."""
+        found = [message for message in self.app.posted if isinstance(message, kinds)]
+        self.app.posted.clear()
+        return found
+
+    def rows(self) -> list[str]:
+        """The rows that are drawn, without those that are empty."""
+        drawn = (
+            self.editor.render_line(y).text for y in range(self.editor.size.height)
+        )
+        return [text.rstrip() for text in drawn if text.strip()]
+
+
+@asynccontextmanager
+async def editing(
+    text: str = "", at: int = 0, *, size: tuple[int, int] = (40, 10)
+) -> AsyncIterator[Editing]:
+    editor = GhostEditor()
+    app = Host(editor)
+    async with app.run_test(size=size, message_hook=app.hook) as pilot:
+        editor.focus()
+        editor.show_line_numbers = False
+        editor.load(text)
+        editor.go_to(at)
+        await pilot.pause()
+        app.posted.clear()
+        yield Editing(editor, app, pilot)
+
+
+# The text.
+
+
+async def test_a_row_that_goes_on_is_marked() -> None:
+    async with editing("one two three four\nend", size=(14, 8)) as page:
+        page.editor.show_line_numbers = True
+        await page.pilot.pause()
+        assert page.rows() == [
+            "1  one two", "↳  three", "↳  four", "2  end",
+        ]  # fmt: skip
+        page.editor.go_to(len("one two three four"))
+        assert await page.suggest("s\nnew")
+        assert page.rows()[2:4] == ["↳  fours", "   new"]
+
+
+@settings(max_examples=10)
+@given(texts(), st.data())
+async def test_a_text_comes_back_as_it_was(text: str, data: st.DataObject) -> None:
+    editor = GhostEditor()
+    app = Host(editor)
+    async with app.run_test(size=(20, 8)):
+        editor.load(text)
+        now = text
+        assert editor.text == text
+        for _ in range(3):
+            start, end, put = data.draw(edits(now))
+            editor.replace_span(start, end, put)
+            now = now[:start] + put + now[end:]
+            assert editor.text == now
+            assert editor.characters == len(now)
+        while editor.history.undo_stack:
+            editor.undo()
+        assert editor.text == text
+        while editor.history.redo_stack:
+            editor.redo()
+        assert editor.text == now
+
+
+async def test_each_change_is_told_once() -> None:
+    async with editing("one two", 7) as on:
+        await on.press("!", "backspace", "left", "ctrl+z")
+        told = on.posted(Edited, Moved)
+        first = on.editor.revision - 3
+        assert told[0] == Edited(first + 1, 8, False)
+        assert told[1] == Edited(first + 2, 7, False)
+        assert told[2] == Moved(6, first + 2)
+        assert told[3] == Edited(first + 3, 8, False)
+        assert len(told) == 4
+
+
+async def test_a_replaced_span_is_one_step() -> None:
+    async with editing("one two three", 13) as on:
+        on.editor.replace_span(4, 7, "2")
+        assert on.editor.text == "one 2 three"
+        assert on.editor.cursor_index == 11
+        await on.press("x", "ctrl+z")
+        assert on.editor.text == "one 2 three"
+        await on.press("ctrl+z")
+        assert on.editor.text == "one two three"
+
+
+async def test_a_place_and_a_selection_can_be_gone_to() -> None:
+    async with editing("one\ntwo three\n") as on:
+        on.editor.go_to(4, 7)
+        assert on.editor.selection_indexes == (4, 7)
+        assert on.editor.selected_text == "two"
+        assert on.editor.cursor_index == 7
+        on.editor.go_to(99)
+        assert on.editor.cursor_index == 14
+        assert on.editor.selection_indexes == (14, 14)
+
+
+async def test_the_edges_of_the_text_are_a_key_away() -> None:
+    async with editing("one\ntwo\nthree") as on:
+        await on.press("down", "ctrl+end")
+        assert on.editor.cursor_index == 13
+        await on.press("ctrl+home")
+        assert on.editor.cursor_index == 0
+        await on.press("right", "ctrl+shift+end")
+        assert on.editor.selection_indexes == (1, 13)
+        await on.press("alt+a")
+        assert on.editor.selection_indexes == (0, 13)
+
+
+async def test_whoever_counts_a_selection_hears_that_it_is_gone() -> None:
+    async with editing("one\ntwo") as on:
+        for key in ("ctrl+shift+end", "ctrl+end", "ctrl+shift+home", "ctrl+home"):
+            await on.press(key)
+            assert len(on.posted(GhostEditor.CursorMoved)) == 1, key
+
+
+async def test_a_letter_with_alt_is_none() -> None:
+    """A terminal sends the letter along, which a test's key press does not."""
+    async with editing("") as on:
+        for key in ("n", "p", "x"):
+            on.editor.post_message(events.Key(f"alt+{key}", key))
+        await on.press("a")
+        assert on.editor.text == "a"
+        assert on.posted(GhostEditor.AlternativeRequested) == [
+            GhostEditor.AlternativeRequested(1),
+            GhostEditor.AlternativeRequested(-1),
+        ]
+
+
+async def test_a_paste_is_one_step_with_newlines_only() -> None:
+    async with editing("ab", 1) as on:
+        on.editor.post_message(events.Paste("1\r2\r\n3\ud800"))
+        await on.pilot.pause()
+        assert on.editor.text == "a1\n2\n3\ufffdb"
+        assert on.posted(Edited) == [Edited(on.editor.revision, 7, False)]
+        await on.press("ctrl+z")
+        assert on.editor.text == "ab"
+
+
+async def test_the_last_line_can_be_deleted() -> None:
+    async with editing("one\ntwo", 5) as on:
+        await on.press("ctrl+shift+k")
+        assert on.editor.text == "one\n"
+
+
+async def test_the_cursor_walks_by_whole_characters() -> None:
+    walks = {"ab": [1, 2], "e\u0301x": [2, 3], "👨‍👩‍👧x": [5, 6], "a\tb": [1, 2, 3]}
+    async with editing() as on:
+        for text, stops in walks.items():
+            on.editor.load(text)
+            found = []
+            for _ in stops:
+                on.editor.action_cursor_right()
+                found.append(on.editor.cursor_index)
+            assert found == stops
+            for stop in [*reversed(stops[:-1]), 0]:
+                on.editor.action_cursor_left()
+                assert on.editor.cursor_index == stop
+
+
+async def test_keys_are_done_in_their_order() -> None:
+    async with editing() as on:
+        await on.pilot.press("a", "left", "b", "end", "c", "home", "tab", "d")
+        assert on.editor.text == "    dbac"
+
+
+async def test_tab_indents() -> None:
+    indented = [
+        ("ab", (1, 1), "a   b"),
+        ("\ta\nb", (3, 3), "\ta\n\tb"),
+        ("a\n\nb\nc", (0, 4), "    a\n\n    b\nc"),
+        ("a\nb", (0, 2), "    a\nb"),
+    ]
+    async with editing() as on:
+        for text, selected, after in indented:
+            on.editor.load(text)
+            on.editor.go_to(*selected)
+            await on.press("tab")
+            assert on.editor.text == after
+            await on.press("ctrl+z")
+            assert on.editor.text == text
+
+
+async def test_words_and_characters_are_counted() -> None:
+    async with editing("one two\nthree", 0) as on:
+        assert (on.editor.words, on.editor.characters) == (3, 13)
+        await on.press("x", "space")
+        assert (on.editor.words, on.editor.characters) == (4, 15)
+
+
+# The ghost.
+
+
+async def test_typing_along_asks_nobody() -> None:
+    async with editing("Hello", 5) as on:
+        assert await on.suggest(" world")
+        await on.press("space", "w")
+        assert on.editor.ghost == "orld"
+        assert all(message.ghost_kept for message in on.posted(Edited))
+        await on.press("e")
+        assert on.editor.ghost == ""
+        assert [message.ghost_kept for message in on.posted(Edited)] == [False]
+        await on.press("backspace")
+        assert on.editor.ghost == "orld"
+        assert [message.ghost_kept for message in on.posted(Edited)] == [True]
+        assert on.editor.text == "Hello w"
+
+
+@pytest.mark.parametrize(
+    ("key", "taken", "rest"),
+    [
+        ("tab", " my dear\nfriend", ""),
+        ("ctrl+right", " my", " dear\nfriend"),
+        ("alt+right", " my dear", "\nfriend"),
+    ],
+)
+async def test_a_ghost_is_taken(key: str, taken: str, rest: str) -> None:
+    async with editing("Hello!", 5) as on:
+        await on.press("x", "backspace")
+        await on.suggest(" my dear\nfriend")
+        on.posted()
+        await on.press(key)
+        assert on.editor.text == f"Hello{taken}!"
+        assert on.editor.ghost == rest
+        edited, told = on.posted(Edited, GhostEditor.GhostTaken)
+        assert edited == Edited(on.editor.revision, 5 + len(taken), bool(rest))
+        assert told == GhostEditor.GhostTaken(taken, rest)
+        await on.press("ctrl+z")
+        assert on.editor.text == "Hello!"
+        assert on.editor.ghost == " my dear\nfriend"
+
+
+async def test_each_part_that_is_taken_is_a_step() -> None:
+    async with editing("a", 1) as on:
+        await on.suggest(" b c d")
+        await on.press("ctrl+right", "ctrl+right", "ctrl+right")
+        steps = []
+        while on.editor.history.undo_stack:
+            on.editor.undo()
+            steps.append(on.editor.text)
+        assert steps == ["a b c", "a b", "a"]
+
+
+async def test_without_a_ghost_the_keys_do_what_they_do() -> None:
+    async with editing("one two") as on:
+        await on.press("ctrl+right")
+        assert on.editor.cursor_index == 3
+        await on.press("alt+right")
+        assert on.editor.cursor_index == 3
+        await on.press("alt+n", "alt+p", "ctrl+@")
+        asked = on.posted(
+            GhostEditor.AlternativeRequested, GhostEditor.SuggestionRequested
+        )
+        assert asked == [
+            GhostEditor.AlternativeRequested(1),
+            GhostEditor.AlternativeRequested(-1),
+            GhostEditor.SuggestionRequested(),
+        ]
+
+
+async def test_esc_sends_it_away_and_is_the_screens_without_one() -> None:
+    async with editing("Hello", 5) as on:
+        seen = []
+        on.app.screen._bindings.bind("escape", "app.seen")
+        on.app.action_seen = lambda: seen.append(1)  # type: ignore[attr-defined]
+        await on.suggest(" world")
+        await on.press("escape")
+        assert on.editor.ghost == "" and not seen
+        assert on.posted(GhostEditor.GhostDismissed)
+        await on.press("x", "backspace")
+        assert on.editor.ghost == ""
+        await on.press("escape")
+        assert seen and not on.posted(GhostEditor.GhostDismissed)
+
+
+async def test_it_does_not_follow_the_cursor() -> None:
+    async with editing("one\ntwo\nthree", 5) as on:
+        for key in ("left", "right", "up", "home", "shift+left", "f7"):
+            on.editor.go_to(5)
+            await on.suggest("ghost")
+            assert on.editor.ghost == "ghost"
+            await on.press(key)
+            assert on.editor.ghost == ""
+            on.editor.go_to(5)
+            assert on.editor.ghost == ""
+
+
+async def test_what_comes_late_is_not_shown() -> None:
+    async with editing("one", 3) as on:
+        editor, revision = on.editor, on.editor.revision
+        await on.press("x")
+        assert not editor.show_ghost("late", revision=revision, cursor=3)
+        assert not editor.show_ghost("late", revision=editor.revision, cursor=3)
+        assert editor.show_ghost("now", revision=editor.revision, cursor=4)
+        revision = editor.revision
+        await on.press("n")
+        assert editor.show_ghost("now and then", revision=revision, cursor=4)
+        assert editor.ghost == "ow and then"
+        editor.go_to(0, 2)
+        assert not editor.show_ghost("x", revision=editor.revision, cursor=2)
+
+
+async def test_it_is_seen_only_where_one_writes() -> None:
+    editor, other = GhostEditor(), Input()
+
+    class Two(App[None]):
+        def get_theme_variable_defaults(self) -> dict[str, str]:
+            return variable_defaults(THEMES)
+
+        def compose(self) -> ComposeResult:
+            yield editor
+            yield other
+
+    async with Two().run_test() as pilot:
+        editor.focus()
+        await pilot.pause()
+        editor.show_ghost("ghost", revision=editor.revision, cursor=0)
+        assert editor.ghost == "ghost"
+        other.focus()
+        await pilot.pause()
+        assert editor.ghost == ""
+        editor.focus()
+        await pilot.pause()
+        assert editor.ghost == "ghost"
+
+
+async def test_it_is_drawn_with_the_text_around_it_in_its_place() -> None:
+    async with editing("one two\nthree", 3, size=(15, 8)) as on:
+        await on.suggest(" and\na half of it")
+        assert on.rows() == ["one and", "a half of it", "two", "three"]
+        strips = [on.editor.render_line(y) for y in range(4)]
+        ghostly = "".join(
+            segment.text
+            for strip in strips
+            for segment in strip
+            if segment.style and segment.style.italic
+        )
+        assert ghostly.split() == ["and", "a", "half", "of", "it"]
+        assert on.editor.text == "one two\nthree"
+
+
+async def test_only_what_can_be_seen_is_taken() -> None:
+    async with editing("", size=(20, 3)) as on:
+        await on.suggest("1\n2\n3\n4\n5")
+        assert on.editor.ghost == "1\n2\n3"
+        await on.press("tab")
+        assert on.editor.text == "1\n2\n3"
+        assert on.editor.ghost == "\n4\n5"
+        await on.press("tab")
+        assert on.editor.text == "1\n2\n3\n4\n5"
+
+
+async def test_it_is_scrolled_to() -> None:
+    text = "\n".join(str(n) for n in range(20))
+    async with editing(text, size=(20, 5)) as on:
+        on.editor.go_to(len(text))
+        await on.suggest(" a\nb\nc")
+        assert on.rows()[-3:] == ["19 a", "b", "c"]
+        on.editor.clear_ghost()
+        await on.pilot.pause()
+        assert on.rows()[-1] == "19"
+
+
+async def test_a_click_on_what_follows_a_ghost_goes_there() -> None:
+    async with editing("one two\nthree", 3) as on:
+        await on.suggest(" and\na half")
+        await on.pilot.click(GhostEditor, offset=(2, 2))
+        assert on.editor.cursor_location == (1, 2)
+        assert on.editor.ghost == ""
+        on.editor.go_to(3)
+        await on.suggest(" and\na half")
+        await on.pilot.click(GhostEditor, offset=(8, 1))
+        assert on.editor.cursor_location == (0, 5)
+
+
+class Pair(App[None]):
+    """Two editors of one size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = GhostEditor(), GhostEditor()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variable_defaults(THEMES)
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield self.left
+            yield self.right
+
+
+@settings(max_examples=15)
+@given(
+    text=texts(),
+    ghost=texts(8),
+    width=st.integers(8, 30),
+    height=st.integers(2, 9),
+    wrap=st.booleans(),
+    data=st.data(),
+)
+async def test_text_and_ghost_look_as_what_is_taken(
+    text: str, ghost: str, width: int, height: int, wrap: bool, data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(0, len(text)))
+    app = Pair()
+    async with app.run_test(size=(2 * width, height)) as pilot:
+        for editor in (app.left, app.right):
+            editor.show_line_numbers = False
+            editor.soft_wrap = wrap
+            editor.load(text)
+        app.left.focus()
+        app.left.go_to(index)
+        await pilot.pause()
+        app.left.show_ghost(ghost, revision=app.left.revision, cursor=index)
+        await pilot.pause()
+        seen = app.left.ghost
+        assert ghost.startswith(seen)
+        assert app.left.text == text
+        app.right.load(text[:index] + seen + text[index:])
+        app.right.scroll_to(*app.left.scroll_offset, animate=False, immediate=True)
+        await pilot.pause()
+        assert app.left.virtual_size.height == app.right.virtual_size.height
+        drawn = [[editor.render_line(y).text for y in range(app.left.size.height)]
+                 for editor in (app.left, app.right)]  # fmt: skip
+        assert drawn[0] == drawn[1]
+        assert all(safe(line) for line in drawn[0])
+        await pilot.press("tab") if seen else None
+        assert app.left.text == app.right.text
+
+
+# Heat.
+
+
+def tokens(text: str, *levels: int) -> list[HeatSpan]:
+    """A word a token, with its space; as many bits as its level."""
+    spans, start = [], 0
+    for word, level in zip(text.split(" "), levels, strict=True):
+        end = min(len(text), start + len(word) + 1)
+        spans.append(HeatSpan(start, end, level, float(level)))
+        start = end
+    return spans
+
+
+def looks(editor: GhostEditor, y: int = 0) -> dict[str, tuple[bool, bool, bool]]:
+    """How each word of a row is drawn: underlined, reversed, dim."""
+    return {
+        segment.text.strip(): tuple(
+            map(
+                bool,
+                (segment.style.underline, segment.style.reverse, segment.style.dim),
+            )
+        )
+        for segment in editor.render_line(y)
+        if segment.style and segment.text.strip()
+    }
+
+
+async def test_heat_shows_the_steps_of_surprise() -> None:
+    text = "one two six ten"
+    async with editing(text, len(text)) as on:
+        on.editor.set_heat(tokens(text, 0, 2, 4, 5))
+        assert looks(on.editor) == {text: (False, False, False)}
+        on.editor.heat = True
+        found = looks(on.editor)
+        assert found["one"] == (False, False, False)
+        assert found["two"] == (True, False, False)
+        assert found["six"] == (False, True, False)
+        assert found["ten"] == (True, True, False)
+        on.editor.make_heat_stale(8)
+        assert looks(on.editor)["six"] == (False, True, True)
+        assert looks(on.editor)["two"] == (True, False, False)
+        on.editor.set_heat([HeatSpan(8, 12, 2)], start=8, end=12)
+        assert looks(on.editor)["six"] == (True, False, False)
+
+
+async def test_heat_moves_with_its_text() -> None:
+    text = "one two six ten"
+    async with editing(text) as on:
+        on.editor.heat = True
+        on.editor.set_heat(tokens(text, 0, 2, 0, 2))
+        await on.press("x", "enter")
+        assert looks(on.editor, 1)["two"] == (True, False, False)
+        on.editor.go_to(8)
+        await on.press("x")
+        assert "two" not in looks(on.editor, 1)
+        assert looks(on.editor, 1)["ten"] == (True, False, False)
+
+
+async def test_each_line_has_a_bar_of_its_bits() -> None:
+    text = "one\ntwo\nsix\n"
+    async with editing(text, 12) as on:
+        on.editor.show_line_numbers = True
+        on.editor.set_heat(
+            [HeatSpan(0, 4, 1, 8.0), HeatSpan(4, 8, 1, 2.0), HeatSpan(8, 12, 0, 0.0)]
+        )
+        on.editor.heat = True
+        await on.pilot.pause()
+        assert on.rows() == ["1█ one", "2▃ two", "3▁ six", "4"]
+        on.editor.heat = False
+        await on.pilot.pause()
+        assert on.rows() == ["1  one", "2  two", "3  six", "4"]
+
+
+async def test_syntax_is_coloured_until_heat_is_on() -> None:
+    async with editing() as on:
+        on.editor.load("def f(): return 1", "python")
+        await on.pilot.pause()
+
+        def bold() -> set[str]:
+            strip = on.editor.render_line(0)
+            return {
+                s.text for s in strip if s.style and s.style.bold and s.text.strip()
+            }
+
+        assert {"return"} <= bold()
+        on.editor.heat = True
+        assert "return" not in bold()
+        await on.press("x")
+        on.editor.heat = False
+        assert {"return"} <= bold()
+
+
+# Hostile texts.
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+async def test_nothing_hostile_reaches_the_terminal(wrap: bool) -> None:
+    async with editing() as on:
+        on.editor.soft_wrap = wrap
+        for hostile in HOSTILE.values():
+            on.editor.load(hostile)
+            await on.suggest(hostile)
+            assert on.editor.text == hostile
+            await on.press("end", "x")
+            assert all(safe(line) for line in on.app.lines())
+            for y in range(on.editor.size.height):
+                assert on.editor.render_line(y).cell_length == on.editor.size.width
+            assert "\u0301" * 5 not in on.app.text()
+
+
+async def test_markup_is_text() -> None:
+    async with editing("[bold]x[/bold]", 14) as on:
+        await on.suggest("[/y]")
+        assert on.rows() == ["[bold]x[/bold][/y]"]
+
+
+async def test_a_long_line_is_seen_where_the_cursor_is() -> None:
+    async with editing("漢" * 100 + "end", size=(20, 4)) as on:
+        on.editor.soft_wrap = False
+        await on.press("end")
+        assert on.rows()[0].endswith("end")
+        await on.press("home")
+        assert on.rows()[0].startswith("漢漢")

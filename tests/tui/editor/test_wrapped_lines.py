@@ -1,0 +1,113 @@
+"""Lines on rows: measured as they are drawn, and nothing of them is lost."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.geometry import Offset
+
+from lmtui.tui.editor.document import LineDocument
+from lmtui.tui.editor.layout import WrappedLines, breaks, cells_of, drawn, pieces_of
+from tests.tui.hosts import HOSTILE, safe
+from tests.tui.texts import edits, texts
+
+widths = st.integers(2, 20)
+lines = texts().map(lambda text: text.replace("\n", ""))
+
+
+def rows_of(text: str, width: int) -> WrappedLines:
+    document = LineDocument(text)
+    rows = WrappedLines(document)
+    document.on_change = rows.follow
+    rows.wrap(width)
+    return rows
+
+
+def layout(rows: WrappedLines) -> list[list[str]]:
+    return [rows.get_sections(n) for n in range(rows.document.line_count)]
+
+
+@given(lines)
+def test_a_drawn_line_is_as_long_and_safe(line: str) -> None:
+    assert len(drawn(line)) == len(line)
+    assert safe(drawn(line).replace("\t", ""))
+    assert [n for n, c in enumerate(line) if c == "\t"] == [
+        n for n, c in enumerate(drawn(line)) if c == "\t"
+    ]
+
+
+def test_no_heap_of_marks_is_drawn() -> None:
+    heap = drawn(HOSTILE["marks"])
+    assert heap.count("\u0301") == 4
+    assert cells_of(heap, 4) == 1 + 996
+    assert drawn(HOSTILE["lone marks"])[0] == "\ufffd"
+
+
+@given(lines, st.integers(0, 7))
+def test_cells_are_those_of_the_pieces(line: str, at: int) -> None:
+    pieces = list(pieces_of(drawn(line), 4, at=at))
+    assert "".join(piece for piece, _ in pieces) == drawn(line)
+    assert sum(cells for _, cells in pieces) == cells_of(drawn(line), 4, at=at)
+    spaced = "".join(" " * c if p == "\t" else p for p, c in pieces)
+    assert cell_len(spaced) == cells_of(drawn(line), 4, at=at)
+
+
+@given(lines, widths)
+def test_rows_fit_and_hold_the_whole_line(line: str, width: int) -> None:
+    text = drawn(line)
+    edges = [0, *breaks(text, width, 4), len(text)]
+    assert edges == sorted(set(edges)) or not text
+    for start, end in pairwise(edges):
+        assert cells_of(text[start:end], min(4, width)) <= width
+
+
+def test_words_stay_whole_where_they_can() -> None:
+    assert breaks("one two three", 8, 4) == [8]
+    assert breaks("antidisestablish", 6, 4) == [6, 12]
+    assert breaks("漢字漢字", 5, 4) == [2]
+    assert breaks("one 漢字漢字", 8, 4) == [6]
+    assert breaks("one two漢字", 9, 4) == [8]
+    assert breaks("漢字漢字。漢", 8, 4) == [3]
+    assert breaks("漢字漢「字」", 8, 4) == [3]
+    assert breaks("漢字，(abc)漢字", 8, 4) == [3, 9]
+    assert breaks("one two three", 0, 4) == []
+
+
+@given(st.data(), st.sampled_from([0, 7, 12]))
+def test_rows_follow_the_document(data: st.DataObject, width: int) -> None:
+    text = data.draw(texts())
+    rows = rows_of(text, width)
+    for _ in range(3):
+        start, end, put = data.draw(edits(text))
+        top, bottom = map(rows.document.get_location_from_index, (start, end))
+        rows.document.replace_range(top, bottom, put)
+        text = text[:start] + put + text[end:]
+        if data.draw(st.booleans()):
+            continue
+        fresh = rows_of(text, width)
+        assert layout(rows) == layout(fresh)
+        assert rows.height == fresh.height == sum(map(len, layout(fresh)))
+        assert width or rows.widest == fresh.widest
+
+
+@given(texts(), widths)
+def test_the_mouse_hits_what_is_drawn(text: str, width: int) -> None:
+    rows = rows_of(text, width)
+    for index in range(len(text) + 1):
+        location = rows.document.get_location_from_index(index)
+        offset = rows.location_to_offset(location)
+        assert rows.top_of(location[0]) <= offset.y < rows.top_of(location[0] + 1)
+        line, column = rows.offset_to_location(offset)
+        assert line == location[0]
+        assert rows.location_to_offset((line, column)) == offset or column < location[1]
+
+
+def test_beyond_the_text_is_its_end() -> None:
+    rows = rows_of("one\ntwo three", 5)
+    assert layout(rows) == [["one"], ["two ", "three"]]
+    assert rows.offset_to_location(Offset(99, 99)) == (1, 9)
+    assert rows.offset_to_location(Offset(99, 1)) == (1, 3)
+    assert rows.offset_to_location(Offset(-3, -3)) == (0, 0)

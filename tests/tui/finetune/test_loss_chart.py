@@ -1,0 +1,297 @@
+"""The loss chart: a smoothed curve in any width, round numbers, no colour needed."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui.train.events import Eval
+from lmtui.tui.finetune.loss_chart import (
+    EMPTY,
+    ChartScale,
+    LossChart,
+    epoch_line,
+    loss_labels,
+    marks_of,
+)
+from lmtui.tui.widgets.chart import (
+    DOWN,
+    KEPT,
+    Curve,
+    bridged,
+    label_line,
+    line_rows,
+    ticks,
+    whole_ticks,
+)
+from tests.tui.hosts import Host, written
+
+LOSSES = st.lists(st.floats(0.01, 12), min_size=1, max_size=400)
+
+
+def curve_of(losses: list[float]) -> Curve:
+    curve = Curve()
+    for step, loss in enumerate(losses, 1):
+        curve.add(step, loss)
+    return curve
+
+
+def scored(step: int, loss: float) -> Eval:
+    return Eval(step, loss, math.exp(min(loss, 700)), loss / 3, best=False)
+
+
+# The curve.
+
+
+@given(LOSSES)
+def test_the_average_has_no_memory_of_its_beginning(losses: list[float]) -> None:
+    count = len(losses)
+    weights = [KEPT ** (count - place) for place in range(1, count + 1)]
+    products = (weight * loss for weight, loss in zip(weights, losses, strict=True))
+    expected = math.fsum(products) / math.fsum(weights)
+    assert curve_of(losses).last == pytest.approx(expected)
+
+
+def test_a_constant_loss_stays_what_it_is() -> None:
+    first, *columns = curve_of([2.5] * 50).columns(50, 30)
+    assert first is None  # there is no loss before the first step
+    assert columns == pytest.approx([2.5] * 29)
+
+
+@given(LOSSES, st.integers(2, 200))
+def test_columns_stay_within_the_losses(losses: list[float], count: int) -> None:
+    columns = curve_of(losses).columns(len(losses), count)
+    known = [value for value in columns if value is not None]
+    assert len(columns) == count and known
+    assert min(losses) - 1e-6 <= min(known) <= max(known) <= max(losses) + 1e-6
+    # Between the first and the last step there is no gap.
+    first = next(place for place, value in enumerate(columns) if value is not None)
+    assert None not in columns[first:]
+
+
+@given(LOSSES, st.integers(0, 400))
+def test_what_is_cut_was_never_there(losses: list[float], step: int) -> None:
+    curve = curve_of(losses)
+    curve.cut(step)
+    kept = curve_of(losses[:step])
+    assert (len(curve), curve.end, curve.last) == (len(kept), kept.end, kept.last)
+    for again in (curve, kept):
+        again.add(1000, 3.0)
+    assert curve.columns(1000, 64) == kept.columns(1000, 64)
+
+
+def test_what_is_no_number_or_comes_too_late_is_left_out() -> None:
+    curve = curve_of([1.0, math.nan, math.inf, 3.0])
+    curve.add(4, 9.0)
+    curve.add(2, 9.0)
+    assert (len(curve), curve.end) == (2, 4)
+    assert Curve().last is None and Curve().columns(10, 4) == [None] * 4
+
+
+def test_drawing_costs_the_width_not_the_length() -> None:
+    class Counted(Curve):
+        asked = 0
+
+        def _mean(self, first: int, end: int) -> float | None:
+            Counted.asked += 1
+            return super()._mean(first, end)
+
+    curve = Counted()
+    for step in range(1, 20_001):
+        curve.add(step, 1 / step)
+    curve.columns(20_000, 120)
+    assert Counted.asked == 120
+
+
+def test_a_gap_is_bridged_by_a_straight_line() -> None:
+    assert bridged([None, 1.0, None, None, 4.0, None]) == [None, 1, 2, 3, 4, None]
+
+
+# Dots.
+
+
+HEIGHTS = st.lists(st.none() | st.integers(0, 31), max_size=60)
+
+
+def dots_of(rows: list[str]) -> set[tuple[int, int]]:
+    """Column and height of every dot that is drawn."""
+    order = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+    return {
+        (2 * cell + order[bit][0], DOWN * row + order[bit][1])
+        for row, text in enumerate(rows)
+        for cell, character in enumerate(text)
+        for bit in range(8)
+        if character != " " and (ord(character) - 0x2800) >> bit & 1
+    }
+
+
+@given(HEIGHTS)
+def test_the_line_goes_through_every_height_without_a_break(
+    heights: list[int | None],
+) -> None:
+    dots = dots_of(line_rows(heights, 8))
+    for column, height in enumerate(heights):
+        assert height is None or (column, height) in dots
+    for column, (left, right) in enumerate(pairwise(heights)):
+        if left is None or right is None:
+            continue
+        low, high = sorted((left, right))
+        both = {y for x, y in dots if x in (column, column + 1)}
+        assert set(range(low, high + 1)) <= both
+    columns = {column for column, height in enumerate(heights) if height is not None}
+    assert {x for x, _ in dots} == columns
+
+
+def test_a_height_outside_is_drawn_at_the_edge() -> None:
+    assert dots_of(line_rows([-5, 99], 2)) >= {(0, 0), (1, 7)}
+
+
+# Axes.
+
+
+@given(st.floats(0, 100), st.floats(0.001, 100), st.integers(2, 12))
+def test_round_numbers_lie_within_and_are_told_apart(
+    low: float, span: float, most: int
+) -> None:
+    found = ticks(low, low + span, most)
+    values = [value for value, _ in found]
+    assert values == sorted(values) and len(values) <= most + 1
+    assert all(low - span / 1e6 <= value <= low + span * 1.000001 for value in values)
+    assert len({text for _, text in found}) == len(found)
+    for value, text in found:
+        assert float(text.replace(",", "")) == pytest.approx(value, abs=span / 1e3)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "texts"),
+    [
+        (2.31, 3.62, 4, ["2.5", "3.0", "3.5"]),
+        (0.0, 10.8, 4, ["0", "5", "10"]),
+        (2.4512, 2.4538, 3, ["2.452", "2.453"]),
+        (1.0, 1.0, 3, []),
+    ],
+)
+def test_numbers_as_people_choose_them(
+    low: float, high: float, most: int, texts: list[str]
+) -> None:
+    assert [text for _, text in ticks(low, high, most)] == texts
+
+
+@given(st.integers(1, 10**6), st.integers(1, 12))
+def test_steps_are_whole_and_begin_at_nothing(high: int, most: int) -> None:
+    found = whole_ticks(high, most)
+    assert found[0] == 0 and found[-1] <= high and len(found) <= most + 2
+    assert len({after - before for before, after in pairwise(found)}) <= 1
+
+
+@given(st.floats(0, 12), st.floats(0.1, 11), st.integers(3, 30))
+def test_there_are_always_two_numbers_to_read_a_height_by(
+    low: float, span: float, rows: int
+) -> None:
+    assert len(loss_labels(low, low + span, rows)) >= 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.from_regex(r"\A\d{1,6}\Z"))))
+def test_labels_never_touch(labels: list[tuple[int, str]]) -> None:
+    line = label_line(sorted(labels), 60)
+    assert len(line) <= 60
+    assert set(line.split()) <= {text for _, text in labels}
+
+
+# The widget.
+
+
+def chart(
+    losses: list[float], evals: list[Eval], *, steps: int = 0, epochs: float = 3.0
+) -> LossChart:
+    widget = LossChart()
+    widget._curve, widget._evals = curve_of(losses), evals
+    widget._steps, widget._epochs = steps or len(losses), epochs
+    return widget
+
+
+def text_of(widget: LossChart, width: int, height: int) -> list[str]:
+    lines = widget.lines(width, height)
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+FALLING = [2.0 + 1.5 * math.exp(-step / 30) for step in range(120)]
+POINTS = [scored(step, 2.2 + math.exp(-step / 30)) for step in range(0, 121, 20)]
+
+
+def test_before_the_first_step_it_says_what_will_be_here() -> None:
+    assert EMPTY in text_of(chart([], []), 60, 12)
+
+
+def test_line_and_circles_are_told_apart_without_colour() -> None:
+    text = "\n".join(text_of(chart(FALLING, POINTS), 80, 18))
+    assert text.count("○") == 1 + len(POINTS) - 1  # one in the legend
+    assert text.count("●") == 1 + 1
+    assert any("\u2800" < character < "\u2900" for character in text)
+    for name in ("training", "held-out", "best", "nats a token", "step", "epoch"):
+        assert name in text
+
+
+@given(
+    st.lists(st.floats(0.01, 12), max_size=60),
+    st.lists(st.tuples(st.integers(0, 60), st.floats(0.01, 12) | st.just(math.nan))),
+    st.integers(1, 90),
+    st.integers(1, 30),
+)
+def test_it_fits_whatever_room_there_is(
+    losses: list[float], evals: list[tuple[int, float]], width: int, height: int
+) -> None:
+    points = [scored(step, loss) for step, loss in sorted(evals)]
+    lines = text_of(chart(losses, points, steps=60), width, height)
+    assert all(cell_len(line) <= width for line in lines)
+    plotted = [line for line in lines if "│" in line or "┤" in line]
+    assert not plotted or len(lines) <= height
+
+
+def test_the_curve_falls_on_the_screen() -> None:
+    rows = text_of(chart(FALLING, []), 60, 15)
+    heights = [
+        row for column in (10, 30, 55) for row, line in enumerate(rows)
+        if column < len(line) and "\u2800" < line[column] < "\u2900"
+    ]  # fmt: skip
+    assert heights == sorted(heights) and len(set(heights)) > 2
+
+
+def test_the_best_is_marked_even_where_others_share_its_cell() -> None:
+    points = [scored(10, 2.0), scored(11, 2.001), scored(90, 3.0)]
+    marks = marks_of(points, ChartScale(1.9, 3.1, 100, 20, 6))
+    assert sorted(marks.values()) == ["○", "●"]
+
+
+def test_a_beginning_is_not_a_dot_at_the_edge() -> None:
+    widget = chart([3.0, 2.9, 2.8, 2.7], [], steps=1000)
+    assert 4 <= widget._steps_shown() <= 8
+    assert chart(FALLING, [], steps=200)._steps_shown() == 200
+
+
+def test_epochs_stand_between_their_ends() -> None:
+    line = epoch_line(50.0, ChartScale(0, 1, 150, 61, 5))
+    assert line.split() == ["1", "│", "2", "│", "3"]
+    assert (
+        epoch_line(0.5, ChartScale(0, 1, 150, 61, 5)).count("│") > 10
+    )  # no room for names
+
+
+async def test_another_size_is_another_drawing() -> None:
+    widget = LossChart()
+    app = Host(widget)
+    async with app.run_test(size=(80, 20)) as pilot:
+        widget.show(curve_of(FALLING), POINTS, steps=120, epochs=3.0)
+        await pilot.pause()
+        wide = written(widget)
+        await pilot.resize_terminal(40, 10)
+        await pilot.pause()
+        small = written(widget)
+        assert len(wide) == 20 and len(small) == 10
+        assert "●" in app.text()
+        assert max(map(cell_len, app.lines())) <= 40

@@ -1,0 +1,616 @@
+"""The training screen over a scripted training: what keys do, what events say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.editing.text_file import TextFile
+from lmtui.processes import RunningInstance
+from lmtui.train.events import (
+    Doing,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Paused,
+    Piece,
+    Saved,
+    Skip,
+    Start,
+    Warned,
+)
+from lmtui.tui import dialogs
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.finetune import screen as screen_module
+from lmtui.tui.finetune.loss_chart import LossChart
+from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.report import ReportScreen
+from lmtui.tui.finetune.screen import EVERY, FinetuneScreen
+from lmtui.tui.help import HelpScreen
+from lmtui.tui.start import StartScreen
+from lmtui.tui.widgets.paragraphs import Pane
+from tests.fake_training import (
+    PLAN,
+    FakeTraining,
+    before_it,
+    ended,
+    scored,
+    steps,
+)
+from tests.fake_writing import FakeWriter
+from tests.tui.hosts import HOSTILE, safe
+from tests.tui.programs import Program, assert_laid_out, program
+
+CHAT = RunningInstance(4242, "chat", 0.0)
+RESUME = "lmtui finetune --resume --name walks"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
+    monkeypatch.setattr(screen_module, "EVERY", 0.02)
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+
+
+class Watched:
+    """The program with a training on its screen."""
+
+    def __init__(
+        self, running: Program, training: FakeTraining, opened: list[str]
+    ) -> None:
+        self.running, self.training, self.opened = running, training, opened
+        self.press, self.until, self.on = running.press, running.until, running.on
+
+    @property
+    def screen(self) -> FinetuneScreen:
+        screen = self.running.app.get_screen("finetune")
+        assert isinstance(screen, FinetuneScreen)
+        return screen
+
+    @property
+    def seen(self) -> str:
+        return self.running.seen
+
+    @property
+    def left(self) -> bool:
+        """Whether the program was left."""
+        return self.running.app._exit
+
+    async def tell(self, *events: Event) -> None:
+        """Let the training tell these, and wait until it is seen."""
+        self.training.feed(*events)
+        polls = self.training.polls
+        await self.until(lambda: self.training.polls > polls + 1 or self.left)
+        await self.running.pilot.pause()
+
+    async def planned(self) -> None:
+        await self.tell(*before_it())
+
+    async def trained(self, *, upto: int = 12) -> None:
+        """Plan, start, and so many steps."""
+        await self.planned()
+        await self.press("enter")
+        await self.tell(*steps(upto))
+
+    async def done(self) -> None:
+        await self.trained(upto=30)
+        await self.tell(ended())
+
+
+@asynccontextmanager
+async def watching(
+    *,
+    others: Sequence[RunningInstance] = (),
+    earlier: Sequence[Event] = (),
+    size: tuple[int, int] = (120, 40),
+    adapters: Path = Path("/data/adapters"),
+    **options: Any,
+) -> AsyncIterator[Watched]:
+    training, opened = FakeTraining(), list[str]()
+    finetuning = Finetuning(
+        training, "walks", adapters, earlier=earlier, others=lambda: others
+    )
+
+    def open_model(name: str) -> Any:
+        opened.append(name)
+        return lambda _: FakeWriter(name=name)
+
+    async with program(
+        open_model=open_model,
+        first="finetune",
+        size=size,
+        finetuning=finetuning,
+        **options,
+    ) as running:
+        await running.on(FinetuneScreen)
+        yield Watched(running, training, opened)
+
+
+def writing() -> Writing:
+    return Writing(TextFile(Path("/nowhere/walks.txt"), ""), delay=3600.0)
+
+
+# The plan.
+
+
+async def test_nothing_begins_before_the_user_says_so() -> None:
+    async with watching() as watched:
+        assert "Nothing is trained before you say so." in " ".join(watched.seen.split())
+        await watched.tell(Doing("loading the model", 0.25))
+        assert "loading the model" in watched.seen and "25%" in watched.seen
+        await watched.press("enter", "p")
+        await watched.planned()
+        for words in (
+            "12 files, 18 documents, 2 of them held out",
+            "20,480 tokens in 40 blocks an epoch; 2,311 held out",
+            "30 steps at most, in 3 epochs",
+            "4,884,480 of 139,400,448 change (3.5%, lora)",
+            "smollm2-135m-instruct · bfloat16 · cpu",
+            "≈ 2.1 GB",
+            "≈ 9 min",
+            "Left out: 3",
+            "maps/amper.png: binary",
+            "Enter starts",
+        ):
+            assert words in watched.seen
+        assert watched.training.asked == []
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
+async def test_what_is_not_learned_is_in_brackets() -> None:
+    async with watching() as watched:
+        await watched.planned()
+        assert "⟦user" in watched.seen and "assistant⟧" in watched.seen
+        assert "is read, not learned" in watched.seen
+        (row,) = [line for line in watched.seen.split("\n") if "Stegen" in line]
+        assert "⟦" not in row and "⟧" not in row
+        plain = replace(PLAN, sample=(Piece("Only words.", trained=True),))
+        await watched.tell(plain)
+        assert "Only words." in watched.seen
+        assert "not learned" not in watched.seen
+
+
+async def test_all_that_is_left_out_can_be_reached() -> None:
+    skips = [Skip(f"photo {number}.jpg", "binary") for number in range(3000)]
+    async with watching(size=(80, 24)) as watched:
+        await watched.tell(*before_it(skipped=skips))
+        assert "Left out: 3,000" in watched.seen
+        await watched.press("tab")
+        assert "photo 5.jpg: binary" in watched.seen
+        await watched.press("end")
+        await watched.until(lambda: "photo 2999.jpg: binary" in watched.seen)
+
+
+@pytest.mark.parametrize("key", ["escape", "q", "ctrl+q", "ctrl+c"])
+async def test_from_the_plan_one_leaves_without_a_question(key: str) -> None:
+    async with watching() as watched:
+        await watched.planned()
+        await watched.press(key)
+        assert watched.left and watched.training.asked == ["stop"]
+
+
+async def test_what_the_user_should_know_stands_with_the_plan() -> None:
+    note = "Too little text: nothing is held out."
+    plan = replace(PLAN, held_out_documents=0, held_out_tokens=0, notes=(note,))
+    async with watching() as watched:
+        await watched.tell(*before_it(plan))
+        assert note in watched.seen and "nothing is held out" in watched.seen
+        await watched.press("enter")
+        await watched.tell(Start("walks", 30))
+        assert "Nothing is held out to evaluate on." in watched.seen
+
+
+async def test_who_shares_the_processor_is_named_in_the_question() -> None:
+    others: list[RunningInstance] = [CHAT]
+    async with watching(others=others) as watched:
+        await watched.planned()
+        assert "chat (process 4242)" in watched.seen
+        assert "makes the other slower" in watched.seen
+        # One that came since has to be seen first.
+        others.append(RunningInstance(5151, "complete", 0.0))
+        await watched.press("enter")
+        assert watched.training.asked == []
+        assert "complete (process 5151)" in watched.seen
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
+async def test_the_second_enter_begins_whoever_has_come_meanwhile() -> None:
+    others: list[RunningInstance] = []
+    async with watching(others=others) as watched:
+        await watched.planned()
+        others[:] = [RunningInstance(5151, "inspect", 0.0)]
+        await watched.press("enter")
+        assert watched.training.asked == []
+        assert "Enter starts anyway" in watched.seen
+        others[:] = [RunningInstance(5152, "inspect", 0.0)]
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
+async def test_a_graphics_card_is_not_shared_with_what_runs_on_the_processor() -> None:
+    async with watching(others=[CHAT]) as watched:
+        await watched.tell(*before_it(replace(PLAN, device="cuda")))
+        assert "4242" not in watched.seen
+        await watched.press("enter")
+        assert watched.training.asked == ["go"]
+
+
+# The run.
+
+
+async def test_figures_samples_and_log_follow_the_events() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=17)
+        for words in (
+            "walks  on smollm2-135m-instruct",
+            "step 17 of 30 · epoch 1.70 of 3 · 2 min left",
+            "3.480", "2.626", "32.46", "1.183", "at step 15",
+            "7.92e−05", "34,816", "1.4 GB",
+            "Samples after step 15",
+            "now     the Ammersee, leaves it at Stegen and reaches the Isar",
+            "went to the beach.⏎It was a great",
+            "now     the same",
+            "step 15: held-out loss 2.626, the best",
+            "step 15: saved",
+        ):  # fmt: skip
+            assert words in watched.seen, words
+        log = watched.screen.query_one("#log", Pane)
+        assert log.scroll_offset.y == log.max_scroll_y > 0
+        await watched.tell(Doing("scoring the held-out documents", 0.5))
+        assert "scoring the held-out documents 50%" in watched.seen
+
+
+async def test_the_log_begins_with_what_was_left_out() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=0)
+        assert "skipped maps/amper.png: binary" in watched.seen
+        assert "the training starts" in watched.seen
+        assert "! one gradient was longer than 100" in watched.seen
+
+
+async def test_no_number_is_shown_where_there_is_none() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=3)
+        await watched.tell(Eval(4, math.nan, math.nan, math.inf, best=False))
+        assert "nan" not in watched.seen and "inf" not in watched.seen
+        assert "held-out loss –" in watched.seen
+        assert watched.screen.run.best is not None
+
+
+async def test_a_round_of_news_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    shown = LossChart.show
+
+    def show(chart: LossChart, curve: Any, *args: Any, **options: Any) -> None:
+        drawn.append(len(curve))
+        shown(chart, curve, *args, **options)
+
+    monkeypatch.setattr(LossChart, "show", show)
+    many = replace(PLAN, steps=5000)
+    assert EVERY >= 1 / 12
+    async with watching() as watched:
+        await watched.planned()
+        await watched.press("enter")
+        drawn.clear()
+        await watched.tell(*steps(5000, plan=many, every=500))
+        assert drawn == [5000]
+        assert "step 5,000 of 5,000" in watched.seen
+
+
+async def test_p_pauses_and_goes_on() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.press("p")
+        assert watched.training.asked == ["go", "pause"]
+        assert "pausing before the next step" in watched.seen
+        await watched.tell(Paused(True))
+        assert "‖ paused" in watched.seen and "p goes on" in watched.seen
+        await watched.press("p")
+        assert watched.training.asked == ["go", "pause", "resume"]
+        await watched.tell(Paused(False))
+        assert "‖ paused" not in watched.seen
+
+
+async def test_tab_leads_from_part_to_part_and_gives_each_its_room() -> None:
+    async with watching(size=(80, 24)) as watched:
+        await watched.trained(upto=17)
+        samples, log = (watched.screen.query_one(f"#{name}") for name in
+                        ("samples", "log"))  # fmt: skip
+        assert samples.has_focus and samples.size.height > log.size.height
+        await watched.press("tab")
+        await watched.until(lambda: log.size.height > samples.size.height)
+        assert log.has_focus and "step 12: saved" in watched.seen
+        await watched.press("tab")
+        await watched.until(lambda: samples.size.height > log.size.height)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20), (200, 60), (100, 24)])
+async def test_every_phase_is_laid_out_in_every_size(size: tuple[int, int]) -> None:
+    async with watching(size=size) as watched:
+        assert_laid_out(watched.screen)
+        await watched.planned()
+        assert_laid_out(watched.screen)
+        assert "Enter starts" in watched.seen
+        await watched.press("enter")
+        await watched.tell(*steps(17))
+        assert_laid_out(watched.screen)
+        assert "bits/byte" in watched.seen or "bits/B" in watched.seen
+        await watched.tell(*scored(30), ended())
+        assert_laid_out(watched.screen)
+        assert "chat with it" in watched.seen and "report" in watched.seen
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_foreign_text_is_only_drawn(name: str) -> None:
+    text = HOSTILE[name]
+    async with watching() as watched:
+        plan = replace(PLAN, base=text, method=text, notes=(text,),
+                       sample=(Piece(text, False), Piece(text, True)))  # fmt: skip
+        await watched.tell(Doing(text), *before_it(plan, [Skip(text, text)]))
+        assert safe(watched.seen)
+        await watched.press("enter")
+        await watched.tell(*steps(3, plan=replace(plan, run=text)))
+        continued = watched.screen.run.sample
+        assert continued is not None
+        items = tuple(replace(each, prompt=text, now=text) for each in continued.items)
+        await watched.tell(replace(continued, items=items), Warned(text or "w"))
+        await watched.tell(Failed(text or "t", text, text), End("failed", 3))
+        assert safe(watched.seen)
+
+
+# Stopping.
+
+
+async def test_q_asks_and_changes_nothing_by_itself() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        for key in ("q", "ctrl+q"):
+            await watched.press(key)
+            await watched.on(ConfirmDialog)
+            await watched.until(lambda: RESUME in watched.seen)
+            assert "nothing is lost" in watched.seen
+            await watched.press("escape")
+            await watched.on(FinetuneScreen)
+        assert watched.training.asked == ["go"] and not watched.left
+
+
+async def stop(watched: Watched) -> None:
+    """Say that it is to be stopped."""
+    await watched.press("q")
+    asked = await watched.on(ConfirmDialog)
+    await watched.until(lambda: asked._offered)
+    await watched.press("s")
+    await watched.until(lambda: "stop" in watched.training.asked)
+
+
+async def test_a_stop_waits_until_all_is_saved() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await stop(watched)
+        assert "finishing the step and saving" in watched.seen
+        assert "q again leaves at once" in watched.seen
+        await watched.tell(Saved(13))
+        assert not watched.left
+        await watched.tell(End("stopped", 13))
+        assert watched.left
+        assert watched.training.asked == ["go", "stop"]
+        assert watched.screen.run.end == End("stopped", 13)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
+async def test_the_second_time_it_leaves_at_once(key: str) -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await stop(watched)
+        await watched.press(key)
+        assert watched.left and watched.training.asked == ["go", "stop", "stop"]
+
+
+async def test_control_c_stops_without_a_question() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.press("ctrl+c")
+        assert watched.training.asked == ["go", "stop"] and not watched.left
+        await watched.tell(End("stopped", 13))
+        assert watched.left
+
+
+async def test_control_c_copies_what_is_selected() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=17)
+        samples = watched.screen.query_one("#samples Paragraphs")
+        await watched.running.pilot.mouse_down(samples, offset=(4, 0))
+        await watched.running.pilot.hover(samples, offset=(12, 0))
+        await watched.running.pilot.mouse_up(samples, offset=(12, 0))
+        await watched.press("ctrl+c")
+        assert watched.running.app.clipboard == "Amper ris"
+        assert watched.training.asked == ["go"]
+
+
+async def test_the_question_goes_where_there_is_nothing_to_stop() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=30)
+        await watched.press("q")
+        await watched.on(ConfirmDialog)
+        await watched.tell(ended())
+        await watched.on(FinetuneScreen)
+        assert "Better on your notes" in watched.seen
+        assert watched.training.asked == ["go"] and not watched.left
+
+
+# What came of it.
+
+
+async def test_at_the_end_stand_verdict_report_and_privacy() -> None:
+    async with watching() as watched:
+        await watched.done()
+        for words in (
+            "✓ done",
+            "Better on your notes, slightly worse elsewhere.",
+            "The weights of step 18, the best, are in the adapter walks.",
+            "Report: /data/adapters/walks/report.md",
+            "Your notes stayed on this machine.",
+            "c chat with it",
+        ):
+            assert words in watched.seen
+        await watched.press("q")
+        assert watched.left and watched.training.asked == ["go"]
+
+
+async def test_chat_with_it() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.press("c", "e", "r", "f5", "f9")
+        await watched.on(FinetuneScreen)
+        await watched.tell(ended())
+        assert watched.opened == []  # no model beside the training
+        assert "write with it" not in watched.seen  # there is no editor
+        await watched.press("c")
+        await watched.on(ChatScreen)
+        await watched.until(lambda: watched.opened == ["default + walks"])
+        # From now on everything is there, the training too.
+        await watched.press("f9")
+        await watched.on(StartScreen)
+        assert "Back to the training" in watched.seen
+        await watched.press("f")
+        await watched.on(FinetuneScreen)
+        assert "Better on your notes" in watched.seen
+
+
+async def test_write_with_it() -> None:
+    async with watching(writing=writing()) as watched:
+        await watched.done()
+        assert "e write with it" in watched.seen
+        await watched.press("e")
+        await watched.on(CompleteScreen)
+        await watched.until(lambda: watched.opened == ["default + walks"])
+        await watched.press(*"On")
+        assert watched.running.app.screen.query_one("#editor").text == "On"  # type: ignore[attr-defined]
+
+
+async def test_read_the_report(tmp_path: Path) -> None:
+    (tmp_path / "walks").mkdir()
+    report = tmp_path / "walks" / "report.md"
+    report.write_text(
+        "# Walks\n\n| | before | after |\n|-|-|-|\n| loss | 3.480 | 2.6 |\n"
+    )
+    async with watching(adapters=tmp_path) as watched:
+        await watched.done()
+        await watched.press("r")
+        await watched.on(ReportScreen)
+        await watched.until(lambda: "3.480" in watched.seen and "Walks" in watched.seen)
+        await watched.press("escape")
+        await watched.on(FinetuneScreen)
+        report.unlink()
+        await watched.press("r")
+        await watched.until(lambda: "The report can't be read: No such" in watched.seen)
+
+
+async def test_without_an_adapter_there_is_nothing_to_use() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.tell(Saved(12), End("stopped", 12))
+        assert "Stopped after 12 of 30 steps; step 12 is saved." in watched.seen
+        assert RESUME in watched.seen
+        await watched.press("c", "e", "r")
+        await watched.on(FinetuneScreen)
+        assert watched.opened == [] and not watched.left
+
+
+FAILED = Failed("out of memory", "9.1 GB needed", "Lower --block or --batch.")
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_a_failure_says_what_helps_and_stays(stopping: bool) -> None:
+    async with watching() as watched:
+        await watched.trained()
+        if stopping:
+            await stop(watched)
+        await watched.tell(FAILED, End("failed", 12))
+        for words in (
+            "✗ out of memory", "9.1 GB needed", "Lower --block or --batch.",
+            "What was saved at step 12 stays.", RESUME, "✗ failed",
+        ):  # fmt: skip
+            assert words in watched.seen
+        assert not watched.left
+        await watched.press("q")
+        assert watched.left
+
+
+async def test_where_nothing_can_be_planned_the_reasons_stay_in_sight() -> None:
+    async with watching() as watched:
+        nothing = Failed("there is nothing to learn from", "walks", "Name other notes.")
+        await watched.tell(Skip("a.png", "binary"), nothing, End("failed", 0))
+        for words in (
+            "✗ there is nothing to learn from",
+            "a.png: binary",
+            "Name other",
+        ):
+            assert words in watched.seen
+        assert "goes on from there" not in watched.seen
+        await watched.press("enter")
+        assert watched.training.asked == []
+
+
+# Going on.
+
+
+async def test_a_run_that_goes_on_has_its_earlier_curve() -> None:
+    earlier = [*before_it(), *steps(14), End("stopped", 14)]
+    async with watching(earlier=earlier) as watched:
+        await watched.planned()
+        assert "Enter goes on after step 12" in watched.seen
+        assert "Left out: 3" in watched.seen
+        await watched.press("enter")
+        await watched.tell(Start("walks", 30, resumed_from=12))
+        run = watched.screen.run
+        assert (len(run.curve), run.last_step) == (12, 12)
+        assert "step 12 of 30" in watched.seen and "3.480" in watched.seen
+        more = [event for event in steps(15) if getattr(event, "step", 0) > 12]
+        await watched.tell(*more)
+        assert (len(run.curve), run.last_step) == (15, 15)
+        assert [each.step for each in run.evals] == [0, 3, 6, 9, 12, 15]
+
+
+async def test_what_is_told_twice_counts_once() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=9)
+        await watched.tell(*steps(9))
+        run = watched.screen.run
+        assert len(run.curve) == 9
+        assert [each.step for each in run.evals] == [0, 3, 6, 9]
+
+
+async def test_the_help_says_what_the_signs_mean() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.press("f1")
+        await watched.on(HelpScreen)
+        for words in ("Loss chart", "held-out documents", "Wait before the next step"):
+            assert words in watched.seen
+        await watched.tell(ended())  # it goes on meanwhile
+        await watched.press("escape")
+        await watched.on(FinetuneScreen)
+        assert "✓ done" in watched.seen
+
+
+async def test_once_it_is_over_nobody_asks_any_more() -> None:
+    async with watching() as watched:
+        await watched.trained(upto=30)
+        watched.training.feed(ended())
+        await watched.until(lambda: watched.screen._timer._task is None)
+        assert "✓ done" in watched.seen

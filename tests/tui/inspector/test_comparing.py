@@ -1,0 +1,198 @@
+"""Two models on one text: where they differ is seen, told and gone to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Event
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.types import BosRule, Encoding
+from lmtui.models.source import ModelRef
+from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
+from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.text_totals import TextTotals
+from tests.fake_numbers import state_after
+from tests.fakes import FakeEngine
+from tests.tui.inspecting import Inspecting, inspecting
+from tests.tui.programs import assert_laid_out
+
+TEXT = "the cat sat on the mat"
+
+
+@dataclass
+class Pairs(FakeEngine):
+    """Another model whose tokens are two characters wide, where ours are one."""
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        ids = tuple(range(1, 1 + len(text[::2])))
+        spans = tuple((i, min(i + 2, len(text))) for i in range(0, len(text), 2))
+        return Encoding(ids, spans, ())
+
+
+def bits_of(text: str) -> list[float]:
+    """What the other model expected more of each token, the slow way."""
+    own = FakeEngine().score(text.encode())
+    other = FakeEngine(seed=5).score(text.encode())
+    pairs = list(zip(own, other, strict=True))[1:]
+    return [(b.logprob - a.logprob) / 0.6931471805599453 for a, b in pairs]  # type: ignore[operator]
+
+
+async def compared(page: Inspecting) -> None:
+    await page.until(lambda: page.state.startswith("compared with"))
+
+
+@given(bits=st.floats(-40, 40))
+def test_the_steps_of_difference_are_symmetric(bits: float) -> None:
+    if bits not in (*DIFFERENCES, *(-bound for bound in DIFFERENCES)):
+        assert difference_step(bits) == -difference_step(-bits)
+    assert abs(difference_step(bits)) <= 3
+    assert difference_step(None) == difference_step(float("nan")) == 0
+    assert len(legend("difference")) == 7
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other, size=size) as page:
+        await compared(page)
+        bits = bits_of(TEXT)
+        assert page.view._differences[0] is None
+        assert page.view._differences[1:] == pytest.approx(bits)
+        await page.until(lambda: "difference" in page.running.seen)
+        seen = page.running.seen
+        most = max(bits, key=abs)
+        assert TEXT in seen  # colours say the rest
+        await page.to(1 + bits.index(most))
+        told = page.screen._other.distribution
+        assert told is not None
+        top = list(other.score(TEXT.encode(), top=20))[1 + bits.index(most)].top
+        assert [(row.id, row.logprob) for row in told.candidates] == [
+            (row.id, row.logprob) for row in top
+        ]
+        assert page.screen._other.title == "other"
+        assert f"{abs(most):.1f} bits" in page.running.seen
+        parts = page.screen.query_one(TextTotals)._parts
+        assert [part.name for part in parts] == ["text", "other"]
+        assert (parts[1].logprob - parts[0].logprob) / 0.6931471805599453 == (
+            pytest.approx(sum(bits))
+        )
+        assert_laid_out(page.screen)
+        await page.press("m")
+        await page.until(lambda: "surprisal" in page.running.seen)
+
+
+async def test_the_greatest_change_is_gone_to() -> None:
+    async with inspecting(TEXT, against=FakeEngine(name="other", seed=5)) as page:
+        await compared(page)
+        await page.press("o")
+        overview = await page.running.on(OverviewScreen)
+        bits = bits_of(TEXT)
+        most = max(range(len(bits)), key=lambda i: abs(bits[i]))
+        overview.query_one("#changed", DialogList).focus()
+        await page.press("home", "enter")
+        await page.until(lambda: page.view.index == most + 1)
+
+
+async def test_other_tokens_are_compared_by_parts() -> None:
+    async with inspecting("abcdef", against=Pairs(name="pairs", seed=5)) as page:
+        await compared(page)
+        assert "compared by parts" in page.state
+        known = [d is not None for d in page.view._differences]
+        assert known == [False, False, True, False, True, False]
+
+
+async def test_branches_and_the_whole_vocabulary_of_the_other_model() -> None:
+    engine = FakeEngine([" dog"], name="default")
+    other = FakeEngine([" dog"], name="other", seed=5)
+    async with inspecting(TEXT, engine, against=other) as page:
+        await compared(page)
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        page.view.select(4)
+        ids = tuple(token.id for token in page.view.tokens[:4])
+        panel = page.screen._other
+        expected = other._position(state_after(ids)).ranked
+
+        def shown() -> list[tuple[int, float]]:
+            rows = panel.distribution.candidates if panel.distribution else ()
+            return [(row.id, row.logprob) for row in rows]
+
+        await page.until(lambda: shown() == list(expected[:20]))
+        assert panel.chosen == page.view.tokens[4].id
+        assert "other model –" in page.running.seen  # the text has another token there
+        panel.focus()
+        while panel.distribution is not None and not panel.distribution.start:
+            await page.press("pagedown")
+        start = panel.distribution.start if panel.distribution else 0
+        page_shown = shown()
+        assert page_shown == list(expected[start : start + len(page_shown)])
+        own = page.panel.distribution
+        assert own is not None and own.start == 0
+        settings = replace(page.screen._settings, temperature=2.0)
+        before = panel.distribution
+        page.screen.draw_with(settings)
+        await page.until(lambda: page.panel.distribution is not own)
+        await page.until(lambda: panel.distribution is not before)
+        assert shown() == page_shown
+
+
+async def test_branches_where_the_other_model_has_other_tokens() -> None:
+    engine = FakeEngine([" dog"], name="default")
+    async with inspecting(TEXT, engine, against=Pairs(name="pairs", seed=5)) as page:
+        await compared(page)
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        assert page.screen._other.distribution is None
+        assert "other tokens" in page.running.seen
+
+
+async def test_another_model_is_compared_with_the_same_other_one() -> None:
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other) as page:
+        await compared(page)
+        before = page.view._differences
+        second = FakeEngine(name="second", seed=7)
+        app = page.running.app
+        app._open_model = lambda wanted: lambda _: (second, other)
+        app.load_model(ModelRef("second"))
+        await page.running.ready("second")
+        await compared(page)
+        assert page.view._differences != before
+        assert [verb for verb, _ in other.calls].count("score") == 1
+        app._open_model = lambda wanted: lambda _: second
+        app.load_model(ModelRef("second"))
+        await page.until(lambda: not page.screen.has_class("-comparing"))
+        await page.until(lambda: page.state.startswith("ready"))
+        assert page.view._differences == ()
+
+
+async def test_comparing_can_be_stopped() -> None:
+    begun, go_on = Event(), Event()
+
+    def hold(index: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    other = FakeEngine(name="other", seed=5, on_token=hold)
+    async with inspecting(TEXT, against=other) as page:
+        await page.until(begun.is_set)
+        await page.press("escape")
+        go_on.set()
+        await page.until(lambda: "nothing is compared" in page.state)
+        assert page.text == TEXT and page.screen.comparison is None
+        assert page.running.app.screen is page.screen
+
+
+async def test_a_failing_other_leaves_the_text() -> None:
+    other = FakeEngine(name="other", seed=5, error=RuntimeError("boom"))
+    async with inspecting(TEXT, against=other) as page:
+        await page.until(lambda: not page.screen._comparing)
+        assert page.text == TEXT and page.screen.comparison is None

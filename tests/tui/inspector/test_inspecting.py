@@ -1,0 +1,467 @@
+"""The inspector: the whole vocabulary at a place, and the roads from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lmtui.analysis.branches import ROOT
+from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.models.source import ModelRef
+from lmtui.tui.dialogs import PAUSE, ConfirmDialog
+from lmtui.tui.inspector.dialogs import AlternativesScreen, BranchesScreen
+from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.source import InspectSource, KnownTokens
+from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.start import StartScreen
+from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.text_totals import TextTotals
+from tests.fake_numbers import state_after
+from tests.fakes import FakeEngine
+from tests.tui.inspecting import Inspecting, inspecting
+from tests.tui.programs import assert_laid_out
+
+TEXT = "the cat sat"
+PLAIN = SamplingSettings(temperature=0, max_tokens=50)
+
+
+# The vocabulary.
+
+
+async def test_every_row_of_the_vocabulary_is_paged_once() -> None:
+    async with inspecting(TEXT) as page:
+        await page.to(4)
+        page.panel.focus()
+        seen: list[int] = []
+        while True:
+            shown = page.panel.distribution
+            assert shown is not None and shown.start <= len(seen)  # no row is left out
+            seen[shown.start :] = [row.id for row in shown.candidates]
+            if len(seen) >= shown.vocabulary:
+                break
+            while page.panel.distribution is shown:
+                await page.press("pagedown")
+        engine = FakeEngine()
+        whole = engine._position(0)
+        assert sorted(seen) == sorted(id_ for id_, _ in whole.ranked)
+
+
+async def test_rows_are_there_at_once_and_the_whole_follows() -> None:
+    go_on = Event()
+    engine = FakeEngine(name="default")
+    look = engine.look
+
+    def slow(*args: Any, **how: Any) -> Any:
+        assert go_on.wait(20)
+        return look(*args, **how)
+
+    engine.look = slow  # type: ignore[method-assign]
+    async with inspecting(TEXT, engine) as page:
+        page.view.select(4)
+        await page.until(lambda: page.panel.title == "Expected at token 5")
+        kept = page.panel.distribution
+        assert kept is not None and kept.handle < 0
+        assert page.panel.chosen == ord("c")
+        await page.press("tab", "down", "down")
+        go_on.set()
+        await page.until(lambda: page.looked)
+        shown = page.panel.distribution
+        assert shown is not None
+        assert [r.id for r in shown.candidates] == [r.id for r in kept.candidates]
+        assert page.panel._cursor == 2  # the same place in more words
+
+
+async def test_any_token_is_found_with_its_rank() -> None:
+    async with inspecting(TEXT) as page:
+        await page.to(4)
+        await page.press("f", "z")
+        finder = page.screen.query_one(TokenFinder)
+        await page.until(lambda: finder._rows and finder.text == "z")
+        position = FakeEngine()._position(state_after(TEXT[:4].encode()))
+        rank = position.rank(ord("z"))
+        assert finder._rows[0].rank == rank
+        assert f"{rank}" in page.running.seen
+        await page.press("escape")
+        assert not finder.is_open and not page.screen.has_class("-finding")
+        await page.press("f", "enter")
+        await page.until(lambda: page.text == "the z")
+        assert page.view.tokens[4].rank == rank
+
+
+async def test_settings_are_seen_in_the_panel_at_once() -> None:
+    async with inspecting(TEXT) as page:
+        await page.to(4)
+        before = page.panel.distribution
+        await page.press("f4", "left")
+        await page.until(lambda: page.panel.distribution is not before)
+        shown = page.panel.distribution
+        assert shown is not None and before is not None
+        assert shown.handle == before.handle and page.panel.chosen == ord("c")
+
+
+# Roads.
+
+
+async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        given = page.roads.path(ROOT)
+        await page.to(3)
+        await page.press("enter")
+        listed = await page.running.on(AlternativesScreen)
+        await page.until(lambda: listed._ways)
+        ids = tuple(TEXT[:3].encode())
+        assert ("look_ahead", (ids, tuple(r.id for r in listed._rows))) in engine.calls
+        second = listed._rows[1]
+        assert all(
+            way[0].id == row.id
+            for way, row in zip(listed._ways, listed._rows, strict=True)
+        )
+        await page.press("down", "enter")
+        await page.until(lambda: page.text.endswith("ran<end>"))
+        await page.idle()
+        prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
+        assert prompt.ids == (*ids, second.id)
+        assert page.view.tokens[3].id == second.id
+        assert page.roads.path(ROOT) == given
+        assert len(page.roads) == 2
+        await page.press("left_square_bracket")
+        await page.until(lambda: page.text == TEXT)
+        assert page.view.index == 3
+        await page.press("right_square_bracket")
+        await page.until(lambda: page.text != TEXT)
+        # The same alternative again is the same road, and nothing is written anew.
+        made = [verb for verb, _ in engine.calls].count("generate")
+        await page.press("left_square_bracket")
+        await page.until(lambda: page.text == TEXT)
+        await page.idle()
+        await page.press("enter")
+        await page.running.on(AlternativesScreen)
+        await page.press("down", "enter")
+        await page.until(lambda: page.text != TEXT)
+        assert [verb for verb, _ in engine.calls].count("generate") == made
+        assert len(page.roads) == 2
+
+
+async def test_step_by_step_by_argmax_row_and_back() -> None:
+    engine = FakeEngine([["x"], ["y"]], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.press("end")
+        await page.until(lambda: page.panel.title == "Expected next" and page.looked)
+        await page.press("a")
+        await page.until(lambda: page.text == TEXT + "x")
+        await page.idle()
+        _, settings = [q for verb, q in engine.calls if verb == "generate"][-1]  # type: ignore[misc]
+        assert (settings.max_tokens, settings.temperature) == (1, 0)
+        await page.press("s")
+        await page.until(lambda: page.text == TEXT + "xy")
+        await page.idle()
+        first = page.panel.distribution.candidates[0]  # type: ignore[union-attr]
+        await page.press("tab", "enter")
+        await page.until(lambda: len(page.view.tokens) == len(TEXT) + 3)
+        assert page.view.tokens[-1].id == first.id
+        assert page.view.tokens[-1].logprob == first.logprob
+        assert page.view.tokens[-1].rank == 1
+        assert len(page.roads) == 2  # one road, which grew
+        page.screen.to_text()
+        await page.press("u", "u", "u")
+        await page.until(lambda: len(page.view.tokens) == len(TEXT))
+        assert page.text == TEXT and len(page.roads) == 1
+        await page.press("u")
+        assert page.view.index == len(TEXT) - 1 and page.text == TEXT
+
+
+async def test_parts_of_a_character_can_be_alternatives() -> None:
+    engine = FakeEngine([[b"\xa9", b"\xe6", b"\xbc"]], name="default")
+    async with inspecting("caf\u00e9 au lait", engine) as page:
+        await page.to(4)  # the second byte of é
+        await page.press("enter")
+        listed = await page.running.on(AlternativesScreen)
+        await page.until(lambda: listed._ways)
+        assert "\ufffd" not in page.running.seen
+        await page.press("escape")
+        await page.running.on(InspectScreen)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        data = b"".join(token.bytes for token in page.view.tokens)
+        assert data == "café".encode() + b"\xe6\xbc<end>"
+        assert page.screen._text_of(page.screen._reading.road).startswith("café")
+
+
+async def test_stopping_keeps_what_was_written() -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "generate" and index == 2:
+            assert go_on.wait(20)
+
+    engine = FakeEngine(["one two three four"], name="default", on_token=hold)
+    async with inspecting(TEXT, engine) as page:
+        await page.press("end", "g")
+        await page.until(lambda: "one" in page.text)
+        await page.press("g")  # it is writing already
+        await page.press("escape")
+        go_on.set()
+        await page.until(lambda: not page.screen.is_writing)
+        assert page.text == TEXT + "one two"
+        assert page.state.startswith("stopped; g goes on")
+        assert page.running.app.screen is page.screen
+
+
+async def test_a_failure_while_writing_loses_nothing() -> None:
+    engine = FakeEngine(["one"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        engine.error = RuntimeError("boom")
+        await page.press("g")
+        await page.until(lambda: not page.screen.is_writing)
+        assert page.text == TEXT and len(page.roads) == 1
+        await page.press("enter")
+        listed = await page.running.on(AlternativesScreen)
+        await page.until(lambda: "bug" in listed._note)
+        engine.error = None
+        await page.press("enter")  # the token is known without its way
+        await page.until(lambda: len(page.roads) == 2)
+
+
+async def test_a_branch_goes_on_in_a_later_window() -> None:
+    """Where the text fills the context, the first tokens make room for new ones."""
+    engine = FakeEngine(["xyz"], name="default", context=len(TEXT))
+    async with inspecting(TEXT, engine) as page:
+        await page.press("end", "g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
+        assert page.screen._reading.windows is not None
+        start = page.screen._reading.windows.start_of(len(TEXT))
+        assert start > 0 and prompt.ids == tuple(TEXT[start:].encode())
+        assert page.text == TEXT + "xyz<end>"
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
+async def test_a_full_context_is_told(room: int) -> None:
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top=5))
+    subject = InspectSource("answer", known=KnownTokens(tokens, (120,) * 10, "default"))
+    engine = FakeEngine(["y"], name="default", context=10 + room)
+    async with inspecting("", engine, subject=subject, asked=False) as page:
+        await page.until(lambda: page.text == "hello")
+        await page.press("end", "g")
+        assert ("no room" in page.screen.why_not) == (room < 2)
+        if room >= 2:
+            await page.until(lambda: len(page.roads) == 2)
+            await page.idle()
+        assert page.roads.path(ROOT) == tokens
+
+
+# The tree.
+
+
+async def branched(page: Inspecting) -> None:
+    """Two branches: one from the text, one from that."""
+    for place in (3, 5):
+        await page.to(place)
+        await page.press("g")
+        await page.until(lambda: page.screen.is_writing or len(page.roads) > 1)
+        await page.idle()
+
+
+async def test_the_tree_shows_names_and_deletes() -> None:
+    engine = FakeEngine([" dog ran", " xyz"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await branched(page)
+        assert len(page.roads) == 3
+        await page.press("b")
+        tree = await page.running.on(BranchesScreen)
+        assert [depth for _, depth in tree._rows] == [0, 1, 2]
+        await page.press("home", "down", "r")
+        await page.running.on(InspectScreen)
+        page.screen.query_one(LinePrompt)._field.value = "the dog"
+        await page.press("enter")
+        await page.running.on(BranchesScreen)
+        assert "the dog" in page.running.seen
+        await page.press("home", "d")
+        assert isinstance(page.running.app.screen, BranchesScreen)  # the text stays
+        await page.press("down", "d")
+        await page.running.on(ConfirmDialog)
+        assert "2 branches" in page.running.seen
+        await page.running.pilot.pause(PAUSE + 0.05)
+        await page.press("d")
+        await page.until(lambda: len(page.roads) == 1)
+        assert page.text == TEXT
+        await page.press("b")
+        await page.running.on(BranchesScreen)
+        await page.press("enter")
+        await page.running.on(InspectScreen)
+
+
+async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        target = tmp_path / "branch.txt"
+
+        async def export(path: Path) -> None:
+            await page.press("b", "x")
+            await page.running.on(InspectScreen)
+            page.screen.query_one(LinePrompt)._field.value = str(path)
+            await page.press("enter")
+
+        await export(target)
+        await page.until(lambda: "exported" in page.state)
+        assert target.read_text() == "the dog ran"  # without the end token
+        target.write_text("mine")
+        await export(target)
+        await page.running.on(ConfirmDialog)
+        await page.press("escape")
+        await page.running.on(InspectScreen)
+        assert target.read_text() == "mine"
+        assert [file.name for file in tmp_path.iterdir()] == ["branch.txt"]
+        await export(target)
+        await page.running.on(ConfirmDialog)
+        await page.running.pilot.pause(PAUSE + 0.05)
+        await page.press("o")
+        await page.until(lambda: target.read_text() != "mine")
+
+
+@pytest.mark.parametrize("way", ["escape", "f9", "ctrl+q"])
+async def test_branches_are_not_left_unasked(way: str) -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        app = page.running.app
+        await page.press(way)
+        await page.running.on(ConfirmDialog)
+        await page.press("escape")
+        await page.running.on(InspectScreen)
+        assert len(page.roads) == 2
+        await page.press(way)
+        await page.running.on(ConfirmDialog)
+        await page.running.pilot.pause(PAUSE + 0.05)
+        await page.press("l")
+        if way == "ctrl+q":
+            await page.until(lambda: not app.is_running or app._exit)
+        else:
+            await page.running.on(StartScreen)
+
+
+async def test_branches_wait_for_their_model() -> None:
+    engine = FakeEngine([" dog ran"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        await page.press("g")
+        await page.until(lambda: len(page.roads) == 2)
+        await page.idle()
+        app, given = page.running.app, page.text
+        for name, known in (("other", 1), ("default", 2)):
+            engine.name = name
+            app.load_model(ModelRef(name))
+            await page.running.ready(name)
+            await page.until(lambda: page.screen.can_ask)
+            assert len(page.roads) == known
+            assert page.screen.holds
+        assert page.text == given
+
+
+# Selection, search, other models, bad input.
+
+
+async def test_the_selection_is_summed_and_copied() -> None:
+    async with inspecting("ab cd 漢字") as page:
+        await page.press("home", "shift+right", "shift+right", "shift+right")
+        totals = page.screen.query_one(TextTotals)
+        await page.until(lambda: len(totals._parts) == 2)
+        scored = list(FakeEngine().score(b"ab cd", top=0))[1:4]
+        assert totals._parts[1].logprob == pytest.approx(
+            sum(t.logprob or 0.0 for t in scored)
+        )
+        assert (totals._parts[1].tokens, totals._parts[1].scored) == (4, 3)
+        await page.press("ctrl+c")
+        assert page.running.app.clipboard == "ab c"
+        await page.press("end", "left", "ctrl+c")
+        assert len(totals._parts) == 1
+        assert page.running.app.clipboard
+
+
+async def test_words_are_found_in_the_text() -> None:
+    async with inspecting("one two one") as page:
+        await page.press("slash", *"one")
+        await page.until(lambda: page.view.selection == (0, 3))
+        await page.press("enter")
+        await page.until(lambda: page.view.selection == (8, 11))
+        await page.press("escape")
+        assert page.screen.focused is not None
+        await page.press("ctrl+f", *"zzz")
+        await page.until(lambda: "nothing found" in page.running.seen)
+
+
+async def test_known_tokens_are_shown_without_scoring() -> None:
+    engine = FakeEngine(["more"], name="default")
+    before = b"user: hi\n"
+    tokens = tuple(engine.score(b"hello", prefix=before, top=5))
+    subject = InspectSource(
+        "answer", known=KnownTokens(tokens, tuple(before), "default")
+    )
+    async with inspecting("", engine, subject=subject) as page:
+        await page.until(lambda: page.text == "hello")
+        assert [verb for verb, _ in engine.calls].count("score") == 1
+        await page.idle()
+        looked = [q for verb, q in engine.calls if verb == "look"]
+        assert looked[-1][0] == tuple(before)  # type: ignore[index]
+
+
+async def test_steps_whose_rows_were_not_kept_are_looked_at() -> None:
+    engine = FakeEngine(["one two"], name="default")
+    steps = [
+        s for s in engine.generate(Prompt((120,), "x"), PLAIN) if isinstance(s, Step)
+    ]
+    bare = tuple(
+        replace(s, distribution=replace(s.distribution, candidates=(), handle=-1))
+        for s in steps
+    )
+    subject = InspectSource("answer", known=KnownTokens(bare, (120,), "default"))
+    async with inspecting("", engine, subject=subject) as page:
+        await page.until(lambda: page.text == "one two<end>")
+        await page.to(1)
+        await page.until(lambda: page.panel.chosen == steps[1].id)
+        shown = page.panel.distribution
+        assert shown is not None
+        ids = [row.id for row in steps[1].distribution.candidates]
+        assert [row.id for row in shown.candidates] == ids
+        await page.press("o")
+        await page.running.on(OverviewScreen)
+
+
+async def test_tokens_of_another_model_can_only_be_read() -> None:
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x", top=5))
+    subject = InspectSource("answer", known=KnownTokens(tokens, (120,), "other"))
+    async with inspecting("", subject=subject, asked=False) as page:
+        await page.until(lambda: "these tokens are of other" in page.state)
+        await page.press("g", "s", "enter")
+        assert page.running.app.screen is page.screen
+        assert page.text == "hello"
+
+
+@pytest.mark.parametrize("text", ["", "x", "long " * 1500], ids=["none", "one", "huge"])
+async def test_texts_of_unusual_sizes(text: str) -> None:
+    async with inspecting(text) as page:
+        assert page.text == text
+        for key in ("end", "n", "N", "pageup", "w", "m", "ctrl+right", "shift+left"):
+            await page.press(key)
+        if not text:
+            await page.press("enter", "g", "a", "u", "f", "escape", "b", "escape")
+            assert "empty" in page.state or page.text == ""
+        assert_laid_out(page.screen)
+        await page.press("escape")
+        await page.running.on(StartScreen)

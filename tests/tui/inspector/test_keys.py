@@ -1,0 +1,202 @@
+"""Every key of the inspector in plain tmux at 80x24.
+
+What a key does is read off the screen, as a person would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.tui.inspector.dialogs import AlternativesScreen, BranchesScreen
+from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.keys import all_bound
+from lmtui.tui.widgets.token_cursor import TokenText
+from tests.tui.tmux import Tmux, needs_tmux, server
+
+KEYS = {
+    "alternatives.close": "Escape",
+    "branches.close": "Escape",
+    "branches.delete": "d",
+    "branches.export": "x",
+    "branches.name": "r",
+    "finder.close": "Escape",
+    "finder.down": "Down",
+    "finder.up": "Up",
+    "inspect.alternatives": "Enter",
+    "inspect.argmax": "a",
+    "inspect.back": "u",
+    "inspect.branch-after": "]",
+    "inspect.branch-before": "[",
+    "inspect.branches": "b",
+    "inspect.close": "Escape",
+    "inspect.find": "/",
+    "inspect.find-anywhere": "C-f",
+    "inspect.find-token": "f",
+    "inspect.go-on": "g",
+    "inspect.overview": "o",
+    "inspect.read-on": "r",
+    "inspect.sample": "s",
+    "overview.close": "Escape",
+    "tokens.down": "Down",
+    "tokens.end": "End",
+    "tokens.home": "Home",
+    "tokens.left": "Left",
+    "tokens.measure": "m",
+    "tokens.next-surprise": "n",
+    "tokens.page-down": "NPage",
+    "tokens.page-up": "PPage",
+    "tokens.previous-surprise": "N",
+    "tokens.right": "Right",
+    "tokens.select-down": "S-Down",
+    "tokens.select-left": "S-Left",
+    "tokens.select-right": "S-Right",
+    "tokens.select-up": "S-Up",
+    "tokens.spaces": "w",
+    "tokens.up": "Up",
+    "tokens.word-left": "C-Left",
+    "tokens.word-right": "C-Right",
+}
+"""What each thing that can be done is pressed by, as tmux names keys."""
+
+OWNERS = (
+    AlternativesScreen,
+    BranchesScreen,
+    OverviewScreen,
+    TokenFinder,
+    TokenText,
+    *(kind for kind in InspectScreen.__mro__ if kind.__name__.endswith("Screen")),
+)
+TEXT = "the cat sat on the mat\n" + "and looked at the sea\n" * 29
+COUNT = len(TEXT)
+
+Seen = Callable[[str], object]
+
+
+@pytest.fixture
+def tmux(home: Path, tmp_path: Path) -> Iterator[Tmux]:
+    """A text in the inspector."""
+    file = tmp_path / "letter.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    fields: dict[str, Any] = {"answers": [["X"], ["Y"], [" dog", " ran"], ["Z"]]}
+    with server(home) as running:
+        running.start("inspect", str(file), engine=fields)
+        running.shows("ready · letter.txt", f"1/{COUNT} ")
+        yield running
+
+
+def press(tmux: Tmux, what: str, seen: str | Seen) -> str:
+    """Do something by its key, and see that it is this that did it."""
+    found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
+    assert not found(screen := tmux.screen), f"{what} would change nothing:\n{screen}"
+    tmux.press(KEYS[what])
+    return tmux.until(found)
+
+
+def at(place: int, count: int = COUNT) -> str:
+    """Where the cursor is, as the screen says it."""
+    return f" {place}/{count} "
+
+
+def without(word: str) -> Seen:
+    """It is not there."""
+    return lambda screen: word not in screen
+
+
+@needs_tmux
+def test_the_text_is_walked_marked_and_shaded(tmux: Tmux) -> None:
+    press(tmux, "tokens.right", at(2))
+    press(tmux, "tokens.left", at(1))
+    press(tmux, "tokens.word-right", at(5))
+    press(tmux, "tokens.word-left", at(1))
+    press(tmux, "tokens.down", at(24))
+    press(tmux, "tokens.up", at(1))
+    press(tmux, "tokens.page-down", lambda screen: at(1) not in screen)
+    press(tmux, "tokens.page-up", at(1))
+    press(tmux, "tokens.end", f"{COUNT} tokens")
+    press(tmux, "tokens.home", at(1))
+    press(tmux, "tokens.next-surprise", at(2))
+    press(tmux, "tokens.next-surprise", at(3))
+    press(tmux, "tokens.previous-surprise", at(2))
+    press(tmux, "tokens.measure", "rank  1")
+    press(tmux, "tokens.spaces", "the·cat")
+    press(tmux, "tokens.select-right", at(3))
+    press(tmux, "tokens.select-left", at(2))
+    press(tmux, "tokens.select-down", at(25))
+    press(tmux, "tokens.select-up", at(2))
+
+
+@needs_tmux
+def test_words_and_tokens_are_found(tmux: Tmux) -> None:
+    press(tmux, "inspect.find", "Find ")
+    tmux.type("looked")
+    tmux.shows(at(28))
+    tmux.press("Escape")
+    tmux.lacks("Find ")
+    press(tmux, "inspect.find-anywhere", "Find ")
+    tmux.press("Escape")
+    tmux.lacks("Find ")
+    tmux.shows("kept ")
+    press(tmux, "inspect.find-token", "Find a token")
+    tmux.type("e")
+    tmux.shows("tokens have this")
+    press(tmux, "finder.close", without("Find a token"))
+    press(tmux, "inspect.find-token", "Find a token")
+    tmux.shows("tokens have this")
+    tmux.press(KEYS["finder.down"])
+    tmux.press(KEYS["finder.up"])
+    tmux.press("Enter")
+    tmux.shows("branch 1 of 1")
+    press(tmux, "inspect.overview", "Overview of letter.txt")
+    press(tmux, "overview.close", without("Overview of"))
+
+
+@needs_tmux
+def test_roads_are_taken_left_and_named(tmux: Tmux, tmp_path: Path) -> None:
+    press(tmux, "tokens.end", "here the text ends")
+    tmux.shows("kept ")
+    press(tmux, "inspect.read-on", "has read all of it")
+    press(tmux, "inspect.argmax", f"{COUNT + 1} tokens")
+    press(tmux, "inspect.sample", f"{COUNT + 2} tokens")
+    press(tmux, "inspect.back", f"{COUNT + 1} tokens")
+    press(tmux, "inspect.go-on", "the model ended here")
+    press(tmux, "inspect.branch-before", "the text itself")
+    press(tmux, "inspect.branch-after", "branch 1 of 1")
+    press(tmux, "inspect.alternatives", "What could stand here")
+    press(tmux, "alternatives.close", without("What could stand here"))
+    press(tmux, "inspect.branches", "Enter shows it")
+    press(tmux, "branches.close", without("Enter shows it"))
+    press(tmux, "inspect.branches", "Enter shows it")
+    press(tmux, "branches.name", "a few words")
+    tmux.type("the dog")
+    tmux.press("Enter")
+    tmux.shows("Enter shows it", "the dog")
+    press(tmux, "branches.export", "Save as")
+    tmux.press("C-u")
+    tmux.type(f"{tmp_path}/branch.txt")
+    tmux.press("Enter")
+    tmux.shows("exported to")
+    assert (tmp_path / "branch.txt").read_text().endswith("sea\nX dog ran")
+    press(tmux, "inspect.branches", "Enter shows it")
+    press(tmux, "branches.delete", "Delete this branch")
+    tmux.press("Escape")
+    tmux.lacks("Delete this branch")
+    press(tmux, "inspect.close", "Leave the branches behind?")
+
+
+def test_no_key_was_forgotten() -> None:
+    there = {
+        item.id: set(item.keys) for item in all_bound()
+        if item.owner in OWNERS and not item.id.startswith("live.")
+    }  # fmt: skip
+    assert set(there) == set(KEYS)
+    used = re.findall(
+        r'(?:press\(tmux, |KEYS\[)"([\w.-]+)"', Path(__file__).read_text()
+    )
+    assert set(used) == set(KEYS)

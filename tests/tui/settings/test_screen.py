@@ -1,0 +1,449 @@
+"""The settings on the screen: found, changed, put back, and what counts at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.widgets import OptionList, Static
+
+from lmtui.config import settings as fields
+from lmtui.config.load import load
+from lmtui.config.settings import SettingValue
+from lmtui.config.settings_file import SettingsFile
+from lmtui.config.values import limits, written
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.help import HelpScreen
+from lmtui.tui.keys import all_bound
+from lmtui.tui.preferences import Preferences
+from lmtui.tui.settings.edit import EditSetting
+from lmtui.tui.settings.events import SheetRead
+from lmtui.tui.settings.preset import PresetForm
+from lmtui.tui.settings.rows import KeyRow
+from lmtui.tui.settings.screen import SettingsScreen
+from lmtui.tui.widgets.line_prompt import TextBox, TextField
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from tests.tui.programs import Program, assert_laid_out, program
+
+MINE = """\
+# mine
+theme = "dark"  # at night
+
+[sampling]
+top_k = 30
+
+[presets.pirate]
+system = "You [bold]are\\u001b a pirate[/nope]"
+temperature = 1.2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(MINE)
+    return file
+
+
+@asynccontextmanager
+async def shown(
+    file: Path,
+    *,
+    size: tuple[int, int] = (120, 40),
+    environment: dict[str, str] | None = None,
+    **flags: SettingValue,
+) -> AsyncIterator[Program]:
+    """The program at its settings, opened from the chat."""
+    env = environment or {}
+    started = load(flags, environment=env, file=file)
+    settings = SettingsFile(started, environment=env, file=file)
+    preferences = Preferences(settings_file=settings)
+    async with program(preferences=preferences, first="chat", size=size) as running:
+        await running.ready()
+        await running.press("f10")
+        screen = await running.on(SettingsScreen)
+        await running.until(lambda: screen.query_one(OptionList).option_count)
+        yield running
+
+
+async def search(running: Program, words: str) -> None:
+    screen = running.app.screen
+    screen.query_one("#words", TextField).value = words
+    await running.pilot.pause()
+
+
+async def said(running: Program, words: str) -> str:
+    """What is said beside the list, once these words are in it."""
+
+    def told() -> str:
+        return str(running.app.screen.query_one("#about", Static).content)
+
+    await running.until(lambda: words in told())
+    return told()
+
+
+def notices(running: Program) -> str:
+    found = running.app._notifications
+    return "\n".join(f"{notice.title} {notice.message}" for notice in found)
+
+
+async def test_every_setting_is_there_with_its_sentence(file: Path) -> None:
+    async with shown(file, size=(80, 24)) as running:
+        listed = running.app.screen.query_one(OptionList)
+        for name in fields.names():
+            await search(running, fields.key(name))
+            assert listed.highlighted is not None
+            about = await said(running, fields.key(name))
+            assert fields.meaning(name) in about
+            assert_laid_out(running.app.screen)
+        await search(running, "xyzzy")
+        await said(running, "No setting has all of these words.")
+
+
+async def test_a_number_is_checked_while_it_is_written_and_counts_at_once(
+    file: Path,
+) -> None:
+    async with shown(file) as running:
+        await search(running, "top_k")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        wrong = asked.query_one("#wrong", Static)
+        assert asked.query_one(TextField).value == "30"
+        await running.press("backspace", "backspace", "x", "enter")
+        assert "not a whole number" in str(wrong.content)
+        await running.press("backspace", "minus", "1", "enter")
+        assert "out of range. Give a value at least 0." in str(wrong.content)
+        await running.press("left", "backspace", "2", "enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: 21")
+        assert file.read_text() == MINE.replace("top_k = 30", "top_k = 21")
+        assert running.chat.query_one(SamplerControls).settings.top_k == 21
+        await running.press("f8")
+        await said(running, "In config.toml: nothing")
+        assert running.chat.query_one(SamplerControls).settings.top_k == 40
+        assert "# mine" in file.read_text() and "top_k" not in file.read_text()
+        await running.press("f8")
+        await running.until(lambda: "not in config.toml" in notices(running))
+
+
+async def test_what_was_set_in_the_chat_stays_when_something_else_is_kept(
+    file: Path,
+) -> None:
+    async with shown(file) as running:
+        chat = running.chat
+        chat.draw_with(SamplingSettings(temperature=0.3, top_k=7))
+        for name, typed in (("min_p", "0.2"), ("top_p", "0.5")):
+            await search(running, name)
+            await running.press("enter")
+            asked = await running.on(EditSetting)
+            asked.query_one(TextField).value = typed
+            await running.press("enter")
+            await running.on(SettingsScreen)
+            await said(running, f"In config.toml: {typed}")
+            chat.draw_with(chat.query_one(SamplerControls).settings)
+        drawn = chat.query_one(SamplerControls).settings
+        assert (drawn.temperature, drawn.top_k) == (0.3, 7)
+        assert (drawn.min_p, drawn.top_p) == (0.2, 0.5)
+
+
+async def test_a_theme_is_one_of_those_there_are_and_worn_at_once(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "theme")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        assert asked.query_one(OptionList).option_count == len(
+            running.app.available_themes
+        )
+        await running.press("down", "enter")
+        await running.on(SettingsScreen)
+        await running.until(lambda: running.app.theme == "colour-blind-safe")
+        assert 'theme = "colour-blind-safe"  # at night' in file.read_text()
+
+
+async def test_yes_or_no_is_turned_over(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "chat.keep")
+        await running.press("enter")
+        assert "from the next start on" in await said(running, "config.toml: false")
+        await running.press("enter")
+        await said(running, "In config.toml: true")
+        assert "keep = true" in file.read_text()
+
+
+async def test_what_a_conversation_follows_counts_at_once(file: Path) -> None:
+    async with shown(file) as running:
+        chat = running.chat
+        await search(running, "chat.when_full")
+        assert "A change counts at once." in await said(running, "when_full")
+        await choose(running, "down")
+        await running.until(lambda: chat.options.drop_oldest)
+        await search(running, "chat.thinking")
+        await choose(running, "down", "down")
+        await running.until(lambda: chat.thinking is False)
+        assert chat.told is None  # a conversation of its own mind keeps its own
+        chat.tell_thinking("auto")
+        await choose(running, "up")
+        await running.until(lambda: chat.thinking is True)
+        assert chat.told == "on"
+        await running.press("f8")
+        await running.until(lambda: chat.thinking is None)
+        assert chat.told == "auto" and chat.options.drop_oldest
+
+
+async def choose(running: Program, *keys: str) -> None:
+    """Another value of the setting that was searched for."""
+    await running.press("enter")
+    await running.on(EditSetting)
+    await running.press(*keys, "enter")
+    await running.on(SettingsScreen)
+
+
+async def test_what_counts_before_the_file_is_named(file: Path) -> None:
+    env = {"LMTUI_TOP_P": "0.9"}
+    async with shown(file, environment=env, top_k=3) as running:
+        for name, place in (("top_k", "--top-k"), ("top_p", "LMTUI_TOP_P")):
+            await search(running, name)
+            assert f"{place} is given" in await said(running, f"sampling.{name}")
+        drawn = running.chat.query_one(SamplerControls).settings
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        asked.query_one(TextField).value = "0.25"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: 0.25")
+        assert running.chat.query_one(SamplerControls).settings == drawn
+
+
+async def test_keys_are_changed_and_count_at_once(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        assert "Default: Ctrl+R" in await said(running, "In config.toml: nothing")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        assert asked.query_one(TextField).value == "ctrl+r"
+        for typed, why in (("ctrl+g", "taken by chat.continue"), ("f99", "is no key")):
+            asked.query_one(TextField).value = typed
+            await running.press("enter")
+            assert why in str(asked.query_one("#wrong", Static).content)
+        asked.query_one(TextField).value = "f12, ctrl+r"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: f12, ctrl+r")
+        assert file.read_text().startswith(MINE)
+        assert running.app.own_keys == {"chat.regenerate": "f12,ctrl+r"}
+        assert "F12, Ctrl+R" in running.seen
+        await search(running, "")
+        await running.press("escape")
+        chat = running.chat
+        assert chat.active_bindings["f12"].binding.action == "regenerate"
+        await running.press("f10")
+        await running.on(SettingsScreen)
+        await search(running, "f12")
+        await said(running, "In config.toml: f12, ctrl+r")
+        await search(running, "chat.regenerate")
+        await running.press("f8")
+        await said(running, "In config.toml: nothing")
+        assert running.app.own_keys == {} and "f12" not in file.read_text()
+        await running.press("f8")
+        await running.until(lambda: "not in config.toml" in notices(running))
+
+
+@pytest.mark.parametrize(
+    "table",
+    ['[keys]\n"chat.regenerate" = "f12"  # mine\n',
+     '[keys]\nchat.regenerate = "f12"  # mine\n',
+     '[keys.chat]\nregenerate = "f12"  # mine\n'],
+)  # fmt: skip
+async def test_keys_are_changed_where_they_stand(file: Path, table: str) -> None:
+    file.write_text(MINE + table)
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        await said(running, "In config.toml: f12")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        asked.query_one(TextField).value = "f11"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        await said(running, "In config.toml: f11")
+        assert file.read_text() == MINE + table.replace("f12", "f11")
+        await running.press("f8")
+        await said(running, "In config.toml: nothing")
+        assert file.read_text().startswith(MINE) and "f11" not in file.read_text()
+
+
+async def test_keys_that_cannot_be_used_say_why(file: Path) -> None:
+    file.write_text(MINE + '[keys]\n"chat.regenerate" = "ctrl+g"\n')
+    async with shown(file) as running:
+        await search(running, "chat.regenerate")
+        assert "ctrl+g is taken by chat.continue" in await said(
+            running, "can't be used"
+        )
+
+
+async def test_every_key_is_there_with_its_sentence(file: Path) -> None:
+    async with shown(file, size=(80, 24)) as running:
+        for item in all_bound():
+            await search(running, item.id)
+            rows = list(running.app.screen._rows.values())  # type: ignore[attr-defined]
+            assert KeyRow(item) in rows
+        await said(running, item.what)
+        assert_laid_out(running.app.screen)
+
+
+async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "chat.keep")
+        theirs = MINE + "\n[chat]\nkeep = false  # theirs\n"
+        file.write_text(theirs)
+        await running.press("enter")
+        await running.until(lambda: "changed by someone else" in notices(running))
+        await said(running, "In config.toml: false")
+        assert file.read_text() == theirs
+        await running.press("enter")
+        await said(running, "In config.toml: true")
+        assert file.read_text() == theirs.replace("false", "true")
+
+
+async def test_what_was_read_before_a_change_is_not_shown_after_it(file: Path) -> None:
+    async with shown(file) as running:
+        screen = await running.on(SettingsScreen)
+        before = screen._sheet
+        assert before is not None
+        await search(running, "chat.keep")
+        asked = screen._asked
+        await running.press("enter")
+        await said(running, "In config.toml: false")
+        screen.post_message(SheetRead(before, asked=asked))
+        await running.pilot.pause()
+        await said(running, "In config.toml: false")
+        await running.press("enter")
+        await said(running, "In config.toml: true")
+
+
+async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:
+    async with shown(file) as running:
+        file.write_text("theme = = 3\n")
+        await running.press("enter")
+        asked = await running.on(EditSetting)
+        asked.query_one(TextField).value = "m"
+        await running.press("enter")
+        await running.on(SettingsScreen)
+        assert "1 | theme = = 3" in await said(running, "not valid TOML")
+        assert file.read_text() == "theme = = 3\n"
+        file.write_text(MINE)
+        await running.press("enter")
+        await said(running, "The model")
+
+
+async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
+    async with shown(file, size=(80, 24)) as running:
+        await running.press("up")
+        await said(running, "asked for by its name")
+        await running.press("enter")
+        form = await running.on(PresetForm)
+        assert_laid_out(form)
+        await running.press(*"poet", "ctrl+s")
+        assert "is empty" in str(form.query_one("#wrong", Static).content)
+        await running.press("tab", *"Rhyme.", "tab", *"-1", "ctrl+s")
+        assert "out of range" in str(form.query_one("#wrong", Static).content)
+        await running.press("backspace", "backspace", *"1.5", "ctrl+s")
+        await running.on(SettingsScreen)
+        await running.until(lambda: "poet" in running.app.presets)
+        assert running.app.presets["poet"].sampling == {"temperature": 1.5}
+        assert file.read_text() == (
+            MINE + '\n[presets.poet]\nsystem = "Rhyme."\ntemperature = 1.5\n'
+        )
+        await search(running, "poet")
+        await running.press("f8")
+        await running.on(ConfirmDialog)
+        await running.pilot.pause(0.6)
+        await running.press("d")
+        await running.on(SettingsScreen)
+        await running.until(lambda: "poet" not in running.app.presets)
+        assert "poet" not in file.read_text()
+        assert list(running.app.presets) == ["pirate"]
+
+
+async def test_what_was_written_into_a_preset_is_not_lost_without_a_question(
+    file: Path,
+) -> None:
+    async with shown(file) as running:
+        await search(running, "pirate")
+        await running.press("enter")
+        form = await running.on(PresetForm)
+        await running.press("escape")
+        await running.on(SettingsScreen)
+        await running.press("enter")
+        form = await running.on(PresetForm)
+        assert form.query_one(TextBox).text.startswith("You [bold]are\x1b")
+        assert "\x1b" not in running.seen and "You [bold]are␛ a pirate" in running.seen
+        form.query_one("#name", TextField).value = "captain"
+        await running.press("escape")
+        await running.on(ConfirmDialog)
+        await running.press("escape")
+        await running.on(PresetForm)
+        await running.press("ctrl+s")
+        await running.on(SettingsScreen)
+        await running.until(lambda: list(running.app.presets) == ["captain"])
+        assert "[presets.captain]" in file.read_text()
+
+
+async def test_the_chat_takes_up_a_preset_that_was_just_changed(file: Path) -> None:
+    async with shown(file) as running:
+        await search(running, "pirate")
+        await running.press("enter")
+        form = await running.on(PresetForm)
+        form.query_one("#temperature", TextField).value = "0.4"
+        await running.press("ctrl+s")
+        await running.on(SettingsScreen)
+        await running.until(lambda: "0.4" in running.seen)
+        await running.chat.run_command("/preset pirate")
+        assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
+
+
+async def test_the_way_there_and_back(file: Path) -> None:
+    async with shown(file) as running:
+        await running.press("f10")
+        assert len(running.app.screen_stack) == 3
+        await running.press("f1")
+        await running.on(HelpScreen)
+        assert "Type to search names and sentences" in running.seen
+        await running.press("f1")
+        await running.press("x", "escape")
+        await running.on(SettingsScreen)
+        await running.press("escape")
+        assert running.app.screen is running.chat
+
+
+async def test_without_a_file_there_is_no_such_key() -> None:
+    async with program(first="chat") as running:
+        await running.press("f10")
+        assert running.app.screen is running.chat
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in fields.names() if fields.item(n).metadata["kind"] in (int, float)],
+)
+def test_every_number_says_what_it_takes(name: str) -> None:
+    assert limits(name).startswith("Give ")
+    with pytest.raises(LmtuiError, match="is not a"):
+        written(name, "many")
+    default = fields.item(name).default
+    if default is None:
+        assert written(name, " ") is None
+    else:
+        assert written(name, str(default)) == default
+        with pytest.raises(LmtuiError, match="is not a"):
+            written(name, "")
+
+
+@pytest.mark.parametrize("name", [n for n in fields.names() if fields.choices(n)])
+def test_every_choice_can_be_set(name: str) -> None:
+    assert fields.item(name).default in fields.choices(name)
+    for choice in fields.choices(name):
+        fields.check(name, choice)

@@ -1,0 +1,102 @@
+"""Questions: every way out by letter and by list, and none taken by accident."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input
+
+from lmtui.tui import dialogs
+from lmtui.tui.dialogs import Choice, ConfirmDialog
+from tests.tui.hosts import HOSTILE, Host, safe
+
+CHOICES = (
+    Choice("o", "Overwrite", "put your text in its place"),
+    Choice("r", "Reload", "take the file's text"),
+    Choice("c", "Cancel", "go on writing"),
+)
+TIMES = ("as opened    2026-03-01 12:00:00", "on disk now  2026-03-01 12:00:05")
+
+
+class Asker(Host):
+    """Asks, and keeps the answer."""
+
+    def __init__(self, *details: str) -> None:
+        super().__init__(Input())
+        self._question = ConfirmDialog(
+            "The file has changed", details, CHOICES, harmless="c"
+        )
+        self.answers: list[str | None] = []
+
+    def on_mount(self) -> None:
+        self.push_screen(self._question, self.answers.append)
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
+
+
+async def test_a_letter_that_was_meant_for_the_text_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dialogs, "PAUSE", 3600.0)
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("o", "r", "c")
+        assert app.answers == []
+        await pilot.press("escape")
+        assert app.answers == ["c"]
+        field = app.widget
+        assert isinstance(field, Input) and field.value == "orc"
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        ("o", "o"),
+        ("r", "r"),
+        ("c", "c"),
+        ("escape", "c"),
+        ("enter", "c"),
+        ("up enter", "r"),
+        ("up up enter", "o"),
+        ("x S tab r", "r"),
+    ],
+)
+async def test_keys_answer(keys: str, answer: str) -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        *before, last = keys.split()
+        while not app.screen._offered:
+            await pilot.pause(0.001)
+        await pilot.press(*before)
+        assert app.answers == []
+        await pilot.press(last)
+        assert app.answers == [answer]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 14)])
+async def test_the_facts_and_all_choices_are_seen(size: tuple[int, int]) -> None:
+    app = Asker("/home/a/note.md", *TIMES)
+    async with app.run_test(size=size):
+        seen = app.text()
+        for words in ("The file has changed", "/home/a/note.md", *TIMES):
+            assert words in seen
+        for choice in CHOICES:
+            assert choice.label in seen
+
+
+async def test_what_a_choice_does_is_wrapped_where_there_are_lines() -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(36, 24)):
+        assert "…" not in app.text()
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+async def test_foreign_names_are_drawn_safely(words: str) -> None:
+    app = Asker(words)
+    async with app.run_test(size=(40, 16)) as pilot:
+        assert safe(app.text())
+        assert "Reload" in app.text()
+        await pilot.press("escape")
+        assert app.answers == ["c"]

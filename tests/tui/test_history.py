@@ -1,0 +1,501 @@
+"""Conversations that last, on the screen: kept, found, opened, put away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import OptionList, Static
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.search import Excerpt, Hit
+from lmtui.chat.store import Store
+from lmtui.chat.summary import ConversationSummary
+from lmtui.errors import LmtuiError
+from lmtui.tui.chat.message import Entry
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.chat.transcript import MOST, PART, STEP
+from lmtui.tui.history import EMPTY, NOTHING, HistoryScreen, line_of
+from lmtui.tui.start import StartScreen
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.token_view import TokenView
+from tests.chat.making import exchange
+from tests.fakes import FakeEngine
+from tests.tui.programs import Program, assert_laid_out, holding, program
+
+HOSTILE = "\x1b[31mred [bold] \u202e"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "chats.db"
+
+
+def filled(file: Path, *texts: str) -> None:
+    """Keep a conversation for each text."""
+    store = Store(file)
+    for text in texts:
+        chat = Conversation()
+        exchange(chat, text, f"about {text}")
+        store.save({text: chat.take_changes()})
+    store.close()
+
+
+@asynccontextmanager
+async def kept(
+    file: Path, *answers: str, first: Any = "chat", **options: Any
+) -> AsyncIterator[Program]:
+    """The program with a store."""
+    engine = FakeEngine(list(answers) or ["one two three"], name="fake")
+    async with program(
+        {"default": engine}, chats_file=file, first=first, **options
+    ) as running:
+        await running.ready()
+        yield running
+
+
+def stored(file: Path) -> list[list[str]]:
+    """What is said in each conversation, the last used first."""
+    store = Store(file)
+    found = [store.load(about.id).conversation for about in store.listed()]
+    store.close()
+    return [[node.content for node in chat.path[1:]] for chat in found]
+
+
+def notices(running: Program) -> str:
+    """What was said in passing."""
+    found = running.app._notifications
+    return "\n".join(f"{notice.title} {notice.message}" for notice in found)
+
+
+def texts(running: Program) -> list[str]:
+    return [view.text for view in running.views]
+
+
+async def listed(running: Program) -> HistoryScreen:
+    """The list, once it is there."""
+    screen = await running.on(HistoryScreen)
+    await running.until(lambda: screen.query_one(OptionList).option_count)
+    return screen
+
+
+async def test_what_is_said_is_kept(file: Path) -> None:
+    async with kept(file) as running:
+        await running.ask("count")
+        await running.until(lambda: texts(running) == ["count", "one two three"])
+        await running.until(lambda: running.chat.query_one(Status).state == "ready")
+    assert stored(file) == [["count", "one two three"]]
+
+
+async def test_nothing_is_kept_before_something_is_said(file: Path) -> None:
+    async with kept(file) as running:
+        await running.press("f1", "escape")
+    assert not file.exists()
+
+
+async def test_the_model_sees_nothing_before_it_is_on_the_disk(file: Path) -> None:
+    seen: list[list[list[str]]] = []
+    engine = FakeEngine(["a"], name="fake")
+    engine.on_token = lambda index: seen.append(stored(file)) if _is_asked() else None
+
+    def _is_asked() -> bool:
+        return engine.calls[-1][0] == "generate"
+
+    async with program({"default": engine}, chats_file=file, first="chat") as running:
+        await running.ready()
+        await running.ask("hello")
+        await running.until(lambda: texts(running) == ["hello", "a"])
+    assert seen[0] == [["hello", ""]]
+
+
+async def test_quitting_while_an_answer_streams_keeps_what_there_is(file: Path) -> None:
+    engine, go_on = holding("one two three four", at=2, name="default")
+    async with program({"default": engine}, chats_file=file, first="chat") as running:
+        await running.ready()
+        await running.ask("go")
+        await running.until(lambda: texts(running)[1:] and texts(running)[1])
+        running.app.leave()
+        go_on.set()
+    ((asked, reply),) = stored(file)
+    assert asked == "go" and reply and "one two three four".startswith(reply)
+
+
+async def test_a_conversation_is_found_and_gone_on_with(file: Path) -> None:
+    filled(file, "apples", "pears", "plums")
+    async with kept(file, "more") as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+        assert "plums" in running.seen and "3 conversations" in running.seen
+        assert_laid_out(screen)
+        await running.press("down", "enter")
+        await running.on(ChatScreen)
+        await running.until(lambda: texts(running) == ["pears", "about pears"])
+        await running.ask("again")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: running.chat.query_one(Status).state == "ready")
+    assert stored(file)[0] == ["pears", "about pears", "again", "more"]
+
+
+async def test_words_are_found_and_marked_where_they_stand(file: Path) -> None:
+    filled(file, "apples", "a lighthouse [bold] far away", "plums")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+        await running.press("f", *"lighth")
+        await running.until(lambda: "2 hits" in running.seen)
+        await running.press("down", "down", "enter")
+        await running.on(ChatScreen)
+        await running.until(lambda: len(running.views) == 2)
+        assert running.views[0].has_focus
+        strips = running.app.screen._compositor.render_strips()
+        marks = [
+            segment.text
+            for strip in strips
+            for segment in strip
+            if segment.style and segment.style.reverse and "light" in segment.text
+        ]
+        assert marks == ["lighthouse"]
+        assert screen.is_current is False
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_keys_of_the_list_are_all_seen(
+    file: Path, size: tuple[int, int]
+) -> None:
+    filled(file, "apples", "pears")
+    async with kept(file, size=size) as running:
+        await running.press("ctrl+o")
+        await listed(running)
+        keys = ["Enter opens", "Esc closes", "f finds", "r renames", "d deletes",
+                "p pins", "F1 more"]  # fmt: skip
+        await running.until(lambda: all(key in running.seen for key in keys))
+        assert ("a archives" in running.seen) == (size[0] >= 100)
+        assert "2 conversations" in running.seen
+        assert_laid_out(running.app.screen)
+        await running.press("r")
+        await running.until(lambda: "Enter renames · Esc cancels" in running.seen)
+        await running.press("escape")
+        await running.until(lambda: all(key in running.seen for key in keys))
+        await running.press("f")
+        await running.until(lambda: "↓ to the list · Esc clears" in running.seen)
+        await running.press(*"pears")
+        await running.until(lambda: "2 hits" in running.seen)
+        await running.press("down")
+        await running.until(lambda: "d deletes · F1 more" in running.seen)
+        assert_laid_out(running.app.screen)
+
+
+async def test_nothing_found_is_said(file: Path) -> None:
+    filled(file, "apples")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        await listed(running)
+        await running.press("f", *"zebra")
+        await running.until(lambda: NOTHING in running.seen)
+        await running.press("escape")
+        await running.until(lambda: "1 conversation" in running.seen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+
+
+async def test_without_conversations_it_says_where_they_come_from(file: Path) -> None:
+    async with kept(file, size=(80, 24)) as running:
+        await running.press("ctrl+o")
+        await running.on(HistoryScreen)
+        await running.until(lambda: EMPTY[:12] in running.seen)
+    assert not file.exists()
+
+
+async def test_renamed_pinned_put_away_deleted_and_had_back(file: Path) -> None:
+    filled(file, "apples", "pears", "plums")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+
+        def rows() -> list[str]:
+            return [row.title for row in screen._rows]
+
+        await running.press("r")
+        for _ in range(8):
+            await running.press("backspace")
+        await running.press(*"kiwi", "enter")
+        await running.until(lambda: rows() == ["kiwi", "pears", "apples"])
+        await running.press("end", "p")
+        await running.until(lambda: rows() == ["apples", "kiwi", "pears"])
+        await running.press("home", "down", "a")
+        await running.until(lambda: rows() == ["apples", "pears"])
+        await running.press("v")
+        await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
+        await running.press("home", "d")
+        await running.until(lambda: rows() == ["pears", "kiwi"])
+        await running.press("u")
+        await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
+
+
+async def test_hostile_titles_are_only_drawn(file: Path) -> None:
+    filled(file, HOSTILE)
+    for size in ((120, 40), (80, 24), (40, 12)):
+        async with kept(file, first="start", size=size) as running:
+            if size[1] > 12:
+                await running.until(lambda: "red" in running.seen)
+            assert "\x1b[31m" not in running.seen and "\u202e" not in running.seen
+            await running.press("o")
+            screen = await listed(running)
+            assert "[bold]" in running.seen and "\x1b" not in running.seen
+            assert_laid_out(screen)
+
+
+async def test_recent_conversations_are_on_the_first_screen(file: Path) -> None:
+    filled(file, "apples", "pears")
+    async with kept(file, first="start") as running:
+        screen = await running.on(StartScreen)
+        await running.until(lambda: "Recent conversations" in running.seen)
+        choices = screen.query_one(OptionList)
+        ids = [choices.get_option_at_index(i).id for i in range(choices.option_count)]
+        choices.highlighted = ids.index("resume(1)")
+        await running.press("enter")
+        await running.on(ChatScreen)
+        await running.until(lambda: texts(running) == ["apples", "about apples"])
+
+
+async def test_a_resumed_conversation_is_there_at_the_start(file: Path) -> None:
+    filled(file, "apples")
+    store = Store(file)
+    opened = store.load(1)
+    store.close()
+    async with kept(file, "more", opened=opened) as running:
+        await running.until(lambda: texts(running) == ["apples", "about apples"])
+        await running.ask("go on")
+        await running.until(lambda: texts(running)[-1] == "more")
+    assert len(stored(file)) == 1
+
+
+async def test_tokens_of_a_kept_answer_are_shown_from_their_ids(file: Path) -> None:
+    async with kept(file, "one two") as running:
+        await running.ask("count")
+        await running.until(
+            lambda: (
+                texts(running) == ["count", "one two"]
+                and running.chat.query_one(Status).state == "ready"
+            )
+        )
+        before = running.chat._conversation.leaf
+    store = Store(file)
+    opened = store.load(1)
+    store.close()
+    async with kept(file, opened=opened) as running:
+        await running.until(lambda: len(running.views) == 2)
+        await running.press("f3")
+        tokens = running.chat.query_one(TokenView)
+        await running.until(lambda: tokens.tokens)
+        assert [t.id for t in tokens.tokens] == list(before.ids)
+        first = before.steps[0]
+        assert tokens.tokens[0].logprob == pytest.approx(first.logprob, abs=1e-6)
+        panel = running.chat._panel
+        await running.until(lambda: panel.distribution and panel.chosen == first.id)
+        assert panel.distribution is not None
+        assert len(panel.distribution.candidates) == 20
+
+
+async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> None:
+    filled(file, "apples")
+    store = Store(file)
+    opened, other = store.load(1), store.load(1)
+    async with kept(file, "mine", "more", opened=opened) as running:
+        await running.until(lambda: len(running.views) == 2)
+        exchange(other.conversation, "elsewhere")
+        store.save({"apples": other.conversation.take_changes()})
+        store.close()
+        await running.ask("here")
+        await running.until(lambda: texts(running)[-1] == "mine")
+        await running.until(lambda: "as a copy" in notices(running))
+        await running.until(lambda: not running.chat.busy)
+        await running.ask("again")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: not running.chat.busy)
+    assert sorted(stored(file)) == [
+        ["apples", "about apples", "elsewhere", "a b"],
+        ["apples", "about apples", "here", "mine", "again", "more"],
+    ]
+    store = Store(file)
+    assert {about.title for about in store.listed()} == {"apples", "apples (copy)"}
+    store.close()
+
+
+async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    async with kept(tmp_path / "file" / "chats.db") as running:
+        await running.ask("count")
+        await running.until(lambda: texts(running) == ["count", "one two three"])
+        await running.until(lambda: "Not kept" in notices(running))
+
+
+async def test_a_full_disk_is_said_and_tried_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = False
+    save = Store.save
+
+    def refuse(store: Store, changes: Any, known: Any) -> Any:
+        if not room:
+            raise LmtuiError("the disk is full", "", "Free some space.")
+        return save(store, changes, known)
+
+    monkeypatch.setattr(Store, "save", refuse)
+    async with kept(file) as running:
+        await running.ask("count")
+        await running.until(lambda: texts(running) == ["count", "one two three"])
+        await running.until(lambda: "disk is full" in notices(running))
+        room = True
+        await running.until(lambda: "kept again" in notices(running))
+    assert stored(file) == [["count", "one two three"]]
+
+
+async def test_without_keeping_there_is_nothing_to_list() -> None:
+    async with program(first="start") as running:
+        await running.on(StartScreen)
+        assert "Conversations" not in running.seen
+        await running.press("c")
+        await running.on(ChatScreen)
+        await running.press("ctrl+o")
+        assert isinstance(running.app.screen, ChatScreen)
+
+
+async def test_a_long_conversation_is_opened_at_its_end(file: Path) -> None:
+    chat = Conversation()
+    for number in range(30):
+        exchange(chat, f"q{number}", "a")
+    store = Store(file)
+    store.save({"long": chat.take_changes()})
+    opened = store.load(1)
+    store.close()
+    async with kept(file, opened=opened) as running:
+        await running.until(lambda: "q29" in running.seen)
+        assert len(running.views) == PART
+        more = running.chat.transcript.query_one("#more", Static)
+        assert "40 earlier messages" in str(more.render())
+        transcript = running.chat.transcript
+
+        def at_the_beginning() -> bool:
+            transcript.scroll_home(animate=False)
+            return running.views[0].text == "q0"
+
+        await running.until(at_the_beginning)
+        assert len(running.views) <= MOST + STEP
+        for _ in range(20):
+            transcript.scroll_end(animate=False)
+            await running.pilot.pause()
+        await running.until(lambda: running.views[-2].text == "q29")
+
+
+async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) -> None:
+    engine = FakeEngine(["a" * 30, "b" * 30, "c" * 30], name="default", context=160)
+    async with program(
+        {"default": engine},
+        first="chat",
+        chats_file=file,
+        chat_options=ChatOptions(drop_oldest=True),
+    ) as running:
+        await running.ready()
+        for number, text in enumerate(("one", "two", "three"), 1):
+            await running.ask(text)
+            await running.until(lambda number=number: len(running.views) == 2 * number)
+            await running.until(lambda: not running.chat.busy)
+        assert running.views[-1]._note == "without 2 earlier messages"
+        node = running.chat._conversation.leaf
+        assert node.prompt is not None and "user: one" not in node.prompt.text
+        assert "user: two" in node.prompt.text and node.left_out == 2
+    store = Store(file)
+    assert store.load(1).conversation.path[-1].left_out == 2
+    store.close()
+
+
+async def test_a_broken_file_is_put_aside_and_said(file: Path) -> None:
+    file.write_bytes(b"no database" * 1000)
+    async with kept(file) as running:
+        await running.until(lambda: "was damaged" in notices(running))
+        await running.ask("count")
+        await running.until(lambda: texts(running) == ["count", "one two three"])
+        await running.until(lambda: not running.chat.busy)
+    assert stored(file) == [["count", "one two three"]]
+    assert file.with_name("chats.db.broken-1").read_bytes().startswith(b"no database")
+
+
+async def test_messages_left_far_behind_are_let_go_of(file: Path) -> None:
+    filled(file, "apples")
+    async with kept(file) as running:
+        transcript = running.chat.transcript
+        for number in range(MOST + PART + 1):
+            await transcript.add(Entry(str(number), "user", f"q{number}"))
+        assert running.views[0].text == f"q{PART + 1}"
+        assert len(running.views) == MOST
+
+
+@pytest.mark.parametrize("before", ["word " * 30, "字" * 90, "x" * 200, "short "])
+def test_a_hit_is_seen_in_its_line_whatever_stands_before_it(before: str) -> None:
+    text = f"{before}東京 and more"
+    start = len(before)
+    hit = Hit(1, 1, "A title", False, "user", Excerpt(text, ((start, start + 2),)))
+    line = line_of(hit).plain
+    assert "東京" in line and line.index("東京") <= 26 + 1 + 32
+    assert ("…" in line) == (before != "short ")
+
+
+async def test_conversations_of_one_title_are_told_apart(file: Path) -> None:
+    store = Store(file)
+    for reply in ("the first answer", "the second answer"):
+        chat = Conversation()
+        exchange(chat, "Hi", reply)
+        exchange(chat, f"more of {reply}", "so be it")
+        store.save({reply: chat.take_changes()})
+    store.close()
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+        about = screen.query_one("#about", Static)
+        await running.until(lambda: "more of the second answer" in str(about.content))
+        assert "the second answer" in str(about.content)
+        await running.press("down")
+        await running.until(lambda: "more of the first answer" in str(about.content))
+    row = about_row("Hi", preview="so be it")
+    assert line_of(row).plain.endswith("Hi  so be it")
+
+
+def about_row(title: str, *, preview: str) -> ConversationSummary:
+    return ConversationSummary(
+        1, "u", title, False, False, False, 2, preview, None, 0.0, 0.0, 1
+    )
+
+
+def test_hits_of_one_conversation_have_its_title_once() -> None:
+    hit = Hit(1, 1, "Lights", False, "user", Excerpt("a lighthouse", ((2, 12),)))
+    other = Hit(2, 1, "Boats", False, "user", Excerpt("a lighthouse", ((2, 12),)))
+    assert "Lights" in line_of(hit, other).plain
+    assert "Lights" not in line_of(hit, hit).plain
+
+
+async def test_reading_a_hit_leaves_the_conversation_as_it_was_left(file: Path) -> None:
+    store, chat = Store(file), Conversation()
+    old = exchange(chat, "lighthouse")
+    chat.end_at(0)
+    exchange(chat, "harbour")
+    store.save({"a": chat.take_changes()})
+    store.close()
+    async with kept(file, "more") as running:
+        running.app.post_message(ConversationChosen(1, old.id, "lighthouse"))
+        await running.until(lambda: texts(running) == ["lighthouse", "a b"])
+        await running.press("f3", "escape")
+    assert stored(file) == [["harbour", "a b"]]
+    async with kept(file, "more") as running:
+        running.app.post_message(ConversationChosen(1, old.id, "lighthouse"))
+        await running.until(lambda: texts(running) == ["lighthouse", "a b"])
+        await running.press("escape")
+        await running.ask("go on")
+        await running.until(lambda: texts(running)[-1] == "more")
+        await running.until(lambda: not running.chat.busy)
+    assert stored(file) == [["lighthouse", "a b", "go on", "more"]]

@@ -1,0 +1,273 @@
+"""The models: what there is, what Enter does, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.widgets import Input, OptionList
+
+from lmtui.models.adapters.card import Base, Card, Data, Metrics
+from lmtui.models.adapters.folders import Adapter
+from lmtui.models.listing import ListedModel, adapter_row
+from lmtui.models.progress import Progress
+from lmtui.models.source import ModelRef
+from lmtui.tui.models import (
+    ADAPTER,
+    NOTHING,
+    ModelsScreen,
+    laid_out,
+    same_model,
+    what_enter_does,
+    what_it_names,
+)
+from lmtui.tui.start import StartScreen
+from tests.fakes import FakeEngine
+from tests.tui.programs import ROWS, Program, assert_laid_out, program
+
+SECOND = {
+    "default": FakeEngine(name="default"),
+    "second": FakeEngine(name="second"),
+}
+
+
+async def listed(running: Program) -> ModelsScreen:
+    """The screen with its list."""
+    await running.press("m")
+    models = await running.on(ModelsScreen)
+    await running.until(lambda: "second" in running.seen)
+    return models
+
+
+async def test_every_row_says_what_enter_does_before_it_is_done() -> None:
+    async with program() as running:
+        await running.ready()
+        await listed(running)
+        await running.until(lambda: "Enter loads it" in running.seen)
+        await running.press("down")
+        await running.until(lambda: "Enter fetches ≈ 3.4 GB" in running.seen)
+        assert running.app.model.wanted == ModelRef()
+        await running.press("down")
+        await running.until(lambda: "does not fit" in running.seen)
+        assert "[bold]too ␛[31m big[/nope]" in running.seen
+
+
+async def test_it_can_be_left_while_a_model_loads() -> None:
+    release = Event()
+
+    def open_model(name: str) -> Any:
+        def load(report: Any) -> FakeEngine:
+            if name == "second":
+                report(Progress("fetching second", 1, 2))
+                assert release.wait(20)
+            return FakeEngine(name=name)
+
+        return load
+
+    async with program(open_model=open_model) as running:
+        await running.ready("default")
+        await listed(running)
+        await running.press("down", "enter")
+        await running.until(lambda: "fetching second 50%" in running.seen)
+        await running.press("escape")
+        await running.on(StartScreen)
+        assert "fetching second 50%" in running.seen
+        release.set()
+        await running.ready("second")
+        await running.until(lambda: "ready" in running.seen)
+
+
+async def test_the_model_in_use_is_marked() -> None:
+    async with program(SECOND) as running:
+        await running.ready("default")
+        await listed(running)
+        await running.until(lambda: "● default" in running.seen)
+        await running.press("down", "enter")
+        await running.until(lambda: "● second" in running.seen)
+        assert "● default" not in running.seen
+
+
+NOTES = Card(
+    name="notes",
+    kind="lora",
+    created="2026-07-14T09:30:00+00:00",
+    base=Base("default", "default", ("0" * 64,)),
+    data=Data((), documents=9, held_out=1, tokens=1000),
+    metrics=Metrics(before={"loss": 3.21}, after={"loss": 2.87}),
+)
+LEARNED = (*ROWS, adapter_row(Adapter("notes", Path("notes"), card=NOTES)))
+
+
+def learned() -> dict[str, FakeEngine | Exception]:
+    """A model, and the same with an adapter."""
+    alone = FakeEngine(["one two"], name="default")
+    more = FakeEngine(["three four"], name="default", adapter="notes")
+    return {"default": alone, "default + notes": more}
+
+
+async def choose(running: Program, words: str) -> None:
+    """Walk to a row and take it."""
+    await running.until(lambda: words in running.seen)
+    place = running.app.screen.query_one(OptionList)
+    await running.until(lambda: place.option_count)
+    names = [str(option.prompt) for option in place.options]
+    place.highlighted = next(n for n, name in enumerate(names) if words in name)
+    await running.press("enter")
+
+
+async def test_an_adapter_is_loaded_and_let_go_of() -> None:
+    async with program(learned(), rows=LEARNED) as running:
+        await running.ready("default")
+        await listed(running)
+        for words in ("+ notes", "on default", "2026-07-14", "3.210 → 2.870"):
+            assert words in running.seen
+        assert "no adapter" not in running.seen
+        await choose(running, "+ notes")
+        await running.until(lambda: "● + notes" in running.seen)
+        assert "● default" not in running.seen
+        assert "default + notes" in running.seen
+        assert running.app.model.wanted == ModelRef(adapter="notes")
+        await choose(running, "no adapter")
+        await running.until(lambda: "● default" in running.seen)
+        assert "no adapter" not in running.seen
+        assert running.app.model.wanted == ModelRef("default")
+        assert running.app.model.before == ModelRef(adapter="notes")
+
+
+async def test_the_conversation_stays_when_an_adapter_is_put_on() -> None:
+    engines = learned()
+    async with program(engines, rows=LEARNED, first="chat") as running:
+        await running.ready("default")
+        await running.ask("count")
+        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        await running.press("f5")
+        await running.on(ModelsScreen)
+        await choose(running, "+ notes")
+        await running.until(lambda: running.app.model.words.startswith("ready"))
+        await running.press("escape")
+        await running.until(lambda: "default + notes · exact" in running.seen)
+        assert [view.text for view in running.views] == ["count", "one two"]
+        await running.press("ctrl+g")
+        await running.until(
+            lambda: running.chat._conversation.leaf.content == "one twothree four"
+        )
+        leaf = running.chat._conversation.leaf
+        assert leaf.model == "default + notes"
+        # The words are laid out anew: no number of the model alone is gone on with.
+        adapted = engines["default + notes"]
+        assert isinstance(adapted, FakeEngine)
+        assert [q[1] for v, q in adapted.calls if v == "prompt"] == ["one two"]
+
+
+async def test_a_name_can_be_written(tmp_path: Path) -> None:
+    engines = {"default": FakeEngine(name="default")}
+    folder = str(tmp_path)
+    engines[folder] = FakeEngine(name="mine")
+    async with program(engines) as running:
+        await running.ready()
+        models = await listed(running)
+        await running.press("tab")
+        field = models.query_one(Input)
+        assert field.has_focus
+        field.value = folder
+        await running.until(lambda: "A folder on this machine" in running.seen)
+        await running.press("enter")
+        await running.ready("mine")
+
+
+async def test_a_name_of_nothing_does_not_cost_the_model_in_use() -> None:
+    async with program() as running:
+        await running.ready()
+        models = await listed(running)
+        await running.press("tab")
+        models.query_one(Input).value = "no/such/thing"
+        await running.press("enter")
+        await running.until(lambda: "there is no such model" in running.seen)
+        await running.pilot.pause()
+        assert running.app.model.info
+
+
+async def test_without_a_list_there_is_still_the_field() -> None:
+    async with program(rows=()) as running:
+        await running.press("m")
+        await running.on(ModelsScreen)
+        await running.until(lambda: NOTHING in running.seen)
+
+
+async def test_the_list_is_made_aside() -> None:
+    release, asked = Event(), Event()
+
+    async with program() as running:
+
+        def slowly() -> tuple[ListedModel, ...]:
+            asked.set()
+            assert release.wait(20)
+            return ROWS
+
+        running.app._list_models = slowly
+        await running.press("m")
+        await running.on(ModelsScreen)
+        await running.until(asked.is_set)
+        assert "Looking at what is on this machine." in running.seen
+        release.set()
+        await running.until(lambda: "second" in running.seen)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 12)])
+async def test_nothing_overlaps(size: tuple[int, int]) -> None:
+    async with program(size=size) as running:
+        await running.ready()
+        models = await listed(running)
+        assert_laid_out(models)
+        assert models.query_one(Input).region.height == 3
+
+
+def test_columns_are_as_wide_as_they_need() -> None:
+    heading, lines = laid_out(ROWS, ModelRef("second"))
+    assert heading.index("NOTE") == lines[0].index("the default")
+    assert lines[1].startswith("● second")
+    assert heading.index("WEIGHTS") + len("WEIGHTS") == lines[0].index("135M") + 4
+    assert "\x1b" not in "".join(lines)
+    assert laid_out((), None)[1] == []
+
+
+def test_two_names_of_one_model() -> None:
+    assert same_model("qwen3-0.6b", "Qwen/Qwen3-0.6B")
+    assert not same_model("qwen3-0.6b", "qwen3-1.7b")
+    assert same_model("./mine", "./mine")
+    assert not same_model("./mine", "./yours")
+
+
+def test_what_is_said_of_a_row() -> None:
+    row = ListedModel("a", "1B", "≈ 2 GB", "bfloat16", "", "")
+    assert what_enter_does(row).startswith("Enter fetches ≈ 2 GB and loads it.")
+    assert "--dtype bfloat16" in what_enter_does(row)
+
+
+def test_what_a_name_means(tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"GGUF")
+    for text, words in [
+        (str(tmp_path), "A folder"),
+        (str(file), "A GGUF file"),
+        ("owner/name", "owner/name on the Hub"),
+        ("default", "The default model"),
+    ]:
+        said, named = what_it_names(f" {text} ")
+        assert named == ModelRef(text)
+        assert said.startswith(words)
+    assert what_it_names("qwen3-0.6")[1] is None
+    assert "Did you mean" in what_it_names("qwen3-0.6")[0]
+    assert what_it_names("  ") == ("", None)
+
+
+def test_an_adapter_is_named_as_one(tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    inside = home / "adapters" / "notes"
+    for place in (folder, inside):
+        place.mkdir(parents=True)
+        (place / "adapter_config.json").write_text("{}")
+    for text in (str(folder), "notes"):
+        assert what_it_names(text) == (ADAPTER, ModelRef(adapter=text))

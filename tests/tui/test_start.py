@@ -1,0 +1,141 @@
+"""The first screen: the model's state, and choices by letter, arrow and mouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.command import CommandPalette
+
+from lmtui.config.settings import Settings
+from lmtui.config.settings_file import SettingsFile
+from lmtui.errors import LmtuiError
+from lmtui.models.progress import Progress
+from lmtui.models.source import ModelRef
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import ActionList, ErrorScreen
+from lmtui.tui.models import ModelsScreen
+from lmtui.tui.preferences import Preferences
+from lmtui.tui.settings.screen import SettingsScreen
+from lmtui.tui.start import StartScreen
+from lmtui.tui.widgets.status import HintLine
+from tests.fakes import FakeEngine
+from tests.tui.programs import assert_laid_out, program
+
+SIZES = [(80, 24), (120, 40), (200, 60), (60, 18), (40, 12)]
+
+
+async def test_it_shows_how_far_the_model_is() -> None:
+    steps = [Event(), Event()]
+
+    def open_model(name: str) -> Any:
+        def load(report: Any) -> FakeEngine:
+            report(Progress("fetching [red]x\x1b[0m", 1, 4))
+            assert steps[0].wait(20)
+            report(Progress("loading x"))
+            assert steps[1].wait(20)
+            return FakeEngine(name="x", context=1234)
+
+        return load
+
+    async with program(open_model=open_model, wanted=ModelRef("x")) as running:
+        await running.until(lambda: "fetching [red]x␛[0m 25%" in running.seen)
+        assert "━" in running.seen
+        steps[0].set()
+        await running.until(lambda: "loading x" in running.seen)
+        assert "━" not in running.seen
+        steps[1].set()
+        await running.until(lambda: "ready · exact float32 · cpu" in running.seen)
+        assert "context 1,234" in running.seen
+
+
+async def test_it_shows_an_error_with_its_hint() -> None:
+    broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
+    async with program({"default": broken}) as running:
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(StartScreen)
+        for words in ("it is damaged", "at byte 7", "Fetch it again."):
+            assert words in running.seen
+
+
+@pytest.mark.parametrize(
+    ("keys", "letter", "kind"),
+    [
+        ([], "c", ChatScreen),
+        (["down"], "m", ModelsScreen),
+        (["down", "down"], "t", CommandPalette),
+    ],
+)
+async def test_choices_by_arrow_and_by_letter(
+    keys: list[str], letter: str, kind: Any
+) -> None:
+    for pressed in ([*keys, "enter"], [letter]):
+        async with program() as running:
+            await running.on(StartScreen)
+            await running.press(*pressed)
+            await running.on(kind)
+
+
+async def test_choices_by_mouse() -> None:
+    async with program() as running:
+        await running.on(StartScreen)
+        await running.pilot.click(ActionList, offset=(12, 1))
+        await running.on(ModelsScreen)
+
+
+async def test_quitting() -> None:
+    async with program() as running:
+        await running.press("q")
+        await running.until(lambda: running.app.return_code == 0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_nothing_overlaps(size: tuple[int, int]) -> None:
+    async with program(size=size) as running:
+        await running.ready()
+        start = await running.on(StartScreen)
+        assert_laid_out(start)
+        assert "lmtui" in running.seen
+        for letter in "cmthq":
+            assert f" {letter}  " in running.seen
+
+
+async def test_a_hint_is_there_when_it_is_new_and_goes_when_it_was_read() -> None:
+    asked: list[str] = []
+
+    def first_time(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    async with program(preferences=Preferences(first_time=first_time)) as running:
+        await running.until(lambda: "New here? c begins a chat;" in running.seen)
+        assert asked == ["start"]
+        assert_laid_out(running.app.screen)
+        await running.press("escape")
+        assert "New here?" not in running.seen
+        running.app.screen.query_one(HintLine).show()
+        await running.until(lambda: "New here?" in running.seen)
+        await running.pilot.click(HintLine)
+        assert "New here?" not in running.seen
+
+
+async def test_a_hint_that_was_seen_is_not_shown_again() -> None:
+    async with program() as running:
+        hint = running.app.screen.query_one(HintLine)
+        running.app.post_message(running.app.HintLookedUp(hint, False))
+        await running.ready()
+        assert "New here?" not in running.seen
+
+
+async def test_the_settings_have_a_key_where_there_is_a_file(tmp_path: Path) -> None:
+    file = SettingsFile(Settings(), environment={}, file=tmp_path / "config.toml")
+    async with program(preferences=Preferences(settings_file=file)) as running:
+        await running.until(lambda: "Settings" in running.seen)
+        await running.press("s")
+        await running.on(SettingsScreen)
+    async with program() as running:
+        await running.ready()
+        assert "Settings" not in running.seen

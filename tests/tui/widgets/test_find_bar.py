@@ -1,0 +1,164 @@
+"""The find bar: what it posts is all that happens, and it always says where it is."""
+
+from __future__ import annotations
+
+import pytest
+from textual import on
+from textual.events import Key
+from textual.pilot import Pilot
+
+from lmtui.editing.find import replaced
+from lmtui.tui.widgets.find_bar import NOTHING, FindBar
+from tests.tui.hosts import HOSTILE, Host, safe
+
+TEXT = "one two one\nOne twone"
+
+
+class Editor(Host):
+    """Does to a text what the bar asks for, as an editor would."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(FindBar())
+        self.content, self.cursor = text, 0
+        self.steps = 0
+
+    @property
+    def bar(self) -> FindBar:
+        """The bar."""
+        assert isinstance(self.widget, FindBar)
+        return self.widget
+
+    @on(FindBar.Moved)
+    def go(self, event: FindBar.Moved) -> None:
+        self.cursor = event.end
+        self.bar.update(self.content, self.cursor)
+
+    @on(FindBar.Replaced)
+    def replace(self, event: FindBar.Replaced) -> None:
+        self._put([(event.start, event.end)], event.text)
+
+    @on(FindBar.ReplacedAll)
+    def replace_all(self, event: FindBar.ReplacedAll) -> None:
+        self._put(list(event.spans), event.text)
+
+    def _put(self, spans: list[tuple[int, int]], by: str) -> None:
+        self.steps += 1
+        self.content = replaced(self.content, spans, by)
+        self.cursor = spans[0][0] + len(by)
+        self.bar.update(self.content, self.cursor)
+
+
+async def opened(editor: Editor, pilot: Pilot[None], words: str = "") -> None:
+    editor.bar.open(editor.content, editor.cursor)
+    await pilot.pause()
+    await pilot.press(*words)
+
+
+async def test_it_finds_while_it_is_typed_and_comes_back() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "t")
+        assert editor.cursor == 5 and "1 of 2" in editor.text()
+        await pilot.press("backspace", "o", "n")
+        assert editor.cursor == 2 and "1 of 4" in editor.text()
+        await pilot.press("x")
+        assert NOTHING in editor.text()
+        await pilot.press("backspace", "e", "down")
+        assert editor.cursor == 11 and "2 of 4" in editor.text()
+
+
+async def test_it_goes_around_at_both_ends_and_says_so() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "one")
+        seen = []
+        for key in ("enter", "down", "down", "down", "up", "up"):
+            await pilot.press(key)
+            seen.append(editor.cursor)
+        assert seen == [11, 15, 21, 3, 21, 15]
+        await pilot.press("down", "down")
+        assert "1 of 4 from the top" in editor.text()
+
+
+async def test_a_capital_makes_case_count() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "One")
+        assert editor.cursor == 15 and "1 of 1" in editor.text()
+
+
+async def test_it_replaces_one_and_goes_on() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "one")
+        await pilot.press("tab", *"none", "enter", "enter")
+        assert editor.content == "none two none\nOne twone"
+        assert editor.content[: editor.cursor].endswith("\nOne")
+        await pilot.press("up", "down", "enter", "enter")
+        assert editor.content == "none two none\nnone twnone"
+        assert editor.steps == 4
+
+
+@pytest.mark.parametrize("by", ["b", "", "aa", "xa"])
+async def test_neighbours_are_replaced_one_after_the_other(by: str) -> None:
+    editor = Editor("aaab")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "a")
+        await pilot.press("tab", *by, "enter", "enter", "enter")
+        assert editor.content == by * 3 + "b"
+
+
+async def test_it_replaces_all_in_one_step() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "one")
+        await pilot.press("tab", "1")
+        editor.post_message(Key("alt+a", "a"))  # as a terminal sends it
+        await pilot.pause()
+        assert editor.content == "1 two 1\n1 tw1"
+        assert editor.steps == 1
+        assert "4 replaced" in editor.text()
+        await pilot.press("alt+a")
+        assert editor.steps == 1
+
+
+async def test_the_selection_is_looked_for_where_it_stands() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        editor.cursor = 11
+        editor.bar.open(editor.content, editor.cursor, "one")
+        await pilot.pause()
+        assert editor.cursor == 11 and "2 of 4" in editor.text()
+        await pilot.press("enter")
+        assert editor.cursor == 15
+
+
+async def test_an_edit_meanwhile_is_followed() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "one")
+        editor.content = "a one"
+        editor.bar.update(editor.content, 1)
+        await pilot.pause()
+        assert "1 found" in editor.text()
+        await pilot.press("enter")
+        assert editor.cursor == 5
+
+
+async def test_escape_closes_and_nothing_is_drawn_any_more() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
+        await opened(editor, pilot, "one")
+        await pilot.press("escape")
+        assert isinstance(editor.posted[-1], FindBar.Closed)
+        assert not editor.bar.is_open
+        assert editor.text().strip() == ""
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+async def test_foreign_words_are_drawn_safely(words: str) -> None:
+    editor = Editor(words + "\t" + words)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        editor.bar.open(editor.content, 0, words + "\t")
+        await pilot.pause()
+        assert safe(editor.text())

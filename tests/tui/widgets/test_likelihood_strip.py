@@ -1,0 +1,185 @@
+"""The strip: totals that agree, a whole history in any width, a bounded cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
+from lmtui.notation import bits, perplexity
+from lmtui.surprisal_scale import BOUNDS, STEPS, surprisal_step
+from lmtui.tui.widgets.likelihood_strip import (
+    CAPACITY,
+    EMPTY,
+    History,
+    LikelihoodStrip,
+    block,
+    squeeze,
+)
+from tests.fakes import FakeEngine
+from tests.tui.hosts import Host, written
+
+LOGPROBS = st.lists(st.one_of(st.none(), st.floats(-30, 0)), max_size=1500)
+
+
+def scored(logprob: float | None) -> ScoredToken:
+    return ScoredToken(0, 0, "a", b"a", logprob, None, None)
+
+
+@given(LOGPROBS)
+def test_totals(logprobs: list[float | None]) -> None:
+    history = History()
+    for logprob in logprobs:
+        history.add(logprob)
+    known = [logprob for logprob in logprobs if logprob is not None]
+    assert history.tokens == len(logprobs) and history.scored == len(known)
+    assert history.logprob == pytest.approx(math.fsum(known))
+    if known:
+        mean = -math.fsum(known) / len(known)
+        assert history.perplexity == pytest.approx(math.exp(mean))
+
+
+@given(LOGPROBS, st.integers(1, 200))
+def test_no_peak_is_lost(logprobs: list[float | None], width: int) -> None:
+    history = History()
+    for logprob in logprobs:
+        history.add(logprob)
+    columns = history.columns(width)
+    assert len(columns) <= min(width, max(1, len(logprobs)))
+    highest = max((bits(lp) for lp in logprobs if lp is not None), default=0.0)
+    assert max(columns, default=0.0) == pytest.approx(highest)
+
+
+def test_the_room_is_bounded_and_order_is_kept() -> None:
+    history = History()
+    for index in range(100_000):
+        history.add(-float(index))
+    columns = history.columns(10_000)
+    assert len(columns) <= CAPACITY
+    assert columns == sorted(columns)
+
+
+def test_broken_numbers_are_left_out() -> None:
+    history = History()
+    for logprob in (math.nan, -math.inf, math.inf, -1.0):
+        history.add(logprob)
+    assert (history.scored, history.logprob) == (1, -1.0)
+
+
+@given(st.lists(st.floats(0, 20)), st.integers(0, 50))
+def test_squeeze(values: list[float], width: int) -> None:
+    columns = squeeze(values, width)
+    assert len(columns) == min(width, len(values))
+    if columns:
+        assert max(columns) == max(values)
+
+
+@given(st.floats(0, 40), st.floats(0, 40))
+def test_blocks_grow_with_the_value(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    for row in (0, 1):
+        assert block(low, row, per_row=8) <= block(high, row, per_row=8) or (
+            block(low, row, per_row=8) == " "
+        )
+
+
+@given(st.floats(-40, 0), st.floats(-40, 0))
+def test_steps_of_surprise(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    assert surprisal_step(low) >= surprisal_step(high)
+    assert 0 <= surprisal_step(first) < STEPS
+
+
+def test_only_uncertainty_draws_attention() -> None:
+    assert surprisal_step(math.log(0.81)) == 0 and surprisal_step(math.log(0.79)) == 1
+    assert surprisal_step(None) == surprisal_step(math.nan) == 0
+    assert surprisal_step(-math.inf) == len(BOUNDS)
+
+
+def reply() -> tuple[FakeEngine, list[Step], GenerationResult]:
+    engine = FakeEngine(answers=["Hello there"])
+    prompt = engine.prompt([ChatTurn("user", "Hi")])
+    results = list(engine.generate(prompt, SamplingSettings()))
+    steps = [result for result in results if isinstance(result, Step)]
+    (finish,) = [result for result in results if isinstance(result, GenerationResult)]
+    return engine, steps, finish
+
+
+async def test_a_reply_as_it_streams() -> None:
+    engine, steps, finish = reply()
+    now = [100.0]
+    strip = LikelihoodStrip(clock=lambda: now[0])
+    app = Host(strip)
+    async with app.run_test(size=(100, 10)) as pilot:
+        assert EMPTY in app.text()
+        strip.reset(info=engine.info, prompt_tokens=finish.prompt_tokens)
+        now[0] = 100.5
+        strip.extend(steps[:2])
+        now[0] = 101.0
+        strip.extend(steps[2:])
+        await pilot.pause()
+        text = app.text()
+        used = finish.prompt_tokens + len(steps)
+        assert f"context {used} / 4,096 · exact" in text
+        assert "first token 0.50 s" in text
+        assert f"{(len(steps) - 2) / 0.5:,.1f} tokens/s" in text
+        nats = f"{finish.logprob:,.2f}".replace("-", "−")
+        assert f"Σ log P {nats} nats" in text
+        strip.finish(finish)
+        await pilot.pause()
+        text = app.text()
+        assert "first token 0.50 s · prompt 0.00 s · 100.0 tokens/s" in text
+        assert f"perplexity {perplexity(finish.perplexity)}" in text
+        strip.reset()
+        await pilot.pause()
+        assert EMPTY in app.text()
+
+
+@pytest.mark.parametrize("width", [1, 10, 24, 40, 60, 72, 200])
+async def test_it_fits(width: int) -> None:
+    engine, steps, _ = reply()
+    strip = LikelihoodStrip()
+    app = Host(strip)
+    async with app.run_test(size=(width, 10)) as pilot:
+        strip.reset(info=engine.info)
+        strip.extend([scored(None), *steps, *(scored(-1e5) for _ in range(900))])
+        await pilot.pause()
+        drawn = written(strip)
+        assert max(map(cell_len, drawn)) <= width
+        assert len(drawn) <= strip.size.height
+
+
+async def test_without_a_token_there_is_no_first_one() -> None:
+    engine, steps, finish = reply()
+    strip = LikelihoodStrip()
+    app = Host(strip)
+    async with app.run_test(size=(120, 10)) as pilot:
+        strip.reset(info=engine.info)
+        strip.finish(
+            replace(finish, tokens=0, prompt_seconds=3.11, first_token_seconds=None)
+        )
+        await pilot.pause()
+        assert "first token – · prompt –" in app.text() and "3.11" not in app.text()
+        strip.reset(info=engine.info, before=steps)  # an answer of earlier
+        strip.finish(replace(finish, prompt_seconds=0.92, first_token_seconds=1.67))
+        await pilot.pause()
+        assert "first token 1.67 s · prompt 0.92 s" in app.text()
+
+
+async def test_a_scored_text_has_no_speed() -> None:
+    strip = LikelihoodStrip()
+    async with Host(strip).run_test():
+        strip.extend([scored(None), scored(-1.0)])
+        assert strip.first_token_seconds is None
+        assert strip.tokens_per_second is None

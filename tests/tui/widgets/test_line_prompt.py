@@ -1,0 +1,108 @@
+"""The line prompt: an answer that can be used is posted, any other is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from tests.tui.hosts import HOSTILE, Host, safe
+
+
+class Asking(Host):
+    """Asks one question."""
+
+    def __init__(self, ask: Callable[[LinePrompt], None]) -> None:
+        super().__init__(LinePrompt())
+        self._ask = ask
+
+    @property
+    def prompt(self) -> LinePrompt:
+        """The prompt."""
+        assert isinstance(self.widget, LinePrompt)
+        return self.widget
+
+    def on_mount(self) -> None:
+        self._ask(self.prompt)
+
+    @property
+    def answers(self) -> list[tuple[str, str]]:
+        """What was answered."""
+        said = [m for m in self.posted if isinstance(m, LinePrompt.Answered)]
+        return [(m.question, m.text) for m in said]
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    """Wait for what is done aside."""
+    for _ in range(500):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("waited in vain")
+
+
+async def test_a_line_is_gone_to() -> None:
+    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
+    async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
+        assert "LINE or LINE:COL, 1 to 3" in app.text()
+        await pilot.press("3", "enter")
+        await until(pilot, lambda: app.answers)
+        assert app.answers == [("place", "3")]
+        assert not app.prompt.is_open and app.text().strip() == ""
+
+
+async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
+    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
+    async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
+        await pilot.press("9", "enter")
+        await until(pilot, lambda: "there is no such line" in app.text())
+        await pilot.press("backspace", "2", "colon", "2")
+        assert "there is no such line" not in app.text()
+        await pilot.press("enter")
+        await until(pilot, lambda: app.answers)
+        assert app.answers == [("place", "2:2")]
+
+
+async def test_escape_answers_nothing() -> None:
+    app = Asking(lambda prompt: prompt.ask_place("a"))
+    async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
+        await pilot.press("1", "escape")
+        assert isinstance(app.posted[-1], LinePrompt.Closed)
+        assert app.answers == [] and not app.prompt.is_open
+
+
+async def test_a_name_is_completed_and_a_folder_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    app = Asking(lambda prompt: prompt.ask_path(f"{tmp_path}/no"))
+    async with app.run_test(size=(120, 24), message_hook=app.hook) as pilot:
+        await pilot.press("tab")
+        await until(pilot, lambda: "notes/" in app.text())
+        await pilot.press("enter")
+        await until(pilot, lambda: "this is a folder" in app.text())
+        await pilot.press("a", "enter")
+        await until(pilot, lambda: app.answers)
+        assert app.answers == [("path", f"{tmp_path}/notes/a")]
+
+
+async def test_a_broken_check_is_no_answer(home: Path) -> None:
+    def broken(_: str) -> str:
+        raise RuntimeError
+
+    app = Asking(lambda prompt: prompt.ask(LineQuestion("x", "X", "", broken)))
+    async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
+        await pilot.press("a", "enter")
+        await until(pilot, lambda: "this can't be used" in app.text())
+        assert app.answers == []
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+async def test_foreign_names_are_drawn_safely(words: str) -> None:
+    foreign = LineQuestion("x", "X", words, lambda text: text)
+    app = Asking(lambda prompt: prompt.ask(foreign, words))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        assert safe(app.text())

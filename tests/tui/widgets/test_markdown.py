@@ -1,0 +1,301 @@
+"""Markdown that grows: everything stays visible, and pieces make the same whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.style import Style
+from textual.selection import SELECT_ALL
+from textual.widgets import Static
+
+from lmtui.tui.finetune.report import ReportScreen
+from lmtui.tui.widgets.markdown import (
+    STYLES,
+    MarkdownBlock,
+    MarkdownStyles,
+    MarkdownView,
+    blocks_of,
+    cut,
+    draw,
+)
+from tests.tui.hosts import HOSTILE, Host, safe
+
+LOOK = MarkdownStyles({name: Style() for name in STYLES})
+
+SAMPLE = """\
+# A title
+
+Words that are *slanted*, **bold** and `code`, a [link](http://example.org/x)
+and a second line.
+
+- one
+- two
+  - inside
+- three
+
+1. first
+2. second
+
+```python
+def f(x):
+    return x  # same
+```
+
+| name | value |
+|------|------:|
+| a    |     1 |
+
+> quoted
+
+The end.
+"""
+
+
+def drawn(text: str, width: int = 40) -> list[str]:
+    """The lines of a text, block after block."""
+    return [
+        "".join(segment.text for segment in line).rstrip()
+        for block in blocks_of(text)
+        for line in draw(block, width, LOOK)
+    ]
+
+
+MARKDOWN = st.lists(
+    st.sampled_from(
+        ["a", "word ", "\n", "\n\n", "- ", "  - ", "1. ", "```\n", "> ", "# ", "|",
+         "|-|\n", "*", "**", "`", "[x](y)", "<b>", "&lt;", "    ", "漢", "e\u0301"]
+    ),
+    max_size=40,
+).map("".join)  # fmt: skip
+
+
+@given(MARKDOWN)
+def test_blocks_joined_are_the_text(text: str) -> None:
+    assert "".join(block.source for block in blocks_of(text)) == text
+
+
+@given(MARKDOWN, st.integers(1, 60))
+def test_no_letter_gets_lost_and_nothing_is_too_wide(text: str, width: int) -> None:
+    lines = drawn(text, width)
+    if width >= 30:
+        for letters in ("word", "漢", "&lt;", "<b>"):
+            shown = "".join(lines).replace(" ", "")
+            assert shown.count(letters) == text.count(letters)
+        assert all(cell_len(line) <= width for line in lines)
+
+
+def test_each_kind_reads_as_it_should() -> None:
+    assert drawn(SAMPLE) == [
+        "A title",
+        "Words that are slanted, bold and code, a",
+        "link (http://example.org/x)",
+        "and a second line.",
+        " • one",
+        " • two",
+        "    • inside",
+        " • three",
+        " 1. first",
+        " 2. second",
+        " def f(x):",
+        "     return x  # same",
+        " name  value",
+        " ───────────",
+        " a         1",
+        "▌ quoted",
+        "The end.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>a plan</think>",
+        "&#x202e;&#27;[31m",
+        "[label]: http://example.org",
+        "![picture](http://example.org/p.png)",
+        "- " * 100 + "deep",
+        "> " * 1000 + "deep",
+        "999999999. high",
+        "\ttabbed",
+        "```\nnever closed",
+    ],
+)
+def test_what_could_hide_is_shown(text: str) -> None:
+    lines = "".join(drawn(text, 50))
+    assert all(word in lines for word in text.replace("-", " ").split() if len(word) > 3
+               and word.isalpha())  # fmt: skip
+    assert lines.strip()
+    assert safe(lines)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_text_is_only_text(name: str) -> None:
+    words = MarkdownView(HOSTILE[name])
+    app = Host(words)
+    async with app.run_test(size=(40, 20)) as pilot:
+        words.grow(HOSTILE[name])
+        words.grow("\n\nand **then** the end")
+        await pilot.pause()
+        words.update(HOSTILE[name] + " over")
+        await pilot.pause()
+        assert safe(app.text())
+        assert words.text == HOSTILE[name] + " over"
+
+
+async def seen(words: MarkdownView, pieces: list[str], *, whole: bool) -> list[str]:
+    """The screen after a text grew by these pieces, and was completed or not."""
+    app = Host(words)
+    async with app.run_test(size=(50, 60)) as pilot:
+        for piece in pieces:
+            words.grow(piece)
+            await pilot.pause()
+        if whole:
+            words.update(words.text)
+            await pilot.pause()
+        return app.lines()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_pieces_make_the_whole(size: int, whole: bool) -> None:
+    pieces = [SAMPLE[i : i + size] for i in range(0, len(SAMPLE), size)]
+    at_once = await seen(MarkdownView(SAMPLE), [], whole=True)
+    assert await seen(MarkdownView(), pieces, whole=whole) == at_once
+
+
+@settings(max_examples=10, deadline=None)
+@given(MARKDOWN, st.integers(1, 9))
+async def test_any_pieces_make_the_whole(text: str, size: int) -> None:
+    pieces = [text[i : i + size] for i in range(0, len(text), size)]
+    at_once = await seen(MarkdownView(text), [], whole=True)
+    assert await seen(MarkdownView(), pieces, whole=True) == at_once
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("```python\n" + "x = 1\n" * 200, "```python"),
+        ("| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 200, "| a | b |"),
+        ("word " * 3000, "word"),
+    ],
+)
+def test_a_long_block_is_cut_and_loses_nothing(text: str, first: str) -> None:
+    block = blocks_of(text)[0]
+    _, grows = cut(block)
+    assert grows.joined
+    assert grows.source.startswith(first) or not grows.source.strip()
+    assert len(grows.source) < 100
+    longer = MarkdownBlock(text + "end", block.kind)
+    before = "".join(drawn(longer.source)).count("1")
+    after = sum("".join(drawn(part.source)).count("1") for part in cut(longer))
+    assert before == after
+
+
+def test_a_word_that_never_ends_is_not_cut() -> None:
+    assert len(cut(blocks_of("x" * 10_000)[0])) == 1
+
+
+async def test_it_is_laid_out_again_at_another_width() -> None:
+    words = MarkdownView("one two three four five six")
+    app = Host(words)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await pilot.pause()
+        assert app.lines()[0] == "one two three four five six"
+        await pilot.resize_terminal(12, 10)
+        await pilot.pause()
+        assert app.lines()[:3] == ["one two", "three four", "five six"]
+
+
+async def test_room_ahead_is_given_back() -> None:
+    words = MarkdownView()
+    app = Host(words)
+    async with app.run_test(size=(40, 20)) as pilot:
+        words.grow("one line")
+        await pilot.pause()
+        assert words.size.height == 6
+        words.update(words.text)
+        await pilot.pause()
+        assert words.size.height == 1
+
+
+async def test_lines_can_be_selected() -> None:
+    words = MarkdownView("first line\n\nsecond 漢字 line")
+    app = Host(words)
+    async with app.run_test(size=(40, 10)) as pilot:
+        await pilot.mouse_down(words, offset=(6, 0))
+        await pilot.hover(words, offset=(6, 2))
+        await pilot.mouse_up(words, offset=(6, 2))
+        await pilot.pause()
+        assert app.screen.get_selected_text() == "line\n\nsecond"
+
+
+PLAIN = st.lists(
+    st.sampled_from(["a ", "word ", "two  words", " and", ", ", ". ", "漢字 ", "12 ",
+                     "- ", "e\u0301", "longword" * 5]),
+    min_size=20,
+    max_size=40,
+)  # fmt: skip
+MARKED = st.lists(
+    st.sampled_from(["*x* ", "`", "\n", "\n\n", "1. ", "\n- "]), max_size=2
+)
+MOSTLY_PLAIN = st.lists(st.tuples(PLAIN, MARKED), min_size=1, max_size=2).map(
+    lambda parts: "".join("".join(["x", *plain, *marked]) for plain, marked in parts)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(MOSTLY_PLAIN, st.integers(3, 9), st.integers(12, 40), st.integers(12, 40))
+async def test_a_text_that_grows_is_always_what_it_is_at_once(
+    text: str, size: int, width: int, other: int
+) -> None:
+    growing = MarkdownView()
+    app = Host(growing)
+    async with app.run_test(size=(width, 40)) as pilot:
+        for end in range(size, len(text) + size, size):
+            growing.grow(text[end - size : end])
+            if end // size == 20:
+                await pilot.resize_terminal(other, 40)
+                await pilot.pause()
+            growing._lay_out(growing._width)
+            rows = [(strip.text, list(strip)) for strip, _ in growing._rows]
+            growing._forget()
+            growing._lay_out(growing._width)
+            assert rows == [(strip.text, list(strip)) for strip, _ in growing._rows]
+            at_once = [line for block in blocks_of(text[:end]) for line in
+                       draw(block, growing._width, LOOK)]  # fmt: skip
+            written = [
+                strip.text.strip() for strip, _ in growing._rows if strip.text.strip()
+            ]
+            assert written == [
+                line
+                for segments in at_once
+                if (line := "".join(segment.text for segment in segments).strip())
+            ]
+
+
+async def test_emoji_are_selected_as_they_were_written() -> None:
+    text = "one 👍🏽 👨\u200d👩 🇩🇪 ❤\ufe0f end"
+    app = Host(words := MarkdownView(text))
+    async with app.run_test(size=(60, 10)):
+        assert "👍▒ 👨‿👩 ⒹⒺ ❤˖" in app.text()
+        assert words.get_selection(SELECT_ALL) == (text, "\n")
+
+
+async def test_a_text_that_comes_during_the_first_layout_is_seen_whole(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "report.md"
+    file.write_text("one\n\n" * 5 + "the last line")
+    for _ in range(5):  # it depends on which of two tasks is faster
+        app = Host(Static())
+        async with app.run_test(size=(60, 20)) as pilot:
+            app.push_screen(ReportScreen(file))
+            for _ in range(200):
+                await pilot.pause()
+                if "the last line" in app.text():
+                    break
+            assert "the last line" in app.text()

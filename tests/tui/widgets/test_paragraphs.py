@@ -1,0 +1,161 @@
+"""Panes: paragraphs broken at words, in any width, and followed to their end."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui.notation import lasting, perplexity
+from lmtui.train.events import Doing, Eval, Plan, Skip, Step, Warned
+from lmtui.tui.finetune.format import epochs, told
+from lmtui.tui.widgets.cells import WORDS, chunks
+from lmtui.tui.widgets.paragraphs import (
+    Pane,
+    Paragraph,
+    Paragraphs,
+    paragraphs,
+    wrapped,
+)
+from tests.fake_training import PLAN
+from tests.tui.hosts import Host
+
+PARTS = st.lists(
+    st.tuples(st.text("ab é漢\u0301👍", max_size=12), st.sampled_from(["", "quiet"])),
+    max_size=5,
+)
+
+
+def text_of(lines: list) -> list[str]:  # type: ignore[type-arg]
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+@given(PARTS, st.integers(2, 30), st.integers(0, 8))
+def test_nothing_but_spaces_is_lost_and_every_line_fits(
+    parts: list[tuple[str, str]], width: int, indent: int
+) -> None:
+    lines = text_of(wrapped(Paragraph(tuple(parts), indent), width))
+    assert lines and all(cell_len(line.rstrip()) <= width for line in lines)
+    before = "".join(text for text, _ in parts)
+    assert "".join("".join(lines).split()) == "".join(before.split())
+
+
+def test_words_stay_whole_and_later_lines_stand_in() -> None:
+    paragraph = Paragraph((("now     ", "quiet"), ("one two three four", "")), 8)
+    assert text_of(wrapped(paragraph, 16)) == [
+        "now     one two ",
+        "        three ",
+        "        four",
+    ]
+
+
+def test_wide_text_fills_its_lines() -> None:
+    paragraph = Paragraph((("one 漢字漢字漢字。漢", ""),))
+    assert text_of(wrapped(paragraph, 8)) == ["one 漢字", "漢字漢", "字。漢"]
+
+
+@given(st.text("ab (「漢字。」\u3099é\u0301👍\u200d", max_size=40))
+def test_the_parts_of_a_line_are_all_of_it(line: str) -> None:
+    words = WORDS.findall(line)
+    assert "".join(words) == line
+    parts = [match[0] for match in chunks(line).finditer(line)]
+    assert "".join(parts) == line
+    for before, part in pairwise(parts):
+        assert part[0] not in "。」)\u3099\u0301\u200d" or before[-1].isspace()
+
+
+def test_a_style_goes_on_in_the_next_line() -> None:
+    first, second = wrapped(Paragraph((("aa bb", "strong"),)), 3)
+    assert [style for text, style in (*first, *second) if text.strip()] == [
+        "strong",
+        "strong",
+    ]
+
+
+def test_a_line_of_a_text_is_a_paragraph() -> None:
+    assert paragraphs("a\n\nb", "quiet") == [
+        Paragraph((("a", "quiet"),)),
+        Paragraph((("", "quiet"),)),
+        Paragraph((("b", "quiet"),)),
+    ]
+
+
+async def test_the_end_is_followed_while_one_is_there() -> None:
+    pane = Pane("Log", id="log", follow=True)
+    app = Host(pane)
+    async with app.run_test(size=(20, 6)) as pilot:
+        pane.focus()
+        lines = [f"line {number}" for number in range(40)]
+        pane.show(paragraphs("\n".join(lines[:20])))
+        await pilot.pause()
+        assert "line 19" in app.text()
+        await pilot.press("pageup")
+        await pilot.pause()
+        seen = app.text()
+        assert "line 19" not in seen
+        pane.show(paragraphs("\n".join(lines)))
+        await pilot.pause()
+        assert app.text().split("\n")[1] == seen.split("\n")[1]  # nothing jumps
+        await pilot.press("end")
+        await pilot.pause(0.5)
+        assert "line 39" in app.text()
+
+
+async def test_another_width_breaks_the_lines_elsewhere() -> None:
+    app = Host(Paragraphs())
+    async with app.run_test(size=(12, 6)) as pilot:
+        assert isinstance(app.widget, Paragraphs)
+        app.widget.show(paragraphs("one two three four"))
+        await pilot.pause()
+        assert [line for line in app.lines() if line] == ["one two", "three four"]
+        await pilot.resize_terminal(40, 6)
+        await pilot.pause()
+        assert [line for line in app.lines() if line] == ["one two three four"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (5399, "1 h 30 min"),
+        (5340, "89 min"),
+        (7260, "2 h 1 min"),
+        (86_400 * 2 + 3600, "2 d 1 h"),
+        (math.nan, "–"),
+        (-1, "–"),
+    ],
+)
+def test_how_long_something_takes(seconds: float, words: str) -> None:
+    assert lasting(seconds) == words
+
+
+def test_numbers_in_words() -> None:
+    assert [epochs(value) for value in (3.0, 0.5, 1.25, math.nan)] == [
+        "3", "0.5", "1.25", "–"]  # fmt: skip
+    assert [perplexity(value) for value in (13.824, 4.9e4, 3e10, None)] == [
+        "13.82", "49,000", "3.0e10", "–"]  # fmt: skip
+
+
+def test_the_log_says_what_is_shown_nowhere_else() -> None:
+    step = Step(1, 0.1, 2.0, 1e-4, 1.0, 10, 5.0, 3.0, 100)
+    assert told(step) is None
+    doing = Doing("reading", 0.5)
+    assert told(doing) is not None and told(doing, Doing("reading", 0.4)) is None
+    best = Eval(4, 2.5, 12.2, 0.9, best=True)
+    assert words_of(best) == "step 4: held-out loss 2.500, the best"
+    assert words_of(Skip("a\x1b.md", "binary")) == "skipped a␛.md: binary"
+    assert words_of(Warned("the disk is nearly full")) == "! the disk is nearly full"
+    assert isinstance(PLAN, Plan)
+    assert words_of(PLAN) == "planned: 30 steps at most"
+
+
+def words_of(event: Eval | Skip | Warned | Plan) -> str:
+    line = told(event)
+    assert line is not None
+    return "".join(text for text, _ in line.parts)

@@ -1,0 +1,313 @@
+"""The panel: what is drawn sums to one, is safe, and answers keys and mouse."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.message import Message
+
+from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
+from lmtui.notation import likely, percent
+from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.probability_panel import (
+    EMPTY,
+    ProbabilityPanel,
+    bar,
+    fit_rows,
+    summary_forms,
+)
+from tests.fakes import FakeEngine
+from tests.tui.hosts import HOSTILE, Host, safe, written
+
+ENGINE = FakeEngine()
+
+
+def look(text: str = "the cat", *, top: int = 20) -> Distribution:
+    return ENGINE.look(tuple(text.encode()), SamplingSettings(), top=top)
+
+
+def distribution(
+    texts: list[str], *, start: int = 0, cut: Cut | None = None, handle: int = 7
+) -> Distribution:
+    prob = 0.9 / max(1, len(texts))
+    rows = tuple(
+        Candidate(index, text, b"", math.log(prob), 0.0 if cut else prob, cut)
+        for index, text in enumerate(texts)
+    )
+    return Distribution(
+        candidates=rows,
+        start=start,
+        vocabulary=49_152,
+        rest_prob=0.1,
+        rest_sampled_prob=0.1,
+        kept=12,
+        kept_prob=0.931,
+        entropy=2.7 * math.log(2),
+        handle=handle,
+    )
+
+
+@given(
+    top=st.integers(0, 40),
+    count=st.integers(-2, 50),
+    first=st.integers(0, 45),
+    text=st.text(max_size=8),
+)
+def test_whatever_is_drawn_sums_to_one(
+    top: int, count: int, first: int, text: str
+) -> None:
+    shown = ENGINE.look(
+        text.encode(errors="replace"), SamplingSettings(temperature=1.3), top=top
+    )
+    rows = fit_rows(shown, count, first=first)
+    raw = math.fsum(row.prob for row in rows.candidates) + rows.rest_prob
+    assert raw == pytest.approx(1, abs=1e-5)
+    assert rows.rest_sampled_prob is not None
+    sampled = math.fsum(row.sampled_prob or 0 for row in rows.candidates)
+    assert sampled + rows.rest_sampled_prob == pytest.approx(1, abs=1e-5)
+
+
+def test_a_scored_text_has_no_sampled_mass() -> None:
+    row = Candidate(1, "a", b"a", math.log(0.5))
+    shown = Distribution((row,), 0, 9, 0.5, 0.5, 1, 0.5, 0.7, 1)
+    assert fit_rows(shown, 3).rest_sampled_prob is None
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 60))
+def test_the_bar_is_half_a_cell_exact(prob: float, sampled: float, width: int) -> None:
+    drawn = bar(prob, sampled, width)
+    assert cell_len(drawn) == width
+    above = sum({"▘": 1, "▌": 1, "▙": 1, "▀": 2, "▛": 2, "█": 2}.get(c, 0)
+                for c in drawn)  # fmt: skip
+    below = sum({"▖": 1, "▌": 1, "▛": 1, "▄": 2, "▙": 2, "█": 2}.get(c, 0)
+                for c in drawn)  # fmt: skip
+    assert (above, below) == (round(2 * width * prob), round(2 * width * sampled))
+
+
+@given(st.floats(0, 1))
+def test_percentages_do_not_lie(prob: float) -> None:
+    text = percent(prob)
+    assert len(text) <= 6
+    assert (text == "0%") == (prob == 0)
+    assert (text == "100%") == (prob == 1)
+
+
+@pytest.mark.parametrize("prob", [None, math.nan, math.inf])
+def test_no_number_is_a_dash(prob: float | None) -> None:
+    assert percent(prob) == "–"
+
+
+@given(prob=st.floats(1e-300, 1), width=st.integers(4, 9))
+def test_tiny_probabilities_are_told_apart_where_there_is_room(
+    prob: float, width: int
+) -> None:
+    text = likely(prob, width=width)
+    if prob >= 0.0005 or "e" not in text:
+        assert text == percent(prob, width=width)
+        return
+    assert cell_len(text) <= width
+    told = float(text.replace("−", "-"))
+    assert told / 2 < prob < told * 2
+
+
+@given(st.text(), st.integers(0, 30))
+def test_clipping_keeps_to_the_cells(text: str, width: int) -> None:
+    assert cell_len(clip(text, width)) <= max(width, 0)
+    assert cell_len(fit(text, width)) == width
+
+
+def test_a_heap_of_marks_is_clipped() -> None:
+    assert len(clip("e" + "\u0301" * 1000, 10)) < 10
+
+
+def test_the_summary() -> None:
+    forms = summary_forms(distribution(["a"]))
+    assert pack_best(forms, 80) == [
+        "kept 12 of 49,152 · 93.1% of mass · entropy 2.7 bits · perplexity here 6.5"
+    ]
+    assert pack_best(forms, 40, lines=2) == [
+        "kept 12 of 49,152 · 93.1% of mass",
+        "entropy 2.7 bits · perplexity here 6.5",
+    ]
+    assert pack_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
+
+
+@pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])
+@pytest.mark.parametrize("height", [4, 5, 9, 24])
+async def test_it_fits_everywhere(width: int, height: int) -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(width, height)) as pilot:
+        panel.show(look())
+        await pilot.pause()
+        lines = app.lines()
+        assert lines[0].startswith("Next token")
+        assert any("rest" in line for line in lines)
+        assert "bits" in "".join(lines[-2:])
+        drawn = written(panel)
+        assert max(map(cell_len, drawn)) <= width
+        assert len(drawn) <= height
+
+
+async def test_rows_marks_and_numbers() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, 12)) as pilot:
+        panel.show(distribution([" mat", "\n"], cut="p"), chosen=1)
+        await pilot.pause()
+        lines = app.lines()
+        assert "▀raw ▄drawn" in lines[0]
+        assert lines[1].startswith(" ·mat") and lines[1].endswith("45.0%     0% p")
+        assert lines[2].startswith("●⏎")
+        assert lines[3].startswith(" rest ") and "10.0%" in lines[3]
+
+
+async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, 12)) as pilot:
+        panel.show(distribution(["a"]), chosen=999)
+        await pilot.pause()
+        assert app.lines()[2].startswith("●rest ")
+
+
+async def test_empty_loading_and_title() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(80, 6)) as pilot:
+        assert EMPTY in app.text()
+        panel.clear("Loading \x1b[31m[bold]fake")
+        panel.title = "Your next word"
+        await pilot.pause()
+        assert "Loading ␛[31m[bold]fake" in app.text()
+        assert app.lines()[0] == "Your next word"
+
+
+async def test_a_pause_keeps_the_newest_for_later() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, 8)) as pilot:
+        panel.show(distribution(["first"]))
+        panel.paused = True
+        panel.show(distribution(["second"], handle=8))
+        panel.show(distribution(["third"], handle=9))
+        await pilot.pause()
+        assert "‖ paused" in app.text() and "first" in app.text()
+        panel.paused = False
+        await pilot.pause()
+        assert "third" in app.text() and "paused" not in app.text()
+
+
+async def test_a_pause_lets_the_same_position_change() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, 8)) as pilot:
+        panel.show(distribution(["first"]), chosen=0)
+        panel.paused = True
+        panel.show(distribution(["first"], cut="m"), chosen=panel.chosen)
+        await pilot.pause()
+        assert app.lines()[1].startswith("●first") and app.lines()[1].endswith("0% m")
+
+
+async def test_keys_walk_scroll_and_ask_for_pages() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(40, 6), message_hook=app.hook) as pilot:
+        panel.show(distribution(list("abcde"), start=10))
+        panel.focus()
+        await pilot.press("down", "down", "down", "enter")
+        assert app.text().count(" a ") == 0  # scrolled out
+        assert app.lines()[0].startswith("Next token from 12")
+        await pilot.press("down", "down")
+        await pilot.press("pageup", "up")
+        await pilot.press("home")
+    picked = [m for m in app.posted if isinstance(m, ProbabilityPanel.CandidatePicked)]
+    assert [(m.handle, m.candidate.text) for m in picked] == [(7, "d")]
+    asked = [m for m in app.posted if isinstance(m, ProbabilityPanel.PageRequested)]
+    assert [m.start for m in asked] == [15, 9, 0]
+    assert {m.handle for m in asked} == {7}
+
+
+async def test_pages_show_every_row_of_the_ranking_once() -> None:
+    panel, count = ProbabilityPanel(), 47
+    names = [f"t{rank:03}" for rank in range(count)]
+
+    def page(start: int, rows: int = 20) -> Distribution:
+        found = distribution(names[start : start + rows], start=start)
+        return replace(found, vocabulary=count)
+
+    def answer(message: Message) -> None:
+        if isinstance(message, ProbabilityPanel.PageRequested):
+            panel.show(page(message.start, message.count), again=True)
+
+    def drawn() -> list[str]:
+        return [name for name in names if name in app.text()]
+
+    app = Host(panel)
+    async with app.run_test(size=(40, 11), message_hook=answer) as pilot:
+        panel.show(page(0))
+        panel.focus()
+        await pilot.pause()
+        seen = drawn()
+        step = len(seen)
+        for _ in range(count // step):
+            await pilot.press("pagedown")
+            await pilot.pause()
+            seen += drawn()
+        assert seen == names
+        await pilot.press("pagedown")
+        assert drawn() == names[-(count % step) :]
+        await pilot.press("end")
+        await pilot.pause()
+        assert drawn() == names[-step:]
+        await pilot.press("pageup")
+        await pilot.pause()
+        assert drawn() == names[-2 * step : -step]
+        await pilot.press("home")
+        await pilot.pause()
+        assert drawn() == names[:step]
+
+
+async def test_the_mouse_picks_a_row() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
+        panel.show(distribution(list("abc")))
+        await pilot.pause()
+        await pilot.click(panel, offset=(5, 2))
+        await pilot.click(panel, offset=(5, 4))  # everything else
+        await pilot.click(panel, offset=(5, 0))
+    picked = [m for m in app.posted if isinstance(m, ProbabilityPanel.CandidatePicked)]
+    assert [m.candidate.text for m in picked] == ["b"]
+
+
+async def test_keys_without_a_distribution_do_nothing() -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
+        panel.focus()
+        await pilot.press("up", "down", "pageup", "pagedown", "home", "end", "enter")
+        panel.show(distribution([]))
+        await pilot.press("up", "down", "pageup", "pagedown", "enter")
+    assert not [
+        m for m in app.posted if isinstance(m, ProbabilityPanel.CandidatePicked)
+    ]
+
+
+@pytest.mark.parametrize("width", [24, 60])
+async def test_hostile_tokens(width: int) -> None:
+    panel = ProbabilityPanel(title="\x1b[31m[/x]")
+    app = Host(panel)
+    async with app.run_test(size=(width, 30)) as pilot:
+        panel.show(distribution(list(HOSTILE.values())))
+        await pilot.pause()
+        lines = app.lines()
+        assert safe(app.text())
+        assert all(cell_len(line) <= width for line in lines)
+        assert max(map(len, lines)) < 4 * width
+        assert any("[/x]" in line for line in lines[1:])

@@ -1,0 +1,317 @@
+"""The token view: layout by cells, a cursor that walks, sums that end in Σ log P."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui.engine.types import ScoredToken
+from lmtui.text import bytes_text
+from lmtui.tui.widgets.token_lines import pieces_of, wrap
+from lmtui.tui.widgets.token_view import RunningSums, TokenView
+from tests.fakes import FakeEngine
+from tests.tui.hosts import HOSTILE, Host, safe
+
+
+def tokens(*texts: str | bytes, logprob: float | None = -1.0) -> list[ScoredToken]:
+    data = [t if isinstance(t, bytes) else t.encode(errors="replace") for t in texts]
+    return [
+        ScoredToken(index, index, bytes_text(b), b, logprob, 3, 1.0)
+        for index, b in enumerate(data)
+    ]
+
+
+PIECES = st.lists(st.text(max_size=12) | st.binary(max_size=4), max_size=30)
+
+
+@given(PIECES, st.integers(2, 40))
+def test_layout_loses_nothing_and_keeps_to_the_width(
+    texts: list[str | bytes], width: int
+) -> None:
+    pieces = list(pieces_of(tokens(*texts)))
+    assert sum(piece.count for piece in pieces) == len(texts)
+    assert [p.first for p in pieces] == sorted({p.first for p in pieces})
+    lines = list(wrap(pieces, width))
+    drawn = ["" for _ in pieces]
+    for line in lines:
+        assert sum(run.width for run in line) <= width
+        for run in line:
+            assert "\n" not in run.text and run.width == cell_len(run.text)
+            drawn[run.piece] += run.text
+    texts = [piece.text.replace("\n", "") for piece in pieces]
+    assert [each.replace("·", " ") for each in drawn] == [
+        each.replace("·", " ") for each in texts
+    ]
+    assert all(map(safe, drawn))
+    assert all(drawn)
+
+
+def test_parts_of_a_character_are_drawn_together() -> None:
+    cat = "🐈".encode()
+    pieces = list(pieces_of(tokens("a", cat[:1], cat[1:3], cat[3:], "b")))
+    assert [(p.first, p.count, p.text) for p in pieces] == [
+        (0, 1, "a"), (1, 3, "🐈"), (4, 1, "b"),
+    ]  # fmt: skip
+
+
+def test_a_character_that_never_ends() -> None:
+    pieces = pieces_of(tokens("a", b"\xe3"))
+    assert [p.text for p in pieces] == ["a", "⟨E3⟩"]
+
+
+def test_newlines_are_drawn_and_break() -> None:
+    lines = list(wrap(pieces_of(tokens("a\n\nb")), 10))
+    assert [[run.text for run in line] for line in lines] == [["a⏎"], ["⏎"], ["b"]]
+
+
+def test_a_row_that_goes_on_does_not_look_indented() -> None:
+    lines = list(wrap(pieces_of(tokens("one", " two", " three", "\n", " four")), 7))
+    assert ["".join(run.text for run in line) for line in lines] == [
+        "one two", "·three⏎", " four",
+    ]  # fmt: skip
+
+
+def test_wide_characters_never_straddle_the_edge() -> None:
+    lines = list(wrap(pieces_of(tokens("漢字漢字")), 5))
+    assert [[run.text for run in line] for line in lines] == [["漢字"], ["漢字"]]
+
+
+@given(st.integers(1, 5000), st.none() | st.integers(0, 5000), st.data())
+def test_running_sums(count: int, missing: int | None, data: st.DataObject) -> None:
+    shown = tokens(*["a"] * count)
+    if missing is not None and missing < count:
+        shown[missing] = replace(shown[missing], logprob=None)
+    sums = RunningSums(shown)
+    for place in data.draw(st.lists(st.integers(0, count - 1), max_size=5)):
+        before = place + 1 - (missing == 0)
+        unknown = not before or (missing and missing <= place)
+        assert sums.upto(place) == (None if unknown else -before)
+
+
+def selected(app: Host) -> list[int]:
+    return [m.index for m in app.posted if isinstance(m, TokenView.TokenSelected)]
+
+
+async def test_keys_walk_the_tokens() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = tokens("one", " two", "\n", "three", " four")
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        await pilot.press("left", "right", "down", "up", "end", "right", "home")
+        assert app.lines()[:2] == ["one two⏎", "three four"]
+    assert selected(app) == [1, 3, 0, 4, 0]
+
+
+async def test_what_is_said_below() -> None:
+    view = TokenView()
+    app = Host(view)
+    first = ScoredToken(0, 0, "one", b"one", None, None, None)
+    shown = [first, *tokens(" two", " three", logprob=math.log(0.25))]
+    async with app.run_test(size=(80, 8)) as pilot:
+        view.show(shown)
+        await pilot.pause()
+        assert "1/3 “one” · log P – nats · surprisal – bits" in app.text()
+        view.select(2)
+        await pilot.pause()
+        assert "3/3 “·three” · log P −1.39 nats · surprisal 2.0 bits" in app.text()
+        assert (
+            "p 25.0% · rank 3 · Σ to here −2.77 nats · surprisal 4.0 bits" in app.text()
+        )
+
+
+async def test_parts_are_told_apart_below() -> None:
+    view = TokenView()
+    app = Host(view)
+    cat = "🐈".encode()
+    async with app.run_test(size=(60, 8)) as pilot:
+        view.show(tokens(cat[:2], cat[2:]), index=1)
+        await pilot.pause()
+        assert "2/2" in app.text() and "part 2 of 2" in app.text()
+        assert app.lines()[0] == "🐈"
+
+
+async def test_surprises_can_be_jumped_to() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = [
+        *tokens("a", "b", logprob=-0.1),
+        *tokens("c", logprob=-5.0),
+        *tokens("d", logprob=-0.1),
+        *tokens("e", logprob=-9.0),
+    ]
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        await pilot.press("n", "n", "n", "N", "N")
+    assert selected(app) == [2, 4, 2]
+
+
+async def test_the_mouse_selects() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.show(tokens("one", " two", "\n", "three"))
+        await pilot.pause()
+        await pilot.click(TokenView, offset=(4, 0))
+        await pilot.click(TokenView, offset=(1, 1))
+        await pilot.click(TokenView, offset=(30, 1))
+    assert selected(app) == [1, 3]
+
+
+async def test_surprise_has_a_channel_without_colour() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = [*tokens("c", "plain", logprob=-0.1), *tokens("odd", logprob=-3.5),
+             *tokens("never", logprob=-20.0)]  # fmt: skip
+    async with app.run_test(size=(40, 8)) as pilot:
+        view.show(shown)
+        await pilot.pause()
+        line = next(iter(app.screen._compositor.render_strips()))
+        styles = {segment.text: segment.style for segment in line}
+    plain, odd, never = (styles[text] for text in ("plain", "odd", "never"))
+    assert plain and not (plain.underline or plain.bold or plain.reverse)
+    assert odd and odd.underline and odd.bold
+    assert never and never.reverse
+
+
+async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(30, 8)) as pilot:
+        view.show(tokens(*(f"word{index} " for index in range(500))))
+        view.focus()
+        await pilot.press("end")
+        await pilot.pause()
+        assert "word499" in app.text()
+        await pilot.resize_terminal(50, 10)
+        await pilot.pause()
+        assert "word499" in app.text()
+        await pilot.press("home")
+        await pilot.pause()
+        assert "word0 " in app.text()
+
+
+async def test_a_long_text_is_laid_out_little_by_little() -> None:
+    app = Host(view := TokenView())
+    shown = tokens(*(f"word{index}\n" for index in range(3000)))
+    async with app.run_test(size=(30, 8)) as pilot:
+        view.show(shown)
+        view.focus()
+        text = view._text
+        assert len(text._lines) < len(shown)
+        await pilot.press("pagedown", "pagedown")
+        assert view.first_seen == text._lines[text.scroll_offset.y][0].piece > 0
+        await pilot.press("end")
+        assert view.index == len(shown) - 1 and "word2999" in app.text()
+        view.show(shown)
+        for _ in range(400):
+            if text.virtual_size.height > len(shown):
+                break
+            await pilot.pause(0.02)
+        assert text._lines == list(wrap(pieces_of(shown), text._text_width()))
+        view.rescore([replace(token, logprob=None) for token in shown])
+        view.select(2)
+        await pilot.pause()
+        assert "Σ to here –" in app.text()
+
+
+async def test_nothing_to_show() -> None:
+    view = TokenView()
+    app = Host(view)
+    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+        view.focus()
+        await pilot.press("left", "right", "up", "down", "home", "end", "n", "N")
+        assert "No tokens to show." in app.text()
+        view.show([])
+        await pilot.click(TokenView, offset=(1, 0))
+    assert selected(app) == []
+
+
+async def test_hostile_tokens() -> None:
+    view = TokenView()
+    app = Host(view)
+    shown = tokens(*HOSTILE.values())
+    async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
+        view.show(shown)
+        view.focus()
+        for _ in shown:
+            assert safe(app.text())
+            assert max(map(cell_len, app.lines())) <= 40
+            await pilot.press("right")
+    assert selected(app) == list(range(1, len(shown)))
+
+
+async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
+    text = "one two  three\n" * 30
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14), message_hook=app.hook) as pilot:
+        tokens = list(FakeEngine().score(text.encode()))
+        view.show(tokens, open_end=True)
+        view.focus()
+        await pilot.press("ctrl+right")
+        assert view.index == 4
+        await pilot.press("ctrl+right")
+        assert view.index == 9  # the first letter behind two spaces
+        await pilot.press("ctrl+left", "ctrl+left")
+        assert view.index == 0
+        await pilot.press("pagedown")
+        below = view.index
+        assert below > 15 * 8
+        await pilot.press("pageup")
+        assert view.index < 15
+        await pilot.press("end")
+        assert view.index == len(tokens)  # behind the last
+        await pilot.press("home", "shift+down", "shift+right")
+        assert view.selection == (0, 17)
+        await pilot.press("left")
+        assert view.selection is None
+        await pilot.press("home")
+        await pilot.mouse_down(view, offset=(4, 0))
+        await pilot.hover(view, offset=(7, 1))
+        await pilot.mouse_up(view, offset=(7, 1))
+        await pilot.pause()
+        assert view.selection == (4, 15 + 8)
+        changed = [m for m in app.posted if isinstance(m, TokenView.SelectionChanged)]
+        assert changed[-1].selection == view.selection
+
+
+async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14)) as pilot:
+        view.show(list(FakeEngine().score(b"a b\tc")))
+        view.focus()
+        for measure in ("rank", "entropy", "probability", "surprisal"):
+            await pilot.press("m")
+            await pilot.pause()
+            assert measure in app.text()
+        await pilot.press("w")
+        await pilot.pause()
+        assert "a·b→c" in app.text()
+        view.compare([None, 3.0, -4.0, 0.1, 0.0])
+        await pilot.pause()
+        assert "difference" in app.text()
+        assert "a·b→c" in app.text()
+        view.compare(())
+        await pilot.pause()
+        assert "surprisal" in app.text()
+
+
+@pytest.mark.parametrize("colours", [True, False])
+async def test_only_without_colours_a_difference_has_a_sign_that_is_no_minus(
+    monkeypatch: pytest.MonkeyPatch, colours: bool
+) -> None:
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = Host(view := TokenView())
+    async with app.run_test(size=(60, 14)) as pilot:
+        view.show(tokens("plus", " and", " minus"))
+        view.compare([3.0, 0.0, -4.0])
+        await pilot.pause()
+        assert app.lines()[0] == ("plus and minus" if colours else "⁺plus and ⁻minus")
