@@ -1,10 +1,8 @@
-"""Folders in the cache that are complete or absent.
+"""Cache folders that are complete or absent.
 
-Owns the note in each that says what it was made from, by what, and which files it has;
-it is written last, and the folder gets its name when everything in it is on the disk.
-A complete one stays, since other processes may be reading it; one that is not is
-renamed before it is removed, so that nobody ever sees a part of one. Knows nothing of
-what the files are.
+Each holds a note with its source, its maker's versions and its files. The note is
+written last, and a folder gets its name once everything is on disk. A damaged one is
+renamed before it is removed, so that no process sees a part of it.
 """
 
 from __future__ import annotations
@@ -23,22 +21,22 @@ from lmtui import paths
 from lmtui.errors import LmtuiError
 
 KINDS = ("gguf", "packed")
-"""GGUF files as ordinary models, and models with few bits."""
+"""Dequantised GGUF files, and models in the format of the Llama backend."""
 
 _NOTE = "lmtui.json"
 _FORMAT = 1
 
 
 def root(kind: str) -> Path:
-    """Where the folders of a kind are."""
+    """Return the folder that holds the folders of a kind."""
     return paths.cache_folder() / kind
 
 
 def seal(
     scratch: Path, folder: Path, *, source: str, made_by: Mapping[str, str]
 ) -> None:
-    """Write down what is complete, make it durable, and give it its name, unless
-    another process has just made the same.
+    """Write the note, sync all files, and rename `scratch` to `folder`, unless another
+    process has just made the same folder.
 
     Raises:
         OSError: the disk is full, or can't be written.
@@ -53,12 +51,13 @@ def seal(
             os.fsync(written.fileno())
     with _alone_in(folder.parent):
         if not is_complete(folder, made_by):
-            _put_aside(folder)  # of another version, or damaged
+            _put_aside(folder)  # made by another version, or damaged
             os.rename(scratch, folder)
 
 
 def identity(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from one that takes its place; None where there is none."""
+    """Return an id that differs for a folder that takes this one's place; None for no
+    folder."""
     try:
         about = folder.stat()
     except OSError:
@@ -67,8 +66,8 @@ def identity(folder: Path) -> tuple[int, int] | None:
 
 
 def discard(folder: Path, seen: tuple[int, int] | None = None) -> None:
-    """Take a folder away, if it can be; with the identity of one that was found damaged
-    only that one, not another that has taken its place since."""
+    """Remove a folder, if possible. With `seen`, the identity of a damaged folder, one
+    that has taken its place since stays."""
     with suppress(OSError), _alone_in(folder.parent):
         if seen is None or identity(folder) == seen:
             _put_aside(folder)
@@ -81,7 +80,7 @@ def _put_aside(folder: Path) -> None:
 
 @contextmanager
 def _alone_in(root: Path) -> Iterator[None]:
-    """Let one process at a time give names to folders, and take them away."""
+    """Let only one process at a time rename and remove folders in `root`."""
     handle = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without locks
@@ -92,7 +91,8 @@ def _alone_in(root: Path) -> Iterator[None]:
 
 
 def is_complete(folder: Path, made_by: Mapping[str, str]) -> bool:
-    """Whether every file that was written is there in full, made by the same."""
+    """Return whether all files of a folder are there in full, made under the same
+    conditions."""
     note = _read(folder)
     if note is None or any(note.get(name) != made_by[name] for name in made_by):
         return False
@@ -102,13 +102,13 @@ def is_complete(folder: Path, made_by: Mapping[str, str]) -> bool:
     except OSError:
         return False
     if whole:
-        paths.make_all_private(folder)  # of an older version
+        paths.make_all_private(folder)  # an older version did not make it private
     return whole
 
 
 def folders(root: Path) -> Iterator[tuple[Path, str, int]]:
-    """Every sealed folder: its path, what it was made from, and its bytes."""
-    for folder in sorted(root.glob("[!.]*")):  # no scratch folders
+    """Yield every sealed folder: its path, its source, and its size in bytes."""
+    for folder in sorted(root.glob("[!.]*")):  # scratch folders begin with a dot
         note = _read(folder)
         if note is not None:
             size = sum(note["files"].values())
@@ -129,7 +129,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes that can still be written under `folder`, which need not exist yet."""
+    """Return the free bytes of the disk of `folder`, which need not exist yet."""
     for existing in (folder, *folder.parents):
         try:
             return shutil.disk_usage(existing).free
@@ -139,7 +139,7 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def require_space(folder: Path, need: int) -> None:
-    """Make sure that `need` bytes fit into `folder`.
+    """Check that `need` bytes fit into `folder`.
 
     Raises:
         LmtuiError: they don't.
@@ -150,7 +150,7 @@ def require_space(folder: Path, need: int) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error`, or what caused it, says that a disk or a quota is full."""
+    """Return whether `error`, or one of its causes, is about a full disk or quota."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _FULL:
@@ -158,19 +158,20 @@ def is_disk_full(error: BaseException) -> bool:
         if isinstance(seen, LmtuiError) and seen.title == _TITLE:
             return True
         seen = seen.__cause__ or seen.__context__
-    # Libraries written in other languages only hand on the words.
+    # Libraries in other languages only pass the message on.
     return says_disk_full(str(error))
 
 
 def says_disk_full(words: str) -> bool:
-    """Whether some program's words mean that a disk or a quota is full."""
+    """Return whether a program's message is about a full disk or quota."""
     return any(os.strerror(code) in words for code in _FULL)
 
 
 def disk_full(
     folder: Path, *, need: int | None = None, free: int | None = None
 ) -> LmtuiError:
-    """The error for a full disk; `need` and `free` in bytes where they are known."""
+    """Return the error for a full disk; `need` and `free` in bytes, where they are
+    known."""
     facts = [str(folder)]
     if need is not None:
         facts.append(f"{size(need)} are needed")
@@ -184,7 +185,7 @@ def disk_full(
 
 
 def size(count: int) -> str:
-    """A number of bytes as people read it, in powers of 1000: `98.4 MB`."""
+    """Format a number of bytes, in powers of 1000: `98.4 MB`."""
     if count < 1000:
         return f"{count} bytes"
     value = float(count)

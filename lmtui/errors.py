@@ -1,7 +1,6 @@
-"""The one error a user is meant to see.
+"""The error class that users see: what happened, the detail, and what to do now.
 
-Owns the shape of an error (what happened, the detail, what to do now). Knows
-nothing of terminals: the command line and the screens turn it into text.
+Knows no terminal: the command line and the screens turn it into text.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 
 
 class LmtuiError(Exception):
-    """A failure of the user's input or environment, never a bug of the program."""
+    """A failure caused by the user's input or environment, never by a bug."""
 
     def __init__(self, title: str, detail: str = "", hint: str = "") -> None:
         super().__init__(title)
@@ -27,7 +26,8 @@ class LmtuiError(Exception):
 
 
 class Cancelled(Exception):
-    """Work was stopped on request; raised by the engine, never shown as an error."""
+    """Raised by the engine where work is stopped on request; never shown as an
+    error."""
 
 
 @contextmanager
@@ -35,11 +35,11 @@ def panics_told(
     title: str = "a library that runs the model broke off",
     hint: str = "Use another model, or another text.",
 ) -> Iterator[None]:
-    """Turn the panic of a library written in Rust into an LmtuiError. It is no
-    Exception, so nothing that looks for those finds it.
+    """Turn the panic of a library written in Rust into an LmtuiError. A panic is a
+    BaseException, so that `except Exception` does not catch it.
 
     Raises:
-        LmtuiError: there was one inside.
+        LmtuiError: a library panicked.
     """
     try:
         yield

@@ -1,8 +1,7 @@
-"""Reading the user's files as text.
+"""Reading of the user's files as text; refuses missing, binary and non-UTF-8 ones.
 
-Owns the refusals (missing, a folder, binary, not UTF-8), each with what to do.
-A byte-order mark, line endings and everything else stay as they are: what is
-scored is the file, not an edited copy.
+A byte-order mark, line endings and everything else stay as they are: the file is
+scored, not an edited copy.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from typing import BinaryIO
 
 from lmtui.errors import LmtuiError
 
-_FIRST_PART = 1 << 16  # bytes that show whether a file is text at all
+_FIRST_PART = 1 << 16  # bytes that show whether a file is text
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A text and where it came from."""
+    """A text and its source."""
 
     name: str
     text: str
 
 
 def read_file(name: str, *, nul: bool = False) -> TextSource:
-    """The text of a file; see `read_bytes`.
+    """Return the text of a file; see `read_bytes`.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
@@ -37,7 +36,7 @@ def read_file(name: str, *, nul: bool = False) -> TextSource:
 def read_text(
     name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
 ) -> str:
-    """All that is read from what `open_file` opens; see `read_bytes`.
+    """Return the text that `open_file` opens; see `read_bytes`.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
@@ -48,8 +47,8 @@ def read_text(
 def read_bytes(
     name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
 ) -> bytes:
-    """The bytes of a text, not yet decoded. A NUL says that they are no text, but with
-    `nul` it is a character like any other.
+    """Return the bytes of a text, not yet decoded. A NUL byte marks a binary file,
+    unless `nul` allows it.
 
     Raises:
         LmtuiError: it can't be read, or is binary.
@@ -62,7 +61,7 @@ def read_bytes(
 
 
 def decode(name: str, data: bytes) -> str:
-    """`data` as text, nothing of it changed.
+    """Decode `data` as UTF-8, unchanged.
 
     Raises:
         LmtuiError: it is not UTF-8.
@@ -74,7 +73,7 @@ def decode(name: str, data: bytes) -> str:
 
 
 def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
-    """The error for a path that can't be read."""
+    """Return the error for a path that can't be read."""
     if isinstance(error, IsADirectoryError):
         hint = "Name the files in it, for example with a pattern."
         return LmtuiError("this is a folder, not a text", name, hint)
@@ -87,7 +86,7 @@ def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
 
 
 def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
-    """All bytes of `file`; a file that is no text is refused by its beginning."""
+    """Return all bytes of `file`; refuse a binary file by its beginning."""
     data = file.read(_FIRST_PART)
     if b"\0" not in data:
         data += file.read()
@@ -99,7 +98,8 @@ def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
 
 
 def not_utf8(name: str, position: int) -> LmtuiError:
-    """The error for a text with a byte that is none of UTF-8's."""
+    """Return the error for a text that is not UTF-8; `position` is an offset in
+    bytes."""
     return LmtuiError(
         "the text is not valid UTF-8",
         f"{name}, byte {position}",

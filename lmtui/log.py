@@ -1,8 +1,7 @@
-"""The log file.
+"""The log file, for warnings of libraries and the traceback of a bug.
 
-Owns where and how the program writes what is not for the screen: the library's
-warnings and the traceback of a bug. Nothing is created before the first line, and
-a folder that can't be written to silences the log instead of stopping the program.
+No file is created before the first line. A folder that can't be written to silences the
+log instead of stopping the program.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Any
 
 from lmtui import paths
 
-_SIZE = 1_000_000  # bytes in a file before the next one is begun
+_SIZE = 1_000_000  # bytes of a file before the next one is begun
 _KEPT = 3
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _QuietFile(RotatingFileHandler):
-    """A rotating file that is made by its first line and never complains."""
+    """A rotating log file that is created with its first line and never raises."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(
@@ -44,9 +43,10 @@ class _QuietFile(RotatingFileHandler):
 
 
 def start() -> _QuietFile:
-    """Send the program's log to the file; calling it again changes nothing."""
+    """Send the program's log to the file; a second call changes nothing."""
     logger = logging.getLogger("lmtui")
-    paths.make_all_private(paths.log_folder())  # of an older version
+    # an older version did not make them private
+    paths.make_all_private(paths.log_folder())
     file = Path(os.path.abspath(paths.log_folder() / "lmtui.log"))
     for handler in logger.handlers:
         if isinstance(handler, _QuietFile) and handler.baseFilename == str(file):
@@ -60,7 +60,8 @@ def start() -> _QuietFile:
 
 
 def record_bug(error: BaseException) -> Path | None:
-    """Write the traceback of `error`; the file's path, or None if it can't be."""
+    """Write the traceback of `error`; return the file's path, or None if it can't be
+    written."""
     handler = start()
     logging.getLogger("lmtui").error("unexpected error", exc_info=error)
     return Path(handler.baseFilename) if handler.written else None

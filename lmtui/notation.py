@@ -1,8 +1,8 @@
-"""Numbers as people read them: one sign, one unit, one form and one label for each.
+"""Formatting of numbers for people: one sign, unit, form and label for each.
 
 log P is natural, negative or zero, in nats; surprisal is -log2 p, positive or zero, in
-bits. The minus sign is U+2212, a percentage has no space, thousands have a comma. Data
-(JSON, CSV) is not written here. Knows no widget and no output.
+bits. The minus sign is U+2212, a percentage has no space, thousands have a comma. Not
+for data (JSON, CSV).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 LN2 = math.log(2)
 NONE = "–"
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 HUGE = 1e5
-"""A perplexity from here on is only an order of magnitude."""
+"""Perplexities from here on are shown in powers of ten."""
 
 
 class Label(NamedTuple):
-    """Name of a number where there is room, and where there is little."""
+    """The name of a number, in full and short for narrow places."""
 
     full: str
     short: str
@@ -38,13 +38,13 @@ CHOICES = Label("perplexity here", "ppl here")
 
 
 def bits(logprob: float) -> float:
-    """A log-probability in nats as surprisal in bits."""
+    """Return the surprisal in bits of a log-probability in nats."""
     return max(0.0, -logprob) / LN2
 
 
 def number(value: float | None, form: str = ",.2f") -> str:
-    """A number with a real minus sign, and without one where it rounds to 0; `–` for
-    none and for what is not finite."""
+    """Format a number with a real minus sign, and without one where it rounds to 0; `–`
+    for none and for what is not finite."""
     if value is None or not math.isfinite(value):
         return NONE
     written = format(value, form)
@@ -54,37 +54,39 @@ def number(value: float | None, form: str = ",.2f") -> str:
 
 
 def log_prob(nats: float | None) -> str:
-    """A log-probability, or a sum of them, in nats: `−300.12`, never positive."""
+    """Format a log-probability, or a sum of them, in nats: `−300.12`, never
+    positive."""
     return number(nats if nats is None or math.isnan(nats) else min(0.0, nats))
 
 
 def in_bits(value: float | None) -> str:
-    """A surprisal or an entropy in bits: `14.3`."""
+    """Format a surprisal or an entropy in bits: `14.3`."""
     return number(value, ",.1f")
 
 
 def surprisal(nats: float | None) -> str:
-    """The surprisal in bits that a log-probability in nats is: `433.0`."""
+    """Format a log-probability in nats as surprisal in bits: `433.0`."""
     return in_bits(None if nats is None else bits(nats))
 
 
 def entropy(nats: float | None) -> str:
-    """An entropy in nats as bits: `2.3`."""
+    """Format an entropy in nats as bits: `2.3`."""
     return in_bits(None if nats is None else nats / LN2)
 
 
 def difference(value: float | None) -> str:
-    """How much one number is above (+) or below (−) another: `−18.5`."""
+    """Format by how much a number is above (+) or below (−) another: `−18.5`."""
     return number(value, "+,.1f")
 
 
 def loss_difference(value: float) -> str:
-    """By how many nats a token a loss is above (+) or below (−) another: `−0.0125`."""
+    """Format by how many nats per token a loss is above (+) or below (−) another:
+    `−0.0125`."""
     return number(value, "+,.4f")
 
 
 def perplexity(value: float | None) -> str:
-    """A perplexity: `30.12`, `301.2`, `3,012`, and `2.4e7` where it is huge."""
+    """Format a perplexity: `30.12`, `301.2`, `3,012`, and `2.4e7` where it is huge."""
     if value is None or not HUGE <= value < math.inf:
         places = 2 if value is None or value < 100 else 1 if value < 1000 else 0
         return number(value, f",.{places}f")
@@ -93,18 +95,18 @@ def perplexity(value: float | None) -> str:
 
 
 def choices(entropy: float) -> str:
-    """The perplexity of a distribution with this entropy in nats."""
+    """Format the perplexity of a distribution with this entropy in nats."""
     return number(math.exp(entropy) if entropy < 700 else None, ",.1f")
 
 
 def rate(value: float | None) -> str:
-    """Bits a byte or a character, or a loss in nats a token: `0.807`."""
+    """Format bits per byte or per character, or a loss in nats per token: `0.807`."""
     return number(value, ",.3f")
 
 
 def percent(prob: float | None, *, width: int = 6) -> str:
-    """A share or a probability: `61.2%`; never 0 where it is not 0, never 100 where
-    something is missing."""
+    """Format a share or a probability: `61.2%`. Only exactly 0 and 1 are shown as `0%`
+    and `100%`."""
     if prob is None or not math.isfinite(prob):
         return NONE
     if 0 < prob < 0.0005:
@@ -115,12 +117,12 @@ def percent(prob: float | None, *, width: int = 6) -> str:
 
 
 def change(share: float) -> str:
-    """By which share a number became more (+) or less (−): `−18.7%`."""
+    """Format a relative change: `−18.7%`."""
     return f"{number(100 * share, '+,.1f')}%"
 
 
 def likely(prob: float | None, *, width: int = 6) -> str:
-    """A probability that may be tiny: `61.2%`, and `3e−7` where it is below 0.05%."""
+    """Format a probability that may be tiny: `61.2%`, and `3e−7` below 0.05%."""
     if prob is None or not 0 < prob < 0.0005:
         return percent(prob, width=width)
     digit, exponent = f"{prob:.0e}".split("e")
@@ -129,8 +131,8 @@ def likely(prob: float | None, *, width: int = 6) -> str:
 
 
 def probability(nats: float | None) -> str:
-    """The probability of a log-probability in nats: `61.2%`, and where it is too small
-    to be checked its surprisal as well: `<0.1% (14.3 bits)`."""
+    """Format the probability of a log-probability in nats: `61.2%`. Below 0.1% the
+    surprisal is added: `<0.1% (14.3 bits)`."""
     if nats is None:
         return NONE
     prob = math.exp(min(0.0, nats))
@@ -139,33 +141,33 @@ def probability(nats: float | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """How many: `8,192`."""
+    """Format a count: `8,192`."""
     return NONE if value is None else f"{value:,}"
 
 
 def counted(value: int, what: str) -> str:
-    """How many of something: `1 file`, `2,000 files`."""
+    """Format a count with its noun: `1 file`, `2,000 files`."""
     return f"{value:,} {what}" if value == 1 else f"{value:,} {what}s"
 
 
 def part_of_tokens(scored: int, tokens: int) -> str:
-    """Name of a sum over a part of the tokens."""
+    """Return the label of a sum over a part of the tokens."""
     return f"Σ of {scored:,} of {tokens:,} tokens"
 
 
 def seconds(value: float | None) -> str:
-    """A time that was measured: `1.67 s`."""
+    """Format a measured time: `1.67 s`."""
     written = number(value)
     return written if written == NONE else f"{written} s"
 
 
 def speed(value: float | None) -> str:
-    """Tokens a second: `6.0`."""
+    """Format a number of tokens per second: `6.0`."""
     return number(value, ",.1f")
 
 
 def lasting(seconds: float) -> str:
-    """How long something takes, no more exactly than it is known: `7 min`."""
+    """Format an estimated duration, no more exactly than it is known: `7 min`."""
     if not math.isfinite(seconds) or seconds < 0:
         return NONE
     if seconds < 90:

@@ -1,8 +1,7 @@
-"""Where the program keeps its files.
+"""Folders of the program's files, atomic writes into them, and their permissions.
 
-Owns the folders, the two ways of writing into them that can't leave half a file, and
-that what lies in them is the user's alone. Nothing is created by importing this module
-or by asking for a folder.
+Everything in them is readable for the user alone. Importing this module, or asking for
+a folder, creates nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ APP = "lmtui"
 
 
 def home() -> Path | None:
-    """The folder that `LMTUI_HOME` names, or None when the platform's are used."""
+    """Return the folder that `LMTUI_HOME` names, or None for the platform's folders."""
     value = os.environ.get("LMTUI_HOME")
-    # Not Path.expanduser, which fails on the home of a user who does not exist.
+    # Not Path.expanduser, which raises for an unknown user.
     return Path(os.path.expanduser(value)).absolute() if value else None
 
 
@@ -37,59 +36,63 @@ def _folder(name: str, platform_folder: Callable[[str], Path]) -> Path:
 
 
 def config_file() -> Path:
-    """`config.toml`, which need not exist."""
+    """Return the path of `config.toml`, which need not exist."""
     root = home()
     return (root or platformdirs.user_config_path(APP)) / "config.toml"
 
 
 def themes_folder() -> Path:
-    """The user's own themes, which need not exist."""
+    """Return the folder of the user's own themes, which need not exist."""
     return config_file().parent / "themes"
 
 
 def models_folder() -> Path:
-    """Fetched models: too large to lose to a cache cleaner."""
+    """Return the folder of downloaded models; no cache, since cleaners may empty
+    that."""
     return _folder("models", lambda app: platformdirs.user_data_path(app) / "models")
 
 
 def adapters_folder() -> Path:
-    """What was learned: an adapter a folder."""
+    """Return the folder of adapters, one folder each."""
     return _folder(
         "adapters", lambda app: platformdirs.user_data_path(app) / "adapters"
     )
 
 
 def runs_folder() -> Path:
-    """Training that is not finished; beside the adapters, so that one can be moved."""
+    """Return the folder of training runs; beside the adapters, so that a rename moves a
+    result there."""
     return _folder("runs", lambda app: platformdirs.user_data_path(app) / "runs")
 
 
 def data_folder() -> Path:
-    """What the user told the program to remember."""
+    """Return the folder of the user's data, such as conversations."""
     return _folder("data", platformdirs.user_data_path)
 
 
 def cache_folder() -> Path:
-    """What can be made again: dequantised GGUF files, file hashes."""
+    """Return the folder of files that can be made again: converted models, file
+    digests."""
     return _folder("cache", platformdirs.user_cache_path)
 
 
 def state_folder() -> Path:
-    """What is remembered of the last runs."""
+    """Return the folder of state that outlasts a run, such as recent files."""
     return _folder("state", platformdirs.user_state_path)
 
 
 def log_folder() -> Path:
-    """The log files."""
+    """Return the folder of the log files."""
     return _folder("logs", platformdirs.user_log_path)
 
 
 def ensure_folder(folder: Path) -> Path:
-    """Create a folder of the program with its parents, each for its owner alone.
+    """Create a folder of the program with its parents, each readable for the user
+    alone.
 
-    The program's own folders that an older version made become so, too. The folder
-    that `LMTUI_HOME` names keeps its mode, as does that of the models, where the
-    user's own may lie.
+    This also applies to the program's own folders made by an older version. The folder
+    that `LMTUI_HOME` names keeps its mode, as does that of the models, which may hold
+    files of the user's own.
 
     Raises:
         LmtuiError: it can't be created or written to.
@@ -104,8 +107,8 @@ def ensure_folder(folder: Path) -> Path:
 
 
 def ensure_users_folder(folder: Path) -> Path:
-    """Create a folder that the user named, with its parents, as open as the umask lets
-    them be.
+    """Create a folder that the user named, with its parents, with the permissions of
+    the umask.
 
     Raises:
         LmtuiError: it can't be created or written to.
@@ -118,7 +121,7 @@ def ensure_users_folder(folder: Path) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder with its parents, each for its owner alone.
+    """Create a folder with its parents, each readable for the user alone.
 
     Raises:
         OSError: it can't be created.
@@ -132,10 +135,10 @@ def make_folder(folder: Path) -> None:
             raise
         make_folder(folder.parent)
         folder.mkdir(0o700, exist_ok=True)
-    except FileExistsError:  # by another process, in the meantime
+    except FileExistsError:  # another process has made it meanwhile
         if not folder.is_dir():
             raise
-    folder.chmod(0o700)  # whatever the umask has taken away
+    folder.chmod(0o700)  # the umask may have removed permissions
 
 
 def _usable(folder: Path) -> Path:
@@ -145,8 +148,8 @@ def _usable(folder: Path) -> Path:
 
 
 def _within_ours(folder: Path) -> list[Path]:
-    """The folders on the way to `folder` that only the program makes, the outermost
-    first; none from the first link on."""
+    """Return the folders on the way to `folder` that only the program makes, the
+    outermost first; the list ends before the first link."""
     if folder.is_relative_to(models_folder()):
         return []
     ours = (
@@ -159,11 +162,11 @@ def _within_ours(folder: Path) -> list[Path]:
 
 
 def make_private(place: Path) -> None:
-    """Take from a file or a folder what it lets others do. A link is not followed, and
-    what belongs to another user stays as it is."""
+    """Remove other users' permissions from a file or a folder. A link is not followed,
+    and files of another user stay as they are."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with suppress(OSError):
-        if _excess(place.lstat()):  # not opened without need: it may be locked
+        if _excess(place.lstat()):  # only opened where needed: it may be locked
             handle = os.open(place, flags)
             try:
                 found = os.fstat(handle)
@@ -173,8 +176,8 @@ def make_private(place: Path) -> None:
 
 
 def make_all_private(folder: Path) -> None:
-    """The same for a folder with all that is in it, and for those of the program's own
-    folders that it is in."""
+    """Make a folder private with everything in it, and the program's own folders above
+    it."""
     for part in _within_ours(folder.parent):
         make_private(part)
     if folder.is_symlink():
@@ -186,8 +189,8 @@ def make_all_private(folder: Path) -> None:
 
 
 def _excess(found: os.stat_result) -> int:
-    """The bits of a mode that a file or a folder of ours should not have: all of
-    others, and of a file that it can be run."""
+    """Return the mode bits that a file or folder of the program should not have: all of
+    group and others, and execution of a file."""
     if found.st_uid != os.geteuid():
         return 0
     if stat.S_ISDIR(found.st_mode):
@@ -196,9 +199,8 @@ def _excess(found: os.stat_result) -> int:
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """An `opener` for files of the program that are written where they lie: the user's
-    alone, also where an older version made them otherwise. What a link leads to keeps
-    its mode."""
+    """Open a file of the program for the user alone; an `opener` for files that are
+    written in place. The target of a link keeps its mode."""
     handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
     with suppress(OSError):
         if not os.path.islink(path) and stat.S_ISREG(os.fstat(handle).st_mode):
@@ -207,8 +209,7 @@ def open_private(path: str | Path, flags: int) -> int:
 
 
 def require_writable(folder: Path) -> None:
-    """Make sure that something can be written into a folder of the program, by doing
-    so.
+    """Check that a folder of the program can be written to, with a probe file.
 
     Raises:
         LmtuiError: it can't.
@@ -221,7 +222,7 @@ def require_writable(folder: Path) -> None:
 
 
 def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
-    """The error for a folder of ours that can't be written to."""
+    """Return the error for a folder of the program that can't be written to."""
     reason = f" ({error.strerror})" if error and error.strerror else ""
     return LmtuiError(
         "this folder can't be written to",
@@ -233,13 +234,14 @@ def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
 def write_atomically(
     target: Path, data: bytes, *, like: Path | None = None, private: bool = True
 ) -> None:
-    """Replace `target` by `data`, whole or not at all, through a synced temporary.
+    """Replace `target` by `data`, completely or not at all, through a synced temporary
+    file.
 
-    The new file is the user's alone; with `private=False` it is as open as the umask
-    lets it be. With `like` it takes owner, permissions and attributes of that file,
-    as far as the system allows.
+    The new file is readable for the user alone; with `private=False` it has the
+    permissions of the umask. With `like` it takes owner, permissions and attributes of
+    that file, as far as the system allows.
     """
-    # Short, because a long name has no room for more.
+    # Shortened, because a long name leaves no room for the suffix.
     temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(4)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o600 if private or like else 0o666)
@@ -248,7 +250,8 @@ def write_atomically(
             if like:
                 _take_after(like, temporary)
             elif private:
-                os.fchmod(file.fileno(), 0o600)  # whatever the umask has taken away
+                # the umask may have removed permissions
+                os.fchmod(file.fileno(), 0o600)
             file.write(data)
             file.flush()
             os.utime(file.fileno())
@@ -261,7 +264,8 @@ def write_atomically(
 
 
 def _take_after(model: Path, file: Path) -> None:
-    """Give `file` what `model` has beside its bytes; what isn't allowed is left out."""
+    """Copy owner, permissions and attributes of `model` to `file`, as far as
+    allowed."""
     wanted = model.stat()
     for owner in ((wanted.st_uid, wanted.st_gid), (-1, wanted.st_gid)):
         with suppress(OSError):
@@ -271,14 +275,14 @@ def _take_after(model: Path, file: Path) -> None:
         shutil.copystat(model, file)
         mode, given = stat.S_IMODE(wanted.st_mode), file.stat()
         if given.st_gid != wanted.st_gid:
-            # What one group was allowed, another is only where everybody is.
+            # Another group gets its permissions only where all users have them.
             mode = mode & ~0o070 | (mode & 0o007) << 3
         if (given.st_uid, given.st_gid) != (wanted.st_uid, wanted.st_gid):
             file.chmod(mode & 0o777)
 
 
 def sync_folder(folder: Path) -> None:
-    """Let a rename reach the disk; not every file system can be asked to."""
+    """Sync a folder after a rename, where the file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -289,10 +293,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent`, removed at the end whatever happens.
+    """Yield a temporary folder in `parent`, removed at the end in any case.
 
-    Its name carries the process id, so that one left by a killed process is
-    recognised and removed by the next.
+    Its name has the process id: the folders of killed processes are removed by the next
+    call.
     """
     for stale in parent.glob(".scratch-*-*"):
         if not _alive(stale.name.split("-")[1]):

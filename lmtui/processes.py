@@ -1,9 +1,8 @@
-"""Which programs of ours compute on this machine now.
+"""Registry of the program's running processes, and the start of child processes.
 
-Owns a small file for each, locked for as long as its process lives: the system gives
-the lock back however that ends, so that a killed program is never taken for a busy one.
-Where nothing can be written, nobody knows of anybody, and nothing else is lost. Knows
-no verb and no screen.
+Each process has a small file, locked as long as it lives: the system releases the lock
+however the process ends. Where no file can be written, others don't see the process,
+and nothing else fails. Knows no command and no screen.
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ import lmtui
 from lmtui import paths
 from lmtui.errors import LmtuiError
 
-_CLOCK = 5.0  # s by which a process's start may be told differently at another time
+_CLOCK = 5.0  # seconds by which psutil's start time of a process may vary
 
 
 def started(pid: int) -> float | None:
-    """When a process started, in seconds since the epoch; None if there is none."""
-    import psutil  # only who leaves something behind needs it
+    """Return when a process started, in seconds since the epoch; None if it does not
+    run."""
+    import psutil  # imported here: few runs need it
 
     try:
         process = psutil.Process(pid)
@@ -42,8 +42,8 @@ def started(pid: int) -> float | None:
 
 
 def runs_elsewhere(pid: int, since: float) -> bool:
-    """Whether another process than this one, which had this id when it started then,
-    still runs."""
+    """Return whether the process with this id and start time still runs, and is not
+    this one."""
     if pid == os.getpid():
         return False
     found = started(pid)
@@ -51,9 +51,9 @@ def runs_elsewhere(pid: int, since: float) -> bool:
 
 
 def shell_waits() -> bool:
-    """Whether a shell with job control has started this process, alone or with others:
-    it has a prompt once they stop, and brings them back."""
-    import psutil  # only who wants to stop needs it
+    """Return whether a shell with job control started this process, or its group: the
+    shell then shows a prompt when they are suspended, and can resume them."""
+    import psutil  # imported here: only suspending needs it
 
     group = os.getpgrp()
     try:
@@ -64,21 +64,22 @@ def shell_waits() -> bool:
 
 
 MODULE: Sequence[str] = (sys.executable, "-P", "-m")
-"""What runs a module. Without -P, Python files that happen to lie where it starts could
-take the place of modules."""
+"""The command that runs a module. `-P` keeps Python files in the current folder from
+being imported in place of modules."""
 
 
 def begin(
     command: Sequence[str], output: IO[bytes], *, beneath: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Begin a process whose stdin is a pipe, and what it prints goes to `output`.
-    Signals of the terminal do not reach it.
+    """Start a process with a pipe as stdin, whose stdout and stderr go to `output`. It
+    gets no signals of the terminal.
 
-    One that is to compute only where nothing else does goes `beneath`: Linux gives
-    every session an equal share first, and looks at priorities within each.
+    With `beneath`, it stays in this session, so that its low priority takes effect:
+    Linux shares the processor among sessions first, and compares priorities within
+    each.
 
     Raises:
-        OSError: there is no such program, or no room for one more process.
+        OSError: the program does not exist, or no more processes can be started.
     """
     return subprocess.Popen(
         command,
@@ -92,41 +93,41 @@ def begin(
 
 
 def _path() -> str:
-    """Where it looks for modules: first where this program is."""
+    """Return PYTHONPATH for the process, with this program's folder first."""
     ours = str(Path(lmtui.__file__).parents[1])
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
 TRAINING = "finetune"
-"""What a training begins its words with."""
+"""The first word of `what` of a training process."""
 
 _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RunningInstance:
-    """What a process does."""
+    """A running process of the program and its work."""
 
     pid: int
     what: str
-    """A verb, and what it is at: `chat`, `finetune notes`."""
+    """The command, and its object: `chat`, `finetune notes`."""
     since: float
     """Seconds since the epoch."""
 
     @property
     def trains(self) -> bool:
-        """Whether it is a training."""
+        """Whether it is a training run."""
         return self.what.split(" ")[0] == TRAINING
 
     @property
     def words(self) -> str:
-        """It in a few words."""
+        """The process in a few words."""
         return f"{self.what} (process {self.pid})"
 
 
 @contextmanager
 def using(what: str) -> Iterator[None]:
-    """Let other processes know, until the block ends, that this one computes."""
+    """Register this process with `what` until the block ends."""
     handle = file = None
     with suppress(OSError, LmtuiError):
         handle, file = _registered(RunningInstance(os.getpid(), what, time.time()))
@@ -141,7 +142,7 @@ def using(what: str) -> Iterator[None]:
 
 
 def others() -> tuple[RunningInstance, ...]:
-    """What other processes do, the first one first; looks at the disk."""
+    """Return the other registered processes, the oldest first; reads the disk."""
     found = [use for file in _files() if (use := _living(file))]
     return tuple(sorted(found, key=lambda use: use.since))
 
@@ -158,17 +159,17 @@ def _files() -> list[Path]:
 
 
 def _registered(use: RunningInstance) -> tuple[int, Path]:
-    """A locked file that tells of a use, and its handle.
+    """Write and lock the file of this process; return its handle and path.
 
     Raises:
-        OSError: there can be none.
-        LmtuiError: the same.
+        OSError, LmtuiError: it can't be written.
     """
     name = f"{use.pid}-{secrets.token_hex(3)}.json"
     told = json.dumps({"pid": use.pid, "what": use.what, "since": use.since})
     for _ in range(_TRIES):
         file = paths.ensure_folder(_folder()) / name
-        with suppress(FileNotFoundError):  # another has removed the empty folder
+        # another process has removed the empty folder
+        with suppress(FileNotFoundError):
             handle = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             if _locked(handle, file):
                 os.write(handle, told.encode("ascii"))
@@ -178,7 +179,7 @@ def _registered(use: RunningInstance) -> tuple[int, Path]:
 
 
 def _locked(handle: int, file: Path) -> bool:
-    """Lock a file; False where it was taken for one left behind before that."""
+    """Lock a file; False where another process removed it as stale before that."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         return os.path.samestat(os.fstat(handle), file.stat())
@@ -191,7 +192,8 @@ def _locked(handle: int, file: Path) -> bool:
 
 
 def _living(file: Path) -> RunningInstance | None:
-    """What another process does, by its file; one left behind is removed."""
+    """Return the process of a file, if it runs; remove the file of one that has
+    ended."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -213,12 +215,12 @@ def _read(handle: int) -> RunningInstance | None:
         told = json.loads(os.read(handle, 65536))
         use = RunningInstance(int(told["pid"]), str(told["what"]), float(told["since"]))
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # it is just being written
+        return None  # it is being written
     return None if use.pid == os.getpid() else use
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Leave nothing behind that was not there before the first use."""
+    """Remove the folder and its parent where they are empty."""
     with suppress(OSError):
         folder.rmdir()
         folder.parent.rmdir()

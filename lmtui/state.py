@@ -1,7 +1,6 @@
-"""The files that were looked at of late.
+"""State that outlasts a run: recent files, and the hints that were shown.
 
-Owns one small file and that it is never in the way: where it is broken or can't be
-written, there simply are no recent files. Knows no terminal and no screen.
+A broken or unwritable file counts as empty, and is never an error. Knows no screen.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ _MOST = 20
 
 
 def recent_files() -> tuple[Path, ...]:
-    """The files that are still there, the newest first; waits for the disk."""
+    """Return the recent files that still exist, the newest first; waits for the
+    disk."""
     return tuple(Path(name) for name in _names() if _is_there(name))
 
 
 def remember(names: Iterable[str]) -> None:
-    """Put files before the others, the last one first."""
+    """Add files to the recent ones, the last one first."""
     known = _names()
     for name in names:
         whole = str(Path(name).absolute())
@@ -48,7 +48,7 @@ def _names() -> list[str]:
 def _is_there(name: str) -> bool:
     try:
         return Path(name).is_file()
-    except (OSError, ValueError):  # too long for a path, or not a path at all
+    except (OSError, ValueError):  # too long for a path, or with a null character
         return False
 
 
@@ -57,11 +57,12 @@ def _write(names: Sequence[str]) -> None:
         paths.ensure_folder(paths.state_folder())
         paths.write_atomically(_recent_file(), json.dumps(names).encode())
     except (OSError, LmtuiError):
-        return  # nobody asked for it
+        return  # optional state: no error
 
 
 def first_time(name: str) -> bool:
-    """Whether something was never told before; from now on it was. Waits for a disk."""
+    """Return whether a hint was never shown before, and note that it is shown now;
+    waits for the disk."""
     known = _hints_shown()
     return name not in known and _write_hints([*known, name])
 

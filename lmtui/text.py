@@ -1,8 +1,7 @@
-"""Making foreign text safe to draw.
+"""Escaping of foreign text for the terminal.
 
-Everything that comes from a model, a file, a chat title or a theme passes
-through `visible` before it reaches a terminal. Knows nothing of styles or
-widgets; the original text is never changed, only its picture.
+Text from a model, a file, a chat title or a theme passes through `visible` before it is
+drawn. The original is never changed. Knows no styles and no widgets.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _OBEYED = (
     *range(0x2066, 0x206A),
     *range(0xFFF9, 0xFFFC),
 )
-# Half of a UTF-16 pair can't be encoded. The others can't be seen: the soft hyphen,
-# spaces without width, fillers, invisible operators, format controls of musical and
-# Egyptian signs and of shorthand, the byte-order mark, Unicode tags.
+# Lone surrogates can't be encoded. The others are invisible: the soft hyphen,
+# zero-width spaces, fillers, invisible operators, format controls of musical, Egyptian
+# and shorthand signs, the byte-order mark, Unicode tags.
 _UNSEEN = (
     *range(0xD800, 0xE000),
     *(0xAD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x200B),
@@ -41,7 +40,7 @@ _UNSEEN = (
     *range(0x1D173, 0x1D17B),
     *range(0xE0000, 0xE0080),
 )
-# Characters that take one cell in some terminals and two in others.
+# Characters with one cell in some terminals and two in others.
 _UNEVEN = (
     *(0x261D, 0x26F9, 0x270C, 0x270D, 0x302E, 0x302F),
     *range(0x3248, 0x3250),
@@ -55,8 +54,8 @@ _VARIATIONS = (
     *range(0xFE00, 0xFE10),
     *range(0xE0100, 0xE01F0),
 )
-# What changes the character beside it, and with it, in some terminals only, how many
-# cells both take. As a sign of one cell it takes as many in all of them.
+# Characters that modify their neighbour and, in some terminals only, its width. Drawn
+# as a sign of one cell, they have the same width in all of them.
 _SIGNS = {
     0x200C: "¦",
     0x200D: "‿",
@@ -92,44 +91,44 @@ _JSON = {code: f"\\u{code:04x}" for code in _RAW_IN_JSON}
 
 
 def visible(text: str) -> str:
-    """`text` for a screen of cells: every control and bidi character and all that
-    can't be seen is drawn, parts of emoji and joiners as signs; newlines and tabs
-    stay."""
+    """Return `text` for a terminal: control, bidi and invisible characters are drawn,
+    and parts of emoji and joiners become signs; newlines and tabs stay."""
     return text.translate(_TEXT)
 
 
 def visible_line(text: str) -> str:
-    """`text` as one line: newlines and tabs are drawn too."""
+    """Return `text` as one line: newlines and tabs are drawn, too."""
     return text.translate(_LINE)
 
 
 def visible_flow(text: str) -> str:
-    """`text` for what is not laid out in cells, a stream or a web page: emoji and
-    joined letters stay whole there; the rest is drawn as by `visible`."""
+    """Return `text` for a stream or a web page, without cells: emoji and joined letters
+    stay whole; the rest is as by `visible`."""
     return text.translate(_FLOW)
 
 
 def visible_codes(text: str) -> str:
-    """`text` with the code point of all that is not drawn by itself, parts of emoji
-    too; newlines and tabs stay."""
+    """Return `text` with the code points of all characters that are not drawn as
+    themselves, parts of emoji included; newlines and tabs stay."""
     return text.translate(_CODES_IN_TEXT)
 
 
 def visible_token(text: str) -> str:
-    """A token's text by `visible_codes`, with its spaces, tabs and newlines drawn."""
+    """Return a token's text by `visible_codes`, with spaces, tabs and newlines
+    drawn."""
     return text.translate(_TOKEN)
 
 
 def visible_in_place(text: str, *, whole: bool = False) -> str:
-    """A line in which each such character is drawn as exactly one, so that places in
-    it are those of `text`; tabs stay. `whole` leaves parts of emoji and joiners as they
-    are, for who looks for what belongs together."""
+    """Return a line in which each such character is drawn as exactly one, so that
+    offsets in code points stay those of `text`; tabs stay. `whole` keeps parts of emoji
+    and joiners, for finding grapheme clusters."""
     return text.translate(_WHOLE_IN_PLACE if whole else _IN_PLACE)
 
 
 def signs_undone(drawn: str, source: str) -> str:
-    """`drawn` with the characters of `source` that `visible` draws as signs, wherever
-    a sign can stand for one of them alone."""
+    """Return `drawn` with `visible`'s signs turned back into characters of `source`,
+    wherever a sign can stand for only one of them."""
     meant: dict[str, list[str]] = {}
     for character in set(source):
         if sign := _SIGNS.get(ord(character)):
@@ -139,20 +138,21 @@ def signs_undone(drawn: str, source: str) -> str:
 
 
 def safe_json(line: str) -> str:
-    """A line of JSON with the characters that JSON leaves raw, but a terminal obeys,
-    as `\\uXXXX` escapes: the same value, safe on a screen."""
+    r"""Return a line of JSON with `\uXXXX` escapes for the characters that JSON leaves
+    raw, but a terminal obeys: the same value, safe on a screen."""
     return line.translate(_JSON)
 
 
 def bytes_text(data: bytes) -> str:
-    """What bytes say: whole characters as they are, the others as `⟨E3 81⟩`."""
+    """Decode UTF-8; bytes outside whole characters become `⟨E3 81⟩`."""
     return data.decode("utf-8", errors="lmtui.stray")
 
 
 def _stray(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)
     data, end = error.object, error.end
-    while end < len(data) and 0x80 <= data[end] < 0xC0:  # never start a character
+    # continuation bytes never start a character
+    while end < len(data) and 0x80 <= data[end] < 0xC0:
         end += 1
     return f"⟨{data[error.start : end].hex(' ').upper()}⟩", end
 

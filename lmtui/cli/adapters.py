@@ -1,7 +1,7 @@
-"""`lmtui adapters`: what was learned, what it came to, and handing it on.
+"""`lmtui adapters`: list, show, merge, export, import and remove adapters.
 
-Owns the words and tables of these verbs; what they do is done in `lmtui.models`. Only
-merging imports torch.
+Formats the output; the work is done in `lmtui.models.adapters`. Only merging imports
+torch.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def show_list(json: options.Json = False) -> None:
       lmtui adapters list
       lmtui adapters list --json
     """
-    # Imported here, as in every verb: `lmtui --help` needs none of it.
+    # Imported here, as in every command: `lmtui --help` needs none of it.
     from lmtui.models.adapters import folders
 
     output, found = Output(), list(folders.listed())
@@ -278,7 +278,7 @@ def _row(adapter: Adapter) -> tuple[str, ...]:
 
 
 def _event(adapter: Adapter, *, whole: bool = False) -> JsonEvent:
-    """An adapter as JSON; `whole` with all that its card says."""
+    """Return an adapter as JSON; `whole` includes its card and report."""
     card = adapter.card
     event: dict[str, object] = {
         "event": "adapter",
@@ -306,7 +306,7 @@ def _report(adapter: Adapter) -> str | None:
 
 
 def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
-    """What stands above the figures, a line each."""
+    """Yield the rows (name, value) above the table of metrics."""
     yield "name", adapter.name
     yield "path", f"{adapter.path} ({_size(adapter)})"
     yield "kind", _KINDS[adapter.kind]
@@ -338,7 +338,7 @@ def _named(card: Card) -> str:
 
 
 def _figures(card: Card) -> Iterator[tuple[str, str, str]]:
-    """Before and after, of the notes that were held out and of a neutral text."""
+    """Yield (metric, before, after) for the held-out notes and a neutral text."""
     metrics = card.metrics
     for what, before, after in (
         ("notes", metrics.before, metrics.after),

@@ -1,7 +1,6 @@
-"""`lmtui chat`: an answer in the shell, token by token.
+"""`lmtui chat`: open the chat screen, or answer one prompt in the shell.
 
-Owns what a request is and how an answer ends. Knows the engine only through its
-port; how an answer is written is its view's affair.
+Knows the engine only through its protocol; `cli.generation` writes the answer.
 """
 
 from __future__ import annotations
@@ -65,7 +64,9 @@ PresetName = Annotated[
 
 
 def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
-    """The settings under a preset, and its system prompt, which may be empty.
+    """Return the settings with a preset applied, and its system prompt or "".
+
+    Flags override the preset.
 
     Raises:
         LmtuiError: there is no preset of that name.
@@ -92,7 +93,10 @@ _HINT = "Name another model with --model to resume with it."
 def with_own_model(
     settings: Settings, before: StoredConversation | None
 ) -> tuple[Settings, LmtuiError | None]:
-    """The settings with the model of a conversation, and why it can't be had."""
+    """Return the settings with a conversation's model, and an error if it is missing.
+
+    A flag for the model or the adapter overrides it.
+    """
     from lmtui.chat.conversation import model_of
 
     label = model_of(before.conversation) if before else None
@@ -114,7 +118,10 @@ if TYPE_CHECKING:
 
 
 class Talk:
-    """What was said before, what is asked now, and the answer as it grows."""
+    """Conversation of one request: earlier messages, the new one, and the answer.
+
+    With `keep`, every change is saved as it happens.
+    """
 
     def __init__(
         self,
@@ -128,15 +135,15 @@ class Talk:
         thinking: bool | None = None,
         told: str | None = None,
     ) -> None:
-        """`thinking` is what holds where the conversation has nothing of its own;
-        `told` is that from now on, as `chat.thinking` has it."""
+        """`thinking` applies where the conversation has no setting of its own; `told`
+        sets it from now on, in the values of `chat.thinking`."""
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else secrets.token_hex(8)
         if before is not None and system:
             self._conversation.reword(0, system)
         self._asked = self._conversation.say(text)
         self.prefill = prefill
-        """What the answer begins with."""
+        """Text that the answer begins with."""
         self._drop_oldest, self._left_out = drop_oldest, 0
         self._told = told or (before.about.thinking if before else None)
         self._thinking = THINKING[self._told] if self._told else thinking
@@ -147,12 +154,14 @@ class Talk:
 
     @property
     def messages(self) -> tuple[ChatTurn, ...]:
-        """What the model answers to."""
+        """Messages that the model answers to."""
         return self._conversation.messages(self._asked.id)
 
     def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
-        """What the model reads; with `drop_oldest` without the turns that do not fit.
-        How many messages are not in it is noted."""
+        """Return the prompt; with `drop_oldest`, without the oldest messages if needed.
+
+        The number of messages left out is reported on stderr.
+        """
         if not self._drop_oldest:
             prompt = engine.prompt(
                 self.messages, prefill=self.prefill, thinking=self._thinking
@@ -172,7 +181,7 @@ class Talk:
         return prompt
 
     def begin(self, prompt: Prompt, model: str, sampling: SamplingSettings) -> None:
-        """The model is about to see this; wait until it is on the disk."""
+        """Add the answer to the conversation, and wait until the request is saved."""
         reply = self._conversation.reply(
             self._asked.id, model=model, settings=sampling, prefill=self.prefill
         )
@@ -187,7 +196,7 @@ class Talk:
     def kept(
         self, items: Iterable[Step | GenerationResult]
     ) -> Generator[Step | GenerationResult, None, None]:
-        """The items of a generation, each kept as it passes."""
+        """Yield the items of a generation, each saved before it is passed on."""
         assert self._reply is not None
         id_ = self._reply.id
         try:
@@ -204,7 +213,7 @@ class Talk:
                 self._keep()
 
     def close(self) -> None:
-        """Let what is held reach the disk."""
+        """Write pending changes to the disk."""
         if self._keeper is not None:
             self._keeper.close()
 
@@ -214,7 +223,7 @@ class Talk:
             self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
 
     def _entitle(self, store: Store) -> None:
-        """Tell a copy from what it is one of."""
+        """Give a copy a title that tells it from the original."""
         id_ = store.find(self._uid)
         store.rename(id_, copy_title(store.load(id_).about.title))
 
@@ -246,7 +255,7 @@ class Talk:
 
 
 def _ignore(_: object) -> None:
-    """A copy is kept whether it has its title or not."""
+    """Do nothing: the copy is saved, whether renaming it succeeds or not."""
 
 
 if TYPE_CHECKING:
@@ -258,7 +267,7 @@ NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What the user asks for."""
+    """Request of the command line: the prompt, the system prompt, the prefill."""
 
     text: str
     system: str = ""
@@ -420,8 +429,10 @@ def chat(  # size: a line for each of its flags
 
 
 def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
-    """The settings with the sampling of a conversation's last answer, but for what a
-    flag says."""
+    """Return the settings with the sampling of a conversation's last answer.
+
+    Flags override it; the seed is not taken over.
+    """
     drawn = before.conversation.path[-1].settings if before else None
     if drawn is None:
         return settings
@@ -434,9 +445,9 @@ def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
 
 
 def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
-    """The request as the command line and stdin state it.
+    """Return the request from the command line and stdin.
 
-    Files are named in an argument only: what is piped in may be anyone's words.
+    `@FILE` attaches files in an argument only: text from stdin may be anyone's.
 
     Raises:
         LmtuiError: there is no prompt, or a text or a file can't be read.
@@ -455,7 +466,7 @@ def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
 
 
 def read_system(system: str) -> str:
-    """The system prompt, read from its file where it names one."""
+    """Return the system prompt, read from a file for `@FILE`."""
     if system.startswith("@"):
         return read_document(system[1:]).text
     return require_text(system, "--system")
@@ -466,9 +477,9 @@ def _from_stdin() -> str:
 
 
 def seeded(sampling: SamplingSettings) -> SamplingSettings:
-    """`sampling` with a seed, so that any answer can be had again.
+    """Return `sampling` with a seed, so that every answer can be reproduced.
 
-    32 bits: every JSON reader holds them exactly.
+    The seed has 32 bits, which every JSON reader holds exactly.
     """
     if sampling.seed is not None:
         return sampling
@@ -478,10 +489,10 @@ def seeded(sampling: SamplingSettings) -> SamplingSettings:
 def answer(
     engine: Engine, talk: Talk, sampling: SamplingSettings, *, view: AnswerView
 ) -> int:
-    """Let the engine answer into `view`; the exit code.
+    """Generate an answer into `view`; return the exit code.
 
-    The first item is waited for before anything is written: a prompt that does not
-    fit leaves stdout empty.
+    Nothing is written before the first item arrives: if the prompt does not fit, stdout
+    stays empty.
     """
     prompt = talk.lay_out(engine, sampling)
     with stop_on_interrupt() as stop, meter("reading the prompt") as progress:

@@ -1,8 +1,7 @@
-"""`lmtui complete`: the editor; with --print, go on with a text where a cursor is.
+"""`lmtui complete`: open the editor, or print a continuation at a cursor with --print.
 
-Owns which text and which place a request means. Knows the engine only through its
-port, and never writes to the file. Places count in the text with `\\n` alone for a
-line ending, and so reads the model.
+Never writes to the file. Cursor offsets count code points of the text with `\\n` line
+endings, which is also what the model reads.
 """
 
 from __future__ import annotations
@@ -80,11 +79,11 @@ MaxTokens = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What is asked for: more text at a place."""
+    """Request for a continuation of a text at a cursor."""
 
     text: str
     cursor: int
-    """Characters before the place."""
+    """Offset of the cursor in code points."""
     single_line: bool = False
 
 
@@ -153,10 +152,10 @@ def complete(
 def read_request(
     file: str, at: str = "", *, single_line: bool = False
 ) -> CompletionRequest:
-    """The text and the place that the command line names.
+    """Return the text and the cursor that the command line names.
 
     Raises:
-        LmtuiError: the text can't be read, or has no such place.
+        LmtuiError: the text can't be read, or has no such location.
     """
     place = positions.parsed(at) if at else None
     text = _from_stdin() if file == STDIN else _from_file(file)
@@ -165,10 +164,10 @@ def read_request(
 
 
 def read_writing(name: str, at: str, settings: Settings) -> Writing:
-    """What the command line names, to be edited; a file that does not exist is new.
+    """Return the editor's options for the named file, which may not exist yet.
 
     Raises:
-        LmtuiError: there is no screen, or it is no text file, or has no such place.
+        LmtuiError: there is no terminal, the file is no text, or has no such location.
     """
     if not is_interactive():
         raise LmtuiError("the editor needs a terminal", "", "Give --print.")
@@ -183,11 +182,12 @@ def read_writing(name: str, at: str, settings: Settings) -> Writing:
 
 
 def new_writing(name: str, settings: Settings) -> Writing:
-    """An empty text to be edited, that no file has yet, with a name for one in this
-    folder.
+    """Return the editor's options for an empty text.
+
+    Its file name is `name`, or `name` with a number, and unused in this folder.
 
     Raises:
-        LmtuiError: the folder is gone.
+        LmtuiError: the folder does not exist any more.
     """
     names = (f"{name}{more}.txt" for more in chain([""], map("-{}".format, count(2))))
     free = next(each for each in names if not os.path.lexists(each))
@@ -228,11 +228,11 @@ def go_on(
     *,
     top: int | None,
 ) -> int:
-    """Write how the text goes on, as JSON with `top` alternatives or, for None, as
-    text; the exit code.
+    """Write the continuation; return the exit code.
 
-    The first item is waited for before anything is written: where there is nothing to
-    continue, stdout stays empty.
+    It is JSON with `top` alternatives a token, or text where `top` is None. Nothing is
+    written before the first item arrives: if there is nothing to continue, stdout stays
+    empty.
     """
     view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
     text, cursor = request.text, request.cursor

@@ -1,7 +1,7 @@
-"""Shell completion: installing it, and the names that it offers.
+"""Shell completion: its installation, and the names that it offers for each argument.
 
-Owns which names are offered for what. Typer writes the shells' scripts and completes
-verbs, flags and choices by itself. Torch is never imported here.
+Typer writes the shells' scripts, and completes commands, flags and choices. Never
+imports torch.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lmtui.errors import LmtuiError
 
 PROGRAM = "lmtui"
 VARIABLE = "_LMTUI_COMPLETE"
-"""Set by a shell's script that asks for completions."""
+"""Environment variable that a shell's script sets to ask for completions."""
 SHELLS = ("bash", "zsh", "fish")
 
-# The scripts pass what they get to eval.
+# The shells' scripts pass the output to eval.
 _SAFE = re.compile(r"[\w./+@-]+")
 _UNSAFE_IN_HELP = re.compile(r"[^\w .,-]+")
 
@@ -29,16 +29,16 @@ _CONVERSATIONS = 50
 _HELP = 60  # characters
 
 Completions = list[tuple[str, str]]
-"""Names, each with a few words about it."""
+"""Names, each with a short description."""
 
 
 def asked() -> bool:
-    """Whether a shell asks for completions, not a user for a verb."""
+    """Return whether a shell asks for completions."""
     return bool(os.environ.get(VARIABLE))
 
 
 def answer(app: typer.Typer) -> NoReturn:
-    """Print what completes the words in the environment, and leave."""
+    """Print the completions of the words in the environment, and exit."""
     from typer.completion import completion_init  # type: ignore[attr-defined]
 
     completion_init()
@@ -98,7 +98,11 @@ Show = Annotated[
 
 
 def _shell() -> str:
-    """The shell that the program was started from."""
+    """Return the shell that the program was started from.
+
+    Raises:
+        LmtuiError: it is unknown, or has no completion.
+    """
     import shellingham  # type: ignore[import-untyped]
 
     try:
@@ -115,7 +119,7 @@ def _shell() -> str:
 
 
 def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], object]:
-    """A callback for Typer that offers what of `names` begins as the word does."""
+    """Return a Typer callback that offers those of `names` that begin with the word."""
 
     def complete(incomplete: str) -> Completions:
         try:
@@ -124,7 +128,7 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
                 for name, about in names()
                 if name.startswith(incomplete) and _SAFE.fullmatch(name)
             ]
-        except (LmtuiError, OSError):  # said when the verb runs; here it would garble
+        except (LmtuiError, OSError):  # a message would garble the command line
             return []
 
     return complete
@@ -183,5 +187,5 @@ conversations = _from(_conversations)
 
 
 def values(choices: tuple[str, ...]) -> Callable[[str], object] | None:
-    """A callback for a flag that takes one of these words; None where any is taken."""
+    """Return a callback that offers these words; None without any."""
     return _from(lambda: ((choice, "") for choice in choices)) if choices else None

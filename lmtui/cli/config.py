@@ -1,4 +1,4 @@
-"""`lmtui config`: every setting and every key, where it came from, what it means."""
+"""`lmtui config`: list all settings and keys with value, origin and meaning."""
 
 from __future__ import annotations
 

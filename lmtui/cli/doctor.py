@@ -1,6 +1,6 @@
-"""`lmtui doctor`: what the program found on this machine, and what follows.
+"""`lmtui doctor`: report devices, versions, folders and the compute path in use.
 
-Owns the words. Torch is imported inside, when the verb runs.
+Torch is imported when the command runs.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _machine(settings: Settings) -> Iterator[Line]:
 
 
 def _compiled() -> str:
-    """What makes the fast path faster, or why there is nothing."""
+    """Describe the compiled kernels, or why there are none."""
     from lmtui.kernels import build
 
     compiler = build.found()
@@ -139,7 +139,7 @@ def _compiled() -> str:
 
 
 def _path(computed: str, device: str, settings: Settings) -> str:
-    """Which of the two paths runs, and why."""
+    """Describe the compute path, exact or fast, and why it is used."""
     if device == "cpu" and settings.dtype == "auto" and settings.quantize != "none":
         return _packed_path(settings.quantize)
     if device != "cpu" and settings.dtype == "auto":

@@ -1,7 +1,7 @@
-"""From settings to an engine: the seam between a verb and the model.
+"""Open the engine for a command, or another that a test passes in.
 
-A verb asks for its engine here; a test hands the program another way to open one.
-Torch is imported here, late, and nowhere else in the command line.
+Knows how settings become a `LocalEngine`. Torch is imported here, when an engine is
+opened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lmtui.text import visible_line
 
 
 def tell_of_others(*, trainings_only: bool = False) -> bool:
-    """Say on stderr what else computes on this machine; whether anything does."""
+    """Report on stderr which processes compute now; return whether any does."""
     uses = [use for use in processes.others() if use.trains or not trainings_only]
     for use in uses:
         words = visible_line(use.words)
@@ -36,11 +36,10 @@ def tell_of_others(*, trainings_only: bool = False) -> bool:
 
 @contextmanager
 def sharing_if_wanted(what: str) -> Iterator[None]:
-    """Let others know that this program computes; where one trains, first ask whether
-    to go on.
+    """Register this process while the block runs; ask first if a training runs.
 
     Raises:
-        typer.Abort: it is not wanted.
+        typer.Abort: the user does not want to run beside it.
     """
     if tell_of_others(trainings_only=True):
         typer.confirm("Go on all the same?", default=True, abort=True, err=True)
@@ -52,11 +51,12 @@ OpenEngine = Callable[[Settings], EditorEngine]
 
 
 def open_local(settings: Settings, *, says_unkept: bool = True) -> EditorEngine:
-    """Load the model that `settings` name, with progress on stderr; without
-    `says_unkept`, not what of it can't be kept.
+    """Load the model that `settings` name, with progress on stderr.
+
+    Without `says_unkept`, warnings about files that can't be cached are left out.
 
     Raises:
-        LmtuiError: it can't be found, fetched or loaded here.
+        LmtuiError: the model can't be found, fetched or loaded here.
     """
     with _loading() as show:
         heard = show if says_unkept else but_for_unkept(show)
@@ -65,7 +65,10 @@ def open_local(settings: Settings, *, says_unkept: bool = True) -> EditorEngine:
 
 @contextmanager
 def _loading() -> Iterator[OnProgress]:
-    """What shows on stderr how far it is; nobody else writes there from here on."""
+    """Yield a progress listener that draws on stderr.
+
+    Libraries' messages are silenced from here on: they go to the log or nowhere.
+    """
     from lmtui import log
     from lmtui.cli.progress import loading_progress
 
@@ -77,7 +80,7 @@ def _loading() -> Iterator[OnProgress]:
 
 
 def but_for_unkept(show: OnProgress) -> OnProgress:
-    """The same listener, which does not hear what can't be kept."""
+    """Return `show` without the warnings about files that can't be cached."""
 
     def heard(progress: Progress) -> None:
         if not progress.unkept:
@@ -87,8 +90,10 @@ def but_for_unkept(show: OnProgress) -> OnProgress:
 
 
 def why_nothing_is_kept() -> LmtuiError | None:
-    """Why neither a conversation nor anything of a model can be kept, so that one
-    warning will do; None where one of them can."""
+    """Return why neither cache nor data folder is writable; None if one is.
+
+    One warning then covers both conversations and converted weights.
+    """
     refused = None
     for folder in (paths.cache_folder(), paths.data_folder()):
         try:
@@ -106,14 +111,15 @@ def open_wanted(
     *,
     lasting: bool = False,
 ) -> EditorEngine:
-    """Load what is wanted, by all else that `settings` say; `lasting` for more than
-    one answer.
+    """Load the model `wanted` with the other settings.
+
+    `lasting` is for an engine that gives more than one answer.
 
     Raises:
-        LmtuiError: it can't be found, fetched or loaded here.
+        LmtuiError: the model can't be found, fetched or loaded here.
     """
     with _collector_waits():
-        # Imported here, late: it takes most of a second.
+        # Imported here: it takes most of a second.
         from lmtui.engine.engine import LocalEngine
 
         return LocalEngine.open(
@@ -132,15 +138,16 @@ def open_wanted(
 def open_pair(
     settings: Settings, other: ModelRef, on_progress: OnProgress
 ) -> tuple[EditorEngine, EditorEngine]:
-    """Load what `settings` name, and what it is to be compared with; where only an
-    adapter is the difference, on the same weights.
+    """Load the model of `settings`, and `other` to compare it with.
+
+    If they differ only by an adapter, they share the weights.
 
     Raises:
         LmtuiError: one of them can't be found, fetched or loaded here.
     """
     own = settings.wanted
     if own.adapter is None and settings.origin("model").source != "flag":
-        # The adapter was named now, and knows the model that it was made for.
+        # The adapter names the model that it was made for.
         own = ModelRef() if other.adapter else own
     if other.adapter is None:
         first = open_wanted(settings, own, on_progress)
@@ -167,11 +174,12 @@ def open_pair(
 def open_beside(
     settings: Settings, wanted: ModelRef, other: ModelRef, on_progress: OnProgress
 ) -> EditorEngine | tuple[EditorEngine, EditorEngine]:
-    """Load what was chosen later, and what it goes on being compared with; alone, and
-    that is told, where the latter can't be had beside it.
+    """Load a model chosen later, and `other`, which it is compared with.
+
+    If `other` can't be loaded beside it, that is reported, and the model opens alone.
 
     Raises:
-        LmtuiError: what was chosen can't be found, fetched or loaded here.
+        LmtuiError: the chosen model can't be found, fetched or loaded here.
     """
     own = open_wanted(settings, wanted, on_progress, lasting=True)
     try:
@@ -184,9 +192,11 @@ def open_beside(
 
 @contextmanager
 def _collector_waits() -> Iterator[None]:
-    """Look for no garbage while libraries and a model are loaded: they make hundreds of
-    thousands of objects that stay, and going through them again and again took a
-    quarter of a second of a start of one."""
+    """Disable the garbage collector while libraries and a model are loaded.
+
+    Loading creates hundreds of thousands of objects that stay. Scanning them repeatedly
+    took a quarter of a second of a start that takes one.
+    """
     gc.disable()
     try:
         yield
@@ -197,7 +207,7 @@ def _collector_waits() -> Iterator[None]:
 def engine_for(
     context: typer.Context, settings: Settings, *, says_unkept: bool = True
 ) -> EditorEngine:
-    """The engine for this run of a verb, which others know of until it ends."""
+    """Open the engine for a command, and register this process until it ends."""
     context.with_resource(processes.using(context.info_name or "lmtui"))
     own: OpenEngine = partial(open_local, says_unkept=says_unkept)
     open_engine: OpenEngine = context.obj or own
@@ -207,7 +217,7 @@ def engine_for(
 def engines_for(
     context: typer.Context, settings: Settings, other: ModelRef
 ) -> tuple[EditorEngine, EditorEngine]:
-    """The engine for this run of a verb, and the one to compare it with."""
+    """Open the engine for a command, and one to compare it with."""
     context.with_resource(processes.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:

@@ -1,9 +1,8 @@
-"""The edge of the program: every way to end becomes an exit code.
+"""Exit codes, and how errors are written to stderr. Knows no command.
 
 0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 129 and 143
-by SIGHUP and SIGTERM (which end the process itself where there is no screen), 141 the
-reader of our output went away (what a shell reports for `cat` or `grep` then).
-Owns how an error looks on stderr; knows no verb.
+SIGHUP and SIGTERM (without a screen the signal itself ends the process), 141 the
+reader of stdout closed the pipe (what a shell reports for `cat` or `grep` then).
 """
 
 from __future__ import annotations
@@ -28,11 +27,14 @@ from lmtui.text import visible
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """A flag for the engine that the first Ctrl-C raises; the second interrupts."""
+    """Yield a stop flag for the engine, set by the first Ctrl-C.
+
+    The second Ctrl-C raises KeyboardInterrupt.
+    """
     asked = Event()
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN or current_thread() is not main_thread():
-        yield asked.is_set  # told to ignore it, as under nohup
+        yield asked.is_set  # SIGINT stays ignored, as under nohup
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -51,7 +53,7 @@ DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
 
 
 def guarded(work: Callable[[], None]) -> int:
-    """Run `work`; its exit code, with any error already told on stderr."""
+    """Run `work` and return the exit code; an error is written to stderr."""
     try:
         with panics_told():
             work()
@@ -73,8 +75,11 @@ def guarded(work: Callable[[], None]) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process, with everything written. Taking the interpreter and a model
-    apart first would keep the user waiting for a second or two."""
+    """End the process with exit code `code`, after flushing all output.
+
+    Skips the interpreter's shutdown, which takes a second or two once a model is
+    loaded.
+    """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         silence_unless_open(stream)
@@ -82,7 +87,7 @@ def leave(code: int) -> NoReturn:
 
 
 def _flushed(code: int) -> int:
-    """`code`, after what was written has left: the reader may be gone by then."""
+    """Flush stdout and return `code`, or the exit code of a failed flush."""
     try:
         flush_or_raise(sys.stdout)
     except BrokenPipeError:
@@ -96,7 +101,7 @@ def _flushed(code: int) -> int:
 
 
 def _foreign(error: Exception) -> int:
-    """A usage error of the command line's parser, or else a bug."""
+    """Report a usage error, or else a bug; return the exit code."""
     if (usage := explained(error)) is None:
         return _bug(error)
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -116,8 +121,11 @@ def _bug(error: Exception) -> int:
 
 
 def keep_stderr() -> None:
-    """Write alone on stderr from here on: what libraries in other languages write there
-    without being asked goes nowhere. Whatever is no error of theirs stays as it is."""
+    """Reserve stderr for this program: redirect descriptor 2 to the null device.
+
+    `sys.stderr` keeps writing to the original file; native libraries, which write to
+    descriptor 2 directly, no longer reach it.
+    """
     try:
         if sys.stderr.fileno() != 2:
             return
@@ -135,7 +143,7 @@ def keep_stderr() -> None:
 
 
 def tell(error: LmtuiError) -> None:
-    """Write an error on stderr, harmless whatever it quotes."""
+    """Write an error and its hint to stderr, with control characters made visible."""
     lines = f"error: {_safe(str(error))}\n"
     if error.hint:
         lines += f"hint: {_safe(error.hint)}\n"
@@ -143,21 +151,26 @@ def tell(error: LmtuiError) -> None:
 
 
 def note(lines: str) -> None:
-    """Write whole lines on stderr, or nothing when nobody listens there."""
+    """Write whole lines to stderr; do nothing if stderr is closed."""
     try:
         sys.stderr.write(lines)
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        pass  # without a stderr the exit code has to do
+        pass  # the exit code still reports the error
 
 
 def _safe(text: str) -> str:
-    # Later lines are indented, so that no file name can forge a line of its own.
+    # Later lines are indented, so that a file name cannot imitate an "error:" line.
     return "\n  ".join(visible(text).splitlines())
 
 
 def flush_or_raise(stream: TextIO | None) -> None:
-    """Flush `stream`; a full disk is an error of the user's, a closed pipe is none."""
+    """Flush `stream`.
+
+    Raises:
+        BrokenPipeError: the reader closed the pipe.
+        LmtuiError: the output can't be written, for example on a full disk.
+    """
     try:
         if stream is not None:
             stream.flush()
@@ -168,7 +181,7 @@ def flush_or_raise(stream: TextIO | None) -> None:
 
 
 def output_failed(error: OSError) -> LmtuiError:
-    """The error for an output that takes no more."""
+    """Return the error for an output that can't be written."""
     return LmtuiError(
         "the output can't be written",
         error.strerror or str(error),
@@ -177,23 +190,23 @@ def output_failed(error: OSError) -> LmtuiError:
 
 
 def silence(stream: TextIO | None) -> None:
-    """Send what is still buffered nowhere, so that exiting can't fail on it."""
+    """Redirect `stream` to the null device, so that flushing it at exit can't fail."""
     try:
         if stream is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError):
-        pass  # not a real file: nothing to lose
+        pass  # not a real file
 
 
 def silence_unless_open(stream: TextIO | None) -> None:
-    """Flush `stream` if it still takes anything."""
+    """Flush `stream`; redirect it to the null device if that fails."""
     try:
         flush_or_raise(stream)
     except (BrokenPipeError, LmtuiError):
         silence(stream)
 
 
-# What the libraries say of a value that a flag does not take, and what it takes.
+# Typer's and Click's messages about a rejected value, and the values to name instead.
 _TAKES = (
     (re.compile(r"valid integer"), "a whole number"),
     (re.compile(r"valid (?:number|float)"), "a number"),
@@ -203,8 +216,8 @@ _CHOICES = re.compile(r"is not one of (.+?)\.?$")
 
 
 def explained(error: Exception) -> LmtuiError | None:
-    """A usage error of the parser as one of ours; None for any other exception."""
-    # The parser's own exceptions have moved between packages; their names have not.
+    """Return the LmtuiError for a usage error of the parser; None for others."""
+    # Matched by name: the exceptions moved from click into typer, names unchanged.
     format_message = getattr(error, "format_message", None)
     if format_message is None:
         return None
@@ -227,7 +240,7 @@ def explained(error: Exception) -> LmtuiError | None:
 
 
 def _taken(message: str) -> str:
-    """The values that a flag takes, by a library's words about one it does not."""
+    """Return the accepted values in words, from a library's message of refusal."""
     for said, takes in _TAKES:
         if found := said.search(message):
             return found.expand(takes)
@@ -238,13 +251,13 @@ def _taken(message: str) -> str:
 
 
 def _name(error: Exception) -> str:
-    """The flag or argument as the user writes it."""
+    """Return the flag or argument as the user writes it."""
     parameter = getattr(error, "param", None)
     flags = [name for name in getattr(parameter, "opts", ()) if name.startswith("-")]
     return flags[0] if flags else str(getattr(parameter, "metavar", "") or "this")
 
 
 def _given(error: Exception) -> str:
-    """The value that the user wrote, where the library tells."""
+    """Return the value that the user wrote, or "" if the library does not report it."""
     details = getattr(error.__cause__, "errors", None)
     return str(details()[0].get("input", "")) if details else ""

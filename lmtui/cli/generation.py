@@ -1,6 +1,6 @@
-"""How an answer is written: as text, or as JSON.
+"""Views that write a generated answer to stdout: as text, or as JSON lines.
 
-Owns the lines of both; knows neither where a request came from nor the engine.
+Knows neither the request's origin nor the engine.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lmtui.engine.types import (
 
 
 class AnswerView(Protocol):
-    """One way of writing an answer."""
+    """Writer of an answer while it is generated."""
 
     top: int
-    """Alternatives wanted with each token."""
+    """Number of alternatives needed for each token."""
 
     def start(
         self,
@@ -33,13 +33,13 @@ class AnswerView(Protocol):
         prefill: str,
         sampling: SamplingSettings,
     ) -> None:
-        """The model is about to answer."""
+        """Begin the answer to `prompt`."""
 
     def token(self, step: Step) -> None:
-        """It chose a token."""
+        """Write one generated token."""
 
     def end(self, finish: GenerationResult) -> None:
-        """It is done."""
+        """End the answer."""
 
 
 def write(
@@ -47,7 +47,7 @@ def write(
     rest: Iterator[Step | GenerationResult],
     view: AnswerView,
 ) -> int:
-    """Write a generation, whose first item is there already; the exit code."""
+    """Write a generation, given its first item and the rest; return the exit code."""
     item = first
     while isinstance(item, Step):
         view.token(item)
@@ -57,7 +57,7 @@ def write(
 
 
 class TextView:
-    """The answer alone, as text, prefill included."""
+    """Writer of the answer alone, as text, with the prefill."""
 
     top = 0
 
@@ -71,21 +71,21 @@ class TextView:
         prefill: str,
         sampling: SamplingSettings,
     ) -> None:
-        """Write the beginning that the user gave."""
+        """Write the prefill."""
         self._output.text(prefill)
 
     def token(self, step: Step) -> None:
-        """Write what the token adds."""
+        """Write the text that the token adds."""
         self._output.text(step.piece)
 
     def end(self, finish: GenerationResult) -> None:
-        """Write what was held back, and end the line."""
+        """Write the text that was held back, and end the line."""
         self._output.text(finish.piece)
         self._output.end_line()
 
 
 class JsonAnswerView:
-    """Every token with its numbers, one JSON object a line."""
+    """Writer of every token with its numbers, one JSON object a line."""
 
     def __init__(self, output: Output, top: int) -> None:
         self._output = output
@@ -98,12 +98,11 @@ class JsonAnswerView:
         prefill: str,
         sampling: SamplingSettings,
     ) -> None:
-        """Write what was asked of which model."""
+        """Write the model, the prompt ids and the sampling settings."""
         begun = {"prefill": prefill}
         self._output.event(start_event(info, prompt.ids, begun, sampling))
 
     def token(self, step: Step) -> None:
-        """Write one generated token."""
         self._output.event(
             {
                 "event": "token",
@@ -121,7 +120,7 @@ class JsonAnswerView:
         )
 
     def end(self, finish: GenerationResult) -> None:
-        """Write why it ended, and the totals."""
+        """Write the finish reason and the totals."""
         self._output.event(end_event(finish))
 
 
@@ -131,7 +130,10 @@ def start_event(
     begun: Mapping[str, str],
     sampling: SamplingSettings,
 ) -> dict[str, Any]:
-    """The first line of a generation; `begun` is what of its text was given."""
+    """Return the first line of a generation.
+
+    `begun` is the part of the text that was given: the prefill, or a half-typed word.
+    """
     return {
         "event": "start",
         "model": info.model,
@@ -146,7 +148,7 @@ def start_event(
 
 
 def end_event(finish: GenerationResult) -> dict[str, Any]:
-    """The last line of a generation."""
+    """Return the last line of a generation."""
     return {
         "event": "end",
         "finish": finish.reason.value,

@@ -1,7 +1,6 @@
-"""`lmtui history`: the conversations that were kept, and taking them elsewhere.
+"""`lmtui history`: list, search, show, export, import and delete conversations.
 
-Owns the words and tables of these verbs; what they do is done in `lmtui.chat`. Neither
-torch nor a model is needed.
+Formats the output; the work is done in `lmtui.chat`. Needs neither torch nor a model.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ Which = Annotated[
 
 
 def read(work: Callable[[Store], T]) -> T | None:
-    """What `work` finds in the store; None where nothing was kept yet.
+    """Run `work` on the store, read-only; return None if no store exists yet.
 
     Raises:
         LmtuiError: the store can't be read.
@@ -53,7 +52,10 @@ def read(work: Callable[[Store], T]) -> T | None:
 
 
 def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
-    """What `work` does with the store; a damaged one is replaced first, and said.
+    """Run `work` on the store and return its result.
+
+    A damaged store is replaced first, which is reported on stderr; `work` then runs
+    again.
 
     Raises:
         LmtuiError: the store can't be used.
@@ -70,7 +72,7 @@ def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
 
 
 def load(which: str) -> StoredConversation:
-    """The conversation of an id, or the one used last.
+    """Return the conversation with this id, or the one used last.
 
     Raises:
         LmtuiError: there is none.
@@ -102,22 +104,22 @@ def _number(which: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message of a kept conversation, as it can be scored again."""
+    """A message of a saved conversation, with what is needed to score it again."""
 
     text: str
     before: tuple[ChatTurn, ...]
-    """The messages that it follows."""
+    """The messages before it."""
     ids: tuple[int, ...] = ()
-    """Its tokens, as ids of `model`; none where they are not known, and the text has to
-    be read again ("re-tokenised")."""
+    """Its token ids under `model`; empty if they are not known, so that the text has to
+    be tokenised again ("re-tokenised")."""
     prefix: tuple[int, ...] = ()
-    """The ids before them."""
+    """The token ids before them."""
     model: str | None = None
-    """What wrote it, with its adapter."""
+    """The model that wrote it, with its adapter."""
 
 
 def load_message(which: str, number: int) -> StoredMessage:
-    """A message by the number that `lmtui history search` and the JSON give it.
+    """Return a message by its id, as `lmtui history search` and the JSON show it.
 
     Raises:
         LmtuiError: there is no such conversation, or no such message in it.
@@ -144,7 +146,7 @@ if TYPE_CHECKING:
     from lmtui.chat.store import Store
     from lmtui.chat.summary import StoredConversation
 
-_AT_ONCE = 50  # conversations that are read before they are written
+_AT_ONCE = 50  # conversations that an export loads at a time
 
 
 def export(
@@ -240,11 +242,14 @@ def import_files(
 
 
 def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
-    """The id of each conversation that was taken in, and of one that looks the same."""
+    """Add the conversations to the store.
+
+    Returns the id of each, with the id of an older one that looks the same, if any.
+    """
     ids = list[int]()
 
     def add(store: Store) -> list[tuple[int, int | None]]:
-        # Where the store was found to be damaged, the first of them are in it already.
+        # `use` runs this again after a repair; the first ones are in the store then.
         for each in found[len(ids) :]:
             uid = secrets.token_hex(8)
             ids.append(store.add(uid, each.conversation, each.facts))
@@ -254,7 +259,7 @@ def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
 
 
 def read_conversations(name: str) -> list[Imported]:
-    """The conversations in a file, JSON or Markdown by its content.
+    """Read the conversations of a file, JSON or Markdown by its content.
 
     Raises:
         LmtuiError: there are none, or one of them can't be used.
@@ -264,7 +269,7 @@ def read_conversations(name: str) -> list[Imported]:
     from lmtui.chat.json_format import Imported, from_json
     from lmtui.chat.summary import ConversationMeta
 
-    # A message may hold a NUL, which JSON has as an escape and Markdown as it is.
+    # A message may contain a NUL: JSON escapes it, Markdown has the character itself.
     text = read_document(name, nul=True).text
     if text.lstrip("\ufeff \n").startswith("{"):
         lines = [line for line in text.removeprefix("\ufeff").split("\n") if line]
@@ -313,8 +318,8 @@ app = options.group(
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="Show at most this many; 0 shows all.")
 ]
-_WITH_MODEL = 100  # columns of a terminal from which on the model is listed
-_OURS = ("uid", "touched")  # of no use outside
+_WITH_MODEL = 100  # least columns of a terminal for the column MODEL
+_OURS = ("uid", "touched")  # internal fields, not in the JSON
 EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
@@ -428,7 +433,7 @@ def delete(
       lmtui history delete 12
       lmtui history delete 3 4 5 --yes
     """
-    # Each is looked at before any is deleted.
+    # All are loaded first: an unknown id fails before anything is deleted.
     found = [load(each).about for each in which]
     if not yes:
         _confirm(found)
@@ -446,7 +451,7 @@ def _fields(about: ConversationSummary) -> JsonEvent:
 
 
 def _table(found: list[ConversationSummary], *, terminal: bool) -> str:
-    """A row a conversation; with its model where there is room for it."""
+    """Return the table of conversations; narrow terminals get no column MODEL."""
     headings: tuple[str, ...] = ("ID", "USED", "MESSAGES", "MODEL", "", "TITLE")
     rows: list[tuple[str, ...]] = [_row(listed) for listed in found]
     if terminal and get_terminal_size().columns < _WITH_MODEL:
@@ -495,7 +500,7 @@ def _print_hits(found: list[Hit], *, no_color: bool) -> None:
 
 
 def _shown(text: str) -> str:
-    """A part of a message on one line."""
+    """Return part of a message on one line."""
     return visible_line(text.replace("\n", " "))
 
 

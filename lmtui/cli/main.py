@@ -1,7 +1,7 @@
-"""The program: its verbs, and how it ends.
+"""The Typer application with all commands, and the entry point of the program.
 
-Owns the list of verbs and nothing of what they do. Importing it is cheap, because
-a verb imports what it needs when it runs: `lmtui --help` never meets torch.
+Each command imports what it needs when it runs, so that `lmtui --help` imports no
+torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ app = typer.Typer(
     name="lmtui",
     rich_markup_mode=None,  # brackets in a help text are brackets
     pretty_exceptions_enable=False,
-    add_completion=False,  # ours says what went wrong, and exits as the rest does
+    add_completion=False,  # cli.completion reports errors and exit codes like the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("chat")(chat.chat)
@@ -95,18 +95,17 @@ def lmtui(
 def main(
     arguments: Sequence[str] | None = None, *, open_engine: OpenEngine | None = None
 ) -> int:
-    """Run the program on `arguments` (the process's own by default); its exit code.
+    """Run the program on `arguments` (default: sys.argv) and return the exit code.
 
-    `open_engine` takes the place of what loads a model: a screen and a command load it
-    in ways of their own.
+    `open_engine` replaces the function that loads a model, for commands and screens
+    alike.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> None:
         if completion.asked():
             completion.answer(app)
-        # Not through the command's own main(): that one decides about exit codes
-        # and closed pipes itself.
+        # The command's own main() would handle exit codes and closed pipes itself.
         command = typer.main.get_command(app)
         with command.make_context("lmtui", given, obj=open_engine) as context:
             command.invoke(context)
@@ -116,5 +115,5 @@ def main(
 
 
 def run() -> NoReturn:
-    """Run the program and leave the process."""
+    """Run the program and end the process with its exit code."""
     leave(main())

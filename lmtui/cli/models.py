@@ -1,7 +1,7 @@
-"""`lmtui models`: what there is, what is here, fetching and removing.
+"""`lmtui models`: list, show, fetch and remove models.
 
-Owns the words and tables of these verbs; what they do is done in `lmtui.models`.
-Torch is never imported: a list must not take seconds.
+Formats the output; the work is done in `lmtui.models`. Never imports torch, which takes
+seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def show_list(json: options.Json = False) -> None:
       lmtui models list
       lmtui models list --json
     """
-    # Imported here, as in every verb: `lmtui --help` needs none of it.
+    # Imported here, as in every command: `lmtui --help` needs none of it.
     from lmtui.models import inventory
 
     output = Output()
@@ -71,8 +71,10 @@ def show_list(json: options.Json = False) -> None:
 
 
 def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
-    """What is kept. On a terminal each path stands on a line of its own, since one
-    that is broken can't be copied."""
+    """Return the table of models on this machine.
+
+    On a terminal each path has a line of its own, since a wrapped path can't be copied.
+    """
     headings = ("NAME", "WHAT", "SIZE", "WHERE")
     rows = [(i.name, _what(i), _size(i.bytes), str(i.path)) for i in items]
     if not terminal:
@@ -168,7 +170,7 @@ def _size(count: int) -> str:
 
 
 def _say(key: str, value: ModelFact) -> str:
-    """A fact in words."""
+    """Return a fact as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int):

@@ -1,8 +1,8 @@
-"""The options that several verbs share, and their way into the settings.
+"""Options that several commands share, and the settings that they make.
 
-Each is declared once, as a type for a verb's signature; its sentence is the one in
-`config`. The ranges are checked where the settings are built, so that a flag, a
-variable and the settings file meet the same rules.
+Each option is declared once, as a type for a command's signature; its help text is the
+setting's meaning in `lmtui.config`. Ranges are checked where the settings are built,
+alike for flags, environment variables and the settings file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def option(
     panel: str,
     names: Callable[[str], object] | None = None,
 ) -> Any:
-    """The option of a setting, in a part of the help; `names` completes a word."""
+    """Return the option for a setting, in the help's panel `panel`.
+
+    `names` completes a word; the default offers the setting's choices.
+    """
     return typer.Option(
         flag(name) or "",
         metavar=metavar,
@@ -74,7 +77,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 def group(help: str, *examples: str) -> typer.Typer:
-    """A verb that is made of several, with what it says of itself."""
+    """Return a group of commands, with its help text."""
     shown = "".join(f"\n  {example}" for example in examples)
     return typer.Typer(
         help=f"{help}\n\n\b\nExamples:{shown}",
@@ -85,12 +88,12 @@ def group(help: str, *examples: str) -> typer.Typer:
 
 
 def settings(context: typer.Context, **more: SettingValue) -> Settings:
-    """The settings that a verb's flags, the environment and the file make together.
+    """Return the settings from flags, environment variables and the settings file.
 
     `more` are settings that several flags make.
 
     Raises:
-        LmtuiError: one of them can't be used, or there is no theme of a flag's name.
+        LmtuiError: one of them can't be used, or `--theme` names no theme.
     """
     given = {**context.params, **more}
     found = load.load({name: given.get(name) for name in names()})
@@ -100,8 +103,11 @@ def settings(context: typer.Context, **more: SettingValue) -> Settings:
 
 
 def _require_theme(name: str) -> None:
-    """Refuse a theme that does not exist, also where no screen opens: whoever typed
-    its name is there to correct it."""
+    """Check that the theme exists, also where no screen opens.
+
+    Raises:
+        LmtuiError: there is no such theme.
+    """
     from lmtui.tui.themes import load_themes
 
     found = load_themes(paths.themes_folder())

@@ -1,7 +1,7 @@
-"""One JSON object a line, valid and harmless whatever it holds.
+"""Reading of input texts, and writing of results: plain text, tables, JSON lines.
 
-Owns the encoding: UTF-8 text kept as it is, control and bidi characters escaped
-(the value is the same, a terminal can't obey them), NaN and infinity as null.
+JSON is UTF-8; control and bidi characters are escaped (the value is the same, a
+terminal can't obey them), NaN and infinity become null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STDIN = "-"
 
 
 def read_document(name: str, *, nul: bool = False) -> TextSource:
-    """The text of a file, or of stdin for `-`; with `nul`, NULs may be in it.
+    """Read the text of a file, or stdin for `-`; `nul` allows NUL characters.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8 text.
@@ -36,10 +36,10 @@ def read_document(name: str, *, nul: bool = False) -> TextSource:
 
 
 def read_stdin(*, nul: bool = False) -> str:
-    """All of stdin; with `nul`, NULs may be in it.
+    """Read all of stdin; `nul` allows NUL characters.
 
     Raises:
-        LmtuiError: it is closed, was read before, or is not UTF-8 text.
+        LmtuiError: stdin is closed, was read before, or is not UTF-8 text.
     """
     if sys.stdin is not None and sys.stdin.buffer.closed:
         hint = "Name it once, or save the text in a file."
@@ -50,7 +50,7 @@ def read_stdin(*, nul: bool = False) -> str:
 
 
 def require_text(text: str, what: str) -> str:
-    """`text`, an argument of the command line, if it was UTF-8.
+    """Return `text`, an argument of the command line, if it is valid UTF-8.
 
     Raises:
         LmtuiError: the shell passed bytes that are not.
@@ -62,7 +62,7 @@ def require_text(text: str, what: str) -> str:
     return text
 
 
-_UNLIMITED = 1000  # cells
+_UNLIMITED = 1000  # cells: the width of a table that is not for a terminal
 
 
 def table(
@@ -72,7 +72,7 @@ def table(
     right: Sequence[int] = (),
     terminal: bool,
 ) -> str:
-    """The rows under their headings; columns in `right` are set to the right."""
+    """Return the rows under their headings; the columns `right` are right-aligned."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -97,10 +97,10 @@ JsonEvent = Mapping[str, Any]
 
 
 def encode(event: JsonEvent) -> str:
-    """`event` as one line, with its newline."""
+    """Return `event` as one line of JSON, with its newline."""
     try:
         line = _dumps(event)
-    except ValueError:  # a number that JSON can't hold
+    except ValueError:  # NaN or infinity
         line = _dumps(_finite(event))
     return safe_json(line) + "\n"
 
@@ -110,7 +110,7 @@ def _dumps(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with every NaN and infinity in it replaced by None."""
+    """Return `value` with every NaN and infinity in it replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -121,17 +121,17 @@ def _finite(value: Any) -> Any:
 
 
 def adapter_field(info: EngineInfo) -> JsonEvent:
-    """The adapter beside the model, where there is one."""
+    """Return the field for the adapter, or no field without one."""
     return {"adapter": info.adapter} if info.adapter else {}
 
 
 def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
-    """All sampling settings, in the order in which they act."""
+    """Return all sampling settings, in the order in which they are applied."""
     return {name: getattr(sampling, name) for name in sampling.__slots__}
 
 
 def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
-    """Rows of a distribution with what the sampler made of them."""
+    """Return the candidates of a sampling step, with the sampler's result for each."""
     return [
         {
             "id": row.id,
@@ -145,14 +145,14 @@ def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
 
 
 def scored_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
-    """Rows of a distribution that nothing was drawn from."""
+    """Return the candidates at a scored position, where nothing was sampled."""
     return [
         {"id": row.id, "text": row.text, "logprob": row.logprob} for row in candidates
     ]
 
 
 class Output:
-    """Where results go."""
+    """Stream that results are written to: stdout, or the one given."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -160,13 +160,13 @@ class Output:
         self._at_line_start = True
 
     def text(self, text: str) -> None:
-        """Write a piece of a text that was not written here."""
+        """Write foreign text; on a terminal, control characters are made visible."""
         if text:
             self._at_line_start = text.endswith("\n")
             self._write(visible_flow(text) if self.is_terminal else text)
 
     def end_line(self) -> None:
-        """Write a newline unless the text has just ended with one."""
+        """Write a newline unless the last text ended with one."""
         if not self._at_line_start:
             self.text("\n")
 
@@ -185,14 +185,16 @@ class Output:
 
 
 def stdin_is_terminal() -> bool:
-    """Whether a person could be typing."""
+    """Return whether stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def prepare_streams() -> None:
-    """Make stdout UTF-8 for a reader, and never fail on a terminal that is not.
+    """Set the encodings of stdout and stderr.
 
-    A stdout that was closed before the start takes everything and keeps nothing.
+    A pipe or file gets UTF-8; a terminal keeps its encoding, and characters that it
+    lacks are written as backslash escapes. A closed stdout is replaced by the null
+    device.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -1,8 +1,7 @@
-"""Drawing how far long work is, on stderr.
+"""Progress on stderr: a status line, a meter, and a bar for loading.
 
-Owns the bar. On a terminal it is a bar that goes away; elsewhere one plain line for
-each kind of work that takes long, so that a log stays readable. Warnings stay in
-both.
+On a terminal the drawing is erased at the end. Elsewhere loading writes one plain line
+for each kind of long work. Warnings stay in both.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _CLEAR = "\r\x1b[2K"
 
 
 class StatusLine:
-    """The last line of the terminal."""
+    """Last line of the terminal, redrawn with the current state."""
 
     def __init__(
         self,
@@ -39,7 +38,7 @@ class StatusLine:
         self._on = self.is_terminal
 
     def draw(self, words: str) -> None:
-        """Draw it, if it is time."""
+        """Draw the line, at most once per `_PAUSE`."""
         now = self._clock()
         if self._on and now >= self._next:
             self._next = now + _PAUSE
@@ -47,12 +46,12 @@ class StatusLine:
             self._write(_CLEAR + _cut(words, self._width() - 1))
 
     def lines(self, text: str) -> None:
-        """Write whole lines above it."""
+        """Write whole lines above the status line."""
         self.clear()
         note(text)
 
     def clear(self) -> None:
-        """Take it away."""
+        """Erase the line."""
         self._next = float("-inf")
         if self._drawn:
             self._drawn = False
@@ -78,14 +77,14 @@ def _cut(words: str, width: int) -> str:
     return words if cell_len(words) <= width else set_cell_size(words, width)
 
 
-_PATIENCE = 1.0  # seconds of work that need no meter
+_PATIENCE = 1.0  # seconds of work before a meter is drawn
 _METER_PAUSE = 0.1  # seconds between two drawings
 _WIDTH = 24
 _CLEAR_LINE = "\r\x1b[2K"
 
 
 class Meter:
-    """Progress of one piece of work; call it with (done, all)."""
+    """Progress bar of one piece of work; call it with (done, whole)."""
 
     def __init__(
         self,
@@ -103,7 +102,7 @@ class Meter:
         self._on = self._stream is not None and self._stream.isatty()
 
     def __call__(self, done: int, whole: int) -> None:
-        """Draw how far the work is, if it is time."""
+        """Draw the progress, at most once per `_METER_PAUSE`."""
         now = self._clock()
         if not self._on or now < self._next:
             return
@@ -114,13 +113,13 @@ class Meter:
         )
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._drawn:
             self._drawn = False
             self._write(_CLEAR_LINE)
 
     def give_way(self, results: TextIO | None = None) -> None:
-        """Results begin to appear: if on a terminal, draw no more."""
+        """Stop drawing because results begin to appear, if they go to a terminal."""
         if (results or sys.stdout).isatty():
             self.clear()
             self._on = False
@@ -142,7 +141,7 @@ def _meter_bar(done: int, whole: int) -> str:
 
 @contextmanager
 def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
-    """A meter that is gone at the end, however it comes."""
+    """Yield a meter, erased at the end."""
     drawing = Meter(title, unit=unit)
     try:
         yield drawing
@@ -156,7 +155,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loading_progress() -> Iterator[OnProgress]:
-    """A listener for the reports of fetching and loading, drawn on stderr."""
+    """Yield a listener that draws the progress of downloads and loading on stderr."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -165,7 +164,7 @@ def loading_progress() -> Iterator[OnProgress]:
 
 
 class _Lines:
-    """One line a kind of work."""
+    """Listener for a stderr that is no terminal: one line for each kind of work."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -180,7 +179,7 @@ class _Lines:
 
 
 class _Drawn:
-    """The bar, showing the work that was reported last."""
+    """Listener that shows the work reported last as a bar."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -212,13 +211,13 @@ def _amount(progress: Progress) -> str:
 
 
 def _bar() -> Bar:
-    # Imported here: a program whose stderr is no terminal needs none of it.
+    # Imported here: not needed where stderr is no terminal.
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
 
-    # A long file name gives way, so that bar and numbers are always seen whole.
+    # The description is cut first, so that bar and numbers are always complete.
     words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Bar(
         TextColumn("{task.description}", markup=False, table_column=words),

@@ -1,8 +1,7 @@
-"""From a verb to a screen, and back to the shell.
+"""Start the Textual app for a command, and restore the terminal afterwards.
 
-Owns the terminal while a screen has it: what libraries write to stdout and stderr goes
-to the log instead, and a crash leaves the terminal as it was. Textual is imported here,
-late.
+While a screen is open, the output of libraries to stdout and stderr goes to the log.
+Textual is imported when a screen is opened.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
 
 def is_interactive() -> bool:
-    """Whether there is a person at a terminal on both sides."""
+    """Return whether both stdin and stdout are terminals."""
     streams = (sys.stdin, sys.stdout)
     return all(stream is not None and stream.isatty() for stream in streams)
 
@@ -71,12 +70,12 @@ def open_screen(
     no_color: bool = False,
     open_engine: OpenEngine | None = None,
 ) -> None:
-    """Run the program on a screen until the user leaves it.
+    """Run the app, beginning with the screen `first`, until the user leaves it.
 
     Raises:
-        typer.Abort: a training runs, and the user does not want to share with it.
-        typer.Exit: a signal ended the program, with the code that a shell has for it.
-        Exception: what the screen broke off with; the terminal is restored.
+        typer.Abort: a training runs, and the user does not want to run beside it.
+        typer.Exit: a signal ended the program; the code is the shell's for that signal.
+        Exception: the error that the app ended with; the terminal is restored.
     """
     from lmtui import log
     from lmtui.chat.store import default_file
@@ -116,7 +115,7 @@ def open_screen(
 
 
 def _tell_what_is_left(app: LmtuiApp) -> None:
-    """Say where that is which the user could not be asked about any more."""
+    """Report on stderr what was unsaved when the app ended without asking the user."""
     if not app.all_kept:
         note("note: the last messages could not be saved\n")
     if app.left_text is not None:
@@ -126,7 +125,7 @@ def _tell_what_is_left(app: LmtuiApp) -> None:
 
 
 def _told(left: Path | LmtuiError) -> str:
-    """What became of the text of an editor that ended without a question."""
+    """Return a note on where the recovery copy of unsaved text is, or why none is."""
     if isinstance(left, LmtuiError):
         return visible_line(f"note: the unsaved text could not be kept: {left}")
     opens = shlex.join(["lmtui", "complete", str(left)])
@@ -134,7 +133,7 @@ def _told(left: Path | LmtuiError) -> str:
 
 
 def _keep_unsent(draft: str) -> str:
-    """Keep a message that could not be sent; what became of it."""
+    """Save a chat message that was not sent, and return a note about it."""
     file = paths.state_folder() / "unsent.txt"
     try:
         paths.ensure_folder(file.parent)
@@ -154,15 +153,18 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         thinking=settings.thinking,
         told=settings.chat_thinking if by_flag else None,
         is_here=is_local,
-        # Its hint is for the shell; the screen leads to the models by itself.
+        # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )
 
 
 @contextmanager
 def _shared(first: str) -> Iterator[Callable[[], object]]:
-    """Tell others of this program. A training tells of itself: what is yielded tells
-    of the model that is loaded when it is over."""
+    """Register this process for other instances of the program.
+
+    A training worker registers itself. For that screen the yielded function registers
+    this process when it is called, which is when a model is loaded.
+    """
     with ExitStack() as until_left:
         if first == processes.TRAINING:
             yield cache(partial(until_left.enter_context, processes.using("lmtui")))
@@ -173,7 +175,7 @@ def _shared(first: str) -> Iterator[Callable[[], object]]:
 
 
 def _preferences(settings: Settings) -> Preferences:
-    """The preferences for the screens."""
+    """Return the preferences for the screens."""
     from lmtui.tui.preferences import Preferences
 
     folder, origin = paths.themes_folder(), settings.origin("theme")
@@ -195,7 +197,10 @@ def _preferences(settings: Settings) -> Preferences:
 
 
 def _choose_colours(*, no_color: bool) -> None:
-    """Tell Textual, which knows no other way, and takes an empty NO_COLOR for a yes."""
+    """Set or remove NO_COLOR for Textual, which has no other switch.
+
+    Textual takes an empty NO_COLOR for set; by the convention it is unset.
+    """
     if no_color or os.environ.get("NO_COLOR"):
         os.environ["NO_COLOR"] = "1"
     else:
@@ -203,7 +208,7 @@ def _choose_colours(*, no_color: bool) -> None:
 
 
 def _list_models() -> list[ListedModel]:
-    """Everything that can be chosen; waits for the disk."""
+    """Return all models that can be chosen; reads the disk."""
     from lmtui.models import inventory
 
     return inventory.rows()
@@ -218,9 +223,12 @@ def _open(
     *,
     talks: bool,
 ) -> Opened:
-    """The engine for what is wanted, and one to compare it with, if that is wanted too;
-    runs on the thread that will own them. `talks` says whether a conversation is kept:
-    where nothing can be, that is said of it."""
+    """Open the engine for `wanted`, and one for `against` if a model is compared.
+
+    Runs on the thread that will own the engines. `talks` says whether conversations are
+    saved: if no folder is writable, the chat reports that itself, and the warnings of
+    loading are left out.
+    """
     if talks and why_nothing_is_kept() is not None:
         on_progress = but_for_unkept(on_progress)
     if open_engine is None and against is None:
@@ -241,21 +249,24 @@ def _open(
 
 @contextmanager
 def _terminal_to_itself() -> Iterator[None]:
-    """Give the screen the terminal that stdout is on; everybody else's output to
-    stdout and stderr, C libraries' included, goes to the log."""
+    """Give the screen the terminal; send all other output to the log.
+
+    Descriptors 1 and 2 point to the log file meanwhile, so that C libraries are caught,
+    too.
+    """
     terminal = os.fdopen(os.dup(1), "w", encoding="utf-8")
     kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     before = sys.__stdout__, sys.__stderr__
     log = _log_descriptor()
     for descriptor in kept:
         os.dup2(log, descriptor)
-    # Where Textual asks for the size of the terminal, and where it draws.
+    # Textual takes the terminal's size and its output stream from these.
     sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
     try:
         yield
     finally:
         sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
-        with suppress(OSError):  # it may be gone
+        with suppress(OSError):  # the terminal may be closed
             terminal.close()
         for descriptor, copy in kept.items():
             os.dup2(copy, descriptor)
@@ -264,7 +275,7 @@ def _terminal_to_itself() -> Iterator[None]:
 
 
 def _log_descriptor() -> int:
-    """An open descriptor of the log file, or of nothing where it can't be written."""
+    """Open the log file for appending, or the null device where it can't be written."""
     folder = paths.log_folder()
     try:
         paths.ensure_folder(folder)

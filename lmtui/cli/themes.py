@@ -1,7 +1,7 @@
-"""`lmtui themes`: every theme with a sample of its colours, and how to make one.
+"""`lmtui themes`: list the themes with samples of their colours, or print a theme file.
 
-Owns the words and the sample. Which colours there are and what a theme file may say
-is known in `lmtui.tui.themes`, which is imported when the verb runs.
+Colours and theme files are defined in `lmtui.tui.themes`, imported when the command
+runs.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Show = Annotated[
 ]
 
 _SENTENCE = (" The", " sky", " is", " made", " of", " marmalade ")
-"""A word for each step of surprise."""
+"""A word for each step of the surprisal scale."""
 
-_PROB, _SAMPLED_PROB, _CELLS = 0.75, 0.5, 8  # of the bar
+_PROB, _SAMPLED_PROB, _CELLS = 0.75, 0.5, 8  # of the sample's probability bar
 
 
 def themes(
@@ -80,7 +80,7 @@ def themes(
 
 
 def _file_of(name: str, found: Themes) -> str:
-    """The text of a theme's file."""
+    """Return the text of a theme's file."""
     if name not in found.paths:
         raise found.unknown(name)
     return found.paths[name].read_text(encoding="utf-8")
@@ -151,7 +151,10 @@ def _print_samples(found: Themes, settings: Settings, console: Console) -> None:
 
 
 def sample(theme: Theme) -> Text:
-    """Ever more surprising words, and a bar of the panel, on the theme's own ground."""
+    """Draw a sample of a theme on its own background.
+
+    A word for each step of surprisal, then a bar of the probability panel.
+    """
     from rich.text import Text
 
     from lmtui.tui.widgets.probability_panel import bar

@@ -1,8 +1,7 @@
-"""Gathering the settings from where the user wrote them.
+"""Loading of settings: flag > environment > `config.toml` > default.
 
-Owns the precedence flag > environment > `config.toml` > default and the errors of
-all three; the only place that reads the environment for settings (`paths` reads
-LMTUI_HOME). Knows no verb: values are handed down from here.
+Only this module reads the environment for settings (`paths` reads LMTUI_HOME). Knows no
+command: values are handed down from here.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from lmtui.errors import LmtuiError
 
 _NOT_SETTINGS = {"LMTUI_HOME"}
 KEYS = "keys"
-"""The table of the user's own keys."""
+"""The table of the user's key bindings."""
 
 
 def load(
@@ -42,10 +41,10 @@ def load(
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Settings:
-    """Gather the settings; a flag of None was not given.
+    """Load all settings; a flag of None was not given.
 
     Raises:
-        LmtuiError: a value can't be used, a key is unknown, the file is broken.
+        LmtuiError: a value can't be used, a key is unknown, or the file is broken.
     """
     file = file or paths.config_file()
     table = toml_file.read(file)
@@ -63,7 +62,7 @@ def load(
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
-    """Write a setting outside every section into `config.toml`; all else stays.
+    """Write a setting outside every section into `config.toml`; everything else stays.
 
     Raises:
         LmtuiError: the file is broken, or can't be written.
@@ -79,10 +78,10 @@ def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
-    """Values of `LMTUI_<NAME>`; an empty one counts as unset.
+    """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset.
 
-    Only a likely misspelling is refused: other variables that begin the same way
-    may belong to someone else.
+    Only a likely misspelling is refused: other variables with the prefix may belong to
+    other programs.
     """
     variables = {variable(name): name for name in names()}
     for written in sorted(environment):
@@ -98,7 +97,8 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
 
 
 def _keys(table: object, file: Path) -> Mapping[str, str]:
-    """The table of keys; `chat.stop` may stand there with or without quotes."""
+    """Return the table of key bindings; `chat.stop` may be written with or without
+    quotes."""
     if not isinstance(table, dict):
         raise _not_text(KEYS, table, file)
     keys: dict[str, str] = {}
@@ -141,7 +141,7 @@ def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:
-    # A sampling key outside its section is close to itself with the section.
+    # A sampling key outside its section matches the same key with the section.
     close = [item for item in known if item.rpartition(".")[2] == written]
     close = close or get_close_matches(written, known, n=1, cutoff=0.5)
     where = f"Did you mean {close[0]}?" if close else "See `lmtui config`."
@@ -149,7 +149,7 @@ def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiErr
 
 
 def _check(name: str, value: SettingValue, origin: Origin) -> None:
-    """Refuse a value that can't be used, and say where it stands."""
+    """Refuse a value that can't be used; the error says where it was set."""
     try:
         check(name, value)
     except LmtuiError as error:

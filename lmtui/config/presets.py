@@ -1,7 +1,6 @@
-"""The presets of `config.toml`: read, found by name, and as changes of the file.
+"""Presets of `config.toml`: parsing, look-up by name, and edits of the file.
 
-Owns what may stand in a `[presets.NAME]` and its errors. What a preset is, and what it
-does, is `sections.presets`'s; writing the file is `config_edit`'s.
+`settings` defines what a preset is; `toml_file` writes the file.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from lmtui.errors import LmtuiError
 
 
 def presets_in(table: object, file: Path) -> dict[str, Preset]:
-    """The presets that the table `presets` of the file holds.
+    """Parse the table `presets` of the file.
 
     Raises:
         LmtuiError: one of them can't be used.
@@ -29,7 +28,7 @@ def presets_in(table: object, file: Path) -> dict[str, Preset]:
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset with that name.
 
     Raises:
         LmtuiError: there is none.
@@ -47,7 +46,8 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
 
 
 def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
-    """What makes this preset, in place of another or as a new one, of the file."""
+    """Yield the edits that write a preset into the file, in place of `before` or as a
+    new one."""
     place = (PRESETS, preset.name)
     said: dict[str, Any] = {**preset.sampling}
     if preset.system is not None:

@@ -1,8 +1,7 @@
-"""Every setting: type, default, range, sentence (size: one list).
+"""All settings: type, default, range and the sentence that explains each.
 
-Owns the fields with their sentences and their ranges. Knows neither where a value
-comes from nor any verb; whether a device or a model exists is for those to say who
-open it.
+Knows neither where a value comes from nor any command. Whether a device or a model
+exists is checked where it is opened.
 """
 
 from __future__ import annotations
@@ -31,32 +30,32 @@ def setting(
     flag: str | None = "",
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field for a setting; `flag` is how the command line calls it where that is
-    not its name, None where it can't be set there. `choices` are all its values,
-    where they can be told beforehand."""
+    """Return the dataclass field of a setting. `flag` is its command-line flag, where
+    that is not its name, or None for no flag. `choices` are all its values, where they
+    form a fixed list."""
     about = {"meaning": meaning, "kind": kind, "section": section, "flag": flag}
     return field(default=default, metadata={**about, "choices": choices})
 
 
 def key_of(item: Field[Any]) -> str:
-    """The setting as `config.toml` calls it: `model`, `sampling.top_k`."""
+    """Return the setting's key in `config.toml`: `model`, `sampling.top_k`."""
     section = item.metadata["section"]
     return f"{section}.{own_name(item)}" if section else item.name
 
 
 def flag_of(item: Field[Any]) -> str | None:
-    """The setting as the command line calls it, if it does."""
+    """Return the setting's command-line flag, if any."""
     flag: str | None = item.metadata["flag"]
     return "--" + own_name(item).replace("_", "-") if flag == "" else flag
 
 
 def variable_of(item: Field[Any]) -> str:
-    """The setting as the environment calls it."""
+    """Return the setting's environment variable."""
     return PREFIX + item.name.upper()
 
 
 def own_name(item: Field[Any]) -> str:
-    """The setting's name within its section."""
+    """Return the setting's name within its section."""
     return item.name.removeprefix(f"{item.metadata['section']}_")
 
 
@@ -64,23 +63,23 @@ def at_least_one(name: str, value: Any) -> None:
     """Refuse a number below 1.
 
     Raises:
-        LmtuiError: it is one.
+        LmtuiError: it is below 1.
     """
     if isinstance(value, int) and value < 1:
         raise LmtuiError(f"{name} is out of range", f"{value}", "Give at least 1.")
 
 
 def positive(name: str, value: Any) -> None:
-    """Refuse a number below 0, or without end.
+    """Refuse a number that is negative or infinite.
 
     Raises:
-        LmtuiError: it is one.
+        LmtuiError: it is.
     """
     _within(name, value, most=float("inf"))
 
 
 def share(name: str, value: Any) -> None:
-    """Refuse what is no part of a whole.
+    """Refuse a number that is not a fraction.
 
     Raises:
         LmtuiError: it is below 0 or above 1.
@@ -106,7 +105,7 @@ def _sampling(name: str, meaning: str, *, kind: ValueType) -> Any:
 
 @dataclass(frozen=True)
 class SamplingSection:
-    """How a token is drawn; the names are those of `SamplingSettings`."""
+    """Sampling settings, named as in `SamplingSettings`."""
 
     temperature: float = _sampling(
         "temperature",
@@ -142,13 +141,13 @@ class SamplingSection:
 
     @property
     def sampling(self) -> SamplingSettings:
-        """The section as the engine takes it."""
+        """The section in the form that the engine takes."""
         names = (item.name for item in fields(SamplingSection))
         return SamplingSettings(**{name: getattr(self, name) for name in names})
 
 
 def check_sampling(name: str, value: Any) -> None:
-    """Refuse a value that can't be drawn with.
+    """Refuse a value that can't be sampled with.
 
     Raises:
         LmtuiError: it is out of its range.
@@ -159,14 +158,14 @@ def check_sampling(name: str, value: Any) -> None:
 CHAT = "chat"
 WHEN_FULL = ("stop", "drop")
 FOLLOWED = ("chat_when_full", "chat_thinking")
-"""What counts at once where it is changed while a conversation is held."""
+"""Settings whose change takes effect during a conversation."""
 THINKING = {"auto": None, "on": True, "off": False}
-"""The values of `chat.thinking`, and what each tells a model."""
+"""The values of `chat.thinking`, and what the chat template gets for each."""
 
 
 @dataclass(frozen=True)
 class ChatSection:
-    """What is kept, and what a model is told."""
+    """Settings of saving and of the chat template."""
 
     chat_keep: bool = setting(
         True,
@@ -201,15 +200,15 @@ class ChatSection:
 
     @property
     def thinking(self) -> bool | None:
-        """What a model is told of thinking; None for nothing."""
+        """Whether the model is told to think; None to leave it to the template."""
         return THINKING[self.chat_thinking]
 
 
 def check_chat(name: str, value: Any) -> None:
-    """Refuse a value that nothing is done for.
+    """Refuse an unknown value.
 
     Raises:
-        LmtuiError: it is none of those there are.
+        LmtuiError: it is not in the list of values.
     """
     known = {"chat_when_full": WHEN_FULL, "chat_thinking": tuple(THINKING)}
     if name in known and value not in known[name]:
@@ -229,7 +228,7 @@ def _complete(default: Any, meaning: str, *, kind: ValueType) -> Any:
 
 @dataclass(frozen=True)
 class CompleteSection:
-    """When the editor suggests something, and how much."""
+    """Settings of the editor's suggestions and surprises."""
 
     ghost_delay: float = _complete(
         0.15,
@@ -265,7 +264,7 @@ class CompleteSection:
 
     @property
     def ghost_rules(self) -> SuggestionRules:
-        """The section as a suggestion takes it."""
+        """The section in the form that suggestions take."""
         return SuggestionRules(
             max_tokens=self.ghost_tokens,
             seconds=self.ghost_seconds,
@@ -275,7 +274,7 @@ class CompleteSection:
 
 
 def check_complete(name: str, value: Any) -> None:
-    """Refuse a value that no suggestion can keep to.
+    """Refuse a value that suggestions can't use.
 
     Raises:
         LmtuiError: it is out of its range.
@@ -311,7 +310,7 @@ def _train(name: str, meaning: str, *, kind: ValueType, flag: str = "") -> Any:
 
 @dataclass(frozen=True)
 class FinetuneSection:
-    """How a model is trained; the names are those of `TrainSettings`."""
+    """Training settings, named as in `TrainSettings`."""
 
     finetune_method: str = _train(
         "method",
@@ -402,10 +401,10 @@ class FinetuneSection:
 
     @property
     def training(self) -> TrainSettings:
-        """The section as a training takes it.
+        """The section in the form that training takes.
 
         Raises:
-            LmtuiError: its values can't go together.
+            LmtuiError: the values contradict each other.
         """
         given = {
             item.name: getattr(self, item.name) for item in fields(FinetuneSection)
@@ -427,27 +426,27 @@ def check_finetune(name: str, value: Any) -> None:
 PRESETS = "presets"
 SYSTEM = "system"
 KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
-"""What a preset can say."""
+"""The keys of a preset."""
 LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What a conversation can begin with."""
+    """A named system prompt with sampling settings, to begin a conversation with."""
 
     name: str
     system: str | None = None
-    """The system prompt; None leaves the one there is."""
+    """The system prompt; None leaves the current one."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    """What it says of `SamplingSettings`, by name."""
+    """The fields of `SamplingSettings` that it sets, by name."""
 
     def applied(self, settings: SamplingSettings) -> SamplingSettings:
-        """The settings as they are under this preset."""
+        """Return `settings` with the preset's values."""
         return replace(settings, **self.sampling)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could not be asked for.
+    """Refuse a name that could not be typed to select the preset.
 
     Raises:
         LmtuiError: it is empty, too long, or can't be typed as it is shown.
@@ -470,7 +469,7 @@ _NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from."""
+    """The place where a value was set."""
 
     source: SettingOrigin = "default"
     place: str = "default"
@@ -479,7 +478,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
-    """Every setting with its value; the sentence beside each is its manual."""
+    """All settings with their values; the sentence beside each is its manual."""
 
     model: str | None = setting(
         None,
@@ -540,21 +539,22 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
         flag=None,
     )
     keys: Mapping[str, str] = field(default_factory=dict)
-    """The table `[keys]` of the file: keys in place of the built-in ones, by what
-    they do; which of them can be used is for the screens to say."""
+    """The table `[keys]` of the file: key bindings in place of the built-in ones, by
+    action id. The screens check which can be used."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The tables `[presets.NAME]` of the file, in its order."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Where each value that is not a default came from."""
+    """The origin of each value that is not a default."""
 
     def origin(self, name: str) -> Origin:
-        """Where the value of `name` came from."""
+        """Return where the value of `name` was set."""
         return self.origins.get(name, Origin())
 
     @property
     def wanted(self) -> ModelRef:
-        """The model and the adapter. One is made for the other: who names one of them
-        does not mean it for the other that was set once and for all."""
+        """The model and the adapter. An adapter fits one model only: a model or an
+        adapter that is named by a nearer source, such as a flag, drops the other if
+        that was set by a farther one, such as the file."""
         model = _NEAREST.index(self.origin("model").source)
         adapter = _NEAREST.index(self.origin("adapter").source)
         return ModelRef(
@@ -564,46 +564,46 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
 
 
 def bits(settings: Settings, *, exact: bool = False) -> Quantize:
-    """The setting `quantize`; with `exact`, `auto` means none."""
+    """Return the setting `quantize`; with `exact`, `auto` means none."""
     if exact and settings.quantize == "auto":
         return "none"
     return cast(Quantize, settings.quantize)
 
 
 def names() -> tuple[str, ...]:
-    """The names of all settings, in the order of the manual."""
+    """Return the names of all settings, in the order of the manual."""
     return tuple(item.name for item in items())
 
 
 def meaning(name: str) -> str:
-    """The sentence that explains a setting."""
+    """Return the sentence that explains a setting."""
     return str(item(name).metadata["meaning"])
 
 
 def key(name: str) -> str:
-    """The setting as `config.toml` calls it: `model`, `sampling.top_k`."""
+    """Return the setting's key in `config.toml`: `model`, `sampling.top_k`."""
     return key_of(item(name))
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """All values of a setting, where they can be told beforehand."""
+    """Return all values of a setting, where they form a fixed list."""
     found: tuple[str, ...] = item(name).metadata["choices"]
     return found
 
 
 def flag(name: str) -> str | None:
-    """The setting as the command line calls it, where some verb takes it."""
+    """Return the setting's command-line flag, if any."""
     return flag_of(item(name))
 
 
 def variable(name: str) -> str:
-    """The setting as the environment calls it."""
+    """Return the setting's environment variable."""
     return variable_of(item(name))
 
 
 def items() -> Iterator[Field[Any]]:
-    """The fields that are settings: those outside every section, then the sections in
-    the order of the manual."""
+    """Yield the fields that are settings: those outside every section, then the
+    sections in the order of the manual."""
     for section in _CHECKS:
         for item in fields(Settings):
             if item.metadata and item.metadata["section"] == section:
@@ -611,7 +611,7 @@ def items() -> Iterator[Field[Any]]:
 
 
 def item(name: str) -> Field[Any]:
-    """The field of a setting."""
+    """Return the field of a setting."""
     return next(item for item in items() if item.name == name)
 
 
@@ -641,4 +641,4 @@ _CHECKS: Mapping[str, Callable[[str, SettingValue], None]] = {
     COMPLETE: check_complete,
     FINETUNE: check_finetune,
 }
-"""The sections in the order of the manual, and what each refuses."""
+"""The sections in the order of the manual, with the check of each."""

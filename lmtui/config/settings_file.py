@@ -1,8 +1,7 @@
-"""The settings to be looked at and changed: what the file says, and what counts.
+"""Reading and editing of settings in `config.toml`, beside the values in effect.
 
-Owns what a change of one setting, of keys or of one preset does to `config.toml`, and
-that nothing is written over what someone else wrote there meanwhile. Everything here
-waits for a disk. Knows no screen.
+An edit is refused if the file was changed by another program meanwhile. Everything here
+waits for the disk. Knows no screen.
 """
 
 from __future__ import annotations
@@ -34,23 +33,24 @@ from lmtui.errors import LmtuiError
 
 @dataclass(frozen=True, slots=True)
 class SettingsSnapshot:
-    """Every setting, as it was read."""
+    """All settings, as they were when the file was read."""
 
     counting: Settings
-    """What would count if the program began now, the same way as it did."""
+    """The settings that would be in effect if the program started now, with the same
+    flags."""
     kept: Settings
-    """What the file alone says."""
+    """The settings of the file alone."""
     text: str
-    """The file itself."""
+    """The text of the file."""
 
     def stronger(self, name: str) -> Origin | None:
-        """The flag or the variable that counts whatever the file says, if any."""
+        """Return the flag or variable that overrides the file, if any."""
         origin = self.counting.origin(name)
         return origin if origin.source in ("flag", "environment") else None
 
 
 class SettingsFile:
-    """`config.toml` beside the flags of `started` and the environment."""
+    """`config.toml`, with the flags of `started` and the environment."""
 
     def __init__(
         self,
@@ -67,15 +67,15 @@ class SettingsFile:
         self._environment = dict(os.environ if environment is None else environment)
         self._path = file or paths.config_file()
         self.presets = started.presets
-        """The presets that there were when the program began."""
+        """The presets when the program started."""
 
     def read(self) -> SettingsSnapshot:
-        """The settings as they are now.
+        """Read the settings as they are now.
 
         Raises:
             LmtuiError: the file, or a variable, can't be used.
         """
-        # First the text: what is written between the two reads is then noticed.
+        # The text first: a change between the two reads is then noticed.
         text = toml_file.text_of(self._path)
         return SettingsSnapshot(
             load(self._flags, environment=self._environment, file=self._path),
@@ -86,8 +86,8 @@ class SettingsFile:
     def put(
         self, seen: SettingsSnapshot, name: str, value: SettingValue
     ) -> SettingsSnapshot:
-        """Write a setting into the file; None takes it out, so that the default, or
-        what is stronger than the file, counts.
+        """Write a setting into the file. None removes it, so that the default, or a
+        flag or variable, is in effect.
 
         Raises:
             LmtuiError: it can't have this value, or the file can't be changed.
@@ -101,7 +101,7 @@ class SettingsFile:
     def put_keys(
         self, seen: SettingsSnapshot, id: str, keys: str | None
     ) -> SettingsSnapshot:
-        """Write the keys of something into the file; None takes them out.
+        """Write the key binding of an action into the file; None removes it.
 
         Raises:
             LmtuiError: the file can't be changed.
@@ -123,7 +123,7 @@ class SettingsFile:
         return self._change(seen, changes_for(preset, before))
 
     def drop_preset(self, seen: SettingsSnapshot, name: str) -> SettingsSnapshot:
-        """Take a preset out of the file.
+        """Remove a preset from the file.
 
         Raises:
             LmtuiError: the file can't be changed.
@@ -138,8 +138,8 @@ class SettingsFile:
 
 
 def _place(table: Mapping[str, Any], id: str) -> TomlPath:
-    """Where a table has `chat.stop`, as one name or in a table of its own; nothing
-    where it has not."""
+    """Return the path of `chat.stop` in a table, as one name or in a table of its own;
+    empty where it has none."""
     if isinstance(table.get(id), str):
         return (id,)
     for name, inner in table.items():
@@ -152,10 +152,10 @@ def _place(table: Mapping[str, Any], id: str) -> TomlPath:
 def check_preset(
     preset: Preset, before: Preset | None, others: Mapping[str, Preset]
 ) -> None:
-    """Refuse a preset that can't stand beside the others.
+    """Refuse a preset that can't be added to the others.
 
     Raises:
-        LmtuiError: its name can't be used or is taken, or it says nothing.
+        LmtuiError: its name can't be used or is taken, or the preset is empty.
     """
     check_name(preset.name)
     if preset.name in others and (before is None or before.name != preset.name):

@@ -1,8 +1,7 @@
-"""Changing `config.toml`: a value put, taken out, a table renamed.
+"""Reading and editing of `config.toml`: put a value, drop one, rename a table.
 
-Owns that a change leaves the user's comments, order and layout as they are, and says
-exactly what it is meant to say: what was made is read again before it is written. Knows
-no setting.
+An edit keeps the user's comments, order and layout. The result is parsed and compared
+with the intended table before it is written. Knows no setting.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from lmtui import paths
 from lmtui.errors import LmtuiError
 
-_MOST = 1 << 20  # bytes; a file of settings is far smaller
-_DEPTH = 20  # of tables in tables
-_LONGEST = 200  # characters of a line that are shown
+_MOST = 1 << 20  # bytes; a settings file is far smaller
+_DEPTH = 20  # of nested tables
+_LONGEST = 200  # characters of a line in an error
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The table in `file`; empty when there is none.
+    """Return the table in `file`; empty where there is no file.
 
     Raises:
         LmtuiError: it can't be read, or is no TOML.
@@ -34,10 +33,9 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def write(file: Path, data: bytes) -> None:
-    """Put `data` in place of the file, which is made where missing.
+    """Replace the file by `data`, atomically, and create it where missing.
 
-    It is replaced whole or not at all; its permissions stay, and a link to it is
-    followed.
+    The permissions stay, and a link is followed.
 
     Raises:
         LmtuiError: it can't be written.
@@ -58,7 +56,7 @@ def write(file: Path, data: bytes) -> None:
 
 
 def text_of(file: Path) -> str:
-    """What stands in the file; nothing where there is none.
+    """Return the text of the file; empty where there is none.
 
     Raises:
         LmtuiError: it can't be read, or is not UTF-8.
@@ -76,7 +74,7 @@ def text_of(file: Path) -> str:
 
 
 def _bytes_of(file: Path) -> bytes:
-    """The bytes of the file, which is read only where that comes to an end soon."""
+    """Return the bytes of the file; refuse what could block or be endless."""
     title = "the settings file can't be read"
     if file.is_dir():
         raise _broken(title, f"{file} is a folder")
@@ -90,7 +88,7 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def parsed(file: Path, text: str) -> dict[str, Any]:
-    """The table that a text of the file says.
+    """Parse `text` as the contents of `file`.
 
     Raises:
         LmtuiError: it is no TOML.
@@ -102,7 +100,8 @@ def parsed(file: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         title = "the settings file is not valid TOML"
         raise _broken(title, _detail(file, text, str(error))) from error
-    except (RecursionError, ValueError) as error:  # a number can be too long for it
+    # a number can be too long for the parser
+    except (RecursionError, ValueError) as error:
         deep = isinstance(error, RecursionError)
         why = "its tables or arrays are nested too deeply" if deep else error
         raise _broken("the settings file can't be used", f"{file}: {why}") from error
@@ -110,8 +109,8 @@ def parsed(file: Path, text: str) -> dict[str, Any]:
 
 
 def _is_deep(table: dict[str, Any]) -> bool:
-    """Whether a table is nested deeper than any setting. Who walks through one calls
-    itself."""
+    """Return whether a table is nested deeper than any setting; recursive functions
+    walk through it."""
     layer: list[Any] = [table]
     for _ in range(_DEPTH):
         layer = [
@@ -128,7 +127,7 @@ def _broken(title: str, detail: str) -> LmtuiError:
 
 
 def _detail(file: Path, text: str, reason: str) -> str:
-    """The parser's words with the line that they are about."""
+    """Return the parser's message with the line that it is about."""
     lines = text.splitlines() or [""]
     found = re.search(r"at line (\d+)", reason)
     number = int(found[1]) if found else len(lines)
@@ -141,12 +140,12 @@ if TYPE_CHECKING:
 
 TomlScalar = str | int | float | bool
 TomlPath = tuple[str, ...]
-"""A key with the tables it stands in: `("sampling", "top_k")`."""
+"""A key with the tables that it is in: `("sampling", "top_k")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Give a key this value; its tables are made where missing."""
+    """Set a key to a value; its tables are created where missing."""
 
     key: TomlPath
     value: TomlScalar
@@ -154,14 +153,14 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Take a key, or a table, out; nothing happens where it is not there."""
+    """Remove a key or a table; does nothing where it is missing."""
 
     key: TomlPath
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Call a table otherwise; what stands in it stays, comments too."""
+    """Rename a table; its contents stay, comments included."""
 
     key: TomlPath
     name: str
@@ -171,9 +170,9 @@ TomlEdit = Put | Drop | Rename
 
 
 def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) -> str:
-    """Make the changes, all or none; what stands in the file then.
+    """Make all changes or none; return the new text of the file.
 
-    With `seen`, only where that is what still stands in it.
+    With `seen`, the file must still have this text.
 
     Raises:
         LmtuiError: the file is broken, can't be written, or changed meanwhile.
@@ -200,7 +199,7 @@ def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) 
 
 
 def _read(text: str) -> Any:
-    """The table that a text says; None where it says none."""
+    """Parse a text; None where it is not valid."""
     try:
         text.encode("utf-8")
         return _without_empty(tomllib.loads(text))
@@ -209,7 +208,7 @@ def _read(text: str) -> Any:
 
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
-    """A table without those in it that are empty, which say nothing."""
+    """Return a table without the empty tables in it, which set nothing."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         inner = _without_empty(value) if isinstance(value, dict) else value
@@ -219,7 +218,7 @@ def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change_plain(table: dict[str, Any], change: TomlEdit) -> None:
-    """The change, on a table without a layout."""
+    """Make the change in a parsed table."""
     *names, last = change.key
     for name in names:
         inner = table.setdefault(name, {})
@@ -241,8 +240,8 @@ def _no_table(name: str) -> LmtuiError:
 
 
 def _changed(text: str, change: TomlEdit) -> str:
-    """The change, on the text itself."""
-    import tomlkit  # only who writes needs it, and most runs only read
+    """Make the change in the text itself."""
+    import tomlkit  # imported here: most runs only read
 
     document = tomlkit.parse(text)
     match change:
@@ -268,7 +267,7 @@ def _put(
         if name not in table:
             if table is document and document.body:
                 document.add(tomlkit.ws("\n" if ended else "\n\n"))
-            # A table that only holds others needs no line of its own.
+            # A table that only holds tables needs no line of its own.
             table[name] = tomlkit.table(depth + 1 < len(names))
         table = table[name]
     if last in table or not _put_below_values(table, last, value):
@@ -295,7 +294,8 @@ def _rename(document: TOMLDocument, change: Rename) -> None:
 
 
 def _put_above_tables(document: TOMLDocument, key: str, value: TomlScalar) -> bool:
-    """Insert a line above the first table and the comment on it; whether there is one.
+    """Insert a line above the first table and its comment; return whether there is a
+    table.
 
     tomlkit alone would put it between the two.
     """
@@ -320,8 +320,9 @@ def _put_above_tables(document: TOMLDocument, key: str, value: TomlScalar) -> bo
 
 
 def _put_below_values(table: object, key: str, value: TomlScalar) -> bool:
-    """Insert a line below the last value of a table of several lines; whether it is
-    one. tomlkit alone would put it below what stands above the next table."""
+    """Insert a line below the last value of a table; return False for inline tables and
+    tables without values. tomlkit alone would put it below the comment on the next
+    table."""
     import tomlkit
     from tomlkit.items import SingleKey, Table
 
@@ -332,7 +333,8 @@ def _put_below_values(table: object, key: str, value: TomlScalar) -> bool:
     if not own:
         return False
     above = body[own[-1]][1].trivia
-    above.trail = above.trail or "\n"  # it may end the file
+    # this line may be the last of the file, without a newline
+    above.trail = above.trail or "\n"
     line = tomlkit.item(value)
     line.trivia.trail = "\n"
     body.insert(own[-1] + 1, (SingleKey(key), line))

@@ -1,7 +1,6 @@
-"""From what is written to the value of a setting.
+"""Parsing of a setting's value, from text or from TOML.
 
-Owns how each kind of value is read, from a text or from TOML, and the errors of both.
-Whether a value is within its range is for the setting itself to say.
+Checks its type only; `settings` checks its range.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
 def parse(name: str, text: str, place: str) -> SettingValue:
-    """The value that a text stands for; `place` is where it stands.
+    """Parse a value from `text`; `place` is where it was set, for the error.
 
     Raises:
-        LmtuiError: it is not of the setting's kind.
+        LmtuiError: it is not of the setting's type.
     """
     kind: ValueType = item(name).metadata["kind"]
     try:
@@ -34,11 +33,11 @@ def parse(name: str, text: str, place: str) -> SettingValue:
 
 
 def typed(name: str, value: object, place: str, *, shown: str = "") -> SettingValue:
-    """A TOML value of the setting's kind; a whole number is a float too. `shown` is
-    how the setting is called where that is not its key.
+    """Return a TOML value in the setting's type; an integer is accepted as a float.
+    `shown` is the setting's name in errors, where that is not its key.
 
     Raises:
-        LmtuiError: it is not of that kind.
+        LmtuiError: it is not of that type.
     """
     kind = item(name).metadata["kind"]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -49,7 +48,7 @@ def typed(name: str, value: object, place: str, *, shown: str = "") -> SettingVa
 
 
 def written(name: str, text: str) -> SettingValue:
-    """What was written into a field for a setting; None where it is to be unset.
+    """Parse a value that was typed into a field; None where the setting is to be unset.
 
     Raises:
         LmtuiError: the setting can't have this value, or can't be unset.
@@ -67,8 +66,8 @@ def written(name: str, text: str) -> SettingValue:
 
 
 def limits(name: str) -> str:
-    """Which numbers a setting takes, in the words with which it refuses others;
-    nothing for a setting that is no number."""
+    """Return the range of a numeric setting, in the words of its error; empty for other
+    types."""
     kind: ValueType = item(name).metadata["kind"]
     if kind not in (int, float):
         return ""

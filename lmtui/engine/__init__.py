@@ -1,1 +1,1 @@
-"""The model behind everything: distributions, decoding, scoring."""
+"""Language model engine: distributions, decoding, scoring."""

@@ -1,8 +1,8 @@
-"""Several continuations of one context, grown side by side.
+"""Batched greedy decoding of several branches of one context.
 
-Owns how they are grown: all rows of a batch share the context that is already in the
-KV cache, and each step runs one token of every row. Where a model's state can't be
-repeated they are grown one after the other, with the same numbers. Knows ids only.
+All rows share the context in the KV cache, and each step runs one token of every row.
+Where the model's state can't be copied, branches run one after the other, with the same
+numbers. Knows ids only.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from lmtui.engine.score import TokenScore, rows_of
 from lmtui.errors import Cancelled
 
 MOST = 16
-"""Rows that can be grown side by side."""
+"""Most branches of one call."""
 
-_BATCH_BYTES = 1 << 30  # of KV cache for all rows together
+_BATCH_BYTES = 1 << 30  # limit of the KV cache of all rows together
 
 
 GoesOn = Callable[[int, int, TokenScore], bool]
-"""Whether a branch, the first being 0, goes on after this greedy token."""
+"""Called with a branch's index, a greedy token and its row; whether the branch goes on
+after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """One continuation: what it had to begin with, then the most probable tokens."""
+    """One branch: its given beginning, then greedy tokens."""
 
     ids: tuple[int, ...]
     rows: tuple[TokenScore, ...]
-    """The numbers of each of them."""
+    """Scores of each token."""
 
 
 def grow(
@@ -49,15 +50,15 @@ def grow(
     goes_on: GoesOn = lambda branch, token, row: True,
     stop: Stop = lambda: False,
 ) -> list[Continuation]:
-    """Continue what `cache` holds, a token or more, in several ways.
+    """Continue the context in `cache`, a token or more, in several branches.
 
     Each branch begins with one of `begins` (a token or more) and goes on with `more`
     greedy tokens, or up to the first of `end_ids`, or to where `goes_on` answers False.
-    The cache stays as it is, but for a model whose state can't be repeated: it then
+    The cache does not change, except for a model whose state can't be copied: it then
     holds the last branch, or nothing.
 
     Raises:
-        Cancelled: `stop` answered True; asked before every token and within it.
+        Cancelled: `stop` answered True; polled before every token and within it.
     """
     if len(begins) > MOST:
         raise ValueError(f"{len(begins)} branches")
@@ -74,7 +75,7 @@ def grow(
 
 
 class _Growing:
-    """A branch that is not done yet."""
+    """Branch that is being decoded."""
 
     def __init__(
         self,
@@ -98,12 +99,12 @@ class _Growing:
 
     @property
     def given(self) -> int | None:
-        """The next token, while it is one that the branch has to begin with."""
+        """The next token of the given beginning; None after it."""
         made = len(self.ids)
         return self._begin[made] if made < len(self._begin) else None
 
     def add(self, token: int, row: TokenScore) -> None:
-        """Take a token; one that comes after the end is not wanted."""
+        """Append a token, unless the branch is done."""
         if self.done:
             return
         self.ids.append(token)
@@ -116,7 +117,7 @@ class _Growing:
 
 
 def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Growing]]:
-    """As many at once as have room in memory."""
+    """Yield batches of branches, as many at once as the memory limit allows."""
     most = max(1, _BATCH_BYTES // max(1, cache.row_bytes))
     return (growing[i : i + most] for i in range(0, len(growing), most))
 
@@ -127,7 +128,7 @@ def _side_by_side(
     forked = cache.fork(len(growing))
     assert forked is not None
     assert cache.logits is not None
-    logits = cache.logits.expand(len(growing), -1)  # [n, V]
+    logits = cache.logits.expand(len(growing), -1)  # [n, V], n branches
     while True:
         tokens = _step(growing, logits)
         going = [row for row, branch in enumerate(growing) if not branch.done]
@@ -135,7 +136,8 @@ def _side_by_side(
             return
         if stop():
             raise Cancelled
-        if len(going) <= len(growing) // 2:  # copying them is less work than the rest
+        # Once half of the branches are done, copying the others' cache pays.
+        if len(going) <= len(growing) // 2:
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
             forked.keep_rows(going)
         logits = forward.next_logits(tokens, forked, stop=stop)
@@ -157,7 +159,8 @@ def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None
 
 
 def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
-    """Choose a token for each branch from its row of logits [n, V]."""
+    """Choose each branch's token from its row of logits [n, V]: the given one, or the
+    most probable."""
     given = [branch.given for branch in growing]
     best = [0] * len(given)
     if None in given:

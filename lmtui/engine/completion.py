@@ -1,9 +1,7 @@
-"""Going on with a text at a cursor.
+"""Completion of a text at a cursor, with token healing and fill-in-the-middle.
 
-Owns that a half-typed word is finished, not begun anew: the first step continues the
-bytes that were typed, in whichever tokens; from there on the decode loop does as ever.
-Any control token ends a continuation, since a document has none. Knows no screen and
-no file.
+Plans the context, samples the first step from the healed distribution, and hands over
+to the decode loop. Control tokens end a completion. Knows no screen and no file.
 """
 
 from __future__ import annotations
@@ -42,21 +40,23 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import bytes_text
 
-_STEP = 256  # tokens by which the beginning of the text before the cursor moves
+_STEP = 256  # tokens by which the start of the context moves (see `split_room`)
 
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """The control tokens of one family, and their order."""
+    """Fill-in-the-middle control tokens of one model family, and their order."""
 
     prefix: str
-    """Stands before the text before the cursor."""
+    """Placed before the text before the cursor."""
     suffix: str
-    """Stands before the text after the cursor."""
+    """Placed before the text after the cursor."""
     middle: str | None
-    """Stands last; None where the middle simply goes on after the text before it."""
+    """Placed last; None where the middle follows the text before the cursor
+    directly."""
     ends: tuple[str, ...] = ()
-    """What ends a middle, besides these tokens and the model's own end tokens."""
+    """Further tokens that end a middle, besides these and the model's own end
+    tokens."""
 
 
 _TABLE = (
@@ -93,20 +93,20 @@ _TABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Infill:
-    """Fill-in-the-middle with one model."""
+    """Fill-in-the-middle prompt format of one model."""
 
     prefix: int
     suffix: int
     middle: int | None
-    """None: the suffix stands first, and the middle goes on after the prefix."""
+    """None: the suffix comes first, and the middle follows the prefix directly."""
     end_ids: frozenset[int]
     """Tokens that end a middle, besides the model's own end tokens."""
     bos: tuple[int, ...] = ()
-    """What the tokenizer begins every text with."""
+    """Ids with which the tokenizer begins every text."""
 
     @classmethod
     def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
-        """The way of this tokenizer's model, or None where it has none."""
+        """Return the format that the tokenizer has the tokens for; None without one."""
         vocabulary: Mapping[str, int] = tokenizer.get_vocab()
         found = (_spelled(spelling, vocabulary, bos) for spelling in _TABLE)
         return next((infill for infill in found if infill), None)
@@ -114,9 +114,10 @@ class Infill:
     def ids(
         self, before: Sequence[int], after: Sequence[int], *, room: int
     ) -> tuple[int, ...]:
-        """The prompt, at most `room` tokens: the model's next token continues `before`.
+        """Return the prompt, at most `room` tokens: the model's next token continues
+        `before`.
 
-        Where not all of it fits, the ends far from the cursor are left out.
+        Where the text does not fit, the ends far from the cursor are dropped.
         """
         kept, following = split_room(len(before), len(after), room - self._controls)
         left, right = before[len(before) - kept :], after[:following]
@@ -130,11 +131,12 @@ class Infill:
 
 
 def split_room(before: int, after: int, room: int) -> tuple[int, int]:
-    """How many tokens of each side of the cursor are kept in `room`.
+    """Return how many tokens to keep before and after the cursor, `room` in all.
 
-    Three quarters are for the text before it, and what one side does not need is the
-    other's. The beginning of what is kept before the cursor moves in steps, so that
-    typing does not move it, and with it every position of the prompt.
+    Three quarters are for the text before the cursor, and one side may use what the
+    other does not need. The start of the kept text moves in steps of up to 256 tokens,
+    so that typing rarely shifts the positions of the prompt, which the KV cache can
+    then reuse.
     """
     room = max(0, room)
     most = max(room * 3 // 4, room - after)
@@ -164,21 +166,22 @@ def _spelled(
 
 @dataclass(frozen=True, slots=True)
 class CursorContext:
-    """A cursor in a text, as the model reads up to it."""
+    """Tokens before a cursor, up to the piece (pre-tokenizer word) that it is in or
+    behind."""
 
     prefix: tuple[int, ...]
-    """What begins every text: BOS, or nothing."""
+    """Ids that begin every text: BOS, or none."""
     before: tuple[int, ...]
-    """The tokens of its window up to the piece that the cursor is in or behind."""
+    """Tokens of the window before the piece."""
     typed: bytes
-    """The beginning of that piece; nothing where the piece has no context."""
+    """Bytes of the piece before the cursor; empty where the piece has no context."""
     start: int
-    """Where the piece begins, in code points."""
+    """Where the piece begins, as an offset in code points."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextPlanner:
-    """How much is read before a place."""
+    """Plans which tokens the model reads before it continues a text."""
 
     context: int
     """Most tokens that the model can read."""
@@ -189,15 +192,14 @@ class ContextPlanner:
     def beginning(
         self, place: CursorContext, after: Callable[[int], Sequence[int]], more: int
     ) -> CompletionContext:
-        """What is read before a place at which `more` tokens are wanted.
+        """Return the context for `more` new tokens at a cursor.
 
-        `after` gives the first tokens behind the cursor, as many as asked for, or
-        none.
+        `after(n)` returns the first n tokens after the cursor, or none.
 
         Raises:
             LmtuiError: there is nothing to continue, or no room for a single token.
         """
-        least = len(place.typed) + 1  # a byte is a token at most
+        least = len(place.typed) + 1  # at most one token per typed byte, and a new one
         if self.infill and (following := after(self.window)):
             room = min(self.window, self.context - least - more)
             ids = self.infill.ids(place.before, following, room=room)
@@ -212,8 +214,9 @@ class ContextPlanner:
         return CompletionContext(ids, place.typed)
 
     def _kept(self, place: CursorContext, least: int, more: int) -> Sequence[int]:
-        """The end of the text before the piece: from the next window on, where the
-        model would run out of context; less only where it could not begin."""
+        """Return the tokens to read before the piece: those of the window; from one
+        stride later where the context would otherwise run out; fewer if there were no
+        room to begin."""
         before, room = place.before, self.context - len(place.prefix)
         if len(before) + least + more > room and len(before) > self.stride:
             before = before[self.stride :]
@@ -221,40 +224,42 @@ class ContextPlanner:
 
 
 _DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
-_CHARACTERS = 8  # that a token has at most, on average
-_TO_CHOOSE_BY = 16  # tokens of an alternative: all are waited for together
+_CHARACTERS = 8  # upper bound of the average code points of a token
+_TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
 ROWS = 20
-"""Rows that are asked for: as many as a panel shows, so that they are known already."""
+"""Least number of rows to compute: as many as a panel shows, so that its request finds
+them cached."""
 
 
 class DocumentReader(Protocol):
-    """What reads the text."""
+    """Reads the text around a cursor and predicts its continuations."""
 
     def place(self, text: str, cursor: int) -> CursorContext:
-        """A cursor as the model reads up to it."""
+        """Return the context of a cursor."""
 
     def part(self, text: str, start: int, end: int) -> TokenizedText:
-        """The tokens of a part of a text, its places in code points."""
+        """Return the tokens of a part of a text; offsets are in code points."""
 
     def continuations(
         self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
     ) -> HealedDistribution:
-        """How the model goes on after a context with what begins with `typed`."""
+        """Return the healed distribution after a context, of what begins with
+        `typed`."""
 
     def distribution(self, found: HealedDistribution, top: int) -> Distribution:
-        """The first rows as a distribution that nothing was drawn from."""
+        """Return the first `top` rows as a distribution without sampling."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionModel:
-    """The parts of an engine that run a model."""
+    """Parts of an engine that run a model."""
 
     forward: ModelBackend
     cache: PrefixCache
     positions: LogitsStore
     vocabulary: Vocabulary
     context: int
-    """Most tokens it can read."""
+    """Most tokens that the model can read."""
 
 
 class Completer:
@@ -274,7 +279,7 @@ class Completer:
         self._end_ids = end_ids | infill | model.vocabulary.specials
 
     def beginning(self, text: str, cursor: int, more: int) -> CompletionContext:
-        """What the model reads before `more` tokens at a cursor.
+        """Return the context for `more` new tokens at a cursor.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -286,7 +291,7 @@ class Completer:
         return self._layout.beginning(self._reader.place(text, cursor), after, more)
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
-        """The first tokens after a cursor."""
+        """Return the first `count` tokens after a cursor."""
         end = min(len(text), cursor + count * _CHARACTERS)
         return self._reader.part(text, cursor, end).ids[:count]
 
@@ -301,7 +306,8 @@ class Completer:
         stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
-        """Go on after a beginning; it may repeat what stands `beside` it."""
+        """Continue a context: yield each step, then the result. Prompt lookup also
+        searches the tokens `beside`."""
         model = self._model
         rules = StopRules(
             end_ids=self._end_ids,
@@ -319,6 +325,7 @@ class Completer:
             beside=beside,
         )
 
+        # The first step is drawn from the healed distribution of the typed bytes.
         def open_with(random: torch.Generator) -> FirstStep:
             reused = model.cache.common(read.ids)
             if progress:
@@ -333,8 +340,8 @@ class Completer:
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int, stop: Stop
     ) -> list[Suggestion]:
-        """Suggestions with different beginnings, the most probable first; each long
-        enough to choose by.
+        """Return suggestions with different beginnings, the most probable first; each
+        is long enough to choose by.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -343,6 +350,7 @@ class Completer:
         model = self._model
         read = self.beginning(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
+        # 1) rows of the healed distribution that may begin a suggestion
         found = self._continuations(read, count, stop)
         begun = [
             (row.cover.ids, ghost)
@@ -357,6 +365,7 @@ class Completer:
             data = model.vocabulary.bytes(token)
             return ghosts[branch].feed(data, math.exp(row.logprob))
 
+        # 2) decode all branches as one batch, each until its suggestion ends
         model.cache.read(read.ids, stop=stop)
         begins = [ids for ids, _ in begun]
         longest = max(map(len, begins), default=0)
@@ -369,6 +378,7 @@ class Completer:
             goes_on=goes_on,
             stop=stop,
         )
+        # 3) finish those that the rules have not ended
         ended = [branch.ids[-1] in self._end_ids for branch in grown]
         whole = [
             ghost.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
@@ -389,7 +399,7 @@ class Completer:
         top: int,
         random: torch.Generator,
     ) -> tuple[HealedRow, Step]:
-        """Draw one of the rows found: it, and the step it makes."""
+        """Draw one of the rows; return it and its step."""
         if not found.rows:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in found.rows])
@@ -417,7 +427,7 @@ class Completer:
 def _begun(
     row: HealedRow, rules: SuggestionRules, after: str, read: CompletionContext
 ) -> SuggestionBuilder:
-    """A suggestion that has to begin with `row`, however improbable that is."""
+    """Return a suggestion that has to begin with `row`, however improbable that is."""
     patient = replace(rules, seconds=None)
     ghost = SuggestionBuilder(patient, after, sees_after=read.infilled)
     ghost.feed(row.beyond, 1.0)
@@ -425,7 +435,8 @@ def _begun(
 
 
 def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribution:
-    """Rows with what the sampler made of them, by their place."""
+    """Return `shown` with the sampler's probs and cuts; the ids of `kept` are row
+    indices."""
     places = torch.arange(len(shown.candidates))
     probs, cuts = kept.prob(places), kept.cuts(places, kept.logits[places])
     rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)

@@ -1,8 +1,8 @@
-"""What a model expects at any place of a text that is being edited.
+"""Prediction at any cursor of a text that is being edited.
 
-Owns the way from a cursor to a `CursorPrediction`: which bytes are typed, how they may
-go on, and which of the rows is what already stands there. `document_scorer` knows the
-text; `token_healing` knows how typed bytes can be tokenised.
+Finds the typed bytes, their healed continuations, and the row that matches the text
+after the cursor. `document_scorer` holds the text; `token_healing` searches the
+tokenisations of typed bytes.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ from lmtui.engine.types import (
 )
 from lmtui.text import bytes_text
 
-_KEPT = 32  # places whose continuations are kept
-_AFTER = 64  # code points behind the cursor that a row may be the beginning of
-_PATHS = 64  # after one context, of which the logprobs are kept
+_KEPT = 32  # healed distributions that are cached
+_AFTER = 64  # code points after the cursor that rows are compared with
+_PATHS = 64  # paths after one context whose logprobs are cached
 
 Path = tuple[int, ...]
 Key = tuple[Path, bytes, int]
-"""A context, the typed bytes after it, and how many rows are wanted."""
+"""Context, typed bytes after it, and number of rows."""
 
-_handles = count(-1, -1)  # no position of the sampler stands behind these
+_handles = count(-1, -1)  # negative: these belong to no position of the store
 
 
 @dataclass(frozen=True, slots=True)
 class SearchBudget:
-    """How far a half-typed word is searched."""
+    """Limits of the search for continuations of a half-typed word."""
 
     least: float = 1e-3
     """Share of its probability that may stay unexplored."""
     least_scored: float = 0.05
-    """The same where otherwise the layers need not run at all."""
+    """The same where the layers need not run at all otherwise."""
     runs: int = 2
-    """Most runs of the layers for what it may be besides the probable."""
+    """Most batches of further paths."""
 
 
 class CursorPredictor:
-    """Answers for one model and the text it was asked about last."""
+    """Predicts and scores for one model, and the text it was asked about last."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class CursorPredictor:
         self._kept: OrderedDict[Key, HealedDistribution] = OrderedDict()
         self._context: Path = ()
         self._logprobs: dict[Path, Tensor] = {}
-        """[V], after the context and some paths, of which most are met again with the
-        next letter."""
+        """Logprobs [V] after `_context` and some paths; the next typed letter needs
+        most of them again."""
 
     def expect(
         self, text: str, cursor: int, *, top: int, stop: Stop
     ) -> CursorPrediction:
-        """What is expected at a cursor.
+        """Return the prediction at a cursor.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -121,7 +121,7 @@ class CursorPredictor:
             return None
         if spot.context:
             context, typed = spot.context, spot.typed
-        else:  # nothing says how probable the beginning of a text is
+        else:  # a first piece without context has no probability
             context, typed = spot.typed, ()
         key = (context, self._bytes(typed), top)
         if known := self._kept.get(key):
@@ -135,8 +135,9 @@ class CursorPredictor:
         return self._search(key, states, stop, least=least)
 
     def _is_wider(self, context: Path, typed: Path, least: float) -> bool:
-        """Whether the letters before told already that the typed tokens will not do:
-        one run of all paths then takes less than theirs and another."""
+        """Return whether cached logprobs show that the search needs other paths than
+        the typed tokens: one batch of all paths then costs less than a pass over those
+        and another batch."""
         known = self._known(context)
         if () not in known or not self._reader.branches:
             return False
@@ -146,7 +147,7 @@ class CursorPredictor:
         return any(path != typed[: len(path)] for path in wanted)
 
     def place(self, text: str, cursor: int) -> CursorContext:
-        """A cursor as the model reads up to it, whatever follows."""
+        """Return the context of a cursor, whatever follows it."""
         self._reader.update(text)
         spot = self._reader.spot(cursor)
         if not spot.context:
@@ -156,14 +157,14 @@ class CursorPredictor:
         return CursorContext(prefix, before, self._bytes(spot.typed), spot.start)
 
     def part(self, text: str, start: int, end: int) -> TokenizedText:
-        """The tokens of a part of any text, its places in code points."""
+        """Return the tokens of a part of any text; offsets are in code points."""
         return self._reader.document.read(text, start, end)
 
     def continuations(
         self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
     ) -> HealedDistribution:
-        """How the model goes on after a context (a token or more) with what begins with
-        `typed`.
+        """Return the healed distribution after a context (a token or more), of what
+        begins with `typed`.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -214,7 +215,7 @@ class CursorPredictor:
         new = [path for path in states if path not in known]
         if new:
             logits = self._forward.head(torch.stack([states[path] for path in new]))
-            # What typed bytes can be covered by is summed up in main memory.
+            # Token healing sums over covers in main memory.
             logprobs = checked(logits.log_softmax(-1).cpu())
             known.update(zip(new, logprobs, strict=True))
 
@@ -227,7 +228,7 @@ class CursorPredictor:
         return TokenBytes(spelled, self._vocabulary.specials)
 
     def distribution(self, found: HealedDistribution, top: int) -> Distribution:
-        """The first rows, as a distribution that nothing is drawn from."""
+        """Return the first `top` rows as a distribution without sampling."""
         rows = found.rows[:top]
         return Distribution(
             candidates=tuple(map(self._candidate, rows)),
@@ -249,8 +250,8 @@ class CursorPredictor:
         return Candidate(token, name, data, row.logprob)
 
     def _following(self, cursor: int, found: HealedDistribution) -> ActualNext | None:
-        """The row of what stands behind the cursor: of the text's own token, or else
-        the longest one that the text goes on with."""
+        """Return the row of the text after the cursor: the one of the text's own token,
+        or else the longest row that the text begins with."""
         document = self._reader.document
         after = document.text[cursor : cursor + _AFTER].encode()
         token = self._token_at(cursor)
@@ -271,7 +272,8 @@ class CursorPredictor:
         return ActualNext(Candidate(token, bytes_text(data), data, logprob), rank)
 
     def _token_at(self, cursor: int) -> bytes:
-        """What the text's own token at the cursor brings beyond it."""
+        """Return the bytes that the text's own token at the cursor adds beyond the
+        cursor."""
         document = self._reader.document
         index = document.index_at(cursor)
         if index >= len(document):
@@ -286,11 +288,11 @@ class CursorPredictor:
     def heat(
         self, text: str, start: int, end: int, *, stop: Stop
     ) -> Iterator[ScoredSpan]:
-        """The tokens that overlap [`start`, `end`), and those that share a character
-        with them, scored, a part at a time.
+        """Yield the scores of the tokens that overlap [`start`, `end`), in code points,
+        and of those that share a character with them, part by part.
 
         Raises:
-            Cancelled: `stop` answered True; what was yielded stays known.
+            Cancelled: `stop` answered True; scores that were yielded stay known.
         """
         reader = self._reader
         reader.update(text)
@@ -303,14 +305,16 @@ class CursorPredictor:
                 first = whole
 
     def _read_before(self, spot: Spot) -> ScoredSpan | None:
-        """The last tokens before a place whose rows come with reading up to it."""
+        """Return the scores of the last tokens before a cursor whose states are
+        known."""
         first = self._reader.score_read(spot.index - PART, spot.index)
         if first is None:
             return None
         return self._stretch(self._whole(first, 1), spot.index)
 
     def _whole(self, index: int, step: int) -> int:
-        """The first token from `index` on, or back, that begins between characters."""
+        """Return the first token from `index` on, in direction `step`, that begins a
+        character."""
         document = self._reader.document
         while 0 < index < len(document):
             (_, end), (start, _) = document.spans(index - 1, index + 1)
@@ -339,5 +343,5 @@ class CursorPredictor:
 
 
 def _by_path(ids: Path, states: Sequence[Tensor]) -> dict[Path, Tensor]:
-    """States after none, one, two, … and all of `ids`, by these."""
+    """Map each prefix of `ids`, from () on, to the state [width] after it."""
     return {ids[:size]: state for size, state in enumerate(states)}

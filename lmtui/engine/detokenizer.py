@@ -1,7 +1,6 @@
-"""From token ids to bytes, and from bytes to whole characters.
+"""Detokenizer: from token ids to bytes, and from bytes to whole characters.
 
-Owns what a token's bytes are and when a streamed character is complete. Ids and
-bytes are the truth; text is a view of them. Knows no model and no chat.
+Ids and bytes are exact; text is derived from them. Knows no model and no chat.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def _sentencepiece(token: str) -> bytes:
 
 
 class Vocabulary:
-    """The bytes and the text of every token of one tokenizer."""
+    """Bytes and text of every token of one tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -57,7 +56,7 @@ class Vocabulary:
         self._decode = _scheme(tokenizer)
 
     def bytes(self, token: int) -> bytes:
-        """The bytes that `token` stands for; none for an id the tokenizer lacks."""
+        """Return the bytes of `token`; none for an id that the tokenizer lacks."""
         known = self._bytes.get(token)
         if known is None:
             spelled = self._tokenizer.convert_ids_to_tokens(token)
@@ -66,7 +65,8 @@ class Vocabulary:
         return known
 
     def text(self, token: int) -> str:
-        """What the token's bytes say; stray bytes show as `⟨E3 81⟩`."""
+        """Return the token's bytes as text; bytes that are no character show as `⟨E3
+        81⟩`."""
         known = self._texts.get(token)
         if known is None:
             data = self.bytes(token)
@@ -76,24 +76,26 @@ class Vocabulary:
 
 
 def _scheme(tokenizer: Any) -> Any:
-    """How this tokenizer spells bytes: byte-level characters or SentencePiece."""
+    """Return the function from a token's string to its bytes: byte-level or
+    SentencePiece."""
     decoder = tokenizer.backend_tokenizer.decoder
     kinds = json.dumps(json.loads(decoder.__getstate__())) if decoder else ""
     return _byte_level if '"ByteLevel"' in kinds else _sentencepiece
 
 
 class TextStream:
-    """Bytes in, whole characters out, until one of the stop texts appears."""
+    """Incremental decoder from bytes to whole characters, up to the first stop text."""
 
     def __init__(self, stop_texts: Sequence[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop_texts = tuple(stop_texts)
         self._held = ""
         self.found: str | None = None
-        """The stop text that was found; it and what follows it are dropped."""
+        """The stop text that was found; it and all that follows are dropped."""
 
     def feed(self, data: bytes) -> str:
-        """Add a token's bytes; return the text that is certain now."""
+        """Add a token's bytes; return the text that can no longer be part of a stop
+        text."""
         if self.found is not None:
             return ""
         text = self._held + self._decoder.decode(data)
@@ -107,13 +109,14 @@ class TextStream:
         return text[:sure]
 
     def finish(self) -> str:
-        """The text held back as a possible stop text. The bytes of an unfinished
-        character are dropped."""
+        """Return the text that was held back as a possible stop text. Bytes of an
+        unfinished character are dropped."""
         held, self._held = self._held, ""
         return held
 
     def _overlap(self, text: str) -> int:
-        """Length of the longest end of `text` that begins a stop text."""
+        """Return the length of the longest suffix of `text` that is a prefix of a stop
+        text."""
         lengths = (
             size
             for stop in self._stop_texts

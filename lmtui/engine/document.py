@@ -1,8 +1,8 @@
-"""A text that is being edited, and its tokens.
+"""Incremental tokenisation of a text that is being edited.
 
-Owns that after any edit the tokens are those of the whole text read anew, at the cost
-of reading little more than what changed: from the last safe boundary before the
-change to where the old tokens and the new ones meet again. Knows the tokenizer only.
+Invariant: after any edit, the tokens are those of the whole text. Only the part from
+the last safe boundary before the change to where old and new tokens meet is read. Knows
+the tokenizer only.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from lmtui.engine.tokenizer import TextTokenizer, TokenizedText
 
-_AFTER = 256  # code points read behind a change before the tokens should meet again
+_AFTER = 256  # code points read after a change, in which the tokens usually meet again
 _WIDENING = 8
 _TYPED = 16  # most tokens of a piece that is being typed
 
 
 @dataclass(frozen=True, slots=True)
 class Splice:
-    """What an edit did to the tokens: at `first`, `removed` gave way to `added`."""
+    """Effect of an edit on the tokens: at index `first`, `removed` tokens became
+    `added`."""
 
     first: int
     removed: int
@@ -31,25 +32,25 @@ class Splice:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The text before a cursor: whole pieces, and the one that is being typed."""
+    """Tokens of the text before a cursor: whole pieces, and the piece being typed."""
 
     ids: tuple[int, ...]
-    """The tokens of the whole pieces that the document shares with this reading are
-    its first `shared`; these come after them."""
+    """Tokens of whole pieces, after the first `shared` tokens of the document."""
     shared: int
+    """Number of the document's first tokens that precede them."""
     typed_ids: tuple[int, ...]
-    """The tokens of the last piece, as the tokenizer reads what is typed of it."""
+    """Tokens of the last piece, read without the text after the cursor."""
     start: int
-    """Where that piece begins, in code points."""
+    """Where that piece begins, as an offset in code points."""
 
 
 class TokenizedDocument:
-    """The tokens of one text while it changes."""
+    """Tokens of one text, updated after each edit."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self.text = ""
-        self._ids = torch.empty(0, dtype=torch.int64)  # [T], as the three below
+        self._ids = torch.empty(0, dtype=torch.int64)  # [T], like the three below
         self._starts = torch.empty(0, dtype=torch.int64)
         self._ends = torch.empty(0, dtype=torch.int64)
         self._opens = torch.empty(0, dtype=torch.bool)
@@ -58,33 +59,35 @@ class TokenizedDocument:
         return self._ids.numel()
 
     def ids(self, first: int = 0, last: int | None = None) -> list[int]:
-        """The tokens from index `first` up to `last`."""
+        """Return the tokens from index `first` up to `last`."""
         ids: list[int] = self._ids[first:last].tolist()
         return ids
 
     def spans(self, first: int = 0, last: int | None = None) -> list[tuple[int, int]]:
-        """Start and end in code points of the same tokens."""
+        """Return start and end of the same tokens, in code points."""
         part = slice(first, last)
         starts, ends = self._starts[part].tolist(), self._ends[part].tolist()
         return list(zip(starts, ends, strict=True))
 
     def index_at(self, place: int) -> int:
-        """The first token that ends behind `place` (code points); their number where
-        there is none."""
+        """Return the index of the first token that ends after `place` (code points);
+        the number of tokens if there is none."""
         return int(torch.searchsorted(self._ends, place, right=True))
 
     def between(self, start: int, end: int) -> tuple[int, int]:
-        """The tokens that overlap [`start`, `end`): the first, and the first behind."""
+        """Return the range of tokens that overlap [`start`, `end`), in code points."""
         first = self.index_at(start)
         return first, max(first, int(torch.searchsorted(self._starts, end)))
 
     def update(self, text: str) -> Splice:
-        """Take the text after an edit."""
+        """Set the text after an edit; return the change of the tokens."""
+        # 1) find the changed part, and read from the last safe boundary before it
         first, old_end, new_end = _changed(self.text, text)
         if first == old_end == new_end:
             return Splice(len(self), 0, 0)
         grown = len(text) - len(self.text)
         kept, start = self._safe_before(first)
+        # 2) read on until the new tokens meet the old ones
         end = min(len(text), new_end + _AFTER)
         while True:
             read = self.read(text, start, end)
@@ -92,6 +95,7 @@ class TokenizedDocument:
             if meeting or end == len(text):
                 break
             end = min(len(text), new_end + (end - new_end) * _WIDENING)
+        # 3) replace the tokens in between
         count, again = meeting or (len(read.ids), len(self))
         old, new = self.ids(kept, again), read.ids[:count]
         self._splice(kept, again, read, count, grown)
@@ -101,7 +105,7 @@ class TokenizedDocument:
         return Splice(kept + same, len(old) - same - tail, len(new) - same - tail)
 
     def before(self, cursor: int) -> Before:
-        """The tokens of the text before `cursor` alone, whatever follows it."""
+        """Return the tokens of the text before `cursor`, read without what follows."""
         shared, start = self._safe_before(cursor)
         read = self.read(self.text[:cursor], start, cursor)
         typed = self._typed(read, cursor)
@@ -113,8 +117,8 @@ class TokenizedDocument:
         )
 
     def _typed(self, read: TokenizedText, cursor: int) -> int:
-        """The token of `read` with which its last piece begins, or the last few tokens
-        of an endless one."""
+        """Return the index in `read` at which its last piece begins; for a very long
+        piece, one of its last tokens."""
         whole = 0
         for index in range(len(read.ids) - 1, -1, -1):
             if len(read.ids) - index > _TYPED and whole:
@@ -128,7 +132,7 @@ class TokenizedDocument:
         return 0
 
     def _begins_piece(self, read: TokenizedText, index: int, cursor: int) -> bool:
-        """Whether a piece begins with this token."""
+        """Return whether a piece begins with this token."""
         if self._tokenizer.cuts:
             return read.opens[index]
         place = read.spans[index][0]
@@ -136,8 +140,8 @@ class TokenizedDocument:
         return within and self._tokenizer.safe(self.text, place, opens=False)
 
     def _safe_before(self, place: int) -> tuple[int, int]:
-        """The last token, and its start, such that what is before it stays as it is
-        whatever happens from `place` on."""
+        """Return index and start of the last token such that all tokens before it stay
+        the same, whatever changes from `place` on."""
         left = self._tokenizer.margin
         for at in range(place - max(1, self._tokenizer.reach), 0, -1):
             index = self._safe_at(at)
@@ -149,7 +153,8 @@ class TokenizedDocument:
         return 0, 0
 
     def _safe_at(self, place: int) -> int | None:
-        """The token that begins at `place`, if the boundary before it is safe."""
+        """Return the token that begins at `place`, if the boundary before it is
+        safe."""
         if not 0 < place < len(self.text):
             return None
         if not (self.text[place] == " " or self.text[place - 1] == "\n"):
@@ -163,16 +168,17 @@ class TokenizedDocument:
         return index if self._tokenizer.safe(self.text, place, opens=opens) else None
 
     def read(self, text: str, start: int, end: int) -> TokenizedText:
-        """The tokens of `text` from the safe boundary `start`."""
+        """Return the tokens of `text` from the safe boundary `start` to `end`."""
         return self._tokenizer.read_from(text, start, end)
 
     def _meeting(
         self, text: str, read: TokenizedText, grown: int, changed: int, end: int
     ) -> tuple[int, int] | None:
-        """The first new token from which on all is as it was, and the old one there.
+        """Return the first new token from which on all tokens are as before, and the
+        old one there.
 
-        None of the last few boundaries counts, unless the text ends with them: what
-        is behind `end` was not read.
+        The last few boundaries do not count unless the text ends there: what is after
+        `end` was not read.
         """
         met: list[tuple[int, int]] = []
         more = 0 if end == len(text) else self._tokenizer.margin + 1
@@ -195,8 +201,8 @@ class TokenizedDocument:
     def _splice(
         self, kept: int, again: int, read: TokenizedText, count: int, grown: int
     ) -> None:
-        """Put the first `count` tokens of `read` in place of those from `kept` up to
-        `again`; what is behind them moved by `grown` code points."""
+        """Replace the tokens from `kept` up to `again` by the first `count` of `read`;
+        those after them move by `grown` code points."""
         starts = torch.tensor(
             [start for start, _ in read.spans[:count]], dtype=torch.int64
         )
@@ -216,13 +222,13 @@ class TokenizedDocument:
 
 
 def _alike(old: Sequence[int], new: Sequence[int]) -> int:
-    """With how many equal tokens both begin."""
+    """Return the length of the common prefix."""
     pairs = enumerate(zip(old, new, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
 
 
 def _changed(old: str, new: str) -> tuple[int, int, int]:
-    """Where two texts begin to differ, and where in each they stop to."""
+    """Return where two texts begin to differ, and where in each the difference ends."""
     shorter = min(len(old), len(new))
     first = _shared(shorter, lambda a, b: old[a:b] == new[a:b])
     tail = _shared(
@@ -235,8 +241,8 @@ def _changed(old: str, new: str) -> tuple[int, int, int]:
 
 
 def _shared(most: int, same: Callable[[int, int], bool]) -> int:
-    """The length, at most `most`, up to which `same` holds of every part; each place
-    is looked at about once."""
+    """Return the length, at most `most`, up to which `same` is true of every part, by
+    bisection; each part is compared about once."""
     sure, limit = 0, most
     while sure < limit:
         middle = (sure + limit + 1) // 2

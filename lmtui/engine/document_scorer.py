@@ -1,10 +1,7 @@
-"""A text that is being edited, as the model reads it.
+"""Scores and states of a text that is being edited.
 
-Owns what is known of the last text it was asked about: its tokens, the row of each
-that was scored, and the states from which they were predicted, so that what was
-expected at such a place costs the model's head alone. The windows and the numbers are
-those of `score`. Knows the text only as tokens; what stands at a cursor is made of
-this by `expect`.
+After an edit, only changed tokens are scored again. The windows and the numbers are
+those of `score`. Knows the text only as tokens; `cursor` makes predictions of it.
 """
 
 from __future__ import annotations
@@ -28,36 +25,38 @@ from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.windows import Windows
 
 PART = 128
-"""Most tokens that are scored together: twice as many gain a twentieth, and what a key
-breaks off is read again."""
+"""Most tokens that are scored together: twice as many gain only a twentieth, and a part
+that a key press cancels is read again."""
 
-_STATE_BYTES = 64 * 2**20  # of all states that are kept
-_BRANCH_BYTES = 512 * 2**20  # of the KV cache of all paths that are run together
-_SPARE = 24  # tokens that must have room in the context after the typed ones
-_TYPED = 16  # tokens of a typed piece that are run again for such a look
-_LOST = 4  # tokens that may be taken back from the cache for a look at a cursor
+_STATE_BYTES = 64 * 2**20  # limit of all cached states
+_BRANCH_BYTES = 512 * 2**20  # limit of the KV cache of all paths of a batch
+_SPARE = 24  # tokens that need room in the context after the typed ones
+_TYPED = 16  # most uncached tokens of a cursor that is read in a fork (`_looks_back`)
+_LOST = 4  # tokens that may be removed from the cache to read up to a cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A cursor, as the model reads up to it."""
+    """Tokens that the model reads up to a cursor."""
 
     start: int
-    """Where the piece begins that the cursor is in or behind, in code points."""
+    """Where the piece at the cursor begins, as an offset in code points."""
     index: int
-    """How many tokens stand before that piece."""
+    """Number of tokens before that piece."""
     window: int
-    """The first of them that is read."""
+    """Index of the first token that is read."""
     context: tuple[int, ...]
-    """What is read: BOS, if the tokenizer wants it, and these tokens."""
+    """Ids that are read before the piece: BOS, if the tokenizer adds it, then tokens of
+    the text."""
     typed: tuple[int, ...]
-    """The tokens of the piece up to the cursor."""
+    """Tokens of the piece up to the cursor."""
     own: bool
-    """Whether the tokens before the piece are the text's own."""
+    """Whether the tokens before the piece are also those of the whole text."""
 
 
 class DocumentScorer:
-    """Reads one text after each of its edits."""
+    """Scores one text after each of its edits, and caches the state that each token is
+    predicted from, so that a prediction there runs the head alone."""
 
     def __init__(
         self,
@@ -74,18 +73,19 @@ class DocumentScorer:
         self._forward = forward
         self._cache = cache
         self._elsewhere: PrefixCache | None = None
-        """For what is seen of other windows than the one that is written in."""
+        """Cache for other windows than the one that is being edited."""
         self.prefix = prefix
         self._windows = windows
         self._room = context - len(prefix)
-        self._writing = 0  # the window that is written in
+        self._writing = 0  # start of the window that is being edited
         self.document = TokenizedDocument(tokenizer)
         self._rows: list[TokenScore | None] = []
         self._states: OrderedDict[int, Tensor] = OrderedDict()
-        """[width], from which the token of an index is predicted."""
+        """State [width] that the token of each index is predicted from, least recent
+        first."""
 
     def update(self, text: str) -> None:
-        """Take the text after an edit, and forget what it changed."""
+        """Set the text after an edit, and drop what the edit invalidates."""
         splice = self.document.update(text)
         if not splice.removed and not splice.added:
             return
@@ -101,21 +101,22 @@ class DocumentScorer:
         return len(self._rows)
 
     def _unchanged_from(self, splice: Splice) -> int:
-        """The first token whose window begins behind the change, and did not move."""
+        """Return the first token whose window begins after the change and did not
+        move."""
         end = splice.first + splice.added
         still = splice.removed == splice.added
         return self._windows.first_from(end) if still else sys.maxsize
 
     def scored(self, first: int, last: int) -> list[TokenScore]:
-        """The rows of tokens that are all known."""
+        """Return the rows of tokens that are all scored."""
         return [row for row in self._rows[first:last] if row is not None]
 
     def rows(self, first: int, last: int, *, stop: Stop) -> Iterator[tuple[int, int]]:
-        """Score the tokens from `first` up to `last`, a part at a time: yields where
-        each part begins and ends, once all its rows are known.
+        """Score the tokens from `first` up to `last`; yield where each part begins and
+        ends, once all its rows are known.
 
         Raises:
-            Cancelled: `stop` answered True; what was read stays known.
+            Cancelled: `stop` answered True; scored parts stay known.
         """
         while first < last:
             window = self._windows.start_of(first)
@@ -125,7 +126,7 @@ class DocumentScorer:
             first = end
 
     def _score(self, first: int, last: int, stop: Stop) -> None:
-        """Make the rows of tokens of one window known."""
+        """Score those tokens of one window that have no row."""
         missing = [i for i in range(first, last) if self._rows[i] is None]
         unread = [i for i in missing if not self._is_read(i)]
         if unread:
@@ -133,8 +134,8 @@ class DocumentScorer:
         self._make_rows(missing)
 
     def score_read(self, first: int, last: int) -> int | None:
-        """Make the rows of those tokens that were read already. Returns from which
-        token on all up to `last` are known, if one of them is new."""
+        """Score the tokens whose states are known. Return the first index from which
+        all tokens up to `last` are scored, if one of those is new; else None."""
         indexes = range(max(0, first), last)
         new = [i for i in indexes if self._rows[i] is None and self._is_read(i)]
         self._make_rows(new)
@@ -146,7 +147,7 @@ class DocumentScorer:
         return index in self._states or (index == 0 and not self.prefix)
 
     def _make_rows(self, indexes: Sequence[int]) -> None:
-        if indexes and indexes[0] not in self._states:  # the first, without context
+        if indexes and indexes[0] not in self._states:  # a first token without context
             self._rows[indexes[0]] = TokenScore(None, None, None)
             indexes = indexes[1:]
         if not indexes:
@@ -158,7 +159,7 @@ class DocumentScorer:
             self._rows[index] = row
 
     def _read(self, first: int, last: int, stop: Stop) -> None:
-        """Make the states of tokens of one window known."""
+        """Compute the states of tokens of one window."""
         window = self._windows.start_of(first)
         ids = [*self.prefix, *self.document.ids(window, last)]
         since = len(self.prefix) + first - window - 1
@@ -167,7 +168,8 @@ class DocumentScorer:
         )
 
     def _cache_of(self, window: int) -> PrefixCache:
-        """What is seen of other windows must not cost the one that is written in."""
+        """Return the cache for a window: reading other windows must not evict the
+        edited one."""
         if window == self._writing:
             return self._cache
         self._elsewhere = self._elsewhere or PrefixCache(self._forward)
@@ -183,8 +185,8 @@ class DocumentScorer:
         own: int,
         stop: Stop,
     ) -> list[Tensor]:
-        """States after each of `ids` from place `since` on; those of the text's tokens
-        up to index `own` are kept."""
+        """Return the states [width] after each of `ids` from position `since` on; store
+        those of the text's own tokens up to index `own`."""
         found: list[Tensor] = []
         moved = window + 1 - len(self.prefix)
         for start, states in cache.states(ids, since, stop=stop):
@@ -206,7 +208,7 @@ class DocumentScorer:
             self._states.popitem(last=False)
 
     def spot(self, cursor: int) -> Spot:
-        """What the model reads up to a cursor."""
+        """Return what the model reads up to a cursor."""
         before = self.document.before(cursor)
         index = before.shared + len(before.ids)
         window = self._window(index, index + len(before.typed_ids))
@@ -222,25 +224,26 @@ class DocumentScorer:
         )
 
     def _window(self, index: int, end: int) -> int:
-        """Where to read from to have `index` and what is typed up to `end` in one
-        context: the window of `score`, unless it has no room for more."""
+        """Return the start of the window that holds `index` and the typed tokens up to
+        `end`: the window of `score`, unless it leaves no room."""
         window = self._windows.start_of(index)
         if end + _SPARE - window <= self._room:
             return window
         return min(self._windows.start_of(end + _SPARE), max(0, index - 1))
 
     def known_at(self, spot: Spot) -> list[Tensor]:
-        """The first of what `states_at` gives, as many as are known already."""
+        """Return the leading states of `states_at` that are cached."""
         own = self._own(spot)
         first = spot.index if spot.context else 1
         indexes = range(first, min(own, spot.index + len(spot.typed)) + 1)
         return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
 
     def states_at(self, spot: Spot, *, stop: Stop) -> list[Tensor]:
-        """States after the context of a place and after each of its typed tokens.
+        """Return the states [width] after the context of a spot and after each typed
+        token.
 
         Raises:
-            Cancelled: `stop` answered True; what was read stays known.
+            Cancelled: `stop` answered True; what was read stays cached.
         """
         known = self.known_at(spot)
         ids = [*spot.context, *spot.typed]
@@ -257,8 +260,8 @@ class DocumentScorer:
         return [*known, *new]
 
     def _looks_back(self, ids: Sequence[int], window: int) -> bool:
-        """Whether reading `ids` would take back much that the cache holds of the text,
-        and need not: to look at an earlier place must not cost the later one."""
+        """Return whether `ids` should be read in a fork: reading them in the cache
+        itself would remove many tokens of the text, which a later cursor needs."""
         cache, text = self._cache, self.document
         common = cache.common(ids)
         if common < len(ids) - 1 - _TYPED or not common or cache.fork(1, 0) is None:
@@ -267,7 +270,8 @@ class DocumentScorer:
         return cache.common(read) > common + _LOST
 
     def _own(self, spot: Spot) -> int:
-        """The last index whose state is met on the way through a place; -1 for none."""
+        """Return the last index whose state is computed on the way to a spot; -1 for
+        none."""
         if not (spot.own and self._belongs(spot.index, spot.window)):
             return -1
         ids = self.document.ids(spot.index, spot.index + len(spot.typed))
@@ -279,11 +283,11 @@ class DocumentScorer:
     def read(
         self, context: Sequence[int], more: Sequence[int], *, stop: Stop
     ) -> list[Tensor]:
-        """States after any context (a token or more), and after each of some tokens
-        behind it.
+        """Return the states [width] after any context (a token or more), and after each
+        of `more`.
 
         Raises:
-            Cancelled: `stop` answered True; what was read stays known.
+            Cancelled: `stop` answered True; what was read stays cached.
         """
         ids, since = [*context, *more], len(context) - 1
         return self._run(self._cache, ids, since, window=0, own=-1, stop=stop)
@@ -296,8 +300,8 @@ class DocumentScorer:
     def states_after(
         self, context: Sequence[int], paths: Sequence[Sequence[int]], *, stop: Stop
     ) -> list[Tensor]:
-        """States after a context (a token or more) and each of some paths, where the
-        model `branches`. What the cache holds stays.
+        """Return the state [width] after a context (a token or more) and each of some
+        paths, for a model that `branches`. The cache keeps the context.
 
         Raises:
             Cancelled: `stop` answered True.

@@ -1,8 +1,7 @@
-"""A text that grows by a few tokens at a time, scored as it grows.
+"""Scores of a message while it is written: after a keystroke, only changed tokens run.
 
-Owns the rows of the last text it was asked about, so that a keystroke costs a forward
-of the changed tokens alone. The numbers are those of `score`; the tokens run through
-the prefix cache instead of a window of their own. Knows ids only.
+The numbers are those of `score`, but the tokens run through the prefix cache instead of
+a window of their own. Knows ids only.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
 
-_PART = 64  # tokens whose logits are in memory together
+_PART = 64  # tokens whose logits [n, V] are in memory at once
 
 
 class DraftScorer:
-    """Scores what is being written after a context."""
+    """Scores a draft after a context, and keeps the rows of the last call."""
 
     def __init__(self, cache: PrefixCache) -> None:
         self._cache = cache
@@ -28,8 +27,8 @@ class DraftScorer:
     def rows(
         self, context: Sequence[int], ids: Sequence[int], *, stop: Stop
     ) -> list[TokenScore]:
-        """One row for each of `ids`, given `context` (at least one token) and the ones
-        before it.
+        """Return one row for each of `ids`, given `context` (at least one token) and
+        the tokens before it.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -47,7 +46,7 @@ class DraftScorer:
         return list(self._rows)
 
     def _known(self, context: Sequence[int], ids: Sequence[int]) -> int:
-        """How many of `ids` have a row that still holds."""
+        """Return how many of the first `ids` have a row that is still valid."""
         if list(context) != self._context:
             return 0
         pairs = enumerate(zip(self._ids, ids, strict=False))

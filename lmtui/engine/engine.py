@@ -1,7 +1,7 @@
-"""The engine in this process: a transformers model behind the port.
+"""Local engine: one loaded model behind the `Engine` protocol.
 
-Owns the one model, its KV cache and its positions; the only stateful class of the
-engine. Everything it does is done by the modules it puts together.
+Holds the model, its KV cache and its positions, and connects the modules that do the
+work.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def describe(
     has_template: bool,
     switches_thinking: bool = False,
 ) -> EngineInfo:
-    """What is loaded; `context` limits what the model was made for.
+    """Return the facts about a loaded model; `context` lowers the model's own limit.
 
     Raises:
-        LmtuiError: the model was not made for that much context.
+        LmtuiError: `context` is not from 2 to the model's own limit.
     """
     facts = loaded.facts
     most = facts.context
@@ -95,7 +95,8 @@ def describe(
 
 
 def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
-    """What runs the model, for many answers where it is `lasting`."""
+    """Return the backend that runs the model; `lasting` says that many answers will
+    follow."""
     if loaded.is_lean:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 
@@ -110,11 +111,11 @@ def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
     return TransformersBackend(loaded.model)
 
 
-_BESIDE = 512  # tokens after a cursor that a continuation may repeat
+_BESIDE = 512  # tokens after a cursor that prompt lookup searches
 
 
 class LocalWriting:
-    """What `port.WritingEngine` adds to an engine; see there for what is promised."""
+    """Implementation of the methods that `EditorEngine` adds to `Engine`; see there."""
 
     _forward: ModelBackend
     _expecting: CursorPredictor
@@ -129,19 +130,19 @@ class LocalWriting:
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> CursorPrediction:
-        """What the model expects at a cursor."""
+        """Return the prediction at a cursor."""
         return self._expecting.expect(text, cursor, top=top, stop=stop)
 
     def heat(
         self, text: str, start: int, end: int, *, stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
-        """What the model thought of a part of a text."""
+        """Yield the scores of a part of a text."""
         return self._expecting.heat(text, start, end, stop=stop)
 
     def beginning(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
-        """What `go_on` would read."""
+        """Return the context that `go_on` would read."""
         return self._going_on.beginning(text, cursor, settings.max_tokens)
 
     def go_on(
@@ -176,7 +177,7 @@ class LocalWriting:
         count: int = 5,
         stop: Stop = lambda: False,
     ) -> list[Suggestion]:
-        """Suggestions that begin in different ways."""
+        """Return suggestions that begin in different ways."""
         return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
 
     def replacements(
@@ -189,14 +190,15 @@ class LocalWriting:
         stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
-        """What could stand in place of a part of a text."""
+        """Return texts that could replace a part of a text."""
         return self._replacing.find(
             text, start, end, count=count, stop=stop, progress=progress
         )
 
 
 class LocalEngine(LocalWriting):
-    """A model on this machine; see `port.Engine` for what each verb promises."""
+    """Engine for a model on this machine; see `protocol.Engine` for each method's
+    contract."""
 
     def __init__(
         self, loaded: LoadedModel, *, context: int | None = None, lasting: bool = False
@@ -257,14 +259,14 @@ class LocalEngine(LocalWriting):
         lasting: bool = False,
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
-        """Load a model: the default one, or what `spec` names.
+        """Load a model: the default one, or the one that `spec` names.
 
-        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id; `adapter` the
-        name or the folder of one that was made for it; `lasting` says that there will
-        be many answers, so that time spent on making them faster pays.
+        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id. `adapter` is
+        the name or the folder of one trained for that model. `lasting` says that many
+        answers will follow, so that time spent on making them faster pays.
 
         Raises:
-            LmtuiError: it can't be found, fetched or loaded here.
+            LmtuiError: the model can't be found, fetched or loaded here.
         """
         loaded = load(
             spec,
@@ -279,7 +281,7 @@ class LocalEngine(LocalWriting):
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded."""
+        """Facts about the loaded model."""
         return self._info
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
@@ -304,7 +306,7 @@ class LocalEngine(LocalWriting):
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Distribution:
-        """The distribution of the token after `ids`."""
+        """Return the distribution of the token after `ids`."""
         self._require_room(len(ids), spare=0)
         self._cache.read(ids, stop=stop)
         logits = self._cache.logits
@@ -324,7 +326,7 @@ class LocalEngine(LocalWriting):
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> DraftScores:
-        """What the model expects next in a message that is being written."""
+        """Score a message that is being written, and predict its next token."""
         context, ids = self._writer.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, stop=stop)
@@ -340,7 +342,7 @@ class LocalEngine(LocalWriting):
         start: int = 0,
         count: int = 20,
     ) -> Distribution:
-        """The distribution of an earlier position under other settings."""
+        """Return the distribution of an earlier position under other settings."""
         position = self._positions.get(handle)
         look = position.look(settings, start + count)
         return distribution(position, look, self._vocabulary, start=start, count=count)
@@ -348,7 +350,7 @@ class LocalEngine(LocalWriting):
     def find(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """The tokens with these characters at an earlier position."""
+        """Return the tokens of an earlier position whose text contains `text`."""
         position = self._positions.get(handle)
         return found(position, self._lexicon, text, settings, count=count)
 
@@ -360,7 +362,7 @@ class LocalEngine(LocalWriting):
         more: int = 6,
         stop: Stop = lambda: False,
     ) -> list[tuple[ScoredToken, ...]]:
-        """Several ways on after `ids`, side by side."""
+        """Return several branches after `ids`, decoded as one batch."""
         self._require_room(len(ids), spare=0)
         room = max(0, self._info.context - len(ids) - 1)
         ways: list[tuple[ScoredToken, ...]] = []
@@ -417,7 +419,7 @@ class LocalEngine(LocalWriting):
         top: int = 0,
         stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """What the model thought of each of `ids`, in order, from `since` on."""
+        """Yield the score of each of `ids`, in order, from `since` on."""
         rows = score_rows(
             self._forward,
             ids,
@@ -432,12 +434,12 @@ class LocalEngine(LocalWriting):
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
-        """The windows that `score` reads a text in, after `prefix` tokens."""
+        """Return the windows in which `score` reads a text after `prefix` tokens."""
         room = self._info.context - prefix
         return Windows.choose(window, stride, room=room, prefix=prefix)
 
     def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
-        """The tokens as they are, without numbers."""
+        """Return the tokens with these ids, without scores."""
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
 
     def _scored(
@@ -464,7 +466,7 @@ class LocalEngine(LocalWriting):
         )
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
-        """The tokens that end what comes after `ids`."""
+        """Return the tokens that end a continuation of `ids`."""
         if not self._writer.is_conversation(ids):
             return self._end_ids
         return self._writer.end_ids(self._end_ids)
@@ -492,11 +494,11 @@ def open_pair(
     how: LoadOptions,
     context: int | None = None,
 ) -> tuple[LocalEngine, LocalEngine]:
-    """Load the model that `spec` names, with `adapter` or without one, and the same
-    with the adapter `other`.
+    """Load two engines for the model that `spec` names: with `adapter` (or without
+    one), and with the adapter `other`.
 
     Raises:
-        LmtuiError: it can't be found, fetched or loaded here.
+        LmtuiError: a model can't be found, fetched or loaded here.
     """
     own, beside = load_pair(spec, adapter=adapter, other=other, how=how)
     return LocalEngine(own, context=context), LocalEngine(beside, context=context)

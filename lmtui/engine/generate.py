@@ -1,7 +1,6 @@
-"""The decode loop: read the prompt, draw, append, repeat.
+"""Decode loop: prefill, sample, append, repeat.
 
-Owns when a generation ends and what each step reports. A generator of frozen
-values that the caller can stop at any token. Knows ids and bytes; knows no chat,
+Decides when a generation ends and what each step reports. Knows ids and bytes; no chat,
 no template and no terminal.
 """
 
@@ -28,35 +27,36 @@ from lmtui.errors import Cancelled
 
 @dataclass(frozen=True)
 class StopRules:
-    """What ends a generation, besides a request to stop."""
+    """Conditions that end a generation, besides a request to stop."""
 
     end_ids: frozenset[int]
-    """Tokens that end the answer; they are generated but are no part of its text."""
+    """Tokens that end the answer; they are generated but are not part of its text."""
     max_tokens: int
     context: int
     """Most tokens that prompt and answer can have together."""
     stop_texts: tuple[str, ...] = ()
     single_line: bool = False
-    """End at the first newline, which is no part of the text."""
+    """End at the first newline, which is not part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStep:
-    """A first step that was chosen elsewhere and may take several tokens."""
+    """First step that token healing chose; it may take several tokens."""
 
     ids: tuple[int, ...]
     step: Step
-    """Its bytes are what it adds, its piece is empty."""
+    """Its `bytes` are what the tokens add to the typed text; its `piece` is empty."""
     reused: int
-    """Prompt tokens that were not run again for it."""
+    """Prompt tokens that were already in the KV cache."""
 
 
 Open = Callable[[torch.Generator], FirstStep]
-"""Chooses an opening, at random where something is drawn. May raise `Cancelled`."""
+"""Chooses the first step, with the generation's random numbers. May raise
+`Cancelled`."""
 
 
 class Decoder:
-    """One generation: its state while it runs, and its totals."""
+    """State and totals of one generation."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Decoder:
         self._beside = beside
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
-        # 32 bits when it is drawn: every reader of JSON holds them exactly.
+        # A drawn seed has 32 bits, which every reader of JSON represents exactly.
         drawn = secrets.randbits(32)
         self._seed = drawn if settings.seed is None else settings.seed
         self._random = torch.Generator().manual_seed(self._seed)
@@ -93,20 +93,25 @@ class Decoder:
     def run(
         self, prompt: Sequence[int], stop: Stop, progress: ReportCount | None
     ) -> Iterator[Step | GenerationResult]:
-        """Generate after `prompt` (at least one id, shorter than the context)."""
+        """Generate after `prompt` (at least one id, shorter than the context). Yields
+        each step, then the result."""
+        # 1) prefill
         self._begin(prompt)
         try:
             self._reused = self._cache.read(self._ids, stop=stop, progress=progress)
         except Cancelled:
             yield self._finish(FinishReason.CANCELLED)
             return
+        # 2) decode steps
         self._prompt_read = time.perf_counter()
         yield from self._go_on(stop)
 
     def run_from(
         self, prompt: Sequence[int], open_with: Open, stop: Stop
     ) -> Iterator[Step | GenerationResult]:
-        """Generate after `prompt` and an opening."""
+        """Generate after `prompt`, with the first step from `open_with`. Yields each
+        step, then the result."""
+        # 1) first step, with token healing; `open_with` prefills as it needs
         self._begin(prompt)
         try:
             step = self._opened(open_with(self._random))
@@ -114,10 +119,12 @@ class Decoder:
             if reason := self._reason(step.id):
                 yield self._finish(reason)
                 return
+            # 2) prefill of the prompt and the first step's tokens
             self._cache.read(self._ids, stop=stop)
         except Cancelled:
             yield self._finish(FinishReason.CANCELLED)
             return
+        # 3) decode steps
         yield from self._go_on(stop)
 
     def _begin(self, prompt: Sequence[int]) -> None:
@@ -125,13 +132,16 @@ class Decoder:
         self._prompt_tokens = len(prompt)
 
     def _go_on(self, stop: Stop) -> Iterator[Step | GenerationResult]:
+        """Run decode steps from the logits in the cache until the generation ends."""
         ahead = SpeculativeDecoder(self._cache, self._beside, self._ids)
         while True:
             if stop():
                 yield self._finish(FinishReason.CANCELLED)
                 return
+            # 1) sample from the logits [V], and report the step
             step = self._step(ahead.logits)
             yield step
+            # 2) end, or run the token, with guesses, for the next logits
             if reason := self._reason(step.id):
                 yield self._finish(reason)
                 return
@@ -143,7 +153,7 @@ class Decoder:
 
     @property
     def _room(self) -> int:
-        """How many tokens there can be more."""
+        """Number of tokens that may still be generated."""
         made, held = len(self._logprobs), len(self._ids)
         return min(self._rules.max_tokens - made, self._rules.context - held)
 
@@ -158,14 +168,18 @@ class Decoder:
 
     @torch.inference_mode()
     def _step(self, logits: Tensor) -> Step:
+        """Sample a token from logits [V] and append it."""
+        # 1) penalty, temperature, filters
         context = ContextIds(self._ids, len(self._ids))
         position = self._positions.add(logits, context)
         look = position.look(self._settings, self._top)
+        # 2) draw
         place = sampling.draw(look.kept, self._random)
         token = int(look.kept.ids[place])
         self._ids.append(token)
         logprob = float(look.kept_rows.logprobs[place])
         self._add(logprob)
+        # 3) decode to bytes and text, and search for stop texts
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
         return Step(
@@ -184,14 +198,14 @@ class Decoder:
         )
 
     def _add(self, logprob: float) -> None:
-        """Take one more token into the totals."""
+        """Count one more token."""
         self._last_at = time.perf_counter()
         if not self._logprobs:
             self._first_at = self._last_at
         self._logprobs.append(logprob)
 
     def _reason(self, token: int) -> FinishReason | None:
-        """Why the generation ends after `token`, if it does."""
+        """Return why the generation ends after `token`; None if it does not."""
         if token in self._rules.end_ids:
             return FinishReason.STOP
         if self._text.found is not None:
@@ -204,7 +218,7 @@ class Decoder:
         return None
 
     def _finish(self, reason: FinishReason) -> GenerationResult:
-        if not self._logprobs:  # the prompt was not read to its end
+        if not self._logprobs:  # cancelled during prefill
             self._prompt_read = self._last_at = time.perf_counter()
         return GenerationResult(
             reason=reason,

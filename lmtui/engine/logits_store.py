@@ -1,9 +1,8 @@
-"""Positions that were looked at, so that they can be drawn again without the model.
+"""Store of recent positions, so that their distributions can be recomputed.
 
-Owns the way from the logits of one position to the `Distribution` that leaves the
-engine. Keeps the logits of the last few positions where the model computes (64 · V
-float32 numbers: 64 MB of a vocabulary of 256k), and of more of them the context, from
-which one forward makes the logits again. Knows no cache and no loop.
+Keeps the raw logits of the last 64 positions on the model's device (64 · V float32
+numbers: 64 MB for a vocabulary of 256k), and the contexts of the last 2048, from which
+one forward pass restores the logits. Knows no cache and no decode loop.
 """
 
 from __future__ import annotations
@@ -25,37 +24,37 @@ from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
 _HANDLES = numbers()
-# One row of numbers for all engines: a handle of a model that is gone means nothing
-# to the next one.
+# One counter for all engines, so that a handle of a closed model is unknown to the
+# next one.
 
 
 @dataclass(frozen=True)
 class ContextIds:
-    """The first `length` of `ids`, which may have grown since."""
+    """The first `length` of `ids`, a list that may have grown since."""
 
     ids: Sequence[int]
     length: int
 
     def tensor(self) -> Tensor:
-        """int64 [length]."""
+        """The ids as int64 [length]."""
         return torch.tensor(self.ids[: self.length])
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRows:
-    """Some tokens of a position, in main memory; [m] each."""
+    """Numbers of m tokens of a position, in main memory; each tensor is [m]."""
 
     ids: Tensor
     """int64."""
     logits: Tensor
     """float32, raw."""
     logprobs: Tensor
-    """float32, of the raw ones."""
+    """float32, of the raw logits."""
     scores: Tensor
     """float32: the logits after the repetition penalty."""
 
     def part(self, start: int, stop: int | None = None) -> TokenRows:
-        """Those from index `start` up to `stop`, or all from there on."""
+        """Return the rows from index `start` up to `stop`, or to the end."""
         part = slice(start, stop)
         return TokenRows(
             self.ids[part], self.logits[part], self.logprobs[part], self.scores[part]
@@ -64,32 +63,35 @@ class TokenRows:
 
 @dataclass(frozen=True, slots=True)
 class LogitsView:
-    """What is seen of a position under some settings, in main memory."""
+    """Part of a position's distribution under some settings, in main memory."""
 
     first: TokenRows
-    """The ranking of the raw logits, as far as it was asked for, or further."""
+    """First tokens of the ranking by raw logits: as many as were asked for, or more."""
     kept: sampling.SampledDistribution
     kept_rows: TokenRows
-    """What the position says of the tokens that are kept."""
+    """Rows of the tokens that can be drawn."""
     entropy: float
-    """Of all tokens, in nats."""
+    """Entropy over all tokens, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLogits:
-    """The raw logits [V] of one next token, float32, where the model computes."""
+    """Raw logits [V] of one position, float32, on the model's device."""
 
     logits: Tensor
     context: ContextIds
     handle: int = -1
 
     def look(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
-        """What the sampler makes of it, and at least the first `count` tokens; by one
-        copy, unless more can be drawn than the filters mostly let through.
+        """Return the sampler's distribution and at least the first `count` tokens.
+
+        Takes one copy from the device, unless the filters keep more tokens than they
+        usually do.
 
         Raises:
             LmtuiError: the logits are no distribution.
         """
+        # 1) on the device: rank the penalised logits, and the raw ones if they differ
         drawn_from, count = self._penalised(settings), min(count, self.logits.numel())
         same = drawn_from is self.logits
         ids, scores, *total = sampling.wanted(drawn_from, settings, count)
@@ -97,16 +99,19 @@ class StoredLogits:
         if not same:
             ids = torch.cat([sampling.rank(self.logits, count)[0], ids])
             values, scores = self.logits[ids], drawn_from[ids]
+        # 2) on the device: softmax and entropy. Subtracting the greatest logit keeps
+        # the digits of large ones.
         probs, greatest, log_total = self._normalised()
-        # Of logits less the greatest, so that large ones cost no digits.
         entropy = log_total - probs.dot(self.logits - greatest)
+        # 3) copy to main memory, and check
         columns = ids, values, values - greatest - log_total, scores
         *table, entropy = sampling.fetched(*columns, *total, entropy)
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
-        if math.isnan(float(entropy)):  # some tokens are impossible: 0 · -inf
+        if math.isnan(float(entropy)):  # tokens of probability 0 gave 0 · -inf
             entropy = sampling.entropy(self.logits.log_softmax(-1))
+        # 4) in main memory: filter
         drawn = rows if same else rows.part(count)
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
         kept = sampling.filter_ranking(ranking, settings)
@@ -119,7 +124,7 @@ class StoredLogits:
         )
 
     def rows(self, ids: Tensor, kept: sampling.SampledDistribution) -> TokenRows:
-        """What it says of tokens int64 [m]; by one copy."""
+        """Return the rows of tokens int64 [m], by one copy from the device."""
         _, greatest, log_total = self._normalised()
         there = sampling.sent(ids, self.logits)
         logits = self.logits[there]
@@ -127,23 +132,24 @@ class StoredLogits:
         return TokenRows(ids, *sampling.fetched(*columns))
 
     def rank(self, place: int, look: LogitsView) -> int:
-        """1 + the number of tokens with a strictly greater logit than the one at a
-        place among those that are kept."""
+        """Return 1 + the number of tokens with a strictly greater logit than the one at
+        index `place` of the kept tokens."""
         logit = float(look.kept_rows.logits[place])
         above = int((look.first.logits > logit).sum())
-        if above == look.first.ids.numel():  # or else all above it are among these
+        if above == look.first.ids.numel():  # more may be greater: count them all
             above = int((self.logits > logit).sum())
         return 1 + above
 
     def ranks(self, rows: TokenRows) -> list[int]:
-        """1 + the number of tokens with a strictly greater logit, for each row."""
+        """Return 1 + the number of tokens with a strictly greater logit, for each
+        row."""
         logits = self.logits[sampling.sent(rows.ids, self.logits)]
         above = (self.logits > logits[:, None]).sum(1)
         return [1 + count for count in sampling.fetched(above)[0].tolist()]
 
     def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Probs [V], the greatest logit [], and the logarithm of the sum of all
-        exp(logit - greatest) []. The prob of the greatest is exp(0) / sum."""
+        """Return probs [V], the greatest logit [], and log Σ exp(logit - greatest) [],
+        which is -log of the greatest prob."""
         probs = self.logits.softmax(-1)
         return probs, self.logits.amax(), -probs.amax().log()
 
@@ -162,7 +168,8 @@ def distribution(
     start: int = 0,
     count: int = 20,
 ) -> Distribution:
-    """The rows from rank index `start`, and sums over everything else."""
+    """Return `count` rows from rank index `start`, and the totals of all other
+    tokens."""
     kept = look.kept
     first = look.first.part(start, start + count)
     rows = candidates(first, kept, vocabulary)
@@ -184,7 +191,7 @@ def distribution(
 def candidates(
     rows: TokenRows, kept: sampling.SampledDistribution, vocabulary: Vocabulary
 ) -> tuple[Candidate, ...]:
-    """Some tokens with all their numbers, in their order."""
+    """Return the rows as candidates, in the same order."""
     numbers = rows.logprobs.tolist(), kept.prob(rows.ids).tolist()
     cuts, ids = kept.cuts(rows.ids, rows.scores), rows.ids.tolist()
     return tuple(
@@ -201,7 +208,7 @@ def candidates(
 
 
 class LogitsStore:
-    """The positions of late, by handle."""
+    """Recent positions by handle."""
 
     def __init__(self, recompute: Callable[[ContextIds], Tensor]) -> None:
         self._recompute = recompute
@@ -209,7 +216,7 @@ class LogitsStore:
         self._contexts: OrderedDict[int, ContextIds] = OrderedDict()
 
     def add(self, logits: Tensor, context: ContextIds) -> StoredLogits:
-        """Keep a new position under the next handle."""
+        """Store a new position under the next handle."""
         handle = next(_HANDLES)
         self._contexts[handle] = context
         if len(self._contexts) > _WITH_CONTEXT:
@@ -217,10 +224,11 @@ class LogitsStore:
         return self._remember(StoredLogits(logits, context, handle))
 
     def get(self, handle: int) -> StoredLogits:
-        """The position behind a handle, recomputed where its logits are gone.
+        """Return the position of a handle; its logits are recomputed if they were
+        dropped.
 
         Raises:
-            KeyError: there was never such a handle, or it is too long ago.
+            KeyError: the handle is unknown or too old.
         """
         if position := self._recent.get(handle):
             return position

@@ -1,8 +1,8 @@
-"""The KV cache and the ids that are in it.
+"""Prefix reuse: the KV cache of one model and the ids that are in it.
 
-Owns prefix reuse: of a new context only what differs from the last one is run. One
-invariant holds after every call and every failure: `ids` is what the cache holds,
-and `logits` belongs to the last of them. Knows no text and no sampling.
+Of a new context, only what differs from the last one is run. Invariant after every call
+and every failure: `ids` are the tokens in the cache, and `logits` belongs to the last
+of them. Knows no text and no sampling.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from lmtui.errors import Cancelled
 
 
 class PrefixCache:
-    """Runs contexts through one model, reusing the longest shared beginning."""
+    """Runs contexts through one model, reusing the longest common prefix."""
 
     def __init__(self, forward: ModelBackend) -> None:
         self._forward = forward
         self._held: KVCache
         self.ids: list[int]
         self._logits: Tensor | None
-        self._state: Tensor | None  # [1, width], where the logits are not yet made
+        self._state: Tensor | None  # [1, width], where the head has not run yet
         self._reuse = forward.reuse
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Drop all tokens."""
         self._held = self._forward.hold()
         self.ids = []
         self._logits = self._state = None
 
     @property
     def logits(self) -> Tensor | None:
-        """float32 [V], of the token after `ids`."""
+        """Logits of the token after `ids`: float32 [V]; None without tokens."""
         if self._logits is None and self._state is not None:
             self._logits = self._forward.head(self._state)[0]
         return self._logits
@@ -48,7 +48,8 @@ class PrefixCache:
         stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> int:
-        """Make the cache hold exactly `ids`, at least one, in as little work as can be.
+        """Make the cache hold exactly `ids`, at least one, running as few tokens as
+        possible.
 
         Returns how many of them were reused.
 
@@ -68,7 +69,8 @@ class PrefixCache:
         return reused
 
     def extend(self, part: Sequence[int], *, stop: Stop | None = None) -> Tensor:
-        """Run one or a few more tokens at once; the logits [n, V] after each of them.
+        """Run one or a few more tokens in one pass; return the logits [n, V] after
+        each.
 
         Raises:
             Cancelled: `stop` answered True; nothing was added.
@@ -79,9 +81,11 @@ class PrefixCache:
     def states(
         self, ids: Sequence[int], since: int, *, stop: Stop
     ) -> Iterator[tuple[int, Tensor]]:
-        """Make the cache hold exactly `ids`, like `read`, and give the states (see
-        `Forward.states`) after them: part by part, where the part begins and the
-        states [n, width] after its tokens. The first part begins at `since` or before.
+        """Make the cache hold exactly `ids`, like `read`, and yield the states after
+        them (see `Passes.states`).
+
+        Yields, per part, the position of its first token and the states [n, width]
+        after its n tokens. The first part begins at `since` or before.
 
         Raises:
             Cancelled: `stop` answered True; what was run so far stays usable.
@@ -97,39 +101,38 @@ class PrefixCache:
             yield done, states
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
-        """What holds, in so many rows, what this one holds, or the first `length`
-        tokens of it; None where a model's state can't be repeated. What is run on it
-        does not change this one.
-        """
+        """Return a cache of `rows` rows that each hold the first `length` tokens of
+        this one, or all; None where the model's state can't be copied. Running tokens
+        on it does not change this one."""
         return self._held.fork(rows, length) if self.takes_back else None
 
     @property
     def takes_back(self) -> bool:
-        """Whether any number of tokens can be taken back without running others."""
+        """Whether any number of tokens can be removed without running others again."""
         return self._reuse is Reuse.ANY_PREFIX
 
     def take_back(self, count: int) -> None:
-        """Hold the first `count` tokens alone, where a model `takes_back`."""
+        """Keep only the first `count` tokens, for a model that `takes_back`."""
         self._keep(count)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that each row of a fork takes, in the beginning."""
+        """Bytes that each row of a fork allocates at first."""
         return self._held.row_bytes
 
     @property
     def guess_costs(self) -> Sequence[float]:
-        """What guesses cost: see `forward.Passes`."""
+        """Cost of speculated tokens: see `Passes.guess_costs`."""
         return self._forward.guess_costs
 
     def common(self, ids: Sequence[int]) -> int:
-        """How many of the first tokens of `ids` are the first ones it holds."""
+        """Return the length of the common prefix of `ids` and the cached ids."""
         pairs = enumerate(zip(self.ids, ids, strict=False))
         shorter = min(len(self.ids), len(ids))
         return next((i for i, (a, b) in pairs if a != b), shorter)
 
     def _shared(self, ids: Sequence[int]) -> int:
-        """How many of the first tokens of `ids` need not be run again."""
+        """Return how many of the first tokens of `ids` need not be run again."""
         same = self.common(ids)
         if list(ids) == self.ids and self.logits is not None:
             return same
@@ -137,12 +140,11 @@ class PrefixCache:
             return 0
         if same == len(self.ids) < len(ids):
             return same
-        # Something is taken back, and with it the logits: at least the last token
-        # has to run again.
+        # Removing tokens drops the logits too, so at least the last token runs again.
         return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else 0
 
     def _keep(self, count: int) -> None:
-        """Take back all but the first `count` tokens."""
+        """Remove all but the first `count` tokens."""
         extra = len(self.ids) - count
         if extra == 0:
             return
@@ -165,12 +167,13 @@ class PrefixCache:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """What `run`, of the forward pass, gives for the last `keep` of `part`."""
+        """Run `part` through `run`, a method of the forward pass, and return its rows
+        for the last `keep` tokens."""
         held = len(self.ids)
         try:
             results = self._results_of(run, part, stop, keep)
         except Cancelled:
-            # Layers that ran hold the part, the others do not: even them out.
+            # Only the layers that ran hold the part: crop all to the same length.
             self.ids += part
             self._keep(held)
             raise
@@ -193,7 +196,7 @@ class PrefixCache:
         results = run(part, self._held, keep=keep, stop=stop)
         attention = self._reuse is Reuse.ANY_PREFIX
         if attention and self._held.length != len(self.ids) + len(part):
-            # The model keeps its state in some other place, or nowhere; so far it
-            # has read one part, which it was given whole.
+            # The model keeps its state elsewhere, or nowhere. The results are still
+            # right: this is the first part, which continues nothing.
             self._reuse = Reuse.NOTHING
         return results

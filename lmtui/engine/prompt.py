@@ -1,12 +1,8 @@
-"""From a conversation, or a document, to token ids.
+"""Prompt builder: from a conversation, or a document, to token ids.
 
-Owns the chat template, the plain format for models without one, the tokens that end
-an answer, and the rule that no text of a user becomes a control token. Knows the
+Applies the chat template, or a plain format for models without one, and finds the
+tokens that end an answer. No text of a user becomes a control token. Knows the
 tokenizer only.
-
-The plain format of a base model, where the parts in brackets may be missing:
-
-    [SYSTEM⏎⏎]User: MESSAGE⏎Assistant: ANSWER⏎User: MESSAGE⏎Assistant:[ PREFILL]
 """
 
 from __future__ import annotations
@@ -22,22 +18,24 @@ from lmtui.errors import LmtuiError
 from lmtui.models import template_renderer
 from lmtui.models.errors import tokenizing
 
+# Plain format of a base model; parts in brackets may be missing:
+# [SYSTEM⏎⏎]User: MESSAGE⏎Assistant: ANSWER⏎User: MESSAGE⏎Assistant:[ PREFILL]
 _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
-"""Variables that switch thinking: in the templates of Qwen3 and SmolLM3, and in those
-of Granite and DeepSeek-V3.1."""
+"""Template variables that turn thinking on or off: of Qwen3 and SmolLM3, and of Granite
+and DeepSeek-V3.1."""
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
-# Put inside a control string that a user typed, so that the template's own control
-# strings are the only ones left. Unicode reserves these two for such internal use.
-_REMOVE = "\ufdd0"  # …and taken out again: the tokenizer can be told to read it as text
-_SPLIT = "\ufdd1"  # …and cut at: the tokenizer always matches these strings
-_WRITING = "\ufdd2"  # where the message that is being written will stand
+# Marks put inside control strings that a user typed, so that only the template's own
+# control strings remain. Unicode reserves these code points for internal use.
+_REMOVE = "\ufdd0"  # removed again; the tokenizer can read such a string as text
+_SPLIT = "\ufdd1"  # the text is split here: the tokenizer always matches these strings
+_WRITING = "\ufdd2"  # placeholder for the message that is being written
 _MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING)), "\ufffd")
 
 
 class PromptBuilder:
-    """Turns text into ids by the rules of one tokenizer."""
+    """Converts conversations and documents to ids, for one tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -49,7 +47,8 @@ class PromptBuilder:
 
     @cached_property
     def _steering(self) -> frozenset[str]:
-        """Strings such as <think>: no special tokens, but they steer the template."""
+        """Strings such as <think>, which are no special tokens but which the template
+        uses."""
         shown = (text for text in self._others if text.strip())
         return frozenset(text for text in shown if text in self._template)
 
@@ -65,7 +64,8 @@ class PromptBuilder:
         return bos is not None and bool(ids) and ids[0] == bos
 
     def document(self, text: str, bos: BosRule) -> Encoding:
-        """A text as it stands, special-token strings included as ordinary text."""
+        """Tokenise a text as it stands; special-token strings in it are ordinary
+        text."""
         encoded = self._read(
             text,
             add_special_tokens=False,
@@ -76,7 +76,11 @@ class PromptBuilder:
         return Encoding(tuple(encoded.input_ids), spans, self.prefix(bos))
 
     def prefix(self, bos: BosRule) -> tuple[int, ...]:
-        """What begins a document and is no part of it: BOS, or nothing."""
+        """Return the ids that begin a document and are not part of it: BOS, or none.
+
+        Raises:
+            LmtuiError: `bos` is "yes" and the tokenizer has no BOS token.
+        """
         if bos == "no" or (bos == "auto" and not self.adds_bos):
             return ()
         token = self._tokenizer.bos_token_id
@@ -88,7 +92,7 @@ class PromptBuilder:
 
     @cached_property
     def switch(self) -> str | None:
-        """The variable of the template that switches thinking, if it has one."""
+        """Template variable that turns thinking on or off, if the template has one."""
         if not any(name in self._template for name in _SWITCHES):
             return None
         known = template_renderer.variables(self._template)
@@ -101,10 +105,10 @@ class PromptBuilder:
         *,
         thinking: bool | None = None,
     ) -> Prompt:
-        """A conversation up to where the model's answer goes on.
+        """Build the prompt of a conversation, up to where the model's answer continues.
 
-        With `thinking`, the template is told whether to have the model think first,
-        where it can be; what was thought in earlier answers is its affair too.
+        `thinking` tells the template whether the model thinks first, if it can be told.
+        The template also decides what becomes of the thinking in earlier answers.
 
         Raises:
             LmtuiError: the model's template refuses the conversation.
@@ -119,8 +123,8 @@ class PromptBuilder:
     def draft(
         self, messages: Sequence[ChatTurn], text: str, *, thinking: bool | None = None
     ) -> tuple[list[int], list[int]]:
-        """A conversation up to where the user is writing the next message: the ids
-        before it, and those of what is written so far.
+        """Return the ids before a message that the user is writing, and those of what
+        is written so far.
 
         Raises:
             LmtuiError: the model's template refuses the conversation.
@@ -135,25 +139,25 @@ class PromptBuilder:
         prefix = () if self.has_template else self.prefix("auto")
         context = [*prefix, *self._encode(before)]
         ids = [*prefix, *self._encode(before + self._guard(text))]
-        # Where the text merges with what is before it, the merged token is the text's.
+        # A token that merges text with what is before it counts as the text's.
         same = _alike(context, ids)
         return ids[:same], ids[same:]
 
     def answered(
         self, messages: Sequence[ChatTurn]
     ) -> tuple[list[int], list[tuple[int, int]]]:
-        """A whole conversation as ids, and where in them the model's answers are: of
-        each the first id and the one behind, the token that ends it included.
+        """Return a whole conversation as ids, and the range of ids of each of the
+        model's answers, the token that ends it included.
 
-        An answer that the template changes beyond recognition is not among them.
+        An answer that the template changes beyond recognition has no range.
 
         Raises:
             LmtuiError: the model's template refuses the conversation.
         """
         turns = [ChatTurn(m.role, self._guard(m.content)) for m in messages]
         rendered = self._whole(turns)
-        # Where a control string was typed, the parts around it are read one by one;
-        # what is compared with them must be read likewise.
+        # Around a typed control string, parts are tokenised one by one. Whatever is
+        # compared with the result has to be tokenised in the same way.
         apart = _is_marked(rendered)
         ids = self._ids_of(rendered, apart=apart)
         ranges = []
@@ -185,8 +189,8 @@ class PromptBuilder:
     def _answer_in(
         self, rendered: str, turns: list[ChatTurn], index: int
     ) -> tuple[int, int] | None:
-        """Where in a rendered conversation an answer begins and ends, in code points;
-        None where that can't be told."""
+        """Return where in a rendered conversation an answer begins and ends, in code
+        points; None where that can't be told."""
         marked = [*turns[:index], ChatTurn("assistant", _WRITING), *turns[index + 1 :]]
         before, found, after = self._whole(marked).partition(_WRITING)
         start, end = len(before), len(rendered) - len(after)
@@ -194,15 +198,15 @@ class PromptBuilder:
         if not (found and fits and start <= end):
             return None
         asked = self._asked(turns[:index]) if index else before
-        if before.startswith(asked):  # what comes after the prompt, the model writes
+        if before.startswith(asked):  # the model writes all that follows the prompt
             start = len(asked)
         closing = self._closing[0]
         return start, end + (len(closing) if after.startswith(closing) else 0)
 
     @cached_property
     def _closing(self) -> tuple[str, int | None]:
-        """What the model writes behind an answer, and the control token that this ends
-        with, where the template has one there."""
+        """Text that the template puts after an answer, up to and including its first
+        control token, and that token's id; None without one."""
         if not self.has_template:
             return "\n", None
         turns = [ChatTurn("user", "question"), ChatTurn("assistant", "ANSWER")]
@@ -217,27 +221,27 @@ class PromptBuilder:
 
     @property
     def turn_end(self) -> int | None:
-        """The token that the template puts behind an answer, if it does."""
+        """Token that the template puts after an answer, if any."""
         return self._closing[1]
 
     @cached_property
     def _controls(self) -> frozenset[int]:
-        """The control tokens that the template writes, as far as that can be told
-        without running it: those whose strings are in it."""
+        """Control tokens that the template writes, as far as its text shows: those
+        whose strings are in it."""
         found = {i for text, i in self._specials.items() if text in self._template}
         if "eos_token" in self._template:
             found.add(self._tokenizer.eos_token_id)
         return frozenset(found - {None})
 
     def is_conversation(self, ids: Sequence[int]) -> bool:
-        """Whether ids have control tokens as the template writes them. A text has none:
-        in it, their strings are text."""
+        """Return whether `ids` have control tokens of the template. A document has
+        none: there, their strings are text."""
         return not self._controls.isdisjoint(ids[len(self.prefix("auto")) :])
 
     @property
     def document_end(self) -> int | None:
-        """The token that ends a document: EOS, or, where that is a token of the
-        template, the one that the vocabulary has for documents."""
+        """Token that ends a document: EOS; or, where the template uses that, the
+        vocabulary's own token for documents."""
         eos: int | None = self._tokenizer.eos_token_id
         if self._tokenizer.eos_token in _DOCUMENT_ENDS:
             return eos
@@ -270,12 +274,12 @@ class PromptBuilder:
         return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
 
     def _guarded(self, message: ChatTurn) -> ChatTurn:
-        """A message in which every control string is text, but for the marks around
-        what the model thought: by these the template knows what to leave out."""
+        """Return a message in which every control string is text, except the marks
+        around the model's thinking: by these the template knows what to leave out."""
         text = message.content
         found = thinking_in(text) if message.role == "assistant" else None
         if found and found.opening == CHANNELS[0] and CHANNELS[0] in self._template:
-            # Its template refuses the marks, and leaves earlier thinking out.
+            # This template refuses the marks, and would leave the thinking out anyway.
             return ChatTurn(message.role, self._guard(text[found.end :]))
         known = [m for m in (found.opening, found.closing) if m] if found else []
         if found is None or not all(mark in self._template for mark in known):
@@ -289,7 +293,7 @@ class PromptBuilder:
         return ChatTurn(message.role, content)
 
     def _guard(self, text: str) -> str:
-        """Mark every control string in a user's text."""
+        """Put a mark into every control string of a user's text."""
         text = text.translate(_MARKS)
         for mark, strings in ((_REMOVE, self._specials), (_SPLIT, self._steering)):
             for pattern in _any_of(strings):
@@ -311,21 +315,21 @@ class PromptBuilder:
                     ).input_ids
 
     def end_ids(self, declared: frozenset[int]) -> frozenset[int]:
-        """Every token that ends an answer: those that end a text, and the one that the
-        template puts after an answer."""
+        """Return every token that ends an answer: those that end a text, and the one
+        that the template puts after an answer."""
         ids = self.text_end_ids(declared)
         return ids if self.turn_end is None else ids | {self.turn_end}
 
     def text_end_ids(self, declared: frozenset[int]) -> frozenset[int]:
-        """Every token that ends a text: those that the model declares, the tokenizer's,
-        and the end of a document. No template is run for it."""
+        """Return every token that ends a text: those that the model declares, the
+        tokenizer's, and the end of a document. Runs no template."""
         ids = {*declared, self._tokenizer.eos_token_id} - {None}
         ids |= {self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials}
         return frozenset(ids)
 
 
 def _plain_turns(messages: Sequence[ChatTurn]) -> str:
-    """A conversation in the plain format, up to where the next speaker begins."""
+    """Return a conversation in the plain format, up to the next speaker's name."""
     return "".join(
         f"{_SPEAKERS[m.role]}: {m.content}\n" if m.role in _SPEAKERS
         else f"{m.content}\n\n"
@@ -334,7 +338,7 @@ def _plain_turns(messages: Sequence[ChatTurn]) -> str:
 
 
 def _alike(one: list[int], other: list[int]) -> int:
-    """With how many ids both begin."""
+    """Return the length of the common prefix."""
     pairs = enumerate(zip(one, other, strict=False))
     shorter = min(len(one), len(other))
     return next((i for i, (a, b) in pairs if a != b), shorter)
@@ -354,6 +358,7 @@ def _marked(text: str, pattern: re.Pattern[str], mark: str) -> str:
 
 
 def _any_of(strings: Iterable[str]) -> list[re.Pattern[str]]:
-    """One pattern that matches any of the strings, longest first; none for none."""
+    """Return one pattern that matches any of the strings, longest first; an empty list
+    for no strings."""
     ordered = sorted(strings, key=len, reverse=True)
     return [re.compile("|".join(map(re.escape, ordered)))] if ordered else []

@@ -1,11 +1,7 @@
-"""Speculation: the next few tokens are guessed, and run together with the last one.
+"""Speculative decoding: guess tokens, and verify them in the pass of the last one.
 
-Owns where a guess comes from, what becomes of it, and how long one pays. What came
-after the same few tokens the last time is what is guessed (prompt lookup decoding,
-Saxena 2023); how often that was right of late, for so many same tokens, is how probable
-it is to be right again. A guess decides nothing: the decode loop draws every token from
-its own logits as ever, and those after a guess that was wrong are dropped. Knows ids
-alone, and no clock, so that the same text is guessed at in the same way on every
+A guess repeats what followed the same few tokens before (prompt lookup decoding, Saxena
+2023). Knows ids alone, and no clock, so that a text is guessed in the same way on every
 machine.
 """
 
@@ -20,24 +16,31 @@ from torch import Tensor
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 
-_LOOKS_BACK = 2048  # tokens of what is gone on from that a guess is looked for in
+_LOOKS_BACK = 2048  # last tokens of the context that are searched for a match
 _SAME = {16: 0.9, 8: 0.85, 4: 0.6, 3: 0.5, 2: 0.35, 1: 0.15}
-"""How probable the next token is to be the same again, after so many of the same, in
-code, chats and prose alike: where it is begun from."""
-_BEGUN = 8  # tokens that this counts for
-_FORGETS = 0.95  # how much each token before still counts at the next one
+"""Initial probability that a guess is right, by the length of the match in tokens,
+longest first; the same for code, chats and prose."""
+_BEGUN = 8  # weight of that initial value, in tokens
+_FORGETS = 0.95  # decay of the hit rate's counts per token
 
 
 class PromptLookup:
-    """Guesses at how one text goes on."""
+    """Guesses the next tokens of one text.
+
+    Indexes the position after every n-gram of the text, for the lengths n of `_SAME`,
+    and keeps a decaying hit rate for each length. The number of guesses is the one that
+    is expected to save most passes, given that rate and the passes' costs.
+    """
 
     def __init__(self, costs: Sequence[float], *texts: Iterable[int]) -> None:
-        """`costs` are those of running 1, 2, … guesses along, in passes over one token;
-        `texts` what may be repeated, the last one is the one that grows."""
+        """`costs` are those of running 1, 2, … guesses along with one token (see
+        `Passes.guess_costs`). `texts` may be repeated; the last one is the one that
+        grows."""
         self._costs = costs
         self._ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
-        """Where the token stands that last came after some tokens."""
+        """Index of the token that last followed an n-gram."""
+        # decaying counts, by match length: right guesses, and all guesses
         self._right = {same: share * _BEGUN for same, share in _SAME.items()}
         self._all = dict.fromkeys(_SAME, float(_BEGUN))
         for text in texts:
@@ -45,7 +48,7 @@ class PromptLookup:
                 self._put(token)
 
     def add(self, token: int) -> None:
-        """The text has one more token."""
+        """Append a token to the text, and update the hit rate."""
         if found := self._again():
             same, place = found
             right = self._ids[place] == token
@@ -61,17 +64,19 @@ class PromptLookup:
         self._ids.append(token)
 
     def guess(self, most: int) -> Sequence[int]:
-        """The tokens that may come next, of at most so many; none where nothing is
-        known, or where guesses do not pay."""
+        """Return at most `most` tokens that may come next; none without a match, or
+        where guesses do not pay."""
         found = self._again()
         if found is None:
             return ()
         same, place = found
         count = self._pays(self._right[same] / self._all[same], most)
-        return list(islice(cycle(self._ids[place:]), count))  # and then that again
+        # Past its end, the text is taken to repeat from the match on.
+        return list(islice(cycle(self._ids[place:]), count))
 
     def _again(self) -> tuple[int, int] | None:
-        """How many last tokens were there before, and where the next one stands."""
+        """Return the longest match: its length, and the index of the token that
+        followed it."""
         for same in _SAME:
             place = self._after.get(tuple(self._ids[-same:]))
             if place is not None:
@@ -79,8 +84,11 @@ class PromptLookup:
         return None
 
     def _pays(self, probable: float, most: int) -> int:
-        """How many guesses win most, of which each is right so probably if those before
-        it were: they win as many passes as are expected to be right."""
+        """Return how many guesses save most passes, if each is right with probability
+        `probable` given that those before it are.
+
+        n guesses save Σ probable^i, i = 1 … n, passes and cost `costs[n - 1]` of one.
+        """
         costs = self._costs[: max(most, 0)]
         expected = accumulate(accumulate(repeat(probable, len(costs)), float.__mul__))
         won = [
@@ -91,27 +99,32 @@ class PromptLookup:
 
 
 class SpeculativeDecoder:
-    """Runs the tokens of a generation, and guesses with them."""
+    """Runs the tokens of a generation, each with the guesses that follow it.
+
+    Guesses never change the text: the decode loop draws every token from its own
+    logits. If it draws another token than was guessed, the guesses are removed from the
+    cache.
+    """
 
     def __init__(
         self, cache: PrefixCache, beside: Iterable[int], ids: Sequence[int]
     ) -> None:
-        """`cache` holds `ids`, what is gone on from, with the logits after them;
-        `beside` are tokens elsewhere that may be repeated."""
+        """`cache` holds `ids`, the context, and their logits; `beside` are tokens
+        elsewhere that the text may repeat."""
         assert cache.logits is not None
         self._cache = cache
-        self._held = len(ids)  # tokens in the cache that no guess is among
+        self._held = len(ids)  # tokens in the cache that are no mere guesses
         texts = beside, ids[-_LOOKS_BACK:]
         self._guesser = (
             PromptLookup(cache.guess_costs, *texts) if cache.takes_back else None
         )
         self._guessed: deque[tuple[int, Tensor]] = deque()
-        """What was guessed and run, with the logits after it."""
+        """Guesses that were run but not yet drawn, with the logits [V] after each."""
         self.logits = cache.logits
-        """float32 [V], of the token after all that were run."""
+        """Logits of the token to be drawn next: float32 [V]."""
 
     def run(self, token: int, most: int, stop: Stop) -> None:
-        """Run a token, and at most so many guesses with it; `logits` come after it.
+        """Run the drawn `token`, with at most `most` guesses; sets `logits`.
 
         Raises:
             Cancelled: `stop` answered True; nothing was run.
@@ -119,18 +132,21 @@ class SpeculativeDecoder:
         if self._guesser is None:
             (self.logits,) = self._cache.extend([token], stop=stop)
             return
+        # 1) A right guess has been run already: its logits are there.
         self._guesser.add(token)
         if self._guessed and self._is_right(token):
             return
+        # 2) Otherwise run the token and new guesses in one pass.
         guess = self._guesser.guess(most)
         rows = self._cache.extend([token, *guess], stop=stop)
-        # Each a tensor of its own: whoever keeps one does not keep them all.
+        # Clones, so that keeping one row does not keep the memory of all.
         self.logits, *after = map(Tensor.clone, rows) if guess else rows
         self._held += 1
         self._guessed.extend(zip(guess, after, strict=True))
 
     def _is_right(self, token: int) -> bool:
-        """Whether a token was guessed; else no guess after it is good any more."""
+        """Return whether `token` is the next guess, and take its logits; otherwise drop
+        all guesses and remove them from the cache."""
         guessed, logits = self._guessed.popleft()
         if guessed == token:
             self.logits = logits

@@ -1,10 +1,8 @@
-"""The engine as everyone else sees it.
+"""Protocol of an engine: what every screen, command and fake relies on.
 
-Owns the contract between whoever computes distributions and whoever shows them.
-Imports nothing but values, so that screens and fakes can use it without torch.
-
-An engine is not thread-safe: one thread owns it and makes every call, and runs
-each iterator to its end (or closes it) before the next call.
+Imports value types only, so that it can be used without torch. An engine is not
+thread-safe: one thread owns it and makes every call, and runs each iterator to its end
+(or closes it) before the next call.
 """
 
 from __future__ import annotations
@@ -38,20 +36,20 @@ Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
 
 ReportCount = Callable[[int, int], None]
-"""Called with (tokens done, tokens in all) while a long prompt is read; where a verb
-says so, with other things than tokens."""
+"""Called with (tokens done, tokens in all) during prefill; where a method says so, with
+counts of something else than tokens."""
 
 
 class Engine(Protocol):
-    """A language model: text so far → probability of every next token."""
+    """Language model: from the text so far to the probability of every next token."""
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded."""
+        """Facts about the loaded model."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine can tell."""
+        """Features that this engine supports."""
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         """Tokenise a document; special-token strings in it stay ordinary text.
@@ -69,10 +67,10 @@ class Engine(Protocol):
     ) -> Prompt:
         """Lay out a conversation for the model, up to where its answer begins.
 
-        `prefill` is the beginning of that answer; `thinking` has the model think
-        first, or not, where its template knows how (`info.switches_thinking`). Message
-        text never becomes a control token, but for the marks around what a model
-        thought at the beginning of its own answers: the template reads them.
+        `prefill` is the beginning of that answer. `thinking` makes the model think
+        first, or not, where its template supports it (`info.switches_thinking`).
+        Message text never becomes a control token, except the marks around the thinking
+        at the beginning of the model's own answers: the template reads them.
         """
 
     def look(
@@ -83,7 +81,7 @@ class Engine(Protocol):
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> Distribution:
-        """The distribution of the token after `ids`.
+        """Return the distribution of the token after `ids`.
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
@@ -101,14 +99,14 @@ class Engine(Protocol):
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> DraftScores:
-        """What the model expects next in a message that the user is writing, and what
-        it thought of the words so far. Only what changed since the last call is run.
+        """Score a message that the user is writing, and return the distribution of the
+        token after it. Runs only what changed since the last call.
 
         The distribution is that after the whole draft, or after its first `upto`
         tokens; `thinking` is that of `prompt`.
 
         Raises:
-            LmtuiError: it does not fit the context.
+            LmtuiError: the conversation does not fit the context.
             Cancelled: `stop` answered True.
         """
 
@@ -120,24 +118,24 @@ class Engine(Protocol):
         start: int = 0,
         count: int = 20,
     ) -> Distribution:
-        """The distribution of an earlier position under other settings.
+        """Return the distribution of an earlier position under other settings.
 
-        Exactly what the sampler would have drawn from, without running the model
-        (a position older than the last 64 costs one forward). `start` and `count`
+        Exactly what the sampler would have drawn from, without running the model (a
+        position older than the last 64 costs one forward pass). `start` and `count`
         page through the ranking of the whole vocabulary.
 
         Raises:
-            KeyError: there was never such a handle.
+            KeyError: the handle is unknown or too old.
         """
 
     def find(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """The tokens of an earlier position that have these characters, wherever they
-        stand in the ranking, without running the model.
+        """Return the tokens of an earlier position whose text contains `text`, wherever
+        they are in the ranking, without running the model.
 
         Raises:
-            KeyError: there was never such a handle.
+            KeyError: the handle is unknown or too old.
         """
 
     def look_ahead(
@@ -148,9 +146,9 @@ class Engine(Protocol):
         more: int = 6,
         stop: Stop = lambda: False,
     ) -> list[tuple[ScoredToken, ...]]:
-        """For each of `starts` the way on after `ids`: that token, then up to `more`
-        greedy ones; fewer before an end token or where the context is full. The numbers
-        are those that each way would have alone.
+        """Return one branch for each token of `starts` after `ids`: that token, then up
+        to `more` greedy ones; fewer before an end token or where the context is full.
+        The numbers are those that each branch would have alone.
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
@@ -167,19 +165,20 @@ class Engine(Protocol):
         stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """Draw tokens one by one; the last item is the `GenerationResult`.
+        """Draw tokens one by one and yield each; the last item is the
+        `GenerationResult`.
 
         Raises:
             LmtuiError: the prompt is empty or leaves no room in the context.
         """
 
     def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
-        """The tokens with these ids as they are, without numbers."""
+        """Return the tokens with these ids, without scores."""
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
-        """The windows in which `score` reads a text after `prefix` tokens.
+        """Return the windows in which `score` reads a text after `prefix` tokens.
 
         Raises:
             LmtuiError: window or stride can't be used.
@@ -196,8 +195,8 @@ class Engine(Protocol):
         top: int = 0,
         stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """What the model thought of each of `ids`, in order, from `since` on: the first
-        token that is scored in a window.
+        """Yield the score of each of `ids`, in order, from `since` on: the first token
+        that is scored in a window.
 
         `prefix` (BOS, or a prompt) is context for every window and is not scored.
         Windows start at multiples of `stride`; a token is scored once, in the first
@@ -210,11 +209,12 @@ class Engine(Protocol):
 
 
 class EditorEngine(Engine, Protocol):
-    """An engine that follows a text while it is edited.
+    """Engine that follows a text while it is edited.
 
-    It remembers the last text it was asked about: of the next one, only what differs
-    is tokenised and run. The text is a document, never a chat; its windows are those
-    of `score` without a prefix but BOS, so that the numbers are the same.
+    It remembers the last text it was asked about: of the next one, only what differs is
+    tokenised and run. The text is a document, never a chat; its windows are those of
+    `score` with no prefix but BOS, so that the numbers are the same. A cursor within a
+    word is handled by token healing (see `token_healing`).
     """
 
     def expect(
@@ -225,9 +225,9 @@ class EditorEngine(Engine, Protocol):
         top: int = 20,
         stop: Stop = lambda: False,
     ) -> CursorPrediction:
-        """What the model expects at a cursor, half-typed words healed.
+        """Return the prediction at a cursor, with token healing.
 
-        A cursor at a place whose neighbourhood was scored before costs no forward.
+        A cursor whose neighbourhood was scored before costs no forward pass.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -236,17 +236,17 @@ class EditorEngine(Engine, Protocol):
     def heat(
         self, text: str, start: int, end: int, *, stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
-        """What the model thought of the tokens from `start` to `end` of a text, in
-        order; what is known already is not run again.
+        """Yield the scores of the tokens from `start` to `end` of a text, in order;
+        known scores are not computed again.
 
         Raises:
-            Cancelled: `stop` answered True; what was yielded stays known.
+            Cancelled: `stop` answered True; scores that were yielded stay known.
         """
 
     def beginning(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
-        """What `go_on` would read, without running it.
+        """Return the context that `go_on` would read, without running it.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -263,13 +263,14 @@ class EditorEngine(Engine, Protocol):
         stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """Continue a text at a cursor, half-typed words healed; last comes the
+        """Continue a text at a cursor, with token healing; the last item is the
         `GenerationResult`.
 
-        The first step may be several tokens, whose bytes are those beyond the cursor;
-        it is drawn from the rows of `expect` as any other, but for the repetition
-        penalty. Control tokens are end tokens here.
-        Where `capabilities.infill` says so, the model reads what follows as well.
+        The first step may be several tokens, whose bytes are those beyond the cursor.
+        It is drawn from the rows of `expect` by the same sampler, without the
+        repetition penalty. Control tokens end the continuation. Where
+        `capabilities.infill` says so, the model reads the text after the cursor as
+        well.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -284,8 +285,8 @@ class EditorEngine(Engine, Protocol):
         count: int = 5,
         stop: Stop = lambda: False,
     ) -> list[Suggestion]:
-        """Suggestions that begin with the first rows of `expect`, in their order, and
-        go on greedily.
+        """Return suggestions that begin with the first rows of `expect`, in their
+        order, and continue greedily.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -302,9 +303,9 @@ class EditorEngine(Engine, Protocol):
         stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
-        """What could stand from `start` to `end` instead, the most probable first;
-        what stands there now is among them. `progress` counts the candidates that are
-        scored.
+        """Return texts that could replace the one from `start` to `end`, the most
+        probable first; the present one is among them. `progress` counts the candidates
+        that are scored.
 
         Raises:
             Cancelled: `stop` answered True.

@@ -1,9 +1,8 @@
-"""What could stand in place of a part of a text, and what that does to the rest.
+"""Replacements of a part of a text, and their effect on the text that follows.
 
-Owns which candidates there are (the model's most probable ones, each up to the end of
-its word, and what stands there now) and their numbers: each is written into the text,
-which is tokenised anew from the piece before it on, and scored. Knows no screen; the
-text itself never changes.
+Candidates are the model's most probable words there, and the present text. Each is put
+into the text, which is tokenised anew from the piece before on, and scored. Knows no
+screen.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from lmtui.engine.types import Replacement
 from lmtui.engine.words import can_cut
 from lmtui.errors import Cancelled, LmtuiError
 
-_FOLLOWING = 64  # tokens behind it that are scored; later ones hardly tell
-_CHARACTERS = 8  # that a token has at most, on average
-_LONGEST = 8  # tokens of a word
-_AHEAD = 4  # tokens of how it would go on
-_LEAD = 64  # code points before a piece that are read with it at most
-_SPARE = 4  # candidates that may turn out to be none, or the same as another
+_FOLLOWING = 64  # tokens scored after a candidate; later ones hardly differ
+_CHARACTERS = 8  # upper bound of the average code points of a token
+_LONGEST = 8  # most tokens of a word
+_AHEAD = 4  # tokens decoded after a word
+_LEAD = 64  # most code points before a piece that are tokenised with it
+_SPARE = 4  # further candidates, since some may be incomplete or equal
 
 
 class ReplacementFinder:
@@ -48,7 +47,7 @@ class ReplacementFinder:
     ) -> None:
         self._model = model
         self._reader = reader
-        # What follows is to be scored, so it must not be read before.
+        # No infill: the text that follows is scored, so it must not be in the context.
         self._layout = replace(layout, infill=None)
         self._end_ids = end_ids | model.vocabulary.specials
 
@@ -62,12 +61,13 @@ class ReplacementFinder:
         stop: Stop,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
-        """What could stand from `start` to `end`, the most probable first; nothing
-        where there is no context to judge by.
+        """Return texts that could stand from `start` to `end`, the most probable first;
+        empty without context.
 
         Raises:
             Cancelled: `stop` answered True.
         """
+        # 1) beginnings of candidates: the rows of the healed distribution
         place = self._reader.place(text, start)
         try:
             read = self._layout.beginning(place, lambda _: (), _FOLLOWING + _LONGEST)
@@ -77,11 +77,13 @@ class ReplacementFinder:
         begun = _Begun.at(text, place.start, start)
         rows = [row for row in found.rows if row.special is None]
         rows = rows[: min(count + _SPARE, MOST - 1)]
+        # 2) decode each to the end of its word, as one batch
         words = [_Word.given(text[start:end])]
         words += [_Word(row.beyond, whole=can_cut(text, end)) for row in rows]
         self._model.cache.read(read.ids, stop=stop)
         now, _ = self._tokens(begun, words[0].text)
         self._grow(words, [now, *(row.cover.ids for row in rows)], stop)
+        # 3) score each candidate and the text that follows it
         self._model.cache.read(read.ids, stop=stop)
         chosen = _different(words)[:count]
         following = self._following(text, end, len(read.ids))
@@ -105,7 +107,7 @@ class ReplacementFinder:
     def _grow(
         self, words: list[_Word], begins: Sequence[Sequence[int]], stop: Stop
     ) -> None:
-        """Let the model write on after what the words begin with."""
+        """Decode greedily after the beginnings of the words, until each has ended."""
         model = self._model
 
         def goes_on(branch: int, token: int, _: TokenScore) -> bool:
@@ -126,8 +128,8 @@ class ReplacementFinder:
                 word.finish()
 
     def _tokens(self, begun: _Begun, written: str) -> tuple[list[int], list[int]]:
-        """The tokens of a piece and what is written on there, and where each begins:
-        at 0 what is written, before it the piece."""
+        """Return the tokens of the piece with `written` after it, and the offset in
+        code points at which each begins, counted from the start of `written`."""
         text = begun.lead + begun.typed + written
         read = self._reader.part(text, 0, len(text))
         size = len(begun.lead + begun.typed)
@@ -136,7 +138,7 @@ class ReplacementFinder:
         return read.ids[first:], starts[first:]
 
     def _following(self, text: str, end: int, read: int) -> str:
-        """The text behind the place that is scored with each candidate."""
+        """Return the text after the part that is scored with each candidate."""
         room = self._model.context - read - _LONGEST * _CHARACTERS
         most = min(_FOLLOWING, room)
         last = min(len(text), end + _FOLLOWING * _CHARACTERS)
@@ -144,7 +146,7 @@ class ReplacementFinder:
         return text[end : spans[-1][1]] if spans else ""
 
     def _score(self, begun: _Begun, word: str, following: str, stop: Stop) -> _Score:
-        """Score a word and what follows it, after what the cache holds."""
+        """Score a word and the text that follows it, after the context in the cache."""
         if stop():
             raise Cancelled
         ids, starts = self._tokens(begun, word + following)
@@ -162,7 +164,8 @@ class ReplacementFinder:
         return rows
 
     def _after(self, ids: Sequence[int], stop: Stop) -> Tensor:
-        """Logits [n, V] after each of `ids`, which come after what the cache holds."""
+        """Return logits [n, V] after each of `ids`, which continue the context in the
+        cache."""
         model = self._model
         forked = model.cache.fork(1)
         before = [] if forked else model.cache.ids
@@ -171,62 +174,62 @@ class ReplacementFinder:
 
 @dataclass(frozen=True, slots=True)
 class _Score:
-    """Sums of logprobs."""
+    """Sums of logprobs of a candidate and of the text after it."""
 
     own: float
-    """Of what was written, with the typed beginning of its piece."""
+    """Of the candidate, with the part of its piece before it."""
     following: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """The piece that a place is in or behind."""
+    """Piece (pre-tokenizer word) that a place is in or behind."""
 
     lead: str
-    """What is before it, as much as tells the tokenizer where pieces begin."""
+    """Text before it, enough for the tokenizer to find where pieces begin."""
     typed: str
-    """Its beginning, up to the place."""
+    """Part of the piece before the place."""
 
     @classmethod
     def at(cls, text: str, start: int, place: int) -> _Begun:
-        """The piece that begins at `start`."""
+        """Return the piece that begins at `start` and contains `place`."""
         least = max(0, start - _LEAD)
         space = text.rfind(" ", least, start)
         return cls(text[max(least, space) : start], text[start:place])
 
 
 class _Word:
-    """A candidate while it is written, up to a few tokens behind its end."""
+    """Candidate while it is decoded, up to a few tokens after its end."""
 
     def __init__(self, beyond: bytes, *, whole: bool) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._written = ""
         self._behind = 0
         self.end = 0
-        """Where the word ends in what is written; 0 while it goes on."""
+        """Where the word ends in the decoded text; 0 while it is incomplete."""
         self.feed(beyond)
         if not whole and not self._decoder.getstate()[0]:
             self.end = len(self._written)
 
     @classmethod
     def given(cls, text: str) -> _Word:
-        """One that is there already."""
+        """Return a word that is complete."""
         word = cls(text.encode(), whole=True)
         word.end = len(text)
         return word
 
     @property
     def text(self) -> str:
-        """The word."""
+        """The word itself."""
         return self._written[: self.end]
 
     @property
     def ahead(self) -> str:
-        """What comes after it."""
+        """Text decoded after the word."""
         return self._written[self.end :]
 
     def feed(self, data: bytes) -> bool:
-        """Add a token; False once no more is wanted."""
+        """Add a token's bytes; return False once no more are needed."""
         try:
             self._written += self._decoder.decode(data)
         except UnicodeDecodeError:
@@ -238,18 +241,19 @@ class _Word:
         return self._behind < _AHEAD
 
     def finish(self) -> None:
-        """Nothing more comes."""
+        """End the word, because the model ended its text."""
         self.end = self.end or len(self._written)
 
 
 def _end_of_word(text: str) -> int:
-    """Where the first word of `text`, white space before it included, surely ends."""
+    """Return where the first word of `text`, with white space before it, surely ends; 0
+    if nowhere yet."""
     begin = len(text) - len(text.lstrip())
     return next((i for i in range(begin + 1, len(text) + 1) if can_cut(text, i)), 0)
 
 
 def _different(words: Sequence[_Word]) -> list[_Word]:
-    """The words that are complete, of equal ones the first."""
+    """Return the complete words without duplicates, in order."""
     found: dict[str, _Word] = {}
     for word in words:
         if word.end:

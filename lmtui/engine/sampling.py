@@ -1,13 +1,8 @@
-"""From logits to a drawn token, as a ladder of pure functions.
+"""Sampling: from logits to a drawn token, as a chain of pure functions.
 
-Owns what "sampled" means here. The order of the stages is: repetition penalty →
-temperature → top-k → top-p → min-p → renormalise → draw. Each of the three filters
-keeps a beginning of one ranking, by (-logit, id), so a filter is a function from
-ranked probabilities to "how many stay". The preview calls these very functions.
-
-Knows no model, no tokenizer and no cache. Logits are float32 and stay where the model
-computes; of them, what is ranked comes to main memory, and all else is done there. V is
-the size of the vocabulary.
+Stages: repetition penalty → temperature → top-k → top-p → min-p → renormalise → draw.
+Each filter keeps a prefix of one ranking, by (-logit, id). Knows no model, no tokenizer
+and no cache. V is the size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -21,15 +16,17 @@ from torch import Tensor
 
 from lmtui.engine.types import Cut, SamplingSettings
 
+# Logits stay on the model's device; the ranked ones are copied to main memory, where
+# the filters run.
 _FIRST_LOOK = 64  # tokens ranked before it is known whether more are needed
 _WIDENING = 16
 _BEHIND_ALL = math.inf, 0
-_BLOCK = 32  # logits that are looked at together, to find the greatest of all
+_BLOCK = 32  # logits per block in the search for the greatest
 
 
 def fetched(*parts: Tensor) -> list[Tensor]:
-    """Small tensors of one device in main memory, by one copy: each waits for all that
-    the device has still to do. Whole numbers come whole up to 2^53."""
+    """Copy small tensors of one device to main memory, all in one copy, since each copy
+    waits for the device. Integers are exact up to 2^53."""
     if parts[0].device.type == "cpu":
         return list(parts)
     whole = torch.cat([part.double().flatten() for part in parts]).cpu()
@@ -41,26 +38,27 @@ def fetched(*parts: Tensor) -> list[Tensor]:
 
 
 def sent(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
-    """Tokens where another tensor is, without waiting for what is done there."""
+    """Copy token ids to the device of another tensor, without waiting for that
+    device."""
     return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
 
 
 @dataclass(slots=True)
 class Ranking:
-    """The first tokens by (-logit, id), in main memory; more are fetched as they are
-    asked for."""
+    """First tokens by (-logit, id), in main memory; more are fetched when they are
+    needed."""
 
     logits: Tensor
-    """float32 [V], after the repetition penalty: what is ranked, on any device."""
+    """float32 [V], after the repetition penalty, on any device."""
     ids: Tensor
     """int64 [m]."""
     values: Tensor
-    """float32 [m], their logits."""
+    """float32 [m], the logits of `ids`."""
     total: Tensor | None = None
-    """float64 []: what `log_total` says of all, where the sampler needs it."""
+    """float64 []: `log_total` of all logits, where the sampler needs it."""
 
     def first(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` ids and logits."""
+        """Return the first `count` ids and logits."""
         if count > self.ids.numel():
             self.ids, self.values = fetched(*rank(self.logits, count))
         return self.ids[:count], self.values[:count]
@@ -68,24 +66,25 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class SampledDistribution:
-    """The distribution drawn from: the tokens that can be drawn, and why not others."""
+    """Distribution that is drawn from: the kept tokens, and which stage cut the
+    others."""
 
     ids: Tensor
     """int64 [n], in the order of the ranking, in main memory."""
     probs: Tensor
     """float64 [n], sum 1."""
     bounds: tuple[tuple[Cut, tuple[float, int]], ...]
-    """Per stage, in their order, the (-logit, id) of the last token it let through."""
+    """Per stage, in order, the (-logit, id) of the last token it kept."""
     logits: Tensor
-    """float32 [V], after the repetition penalty: what was ranked, on any device."""
+    """float32 [V], after the repetition penalty, on any device."""
 
     def __len__(self) -> int:
-        """How many can be drawn."""
+        """Return the number of tokens that can be drawn."""
         return self.ids.numel()
 
     def cuts(self, tokens: Tensor, scores: Tensor) -> list[Cut | None]:
-        """Per token of int64 [m] the stage that removed it, None if it can be drawn;
-        `scores` are what `logits` says of them, in main memory."""
+        """Return, for each token of int64 [m], the stage that cut it, or None; `scores`
+        [m] are their `logits`, in main memory."""
         last = min((last for _, last in self.bounds), default=_BEHIND_ALL)
         places = zip((-scores).tolist(), tokens.tolist(), strict=True)
         return [None if place <= last else self._cut(place) for place in places]
@@ -94,19 +93,20 @@ class SampledDistribution:
         return next(stage for stage, last in self.bounds if place > last)
 
     def prob(self, tokens: Tensor) -> Tensor:
-        """float64 probabilities of int64 [m] tokens; 0 for those cut."""
+        """Return float64 probs [m] of tokens, int64 [m]; 0 for those that were cut."""
         dense = torch.zeros(self.logits.numel(), dtype=torch.float64)
         dense[self.ids] = self.probs
         return dense[tokens]
 
 
 def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first `count` tokens of logits [..., V] by (-logit, id): their ids [..., n]
-    and logits [..., n], where those are. Only on the CPU does it look at values."""
+    """Return the first `count` tokens of logits [..., V] by (-logit, id): ids [..., n]
+    and logits [..., n], on the same device. Reads values only on the CPU, so that it
+    never waits for a GPU."""
     few = 0 < count < logits.shape[-1] // 8
     if few and logits.device.type == "cpu":
-        # topk does not say which of several equal logits comes first, or which of them
-        # it leaves out. Where no two are equal, there is no such question.
+        # topk orders equal logits arbitrarily, and may leave out any of them. Its
+        # result is used only if all values are different.
         values, ids = _top(logits, count + 1)
         rows = values.view(-1, count + 1).tolist()
         if all(len(set(row)) == len(row) for row in rows):
@@ -120,9 +120,12 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _places(logits: Tensor) -> Tensor:
-    """Logits [..., V] as whole numbers that are in the order (-logit, id), no two of
-    them equal: int64 [..., V]. Float32 numbers of one sign are in the order of their
-    bits, those below 0 the other way round."""
+    """Map logits [..., V] to distinct int64 [..., V], greatest first in the order
+    (-logit, id).
+
+    The bits of float32 numbers of one sign are in their numeric order, reversed for
+    negative ones.
+    """
     bits = (logits + 0.0).view(torch.int32)  # -0 is 0
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     ids = torch.arange(logits.shape[-1], device=logits.device)
@@ -130,15 +133,14 @@ def _places(logits: Tensor) -> Tensor:
 
 
 def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The n greatest of logits [..., V], and their ids, as topk gives them.
+    """Return the `count` greatest of logits [..., V] and their ids, like `topk`.
 
-    That is slow for one large vocabulary. What is greater than the n-th greatest lies
-    in fewer than n blocks, which are those whose own greatest are: it is enough to look
-    into n blocks.
+    `topk` is slow for one large vocabulary. The n greatest logits lie in the n blocks
+    with the greatest maxima, so only those are searched.
     """
     if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
         return logits.topk(count)
-    # What is apart in memory is a block, so that many of them are looked at together.
+    # A block is a column, so that its maximum is computed for many blocks at a time.
     count_of = logits.numel() // _BLOCK
     blocks = logits[: count_of * _BLOCK].view(_BLOCK, count_of)
     chosen = blocks.amax(0).topk(count, sorted=False).indices
@@ -151,8 +153,9 @@ def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
-    """Weaken the tokens in `context` (int64 [n]): positive logits are divided by the
-    penalty, negative ones multiplied (Keskar et al. 2019, CTRL, section 4.1)."""
+    """Apply the repetition penalty to the tokens of `context` (int64 [n]): positive
+    logits are divided by it, negative ones multiplied (Keskar et al. 2019, CTRL,
+    section 4.1)."""
     if penalty == 1 or context.numel() == 0:
         return logits
     weakened = logits.clone()
@@ -162,8 +165,8 @@ def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
 
 
 def count_top_p(probs: Tensor, top_p: float) -> int:
-    """How many of the ranked probs [n] top-p keeps: up to and including the one that
-    reaches the mass (Holtzman et al. 2020, nucleus sampling)."""
+    """Return how many of the ranked probs [n] top-p keeps: up to and including the one
+    that reaches the mass (Holtzman et al. 2020, nucleus sampling)."""
     if top_p >= 1:
         return probs.numel()
     reaching = int(torch.searchsorted(probs.cumsum(0), top_p))
@@ -171,15 +174,16 @@ def count_top_p(probs: Tensor, top_p: float) -> int:
 
 
 def count_min_p(probs: Tensor, min_p: float) -> int:
-    """How many of the ranked probs [n] are at least `min_p` of the first
-    (Nguyen et al. 2024, min-p sampling)."""
+    """Return how many of the ranked probs [n] are at least `min_p` of the first (Nguyen
+    et al. 2024, min-p sampling)."""
     return int((probs >= min_p * probs[0]).sum())
 
 
 def filter_logits(
     logits: Tensor, settings: SamplingSettings, context: Tensor | None = None
 ) -> SampledDistribution:
-    """Apply all stages to raw logits [V]; `context` int64 [n] is what came before."""
+    """Apply all stages but the draw to raw logits [V]; `context` int64 [n] are the
+    tokens before."""
     if context is not None:
         logits = penalize(logits, context, settings.repetition_penalty)
     return filter_ranking(
@@ -188,8 +192,8 @@ def filter_logits(
 
 
 def wanted(logits: Tensor, settings: SamplingSettings, least: int = 0) -> list[Tensor]:
-    """What a `Ranking` of logits [V] is made of, where those are: as much of it as the
-    filters mostly need, and `least` tokens."""
+    """Return the tensors of a `Ranking` of logits [V], still on their device: at least
+    `least` tokens, and as many as the filters usually need."""
     everything = _size(logits, settings) == logits.numel() > _FIRST_LOOK
     size = _FIRST_LOOK if everything else _size(logits, settings)
     parts = [*rank(logits, min(max(size, least), logits.numel()))]
@@ -199,19 +203,19 @@ def wanted(logits: Tensor, settings: SamplingSettings, least: int = 0) -> list[T
 
 
 def log_total(logits: Tensor, temperature: float) -> Tensor:
-    """The logarithm of the sum of all exp(logit / temperature); float64 []."""
+    """Return log Σ exp(logit / temperature) over logits [V]; float64 []."""
     return (logits.double() / temperature).logsumexp(0)
 
 
 def _size(logits: Tensor, settings: SamplingSettings) -> int:
-    """How many tokens top-k keeps."""
+    """Return how many tokens top-k keeps."""
     if settings.temperature == 0:
         return 1
     return min(settings.top_k or logits.numel(), logits.numel())
 
 
 def filter_ranking(ranking: Ranking, settings: SamplingSettings) -> SampledDistribution:
-    """Apply the filters to penalised logits that are ranked."""
+    """Apply temperature, top-k, top-p and min-p to a ranking of penalised logits."""
     if settings.temperature == 0:
         ids, values = ranking.first(1)
         one = torch.ones(1, dtype=torch.float64)
@@ -247,7 +251,7 @@ def _rank_until_top_p(
         ids, values = ranking.first(look)
         scaled = values.double() / settings.temperature
         if look < size:
-            assert ranking.total is not None  # it was asked for
+            assert ranking.total is not None  # `wanted` fetches it in this case
             probs = (scaled - ranking.total).exp()
         else:
             probs = scaled.softmax(0)
@@ -271,7 +275,7 @@ def draw(kept: SampledDistribution, generator: torch.Generator) -> int:
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
     """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
 
-    `probs`, their exponentials where these are known already, is overwritten.
+    `probs`, their exponentials if already computed, is overwritten.
     """
     terms = (logprobs.exp() if probs is None else probs).mul_(logprobs)
-    return -terms.nan_to_num_(0.0).sum(-1)  # 0 · -inf is NaN, and no others are
+    return -terms.nan_to_num_(0.0).sum(-1)  # the only NaN are 0 · -inf

@@ -1,8 +1,7 @@
-"""Teacher forcing: what the model thought of every token of a given text.
+"""Teacher forcing: score every token of a given text.
 
-Owns the numbers of each row. One pass of the layers a window gives all its
-distributions; memory never grows with tokens × vocabulary. Knows ids only, no text
-and no bytes.
+Each window runs the layers once; memory does not grow with tokens × vocabulary. Knows
+ids only, no text and no bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from lmtui.engine.windows import Windows
 
 @dataclass(frozen=True, slots=True)
 class TokenScore:
-    """The numbers of one token of the text."""
+    """Scores of one token of a text."""
 
     logprob: float | None
     """None for a first token without context; so are rank and entropy."""
@@ -32,11 +31,12 @@ class TokenScore:
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
 
 
-# So few rows of 49k float32 numbers stay in the processor's cache between the sums.
+# Rows per block on a CPU: 16 rows of 49k float32 logits stay in the processor's cache
+# between the reductions.
 _CPU_ROWS = 16
 
 UNSCORED = TokenScore(None, None, None)
-"""Of a token without a distribution."""
+"""Row of a token without a distribution."""
 
 
 def score_rows(
@@ -49,8 +49,8 @@ def score_rows(
     top: int = 0,
     stop: Stop | None = None,
 ) -> Iterator[TokenScore]:
-    """One row a token of `ids`, in order, from `since` on, the first that is scored in
-    a window; `prefix` begins every window.
+    """Yield one row per token of `ids`, in order, from `since` on, the first token that
+    is scored in a window; `prefix` begins every window.
 
     Raises:
         Cancelled: `stop` answered True.
@@ -75,14 +75,15 @@ def score_rows(
 def rows_of(
     block: Tensor, targets: Sequence[int], top: int = 0
 ) -> Iterator[TokenScore]:
-    """Logits [n, V] and the n tokens that came, as rows; one copy for all of them.
+    """Yield the rows of n target tokens, given the logits [n, V] they are predicted
+    from.
 
     Raises:
         LmtuiError: the logits are no distribution.
     """
     wanted = sampling.sent(targets, block).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
-    # Made once and used again: fresh memory of this size costs more than the sums.
+    # Buffers are reused: allocating this much memory takes longer than the reductions.
     first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
     for logits, ids in zip(
         torch.split(block, size), torch.split(wanted, size), strict=True
@@ -91,7 +92,7 @@ def rows_of(
         logprobs = torch.log_softmax(logits, -1, out=first[:rows])  # [rows, V]
         own = logprobs.gather(1, ids).squeeze(1)
         above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
-        ranks = above.sum(1).long() + 1  # exact: they are less than 2^24
+        ranks = above.sum(1).long() + 1  # exact in float32: counts are below 2^24
         best = [sampling.rank(logits, top)[0]] if top else []
         best += [logprobs.gather(1, each) for each in best]
         probs = torch.exp(logprobs, out=second[:rows])

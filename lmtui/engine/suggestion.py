@@ -1,9 +1,8 @@
-"""A suggestion at a cursor: when it ends, and which part of it may be shown.
+"""Suggestion rules: when a suggestion at a cursor ends, and which part of it is shown.
 
-Owns the rules. A suggestion is always a beginning of what the model wrote, in whole
-characters; where the model was not done, it ends with a whole word; it never repeats
-what follows the cursor. Rather nothing than something wrong. Fed token by token, so
-that a ghost on a screen only ever grows. Knows strings and probabilities; no model.
+A suggestion is a prefix of the model's text, in whole characters. If the model was
+interrupted, it ends with a whole word. It never repeats the text after the cursor.
+Knows strings and probabilities; no model.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from enum import StrEnum
 
 from lmtui.engine.words import can_cut, in_word, word_end
 
-_FOLLOWING = 8192  # characters after the cursor that are compared with
-_REPEATED = 24  # as many of them, without spaces, are no coincidence
-_LINE_REPEATED = 2  # a shorter rest of a line can't be told from a coincidence
+_FOLLOWING = 8192  # code points after the cursor that a suggestion is compared with
+_REPEATED = 24  # that many equal ones, without white space, are no coincidence
+_LINE_REPEATED = 2  # a shorter rest of a line may be equal by coincidence
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestionRules:
-    """What ends a suggestion, besides an end token and a full context."""
+    """Conditions that end a suggestion, besides an end token and a full context."""
 
     max_tokens: int = 48
     single_line: bool = True
-    """End at the first newline, which is no part of it."""
+    """End at the first newline, which is not part of it."""
     seconds: float | None = 0.6
-    """Time from the first token on; it ends with the next whole word."""
+    """Time from the first token on, after which it ends with the next whole word."""
     min_mean_prob: float | None = 0.25
     """End where the mean probability of its tokens falls below this."""
     min_prob: float | None = 0.05
@@ -39,23 +38,23 @@ class SuggestionRules:
 
 
 class SuggestionEnd(StrEnum):
-    """Why a suggestion ended, or why there is none."""
+    """Reason why a suggestion ended, or why there is none."""
 
     STOP = "end token"
     LENGTH = "max tokens"
     NEWLINE = "newline"
     TIME = "time"
     UNSURE = "unsure"
-    """A token, or all of them together, were too improbable; or bytes that are no
-    character came."""
+    """A token, or the mean of all, was too improbable; or the bytes are no
+    characters."""
     REPEATS = "repeats what follows"
     CONTEXT = "context full"
     CANCELLED = "cancelled"
     NOTHING = "nothing"
-    """No whole word came of it, or it would run into the word that follows."""
+    """No whole word was left, or it would run into the following word."""
 
 
-# The model was interrupted, perhaps within a word.
+# Ends at which the model was interrupted, perhaps within a word.
 _UNDONE = {
     SuggestionEnd.LENGTH,
     SuggestionEnd.TIME,
@@ -67,18 +66,18 @@ _UNDONE = {
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A whole suggestion."""
+    """Suggestion that has ended."""
 
     text: str
-    """Empty where there is nothing to suggest."""
+    """Empty if there is nothing to suggest."""
     end: SuggestionEnd
 
 
 class SuggestionBuilder:
-    """One suggestion while it is written.
+    """Suggestion that is built token by token; the part shown never shrinks.
 
-    `after` is the text behind the cursor. `sees_after` says that the model read it
-    too (fill-in-the-middle), so that its end token means that both sides meet.
+    `after` is the text after the cursor. `sees_after` says that the model read it too
+    (fill-in-the-middle), so that its end token means that both sides meet.
     """
 
     def __init__(
@@ -99,18 +98,19 @@ class SuggestionBuilder:
         self._probs = 0.0
         self._started = 0.0
         self.shown = ""
-        """What is certain to be part of the suggestion; it only grows."""
+        """Part that is certain to be in the suggestion; it only grows."""
         self.ghost: Suggestion | None = None
-        """The whole suggestion, once it has ended."""
+        """The suggestion, once it has ended."""
 
     def feed(self, data: bytes, prob: float) -> bool:
-        """Add a token that is no end token; False once the suggestion has ended."""
+        """Add a token other than an end token; return False once the suggestion has
+        ended."""
         if self.ghost is None:
             self._add(data, prob)
         return self.ghost is None
 
     def finish(self, end: SuggestionEnd) -> Suggestion:
-        """End it for a reason that lies with the model or the user."""
+        """End the suggestion for a reason outside these rules, such as an end token."""
         if self.ghost is None:
             self._end(end, len(self._text))
         assert self.ghost is not None
@@ -137,7 +137,7 @@ class SuggestionBuilder:
             self.shown = self._certain()
 
     def _decode(self, data: bytes) -> bool:
-        """Add whole characters; False where they can't become any."""
+        """Append whole characters; return False for bytes that can't become any."""
         try:
             self._text += self._decoder.decode(data)
         except UnicodeDecodeError:
@@ -164,9 +164,9 @@ class SuggestionBuilder:
         return word_end(self._text, len(self._text))
 
     def _certain(self) -> str:
-        """What no later token can take back."""
+        """Return the part that no later token can remove."""
         if _begins_with_word(self._after):
-            return ""  # only its end tells whether it leads up to that word
+            return ""  # whether it joins that word is known only at its end
         sure = self._text[: self._last_word()]
         kept = sure[: _agreement(sure, self._after)].rstrip()
         return "" if _repeats(kept, self._after) else kept
@@ -185,7 +185,8 @@ class SuggestionBuilder:
         self.shown = text
 
     def _fitting(self, text: str, *, done: bool) -> str:
-        """`text` without what repeats `after`; nothing where the two can't meet."""
+        """Return `text` without the part that repeats `after`; empty where the two
+        can't be adjacent."""
         after = self._after
         if not text.strip() or _repeats(text, after):
             return ""
@@ -201,7 +202,7 @@ class SuggestionBuilder:
         return kept if free or self._may_touch(kept, done) else ""
 
     def _may_touch(self, text: str, done: bool) -> bool:
-        """Whether `text` can stand directly before the word that follows."""
+        """Return whether `text` may stand directly before the word that follows."""
         if self._sees_after:
             return done or not in_word(text[-1])
         return text[-1].isspace()
@@ -212,21 +213,20 @@ def _begins_with_word(text: str) -> bool:
 
 
 def _squeeze(text: str) -> str:
-    """`text` without its white space."""
+    """Return `text` without its white space."""
     return "".join(text.split())
 
 
 def _repeats(text: str, after: str) -> bool:
-    """Whether `text` says nothing but the beginning of `after`."""
+    """Return whether `text` is only a prefix of `after`, white space aside."""
     squeezed = _squeeze(text)
     return bool(squeezed) and _squeeze(after).startswith(squeezed)
 
 
 def _overlap(text: str, after: str) -> int:
-    """Where the longest end of `text` begins that is a beginning of `after`.
+    """Return where the longest suffix of `text` begins that is a prefix of `after`.
 
-    Before a word it has to begin with a word: that `text` ends with the letter with
-    which the next word begins, says nothing.
+    Before a word, the suffix has to begin with a word: one equal letter means nothing.
     """
     whole = _begins_with_word(after)
     for place in range(len(text)):
@@ -236,8 +236,8 @@ def _overlap(text: str, after: str) -> int:
 
 
 def _agreement(text: str, after: str) -> int:
-    """Like `_overlap`, but white space aside: from where on `text` may turn out to
-    repeat `after`."""
+    """Return the offset from which `text` may turn out to repeat `after`: like
+    `_overlap`, white space aside."""
     following = _squeeze(after)
     for place, character in enumerate(text):
         if not character.isspace() and following.startswith(_squeeze(text[place:])):
@@ -246,8 +246,8 @@ def _agreement(text: str, after: str) -> int:
 
 
 def _repeated_from(text: str, after: str) -> int | None:
-    """Where `text` begins to repeat the rest of the line, or the next line, if it
-    surely does."""
+    """Return where `text` begins to repeat the rest of the line, or the next line, if
+    it surely does."""
     rest = _squeeze(after.partition("\n")[0])[:_REPEATED]
     if rest:
         return _find_squeezed(text, rest) if len(rest) >= _LINE_REPEATED else None
@@ -263,7 +263,8 @@ def _repeated_from(text: str, after: str) -> int | None:
 
 
 def _find_squeezed(text: str, wanted: str) -> int | None:
-    """Where `wanted`, which has no white space, begins in `text`, white space aside."""
+    """Return where `wanted`, which has no white space, begins in `text`, white space
+    aside."""
     places = [i for i, character in enumerate(text) if not character.isspace()]
     found = _squeeze(text).find(wanted)
     return places[found] if found >= 0 else None

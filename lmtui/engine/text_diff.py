@@ -1,7 +1,6 @@
-"""What differs between a text and the text that it became.
+"""Difference between two versions of a text, as the shortest replaced span.
 
-Owns the comparison: one stretch was replaced by another, as short as can be. Cheap for
-long texts, of which whole parts are compared at once. Torch-free; knows strings only.
+Fast for long texts, since whole slices are compared. Torch-free; knows strings only.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 
 def changed(old: str, new: str) -> tuple[int, int, int]:
-    """Where two texts begin to differ, and where in each they stop to."""
+    """Return where two texts begin to differ, and where in each the difference ends."""
     shorter = min(len(old), len(new))
     first = _most(shorter, lambda low, high: old[low:high] == new[low:high])
 
@@ -25,7 +24,7 @@ def changed(old: str, new: str) -> tuple[int, int, int]:
 
 
 def _most(most: int, same: Callable[[int, int], bool]) -> int:
-    """How far two texts are the same, at most `most`: halves what is left."""
+    """Return the length, at most `most`, up to which `same` is true, by bisection."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

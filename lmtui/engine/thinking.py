@@ -1,8 +1,6 @@
-"""What of an answer is thinking: where it begins and where it ends.
+"""Detection of the thinking at the beginning of an answer.
 
-Owns the marks that models put around their thinking, and how they are found in a text.
-Only the beginning of an answer can be thinking; marks anywhere else are text. Knows no
-tokenizer and no template.
+Marks anywhere else in an answer are text. Knows no tokenizer and no template.
 """
 
 from __future__ import annotations
@@ -14,38 +12,38 @@ CHANNELS = (
     "<|channel|>analysis<|message|>",
     "<|end|><|start|>assistant<|channel|>final<|message|>",
 )
-"""In the harmony format of gpt-oss thinking and answer are two messages; these stand
-before the one and between both. What a model says on other channels in between is
-thinking too."""
+"""Marks in the harmony format of gpt-oss, where thinking and answer are two messages:
+before the thinking, and between the two. Text on other channels in between is thinking
+too."""
 MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), CHANNELS)
-"""What stands before and after it: the first pair in the chat templates of Qwen3,
-DeepSeek-R1, SmolLM3 and others, the second in that of Mistral's Magistral."""
+"""Opening and closing mark: the first pair in the chat templates of Qwen3, DeepSeek-R1,
+SmolLM3 and others, the second in that of Mistral's Magistral."""
 
 _OPENING = re.compile(r"\s*(" + "|".join(re.escape(a) for a, _ in MARKS) + r")\n*")
-# Where the prompt has the opening mark, the answer has only the closing one; it stands
-# at the end of a line there, as it hardly does where an answer speaks of it.
+# Where the prompt ends with the opening mark, the answer has only the closing one, at
+# the end of a line; an answer that mentions the mark hardly has it there.
 _ALONE = re.compile("(" + "|".join(re.escape(b) for _, b in MARKS) + r")[ \t]*(?=\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningSpan:
-    """The thinking at the beginning of an answer, as places in its text."""
+    """Span of the thinking at the beginning of an answer, as offsets in code points."""
 
     start: int
-    """Where its words begin, behind the opening mark."""
+    """Where the thinking begins, after the opening mark."""
     stop: int
-    """Where they end, before the closing mark."""
+    """Where the thinking ends, before the closing mark."""
     end: int
-    """Where the words of the answer begin."""
+    """Where the answer proper begins."""
     opening: str
-    """The mark before it; empty where that is the end of the prompt."""
+    """The mark before the thinking; empty where the prompt has it."""
     closing: str
-    """The mark behind it; empty where it has not come to its end."""
+    """The mark after the thinking; empty where it has not ended."""
 
 
 def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
-    """The thinking in an answer, if there is any; `opened` says that the prompt ended
-    with the mark before it."""
+    """Return the span of the thinking in an answer, if any; `opened` says that the
+    prompt ended with the opening mark."""
     if match := _OPENING.match(text):
         opening, start = match[1], match.end()
         closing = dict(MARKS)[opening]
@@ -73,6 +71,6 @@ def _upto(
 
 
 def opens(prompt: str) -> bool:
-    """Whether a prompt ends with the mark before thinking, so that an answer begins
-    with it."""
+    """Return whether a prompt ends with an opening mark, so that the answer begins with
+    thinking."""
     return prompt.rstrip().endswith(tuple(opening for opening, _ in MARKS))

@@ -1,10 +1,8 @@
-"""A half-typed word: every way in which tokens can begin with what is typed.
+"""Token healing: the distribution of what follows a half-typed word.
 
-Owns the sum over those ways. Let r be the bytes that were typed since the last
-boundary. A cover is a minimal sequence of tokens whose bytes begin with r; P(r) is
-the sum over all covers, and a row is what they add to r, whichever tokens add it. A
-cover that adds nothing is extended by a token. Knows ids, bytes and logprobs; no
-text, no model and no cache. V is the size of the vocabulary.
+Sums over every tokenisation of the typed bytes: see `_Covers` for definitions. Knows
+ids, bytes and logprobs; no text, no model and no cache. V is the size of the
+vocabulary.
 """
 
 from __future__ import annotations
@@ -19,56 +17,57 @@ from torch import Tensor
 from lmtui.engine.tokenizer import TokenBytes
 
 WIDTH = 16
-"""Most paths that one run is asked for."""
+"""Most paths of one batch."""
 
-_GUESSED = 48  # bytes of which the tokens are guessed; no word is longer
+_GUESSED = 48  # bytes whose tokenisation is guessed; no word is longer
 
 RunBatch = Callable[[list[tuple[int, ...]]], list[Tensor]]
-"""The logprobs [V], float32, after the context and each of some paths."""
+"""Computes logprobs [V], float32, after the context and each of some paths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenization:
-    """One way to write the typed bytes and what comes next."""
+    """One cover: tokens whose bytes begin with the typed ones."""
 
     ids: tuple[int, ...]
     beyond: bytes
-    """What its bytes add to the typed ones."""
+    """Bytes that it adds to the typed ones."""
     logprob: float
     """Natural log of P(ids | context)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealedRow:
-    """All covers that go on with the same bytes."""
+    """All covers that add the same bytes, as one continuation."""
 
     beyond: bytes
     special: int | None
-    """The id of a token without bytes, which is a row of its own."""
+    """Id of a token without bytes, which has a row of its own; else None."""
     logprob: float
-    """Natural log of the share of P(r) that goes on so."""
+    """Natural log of its share of P(r)."""
     cover: Tokenization
-    """The most probable of them."""
+    """The most probable of its covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealedDistribution:
-    """How typed bytes may go on."""
+    """Distribution over the continuations of the typed bytes r."""
 
     rows: tuple[HealedRow, ...]
-    """The most probable first; equals by their bytes, then their id."""
+    """The most probable first; ties by their bytes, then their id."""
     logprob: float
-    """Natural log of P(r), as far as its covers were found; -inf for none."""
+    """Natural log of P(r), over the covers that were found; -inf for none."""
     unexplored: float
-    """At most this share of P(r) is missing from the rows."""
+    """Upper bound of the share of P(r) that is missing from the rows."""
     entropy: float
-    """Of all rows, in nats."""
+    """Entropy of all rows, in nats."""
     _tokens: TokenBytes = field(repr=False, compare=False)
-    _logprobs: Tensor = field(repr=False, compare=False)  # float64, by key
+    _logprobs: Tensor = field(repr=False, compare=False)  # float64 [keys]
 
     def lookup(self, beyond: bytes) -> tuple[float, int] | None:
-        """Logprob and rank (1 + the rows strictly more probable) of the row that goes
-        on with `beyond`, also of one that is not among `rows`."""
+        """Return the logprob and rank (1 + the rows strictly more probable) of the
+        row that adds `beyond`, also where it is not among `rows`; None if no cover
+        adds it."""
         key = self._tokens.key(beyond)
         if key is None or key >= len(self._logprobs):
             return None
@@ -89,13 +88,15 @@ def search(
     least: float = 1e-3,
     most_runs: int = 4,
 ) -> HealedDistribution:
-    """Find the covers of `typed`, the most probable paths first.
+    """Find the covers of `typed`, best first, and return the distribution.
 
     `first` are the logprobs [V], float32, after the context; `known` are those after
     some paths, which need no run. The search ends when at most the share `least` of
-    P(r) is unexplored, or after `most_runs` runs.
+    P(r) is unexplored, or after `most_runs` batches.
     """
+    # 1) covers of one token, and those behind known paths
     covers = _covers(tokens, first, typed, known or {})
+    # 2) per batch: expand the most probable open paths
     for turn in range(most_runs):
         if covers.unexplored(covers.open) <= least:
             break
@@ -103,6 +104,7 @@ def search(
         if turn == 0:
             wanted = _ahead(tokens.guess(typed[:_GUESSED]), wanted)
         covers.learn(wanted, run(wanted))
+    # 3) sum the covers by the bytes that they add
     return covers.continuations(top)
 
 
@@ -114,7 +116,7 @@ def first_wanted(
     known: Mapping[tuple[int, ...], Tensor],
     least: float,
 ) -> list[tuple[int, ...]]:
-    """The paths without which such a search can't end."""
+    """Return the paths that such a search has to run in its first batch."""
     covers = _covers(tokens, first, typed, known)
     if covers.unexplored(covers.open) <= least:
         return []
@@ -135,8 +137,9 @@ def _covers(
 def _ahead(
     guess: tuple[int, ...], wanted: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
-    """The paths of a first run: if one leads to the way that the bytes are probably
-    cut, all of that way, as if it had been searched."""
+    """Return the paths of the first batch. If one of them begins the likely
+    tokenisation `guess`, all prefixes of that are included, as if they had been
+    searched."""
     if guess[:1] not in wanted:
         return wanted
     chain = [guess[:size] for size in range(1, WIDTH // 2 + 1)]
@@ -145,25 +148,25 @@ def _ahead(
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """Tokens that the typed bytes begin with, or are."""
+    """Sequence of tokens whose bytes are a prefix of the typed ones, or all of them."""
 
     ids: tuple[int, ...]
     rest: bytes
-    """The typed bytes that are still to come."""
+    """Typed bytes that are not yet covered."""
     logprob: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A path with the tokens that cover the rest after it."""
+    """Path that was expanded, with the tokens that complete it to a cover."""
 
     path: _Path
     logprobs: Tensor  # float32 [V], after the path
-    keys: Tensor  # of what they add
-    masses: Tensor  # float64 logprobs of the whole covers
+    keys: Tensor  # int64 [m], of the bytes that each of m covers adds
+    masses: Tensor  # float64 [m], logprobs of the covers
 
     def covers(self, beyond: bytes, ids: Iterable[int]) -> list[Tokenization]:
-        """The covers that end with one of `ids`."""
+        """Return the covers that end with one of `ids`."""
         path = self.path
         return [
             Tokenization((*path.ids, i), beyond, path.logprob + float(self.logprobs[i]))
@@ -172,22 +175,29 @@ class _Step:
 
 
 class _Covers:
-    """The covers found so far, and the paths that may lead to more."""
+    """Covers found so far, and the open paths that may lead to more.
+
+    Let r be the bytes typed since the last piece boundary. A cover is a minimal
+    sequence of tokens whose bytes begin with r. P(r) is the sum of the probabilities of
+    all covers. A row collects the covers that add the same bytes to r, whichever tokens
+    add them. A cover that adds nothing is extended by one more token.
+    """
 
     def __init__(self, tokens: TokenBytes, root: _Path, first: Tensor) -> None:
         self._tokens = tokens
         self._steps: list[_Step] = []
         self._found = -math.inf  # logprob of all covers in the steps
         self.open: list[_Path] = []
-        """What was not looked behind yet, the most probable first. A path without a
-        rest is a cover; the covers behind any other are together at most as probable
-        as the path."""
+        """Paths that are not expanded yet, the most probable first. A path without a
+        rest is a cover; the covers behind any other path together are at most as
+        probable as the path."""
         self._known: dict[tuple[int, ...], Tensor] = {}
         self.open.append(root)
         self.learn([root.ids], [first])
 
     def learn(self, paths: Sequence[tuple[int, ...]], logprobs: list[Tensor]) -> None:
-        """Look behind paths, also ones that were not come to yet."""
+        """Expand paths, given the logprobs [V] after each; also ones that are not open
+        yet."""
         self._known.update(zip(paths, logprobs, strict=True))
         while ready := [path for path in self.open if path.ids in self._known]:
             self.open = [path for path in self.open if path.ids not in self._known]
@@ -206,12 +216,13 @@ class _Covers:
 
     @property
     def logprob(self) -> float:
-        """Of the typed bytes: all covers, also those still to be extended."""
+        """Natural log of the probability of all covers, also those still to be
+        extended."""
         return _sum([self._found, *(p.logprob for p in self.open if not p.rest)])
 
     def unexplored(self, left: Sequence[_Path]) -> float:
-        """The share of P(r) that is behind the paths `left`, at most, if nothing were
-        behind the other open ones."""
+        """Return an upper bound of the share of P(r) behind the paths `left`, if
+        nothing were behind the other open ones."""
         missing = _sum([path.logprob for path in left])
         if missing == -math.inf:
             return 0.0
@@ -219,13 +230,14 @@ class _Covers:
         return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
 
     def needed(self, least: float) -> list[_Path]:
-        """The fewest paths without which less than `least` is unexplored."""
+        """Return the fewest open paths after whose expansion at most `least` may be
+        unexplored."""
         counts = range(1, min(WIDTH, len(self.open)))
         enough = (n for n in counts if self.unexplored(self.open[n:]) <= least)
         return self.open[: next(enough, WIDTH)]
 
     def continuations(self, top: int) -> HealedDistribution:
-        """What was found, by what it adds."""
+        """Return the distribution of what the covers add."""
         logprobs = self._by_key()
         known = logprobs[logprobs > -math.inf]
         total = known.logsumexp(0)
@@ -240,7 +252,7 @@ class _Covers:
         )
 
     def _by_key(self) -> Tensor:
-        """Logprob of each row, given the typed bytes. [keys]"""
+        """Logprob of each row given the typed bytes: float64 [keys]."""
         logprobs = torch.full((self._tokens.size,), -math.inf, dtype=torch.float64)
         masses = torch.cat([step.masses for step in self._steps])
         if len(masses) == 0 or (most := float(masses.max())) == -math.inf:
@@ -263,7 +275,8 @@ class _Covers:
         )
 
     def _best(self, beyond: bytes, special: int | None) -> Tokenization:
-        """The most probable cover of a row; of equals the one with the lower ids."""
+        """Return the most probable cover of a row; of equals, the one with the lower
+        ids."""
         covers: list[Tokenization] = []
         for step in self._steps:
             if special is None:
@@ -275,7 +288,7 @@ class _Covers:
 
 
 def _sum(logprobs: Sequence[float]) -> float:
-    """The logarithm of the sum of some probabilities."""
+    """Return the logarithm of the sum of probabilities, given as logprobs."""
     most = max(logprobs, default=-math.inf)
     if most == -math.inf:
         return most

@@ -1,7 +1,7 @@
-"""Several continuations of one context as a tree, whose shared beginnings are one.
+"""Token tree: several continuations of one context, with shared prefixes merged.
 
-Owns where each token of each path stands in the tree, so that one pass of a model over
-all of its tokens, each seeing its ancestors alone, reads every path. Knows ids only.
+One forward pass over its tokens, each of which attends to its ancestors alone, computes
+every path. Knows ids only.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Tokens, each behind its parent."""
+    """Tokens of a tree; a parent comes before its children."""
 
     ids: list[int]
     depths: list[int]
-    """How many ancestors each has."""
+    """Number of ancestors of each token."""
     seen: Tensor
-    """float32 [n, n]: 1 where the token of the row is the one of the column, or comes
-    after it."""
+    """Attention mask, float32 [n, n]: 1 where the column's token is the row's token or
+    one of its ancestors, else 0."""
     places: list[int]
-    """Of the last token of each path."""
+    """Index of the last token of each path."""
 
     @classmethod
     def of(cls, paths: Iterable[Sequence[int]]) -> Tree:
-        """The tree of some paths of a token or more."""
+        """Build the tree of some paths of at least one token."""
         wanted = [tuple(path) for path in paths]
         beginnings = {
             path[:size]: None for path in wanted for size in range(1, len(path) + 1)

@@ -1,10 +1,7 @@
-"""From a text to its tokens, and where a text can be cut without changing them.
+"""Tokenisation of plain text, and boundaries at which a text can be cut safely.
 
-Owns which boundaries between tokens are safe: the tokens of the two halves, read
-apart, are those of the whole. Follows from the tokenizer's own parts: its
-pre-tokenizer, whose pieces no token crosses, or, where it has none that cuts, its
-vocabulary, since a boundary whose two characters stand together in no token is one
-of every text. Knows no model and keeps no text.
+A boundary is safe if the tokens of the two parts, read apart, are those of the whole
+text. Knows no model and keeps no text.
 """
 
 from __future__ import annotations
@@ -21,16 +18,19 @@ from torch import Tensor
 
 from lmtui.models.errors import tokenizing
 
-_KEPT = 64  # beginnings whose continuations are numbered only once
+_KEPT = 64  # typed prefixes whose lists of tokens are cached
 
 
 class TokenBytes:
-    """The bytes of every token, in order; and a number, the key, for all that may
-    come after typed bytes: a token without bytes, or bytes."""
+    """Sorted bytes of every token, for lookups by prefix.
+
+    A key numbers each continuation of typed bytes: one for each token without bytes,
+    and one for each byte string that a token adds.
+    """
 
     def __init__(self, tokens: Sequence[bytes], specials: Collection[int]) -> None:
-        """`tokens` are the bytes of the ids from 0 to V - 1; those of `specials` are
-        no text, whatever they are called."""
+        """`tokens` are the bytes of the ids from 0 to V - 1; those of `specials` are no
+        text, whatever they are called."""
         spelled = [i for i, data in enumerate(tokens) if data and i not in specials]
         self._bare = sorted(set(range(len(tokens))).difference(spelled))
         self._ids = sorted(spelled, key=tokens.__getitem__)
@@ -39,26 +39,26 @@ class TokenBytes:
         self._beyond: list[bytes] = []
         self._keys: dict[bytes, int] = {}
         self._after = lru_cache(_KEPT)(self._number)
-        self.beyond(b"")  # the longest work, needed after most words
+        self.beyond(b"")  # takes longest, and is needed after most words
 
     @property
     def size(self) -> int:
-        """How many keys there are; it grows."""
+        """Number of keys; it grows."""
         return len(self._bare) + len(self._beyond)
 
     def key(self, beyond: bytes) -> int | None:
-        """The key of these bytes, if they were ever met."""
+        """Return the key of these bytes, if they have one yet."""
         return self._keys.get(beyond)
 
     def meaning(self, key: int) -> tuple[bytes, int | None]:
-        """The bytes of a key, or the id of a token without bytes."""
+        """Return the bytes of a key, or the id of a token without bytes."""
         bare = len(self._bare)
         if key < bare:
             return b"", self._bare[key]
         return self._beyond[key - bare], None
 
     def exactly(self, data: bytes) -> list[int]:
-        """The tokens with these bytes."""
+        """Return the tokens with exactly these bytes."""
         place = bisect_left(self._sorted, data)
         end = place
         while end < len(self._sorted) and self._sorted[end] == data:
@@ -66,13 +66,14 @@ class TokenBytes:
         return self._ids[place:end]
 
     def beginnings(self, data: bytes) -> list[tuple[int, int]]:
-        """The tokens that `data` begins with, or is, with their sizes."""
+        """Return the tokens whose bytes are a prefix of `data`, or all of it, with
+        their sizes in bytes."""
         sizes = range(1, min(len(data), self._longest) + 1)
         return [(i, size) for size in sizes for i in self.exactly(data[:size])]
 
     def beyond(self, data: bytes) -> tuple[Tensor, Tensor]:
-        """The tokens that begin with `data` and add to it: their ids, and the keys of
-        what they add. After nothing, that is all tokens."""
+        """Return the tokens whose bytes begin with `data` and are longer: ids [m], and
+        the keys [m] of what they add, int64. For empty `data`, these are all tokens."""
         return self._after(data)
 
     def _number(self, data: bytes) -> tuple[Tensor, Tensor]:
@@ -90,9 +91,10 @@ class TokenBytes:
         return torch.tensor(ids).long(), torch.tensor(added).long()
 
     def guess(self, data: bytes) -> tuple[int, ...]:
-        """How a tokenizer would probably cut `data`; empty for bytes without tokens.
+        """Return the likely tokenisation of `data`; empty for bytes without tokens.
 
-        Byte-pair vocabularies number their tokens in the order in which they merge.
+        Merges pairs by lowest id first, since byte-pair vocabularies number their
+        tokens in the order of the merges.
         """
         parts = [data[i : i + 1] for i in range(len(data))]
         while pairs := self._merges(parts):
@@ -102,30 +104,36 @@ class TokenBytes:
         return tuple(i for some in ids for i in some) if all(ids) else ()
 
     def _merges(self, parts: list[bytes]) -> list[tuple[int, int]]:
-        """The token that each two neighbours would make, and the place of the two."""
+        """Return, for each pair of neighbours that a token joins, its id and the pair's
+        index."""
         pairs = enumerate(pairwise(parts))
         return [(i, n) for n, (a, b) in pairs for i in self.exactly(a + b)[:1]]
 
 
-_PART = 1 << 18  # code points that are read at once
+_PART = 1 << 18  # code points that are tokenised at once
+# A pre-tokenizer's pattern looks ahead: at the rest of the word, the spaces after it
+# and the character behind them; not farther.
 _WORDS_LOOKED_AHEAD = 2
-# A pre-tokenizer's pattern looks at what follows a piece: at the rest of the word, at
-# the spaces after it and at the character behind them; not farther.
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """The tokens of a text."""
+    """Tokens of a text."""
 
     ids: list[int]
     spans: list[tuple[int, int]]
     """Start and end of each in code points."""
     opens: list[bool]
-    """Whether a new piece of the pre-tokenizer begins with the token."""
+    """Whether a piece of the pre-tokenizer begins with the token."""
 
 
 class TextTokenizer:
-    """Reads plain text: special-token strings stay ordinary text, nothing is added."""
+    """Tokenizer for plain text: special-token strings stay text, and no token is added.
+
+    Whether a boundary is safe follows from the pre-tokenizer, whose pieces no token
+    crosses. Without one that cuts at words, it follows from the vocabulary: a boundary
+    between two characters that are adjacent in no token is one in every text.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._backend = tokenizer.backend_tokenizer
@@ -133,16 +141,16 @@ class TextTokenizer:
         added = tokenizer.added_tokens_decoder.values()
         matched = (len(token.content) for token in added if not token.special)
         self.reach = max(matched, default=0)
-        """Length of the longest string that is a token wherever it stands."""
+        """Code points of the longest string that is always matched as one token."""
 
     def read(self, text: str) -> TokenizedText:
         """Tokenise `text`."""
         backend = self._backend
         kept = backend.encode_special_tokens, backend.post_processor
-        # Some tokenizers' last step cuts the spaces off the spans.
+        # The post-processor of some tokenizers trims spaces off the spans.
         backend.encode_special_tokens, backend.post_processor = True, None
         try:
-            # A batch of one: other threads run on meanwhile, unlike with `encode`.
+            # A batch of one releases the GIL, unlike `encode`.
             with tokenizing():
                 [read] = backend.encode_batch([text], add_special_tokens=False)
         finally:
@@ -152,10 +160,10 @@ class TextTokenizer:
         return TokenizedText(read.ids, read.offsets, opens)
 
     def read_from(self, text: str, start: int, end: int) -> TokenizedText:
-        """The tokens of `text` from the safe boundary `start`.
+        """Return the tokens of `text` from the safe boundary `start` to `end`.
 
-        One character before it is read with them: to some tokenizers, the beginning
-        of a text is special.
+        One more character before it is read and dropped, since some tokenizers treat
+        the beginning of a text specially.
         """
         lead = min(1, start)
         read = self.read(text[start - lead : end])
@@ -167,9 +175,9 @@ class TextTokenizer:
         return TokenizedText(read.ids[skip:], spans, read.opens[skip:])
 
     def ids(self, text: str, *, part: int = _PART) -> list[int]:
-        """The tokens of a text of any length: those of the whole, read in parts of so
-        many code points, or more where it can't be cut. Reading 10 MB at once takes
-        1.7 GB for what is said of each token besides."""
+        """Return the tokens of a text of any length, read in parts of about `part` code
+        points, cut at safe boundaries. Reading 10 MB at once would take 1.7 GB for the
+        details of each token."""
         ids: list[int] = []
         start, size = 0, part
         while start < len(text):
@@ -185,8 +193,8 @@ class TextTokenizer:
         return ids
 
     def _last_safe(self, text: str, read: TokenizedText, end: int) -> int:
-        """The last of these tokens such that what is before it stays as it is whatever
-        comes from `end` on; 0 where there is none."""
+        """Return the last token such that all tokens before it stay the same whatever
+        follows `end`; 0 if there is none."""
         left = self.margin
         for index in range(len(read.ids) - 1, 0, -1):
             place = read.spans[index][0]
@@ -200,7 +208,8 @@ class TextTokenizer:
         return 0
 
     def begins_alone(self, text: str, place: int) -> bool:
-        """Whether a token begins at `place` also where a text begins just before."""
+        """Return whether a token begins at `place` also where the text begins one
+        character before it."""
         read = self.read(text[place - 1 : place + 1])
         return any(
             start == 1 and opens >= self.cuts
@@ -214,12 +223,12 @@ class TextTokenizer:
 
     @property
     def margin(self) -> int:
-        """How many more safe boundaries must lie between one and a changed place."""
+        """Number of further safe boundaries needed between a boundary and a change."""
         return _WORDS_LOOKED_AHEAD if self.cuts else 0
 
     def safe(self, text: str, place: int, *, opens: bool) -> bool:
-        """Whether the boundary of tokens at `place` is safe, 0 < place < len(text);
-        `opens` tells whether a piece begins with the token there."""
+        """Return whether the token boundary at `place` is safe, 0 < place < len(text);
+        `opens` says whether a piece begins with the token there."""
         before, after = text[place - 1], text[place]
         word = after == " " and not before.isspace()
         line = before == "\n" and after.isalnum()
@@ -227,7 +236,7 @@ class TextTokenizer:
             return False
         if self.cuts:
             return opens
-        # Composed by the normalizer, the characters may be others than in the text.
+        # The normalizer may compose characters, so compare with its output.
         last = self._seen(text[max(0, place - 8) : place])[-1:]
         return self._never_joined(last, word)
 
@@ -237,7 +246,8 @@ class TextTokenizer:
         return last == "\n" and not self._newline_joins
 
     def _pieces(self, text: str) -> list[str]:
-        """`text` as the model of the tokenizer gets it."""
+        """Return `text` as the tokenizer's model gets it: normalised and cut into
+        pieces."""
         with tokenizing():
             if self._backend.normalizer:
                 text = self._backend.normalizer.normalize_str(text)
@@ -251,13 +261,13 @@ class TextTokenizer:
 
     @cached_property
     def _space(self) -> str:
-        """What stands for a space; nothing where that is not one character."""
+        """Character that replaces a space; empty where that is not one character."""
         between = self._seen("a b").rpartition("a")[2].partition("b")[0]
         return between if len(between) == 1 else ""
 
     @cached_property
     def _before_space(self) -> frozenset[str]:
-        """The characters that some token has before a space."""
+        """Characters that precede a space in some token."""
         mark = self._space
         vocabulary = self._backend.get_vocab()
         return frozenset(
@@ -269,7 +279,7 @@ class TextTokenizer:
 
     @cached_property
     def _newline_joins(self) -> bool:
-        """Whether some token goes on after a newline with a letter or digit."""
+        """Whether some token has a letter or digit right after a newline."""
         tokens = (token for token in self._backend.get_vocab() if "\n" in token)
         pairs = chain.from_iterable(map(pairwise, tokens))
         return any(a == "\n" and b.isalnum() for a, b in pairs)

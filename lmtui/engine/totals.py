@@ -1,7 +1,6 @@
-"""What log-probabilities add up to.
+"""Totals of log-probabilities: mean, perplexity, bits per unit of text.
 
-Owns the arithmetic of the totals: the mean, the perplexity, the bits per unit of text,
-each None where it is undefined. Pure; knows no engine and no screen.
+Each is None where it is undefined. Pure functions; knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from lmtui.notation import bits
 
 
 def mean_nll(logprob: float, scored: int) -> float | None:
-    """Mean negative log-probability of so many tokens, in nats."""
+    """Return the mean negative log-probability of `scored` tokens, in nats."""
     return -logprob / scored if scored else None
 
 
 def perplexity(mean: float | None) -> float | None:
-    """exp of a mean in nats; None also where it is too large for a float."""
+    """Return exp of a mean in nats; None also where that overflows a float."""
     try:
         return None if mean is None else math.exp(mean)
     except OverflowError:
@@ -26,39 +25,38 @@ def perplexity(mean: float | None) -> float | None:
 
 
 def bits_per(logprob: float | None, units: int) -> float | None:
-    """A sum in nats as bits over so many bytes or characters."""
+    """Return a sum in nats as bits per unit (byte or character)."""
     return None if logprob is None or not units else bits(logprob) / units
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a part of a text adds up to."""
+    """Totals of one part of a text."""
 
     name: str
-    """Which part it is, in a word."""
+    """Name of the part, in a word."""
     logprob: float
     """Sum over its scored tokens, in nats."""
     scored: int
     tokens: int | None
-    """All of its tokens, whether they were scored or not; None where they were not
-    counted."""
+    """Number of all its tokens, scored or not; None where they were not counted."""
     characters: int
-    """Of its scored tokens."""
+    """Code points of its scored tokens."""
     bytes: int
     """UTF-8 bytes of its scored tokens."""
     stale: bool = False
     """Whether some of its numbers are from before an edit."""
     whole: bool = True
-    """Whether all of its tokens were scored that have a distribution."""
+    """Whether all of its tokens that have a distribution were scored."""
 
     @property
     def known(self) -> float | None:
-        """The sum in nats; None where nothing was scored."""
+        """Sum in nats; None where no token was scored."""
         return self.logprob if self.scored else None
 
     @property
     def total(self) -> float | None:
-        """The sum in nats where it is that of all tokens."""
+        """Sum in nats over all tokens; None where some were not scored."""
         return self.known if self.whole else None
 
     @property
@@ -68,15 +66,15 @@ class Sums:
 
     @property
     def perplexity(self) -> float | None:
-        """exp of the mean."""
+        """Exponential of the mean."""
         return perplexity(self.mean_nll)
 
     @property
     def bits_per_character(self) -> float | None:
-        """The sum in bits over the characters that were scored."""
+        """Bits per scored character."""
         return bits_per(self.known, self.characters)
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The sum in bits over the UTF-8 bytes that were scored."""
+        """Bits per scored UTF-8 byte."""
         return bits_per(self.known, self.bytes)

@@ -1,10 +1,7 @@
-"""Which of the oldest turns of a conversation are left out where it does not fit.
+"""Truncation of a conversation that does not fit the context.
 
-Owns the choice: whole turns, the oldest first; the system message and the last turn
-always stay. A quarter of the context is freed at a time, so that several answers go on
-from the same beginning, which the cache then has. The cut depends on nothing but what
-is said and the room there is. Tells what a chat template leaves out too. Knows the
-engine only through its port.
+Drops whole turns, the oldest first; the system message and the last turn always stay.
+Knows the engine only through its protocol.
 """
 
 from __future__ import annotations
@@ -16,7 +13,9 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import ChatTurn, Prompt
 
-_SHARE = 4  # of the context: room enough for an answer, and what is freed at a time
+# A quarter of the context is enough room for an answer. Turns are also dropped a
+# quarter at a time, so that several answers share a prefix, which the KV cache keeps.
+_SHARE = 4
 
 
 def fitted(
@@ -27,9 +26,12 @@ def fitted(
     thinking: bool | None = None,
     answer: int,
 ) -> tuple[Prompt, int]:
-    """A prompt with room for so many tokens of an answer, and how many messages are
-    left out for that, or by the template. Where nothing can be left out, it is as long
-    as it is."""
+    """Return a prompt with room for an answer of `answer` tokens, and how many messages
+    were dropped for that, or by the chat template.
+
+    The cut depends only on the messages and the room. Where nothing can be dropped, the
+    prompt may be too long.
+    """
     context = engine.info.context
     share = max(1, context // _SHARE)
     room = context - min(answer, share)
@@ -48,7 +50,7 @@ def fitted(
     if size <= room or len(cuts) == 1:
         return whole, dropped(messages, whole)
     # Whole shares, counted from the first turn: the cut stays where it is until the
-    # conversation is longer by one.
+    # conversation has grown by another share.
     freed = -(-(size - room) // share) * share
     place = bisect_left(
         range(1, len(cuts) - 1),
@@ -61,8 +63,8 @@ def fitted(
 
 
 def dropped(messages: Sequence[ChatTurn], prompt: Prompt) -> int:
-    """How many messages the chat template left out of a prompt that was made of them:
-    their words are not in it. What an answer thought is no part of that."""
+    """Return how many messages the chat template left out of a prompt made of them:
+    their text is not in it. The thinking in an answer is not counted as its text."""
     count = at = 0
     for message in messages:
         thought = thinking_in(message.content) if message.role == "assistant" else None

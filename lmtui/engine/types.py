@@ -1,9 +1,8 @@
-"""The values that leave the engine.
+"""Value types that the engine returns and takes.
 
-Frozen, torch-free and complete: a screen, a file or a test can keep them. Knows
-nothing of models, terminals or chats. Names follow the field: `logprob` is the
-natural-log softmax of the raw logits at temperature 1, `prob` its exponential,
-`sampled_prob` the probability under the distribution actually drawn from.
+Frozen, torch-free and complete: a screen, a file or a test can keep them. `logprob` is
+the natural-log softmax of the raw logits at temperature 1, `prob` its exponential,
+`sampled_prob` the probability under the distribution drawn from.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ class ChatTurn:
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How the next token is drawn: penalty, temperature, top-k, top-p, min-p."""
+    """Settings of the sampler: penalty, temperature, top-k, top-p, min-p, seed,
+    length."""
 
     temperature: float = 0.7
     """Divides the logits; 0 takes the most probable token."""
@@ -61,7 +61,8 @@ class SamplingSettings:
 
 
 def _require(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a setting outside [low, high]; infinity itself is outside, as is NaN."""
+    """Raise a LmtuiError for a setting outside [low, high]; infinity and NaN are
+    outside."""
     if low <= value <= high and math.isfinite(value):
         return
     bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
@@ -71,12 +72,12 @@ def _require(name: str, value: float, low: float, high: float) -> None:
 class Candidate(NamedTuple):
     """One row of a distribution: a token the model could choose.
 
-    A tuple, because it is quickly made: there are twenty for every token.
+    A named tuple, because creating one is cheap: every generated token has twenty.
     """
 
     id: int
     text: str
-    """What its bytes say; bytes that are no whole character show as `⟨E3 81⟩`."""
+    """Its bytes as text; bytes that are no whole character show as `⟨E3 81⟩`."""
     bytes: bytes
     logprob: float
     """Natural log, full vocabulary, temperature 1, no filter."""
@@ -84,7 +85,7 @@ class Candidate(NamedTuple):
     """Probability under the distribution drawn from, 0 when cut; None where a text is
     scored and nothing is drawn."""
     cut: Cut | None = None
-    """The stage that removed it, or None while it can be drawn."""
+    """Stage that removed it; None while it can be drawn."""
 
     @property
     def prob(self) -> float:
@@ -94,7 +95,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The model's expectation of one next token, and what the sampler makes of it."""
+    """Distribution of one next token, and the one that the sampler draws from."""
 
     candidates: tuple[Candidate, ...]
     """Consecutive rows of the ranking by (-logit, id), from rank index `start`."""
@@ -123,7 +124,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class RankedCandidate:
-    """A row of a distribution, and where it stands in it."""
+    """Row of a distribution with its rank."""
 
     rank: int
     """1 + the number of tokens with a strictly greater logit."""
@@ -132,18 +133,18 @@ class RankedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class TokenMatches:
-    """The tokens of a distribution that say what was looked for."""
+    """Tokens of a distribution that match a search."""
 
     rows: tuple[RankedCandidate, ...]
-    """As many as were asked for: those that fit best, then the more probable."""
+    """As many as were asked for: the best match first, then the more probable."""
     total: int
-    """How many there are."""
+    """Number of all matches."""
     vocabulary: int
-    """Among how many tokens they were looked for."""
+    """Number of tokens searched."""
 
 
 class FinishReason(StrEnum):
-    """Why a generation ended."""
+    """Reason why a generation ended."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -162,7 +163,7 @@ class Step:
     """The token's own text, as in `Candidate`."""
     bytes: bytes
     piece: str
-    """What this step adds to the answer: only whole characters, nothing for an end
+    """Text that this step adds to the answer: whole characters only, empty for an end
     token. The pieces joined are the answer."""
     logprob: float
     rank: int
@@ -179,7 +180,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """The last thing a generation yields: why it ended, and its totals."""
+    """Last item of a generation: why it ended, and its totals."""
 
     reason: FinishReason
     tokens: int
@@ -189,13 +190,13 @@ class GenerationResult:
     reused_tokens: int
     """Prompt tokens that were already in the KV cache and not run again."""
     prompt_seconds: float
-    """Time until the prompt's last logits, that is before the first token."""
+    """Time until the prompt's last logits, that is, of prefill."""
     seconds: float
-    """Time from then until the last token."""
+    """Time from the end of prefill until the last token."""
     seed: int
     """The seed that was used, also when none was asked for."""
     piece: str = ""
-    """Text held back until the end was certain; to be added to the answer."""
+    """Text held back as a possible stop text; to be appended to the answer."""
     first_token_seconds: float | None = None
     """Time from the request to the first token; None without tokens."""
 
@@ -212,14 +213,15 @@ class GenerationResult:
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
-    """One token of a given text, with what the model thought of it."""
+    """Token of a given text, with its score."""
 
     index: int
     id: int
     text: str
     bytes: bytes
     logprob: float | None
-    """None for a first token without context: it has no distribution."""
+    """None for a first token without context, which has no distribution; so are `rank`
+    and `entropy`."""
     rank: int | None
     entropy: float | None
     top: Sequence[Candidate] = ()
@@ -228,14 +230,14 @@ class ScoredToken:
 
 @dataclass(frozen=True, slots=True)
 class DraftScores:
-    """A message that is being written, as the model reads it."""
+    """Scores of a message that is being written."""
 
     distribution: Distribution
-    """What the model expects after it, in the same message."""
+    """Distribution of the token after the draft, in the same message."""
     tokens: tuple[ScoredToken, ...]
     """The message's own tokens so far."""
     context: tuple[int, ...]
-    """The ids that the model reads before them."""
+    """Ids that the model reads before the draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ class Encoding:
     """Start and end of each token in code points; tokens that share a character
     share its span."""
     prefix: tuple[int, ...]
-    """What comes before the text and is no part of it: BOS, or nothing."""
+    """Ids before the text that are no part of it: BOS, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +258,14 @@ class Prompt:
 
     ids: tuple[int, ...]
     text: str
-    """The same, written out with its special tokens."""
+    """The same as text, with its special tokens."""
     stop_texts: tuple[str, ...] = ()
     """Texts that end the answer, for models without an end-of-turn token."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is loaded, for status lines, JSON and `doctor`."""
+    """Facts about the loaded model, for status lines, JSON and `doctor`."""
 
     model: str
     """As the user names it."""
@@ -281,50 +283,51 @@ class EngineInfo:
     generation_defaults: tuple[tuple[str, float], ...] = ()
     """The model's own sampling settings: shown, never applied silently."""
     adapter: str | None = None
-    """The adapter that is part of it, by its name."""
+    """Name of the adapter that is loaded with the model."""
     switches_thinking: bool = False
-    """Whether its chat template can be told to have it think first, or not to."""
+    """Whether the chat template can turn thinking on or off."""
     why: str = ""
-    """Why its weights are not packed, where that was tried."""
+    """Why the weights are not packed, where that was tried."""
 
     @property
     def label(self) -> str:
-        """The model and its adapter; numbers of two labels are never mixed."""
+        """Name of the model and its adapter; numbers of two labels are never mixed."""
         return f"{self.model} + {self.adapter}" if self.adapter else self.model
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can tell; a remote one can tell less."""
+    """Features that an engine supports; a remote one may support fewer."""
 
     scores_text: bool = True
-    """It can score a given text, not only what it generates."""
+    """Can score a given text, not only generated tokens."""
     previews: bool = True
-    """It can redraw a distribution under other settings without the model."""
+    """Can recompute a distribution under other settings without running the model."""
     whole_vocabulary: bool = True
-    """Its distributions can be paged through to the last token."""
+    """Can page a distribution through to the last token."""
     infill: bool = False
-    """It reads what follows a cursor when it goes on with a text."""
+    """Reads the text after a cursor when it continues a text (fill-in-the-middle)."""
 
 
 BosRule = Literal["auto", "yes", "no"]
-"""Whether a text begins with the BOS token; `auto` does what the tokenizer does."""
+"""Whether a text begins with the BOS token; `auto` follows the tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """Consecutive tokens of a text, with what the model thought of each. It begins and
-    ends with whole characters."""
+    """Consecutive tokens of a text with their scores. The span begins and ends with
+    whole characters."""
 
     tokens: tuple[ScoredToken, ...]
-    """Their `index` counts from the first token of the text."""
+    """`index` counts from the first token of the text."""
     spans: tuple[tuple[int, int], ...]
-    """Start and end of each; tokens that share a character share its span."""
+    """Start and end of each token in code points; tokens that share a character share
+    its span."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActualNext:
-    """The row that says what already follows the cursor."""
+    """The row of a prediction that matches the text after the cursor."""
 
     candidate: Candidate
     rank: int
@@ -333,50 +336,54 @@ class ActualNext:
 
 @dataclass(frozen=True, slots=True)
 class CursorPrediction:
-    """What the model expects at a cursor."""
+    """Prediction of the text at a cursor."""
 
     distribution: Distribution | None
-    """Its rows are continuations: the bytes beyond the cursor, whichever tokens bring
-    them, and the probability of each given all that is typed. None where there is
-    nothing before the cursor that the model could read."""
+    """Rows are continuations: the bytes beyond the cursor, whichever tokens produce
+    them, with their probability given all typed text. None where no text precedes the
+    cursor."""
     typed: str
-    """The beginning of the piece that the cursor is in or behind, such as ` Fran`."""
+    """Typed part of the piece (pre-tokenizer word) at the cursor, with the space before
+    it: for example " Fran"."""
     typed_logprob: float | None
-    """Natural log of the probability that the piece begins so; None without context."""
+    """Natural log of the probability that the piece begins with `typed`; None without
+    context."""
     unexplored: float
-    """Share of that probability whose continuations were not looked at."""
+    """Share of that probability whose continuations were not searched."""
     following: ActualNext | None
-    """None at the end of the text, and where nothing is expected."""
+    """None at the end of the text, and where there is no distribution."""
     read: ScoredSpan | None
-    """The tokens up to the cursor whose numbers became known by looking."""
+    """Tokens before the cursor whose scores were computed along the way."""
     tokens: int
-    """How many tokens the whole text has."""
+    """Number of tokens of the whole text."""
     window: tuple[int, int]
-    """The first token that the model read for this, and the first it did not."""
+    """Positions of the tokens that the model read: the first, and the one after the
+    last."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionContext:
-    """What a model reads before it goes on with a text."""
+    """Context that the model reads before it continues a text."""
 
     ids: tuple[int, ...]
-    """All tokens up to the piece that the cursor is in or behind, with what follows
-    the cursor among them where `infilled`."""
+    """All tokens before the piece at the cursor; where `infilled`, also those of the
+    text after the cursor."""
     typed: bytes
-    """The beginning of that piece: the continuation begins with it, too."""
+    """Bytes of the typed part of that piece; the continuation has to begin with
+    them."""
     infilled: bool = False
-    """Whether what follows the cursor is read."""
+    """Whether `ids` include the text after the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """Something that could stand in place of a part of a text."""
+    """Text that could replace a part of a document."""
 
     text: str
     logprob: float
-    """Natural log of its probability given what stands before it."""
+    """Natural log of its probability given the text before it."""
     ahead: str
-    """How the model would go on after it."""
+    """Text that the model would write after it."""
     change: float | None
-    """By how many bits what follows in the text is less probable (positive) or more
-    (negative) after this than after what stands there; None where nothing follows."""
+    """Bits by which the following text is less probable (positive) or more probable
+    (negative) than after the present text; None where nothing follows."""

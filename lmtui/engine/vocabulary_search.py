@@ -1,8 +1,7 @@
-"""Finding tokens by what they say, and where they stand in a ranking.
+"""Search of a vocabulary by text, with the rank of each match in a distribution.
 
-Owns which tokens match what is typed, and in which order they are told: the token
-itself before those that begin with it, those before the ones that merely hold it; of
-equals, the more probable first. Knows no screen.
+Exact matches come first, then tokens that begin with the text, then those that contain
+it; of equals, the more probable first. Knows no screen.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
 
 
 class VocabularyIndex:
-    """The texts of all tokens of a vocabulary, as they are looked for."""
+    """Texts of all tokens of a vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary, size: int) -> None:
         """`size` is the number of tokens that the model chooses from."""
@@ -33,8 +32,9 @@ class VocabularyIndex:
         return [text.lower() for text in self._texts]
 
     def matching(self, text: str) -> list[tuple[int, int]]:
-        """How well each token with these characters fits, 0 best, and its id. A capital
-        letter makes case count, and a space before a word does not matter."""
+        """Return, for each token that contains `text`, how well it fits (0 is best) and
+        its id. Case counts only if `text` has a capital letter; a space before a word
+        is ignored."""
         if not text:
             return []
         cased = any(character.isupper() for character in text)
@@ -47,7 +47,7 @@ class VocabularyIndex:
 
 
 def _fit(known: str, text: str) -> int:
-    """0: the token itself; 1: it begins so; 2: it has this somewhere."""
+    """Return 0 for an exact match, 1 for a prefix, 2 for any other place."""
     for form in (known, known.removeprefix(" ")):
         if form == text:
             return 0
@@ -62,7 +62,7 @@ def found(
     *,
     count: int,
 ) -> TokenMatches:
-    """The first `count` tokens that match, with their ranks."""
+    """Return the best `count` matches, with their ranks."""
     matching = lexicon.matching(text)
     kept = position.look(settings).kept
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)

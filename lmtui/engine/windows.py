@@ -1,8 +1,7 @@
-"""How a long text is cut into windows for scoring.
+"""Windows in which a long text is scored.
 
-Owns the rule that a window is a function of the position in the document alone, so
-that every place that shows a token's score shows the same one. Torch-free; knows
-lengths only.
+A window depends only on the position in the document, so that every view of a token's
+score shows the same number. Torch-free; knows lengths only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ DEFAULT_WINDOW = 2048
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Which part of a text is read together. Windows start at multiples of `stride`."""
+    """Length and stride of the windows. Windows start at multiples of `stride`."""
 
     window: int
     stride: int
@@ -26,13 +25,14 @@ class Windows:
     def choose(
         cls, window: int | None, stride: int | None, *, room: int, prefix: int = 0
     ) -> Windows:
-        """The windows asked for, or the default ones, in `room` tokens of context.
+        """Return the requested windows, or the default ones, for `room` tokens of
+        context.
 
-        Windows after `prefix` tokens may stand side by side: the first token of each
-        has these for a context, and would have none without them.
+        With a `prefix`, the stride may equal the window: the prefix is context for each
+        window's first token, which would otherwise have none.
 
         Raises:
-            LmtuiError: they don't fit, or would leave tokens unscored.
+            LmtuiError: the windows don't fit, or would leave tokens unscored.
         """
         if window is not None and not 2 <= window <= room:
             raise LmtuiError(
@@ -54,8 +54,9 @@ class Windows:
         return cls(size, step)
 
     def over(self, length: int) -> Iterator[tuple[int, int, int]]:
-        """Per window over `length` tokens: where it starts, where it ends, and the
-        first token scored in it (all before were scored in earlier windows)."""
+        """Yield, for each window over `length` tokens, its start, its end, and the
+        first token that is scored in it (earlier ones were scored in earlier
+        windows)."""
         start = scored = 0
         while scored < length:
             end = min(start + self.window, length)
@@ -63,15 +64,15 @@ class Windows:
             start, scored = start + self.stride, end
 
     def start_of(self, index: int) -> int:
-        """Where the window starts in which token `index` is scored."""
+        """Return the start of the window in which token `index` is scored."""
         beyond = index - self.window + 1
         return self.stride * max(0, -(-beyond // self.stride))
 
     def last_of(self, start: int) -> int:
-        """The last token that is scored in the window that starts at `start`."""
+        """Return the last token that is scored in the window that starts at `start`."""
         return start + self.window - 1
 
     def first_from(self, place: int) -> int:
-        """The first token that is scored in a window that starts at `place`, at least
-        1, or later."""
+        """Return the first token that is scored in a window that starts at `place`, at
+        least 1, or later."""
         return self.window + self.stride * (-(-place // self.stride) - 1)

@@ -1,18 +1,17 @@
-"""Where a text can be cut without cutting a word.
+"""Word boundaries in plain text.
 
-Owns what a word is here: letters and digits with what holds them together, one
-character of a script that writes no spaces, or one picture with its parts. Works on
-plain strings; knows no tokens.
+A word is letters and digits with what joins them, or one character of a script without
+spaces, or one emoji with its parts. Knows no tokens.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-_HOLDS = "_'’"  # inside a word, as in don't
+_HOLDS = "_'’"  # characters inside a word, as in don't
 _IN_NUMBERS = ".,"
 _JOINER = "\u200d"
-# Scripts that write no spaces: there each character can be the end of a word.
+# Scripts without spaces, in which each character may end a word.
 _SPACELESS = (
     (0x3040, 0x30FF),  # kana
     (0x3400, 0x4DBF),
@@ -21,25 +20,26 @@ _SPACELESS = (
     (0x20000, 0x3FFFF),
 )
 _PARTS = ((0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF), (0xE0020, 0xE007F))
-"""Skin tones, flag letters and tags: parts of one picture."""
+"""Skin tones, flag letters and tags: parts of one emoji."""
 
 
 def in_word(character: str) -> bool:
-    """Whether this one character belongs to the word beside it."""
+    """Return whether a character joins the word beside it."""
     return (character.isalnum() or character in _HOLDS) and not _spaceless(character)
 
 
 def word_end(text: str, most: int) -> int:
-    """The last place, at most `most`, at which `text` can be cut; 0 if there is none.
+    """Return the last place, at most `most`, at which `text` can be cut; 0 if there is
+    none.
 
-    What comes after `most` is looked at. The end of `text` counts only where a word
-    can't go on, whatever follows.
+    Text after `most` is looked at. The end of `text` counts only where a word can't go
+    on, whatever follows.
     """
     return next((i for i in range(most, 0, -1) if can_cut(text, i)), 0)
 
 
 def can_cut(text: str, place: int) -> bool:
-    """Whether no word of `text` reaches over `place`."""
+    """Return whether no word of `text` crosses `place`."""
     if place == 0:
         return True
     before, after = text[place - 1], text[place : place + 1]
@@ -47,14 +47,14 @@ def can_cut(text: str, place: int) -> bool:
         return _closes(before) and not _number(text + "0", place)
     if not _closes(before) and (_extends(after) or before == _JOINER):
         return False
-    # A mark belongs to the letter before it, and with it to the word.
+    # A combining mark belongs to the letter before it, and so to the word.
     inside = (in_word(before) or _is_mark(before)) and in_word(after)
     return not inside and not _number(text, place)
 
 
 def word_at(text: str, place: int) -> tuple[int, int]:
-    """Where the word begins and ends that a place is in, or at either end of; twice
-    the place where it is at none."""
+    """Return start and end of the word that `place` is in, or at either end of; (place,
+    place) if there is none."""
     start = end = place
     if not in_word(text[place : place + 1] or " ") and place:
         start -= 1
@@ -69,7 +69,7 @@ def word_at(text: str, place: int) -> tuple[int, int]:
 
 
 def _number(text: str, place: int) -> bool:
-    """Whether one number reaches over `place`, at its point or comma, or may do so."""
+    """Return whether a number crosses `place`, at its point or comma, or may do so."""
     if text[place] in _IN_NUMBERS:
         after = text[place + 1 : place + 2]
         return text[place - 1].isdigit() and (not after or after.isdigit())
@@ -78,14 +78,14 @@ def _number(text: str, place: int) -> bool:
 
 
 def _closes(character: str) -> bool:
-    """Whether it ends with itself, whatever follows."""
+    """Return whether a character ends a word, whatever follows."""
     if character in _HOLDS:
         return False
     return character.isspace() or unicodedata.category(character)[0] == "P"
 
 
 def _extends(character: str) -> bool:
-    """Whether it is no character of its own, but changes the one before it."""
+    """Return whether a character only modifies the one before it."""
     joins = character == _JOINER or _among(character, _PARTS)
     return joins or _is_mark(character)
 

@@ -1,8 +1,8 @@
-"""What this machine's compiler makes for it, kept for the next start.
+"""Compile the C++ kernels for this machine and cache the results for later starts.
 
-Owns how a source that lies here becomes machine code, the folders that hold what was
-compiled, what can use them, that nobody else has written them, and the notes about what
-a compiler failed with. Opens nothing that was compiled, and knows no weights.
+A cached library is used only if the same torch on the same processor made it and only
+this user can have written it. Compiler failures are noted and not repeated. Loads no
+library and knows no weights.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from lmtui.kernels import cpu_features
 
 
 def name() -> str:
-    """What torch calls: what CXX says, or the system's usual one."""
+    """Return the command of the compiler that torch uses: $CXX, or the system's usual
+    one."""
     return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
 
 
 def found() -> str | None:
-    """Where the compiler is, and when it was last changed; None where there is none."""
+    """Return the compiler's path and modification time; None where there is none."""
     path = shutil.which(name())
     if path is None:
         return None
@@ -49,23 +50,24 @@ CROSSING = "crossing.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
 _DIGESTS = "digests.json"
-_LAYOUT = "5"  # of all that is compiled: another one is another folder
-_LANES = 16  # numbers that attention takes at once
-_WIDEST = 256  # of a head, so that what is kept of one query stays in registers
+_LAYOUT = "5"  # of everything compiled; another number gives another folder
+_LANES = 16  # attention takes head widths that are multiples of this
+_WIDEST = 256  # head width up to which a query's accumulators stay in registers
 _X86 = ("x86_64", "AMD64")
 
 
 class NotCompiled(Exception):
-    """Why there is nothing compiled."""
+    """Raised with the reason why the kernels can't be compiled or cached."""
 
 
 def attends(head: int) -> bool:
-    """Whether attention can be compiled for heads of this width."""
+    """Return whether the attention kernel can be compiled for heads of width `head`."""
     return head % _LANES == 0 and head <= _WIDEST
 
 
 def build_attention(head: int, share: int, folder: Path) -> None:
-    """Compile attention for heads of a width, so many of which share their keys.
+    """Compile the attention kernels for heads of width `head`, of which `share` query
+    heads use one key head.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
@@ -75,14 +77,16 @@ def build_attention(head: int, share: int, folder: Path) -> None:
 
 
 def crosses() -> bool:
-    """Whether there is a source for what lies between two attentions: for processors
-    that multiply bfloat16, whose order of packed weights it knows."""
+    """Return whether the fused block can be compiled for this processor: it needs
+    AVX512 with BF16 and VBMI, and its code follows the order of packed int4 weights
+    there."""
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return wide and cpu_features.has_features("avx512_bf16", "avx512vbmi")
 
 
 def build_crossing(folder: Path, **sizes: float) -> None:
-    """Compile that source for the sizes of a plan.
+    """Compile the fused block for the sizes of a plan, which become macros of the
+    source.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
@@ -91,7 +95,7 @@ def build_crossing(folder: Path, **sizes: float) -> None:
 
 
 def build_products(folder: Path) -> None:
-    """Compile the products with matrices of 16 bits.
+    """Compile the matrix products with 16-bit weights.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
@@ -101,7 +105,8 @@ def build_products(folder: Path) -> None:
 
 def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
     native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
-    threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's has none
+    # Apple's compiler has no OpenMP
+    threads = [] if sys.platform == "darwin" else ["-fopenmp"]
     command = [
         *(name(), "-std=c++17", "-O3", native, *threads, "-shared", "-fPIC"),
         *(f"-D{name}={size}" for name, size in sizes.items()),
@@ -117,19 +122,19 @@ def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
 
 
 def root() -> Path:
-    """Where the folders of all that was compiled are."""
+    """Return the folder that holds one folder per compiled plan."""
     return cache_dir.root("compiled")
 
 
 def folder_of(plan: Mapping[str, Any]) -> Path:
-    """Where what a plan says is kept, once it is compiled."""
+    """Return the folder for the libraries that `plan` describes, compiled or not."""
     said = json.dumps([plan, made_by()], sort_keys=True)
     return root() / hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def made_by() -> dict[str, str]:
-    """What can use what is compiled here: the compiler is told to use all that this
-    very processor can do."""
+    """Return what a compiled library depends on: torch, this module's layout and the
+    processor, since the compiler may use all of its instructions."""
     return _of_this_version() | {
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "instructions": cpu_features.instructions(),
@@ -141,21 +146,23 @@ def _of_this_version() -> dict[str, str]:
 
 
 def count() -> int:
-    """How many folders of what was compiled can be used here."""
+    """Return how many folders of compiled libraries can be used here."""
     return sum(is_kept(folder) for folder, _, _ in cache_dir.folders(root()))
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether a folder is complete, made by the same, and can be trusted: opening a
-    library runs code of it."""
-    # In this order: what is complete is made private, as if it had always been.
+    """Return whether a folder is complete, was made under the same conditions, and can
+    be trusted. Loading a library runs its code, so that others must not have written
+    it."""
+    # In this order: `is_complete` makes a folder private, which would hide that others
+    # could write to it.
     return _is_ours(folder) and cache_dir.is_complete(folder, made_by())
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody but this user can have written what lies in a folder, and it is
-    what was compiled."""
-    with suppress(OSError):  # somebody else's, or on a disk that is only read
+    """Return whether only this user can have written to a folder, and its files match
+    their digests."""
+    with suppress(OSError):  # another user's, or a read-only disk
         _require_own(root())
         root().chmod(0o755 & root().stat().st_mode)
     try:
@@ -170,7 +177,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _require_own(place: Path) -> None:
-    """See that a file or a folder is this user's, and no link.
+    """Check that a path is a file or folder of this user, and no link.
 
     Raises:
         PermissionError: it is not.
@@ -182,37 +189,37 @@ def _require_own(place: Path) -> None:
 
 
 def _digests_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of all that was compiled into a folder, by name."""
+    """Return the SHA-256 of each compiled file in a folder, by name."""
     files = (file for file in folder.iterdir() if file.suffix != ".json")
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def keep(scratch: Path, folder: Path, *, source: str) -> None:
-    """Keep the folder in which something was compiled, and none of those that this
-    version can't use.
+    """Move a folder of compiled files into the cache as `folder`, and remove the
+    folders that this version can't use.
 
     Raises:
         OSError: the disk is full, or can't be written.
     """
     (scratch / _DIGESTS).write_text(json.dumps(_digests_of(scratch)))
     if not is_kept(folder):
-        cache_dir.discard(folder)  # complete, but not to be trusted
+        cache_dir.discard(folder)  # complete, but not trusted
     cache_dir.seal(scratch, folder, source=source, made_by=made_by())
     for other, _, _ in cache_dir.folders(root()):
-        # A home can be shared with a machine that has another processor.
+        # Folders of another processor stay: machines can share a home directory.
         if not _is_ours(other) or not cache_dir.is_complete(other, _of_this_version()):
             cache_dir.discard(other)
 
 
 def note_failure(folder: Path, compiler: str, why: str) -> None:
-    """Remember that a compiler failed, and in which words."""
+    """Write a note that a compiler failed to fill `folder`, with its message."""
     note = json.dumps({"compiler": compiler, "why": why})
     with suppress(OSError):
         paths.write_atomically(_note_of(folder), note.encode())
 
 
 def failures(compiler: str) -> dict[Path, str]:
-    """The notes about everything that a compiler failed with, and its words."""
+    """Return the noted failures of a compiler: its message, by the note's path."""
     found = {}
     for file in root().glob(f"*{_FAILED}"):
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -223,7 +230,7 @@ def failures(compiler: str) -> dict[Path, str]:
 
 
 def failure(folder: Path, compiler: str) -> str | None:
-    """What a compiler failed with before, instead of filling a folder."""
+    """Return the message with which a compiler failed to fill `folder`, or None."""
     return failures(compiler).get(_note_of(folder))
 
 
@@ -232,11 +239,12 @@ def _note_of(folder: Path) -> Path:
 
 
 def compiled_for(head: int, share: int) -> Path:
-    """The folder of the products and, where there can be one, attention for heads of a
-    width, so many of which share their keys; compiled now, if they are not kept.
+    """Return the folder with the matrix products and, where it can be compiled,
+    attention for heads of width `head`, of which `share` use one key head; compile them
+    first if they are not cached.
 
     Raises:
-        NotCompiled: they can't be had.
+        NotCompiled: they can't be compiled or cached.
     """
     folder = folder_of({"sources": _sources(), "head": head, "share": share})
     if is_kept(folder):
@@ -257,12 +265,12 @@ def compiled_for(head: int, share: int) -> Path:
         note_failure(folder, compiler, words)
         raise NotCompiled(words) from error
     except (OSError, LmtuiError) as error:
-        if not is_kept(folder):  # by another process, in the meantime
+        if not is_kept(folder):  # otherwise another process has made it meanwhile
             raise NotCompiled(f"it can't be kept: {error}") from error
     return folder
 
 
 def _sources() -> str:
-    """What changes with all that is compiled."""
+    """Return a SHA-256 of all C++ sources."""
     files = sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,10 +1,8 @@
-"""Products with matrices of 16 bits, as a file of weights has them.
+"""Matrix products with 16-bit weights as they lie in a file, by `half_matmul.cpp`.
 
-Owns the matrix that is such a part of a file, or several one above the other, the
-calls of `half_matmul.cpp`, and the proof that they are right. No weight is rounded or
-copied. Few inputs are multiplied in float32 as they are, and find the same,
-to the bit, alone or among others; of many, what is the faster way. Knows no file and no
-model. N is the number of rows (outputs), K of columns (inputs), m of inputs.
+No weight is rounded or copied. Inputs and sums are float32; a product has the same bits
+whether an input is alone or in a batch. Knows no file and no model. N is the number of
+rows (outputs), K of columns (inputs), m of inputs.
 """
 
 from __future__ import annotations
@@ -18,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Multiply = Callable[[Tensor], Tensor]
-"""What multiplies inputs, float32 [m, K], with a matrix [N, K]."""
+"""A function that multiplies inputs, float32 [m, K], with a matrix [N, K]: float32 [m,
+N]."""
 
 FORMATS = {"BF16": torch.bfloat16, "F16": torch.float16}
-"""What a file may have, by its name there."""
+"""The 16-bit formats of safetensors files, by their name there."""
 
-_NEAR = 1e-5  # of the largest product
-_ROWS = 24  # inputs of the proof
+_NEAR = 1e-5  # relative to the largest product
+_ROWS = 24  # inputs of the check
 
 
 class _Part(ctypes.Structure):
@@ -32,10 +31,10 @@ class _Part(ctypes.Structure):
 
 
 class HalfMatmulKernel:
-    """What was compiled."""
+    """The compiled library of products with 16-bit weights."""
 
     def __init__(self, file: Path) -> None:
-        """Open it.
+        """Load the library from `file`.
 
         Raises:
             OSError, AttributeError: it is damaged.
@@ -55,12 +54,14 @@ class HalfMatmulKernel:
             )
 
     def of(self, parts: Sequence[Tensor], places: Tensor | None) -> Multiply:
-        """What multiplies inputs, float32 [m, K], with matrices of one format, one
-        above the other, whose rows are taken from `places`, int64 [N]: float32 [m, N].
-        """
+        """Return the product with `parts`, matrices of one dtype stacked along the
+        rows. Output row i is row `places[i]` of the stack; `places` is int64 [N], or
+        None for the stack's own order. The product takes float32 [m, K] and returns
+        float32 [m, N]."""
         call = self._calls[parts[0].dtype]
         rows, columns = sum(map(len, parts)), parts[0].shape[1]
-        held = [part.contiguous() for part in parts]  # for as long as it multiplies
+        # keeps the memory alive as long as `times`
+        held = [part.contiguous() for part in parts]
         made = (_Part * len(held))(*(_Part(p.data_ptr(), len(p)) for p in held))
 
         def times(inputs: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class HalfMatmulKernel:
         return times
 
     def require_right(self) -> None:
-        """Compare it with the library's product.
+        """Compare products with torch's, and batches with single inputs bit by bit.
 
         Raises:
             ValueError: they differ.

@@ -1,8 +1,7 @@
-"""Models worth trying, by a short name.
+"""Catalogue of models worth trying, by short names.
 
-Owns the list and the search in it. Knows nothing of what is on this machine, and
-imports neither torch nor any other library. Sizes are those of the published
-weights, rounded; the default model's are exact.
+Sizes are those of the published weights, rounded; the default model's are exact.
+Imports no library and knows nothing of what is on this machine.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 
 DEFAULT = "smollm2-135m-instruct"
-"""The name of the model that is used when none is named."""
+"""The name of the default model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +18,29 @@ class CatalogueEntry:
     """One model of the catalogue."""
 
     name: str
-    """What `--model` takes."""
+    """The short name for `--model`."""
     hub_id: str
-    """Its home on the Hub, `owner/name`; where it comes from, but for the default."""
+    """Its id on the Hub, `owner/name`. All but the default model are downloaded from
+    there."""
     parameters: int
-    """Weights that the model is made of, about."""
+    """The approximate number of weights."""
     download: int
-    """Bytes to fetch, about."""
+    """The approximate size of the download in bytes."""
     context: int
-    """Most tokens that the model was made for."""
+    """The most tokens that the model was made for."""
     licence: str
     note: str
-    """One line on what it is good for."""
+    """A line on what it is good for."""
     chat: bool = True
-    """Whether it was taught to answer; a base model only continues text."""
+    """Whether it is trained to chat; a base model only continues text."""
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the model used when none is named."""
+        """Whether this is the default model."""
         return self.name == DEFAULT
 
     def weight_bytes(self, bytes_per_weight: int = 4) -> int:
-        """Bytes of the weights in memory, float32 unless told otherwise."""
+        """Return the size of the weights in memory, by default in float32."""
         return self.parameters * bytes_per_weight
 
 
@@ -159,7 +159,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
 
 
 def find(name: str) -> CatalogueEntry | None:
-    """The entry called `name`, or whose Hub id that is; case does not matter."""
+    """Return the entry with this name or Hub id, in upper or lower case."""
     wanted = name.lower()
     for entry in CATALOGUE:
         if wanted in (entry.name, entry.hub_id.lower()):
@@ -168,12 +168,12 @@ def find(name: str) -> CatalogueEntry | None:
 
 
 def default() -> CatalogueEntry:
-    """The model that is used when none is named."""
+    """Return the default model."""
     return CATALOGUE[0]
 
 
 def closest(name: str, count: int = 3) -> tuple[str, ...]:
-    """Names that look like `name`, the most alike first; maybe none."""
+    """Return names similar to `name`, the most similar first; maybe none."""
     names = [entry.name for entry in CATALOGUE]
     wanted = name.lower().rsplit("/", 1)[-1]
     return tuple(difflib.get_close_matches(wanted, names, n=count, cutoff=0.5))

@@ -1,9 +1,7 @@
-"""Chat templates, rendered as the library renders them.
+"""Chat templates, rendered as transformers renders them.
 
-Owns the environment that a template runs in. Templates come with models, so they run
-in jinja2's sandbox: they can look at the conversation and at nothing else. How long
-they run and how much memory they take is limited by `templates`, where they are asked
-for.
+Templates come with models, so that they run in jinja2's sandbox, with access to the
+conversation only. `template_renderer` limits their time and memory.
 """
 
 from __future__ import annotations
@@ -21,18 +19,20 @@ from jinja2.utils import Namespace
 
 
 class _Generation(Extension):
-    """`{% generation %}`, which marks answers for training: its body as it stands."""
+    """The tag `{% generation %}`, which marks answers for training: rendered as its
+    body."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """Keep what is between the tags."""
+        """Return the statements between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class _Namespace(Namespace):
-    """A place for a template's variables, none of which can pass for an internal."""
+    """A namespace for a template's variables, whose names can't begin with an
+    underscore."""
 
     def __init__(self, **values: Any) -> None:
         for name in values:
@@ -50,7 +50,7 @@ def _require_plain(name: str) -> None:
 
 
 def compiled(template: str) -> Any:
-    """A template that can be rendered.
+    """Compile a template for rendering.
 
     Raises:
         jinja2.TemplateError: it is damaged.
@@ -64,7 +64,7 @@ def compiled(template: str) -> Any:
 
 
 def variables(template: str) -> frozenset[str]:
-    """What a template looks up; nothing for a damaged one."""
+    """Return the names that a template looks up; an empty set for a damaged one."""
     environment = _environment()
     try:
         return frozenset(meta.find_undeclared_variables(environment.parse(template)))
@@ -85,7 +85,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Without the escapes for HTML that jinja2's own filter makes."""
+    """Dump JSON without the HTML escapes of jinja2's own filter."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

@@ -1,8 +1,7 @@
-"""A model folder in Hugging Face format, looked at before it is loaded.
+"""Checks of a model folder in Hugging Face format that need no weights.
 
-Owns the checks that need no weights: the configuration, that every file of
-weights is there and whole, and that none needs to be unpickled. Knows nothing of
-where the folder came from.
+The configuration, and that every weights file is there, complete and not pickled. Knows
+nothing of where the folder came from.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ _BITS = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
-"""Of a number, by dtype name."""
+"""Bits of a number, by safetensors' name of the dtype."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One safetensors file, found to be whole."""
+    """One safetensors file, checked to be complete."""
 
     path: Path
     bytes: int
     parameters: dict[str, int]
-    """Number of weights by dtype name: `F32`, `BF16`, …"""
+    """The number of weights by dtype: `F32`, `BF16`, …"""
     shapes: dict[str, tuple[int, ...]]
-    """Of each tensor, by name."""
+    """The shape of each tensor, by name."""
     dtypes: dict[str, str]
-    """The same."""
+    """The dtype of each tensor, by name."""
 
 
 def read_weight_file(path: Path) -> WeightFile:
@@ -81,8 +80,8 @@ def _header(path: Path, size: int) -> bytes:
 
 
 def _measure(header: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int]:
-    """The dtype and the shape of each tensor, by name, and where the last one ends in
-    the file, in bytes."""
+    """Return the dtype and the shape of each tensor, by name, and where the last one
+    ends in the file, in bytes."""
     tensors: dict[str, Any] = json.loads(header[8:], parse_constant=_refuse)
     tensors.pop("__metadata__", None)
     found = {}
@@ -98,7 +97,7 @@ def _measure(header: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...]]], int
             raise ValueError(f"the tensor {name!r} does not fit its dtype or place")
         found[name] = dtype, shape
         last, stored = max(last, end), stored + end - begin
-    # Tensors on top of each other would make a small file a huge model.
+    # Overlapping tensors would turn a small file into a huge model.
     if stored > last:
         raise ValueError("its tensors overlap")
     return found, len(header) + last
@@ -129,7 +128,7 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """What a model folder says about itself."""
+    """A model folder: its configuration and the headers of its weights files."""
 
     path: Path
     config: dict[str, Any]
@@ -137,12 +136,12 @@ class ModelFolder:
 
     @property
     def bytes(self) -> int:
-        """Size of all weights on disk."""
+        """The size of all weights on disk."""
         return sum(file.bytes for file in self.weights)
 
     @property
     def by_dtype(self) -> dict[str, int]:
-        """Number of weights by dtype name."""
+        """The number of weights by dtype."""
         counts: Counter[str] = Counter()
         for file in self.weights:
             counts.update(file.parameters)
@@ -150,12 +149,12 @@ class ModelFolder:
 
     @property
     def parameters(self) -> int:
-        """Number of weights that are stored."""
+        """The number of stored weights."""
         return sum(self.by_dtype.values())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of all tensors, by name."""
+        """The shapes of all tensors, by name."""
         return {
             name: shape for file in self.weights for name, shape in file.shapes.items()
         }
@@ -168,14 +167,15 @@ class ModelFolder:
 
     @property
     def architecture(self) -> str:
-        """The class or type that the configuration names."""
+        """The class or type in the configuration."""
         named = self.config.get("architectures")
         first = named[0] if isinstance(named, list) and named else None
         return str(first or self.config.get("model_type", "unknown"))
 
     @property
     def context(self) -> int | None:
-        """Most tokens the model was made for, where the configuration says."""
+        """The most tokens that the model was made for, where the configuration has
+        it."""
         for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
             if isinstance(value := self.config.get(key), int):
                 return value
@@ -183,7 +183,7 @@ class ModelFolder:
 
 
 def read_folder(path: Path) -> ModelFolder:
-    """Look at the model folder `path`.
+    """Read the configuration and the headers of the weights in a model folder.
 
     Raises:
         LmtuiError: it holds no model, only pickled weights, or damaged files.
@@ -194,18 +194,18 @@ def read_folder(path: Path) -> ModelFolder:
 
 
 def has_tokenizer(path: Path) -> bool:
-    """Whether some kind of tokenizer lies in the folder."""
+    """Return whether the folder holds a tokenizer of any kind."""
     return any((path / name).is_file() for name in _TOKENIZERS)
 
 
 def _require_files(path: Path) -> None:
-    """Refuse what is neither a file nor a folder: who reads a pipe waits for ever."""
+    """Refuse pipes and the like: reading one could block for ever."""
     for place in (path, path / "additional_chat_templates"):
         for entry in place.iterdir() if place.is_dir() else ():
             try:
                 mode = entry.stat().st_mode
             except OSError:
-                continue  # a link to nothing, which may be of no use
+                continue  # a dangling link, which is perhaps not needed
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise _broken(entry, "it is no ordinary file")
 
@@ -224,7 +224,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _weights(path: Path) -> list[Path]:
-    """The files of weights that transformers would read."""
+    """Return the weights files that transformers would read."""
     if (path / INDEX).is_file():
         return _shards(path)
     if (path / "model.safetensors").is_file():
@@ -255,7 +255,7 @@ def _shards(path: Path) -> list[Path]:
 
 
 def pickles_only(where: str) -> LmtuiError:
-    """The error for weights in a format that can run code when it is read."""
+    """Return the error for weights in a format that can run code when it is read."""
     return LmtuiError(
         "its weights are pickled, and unpickling a file can run any code",
         where,

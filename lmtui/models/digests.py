@@ -1,7 +1,7 @@
-"""SHA-256 of files, remembered so that a large file is read once.
+"""SHA-256 of files, cached so that a large file is read once.
 
-Owns a small JSON file in the cache folder. A remembered digest counts only while
-path, size, time of change and inode are the same. Losing the file costs time.
+A cached digest counts only while path, size, modification time and inode are the same.
+Losing the cache file only costs time.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from lmtui.models.progress import OnProgress, Progress, ignore
 
 _OF_MODELS = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
 _CHUNK = 1 << 22  # bytes
-_MOST = 200  # files remembered
+_MOST = 200  # files in the cache
 
 
 def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
-    """SHA-256 of `path` in hexadecimal, from memory where the file is unchanged.
+    """Return the SHA-256 of `path` in hexadecimal, from the cache where the file is
+    unchanged.
 
     Raises:
         LmtuiError: the file can't be read.
@@ -43,7 +44,7 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
 
 
 def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
-    """What changes with a model in a file or a folder.
+    """Return a SHA-256 over all files of a model, which is one file or a folder.
 
     Raises:
         LmtuiError: a file can't be read.
@@ -51,13 +52,13 @@ def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
     if place.is_file():
         return file_digest(place, on_progress)
     found = (file for pattern in _OF_MODELS for file in place.glob(pattern))
-    files = sorted(file for file in found if file.is_file())  # and no pipe
+    files = sorted(file for file in found if file.is_file())  # a pipe would block
     digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def places_of(digest: str) -> Iterator[Path]:
-    """The files that are remembered to have this digest, and are unchanged."""
+    """Yield the unchanged files that are cached with this digest."""
     for name, entry in _load().items():
         same = isinstance(entry, dict) and entry.get("sha256") == digest
         if same and entry.get("stamp") == _stamp(Path(name)):
@@ -65,7 +66,8 @@ def places_of(digest: str) -> Iterator[Path]:
 
 
 def recall(path: Path) -> str | None:
-    """The remembered digest of `path`, or None when it is unknown or changed."""
+    """Return the cached digest of `path`, or None where it is unknown or has
+    changed."""
     entry = _load().get(str(path.resolve()))
     if isinstance(entry, dict) and entry.get("stamp") == _stamp(path):
         digest = entry.get("sha256")
@@ -74,7 +76,7 @@ def recall(path: Path) -> str | None:
 
 
 def remember(path: Path, digest: str) -> None:
-    """Keep the digest of `path`; where that can't be written, it is forgotten."""
+    """Cache the digest of `path`; a write error is ignored."""
     known = _load()
     known.pop(str(path.resolve()), None)
     known[str(path.resolve())] = {"stamp": _stamp(path), "sha256": digest}

@@ -1,8 +1,7 @@
-"""The libraries' errors while loading, in words a user can act on.
+"""Mapping of libraries' errors while loading to titles and hints for the user.
 
-Owns the mapping from what transformers raises to a title and a hint; its own
-words stay as the detail. While a foreign file is read every exception is about
-that file, so every one is mapped; the original stays as the cause.
+While a model's files are read, every exception is taken to be about them and mapped;
+the library's message is the detail, and the original exception the cause.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
 
 
 def hush() -> None:
-    """Let transformers, which is not imported yet, write nothing in this process: some
-    models warn when they run, long after they were loaded."""
+    """Silence transformers, before its import, for this whole process: some models warn
+    when they run, long after they were loaded."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing is written to the terminal by a library: no bar, warning or log."""
+    """Keep libraries from writing to the terminal: no bar, warning or log."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -40,7 +39,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Every library that goes through huggingface_hub believes to be offline."""
+    """Make every library that uses huggingface_hub take itself to be offline."""
     from huggingface_hub import constants
 
     with replaced(constants, "HF_HUB_OFFLINE", True):
@@ -62,7 +61,7 @@ def _loggers_off() -> Iterator[None]:
 
 @contextmanager
 def _transformers_quiet() -> Iterator[None]:
-    # Imported here: transformers takes a second, and not all work needs it.
+    # Imported here: transformers takes a second, and not all callers need it.
     from transformers.utils import logging as library
 
     level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
@@ -78,7 +77,7 @@ def _transformers_quiet() -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
-    """Let a library find something else where it looks this up."""
+    """Replace an attribute of a library's module for a while."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -87,11 +86,11 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-_LONGEST = 300  # characters of a library's words
+_LONGEST = 300  # characters of a library's message
 _OTHER = "See `lmtui models list` for models that work."
 _OLD = "Update the transformers package, or use another model."
 
-# The first whose words are found in the library's own decides.
+# The first entry with words that occur in the library's message decides.
 _KNOWN = (
     (
         ("trust_remote_code", "custom code"),
@@ -124,7 +123,7 @@ _KNOWN = (
 
 @contextmanager
 def explained(place: str) -> Iterator[None]:
-    """Turn what a library raises about `place` into an LmtuiError.
+    """Turn a library's exceptions about `place` into an LmtuiError.
 
     Raises:
         LmtuiError: anything went wrong inside.
@@ -140,8 +139,8 @@ def explained(place: str) -> Iterator[None]:
 
 @contextmanager
 def tokenizing() -> Iterator[None]:
-    """Turn what a tokenizer raises, whose patterns and settings come with the model,
-    into an LmtuiError.
+    """Turn a tokenizer's exceptions into an LmtuiError: its patterns and settings come
+    with the model and may fail on some texts.
 
     Raises:
         LmtuiError: anything went wrong inside.
@@ -177,7 +176,7 @@ def _explain(error: Exception, place: str) -> LmtuiError:
 
 
 def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
-    """Refuse a model some of whose weights were made up by the library.
+    """Refuse a model for which transformers made up some weights.
 
     `info` is the loading info of `from_pretrained`.
 
@@ -198,10 +197,10 @@ def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
 
 
 def refuse_other_kinds(config: dict[str, Any], place: Path) -> None:
-    """Refuse a model that does not predict the next token from those before.
+    """Refuse a model that is not a causal language model.
 
     Raises:
-        LmtuiError: it fills gaps, or translates with an encoder.
+        LmtuiError: it is a masked or an encoder-decoder model.
     """
     named = [str(name) for name in config.get("architectures") or ()]
     masked = any("MaskedLM" in name or "PreTraining" in name for name in named)

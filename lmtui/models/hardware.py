@@ -1,7 +1,6 @@
-"""What this machine has: processors, memory, devices.
+"""Processors, memory and devices of this machine; choice of device, dtype and threads.
 
-Owns the choice of device, dtype and number of threads. Torch is imported inside
-the functions that need it, because it takes seconds and `--help` must not.
+Torch takes seconds to import, which `--help` must not, so that functions import it.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 _STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CGROUP = Path("/sys/fs/cgroup")
-# Instructions that multiply bfloat16, as the kernel calls them on x86 and on ARM.
+# CPU flags for bfloat16 multiplication, as Linux names them on x86 and on ARM.
 _HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 
 def default_threads() -> int:
-    """Physical cores that this process may use; at least 1.
+    """Return the number of physical cores that this process may use; at least 1.
 
-    A second thread on the same core only gets in the way of matrix products.
+    A second thread on the same core slows matrix products down.
     """
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -41,14 +40,15 @@ def default_threads() -> int:
 
 
 def available_ram() -> int:
-    """Bytes of memory that this process can still take without swapping."""
+    """Return the bytes of memory that this process can still take without swapping."""
     free = psutil.virtual_memory().available
     limits = [left for left in (_cgroup2_left(), _cgroup1_left()) if left is not None]
     return max(0, min([free, *limits]))
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes free for weights on `device`; MPS shares the machine's memory."""
+    """Return the bytes free for weights on `device`; MPS shares the machine's
+    memory."""
     import torch
 
     if device.type == "cuda":
@@ -57,7 +57,7 @@ def available_memory(device: torch.device) -> int:
 
 
 def devices() -> tuple[str, ...]:
-    """The devices torch can use here, the preferred first."""
+    """Return the devices that torch can use here, the preferred one first."""
     import torch
 
     names: list[str] = []
@@ -70,7 +70,7 @@ def devices() -> tuple[str, ...]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called `name`, or the best there is for `auto`.
+    """Return the device called `name`, or the best one for `auto`.
 
     Raises:
         LmtuiError: there is no such device here.
@@ -88,14 +88,15 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
-    """The dtype to compute in: float32 on CPU, the model's own on a GPU that has it.
+    """Return the dtype to compute in: float32 on a CPU, the model's own on a GPU that
+    has it.
 
-    `stored` is what the weights are kept in, as safetensors and GGUF call it. A GPU
-    without bfloat16 (compute capability below 8) emulates it slowly, or has no kernel;
-    float16 in its place would overflow in some models, so that it has to be asked for.
+    `stored` is the dtype of the weights, as safetensors and GGUF call it. A GPU without
+    bfloat16 (compute capability below 8) emulates it slowly, or has no kernel; float16
+    instead would overflow in some models, so that it has to be asked for.
 
     Raises:
-        LmtuiError: `name` is no dtype that we compute in.
+        LmtuiError: `name` is not one of `DTYPES`.
     """
     import torch
 
@@ -115,14 +116,16 @@ def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
 
 
 def precision_of(dtype: torch.dtype, device: torch.device, stored: str) -> Precision:
-    """`exact` for float32, and on a GPU for the model's own dtype; else `fast`."""
+    """Return `exact` for float32, and on a GPU for the model's own dtype; else
+    `fast`."""
     name = str(dtype).removeprefix("torch.")
     own = device.type != "cpu" and name == _STORED.get(stored)
     return "exact" if name == "float32" or own else "fast"
 
 
 def fast_at_bfloat16(device: torch.device) -> bool:
-    """Whether `device` multiplies matrices faster in bfloat16 than in float32."""
+    """Return whether `device` multiplies matrices faster in bfloat16 than in
+    float32."""
     import torch
 
     if device.type == "cuda":
@@ -135,7 +138,8 @@ def fast_at_bfloat16(device: torch.device) -> bool:
 
 
 def _number(file: Path) -> int | None:
-    """The number in a control file; None for `max`, nonsense or no such file."""
+    """Return the number in a control file; None for `max`, anything else, or no
+    file."""
     try:
         return int(file.read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -143,7 +147,7 @@ def _number(file: Path) -> int | None:
 
 
 def _cgroups() -> list[Path]:
-    """This process's own groups and the root: limits can be set at either."""
+    """Return this process's own control groups and the root: either can have limits."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -174,7 +178,7 @@ def _cgroup1_left() -> int | None:
 
 
 def _inactive(stat: Path) -> int:
-    """Bytes of file pages that the kernel gives back when they are needed."""
+    """Return the bytes of file pages that the kernel frees when memory is needed."""
     try:
         lines = stat.read_text().splitlines()
     except OSError:
@@ -184,7 +188,8 @@ def _inactive(stat: Path) -> int:
 
 
 def _cpu_quota() -> float | None:
-    """Processors that a control group grants, or None without a limit."""
+    """Return the number of processors that a control group grants, or None without a
+    limit."""
     try:
         quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):

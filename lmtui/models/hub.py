@@ -1,9 +1,8 @@
-"""Models by their Hub id.
+"""Models of the Hugging Face Hub: search of the local caches, and download.
 
-Owns the order: the local caches first, without any network; then a quick look
-whether the Hub answers at all; then the download, into our own folder when
-LMTUI_HOME names one, else into the cache that other programs share.
-huggingface_hub is imported inside the functions: it takes a third of a second.
+Local caches come first, without any network. A download goes to lmtui's own folder
+where LMTUI_HOME is set, else to the cache shared with other programs. Functions import
+huggingface_hub, which takes a third of a second.
 """
 
 from __future__ import annotations
@@ -29,25 +28,26 @@ class LocalModel:
 
     hub_id: str
     folder: Path
-    """The folder of all its snapshots."""
+    """The folder that holds all its snapshots."""
     bytes: int
-    """What it takes on the disk."""
+    """The size on disk."""
     snapshot: Path | None
-    """The complete snapshot that would be used; None when there is none."""
+    """The complete snapshot that would be used; None where there is none."""
 
 
 def download_folder() -> Path:
-    """Where a download goes: our own folder under LMTUI_HOME, else the shared one."""
+    """Return the folder for downloads: lmtui's own under LMTUI_HOME, else the shared
+    one."""
     return paths.models_folder() / "hub" if paths.home() else _shared()
 
 
 def caches() -> tuple[Path, ...]:
-    """The caches that are looked through, ours first."""
+    """Return the caches to search, lmtui's own first."""
     return tuple(dict.fromkeys((download_folder(), _shared())))
 
 
 def find_local(hub_id: str) -> Path | None:
-    """A complete snapshot of `hub_id` on this machine, or None."""
+    """Return a complete snapshot of `hub_id` on this machine, or None."""
     for cache in caches():
         snapshot = _complete(cache / _folder_name(hub_id))
         if snapshot is not None:
@@ -56,7 +56,7 @@ def find_local(hub_id: str) -> Path | None:
 
 
 def local_models() -> Iterator[LocalModel]:
-    """Every language model of the Hub with files here, complete or not."""
+    """Yield every language model of the Hub with files here, complete or not."""
     for cache in caches():
         for folder in sorted(cache.glob("models--*--*")):
             snapshot = _complete(folder)
@@ -66,14 +66,14 @@ def local_models() -> Iterator[LocalModel]:
 
 
 def bytes_of(hub_id: str) -> int:
-    """Bytes of `hub_id` that the download folder holds already."""
+    """Return how many bytes of `hub_id` are in the download folder already."""
     return _snapshot_size(download_folder() / _folder_name(hub_id))
 
 
 def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
     """Remove `folder`, which has to lie directly in one of `roots`.
 
-    A link is removed as a link: what it points to is not ours.
+    Of a link, only the link is removed.
 
     Raises:
         LmtuiError: it lies elsewhere, or can't be removed.
@@ -105,7 +105,8 @@ def _folder_name(hub_id: str) -> str:
 
 
 def _complete(folder: Path) -> Path | None:
-    """The snapshot that `main` names if it is complete, else the newest that is."""
+    """Return the snapshot that `main` names if it is complete, else the newest complete
+    one."""
     try:
         main = (folder / "refs" / "main").read_text().strip()
     except (OSError, ValueError):
@@ -129,13 +130,14 @@ def _is_complete(snapshot: Path) -> bool:
 
 
 def _is_something_else(folder: Path) -> bool:
-    """Whether a snapshot is there that is no language model, or nothing is."""
+    """Return whether the folder has no snapshot with a config.json: a data set, or
+    nothing."""
     snapshots = [path for path in folder.glob("snapshots/*") if path.is_dir()]
     return not any((path / "config.json").exists() for path in snapshots)
 
 
 def _snapshot_size(folder: Path) -> int:
-    """Bytes of the blobs; snapshots only link to them."""
+    """Return the size of the blobs in bytes; snapshots only link to them."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -148,18 +150,19 @@ def _snapshot_size(folder: Path) -> int:
 
 __all__ = ["download", "find_local", "is_reachable"]
 
-_PATIENCE = 2.2  # seconds, names and all, until the Hub counts as out of reach
+# seconds until the Hub counts as out of reach, name resolution included
+_PATIENCE = 2.2
 
-# Small files first: a folder with whole weights then has everything else too.
+# Small files first: a folder with complete weights then has everything else.
 _SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
 _WEIGHTS = ["model*.safetensors"]
 _BESIDES = ["*/*", "*.msgpack", "*.onnx"]
 
 
 def is_reachable(patience: float = _PATIENCE) -> bool:
-    """Whether the Hub answers within `patience` seconds, through any proxy."""
+    """Return whether the Hub answers within `patience` seconds, through any proxy."""
     answer: queue.Queue[bool] = queue.Queue()
-    # A daemon: looking up a name can't be interrupted, only left behind.
+    # A daemon thread: name resolution can't be interrupted, only abandoned.
     threading.Thread(target=_knock, args=(answer, patience), daemon=True).start()
     try:
         return answer.get(timeout=patience)
@@ -173,18 +176,17 @@ def _knock(answer: queue.Queue[bool], patience: float) -> None:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=patience)
-    except Exception:  # whatever it is, there was no answer
+    except Exception:  # any error means that there was no answer
         answer.put(False)
     else:
         answer.put(True)
 
 
 def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
-    """Fetch the model `hub_id`; the folder it is in. What is there is not fetched.
+    """Download the model `hub_id` and return its folder. Files that are here are kept.
 
     Raises:
-        LmtuiError: no network, no such model, no right to it, no space, or no
-            safetensors in it.
+        LmtuiError: no network, no such model, no access, no space, or no safetensors.
     """
     from huggingface_hub import is_offline_mode
 
@@ -204,7 +206,7 @@ def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
 
 
 def _size(hub_id: str) -> int:
-    """Bytes of the weights, once it is certain that they are safetensors."""
+    """Return the size of the weights in bytes; fail where they are not safetensors."""
     from huggingface_hub import HfApi
 
     files = HfApi().model_info(hub_id, files_metadata=True, timeout=10).siblings or []
@@ -232,7 +234,8 @@ def _fetch(hub_id: str, target: Path, total: int, on_progress: OnProgress) -> Pa
 
 
 def _bar(what: str, total: int, on_progress: OnProgress) -> type[Any]:
-    """The library's bar class with the drawing left out and the bytes reported."""
+    """Return a class in place of huggingface_hub's progress bar, which reports the
+    bytes and draws nothing."""
     from huggingface_hub.utils import tqdm
 
     class Reporting(tqdm):  # type: ignore[misc]
@@ -252,7 +255,7 @@ def _bar(what: str, total: int, on_progress: OnProgress) -> type[Any]:
 
 @contextmanager
 def _explained(hub_id: str, target: Path) -> Iterator[None]:
-    """Give the library's errors a title and a hint."""
+    """Turn huggingface_hub's errors into LmtuiErrors."""
     try:
         yield
     except LmtuiError:

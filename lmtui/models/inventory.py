@@ -1,8 +1,7 @@
-"""What is on this machine, and taking it away again.
+"""List of the models that lmtui keeps on this machine, and their removal.
 
-Owns the one list of everything this program keeps of models: the default model,
-models of the Hub, copies that were made for a faster start. Nothing else can be removed
-through it; a user's own folders and files never are.
+These are the default model, models of the Hub, and converted copies. Nothing else can
+be removed here; a user's own folders and files never are.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from lmtui.models.source import ModelRef
 
 
 def is_local(wanted: ModelRef) -> bool:
-    """Whether a model and its adapter are here. The default model always counts as
-    here: it is fetched at its first use by every verb."""
+    """Return whether a model and its adapter are on this machine. The default model
+    always counts: every command fetches it at its first use."""
     try:
         if wanted.adapter is None:
             return _is_here(source.resolve(wanted.model))
@@ -50,7 +49,7 @@ def _is_here(found: source.ModelSource) -> bool:
 
 
 def not_here(label: str, hint: str) -> LmtuiError:
-    """That a conversation's model is gone."""
+    """Return the error that a conversation's model is gone."""
     title = "the model of this conversation is not on this machine"
     return LmtuiError(title, label, hint)
 
@@ -60,10 +59,10 @@ StoredKind = Literal["default", "hub", "copy", "packed"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is kept of a model."""
+    """One model or copy on the disk."""
 
     name: str
-    """What `--model` takes; for a copy the name of the GGUF file."""
+    """The value for `--model`; for a copy, the name of the GGUF file."""
     kind: StoredKind
     path: Path
     bytes: int
@@ -72,7 +71,7 @@ class Item:
 
 
 def inventory() -> Iterator[Item]:
-    """Everything that is here."""
+    """Yield everything that lmtui keeps of models."""
     if default_model.is_fetched():
         file = default_model.default_file()
         yield Item(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
@@ -86,8 +85,8 @@ def inventory() -> Iterator[Item]:
 
 
 def rows() -> list[listing.ListedModel]:
-    """The catalogue, the other models that are here, and the adapters; all that can be
-    used."""
+    """Return rows for the catalogue, the other models on this machine, and the
+    adapters, without unusable ones."""
     items = [item for item in inventory() if item.complete]
     here = {item.name.lower() for item in items}
     others = [
@@ -111,10 +110,10 @@ def rows() -> list[listing.ListedModel]:
 
 
 def items_of(found: source.ModelSource) -> list[Item]:
-    """What can be removed of the model `found`.
+    """Return the items of the model `found`, which can be removed.
 
     Raises:
-        LmtuiError: nothing of it is here, or it is the user's own.
+        LmtuiError: there are none, or the files are the user's own.
     """
     items = [item for item in inventory() if _belongs(item, found)]
     if isinstance(found, source.FolderModel) and not items:
@@ -133,10 +132,10 @@ def items_of(found: source.ModelSource) -> list[Item]:
 
 
 def remove(item: Item) -> None:
-    """Take `item` off the disk.
+    """Remove `item` from the disk.
 
     Raises:
-        LmtuiError: it can't be removed, or is not in a folder of ours.
+        LmtuiError: it can't be removed, or is not in one of lmtui's folders.
     """
     roots = (
         paths.models_folder(),

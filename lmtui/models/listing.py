@@ -1,7 +1,7 @@
-"""The words of a list of models and adapters, the same wherever it is shown.
+"""Rows of the list of models and adapters, the same wherever it is shown.
 
-Owns what stands in each column. Told what is here and what is free; looks at no disk
-and imports no torch.
+The caller passes what is installed and how much memory is free: reads no disk and
+imports no torch.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ HEADINGS = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One model or adapter of the list, in words."""
+    """One row of the list, as text."""
 
     name: str
     weights: str
     download: str
-    """How much is fetched where it is not here."""
+    """The size of the download."""
     fits: str
-    """Whether it fits into the memory that is free: yes, only in a dtype, or no."""
+    """Whether the model fits into the free memory: yes, only in some dtype, or no."""
     here: str
     note: str
     chosen: ModelRef | None = None
-    """What is wanted where it is chosen; None is the model of this name."""
+    """The model to load when the row is chosen; None for the model called `name`."""
 
     @property
     def wanted(self) -> ModelRef:
-        """What is wanted where it is chosen."""
+        """The model to load when the row is chosen."""
         return self.chosen or ModelRef(self.name)
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What stands under each of `HEADINGS`."""
+        """The texts below each of `HEADINGS`."""
         known = (self.weights, self.download, self.fits, self.here)
         return (self.name, *known, self.note)
 
 
 def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
-    """A row for each model of the catalogue.
+    """Yield a row for each model of the catalogue.
 
-    `here` holds names as `inventory` gives them, in small letters; `have` is the
-    memory that is free, in bytes.
+    `here` holds the names of `inventory` in lower case; `have` is the free memory in
+    bytes.
     """
     for entry in catalogue.CATALOGUE:
         yield ListedModel(
@@ -64,7 +64,7 @@ def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
 
 
 def adapter_row(adapter: Adapter) -> ListedModel:
-    """A row for an adapter: what it is made of, when, and what it came to."""
+    """Return the row of an adapter: its base model, its date and its held-out loss."""
     return ListedModel(
         name=f"+ {adapter.name}",
         weights="",
@@ -77,13 +77,13 @@ def adapter_row(adapter: Adapter) -> ListedModel:
 
 
 def no_adapter_row(model: str) -> ListedModel:
-    """A row for the model in use without its adapter."""
+    """Return the row of the current model without its adapter."""
     words = f"{model} alone, as it was before it learned anything"
     return ListedModel("no adapter", "", "", "", "yes", words, chosen=ModelRef(model))
 
 
 def adapter_facts(adapter: Adapter) -> Iterator[str]:
-    """What is known of an adapter, a few words each."""
+    """Yield the facts about an adapter, a few words each."""
     card = adapter.card
     if card is None:
         yield "made by another program"
@@ -102,12 +102,12 @@ _MADE_OF: dict[AdapterKind, str] = {
 
 
 def is_installed(entry: CatalogueEntry, here: Collection[str]) -> bool:
-    """Whether a model of the catalogue is among those that are here."""
+    """Return whether a model of the catalogue is among the installed ones."""
     return (entry.name if entry.is_default else entry.hub_id.lower()) in here
 
 
 def count(parameters: int) -> str:
-    """A number of weights as people say it: `135M`, `1.7B`."""
+    """Return a number of weights in short form: `135M`, `1.7B`."""
     if parameters < 1_000_000:
         return f"{parameters:,}"
     if parameters < 1_000_000_000:

@@ -1,8 +1,7 @@
-"""From what the user names to a model that runs.
+"""Load a model: find its source, check its files and the memory, and read it.
 
-Owns the order: find the source, look at its files, see that it fits, load it. The
-libraries' own errors are given a title and a hint here. Torch and transformers
-are imported inside the functions: they take seconds, and most errors come before.
+Torch and transformers take seconds to import, so that functions import them when
+needed: most errors come before.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a model will be loaded."""
+    """The device, dtype and precision that a model is loaded with."""
 
     name: str
     device: torch.device
@@ -62,15 +61,15 @@ def load(
     threads: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> LoadedModel:
-    """Load the model that `spec` names, with what the adapter has learned; None is the
-    model that the adapter was made for, or else the default one.
+    """Load the model that `spec` names, with an adapter. None is the adapter's base
+    model, or else the default model.
 
-    Fetches it first where it has to. No library reaches for the network while
-    it loads, prints, or runs code that came with a model.
+    Downloads it first where necessary. While it loads, no library uses the network,
+    prints, or runs code that came with a model.
 
     Raises:
-        LmtuiError: there is no such model or adapter, they don't belong together, can't
-            be had, or can't be used here.
+        LmtuiError: there is no such model or adapter, they don't belong together, or
+            can't be fetched or used here.
     """
     how = LoadOptions(device, dtype, quantize, threads, on_progress)
     return _load_wanted(spec, adapter, how)
@@ -80,7 +79,7 @@ def load_pair(
     spec: str | None, *, adapter: str | None, other: str, how: LoadOptions
 ) -> tuple[LoadedModel, LoadedModel]:
     """Load a model, with `adapter` or without one, and the same model with `other`.
-    They share its weights, unless an adapter is a model itself.
+    They share the weights, unless an adapter is a whole model.
 
     Raises:
         LmtuiError: as in `load`.
@@ -148,11 +147,11 @@ def _unpacked(how: LoadOptions) -> LoadOptions:
 def load_base(
     adapter: Adapter, spec: str | None = None, *, on_progress: OnProgress = ignore
 ) -> LoadedModel:
-    """Load the model alone that an adapter is made for, in float32 on the CPU; where
-    `spec` names one, it has to be that one.
+    """Load the base model of an adapter, in float32 on the CPU. Where `spec` names a
+    model, it has to be that one.
 
     Raises:
-        LmtuiError: it is another one, or it can't be had or used here.
+        LmtuiError: it is another one, or can't be fetched or used here.
     """
     return _load_base(
         adapter, spec, LoadOptions("cpu", "float32", "none", None, on_progress)
@@ -168,7 +167,7 @@ def _load_base(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedMo
 
 
 def _load_whole(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedModel:
-    """Load an adapter that is a model itself, by the name of the one it came from."""
+    """Load an adapter that is a whole model, under the name of its base model."""
     if spec is None:
         return _load(folders.name_of_base(adapter), adapter.path, how)
     found = source.resolve(spec)
@@ -219,7 +218,7 @@ def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedM
     else:
         model, tokenizer, folder = _load_folder(looked, plan)
     with explained(str(place)):
-        facts_of(model)  # what it says of itself can be nonsense, too
+        facts_of(model)  # these can be nonsense, too, and raise
     return LoadedModel(
         model=model.to(plan.device).eval(),
         tokenizer=tokenizer,
@@ -233,10 +232,10 @@ def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedM
 
 
 def locate(found: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
-    """The folder or `.gguf` file of a model, fetched first where it has to be.
+    """Return the folder or `.gguf` file of a model, downloaded first where necessary.
 
     Raises:
-        LmtuiError: it can't be had.
+        LmtuiError: it can't be fetched.
     """
     if isinstance(found, source.DefaultModel):
         return default_model.default_model(on_progress)
@@ -246,7 +245,7 @@ def locate(found: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
 
 
 def _start_torch(threads: int | None) -> int:
-    """Set the number of threads, before the first operation."""
+    """Set the number of threads, before torch's first operation."""
     count = hardware.default_threads() if threads is None else threads
     if count < 1:
         raise LmtuiError("threads is out of range", str(count), "Give at least 1.")
@@ -265,7 +264,8 @@ def _plan(name: str, looked: ModelFolder | GgufHeader, how: LoadOptions) -> _Pla
 
 
 def _gguf_dtype(header: GgufHeader) -> str:
-    """A quantised file has no dtype of its own: float32 holds all it says."""
+    """Return the dtype of a GGUF file; F32 for a quantised one, which float32 loses
+    nothing of."""
     main = next(iter(header.by_type), "F32")
     return main if main in ("F16", "BF16") else "F32"
 
@@ -313,7 +313,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        # Which code runs a model is not for its file to say.
+        # A model's files may not choose the code that runs it.
         config._attn_implementation = config._experts_implementation = None
         require_small(config, looked.parameters, folder)
         tokenizer = AutoTokenizer.from_pretrained(
@@ -334,7 +334,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
 
 
 def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) -> None:
-    # A GGUF file is dequantised in main memory, wherever the model goes then.
+    # A GGUF file is dequantised in main memory, also for a GPU.
     have = hardware.available_memory(plan.device)
     if from_gguf:
         have = min(have, hardware.available_ram())

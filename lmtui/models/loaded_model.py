@@ -1,6 +1,6 @@
-"""What the loader is asked for, and the model that it hands over, ready to run.
+"""Options of the model loader, and the loaded model that it returns.
 
-Owns what was decided on the way. Torch is only named: it takes seconds to import.
+Torch is imported for type checking only, since the import takes seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What the user wants of the loading."""
+    """The user's options for loading a model."""
 
     device: str
     dtype: str
@@ -28,33 +28,33 @@ class LoadOptions:
     threads: int | None
     on_progress: OnProgress
     layers: bool = True
-    """Whether layers of the library may be packed one by one."""
+    """Whether linear layers of a transformers model may be quantised one by one."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to run, and what was decided on the way."""
+    """A model that is ready to run, and how it was loaded."""
 
     model: Any
-    """A `PreTrainedModel` in evaluation mode, on its device; a `LlamaModel` where that
-    is the fast way."""
+    """A `PreTrainedModel` in evaluation mode on its device, or a `LlamaModel` for the
+    Llama backend."""
     tokenizer: Any
-    """A fast one of transformers, or a `LightTokenizer`."""
+    """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str
-    """As the user names it."""
+    """The model's name, as the user gave it."""
     folder: Path
-    """Where weights and tokenizer were read from."""
+    """The folder that weights and tokenizer were read from."""
     device: torch.device
     dtype: torch.dtype
     precision: Precision
     threads: int
-    """Threads that torch computes with."""
+    """The number of threads that torch computes with."""
     adapter: str | None = None
-    """The name of the adapter that is part of it."""
+    """The name of its adapter, if any."""
     why: str = ""
-    """Why it is not a `LlamaModel`, where that was tried."""
+    """The reason why it is not a `LlamaModel`, where that was tried."""
     layer_bits: int = 0
-    """Of the weights of the library's layers, where those were packed."""
+    """Bits of the weights in quantised layers of a transformers model; 0 for none."""
 
     @property
     def is_lean(self) -> bool:
@@ -65,7 +65,7 @@ class LoadedModel:
 
     @property
     def number_format(self) -> str:
-        """What the weights are: `float32`, …, `int8` or `int4`."""
+        """The format of its weights: `float32`, …, `int8` or `int4`."""
         if self.is_lean:
             return str(self.model.weights.number_format)
         if self.layer_bits:
@@ -74,5 +74,5 @@ class LoadedModel:
 
     @property
     def facts(self) -> ModelInfo:
-        """What the model says of itself."""
+        """The model's properties, from its configuration."""
         return self.model.facts if self.is_lean else facts_of(self.model)

@@ -1,8 +1,7 @@
-"""Whether a model fits into memory, asked before it is loaded.
+"""Estimates of whether a model fits into memory, made before it is loaded.
 
-Owns the estimates. They are deliberately plain: weights in the dtype they are
-computed in, a share for what loading holds besides, and a fixed part for the
-libraries and a short context. Knows nothing of torch.
+The sum of the weights in the dtype they are computed in, a share for what loading holds
+besides, and a fixed part for the libraries and a short context. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from lmtui.models import catalogue
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1.5, "int4": 1}
 
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
-_SHARE = 1.1  # of the weights: what loading holds besides them
-# transformers holds the dequantised tensors while it fills the model from them:
-# 1.6 times the weights were measured on the default model.
+_SHARE = 1.1  # relative to the weights, with what loading holds besides
+# transformers holds the dequantised tensors while it fills the model from them: the
+# default model was measured at 1.6 times its weights.
 _GGUF_SHARE = 1.8
 
 
 def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int:
-    """Bytes of memory that loading takes at its peak, about."""
+    """Estimate the bytes of memory that loading takes at its peak."""
     share = _GGUF_SHARE if from_gguf else _SHARE
     return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
 
 
 def fits(parameters: int, have: int) -> str:
-    """Whether a model of so many weights fits into `have` bytes: yes, only in
-    bfloat16, or no."""
+    """Return whether a model with this number of weights fits into `have` bytes: yes,
+    only in bfloat16, or no."""
     for dtype, word in (("float32", "yes"), ("bfloat16", "bfloat16")):
         if bytes_needed(parameters, dtype) <= have:
             return word
@@ -38,10 +37,10 @@ def fits(parameters: int, have: int) -> str:
 def require_memory(
     parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
 ) -> None:
-    """Make sure that a model of so many weights fits into `have` bytes.
+    """Check that a model with this number of weights fits into `have` bytes.
 
     Raises:
-        LmtuiError: it does not; both numbers are named.
+        LmtuiError: it does not; the text names both numbers.
     """
     need = bytes_needed(parameters, dtype, from_gguf=from_gguf)
     if need <= have:

@@ -1,7 +1,6 @@
-"""What a model says of itself, in one form, whatever runs it.
+"""Properties of a model in one form, whatever backend runs it.
 
-Owns how the facts are found in a model of transformers, and in the files that one was
-saved to. Runs nothing.
+They are read from a model of transformers, or from the files it was saved to.
 """
 
 from __future__ import annotations
@@ -13,27 +12,27 @@ from pathlib import Path
 from typing import Any
 
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-_CONTEXT = 2048  # where a model does not say
+_CONTEXT = 2048  # where a model's configuration has none
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the engine and its users are told of a model."""
+    """Properties of a model that the engine and its users need."""
 
     architecture: str
     """The class of transformers that runs it."""
     parameters: int
     vocabulary: int
     context: int
-    """Most tokens that it was made for."""
+    """The most tokens that it was made for."""
     end_ids: frozenset[int]
-    """Tokens that it declares to end an answer."""
+    """Ids of the tokens that end an answer."""
     generation_defaults: tuple[tuple[str, float], ...]
     """The sampling settings that it recommends."""
 
 
 def facts_of(model: Any) -> ModelInfo:
-    """The facts of a model of transformers."""
+    """Return the properties of a transformers model."""
     config, generation = model.config.get_text_config(), model.generation_config
     named = {name: getattr(generation, name, None) for name in _SAMPLING}
     return ModelInfo(
@@ -47,14 +46,14 @@ def facts_of(model: Any) -> ModelInfo:
 
 
 def weights_in(module: Any) -> int:
-    """How many weights a module of torch has, those included that were packed."""
+    """Return the number of weights of a torch module, packed ones included."""
     plain: int = sum(parameter.numel() for parameter in module.parameters())
     packed: int = sum(getattr(each, "packed_weights", 0) for each in module.modules())
     return plain + packed
 
 
 def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelInfo:
-    """The facts of a model that transformers has saved the configuration of.
+    """Return the properties of a model whose configuration is saved in `folder`.
 
     Raises:
         OSError, ValueError, KeyError: a file is damaged.

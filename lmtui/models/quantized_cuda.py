@@ -1,10 +1,8 @@
-"""Matrices of 4 bits as torch's kernel for CUDA takes them, in the library's layers.
+"""Int4 linear layers for torch's CUDA kernel, inside transformers models.
 
-Owns which models are held so, the layout, and the proof that this GPU and this torch
-multiply as they should: a product of each matrix is compared with one of its plain form
-when it is made, and a matrix that fails, or whose sizes do not fit, stays in bfloat16.
-In a recorded step they are products like any other. There is no kernel of 8 bits with
-groups. N is the number of rows (outputs), K of columns (inputs).
+A product of each matrix is compared with the dequantised one when it is packed; a
+matrix that fails, or has sizes that the kernel does not take, stays in bfloat16. The
+kernel works in CUDA graphs. N is the number of rows (outputs), K of columns (inputs).
 """
 
 from __future__ import annotations
@@ -26,17 +24,19 @@ from lmtui.models.llama.load import DENSE_SHARE, FallbackReason
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.quantized_layers import PackedLinear
 
-_ROWS = 8  # the kernel takes multiples of so many
-_TILE = 16  # columns that it multiplies at once
-_TILES = (8, 4, 2)  # how many of them can lie together; more are read faster
-_NEAR = 0.02  # of the largest number of a product: its sums are in bfloat16
+_ROWS = 8  # the kernel takes multiples of this number of rows
+_TILE = 16  # columns that the kernel multiplies at once
+_TILES = (8, 4, 2)  # numbers of tiles that can lie together; more are read faster
+_NEAR = 0.02  # relative to the largest number of a product, whose sums are in bfloat16
 
 
 def held_on(device: torch.device, place: Path, how: LoadOptions) -> FallbackReason:
-    """How a model is held on a GPU.
+    """Return how a transformers model is held on a GPU, where its weights are
+    quantised.
 
     Raises:
-        Unsuitable: as it is, or not at all.
+        NotSupported: it is loaded as usual, the GPU lacks bfloat16, or int8 was asked
+            for, for which torch has no CUDA kernel with groups.
     """
     if how.quantize == "int8":
         raise NotSupported("on a GPU there is no kernel of 8 bits for it")
@@ -55,8 +55,8 @@ def held_on(device: torch.device, place: Path, how: LoadOptions) -> FallbackReas
 
 
 def with_few_bits(exact: LoadedModel) -> LoadedModel:
-    """A model of the library with packed weights in its layers, which are changed; or
-    as it is, and why."""
+    """Quantise the linear layers of a transformers model to int4, in place; where none
+    can be, return the model with the reason."""
     room = hardware.available_memory(exact.device)
     dense = 2 * exact.facts.parameters * DENSE_SHARE <= room
     if why := pack_layers(exact.model, dense=dense):
@@ -65,13 +65,13 @@ def with_few_bits(exact: LoadedModel) -> LoadedModel:
 
 
 class CudaPacked:
-    """A matrix that can be multiplied with."""
+    """A matrix packed for torch's int4 CUDA kernel."""
 
     bits = 4
 
     def __init__(self, groups: GroupQuantized, *, dense: bool) -> None:
-        """`groups` of 4 bits, on the GPU; `dense`: the matrix in bfloat16 as well, for
-        many inputs, where that is the faster way."""
+        """Pack 4-bit `groups` on the GPU; `dense` keeps the matrix in bfloat16 as well,
+        which is faster for many inputs."""
         packed, scales = layout(groups)
         tiles = tiles_of(groups.q.shape[1])
         self._weights = torch._convert_weight_to_int4pack(packed, tiles)
@@ -79,13 +79,13 @@ class CudaPacked:
         self._dense = groups.floats().bfloat16() if dense else None
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N]."""
+        """Return the product with inputs, bfloat16 [m, K]: bfloat16 [m, N]."""
         if self._dense is not None and inputs.shape[0] > FEW:
             return F.linear(inputs, self._dense)
         return self.product(inputs)
 
     def product(self, inputs: Tensor) -> Tensor:
-        """The same by the kernel, however many inputs there are."""
+        """Return the same product by the int4 kernel, for any number of inputs."""
         product: Tensor = torch._weight_int4pack_mm(
             inputs.contiguous(), self._weights, GROUP, self._scales
         )
@@ -93,21 +93,23 @@ class CudaPacked:
 
 
 def layout(groups: GroupQuantized) -> tuple[Tensor, Tensor]:
-    """What the kernel is given of numbers of 4 bits: uint8 [N, K/2], of two neighbours
-    the first above; bfloat16 [K/32, N, 2], the scale and what 8 stands for."""
+    """Return a 4-bit matrix in the layout of the kernel: uint8 [N, K/2], of two
+    neighbours the first in the upper half; bfloat16 [K/32, N, 2], the scale and the
+    weight of q = 8."""
     packed = (groups.q[:, ::2] << 4) | groups.q[:, 1::2]
     scales = torch.stack([groups.scale.t(), (groups.shift + 8 * groups.scale).t()], -1)
     return packed.contiguous(), scales.bfloat16().contiguous()
 
 
 def tiles_of(columns: int) -> int:
-    """How many tiles of so many columns lie together; 0 where they don't fit."""
+    """Return how many tiles lie together for this number of columns; 0 where none
+    fit."""
     return next((tiles for tiles in _TILES if columns % (tiles * _TILE) == 0), 0)
 
 
 def pack_layers(model: Any, *, dense: bool) -> str:
-    """Replace the matrices of a model's layers by such of 4 bits, where they fit; why
-    there are none, or nothing."""
+    """Quantise the linear layers of a model, in place, where the kernel takes their
+    sizes. Return why there are none, or an empty string."""
     head, count, why = model.get_output_embeddings(), 0, "no matrix has fitting sizes"
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
@@ -128,10 +130,10 @@ def pack_layers(model: Any, *, dense: bool) -> str:
 
 
 def _proven(weights: Tensor, *, dense: bool) -> Any:
-    """A matrix packed, which multiplies as it should.
+    """Return a matrix packed, checked to multiply correctly.
 
     Raises:
-        RuntimeError: it does not.
+        RuntimeError: its product is wrong.
     """
     groups = quantise(weights, 4)
     packed = CudaPacked(groups, dense=dense)

@@ -1,9 +1,8 @@
-"""Packed weights inside the library's own layers, for models of any other shape.
+"""Int4 and int8 linear layers inside transformers models of any architecture (CPU).
 
-Owns which matrices of a model are packed: those of its layers, whose sizes the kernel
-takes, and the head, in half precision. Those that are given the same input are one
-matrix; which they are is seen in a pass, and known of no architecture. Knows no file:
-what is rounded are the weights of a model that was loaded.
+Layers that get the same input are packed as one matrix; one forward pass shows which
+these are. The LM head becomes float16, RMSNorms a faster one. Changes a loaded model in
+place and reads no file.
 """
 
 from __future__ import annotations
@@ -27,28 +26,29 @@ from lmtui.models.llama.int4 import (
     stacked,
 )
 
-_NEAR = 1e-5  # of a value: what is the same but for its rounding
+_NEAR = 1e-5  # relative difference of two results that differ by rounding only
 
 
 class RMSNorm(nn.Module):
     """RMSNorm (Zhang & Sennrich 2019): x / √(mean x² + ε) · w, all in float32."""
 
     def __init__(self, weight: Tensor, epsilon: float) -> None:
-        """`weight` is w [D]."""
+        """Take the weight w [D] and ε."""
         super().__init__()
         width = len(weight)
         self._weight = weight * math.sqrt(width)
         self._least = torch.tensor(math.sqrt(epsilon * width))
 
     def forward(self, states: Tensor) -> Tensor:
-        """The states [..., D] after the norm."""
+        """Return the normalised states [..., D]."""
         root = torch.linalg.vector_norm(states, dim=-1, keepdim=True)  # √Σx²
         return states.div(root.hypot_(self._least)).mul_(self._weight)
 
 
 @torch.no_grad()
 def few_norm(module: Any) -> RMSNorm | None:
-    """What answers the same as a norm; None where the module is something else."""
+    """Return a faster norm with the same results; None where the module is no
+    RMSNorm."""
     weight = getattr(module, "weight", None)
     epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not type(module).__name__.endswith("RMSNorm") or not isinstance(epsilon, float):
@@ -67,21 +67,21 @@ def few_norm(module: Any) -> RMSNorm | None:
     return found if all(same) else None
 
 
-_SAME = 1e-3  # of a step: a matrix that is that near to 16 steps had no more
+_SAME = 1e-3  # of a step: a matrix this near to 16 steps a group has 4-bit weights
 
 
 class PackedLinear(nn.Module):
-    """In place of a linear layer: its product in bfloat16, its bias in float32."""
+    """A packed linear layer: its product in bfloat16, its bias in float32."""
 
     def __init__(self, packed: Int4Linear, bias: Tensor | None, weights: int) -> None:
-        """`weights` is how many the layer had."""
+        """Take the packed matrix, and the number of weights of the replaced layer."""
         super().__init__()
         self._packed = packed
         self._bias = bias
         self.packed_weights = weights
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The product of inputs [..., K]: [..., N], in their dtype."""
+        """Return the product of inputs [..., K]: [..., N], in their dtype."""
         flat = inputs.reshape(-1, inputs.shape[-1])
         product = self._packed.times(flat.bfloat16()).to(inputs.dtype)
         if self._bias is not None:
@@ -90,21 +90,23 @@ class PackedLinear(nn.Module):
 
 
 class FusedLinears:
-    """Linear layers of the same input as one: whichever of them is called first makes
-    the products of all, which the others take."""
+    """Linear layers of the same input as one matrix. The first of them to be called
+    computes the products of all; the others take theirs."""
 
     def __init__(self, whole: PackedLinear, sizes: Sequence[int]) -> None:
-        """`sizes` are the outputs of each."""
+        """Take the packed matrix and the number of outputs of each layer."""
         self._whole = whole
         self._sizes = list(sizes)
         self._inputs: Tensor | None = None
-        self._products: dict[int, Tensor] = {}  # those that were not taken yet
+        self._products: dict[int, Tensor] = {}  # products that no layer has taken yet
 
     def product(self, part: int, inputs: Tensor) -> Tensor:
-        """What one of the layers makes of inputs [..., K]: [..., N]."""
-        # While a product is kept, its inputs are: nothing else can be taken for them.
+        """Return one layer's product with inputs [..., K]: [..., N]."""
+        # The inputs are kept as long as products are, so that no other tensor has their
+        # id.
         if inputs is not self._inputs or part not in self._products:
-            whole = self._whole.forward(inputs)  # what calls a module takes as long
+            # direct: calling a module adds measurable overhead
+            whole = self._whole.forward(inputs)
             self._products = dict(enumerate(whole.split_with_sizes(self._sizes, -1)))
             self._inputs = inputs
         found = self._products.pop(part)
@@ -114,32 +116,34 @@ class FusedLinears:
 
 
 class FusedLinearPart(nn.Module):
-    """In place of a linear layer beside others that are given the same input."""
+    """One linear layer of a `FusedLinears`."""
 
     def __init__(self, together: FusedLinears, part: int, weights: int) -> None:
-        """`weights` is how many the layer had."""
+        """Take the group, the layer's index in it, and the layer's number of
+        weights."""
         super().__init__()
         self._together = together
         self._part = part
         self.packed_weights = weights
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The product of inputs [..., K]: [..., N], in their dtype."""
+        """Return the product of inputs [..., K]: [..., N], in their dtype."""
         return self._together.product(self._part, inputs)
 
 
 class HalfHead(nn.Module):
-    """In place of the head: weights of half precision, logits in float32."""
+    """An LM head with float16 weights and float32 logits."""
 
     def __init__(self, head: nn.Linear, *, tied: bool) -> None:
-        """`tied` says that the weights are those of the embedding, which stays."""
+        """Pack `head`; `tied` says that its weights are those of the embedding, which
+        stays."""
         super().__init__()
         self._multiply = int4.half_product(head.weight.detach())
         self._bias = None if head.bias is None else head.bias.detach().float()
         self.packed_weights = 0 if tied else head.weight.numel()
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits [..., V] of states [..., K]."""
+        """Return the logits [..., V] of states [..., K]."""
         flat = states.reshape(-1, states.shape[-1])
         logits = self._multiply(flat.float())
         if self._bias is not None:
@@ -148,19 +152,20 @@ class HalfHead(nn.Module):
 
 
 def pack_layers(model: Any, bits: int, *, dense: bool) -> int:
-    """Replace the matrices of a model's layers by such of at most so many bits, where
-    the kernel takes them, and what else runs faster; the bits of most of the matrices,
-    0 where there were none."""
+    """Quantise the linear layers of a CPU model to at most `bits` bits, in place, where
+    the kernel takes their sizes; replace the LM head and RMSNorms, too. Return the bits
+    of most weights, 0 where no layer fits."""
     head = model.get_output_embeddings()
     fitting = [m for m in model.modules() if m is not head and _fits(m)]
     if not fitting:
         return 0
     groups = _of_one_input(model, fitting)
-    del fitting  # so that a layer goes as soon as another has taken its place
+    del fitting  # so that each layer is freed as soon as it is replaced
     counts = {4: 0, 8: 0}
     while groups:
         rounded = {layer: _rounded(layer, bits) for layer in groups.pop()}
-        for each in counts:  # to be read with more bits than it has takes longer
+        # int4 weights stacked with int8 ones would be read as int8, which is slower
+        for each in counts:
             alike = {m: matrix for m, matrix in rounded.items() if matrix.bits == each}
             counts[each] += sum(matrix.q.numel() for matrix in alike.values())
             _replace(model, _packed(alike, dense=dense))
@@ -175,7 +180,7 @@ def pack_layers(model: Any, bits: int, *, dense: bool) -> int:
 
 
 def _fits(module: Any) -> bool:
-    """Whether a module is a linear layer that can be packed."""
+    """Return whether a module is a linear layer that can be packed."""
     if type(module) not in (nn.Linear, Conv1D):
         return False
     rows, columns = _matrix(module).shape
@@ -183,13 +188,14 @@ def _fits(module: Any) -> bool:
 
 
 def _matrix(layer: Any) -> Tensor:
-    """[N, K]."""
+    """Return the layer's weights, [N, K]."""
     weights: Tensor = layer.weight.detach()
-    return weights.t() if isinstance(layer, Conv1D) else weights  # it has [in, out]
+    return weights.t() if isinstance(layer, Conv1D) else weights  # Conv1D has [K, N]
 
 
 def _rounded(layer: Any, bits: int) -> GroupQuantized:
-    """In 4 bits where that is what is wanted, or where nothing is lost by it."""
+    """Quantise a layer to 4 bits where that is asked for or loses nothing, else to
+    8."""
     weights = _matrix(layer).float().contiguous()
     few = quantise(weights, 4)
     if bits == 4:
@@ -200,17 +206,17 @@ def _rounded(layer: Any, bits: int) -> GroupQuantized:
 
 
 def _of_one_input(model: Any, layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """Put those together that a pass gives the very same tensor."""
+    """Group the layers that get the same tensor in a forward pass."""
     groups: dict[tuple[int, int], list[nn.Module]] = {}
     left = dict.fromkeys(layers)
     inputs = []  # all are kept, so that no two have the same id
 
     def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if layer not in left:  # it was called before
+        if layer not in left:  # called before in this pass
             return
         del left[layer]
         inputs.append(given[0])
-        # The version tells whether it was changed between two layers.
+        # The version shows whether the tensor was changed between two layers.
         same = id(given[0]), given[0]._version
         groups.setdefault(same, []).append(layer)
 
@@ -227,7 +233,7 @@ def _of_one_input(model: Any, layers: Sequence[nn.Module]) -> list[list[nn.Modul
 def _packed(
     layers: dict[Any, GroupQuantized], *, dense: bool
 ) -> dict[nn.Module, nn.Module]:
-    """What takes the place of each of some layers of one input."""
+    """Return the replacement of each of the layers, which share their input."""
     if not layers:
         return {}
     sizes = {layer: len(groups.q) for layer, groups in layers.items()}
@@ -244,7 +250,7 @@ def _packed(
 
 
 def _biases(sizes: dict[Any, int]) -> Tensor | None:
-    """float32, of all outputs of some layers; None where none has one."""
+    """Return the biases of the layers, float32 [N]; None where no layer has one."""
     if all(layer.bias is None for layer in sizes):
         return None
     return torch.cat(
@@ -256,7 +262,7 @@ def _biases(sizes: dict[Any, int]) -> Tensor | None:
 
 
 def _replace(model: nn.Module, instead: dict[nn.Module, nn.Module]) -> None:
-    """Put modules into the places of others, wherever those are."""
+    """Replace modules wherever they occur in the model."""
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
             if module in instead:

@@ -1,7 +1,6 @@
-"""What `--model` names.
+"""Resolution of `--model`: a catalogue name, a path or a Hub id.
 
-Owns the one place where a word of the user becomes a kind of model. Looks at the
-disk but reads no weights, and never at the network.
+Looks at the disk but reads no weights, and never uses the network.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 
 Quantize = Literal["auto", "none", "int8", "int4"]
-"""`auto` takes packed weights where the file holds them; `none` is the exact path."""
+"""`auto` uses quantised weights where the file holds them; `none` never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +23,18 @@ class ModelRef:
     """A model and an adapter, each as the user names it."""
 
     model: str | None = None
-    """What `--model` takes; None is the model that the adapter was made for, and
-    without an adapter the default one."""
+    """The value of `--model`. None is the adapter's base model or, without an adapter,
+    the default model."""
     adapter: str | None = None
-    """What `--adapter` takes; None is no adapter."""
+    """The value of `--adapter`; None is no adapter."""
 
 
 _PATHS = ("/", "~", "./", "../")
 
 
 def short_label(label: str) -> str:
-    """The label of a model with the stem or the folder's name in place of a path."""
+    """Return a model's label with a path shortened to the file's stem or the folder's
+    name."""
     wanted = named(label)
     model, path = wanted.model or label, PurePath(wanted.model or label)
     if path.suffix.lower() == ".gguf":
@@ -45,7 +45,7 @@ def short_label(label: str) -> str:
 
 
 def named(label: str) -> ModelRef:
-    """What the label of a loaded model names: a model, or `model + adapter`."""
+    """Parse the label of a loaded model: a model, or `model + adapter`."""
     model, found, adapter = label.rpartition(" + ")
     if found and model and "/" not in adapter:
         return ModelRef(model, adapter)
@@ -65,10 +65,10 @@ class DefaultModel:
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """A model of the Hub, which may be in a local cache already."""
+    """A model of the Hub, which may be in the local cache already."""
 
     name: str
-    """As the user names it."""
+    """The name that the user gave."""
     hub_id: str
     """`owner/name`."""
 
@@ -93,7 +93,8 @@ ModelSource = DefaultModel | HubModel | FolderModel | GgufModel
 
 
 def resolve(spec: str | None) -> ModelSource:
-    """Find out what `spec` names: nothing, a catalogue name, a path or a Hub id.
+    """Find out what `spec` names: the default model, a catalogue name, a path or a Hub
+    id.
 
     A path that exists comes before a Hub id of the same spelling.
 
@@ -114,14 +115,14 @@ def resolve(spec: str | None) -> ModelSource:
 
 
 def is_hub_id(spec: str) -> bool:
-    """Whether this could be the name of a model on the Hub."""
+    """Return whether `spec` could be the name of a model on the Hub."""
     return bool(_HUB_ID.fullmatch(spec)) and not spec.lower().endswith(".gguf")
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long for a path, or not a path at all
+    except (OSError, ValueError):  # too long for a path, or with a null character
         return False
 
 

@@ -1,16 +1,14 @@
-"""How much a chat template may take.
-
-Owns the limits; they are far above what any conversation needs.
-"""
+"""Limits of time and memory for chat templates, far above what any conversation
+needs."""
 
 SECONDS = 5.0
-"""For one conversation."""
+"""For rendering one conversation."""
 MEMORY = 512_000_000
-"""Bytes of the process that it runs in."""
+"""Bytes of the process that renders templates."""
 LONGEST = 1 << 20
 """Code points of a template."""
 
 
 def most_output(asked: int) -> int:
-    """Code points that may be made of a question of so many bytes."""
+    """Return how many code points may be rendered from a request of `asked` bytes."""
     return 1_000_000 + 16 * asked

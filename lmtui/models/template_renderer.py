@@ -1,9 +1,8 @@
-"""Chat templates, run in a process of their own.
+"""Client of the process that renders chat templates.
 
-Owns that process: it begins when a template is rendered for the first time, serves all
-templates of this one, and is ended when a template takes too long or too much. A Python
-thread that is in the middle of an operation can't be stopped; a process can. Knows no
-tokenizer.
+The process starts with the first template, serves all of them, and is killed when one
+takes too much time or memory: a Python thread inside an operation can't be stopped, a
+process can. Knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from lmtui.errors import LmtuiError
 from lmtui.models.template_limits import LONGEST, MEMORY, SECONDS
 
 _COMMAND = (*processes.MODULE, "lmtui.models.template_worker")
-_START = 60.0  # s for the process to begin, which is not the template's affair
-_LOOK = 50  # ms between two looks at how much memory it takes
+# seconds for the process to start, which don't count against the template
+_START = 60.0
+_LOOK = 50  # milliseconds between two checks of its memory
 
 
 def render(
@@ -34,8 +34,9 @@ def render(
     open_ended: bool,
     variables: Mapping[str, Any],
 ) -> str:
-    """A conversation as a template writes it; `open_ended` up to where the model's
-    answer begins. `variables` are the names that it can look up besides.
+    """Return a conversation as a template writes it. With `open_ended`, it ends where
+    the model's answer begins. `variables` are further names that the template can look
+    up.
 
     Raises:
         LmtuiError: the template refuses the conversation, is damaged, or takes more
@@ -53,7 +54,7 @@ def render(
 
 
 def variables(template: str) -> frozenset[str]:
-    """What a template looks up; nothing for a damaged one."""
+    """Return the names that a template looks up; an empty set for a damaged one."""
     try:
         return frozenset(_ask({"template": template})["names"])
     except LmtuiError:
@@ -87,12 +88,12 @@ def _unusable(why: str) -> LmtuiError:
 
 
 class _Process:
-    """The process, from its beginning on."""
+    """A running worker process."""
 
     def __init__(self) -> None:
         self._of = os.getpid()
         ours, theirs = os.pipe()
-        # A file and not its number, which is somebody else's once it is closed.
+        # A file object, not a descriptor, whose number can be reused once it is closed.
         self._answers = open(ours, "rb", buffering=0)  # noqa: SIM115
         with open(theirs, "wb") as output:
             self._child = processes.begin(_COMMAND, output)
@@ -105,12 +106,12 @@ class _Process:
 
     @property
     def serves(self) -> bool:
-        """Whether it is there for this process, and not for one that this was forked
-        from."""
+        """Whether the process is alive and belongs to this process, not to one that it
+        was forked from."""
         return self._of == os.getpid() and self._child.poll() is None
 
     def ask(self, question: bytes) -> Mapping[str, Any]:
-        """Its answer to a question; what it could not answer ends it."""
+        """Return the answer to a request; the process is killed where it gives none."""
         asked = len(question)
         try:
             assert self._child.stdin is not None
@@ -121,16 +122,18 @@ class _Process:
         except (OSError, ValueError) as error:
             self.end()
             return {"failed": str(error)}
-        except BaseException:  # an answer that comes later would be taken for another
+        # A late answer would be taken for that of the next request.
+        except BaseException:
             self.end()
             raise
         return answer
 
     def _wait(self, until: float, most: int) -> bytes:
-        """The next line that it writes.
+        """Return the next line that the process writes.
 
         Raises:
-            ValueError: it takes longer, or more than so many bytes of memory, or ends.
+            ValueError: it takes longer than `until`, uses more than `most` bytes, or
+                ends.
         """
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
@@ -148,14 +151,14 @@ class _Process:
         return line
 
     def _require_small(self, most: int) -> None:
-        import psutil  # only what does not answer at once is looked at
+        import psutil  # imported only where an answer takes longer
 
         with suppress(psutil.Error):
             if psutil.Process(self._child.pid).memory_info().rss > most:
                 raise ValueError("it needs too much memory")
 
     def end(self) -> None:
-        """Let go of it; a second time does nothing."""
+        """Kill the process and close the pipes; may be called twice."""
         if self._of == os.getpid():
             self._child.kill()
             self._child.wait()
@@ -170,7 +173,7 @@ _running: list[_Process] = []
 
 
 def _process() -> _Process:
-    """The one that runs, or a new one."""
+    """Return the running worker, or start one."""
     if _running and not _running[0].serves:
         _running.pop().end()
     if not _running:

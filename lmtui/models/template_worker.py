@@ -1,8 +1,8 @@
 """`python -m lmtui.models.template_worker`: render chat templates for another process.
 
-Owns the limits on memory, processor time and output: a template is a program from
-elsewhere. Each line of stdin is a question, each line of stdout its answer, both JSON;
-the process ends with its stdin. Knows no tokenizer and no model.
+A template is foreign code, so that memory, processor time and output are limited. Each
+line of stdin is a request and each line of stdout its answer, both JSON; the process
+ends with its stdin. Knows no tokenizer and no model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _compiled = lru_cache(maxsize=4)(chat_template.compiled)
 
 
 def main() -> None:
-    """Answer questions until there are none."""
+    """Answer requests until stdin ends."""
     _say({"ready": True})
     while line := sys.stdin.buffer.readline():
         _limit(len(line))
@@ -34,7 +34,7 @@ def main() -> None:
             answer = {"failed": "it needs too much memory"}
         except (TemplateError, TypeError, ValueError) as error:
             answer = {"refused": str(error) or type(error).__name__}
-        except Exception as error:  # a template can divide by zero, and much more
+        except Exception as error:  # a template can divide by zero, among much else
             answer = {"failed": f"{type(error).__name__}: {error}"}
         _say(answer)
 
@@ -50,21 +50,22 @@ def _answer(question: Mapping[str, Any], most: int) -> dict[str, Any]:
             return {"failed": f"it writes more than {most:,} characters"}
         parts.append(part)
     text = "".join(parts)
-    text.encode()  # half of a character is no text
+    text.encode()  # raises for a lone surrogate
     return {"text": text}
 
 
 def _limit(size: int) -> None:
-    """Set the limits for a question of so many bytes."""
+    """Set the limits for a request of `size` bytes."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    _soften(resource.RLIMIT_CPU, int(used + SECONDS + 2))  # where nobody ends it
+    # in case the client does not kill it
+    _soften(resource.RLIMIT_CPU, int(used + SECONDS + 2))
     _soften(resource.RLIMIT_AS, MEMORY + 32 * size)
 
 
 def _soften(kind: int, limit: int) -> None:
     hard = resource.getrlimit(kind)[1]
     least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    with suppress(ValueError, OSError):  # some systems don't know all limits
+    with suppress(ValueError, OSError):  # some systems lack some limits
         resource.setrlimit(kind, (least, hard))
 
 

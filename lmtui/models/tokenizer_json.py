@@ -1,9 +1,8 @@
 """A tokenizer without transformers, whose import takes longer than the model.
 
-Owns what the engine needs of a tokenizer that was saved by transformers: its
-`tokenizer.json`, which of its tokens begin and end texts, and its chat template. Where
-it is used it has been compared with the library's own when the folder was made. The
-members have the library's names, so that either can be used.
+It reads the files that transformers saved. `llama/cache` has compared it with the
+original once, with `same_as`. Attributes have transformers' names, so that either kind
+can be used.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ class Encoded:
 
     input_ids: list[int]
     offset_mapping: list[tuple[int, int]]
-    """Start and end of each in code points."""
+    """Start and end of each token, in code points."""
 
 
 class LightTokenizer:
-    """The tokenizer that lies in a folder."""
+    """The tokenizer in a folder that transformers wrote."""
 
     def __init__(self, folder: Path) -> None:
-        """Read it.
+        """Read the tokenizer.
 
         Raises:
             OSError, ValueError, KeyError: the folder holds none, or a damaged one.
@@ -47,7 +46,7 @@ class LightTokenizer:
                 self.backend_tokenizer = tokenizers.Tokenizer.from_file(
                     str(folder / "tokenizer.json")
                 )
-        except Exception as error:  # the library knows no narrower kind
+        except Exception as error:  # tokenizers raises no narrower class
             raise ValueError(str(error)) from error
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
@@ -73,7 +72,7 @@ class LightTokenizer:
 
     @property
     def eos_token(self) -> str | None:
-        """The same, as it is written."""
+        """The same token, as text."""
         return self.special_tokens_map.get("eos_token")
 
     def _id(self, name: str) -> int | None:
@@ -85,18 +84,18 @@ class LightTokenizer:
 
     @cached_property
     def added_tokens_decoder(self) -> Mapping[int, tokenizers.AddedToken]:
-        """The tokens that are matched before a text is cut, by id."""
+        """Tokens, by id, that are matched before the text is split."""
         known: Mapping[int, tokenizers.AddedToken]
         known = self.backend_tokenizer.get_added_tokens_decoder()
         return known
 
     def get_vocab(self) -> Mapping[str, int]:
-        """Every token as the vocabulary spells it, and its id."""
+        """Return every token as the vocabulary spells it, and its id."""
         vocabulary: Mapping[str, int] = self.backend_tokenizer.get_vocab()
         return vocabulary
 
     def convert_ids_to_tokens(self, token: int) -> str | None:
-        """How the vocabulary spells a token; None for an id that it lacks."""
+        """Return the vocabulary's spelling of a token; None for an unknown id."""
         spelled: str | None = self.backend_tokenizer.id_to_token(token)
         return spelled
 
@@ -108,10 +107,10 @@ class LightTokenizer:
         split_special_tokens: bool = False,
         return_offsets_mapping: bool = True,
     ) -> Encoded:
-        """The tokens of a text; with `split_special_tokens`, control strings in it are
-        text like any other."""
+        """Return the tokens of a text. With `split_special_tokens`, control tokens in
+        it are treated as ordinary text."""
         self.backend_tokenizer.encode_special_tokens = split_special_tokens
-        # A batch of one: other threads run on meanwhile, which `encode` does not let.
+        # A batch of one: `encode_batch` releases the GIL, `encode` does not.
         [read] = self.backend_tokenizer.encode_batch(
             [text], add_special_tokens=add_special_tokens
         )
@@ -130,8 +129,9 @@ _WAYS = (
 
 
 def same_as(library: Any, light: LightTokenizer) -> bool:
-    """Whether one that was saved does what the library's does: the tokens of some
-    texts, its control tokens among them, and its template with what that looks up."""
+    """Return whether a saved tokenizer agrees with the original of transformers: on the
+    tokens of some texts with all control tokens, on special tokens and on the template.
+    """
     ends = library.bos_token_id, library.eos_token_id
     controls = (token.content for token in light.added_tokens_decoder.values())
     texts = (*_PROBES, "".join(f"a{control} b" for control in controls))
@@ -148,7 +148,7 @@ def same_as(library: Any, light: LightTokenizer) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A token in a config: a string, or an object that holds one."""
+    """Return the text of a token in a config: a string, or an object with one."""
     if isinstance(value, Mapping):
         value = value.get("content")
     return value if isinstance(value, str) else None

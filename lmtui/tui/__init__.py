@@ -1,1 +1,1 @@
-"""The screens: Textual on top of the values and the port; never torch."""
+"""The Textual screens. Use the engine through its protocol, and never torch."""

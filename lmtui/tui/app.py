@@ -1,9 +1,6 @@
-"""The program on a screen: which screens there are, the model, and the way out.
+"""The Textual app: all screens, the engine's thread, the model in use, and quitting.
 
-The only place that knows all screens. Owns what belongs to every one of them: the
-engine's thread, which model is in use. What happens on a screen is the screen's; the
-user's colours and keys are followed by `preferences`. Knows no torch: an engine comes
-from a factory.
+Only this module knows all screens. Knows no torch: engines come from a factory.
 """
 
 from __future__ import annotations
@@ -67,7 +64,7 @@ from lmtui.tui.terminal import (
 
 
 class SettingsApp(PreferencesApp):
-    """Follows the settings as they are changed."""
+    """App that applies settings as they are changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f10", "settings", "Settings", id="app.settings",
@@ -75,12 +72,12 @@ class SettingsApp(PreferencesApp):
     ]  # fmt: skip
 
     kept_sampling: var[Mapping[str, Any]] = var({})
-    """How a token is drawn, as far as that was set since the program began; every
-    screen with a sampler follows this."""
+    """Sampling settings changed since the program started; watched by the screens with
+    a sampler."""
     kept_chat: var[events.SettingChanged | None] = var(None, always_update=True)
-    """The setting of conversations that was changed last; the chat follows this."""
+    """Last change of a chat setting; watched by the chat screen."""
     presets: var[Mapping[str, Preset]] = var({})
-    """The presets by name; every screen that offers them looks here."""
+    """Presets by name; watched by the screens that offer them."""
 
     def __init__(self, preferences: Preferences) -> None:
         super().__init__(preferences)
@@ -88,13 +85,11 @@ class SettingsApp(PreferencesApp):
         self.set_reactive(SettingsApp.presets, file.presets if file else {})
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a file there is nothing to change."""
         if action == "settings":
             return self._settings_file is not None
         return super().check_action(action, parameters)
 
     def action_settings(self) -> None:
-        """Show the settings, over what is shown now."""
         shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
         if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
             return
@@ -103,18 +98,17 @@ class SettingsApp(PreferencesApp):
 
     @on(events.SheetRead)
     def follow_presets(self, event: events.SheetRead) -> None:
-        """The presets are what the file says."""
+        """Use the presets of the settings file."""
         self.presets = event.sheet.kept.presets
 
     @on(events.KeysKept)
     def follow_keys(self, event: events.KeysKept) -> None:
-        """The keys are what the file says."""
+        """Use the keys of the settings file."""
         self.use_keys(event.sheet.kept.keys)
 
     @on(events.SettingKept)
     def follow_setting(self, event: events.SettingKept) -> None:
-        """A setting was changed: what can counts at once, but where a flag or a
-        variable counts before the file."""
+        """Apply a changed setting at once, unless a flag or variable overrides it."""
         name = event.name
         if event.sheet.stronger(name) is not None:
             return
@@ -128,11 +122,11 @@ class SettingsApp(PreferencesApp):
 
 
 class KeepingApp(App[None]):
-    """Tells what becomes of the conversations."""
+    """App that reports whether conversations are saved."""
 
     @on(kept.KeepingFailed)
     def tell_not_kept(self, event: kept.KeepingFailed) -> None:
-        """What is said stays on the screen; say why it is nowhere else."""
+        """Report that messages could not be saved; they stay on the screen."""
         error = event.error
         self.notify(
             visible(f"{error.detail}\n{error.hint}".strip()),
@@ -144,21 +138,21 @@ class KeepingApp(App[None]):
 
     @on(kept.KeepingRecovered)
     def tell_kept(self) -> None:
-        """What was held is on the disk by now."""
+        """Report that the pending messages are saved now."""
         self.notify("What was said is kept again.")
 
 
 OpenModel = Callable[[ModelRef], OpenEngine]
-"""What opens an engine for a model and an adapter, once it is called."""
+"""Returns the function that opens the engine for a model and an adapter."""
 
 
 class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
-    """See a language model think."""
+    """The app of lmtui, with all its screens."""
 
     TITLE = "lmtui"
     COMMANDS = {palette.CommandList}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
-    # Notices take no more room than their words, and are seen once, on top.
+    # Toasts are as wide as their text, and drawn on the top screen only.
     CSS = f"""{no_colour.SHEET}
     ToastRack {{ scrollbar-size-vertical: 0; }} .-below Toast {{ display: none; }}
     Toast {{ width: auto; max-width: 60%; padding: 0 1; }}"""
@@ -178,11 +172,11 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     ]  # fmt: skip
 
     all_kept = True
-    """Whether everything that was said was kept when the program was left."""
+    """Whether all messages were saved when the app ended."""
     unsent = ""
-    """What was written in the chat when the program had to end."""
+    """Draft in the chat when the app ended by a bug or a signal."""
     model: var[ModelState] = var(ModelState())
-    """Which model there is; every screen that shows it watches this."""
+    """State of the model; watched by every screen that shows it."""
 
     def __init__(
         self,
@@ -220,13 +214,13 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         )
         chat.options = options = chat_options or ChatOptions()
         self.install_screen(StartScreen(recent_files, self._chats), "start")
-        self.install_screen(chat, "chat")  # it is kept while another one is shown
+        self.install_screen(chat, "chat")  # kept while another screen is shown
         self._complete: CompleteScreen | None = None
         if writing is not None:
             self._complete = CompleteScreen(self._engine.for_writing, writing)
             self.install_screen(self._complete, "complete")
         self.finetune: FinetuneScreen | None = None
-        """The training that is watched, if there is one."""
+        """Screen of the training, if there is one."""
         if finetuning is not None:
             can_write = writing is not None
             self.finetune = FinetuneScreen(
@@ -239,10 +233,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self.set_reactive(LmtuiApp.model, state)
 
     def on_mount(self) -> None:
-        """Follow the preferences, open a screen, and then load the model."""
+        """Apply the preferences, open the first screen, and then load the model."""
         leave_when_gone(self, self.leave)
-        # Each layout leaves garbage that the first generations take away; going through
-        # everything for it stops the screen for a tenth of a second.
+        # A layout's garbage is collected in the young generations. A full collection
+        # stops the screen for a tenth of a second, so it is made rare.
         gc.set_threshold(*gc.get_threshold()[:2], 100)
         self.follow_preferences()
         if self._chats is not None:
@@ -256,42 +250,37 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.call_after_refresh(self.load_model, self.model.wanted)
 
     def get_driver_class(self) -> type[Driver]:
-        """Ours, of which a paste and a broken byte are safe."""
         return TerminalDriver
 
-    # The model.
+    # Loading of the model.
 
     def load_model(self, wanted: ModelRef) -> None:
-        """Load a model, with its adapter, in place of the one there is."""
+        """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(wanted)
         self._load = self._engine.load(self._open_model(wanted))
 
     @on(facts.ModelChosen)
     def load_chosen(self, event: facts.ModelChosen) -> None:
-        """The user chose a model or an adapter."""
         self.load_model(event.wanted)
 
     @on(facts.AdapterChosen)
     def use_adapter(self, event: facts.AdapterChosen) -> None:
-        """A training is over, and what it made is to be used."""
+        """Load the adapter that a training made, and go to the event's screen."""
         self.load_model(event.wanted)
         self._go(event.place)
 
     @on(facts.ModelLoadProgressed)
     def keep_progress(self, event: facts.ModelLoadProgressed) -> None:
-        """The model is on its way."""
         if event.load == self._load:
             self.model = self.model.progressed(event)
 
     @on(facts.ModelLoadWarned)
     def show_warning(self, event: facts.ModelLoadWarned) -> None:
-        """Pass a warning on."""
         if event.load == self._load:
             self.notify(visible(event.what), severity="warning", markup=False)
 
     @on(facts.ModelLoaded)
     def keep_model(self, event: facts.ModelLoaded) -> None:
-        """The model is there."""
         if event.load == self._load:
             self.model = self.model.loaded(
                 event.info, event.capabilities, event.against
@@ -299,7 +288,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     @on(facts.ModelFailed)
     def keep_failure(self, event: facts.ModelFailed) -> None:
-        """There is no model: the user is asked what to do."""
+        """Show the error, and ask the user what to do."""
         if event.load != self._load:
             return
         self.model = state = self.model.failed(event.error)
@@ -320,52 +309,51 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     @on(kept.StoreReplaced)
     def tell_replaced(self, event: kept.StoreReplaced) -> None:
-        """Say what became of the broken file, and keep what is held once more."""
+        """Report how a damaged store was replaced, and save the conversation again."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
         self._chat.keep_whole()
 
     @on(kept.ChangedElsewhere)
     def let_go_on_apart(self, event: kept.ChangedElsewhere) -> None:
-        """Nothing is written over what another program has said."""
+        """Save the conversation as a copy: another program has changed the stored
+        one."""
         self._chat.keep_as_another(event.uid)
 
     @on(kept.ConversationChosen)
     def open_conversation(self, event: kept.ConversationChosen) -> None:
-        """Go on with a conversation."""
         self._go("chat")
         self.call_later(self._chat.open_stored, event)
 
     def action_history(self, words: str = "") -> None:
-        """Show the conversations, over what is shown now."""
+        """Open the conversations, searched for `words`, over the current screen."""
         if self._chats and not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen(self._chats, words))
 
-    # From screen to screen.
+    # Navigation.
 
     def action_start(self) -> None:
-        """Show the first screen."""
         self._go("start")
 
     def action_chat(self) -> None:
-        """Show the chat."""
         self._go("chat")
 
     def action_complete(self) -> None:
-        """Show the editor, where a file is being edited."""
         if self._complete is not None:
             self._go("complete")
 
     def action_finetune(self) -> None:
-        """Show the training, where one is watched."""
         if self.finetune is not None:
             self._go("finetune")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always a file that is edited, a training, or a store. While a
-        training has the processor, no model is loaded beside it."""
+        """Disable what is not available: the store, the editor, a training.
+
+        With a training, the screens that need a model stay disabled until one is
+        loaded.
+        """
         if action == "history" and self._chats is None:
             return False
-        if action == "suspend":  # what is written there could be meant
+        if action == "suspend":  # in an Input, Ctrl+Z is undo
             return not (isinstance(self.focused, Input) and self.focused.value)
         if action == "complete":
             return self._complete is not None
@@ -379,84 +367,82 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         if holding := self._holding:
             holding.leave_then(partial(self._go, name))
             return
-        # Below lies Textual's own empty screen, then one of ours that is kept.
+        # The stack begins with Textual's empty screen and one installed screen.
         while len(self.screen_stack) > 2:
             self.pop_screen()
         self.switch_screen(name)
 
     @property
     def _holding(self) -> InspectScreen | None:
-        """An inspector with branches that would be lost."""
+        """The open inspector with branches that would be lost, if any."""
         stack = (s for s in self.screen_stack if isinstance(s, InspectScreen))
         return next((screen for screen in stack if screen.holds), None)
 
     @on(facts.FileChosen)
     def show_file(self, event: facts.FileChosen) -> None:
-        """Look into a file, over what is shown now."""
         path = str(event.path)
         self.inspect(InspectSource(event.path.name, lambda: read_file(path).text))
 
     @on(facts.SubjectChosen)
     def show_subject(self, event: facts.SubjectChosen) -> None:
-        """Look into a text, over the screen that it comes from."""
         self.inspect(event.subject)
 
     def inspect(self, subject: InspectSource) -> None:
-        """Look into a text, over what is shown now."""
+        """Open the inspector on a text, over the current screen."""
         make_runner = self._engine.for_inspecting
         self.push_screen(InspectScreen(make_runner, subject, sampling=self._sampling))
 
     def action_models(self) -> None:
-        """Show the models, over what is shown now."""
         if not isinstance(self.screen, ModelsScreen):
             self.push_screen(ModelsScreen(self._list_models))
 
-    # The way out.
+    # Leaving.
 
     @property
     def broke_off_with(self) -> Exception | None:
-        """What ended the program, if the user did not."""
+        """The error that ended the app, if any."""
         return self._exception or self._input_error
 
     @property
     def left_text(self) -> Path | LmtuiError | None:
-        """The file whose unsaved text is kept, though nobody could be asked, or why it
-        is not."""
+        """The recovery copy of the unsaved text, or the error why there is none.
+
+        Set only if the app ended without asking the user.
+        """
         return self._complete.left if self._complete is not None else None
 
     @on(TerminalGone)
     def leave_without_terminal(self) -> None:
-        """No key can come any more, and nothing is seen."""
         self.leave(exit_code(signal.SIGHUP))
 
     @on(InputFailed)
     def leave_without_keys(self, event: InputFailed) -> None:
-        """No key can come any more: keep everything, and tell of the bug."""
+        """Leave with the error: the thread that reads the input has failed."""
         self._input_error = event.error
         self.leave(1)
 
     def action_suspend(self) -> None:
-        """Stop until the shell brings the program back, if there is one."""
+        """Suspend the process, if a shell can resume it."""
         if shell_waits():
             self.action_suspend_process()
         else:
             self.notify("No shell waits that could bring the program back.")
 
     def action_help(self) -> None:
-        """Show what each key does here, or close that."""
+        """Open the help, or close it."""
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         elif not isinstance(self.screen, CommandPalette):
             self.push_screen(HelpScreen(self.screen, self.own_keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every key of this screen, and Textual's own commands."""
+        """Yield the palette's commands: the screen's keys, Textual's own, and Chat."""
         yield from palette.commands(self, screen, super().get_system_commands(screen))
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
 
     async def action_quit(self) -> None:
-        """Leave; a text that is not saved is asked about first."""
+        """Leave; ask first about a running training, open branches and unsaved text."""
         if isinstance(self.screen, ConfirmDialog):
             return
         if self.finetune is not None and self.finetune.at_work:
@@ -476,8 +462,11 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self.call_later(self.action_quit)
 
     def leave(self, code: int = 0) -> None:
-        """End the program with an exit code; what the engine does is stopped, and
-        waited for shortly. After a bug or a signal a draft of the chat is `unsent`."""
+        """End the app with an exit code.
+
+        The engine is stopped, and waited for shortly. With a code other than 0, the
+        chat's draft is kept in `unsent`.
+        """
         if code and not self.unsent:
             self.unsent = self._chat.draft
         self._engine.close()

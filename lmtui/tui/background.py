@@ -1,8 +1,7 @@
-"""Small work that may wait for a disk, done beside the screens.
+"""Short work that may wait for a disk, run on a daemon thread of its own.
 
-Owns the way out of the event loop and back as a message. A thread of its own each
-time, which nobody waits for: leaving the program never hangs on a slow disk. Never
-for anything that computes with the model.
+The result comes back as a message. The app never waits for the thread, so quitting
+does not hang on a slow disk. Not for work with the model.
 """
 
 from __future__ import annotations
@@ -18,7 +17,10 @@ from lmtui.tui.engine.batching import Post
 
 
 def aside(work: Callable[[], Message], post: Post, *, otherwise: Message) -> None:
-    """Post what `work` returns; `otherwise` where it fails, which is a bug."""
+    """Run `work` on a thread and post the message that it returns.
+
+    If it raises, which is a bug, that is logged and `otherwise` is posted.
+    """
 
     def run() -> None:
         report = otherwise
@@ -26,7 +28,7 @@ def aside(work: Callable[[], Message], post: Post, *, otherwise: Message) -> Non
             report = work()
         except Exception as error:
             log.record_bug(error)
-        with suppress(RuntimeError):  # the program was left meanwhile
+        with suppress(RuntimeError):  # the app has ended
             post(report)
 
     Thread(target=run, name="aside", daemon=True).start()

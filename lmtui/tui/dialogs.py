@@ -1,10 +1,6 @@
-"""A question that has to be answered before anything is done.
+"""Modal dialogs: a question with choices, a failed load of a model, a page of text.
 
-Owns how it is asked: every choice has a letter and can be walked to, and Esc takes the
-one that changes nothing, which is marked first unless another one is. What is chosen is
-the answer of the screen; doing it is not its own. It can come while somebody writes:
-what is written without a pause goes on into the text below, and is not taken for a
-choice.
+A dialog only returns the answer; its caller acts on it.
 """
 
 from __future__ import annotations
@@ -33,14 +29,14 @@ _NAME = 13  # cells for the name of a choice
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to be done that has no key of its own."""
+    """Entry of an `ActionList` that has no key of its own."""
 
     label: str
     action: str
 
 
 class ActionList(OptionList):
-    """The bindings of the screen it is on, and below them more under headings."""
+    """List of the screen's bindings, and of further actions under headings."""
 
     DEFAULT_CSS = """
     ActionList {
@@ -71,8 +67,10 @@ class ActionList(OptionList):
         details: Mapping[str, str] | None = None,
         more: Mapping[str, Sequence[Action]] | None = None,
     ) -> None:
-        """List what the screen's keys do, in their order, and more by its headings;
-        `details` say more of an action than its tooltip does."""
+        """List the actions of the screen's keys, then `more` under its headings.
+
+        `details` replaces the tooltip of an action.
+        """
         place = self.highlighted
         self.clear_options()
         said = details or {}
@@ -93,14 +91,13 @@ class ActionList(OptionList):
 
     @on(OptionList.OptionSelected)
     async def take(self, event: OptionList.OptionSelected) -> None:
-        """Do what was chosen."""
         event.stop()
         if event.option_id:
             await self.screen.run_action(event.option_id)
 
 
 def choice_line(key: str, name: str, words: str) -> Content:
-    """A choice that has a key, as it is drawn."""
+    """Return the line of a choice: its key, name and description."""
     apart = "· " if len(name) >= _NAME else ""
     return Content.assemble(
         (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
@@ -108,22 +105,27 @@ def choice_line(key: str, name: str, words: str) -> Content:
 
 
 PAUSE = 0.5
-"""Seconds without a letter after which one is meant for the question."""
+"""Seconds without a letter before letters are taken as answers to the question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way to answer."""
+    """Answer that can be chosen."""
 
     key: str
-    """The letter that takes it, which is the answer too."""
+    """Letter that takes the choice, and the dialog's answer."""
     label: str
     what: str
-    """What it does, in a clause."""
+    """Effect of the choice, in a clause."""
 
 
 class ConfirmDialog(ModalScreen[str]):
-    """A question, the facts, and the ways out. Answers with the key of a choice."""
+    """Question with details and choices; answers with the key of a choice.
+
+    Each choice has a letter. Esc takes the harmless one, which is also marked first
+    unless `first` names another. The dialog may open while the user types: letters
+    typed without a pause go on to the text field below and answer nothing.
+    """
 
     HELP = """\
 The letter before a choice takes it, as Enter does on the one that is marked.
@@ -152,7 +154,6 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         self._offered = False
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content(self._asked), id="title")
             with VerticalScroll(id="details", can_focus=False):
@@ -160,7 +161,6 @@ The letter before a choice takes it, as Enter does on the one that is marked.
             yield ActionList(id="choices")
 
     def on_mount(self) -> None:
-        """The choices can be walked at once, from the one that is marked first on."""
         self._pause = self.set_timer(PAUSE, self._offer)
         choices = self.query_one(ActionList)
         for key, choice in self._choices.items():
@@ -174,7 +174,7 @@ The letter before a choice takes it, as Enter does on the one that is marked.
         self._offered = True
 
     def on_key(self, event: events.Key) -> None:
-        """A letter takes its choice, or goes where those before it went."""
+        """Take a letter's choice; before the pause, pass it to the field below."""
         if not self._offered and event.is_printable:
             event.stop()
             self._write_below(event)
@@ -185,25 +185,27 @@ The letter before a choice takes it, as Enter does on the one that is marked.
     def _write_below(self, event: events.Key) -> None:
         below = self.app.screen_stack[-2].focused
         if isinstance(below, Input | TextArea):
-            self._pause.reset()  # the writing goes on
+            self._pause.reset()
             below.post_message(events.Key(event.key, event.character))
 
     def action_answer(self, answer: str) -> None:
-        """Close, and say what was chosen. At first Enter can be meant for the text: it
-        takes what is harmless, or what was walked to."""
+        """Close with an answer.
+
+        Before the pause, Enter may be meant for the text: the choice marked first is
+        then taken only if it is harmless.
+        """
         if self._offered or answer == self._harmless or answer != self._first:
             self.dismiss(answer)
 
     def action_leave(self) -> None:
-        """Close, and say that nothing is to be done."""
         self.dismiss(self._harmless)
 
 
-_PAUSE = 0.6  # seconds in which a person notices and stops writing
+_PAUSE = 0.6  # seconds before keys count, for a user who is typing
 
 
 class ErrorScreen(ModalScreen[str]):
-    """A model that can't be had. Answers `again`, `before`, `models` or `close`."""
+    """Failed load of a model; answers again, before, models or close."""
 
     HELP = """\
 The model could not be loaded; one that was there before was let go of to make room.
@@ -229,7 +231,6 @@ The model could not be loaded; one that was there before was let go of to make r
         self._offered = False
 
     def compose(self) -> ComposeResult:
-        """What happened, the facts, a hint, and the ways out."""
         error = self._error
         with Vertical(id="dialog"):
             title = Content.styled(visible_line(error.title), "bold $error")
@@ -243,7 +244,7 @@ The model could not be loaded; one that was there before was let go of to make r
             yield ActionList(id="choices")
 
     def on_mount(self) -> None:
-        """Wait for a moment."""
+        """Offer the choices after a pause."""
         self.set_timer(_PAUSE, self._offer)
 
     def _offer(self) -> None:
@@ -254,19 +255,17 @@ The model could not be loaded; one that was there before was let go of to make r
         choices.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing is done before it was offered, and there is not always a model to go
-        back to."""
+        """Disable answers before the pause, and going back without an earlier model."""
         if action != "answer":
             return super().check_action(action, parameters)
         return self._offered and (self._before is not None or parameters != ("before",))
 
     def action_answer(self, answer: str) -> None:
-        """Close, and say what was chosen."""
         self.dismiss(answer)
 
 
 class PageScreen(ModalScreen[None]):
-    """A title and a text, which is safe to draw already."""
+    """Page with a title and a text, in which control characters are already visible."""
 
     HELP = """\
 Arrows, PgUp and PgDn scroll.
@@ -282,7 +281,6 @@ Arrows, PgUp and PgDn scroll.
         self._title, self._words = title, words
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content(self._title), id="title")
             with VerticalScroll(id="page"):
@@ -290,9 +288,7 @@ Arrows, PgUp and PgDn scroll.
             yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """The page takes the keys."""
         self.query_one("#page").focus()
 
     def action_leave(self) -> None:
-        """Back to where it was opened."""
         self.dismiss(None)

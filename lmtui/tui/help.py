@@ -1,7 +1,7 @@
-"""What every key does here, generated from the bindings.
+"""The help screen, generated from the bindings of the screen below it.
 
-Owns how help is laid out. What there is to say stands with the bindings and in the
-`HELP` of each screen and widget. Knows no screen by name.
+Texts come from the bindings, and from the `HELP` of each screen and widget. Knows no
+screen by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lmtui.tui.keys import Bound, all_bound
 
 @dataclass
 class Section:
-    """One part of the help: a screen, or a widget on it."""
+    """Section of the help, about a screen or a widget on it."""
 
     title: str
     text: str = ""
@@ -34,7 +34,7 @@ class Section:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of the screen below, a section for each of its widgets."""
+    """Keys of the screen below, with a section for each of its widgets."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +49,6 @@ class HelpScreen(ModalScreen[None]):
         self._keymap = keymap
 
     def compose(self) -> ComposeResult:
-        """All sections below each other."""
         with Vertical(id="dialog"):
             with VerticalScroll(id="sections"):
                 for section in self._sections:
@@ -60,7 +59,7 @@ class HelpScreen(ModalScreen[None]):
             yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """Fill in the keys, now that there are styles for them."""
+        """Fill in the keys, whose styles are known once the screen is mounted."""
         with_keys = zip(self._sections, self.query(".keys"), strict=True)
         for section, place in with_keys:
             place.display = bool(section.bound)
@@ -83,15 +82,14 @@ class HelpScreen(ModalScreen[None]):
         return table
 
     def _keys(self, item: Bound) -> str:
-        """The keys in force for something, as people write them."""
+        """Return the keys in force for an action, as the user reads them."""
         keys = self._keymap.get(item.id, ",".join(item.keys)).split(",")
         shown = (self.app.get_key_display(Binding(key, "")) for key in keys)
         return " or ".join(dict.fromkeys(shown))
 
 
 def sections(screen: Screen[object]) -> list[Section]:
-    """What there is to know about a screen and what is on it, beginning with what
-    has the focus."""
+    """Return the sections of the help, beginning with the widget that has the focus."""
     bound = all_bound()
     everywhere = Section("Here", _help(screen), _of(type(screen), bound))
     everywhere.bound += _of(type(screen.app), bound)
@@ -109,7 +107,7 @@ def sections(screen: Screen[object]) -> list[Section]:
 
 
 def _explained(widget: DOMNode) -> DOMNode:
-    """The nearest widget around one, itself included, that says what it is."""
+    """Return the nearest node with a `HELP` from the widget outwards, or itself."""
     for node in widget.ancestors_with_self:
         if isinstance(node, App | Screen):
             break
@@ -119,14 +117,14 @@ def _explained(widget: DOMNode) -> DOMNode:
 
 
 def _help(node: DOMNode) -> str:
-    """What a screen or widget of ours says of itself, without its line breaks."""
+    """Return the `HELP` of a class of lmtui on one line; "" for others."""
     if not type(node).__module__.startswith("lmtui."):
         return ""
     return " ".join((node.HELP or "").split())
 
 
 def _of(owner: type[DOMNode], bound: tuple[Bound, ...]) -> list[Bound]:
-    """The keys of a class and of those of ours that it is made from, each once."""
+    """Return the keys of a class and of its bases in lmtui, each once."""
     return list(_own(owner, bound))
 
 
@@ -136,5 +134,5 @@ def _own(owner: type[DOMNode], bound: tuple[Bound, ...]) -> Iterator[Bound]:
 
 
 def _title(owner: type[DOMNode]) -> str:
-    """The name of a class as words: `Probability panel`."""
+    """Return the name of a class in words: `Probability panel`."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", owner.__name__).capitalize()

@@ -1,8 +1,7 @@
-"""The stored conversations: listed, searched, read, renamed, archived and resumed.
+"""The screen of stored conversations: list, search, preview, rename, archive, resume.
 
-Owns what is listed and what each key does to it. The store is asked through
-`ConversationStore` and answers by messages; an answer to words that were typed before
-is dropped. Knows no engine.
+The store is asked through `ConversationStore` and answers by messages; an answer to an
+earlier search text is dropped. Knows no engine.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ EMPTY = "No conversations yet. What is said in the chat is stored and listed her
 NOTHING = "No message has all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
 _KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
-_PIN, _MARKS = " · p pins", " · p pins · a archives"  # where there is room for it
+_PIN, _MARKS = " · p pins", " · p pins · a archives"  # narrow and wide screens
 _IN_FIELD = "Enter opens the marked row · ↓ to the list · Esc clears · F1 help"
 _ASKED = "Enter renames · Esc cancels"
 _TITLE = LineQuestion(
@@ -49,7 +48,7 @@ HistoryRow = ConversationSummary | Hit
 
 
 class HistoryScreen(Screen[None]):
-    """A field, a list, and what is under the cursor."""
+    """Search field, list of conversations or hits, and a preview of the marked row."""
 
     HELP = """\
 Enter resumes the conversation under the cursor. Type into the field to search all
@@ -90,7 +89,6 @@ at that message.
         self._archived = False
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Horizontal(id="search"):
             yield TextField(id="words", placeholder="f: search all conversations")
             yield Static(id="count", markup=False)
@@ -102,7 +100,7 @@ at that message.
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """List what there is, or what was asked for."""
+        """List all conversations, or search for the given words."""
         self._list.focus()
         if self._words:
             self._field.value = self._words
@@ -129,22 +127,21 @@ at that message.
         else:
             self._chats.list(self.post_message, archived=self._archived)
 
-    # What is found.
+    # Search and preview.
 
     @on(Input.Changed, "#words")
     def find(self) -> None:
-        """Other words were written."""
         self._ask()
 
     @on(facts.ConversationsListed)
     def show_list(self, event: facts.ConversationsListed) -> None:
-        """Show the conversations."""
+        """Show the conversations, unless the user searches meanwhile."""
         if not self._field.value.strip():
             self._show(event.rows, EMPTY)
 
     @on(facts.WordsFound)
     def show_hits(self, event: facts.WordsFound) -> None:
-        """Show the messages, unless other words were written since."""
+        """Show the hits, unless the search text has changed meanwhile."""
         if event.text == self._field.value:
             self._show(event.hits, NOTHING)
 
@@ -162,7 +159,7 @@ at that message.
 
     @on(OptionList.OptionHighlighted)
     def preview(self) -> None:
-        """Another one is under the cursor."""
+        """Preview the marked row; a conversation's last messages are fetched."""
         if row := self._row:
             self._tell(about(row))
         if isinstance(row, ConversationSummary):
@@ -170,7 +167,7 @@ at that message.
 
     @on(facts.ConversationPeeked)
     def show_ending(self, event: facts.ConversationPeeked) -> None:
-        """Show the last messages, if the cursor is still on that conversation."""
+        """Show the last messages, if that conversation is still marked."""
         row = self._row
         if isinstance(row, ConversationSummary) and row.id == event.id:
             self._tell(about(row, event.messages))
@@ -193,15 +190,14 @@ at that message.
 
     @on(facts.StoreFailed)
     def show_failure(self, event: facts.StoreFailed) -> None:
-        """Nothing could be read, or changed."""
         error = event.error
         self.notify(visible(f"{error}\n{error.hint}"), severity="error", markup=False)
 
-    # What is done.
+    # Actions.
 
     @on(OptionList.OptionSelected)
     def open(self) -> None:
-        """Go on with it."""
+        """Open the marked conversation; a hit at its message."""
         match self._row:
             case ConversationSummary() as row:
                 self.post_message(facts.ConversationChosen(row.id))
@@ -213,12 +209,11 @@ at that message.
 
     @on(Input.Submitted, "#words")
     def open_first(self) -> None:
-        """Enter in the field takes what is marked in the list."""
+        """Open the marked row on Enter in the search field."""
         self.open()
 
     @on(facts.ConversationChanged)
     def list_again(self) -> None:
-        """Something was renamed, put away or deleted."""
         self._ask()
 
     @property
@@ -231,7 +226,7 @@ at that message.
         return None
 
     def action_mark(self, mark: ConversationFlag) -> None:
-        """Pin or archive it, or undo that."""
+        """Pin or archive the conversation, or undo that."""
         row = self._row
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
@@ -240,19 +235,18 @@ at that message.
                 self.notify("Archived. v shows archived conversations.")
 
     def action_archived(self) -> None:
-        """List what was put away as well, or no longer."""
+        """Show or hide archived conversations."""
         self._archived = not self._archived
         self._ask()
 
     def action_delete(self) -> None:
-        """Delete it."""
+        """Mark the conversation as deleted; `action_undelete` restores it."""
         if (id_ := self._chosen) is not None:
             self._deleted.append(id_)
             self._chats.mark(self.post_message, id_, "deleted", True)
             self.notify("Deleted. u restores it.")
 
     def action_undelete(self) -> None:
-        """Have back what was deleted last."""
         if self._deleted:
             id_ = self._deleted.pop()
             self._chats.mark(self.post_message, id_, "deleted", False)
@@ -260,35 +254,31 @@ at that message.
             self.notify("There is nothing to restore.")
 
     def action_rename(self) -> None:
-        """Ask for another title."""
         row = self._row
         if row is not None:
             self.query_one(LinePrompt).ask(_TITLE, row.title)
 
     @on(LinePrompt.Answered)
     def rename(self, event: LinePrompt.Answered) -> None:
-        """Give it the title."""
         self._list.focus()
         if (id_ := self._chosen) is not None:
             self._chats.rename(self.post_message, id_, event.text)
 
     @on(LinePrompt.Closed)
     def to_list(self) -> None:
-        """It keeps its title."""
         self._list.focus()
 
     def action_find(self) -> None:
-        """To the field."""
         self._field.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """Down leads from the field to the list."""
+        """Move from the search field to the list on Down."""
         if event.key == "down" and self._field.has_focus:
             event.stop()
             self._list.focus()
 
     def action_close(self) -> None:
-        """Empty the field, or close."""
+        """Clear the search field; if it is empty, close the screen."""
         if self._field.value:
             self._field.value = ""
             self._list.focus()
@@ -297,7 +287,7 @@ at that message.
 
 
 def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
-    """A row of the list; hits of one conversation have its title once."""
+    """Return a row of the list; of several hits in a conversation one has the title."""
     if isinstance(row, Hit):
         same = isinstance(above, Hit) and above.conversation == row.conversation
         title = "" if same else visible_line(row.title)
@@ -319,7 +309,7 @@ _WRITERS = {"user": "You", "assistant": "Model"}
 
 
 def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content:
-    """What is said of a row beside the list; `messages` are the last ones of it."""
+    """Return the preview of a row; `messages` are the conversation's last ones."""
     if isinstance(row, Hit):
         writer = _WRITERS.get(row.role, row.role)
         head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
@@ -344,17 +334,17 @@ def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content
 
 
 def _on_a_line(passage: Excerpt) -> Content:
-    """A passage that begins shortly before the first of the words."""
+    """Return an excerpt on one line, from shortly before the first word found."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
     first = passage.places[0][0] if passage.places else 0
-    # At a word, but where words are long or not apart at any character.
+    # Cut at a word's beginning; inside a long word, or without spaces, anywhere.
     cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
     places = tuple((start - cut, end - cut) for start, end in passage.places)
     return Content.assemble("…" if cut else "", marked(flat[cut:], places))
 
 
 def _day(seconds: float) -> str:
-    """When, as short as it can be told."""
+    """Return the time today, the day this year, or the year."""
     when, now = datetime.fromtimestamp(seconds), datetime.now()
     if when.date() == now.date():
         return when.strftime("%H:%M")

@@ -1,11 +1,7 @@
-"""Keys that are answered in the order in which they were typed, each where the ones
-before it have led.
+"""App base class that answers keys in the order in which they were typed.
 
-Textual passes a key on to the widget that has the focus when the key arrives, though
-one before it may be about to move the focus or to open a screen; and it answers a key
-that the program takes for itself, such as Ctrl+S, while the letters before it still
-wait for their widget. Whoever types fast would write into the wrong field, and save a
-text without its last word. Owns what is waited for. Knows no widget and no key by name.
+A key that may move the focus or open a screen is waited for; what is typed meanwhile is
+held. Knows no widget and no key by name.
 """
 
 from __future__ import annotations
@@ -18,19 +14,26 @@ from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.widgets import Input, TextArea
 
-_LONGEST = 1.0  # seconds; only what in turn waits for the program takes longer
+_LONGEST = 1.0  # seconds; a handler that waits for the app would never finish
 
 
 class KeysInOrder(App[None]):
-    """An app in which what is typed waits for the keys before it."""
+    """App in which typed keys and pastes wait for the keys before them.
+
+    Textual sends a key to the widget that has the focus when the key arrives, even if
+    an earlier key is about to move the focus or open a screen. It also answers priority
+    keys, such as Ctrl+S, before the letters that still wait for their widget. Fast
+    typing would then go to the wrong field, or a text would be saved without its last
+    word.
+    """
 
     _answered: asyncio.Task[None] | None = None
-    """Waits for the last key that may lead elsewhere."""
+    """Waits for the last key that may move the focus or open a screen."""
     _held: tuple[Event, ...] = ()
-    """What was typed meanwhile."""
+    """Events that arrived meanwhile."""
 
     async def on_event(self, event: Event) -> None:
-        """Hold what is typed while a key before it is being answered."""
+        """Hold keys and pastes while an earlier key is being answered."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
         elif self._answered is not None:
@@ -44,13 +47,16 @@ class KeysInOrder(App[None]):
             self._answered = asyncio.create_task(self._wait_for_answer(asked))
 
     def _only_writes(self, event: Key | Paste) -> bool:
-        """Whether this is written into the field with the focus, and leads nowhere."""
+        """Return whether the event only writes into the focused field."""
         writes = isinstance(event, Paste) or event.is_printable
         return writes and isinstance(self.focused, Input | TextArea)
 
     async def _wait_for_answer(self, asked: DOMNode) -> None:
-        """Follow a key from whom it was passed to up to the app, any of which answers
-        it; then a screen that it has opened, which asks the app for the focus."""
+        """Wait for every node that may answer a key, from `asked` up to the app.
+
+        Then wait for a screen that the key may have opened, and for the app again,
+        which sets the focus.
+        """
         with suppress(ScreenError):
             for node in (asked, *asked.ancestors):
                 await _passed(node)
@@ -59,7 +65,7 @@ class KeysInOrder(App[None]):
         self.call_later(self._go_on)
 
     async def _go_on(self) -> None:
-        """Pass on what was held, up to the next key that may lead elsewhere."""
+        """Pass on the held events, up to the next key that has to be waited for."""
         self._answered = None
         while self._held and self._answered is None:
             event, *held = self._held
@@ -68,7 +74,7 @@ class KeysInOrder(App[None]):
 
 
 async def _passed(node: DOMNode) -> None:
-    """Wait until all that was sent to a widget, a screen or the app is done."""
+    """Wait until a node has handled all messages sent to it, at most `_LONGEST`."""
     done = asyncio.Event()
     if not node.call_later(done.set):
         return

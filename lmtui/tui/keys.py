@@ -1,8 +1,7 @@
-"""Keys as data: every binding of the screens, and the user's own keys in their place.
+"""All key bindings of the screens as values, and checks of the user's own keys.
 
-Owns when a key can be used: there is such a key, what it should do is known, and
-nothing else of the same screen or widget has it. What can't be used becomes a notice,
-never an exception. Knows no screen by name and no settings file.
+A user's key that can't be used becomes a notice, never an exception. Knows no screen by
+name and no settings file.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NAMES = sorted(
     {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 )
 _PASSED_ON = "ctrl+z"
-"""Undoes in a text field, which passes it on where there is nothing to undo."""
+"""Undo in a text field, which passes the key on if there is nothing to undo."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN_AS = {"ctrl+@": "Ctrl+Space"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
@@ -39,38 +38,38 @@ _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
     Screen,
     (TextArea, Input),
 )
-"""Who listens at the same time: what one takes, another never gets."""
+"""Kinds of nodes that listen at the same time: a key that one takes, no other gets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What can be done by keys, and by which."""
+    """Action that is bound to keys."""
 
     id: str
     keys: tuple[str, ...]
-    """As Textual names them."""
+    """Names of the keys in Textual."""
     name: str
     what: str
-    """One sentence."""
+    """Description in one sentence."""
     owner: type[DOMNode]
-    """The screen or widget that it works in."""
+    """Screen or widget class that declares the binding."""
     priority: bool = False
     passed_on: bool = False
-    """Where there is nothing to do, whoever listens next gets the key."""
+    """Whether the key goes on to the next listener if there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserKeys:
-    """The user's keys that can be used."""
+    """Usable ones of the user's keys, and notices about the others."""
 
     keymap: Mapping[str, str]
-    """For `App.set_keymap`."""
+    """Argument for `App.set_keymap`."""
     notices: tuple[str, ...]
-    """What can't be used and why, a line each."""
+    """A line for each key that can't be used, with the reason."""
 
 
 def all_bound() -> tuple[Bound, ...]:
-    """Everything that any of our screens and widgets does by a key."""
+    """Return every action bound by lmtui's screens and widgets."""
     return tuple(
         _bound(binding, owner)
         for owner in _owners()
@@ -81,7 +80,11 @@ def all_bound() -> tuple[Bound, ...]:
 def user_keys(
     wanted: Mapping[str, str], *, bound: Iterable[Bound] | None = None
 ) -> UserKeys:
-    """What of the wanted keys, by id, can be used; of two that clash the first."""
+    """Check the wanted keys, given by binding id. Of two that clash, the first is used.
+
+    A key is usable if it exists, its id is known, and no other action that is active at
+    the same time has it.
+    """
     if not wanted:
         return UserKeys({}, ())
     known = {item.id: item for item in (all_bound() if bound is None else bound)}
@@ -100,7 +103,7 @@ def user_keys(
 
 
 def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
-    """What a screen itself does by keys now, each once, with all its keys as text."""
+    """Yield the screen's own enabled actions, each once, with its keys as text."""
     found: dict[str, tuple[Binding, list[str]]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
@@ -112,7 +115,7 @@ def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
 
 
 def key_display(key: str) -> str:
-    """A key as people write it: `Ctrl+R`, `Esc`, `[`."""
+    """Return a key as the user reads it: `Ctrl+R`, `Esc`, `[`."""
     if key in _SHOWN_AS:
         return _SHOWN_AS[key]
     *modifiers, name = key.split("+")
@@ -125,11 +128,11 @@ def key_display(key: str) -> str:
 
 
 class _Unusable(ValueError):
-    """Why a wanted key can't be used, in one clause."""
+    """Reason why a wanted key can't be used, in one clause."""
 
 
 def _owners() -> Iterator[type[DOMNode]]:
-    """Every class of ours that binds keys, in the order of the modules."""
+    """Yield every class of lmtui that declares bindings, by module."""
     prefix = f"{lmtui.tui.__name__}."
     for module in pkgutil.walk_packages(lmtui.tui.__path__, prefix):
         for thing in vars(importlib.import_module(module.name)).values():
@@ -160,12 +163,16 @@ def _bound(binding: Binding, owner: type[DOMNode]) -> Bound:
 
 
 def _normal(keys: str) -> tuple[str, ...]:
-    """A list of keys as Textual names them: `?` is `question_mark`."""
+    """Return a list of keys by Textual's names: `?` is `question_mark`."""
     return tuple(BindingsMap([Binding(keys, "")]).key_to_bindings)
 
 
 def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
-    """The keys in a text, where each can be used for `id`."""
+    """Return the keys in a setting's text.
+
+    Raises:
+        _Unusable: the id is unknown, or a key can't be used for it.
+    """
     if id not in known:
         raise _Unusable(f"nothing is called so{_did_you_mean(id, known)}")
     written = [_key(part.strip()) for part in text.split(",")]
@@ -179,7 +186,11 @@ def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
 
 
 def _key(written: str) -> str:
-    """One key as it arrives from a terminal."""
+    """Return one key by the name under which it arrives from a terminal.
+
+    Raises:
+        _Unusable: there is no such key.
+    """
     *modifiers, name = written.split("+")
     modifiers = sorted(modifier.strip().lower() for modifier in modifiers)
     name = name.strip()
@@ -204,15 +215,18 @@ def _did_you_mean(written: str, known: Iterable[str]) -> str:
 
 
 def _takes_text(item: Bound) -> bool:
-    """Whether a character bound to it could not be written any more, or never
-    arrives because it is written."""
+    """Return whether the binding competes with typing.
+
+    With priority a bound character could not be typed any more; in a text field it is
+    typed, and the binding never gets it.
+    """
     return item.priority or issubclass(item.owner, TextArea | Input)
 
 
 def _clash(
     usable: dict[str, tuple[str, ...]], known: Mapping[str, Bound]
 ) -> tuple[str, str] | None:
-    """The last of the wanted ids whose key something else has, and what that is."""
+    """Return the last wanted id with a key that is taken, and why; else None."""
     for id in reversed(usable):
         for other in known.values():
             keys = usable.get(other.id, other.keys)
@@ -227,9 +241,11 @@ def _clash(
 
 
 def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
-    """Whether both listen at the same time: a class and its bases; a screen, the app,
-    and a text field, which has the focus most of the time. What any other widget does
-    while it has the focus is its own affair."""
+    """Return whether two owners listen at the same time.
+
+    A class and its bases do. So do a screen, the app, and a text field, which has the
+    focus most of the time. Other widgets only compete with their own bases.
+    """
     if issubclass(first, second) or issubclass(second, first):
         return True
     kinds = {
@@ -242,7 +258,7 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
 
 
 def _inherited(item: Bound) -> dict[str, str]:
-    """What Textual's own classes do by keys where `item` listens."""
+    """Return the keys that Textual's classes take where `item` listens, with names."""
     bases = [base for base in item.owner.__mro__ if issubclass(base, DOMNode)]
     ours = [base for base in bases if base.__module__.startswith("lmtui.")]
     foreign = [base for base in bases if base not in ours]
@@ -258,7 +274,7 @@ def _inherited(item: Bound) -> dict[str, str]:
 
 
 def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:
-    """What these classes do by keys, in words."""
+    """Return the keys that these classes declare, with their descriptions."""
     return {
         key: binding.description
         for each in classes

@@ -1,7 +1,6 @@
-"""Which model the program has, or is on the way to.
+"""The state of the model in the app, and its description for the screens.
 
-Owns the one value that every screen shows, and the words for it. Knows no screen and
-no engine.
+Knows no screen and no engine.
 """
 
 from __future__ import annotations
@@ -21,44 +20,44 @@ LOADING = "loading the model"
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """The model that is wanted, and how far it is."""
+    """Model that is wanted, and the state of loading it; immutable."""
 
     wanted: ModelRef = field(default_factory=ModelRef)
     info: EngineInfo | None = None
-    """What is loaded; None while it loads and when it can't be."""
+    """The loaded model; None while it loads or if it failed."""
     capabilities: Capabilities = field(default_factory=Capabilities)
-    """What it can tell."""
+    """Features that the loaded model supports."""
     against: EngineInfo | None = None
-    """What it is compared with, if anything."""
+    """The model that it is compared with, if any."""
     doing: str = ""
-    """What is being done to get it, and how much of it."""
+    """Current stage of loading, with its percentage."""
     share: float | None = None
-    """How much of that is done, from 0 to 1, where it can be counted."""
+    """Share of the stage that is done, from 0 to 1, if known."""
     error: LmtuiError | None = None
-    """Why there is none."""
+    """Error if loading failed."""
     before: ModelRef | None = None
-    """What was in use before this, if anything."""
+    """Model that was in use before, if any."""
 
     @property
     def name(self) -> str:
-        """What is wanted, by name, safe to draw."""
+        """Short name of the model for display."""
         if self.info is not None and self.info.adapter:
-            return shown_label(self.info.label)  # now it is known on which model
+            return shown_label(self.info.label)  # includes the adapter's base model
         return shown_name(self.wanted)
 
     @property
     def in_use(self) -> ModelRef | None:
-        """What is loaded, by the names under which it was; None while nothing is."""
+        """Loaded model, by the names under which it was loaded, or None."""
         return ModelRef(self.info.model, self.info.adapter) if self.info else None
 
     @property
     def loading(self) -> bool:
-        """Whether it is on its way."""
+        """Whether the model is being loaded."""
         return self.info is None and self.error is None
 
     @property
     def words(self) -> str:
-        """How it is with the model, in a line."""
+        """State of the model in one line."""
         if self.error:
             return visible_line(self.error.title)
         if self.info is None:
@@ -67,13 +66,13 @@ class ModelState:
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
     def switched(self, wanted: ModelRef) -> ModelState:
-        """Another model is wanted, or this one once more."""
+        """Return the state at the start of loading `wanted`."""
         if self.info is None:
             return replace(self, wanted=wanted, doing="", share=None, error=None)
         return ModelState(wanted, before=self.wanted)
 
     def progressed(self, event: ModelLoadProgressed) -> ModelState:
-        """It is further."""
+        """Return the state after a report of progress."""
         share = event.done / event.total if event.done and event.total else None
         part = "" if share is None else f" {share:.0%}"
         doing = f"{visible_line(event.what)}{part}"
@@ -85,7 +84,7 @@ class ModelState:
         capabilities: Capabilities,
         against: EngineInfo | None = None,
     ) -> ModelState:
-        """It is there."""
+        """Return the state with the loaded model."""
         return replace(
             self,
             info=info,
@@ -97,22 +96,22 @@ class ModelState:
         )
 
     def failed(self, error: LmtuiError) -> ModelState:
-        """It can't be had."""
+        """Return the state after loading failed."""
         return replace(self, info=None, doing="", share=None, error=error)
 
 
 def shown_label(label: str) -> str:
-    """The label of a model, short and safe to draw."""
+    """Return the short label of a model, safe to draw."""
     return visible_line(short_label(label))
 
 
 def shown_name(wanted: ModelRef) -> str:
-    """The name of a model and its adapter, short and safe to draw."""
+    """Return the short name of a model and its adapter, safe to draw."""
     return shown_label(full_name(wanted))
 
 
 def full_name(wanted: ModelRef) -> str:
-    """The same with the whole path, where it is one."""
+    """Return the name of a model and its adapter, with the whole path if local."""
     model = catalogue.DEFAULT if wanted.model in (None, DEFAULT) else wanted.model
     if wanted.adapter is None:
         return model or ""
@@ -122,5 +121,5 @@ def full_name(wanted: ModelRef) -> str:
 
 
 def described(info: EngineInfo) -> str:
-    """How a model is computed."""
+    """Return how the model is computed: precision, dtype and device."""
     return f"{info.precision} {info.dtype} · {info.device}"

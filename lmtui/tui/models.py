@@ -1,9 +1,7 @@
-"""The models: the catalogue, what is on this machine, the adapters, and a field for any
-other.
+"""The screen to choose a model: the catalogue, local models, adapters, and a field.
 
-Owns the choice and what is said before it. Loading is the program's: the screen can
-be left meanwhile. Knows no torch; the list comes from a function that may wait for a
-disk and is called aside.
+The app loads the chosen model; the screen can be closed meanwhile. Knows no torch. The
+list comes from a function that reads the disk and runs on a thread.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ _RIGHT = (1, 2)  # columns of numbers
 
 
 class ModelList(Vertical):
-    """Headings that stay, and the rows below them."""
+    """List of models in columns, below headings that do not scroll."""
 
     DEFAULT_CSS = """
     ModelList {
@@ -73,28 +71,26 @@ class ModelList(Vertical):
         self._in_use: ModelRef | None = None
 
     def compose(self) -> ComposeResult:
-        """The headings, which stay, and the list."""
         yield Static(EMPTY, markup=False)
         yield OptionList(markup=False)
 
     def focus(self, scroll_visible: bool = True) -> ModelList:
-        """The list takes the keys."""
         self.query_one(OptionList).focus(scroll_visible)
         return self
 
     @property
     def row(self) -> ListedModel | None:
-        """What is under the cursor."""
+        """Row under the cursor."""
         place = self.query_one(OptionList).highlighted
         return self._rows[place] if self._rows and place is not None else None
 
     def show(self, rows: Sequence[ListedModel]) -> None:
-        """List these; the cursor stays where it is."""
+        """List these rows; the cursor stays where it is."""
         self._rows = tuple(rows)
         self._draw()
 
     def mark(self, in_use: ModelRef | None) -> None:
-        """Mark what is in use, by the names under which it was loaded."""
+        """Mark the model in use, by the names under which it was loaded."""
         if in_use != self._in_use:
             self._in_use = in_use
             self._draw()
@@ -113,7 +109,7 @@ class ModelList(Vertical):
 def laid_out(
     rows: Sequence[ListedModel], in_use: ModelRef | None
 ) -> tuple[str, list[str]]:
-    """The headings and the rows, in columns; a dot before the one in use."""
+    """Return headings and rows in columns, with a dot before the model in use."""
     table = [HEADINGS, *(tuple(map(visible_line, row.cells)) for row in rows)]
     widths = [
         min(_WIDEST, max(cell_len(cells[column]) for cells in table))
@@ -144,20 +140,20 @@ def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:
 
 
 def same_model(name: str, other: str) -> bool:
-    """Whether two names are those of one model: the catalogue has two for each."""
+    """Return whether two names mean the same model; the catalogue has two for each."""
     entry = catalogue.find(name)
     return name == other or (entry is not None and entry is catalogue.find(other))
 
 
 ListModels = Callable[[], Sequence[ListedModel]]
-"""Everything that can be chosen; may wait for a disk."""
+"""Returns everything that can be chosen; may wait for a disk."""
 
 NOTHING = "No list could be made; name a model below."
 ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
 
 
 class ModelsScreen(Screen[None]):
-    """A list, what Enter would do, and a field."""
+    """List of models, the effect of Enter, and a field for other names."""
 
     HELP = """\
 Enter loads the model under the cursor; below the list stands what that fetches first.
@@ -186,14 +182,14 @@ field for a folder, a .gguf file or a Hub id.
 
     @dataclass
     class Recognised(Message):
-        """What was written was found to name something, or nothing."""
+        """Result of looking up the text in the field."""
 
         text: str
         words: str
-        """What it names and what Enter does, or why it names nothing."""
+        """What the text names and what Enter does, or why it names nothing."""
         named: ModelRef | None = None
         chosen: bool = False
-        """Whether Enter was pressed on it."""
+        """Whether Enter was pressed."""
 
     def __init__(self, list_models: ListModels) -> None:
         super().__init__()
@@ -201,7 +197,6 @@ field for a folder, a .gguf file or a Hub id.
         self._state = ModelState()
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         yield ModelLine(id="model")
         yield ModelList(id="list")
         yield Static("", id="detail", markup=False)
@@ -211,12 +206,11 @@ field for a folder, a .gguf file or a Hub id.
         )
 
     def on_mount(self) -> None:
-        """Follow the model, and look at what there is."""
         self.watch(self.app, "model", self.show_model)
         self.query_one(ModelList).focus()
 
     def show_model(self, state: ModelState) -> None:
-        """Say what became of the model; after a load more may be here."""
+        """Show the state of the model; list again when a load may have added one."""
         if self._state.info != state.info or not self.query_one(ModelList).row:
             empty = self.Listed(())
             aside(self._listed, self.post_message, otherwise=empty)
@@ -230,21 +224,19 @@ field for a folder, a .gguf file or a Hub id.
 
     @on(Listed)
     def show_list(self, event: Listed) -> None:
-        """Show what there is."""
         self.query_one(ModelList).show([*event.rows, *self._way_back()])
         if not event.rows:
             self._say(NOTHING)
 
     def _way_back(self) -> Iterator[ListedModel]:
-        """From the adapter in use to the model alone."""
+        """Yield a row for the base model alone, if an adapter is in use."""
         if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
             yield no_adapter_row(in_use.model)
 
-    # What would happen.
+    # Effect of Enter.
 
     @on(OptionList.OptionHighlighted)
     def tell_of_row(self) -> None:
-        """Another model is under the cursor."""
         self._tell()
 
     def _tell(self) -> None:
@@ -264,7 +256,6 @@ field for a folder, a .gguf file or a Hub id.
 
     @on(Input.Changed)
     def recognise(self, event: Input.Changed) -> None:
-        """Find out what is being named."""
         self._recognise(event.value)
 
     def _recognise(self, text: str, *, chosen: bool = False) -> None:
@@ -276,8 +267,11 @@ field for a folder, a .gguf file or a Hub id.
 
     @on(Recognised)
     def tell_of_name(self, event: Recognised) -> None:
-        """Say what is named, unless more was written since, and load it on Enter. A
-        name of nothing costs nobody the model in use."""
+        """Load the named model after Enter, and show what is named.
+
+        A text that names nothing loads nothing, and the model in use stays. An outdated
+        answer is not shown.
+        """
         field = self.query_one(Input)
         if event.chosen and event.named is not None:
             self.post_message(ModelChosen(event.named))
@@ -288,38 +282,33 @@ field for a folder, a .gguf file or a Hub id.
 
     @on(OptionList.OptionSelected)
     def choose_row(self) -> None:
-        """Load what is under the cursor."""
         if row := self.query_one(ModelList).row:
             self.post_message(ModelChosen(row.wanted))
 
     @on(Input.Submitted)
     def choose_name(self, event: Input.Submitted) -> None:
-        """Load what was named, if it is anything."""
+        """Look up the text and load the model that it names, if any."""
         if event.value.strip():
             self._recognise(event.value, chosen=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always a model to go back to."""
         if action != "back":
             return super().check_action(action, parameters)
         return self._state.before is not None
 
     def action_again(self) -> None:
-        """Load the model once more."""
         self.post_message(ModelChosen(self._state.wanted))
 
     def action_back(self) -> None:
-        """Load the model before."""
         if self._state.before is not None:
             self.post_message(ModelChosen(self._state.before))
 
     def action_close(self) -> None:
-        """Back to where it was opened."""
         self.app.pop_screen()
 
 
 def what_enter_does(row: ListedModel) -> str:
-    """What choosing a row does, before it is done."""
+    """Describe the effect of choosing a row."""
     if row.wanted.adapter:
         does = "Enter loads it with the model that it was made for."
     elif row.here:
@@ -334,8 +323,10 @@ def what_enter_does(row: ListedModel) -> str:
 
 
 def what_it_names(text: str) -> tuple[str, ModelRef | None]:
-    """What the user's words name and what Enter would do, or why they name nothing;
-    and what they name. Looks at the disk."""
+    """Describe what the text names, or why it names nothing; return the model, too.
+
+    Reads the disk.
+    """
     if not (text := text.strip()):
         return "", None
     if text in (adapter.name for adapter in folders.listed()):

@@ -1,9 +1,7 @@
-"""Drawing in the terminal's own two colours, for whoever wants no others.
+"""Line filter for NO_COLOR: styles are drawn in the terminal's own two colours.
 
-Owns what becomes of a style: what has another background than what is around it is
-reversed, what is hardly told from its background is dim, and both colours are left to
-the terminal. Textual's own way paints greys, which makes a dark box on a light
-terminal. Knows no widget.
+A different background becomes reverse video, a faint text dim. Textual's own filter
+paints greys, a dark box on a light terminal. Knows no widget.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _OTHER = 0.05
-"""A difference of brightness, of 1, from which on a background is another one."""
+"""Least difference of brightness, of 1, that makes a background a different one."""
 _QUIET = 0.6
-"""The difference of brightness between a text and its background below which it is
-meant to stand back."""
+"""Difference of brightness between text and background below which the text is drawn
+dim."""
 _OWN = Style(color="default", bgcolor="default")
-"""The terminal's colours."""
+"""Style with the terminal's own colours."""
 
 
 SHEET = """
@@ -34,14 +32,14 @@ SHEET = """
     scrollbar-color: $foreground !important;
 }
 """
-"""What an app's own sheet has to say: a scrollbar is told from its track."""
+"""Rules for the app's style sheet: tell a scrollbar's handle from its track."""
 
 
 class NoColours(LineFilter):
-    """Attributes in the place of colours."""
+    """Line filter that replaces colours by attributes."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same text in the terminal's own colours."""
+        """Return the segments in the terminal's own colours."""
         return [
             Segment(text, style and _plain(style, background), control)
             for text, style, control in segments
@@ -52,16 +50,15 @@ _FILTERS = (NoColours(),)
 
 
 class ColourlessApp(App[None]):
-    """An app that paints no colour at all where NO_COLOR says so."""
+    """App that draws without any colour if NO_COLOR is set."""
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is done to every line before it goes to the terminal."""
         return _FILTERS if self.no_color else super().get_line_filters()
 
 
 @lru_cache(4096)
 def _plain(style: Style, around: Color) -> Style:
-    back = around  # also where the terminal's own is asked for already
+    back = around  # a missing or default background is the one around it
     if style.bgcolor is not None and not style.bgcolor.is_default:
         back = Color.from_rich_color(style.bgcolor)
     if abs(back.brightness - around.brightness) > _OTHER:

@@ -1,8 +1,5 @@
-"""The command palette: everything that can be done on a screen, by name.
-
-Owns what is listed and in which order: the keys of the screen, the ways to other
-screens, the commands of the program, and what is typed after a slash in the chat.
-"""
+"""The command palette: keys of the screen, ways to other screens, Textual's commands,
+and the chat's slash commands."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.keys import shown_actions
 
 _PLACES = ("models", "start", "history", "settings")
-"""Actions of the program that lead somewhere from everywhere."""
+"""Actions of the app that open a screen from everywhere."""
 
 
 _WORDS = {
@@ -32,14 +29,13 @@ _WORDS = {
     "Minimize": "Show all parts again.",
     "Screenshot": "Save a picture of this screen as SVG.",
 }
-"""Textual's own commands in the words of this program."""
+"""Descriptions of Textual's own commands."""
 
 
 class CommandList(SystemCommandsProvider):
-    """The commands in the order in which they are given, not by the alphabet."""
+    """Provider of the commands in the order given; Textual's sorts them by name."""
 
     async def discover(self) -> Hits:
-        """Everything, before a word is typed."""
         for name, words, callback, _ in self.app.get_system_commands(self.screen):
             yield DiscoveryHit(name, callback, help=words)
 
@@ -47,9 +43,9 @@ class CommandList(SystemCommandsProvider):
 def commands(
     app: App[Any], screen: Screen[object], own: Iterable[SystemCommand]
 ) -> Iterator[SystemCommand]:
-    """What can be done on a screen; `own` are Textual's commands."""
+    """Yield the commands for a screen; `own` are Textual's commands."""
     for binding, keys in shown_actions(screen):
-        if not binding.action.startswith("app."):  # those are among the next
+        if not binding.action.startswith("app."):  # yielded by the next loop
             yield _command(screen, binding, keys)
     for active in screen.active_bindings.values():
         if active.node is app and active.binding.action in _PLACES:

@@ -1,10 +1,6 @@
-"""Drawing only what has changed.
+"""Textual compositor whose partial updates draw only the changed parts of lines.
 
-Owns which lines of which widgets a partial update of a screen asks for. Textual's own
-way draws every line of every widget between the first and the last change, and throws
-away what did not change: where a panel at the right and a text at the left grow
-together, that is the whole screen, many times a second. What is drawn in a changed
-part is the same either way. Knows no widget of ours.
+Knows no widget of lmtui.
 """
 
 from __future__ import annotations
@@ -18,14 +14,20 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 LinePart = tuple[int, int, int]
-"""A line of the screen, and the cells of it from which up to which."""
+"""Part of a screen line: (y, first cell, cell after the last)."""
 
 
 class ChangedParts(Compositor):
-    """A compositor whose partial updates cost what they change."""
+    """Compositor with partial updates that cost what they change.
+
+    Textual's own draws every line of every widget between the first and the last
+    change, and discards the unchanged ones. If a panel at the right and a text at the
+    left grow together, that is the whole screen, many times a second. The drawn result
+    is the same.
+    """
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        """What has changed since the last update, if anything."""
+        """Return the update with all changes since the last one, or None."""
         spans = list(self._regions_to_spans(self._dirty_regions))
         self._dirty_regions.clear()
         if not spans:
@@ -43,8 +45,10 @@ class ChangedParts(Compositor):
         return ChopsUpdate(strips, spans, ends)
 
     def _on_top(self, spans: list[LinePart]) -> dict[Widget, list[LinePart]]:
-        """Of each widget, the parts of these spans in which it is what is seen, line by
-        line."""
+        """Return, for each widget, the parts of the spans where it is visible.
+
+        The parts of a widget are in the order of the lines.
+        """
         found: dict[Widget, list[LinePart]] = {}
         for y, start, end in spans:
             free = [(start, end)]
@@ -66,8 +70,7 @@ class ChangedParts(Compositor):
         return found
 
     def _drawn(self, widget: Widget, parts: list[LinePart]) -> Iterator[Strip]:
-        """The strips of some parts of a widget; lines that follow each other are asked
-        for at once."""
+        """Yield the strips for parts of a widget, adjacent lines rendered at once."""
         region, clip = self.visible_widgets[widget]
         seen = region.intersection(clip)
         at = 0
@@ -85,7 +88,7 @@ class ChangedParts(Compositor):
 
 
 def _breaks(parts: list[LinePart]) -> Iterator[int]:
-    """Where lines do not follow each other, and the end."""
+    """Yield the indices where lines are not adjacent, and the end."""
     for place, ((above, *_), (below, *_)) in enumerate(pairwise(parts), 1):
         if below > above + 1:
             yield place

@@ -1,9 +1,7 @@
-"""What arrives from a terminal, with every paste as one piece of text.
+"""Parser of terminal input that keeps every paste in one piece.
 
-Textual's parser looks for keys inside a paste as well: an ESC in it ends the paste, and
-what follows is done as keys. So a paste never reaches that parser: it sees the brackets
-around nothing, and the text comes behind them. Owns where a paste begins and ends, also
-where reads cut it anywhere or its end never comes. Knows no terminal and no widget.
+Handles reads that split a paste anywhere, and pastes whose end never arrives. Knows no
+terminal and no widget.
 """
 
 from __future__ import annotations
@@ -19,16 +17,21 @@ from textual.message import Message
 
 _BEGIN, _END = b"\x1b[200~", b"\x1b[201~"
 _SILENCE = 1.0
-"""Seconds without a byte after which what was pasted so far is shown, and the next
-key is a key again, though the end of the paste has not come."""
+"""Seconds without a byte after which an unfinished paste is shown so far, and the next
+short read is taken as a key."""
 _LONGEST_KEY = 32
-"""Bytes. A longer read after a silence is the rest of a paste that was held up."""
+"""Bytes. A longer read after a silence is the rest of a delayed paste."""
 
 _decoder = getincrementaldecoder("utf-8")
 
 
 class TerminalInput:
-    """A parser of bytes, read in any pieces, to keys, pastes and the like."""
+    """Parser from bytes, read in any pieces, to keys, pastes and other messages.
+
+    Textual's parser looks for keys inside a paste, too: an ESC in it ends the paste,
+    and the rest is run as keys. So it gets only the empty brackets of a paste; the text
+    follows as a message of its own.
+    """
 
     def __init__(
         self, *, debug: bool = False, clock: Callable[[], float] = time.monotonic
@@ -36,12 +39,12 @@ class TerminalInput:
         self._parser = _Parser(debug)
         self._typed = _decoder("replace")
         self._clock = clock
-        self._matched = 0  # bytes of the beginning that were typed last
+        self._matched = 0  # bytes of _BEGIN that the input so far ends with
         self._paste: _Pasted | None = None
-        self._heard = 0.0  # when a byte was pasted last
+        self._heard = 0.0  # time of the last byte
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """What these bytes say, as far as they say it already."""
+        """Yield the messages that these bytes complete."""
         short = len(data) <= _LONGEST_KEY and self._is_silent
         if self._paste and short and not self._paste.ends_with(data):
             yield from self._close(self._paste)
@@ -60,7 +63,7 @@ class TerminalInput:
             self._heard = self._clock()
 
     def tick(self) -> Iterator[Message]:
-        """What it means that nothing has come for a while."""
+        """Yield the messages due after a pause: a lone ESC, an unfinished paste."""
         if self._paste is None:
             yield from self._parser.tick()
         elif self._is_silent and (text := self._paste.take()):
@@ -71,7 +74,7 @@ class TerminalInput:
         return self._clock() - self._heard >= _SILENCE
 
     def _beginning(self, data: bytes) -> int:
-        """Behind the beginning of a paste, else behind all of the data."""
+        """Return the index after the beginning of a paste, or the data's length."""
         for place, byte in enumerate(data, 1):
             expected = byte == _BEGIN[self._matched]
             self._matched = self._matched + 1 if expected else int(byte == _BEGIN[0])
@@ -93,15 +96,15 @@ class TerminalInput:
 
 
 class _Pasted:
-    """The bytes of a paste that were not passed on yet."""
+    """Buffer of the bytes of a paste that were not passed on yet."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
-        self._looked = 0  # the end does not begin before this
+        self._looked = 0  # _END does not begin before this index
         self._text = _decoder("replace")
 
     def add(self, data: bytes) -> bytes | None:
-        """Take bytes in; what is behind the end of the paste, once that has come."""
+        """Add bytes; return those after the end of the paste, or None before it."""
         self._bytes += data
         found = self._bytes.find(_END, self._looked)
         if found < 0:
@@ -112,23 +115,26 @@ class _Pasted:
         return rest
 
     def ends_with(self, data: bytes) -> bool:
-        """Whether the end of the paste would come with these bytes."""
+        """Return whether these bytes would complete the end of the paste."""
         return _END in self._bytes[self._looked :] + data
 
     def take(self, *, whole: bool = False) -> str:
-        """The text so far, without what may be a part of the end or of a character
-        unless it is `whole`."""
+        """Return and remove the text so far.
+
+        Unless it is `whole`, bytes that may belong to the end sequence or to an
+        incomplete character are held back.
+        """
         parts = range(len(_END) - 1, 0, -1)
         cut = next((n for n in parts if self._bytes.endswith(_END[:n])), 0)
         size = len(self._bytes) - (0 if whole else cut)
         text = self._text.decode(bytes(self._bytes[:size]), whole)
         del self._bytes[:size]
         self._looked = 0
-        return text.replace("\0", "\ufffd")  # no text file may hold it
+        return text.replace("\0", "\ufffd")  # text files must not contain NUL
 
 
 class _Parser(XTermParser):
-    """Textual's parser, which breaks at keys whose number is none."""
+    """Textual's parser, which raises on invalid key numbers; here they are ignored."""
 
     def _sequence_to_key_events(
         self, sequence: str, alt: bool = False

@@ -1,8 +1,6 @@
-"""What the user prefers, and an app that follows it: a theme, keys, what is told once.
+"""The user's preferences, and an app base class that applies them: theme, keys, hints.
 
-Owns which theme is shown, how another is chosen, and that a preference which can't be
-followed is one notice and no more. Knows no screen of ours: the preferences come in as
-values, and a choice goes out through a function.
+A preference that can't be applied becomes a notice. Knows no screen of lmtui.
 """
 
 from __future__ import annotations
@@ -46,26 +44,27 @@ def _never(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What the settings say about the looks and the keys of the screens."""
+    """Settings of the screens: theme, keys, and functions that store choices."""
 
     theme: str = themes.DEFAULT
     theme_folder: Path | None = None
-    """Where the user's own themes are."""
+    """Folder of the user's own themes."""
     keys: Mapping[str, str] = field(default_factory=dict)
-    """The user's keys by the id of what they do."""
+    """The user's keys by binding id."""
     keep_theme: Callable[[str], str] = _keep_nothing
-    """Writes a chosen theme down, and returns what the user should know about that;
-    raises LmtuiError where it can't be written."""
+    """Saves a chosen theme and returns a remark for the user, or ""; raises LmtuiError
+    if it can't be saved."""
     settings_file: SettingsFile | None = None
-    """Where every setting can be changed; without it they can only be followed."""
+    """File in which settings can be changed; None allows no changes."""
     first_time: Callable[[str], bool] = _never
-    """Whether a hint is to be shown, which from then on was; may wait for a disk."""
+    """Returns whether a hint is new to the user, and records it as shown; may wait for
+    a disk."""
 
 
 class ThemePalette(CommandPalette):
-    """The list of themes; each is shown while the cursor is on it."""
+    """List of themes, with a preview of the one under the cursor."""
 
-    # Not dimmed: what is behind the list is what one looks at.
+    # Not dimmed: the screen behind the list is the preview.
     DEFAULT_CSS = "ThemePalette { background: transparent; }"
 
     class Chosen(Message):
@@ -79,31 +78,30 @@ class ThemePalette(CommandPalette):
         super().__init__([_ThemeNames], placeholder="Search for themes…")
 
     def on_mount(self) -> None:
-        """Follow the theme."""
         self.app.theme_changed_signal.subscribe(self, self.wear)
 
     @on(OptionList.OptionHighlighted)
     def preview(self, event: OptionList.OptionHighlighted) -> None:
-        """The cursor is on a theme."""
+        """Show the theme under the cursor."""
         if isinstance(event.option, Command) and event.option.hit.text:
             self.app.theme = event.option.hit.text
 
     def wear(self, theme: Theme) -> None:
-        """Take on another theme, which Textual gives to the screens below alone."""
+        """Apply the theme to this screen, which Textual does for the ones below
+        only."""
         self.app.stylesheet.update(self)
         self.refresh()
 
 
 class _ThemeNames(Provider):
-    """The names of the themes."""
+    """Provider of the names of the themes."""
 
     async def discover(self) -> Hits:
-        """All names; the one in use first, where the cursor is when the list opens."""
+        """Yield all names, the one in use first, where the cursor starts."""
         for name in sorted(self._names(), key=lambda name: name != self.app.theme):
             yield DiscoveryHit(name, self._choose(name), name)
 
     async def search(self, query: str) -> Hits:
-        """The names that match."""
         matcher = self.matcher(query)
         for name in self._names():
             if (score := matcher.match(name)) > 0:
@@ -117,35 +115,36 @@ class _ThemeNames(Provider):
 
 
 class PreferencesApp(ColourlessApp):
-    """An app in the user's colours, with the user's keys."""
+    """App with the user's theme and keys."""
 
     @dataclass
     class HintLookedUp(Message):
-        """It was found out whether a hint is new to the user."""
+        """Whether a hint is new to the user is known."""
 
         hint: HintLine
         is_new: bool
 
     def __init__(self, preferences: Preferences) -> None:
-        # Before the base class, which asks for the colours.
+        # Before the base class's __init__, which asks for the theme's variables.
         self._themes = themes.load_themes(preferences.theme_folder)
         self._preferences = preferences
         self.own_keys: Mapping[str, str] = {}
-        """The keys of the user that are in force, by the id of what they do."""
+        """The user's keys in force, by binding id."""
         self._kept_theme = self._themes.or_default(preferences.theme).name
         super().__init__()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Every domain slot, so that the sheets parse under any theme."""
+        """Return defaults for the domain slots, so that sheets parse under any
+        theme."""
         return themes.variable_defaults(self._themes)
 
     def follow_preferences(self) -> None:
-        """Put theme and keys in force, and tell what of them can't be."""
+        """Apply theme and keys, and report those that can't be used."""
         foreign = set(self.available_themes)
         for theme in self._themes.themes:
             self.register_theme(theme)
         self.theme = self._kept_theme
-        # Textual's own give no colours to what is drawn here.
+        # Textual's own themes do not set the domain slots.
         for name in foreign - {theme.name for theme in self._themes.themes}:
             self.unregister_theme(name)
         for skipped in self._themes.notices:
@@ -156,7 +155,7 @@ class PreferencesApp(ColourlessApp):
         self.use_keys(self._preferences.keys)
 
     def use_keys(self, wanted: Mapping[str, str]) -> None:
-        """Put keys in force, and tell which can't be."""
+        """Apply the user's keys, and report those that can't be used."""
         keys = user_keys(wanted)
         self.own_keys = keys.keymap
         self.set_keymap(keys.keymap)
@@ -164,26 +163,24 @@ class PreferencesApp(ColourlessApp):
             self._warn("A key in the settings can't be used", notice)
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key as people write it."""
         return key_display(binding.key)
 
     def wear(self, theme: str) -> None:
-        """Show a theme, and come back to it after a preview."""
+        """Show a theme, and make it the one that a preview returns to."""
         self.theme = self._kept_theme = self._themes.or_default(theme).name
 
     def search_themes(self) -> None:
-        """Open the list of themes."""
         self.push_screen(ThemePalette())
 
     @on(CommandPalette.Closed)
     def end_preview(self, event: CommandPalette.Closed) -> None:
-        """Back to the theme that was there, unless another was chosen."""
+        """Return to the theme before the preview, unless another one was chosen."""
         if not event.option_selected:
             self.theme = self._kept_theme
 
     @on(ThemePalette.Chosen)
     def keep_theme(self, event: ThemePalette.Chosen) -> None:
-        """Show the chosen theme, and remember it."""
+        """Show the chosen theme, and save it."""
         self.wear(event.name)
         try:
             remark = self._preferences.keep_theme(event.name)
@@ -195,7 +192,7 @@ class PreferencesApp(ColourlessApp):
 
     @on(HintLine.Wondered)
     def look_up_hint(self, event: HintLine.Wondered) -> None:
-        """Find out whether a hint was ever seen."""
+        """Find out on a thread whether a hint was shown before."""
         hint, first_time = event.hint, self._preferences.first_time
         name = hint.name or ""
 
@@ -206,7 +203,6 @@ class PreferencesApp(ColourlessApp):
 
     @on(HintLookedUp)
     def show_hint(self, event: HintLookedUp) -> None:
-        """Show it where it is new."""
         if event.is_new and event.hint.is_mounted:
             event.hint.show()
 

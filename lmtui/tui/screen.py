@@ -1,8 +1,6 @@
-"""A screen that shows what the model does, with the panel beside it.
+"""Base classes of the screens that show the model at work: panel, status, sampler.
 
-Owns what every such screen does alike: following what becomes of the model, errors,
-the panel's place. What the screen is for is its subclass's. The engine is asked through
-the runner and answers by messages. Knows no torch.
+The engine is asked through a runner and answers by messages. Knows no torch.
 """
 
 from __future__ import annotations
@@ -35,7 +33,10 @@ READING = "The model is reading; what it expects appears here."
 
 
 class LiveScreen(Screen[None]):
-    """Has a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`."""
+    """Screen with a `ProbabilityPanel`, a `Status` and mostly a `LikelihoodStrip`.
+
+    Follows the state of the model; subclasses say what the screen is for.
+    """
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
         (0, "-folded"),
@@ -49,7 +50,7 @@ class LiveScreen(Screen[None]):
                 priority=True, show=False),
         Binding("f2", "panel", "Panel", id="live.panel",
                 tooltip="Show or hide the panel."),
-        # Before the text field, which would select a line.
+        # With priority: a TextArea selects a line on F6.
         Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
                 tooltip="Hold the panel still while the model goes on.",
                 priority=True),
@@ -59,28 +60,28 @@ class LiveScreen(Screen[None]):
         super().__init__()
         self._compositor = ChangedParts()
         self.runner = make_runner(self.post_message)
-        """The bridge to the engine, whose answers come to this screen."""
+        """Sends questions to the engine's thread; the answers come to this screen as
+        messages."""
         self._info: EngineInfo | None = None
         self._capabilities = Capabilities()
 
     def on_mount(self) -> None:
-        """Follow the model from what it is now."""
         self.watch(self.app, "model", self.follow_model)
 
     def model_ready(self) -> None:
-        """There is a model now."""
+        """Handle that a model was loaded."""
         raise NotImplementedError
 
     def model_missing(self) -> None:
-        """There is none, and none will come of itself."""
+        """Handle that loading failed; the user has to choose a model."""
         raise NotImplementedError
 
     def stop_work(self) -> bool:
-        """Stop what the model does for the user; whether there was anything."""
+        """Stop the model's work for the user; return whether there was any."""
         raise NotImplementedError
 
     def to_text(self) -> None:
-        """Give the focus back to where the user writes."""
+        """Return the focus to the field that the user writes in."""
         raise NotImplementedError
 
     @property
@@ -95,10 +96,10 @@ class LiveScreen(Screen[None]):
     def _status(self) -> Status:
         return self.query_one(Status)
 
-    # The model.
+    # State of the model.
 
     def follow_model(self, state: ModelState) -> None:
-        """Show what became of the model; everything can be used meanwhile."""
+        """Show the state of the model; the screen stays usable while it loads."""
         self._info, self._capabilities = state.info, state.capabilities
         self._status.show_info(state.info)
         if state.info is not None:
@@ -121,38 +122,37 @@ class LiveScreen(Screen[None]):
         title = visible_line(error.title)
         self.notify(text, title=title, severity="error", markup=False, timeout=12)
 
-    # Keys.
+    # Actions.
 
     def selected_words(self) -> str:
-        """What is selected, on the screen or in the field that has the focus."""
+        """Return the selection, on the screen or in the focused field."""
         focused = self.focused
         inside = focused.selected_text if isinstance(focused, TextArea | Input) else ""
         return self.get_selected_text() or inside
 
     def action_interrupt(self) -> None:
-        """Copy what is selected, or stop, or say how to leave."""
+        """Copy the selection, or stop the work, or say which key quits."""
         if selected := self.selected_words():
             self.app.copy_to_clipboard(selected)
         elif not self.stop_work():
             self.notify("Ctrl+Q quits.")
 
     def show_panel(self) -> None:
-        """Show the panel, wherever there is room for it."""
+        """Show the panel, even on a narrow screen."""
         self.remove_class("-no-panel")
         self.add_class("-unfolded")
 
     def action_panel(self) -> None:
-        """Show or hide the panel; on few columns it is folded until it is asked for."""
+        """Show or hide the panel; on a narrow screen it is hidden by default."""
         folded = self.has_class("-folded")
         self.toggle_class("-unfolded" if folded else "-no-panel")
 
     def action_pause(self) -> None:
-        """Hold the panel still, or let it go on."""
         self._panel.paused = not self._panel.paused
 
 
 class SamplingScreen(LiveScreen):
-    """Has `SamplerControls` besides."""
+    """Live screen that also has `SamplerControls`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f4", "sampler", "Sampler", id="live.sampler",
@@ -167,19 +167,18 @@ class SamplingScreen(LiveScreen):
         self._previewed = 0
         self._followed: Mapping[str, Any] = {}
         self.presets: Mapping[str, Preset] = {}
-        """What a conversation can take up, by its name."""
+        """Presets that a conversation can use, by name."""
 
     def on_mount(self) -> None:
-        """Follow what is set for good while the screen is there."""
+        """Follow the sampling settings and presets of the app."""
         self.watch(self.app, "kept_sampling", self.follow_kept)
         self.watch(self.app, "presets", self.keep_presets)
 
     def keep_presets(self, presets: Mapping[str, Preset]) -> None:
-        """These are what there is to begin with now."""
         self.presets = presets
 
     def follow_kept(self, kept: Mapping[str, Any]) -> None:
-        """Draw as was set just now; what was not stays as it is here."""
+        """Apply sampling settings changed in the app; keep this screen's others."""
         known = self._followed
         new = {name: kept[name] for name in kept if known.get(name, ...) != kept[name]}
         self._followed = kept
@@ -187,13 +186,13 @@ class SamplingScreen(LiveScreen):
             self.draw_with(replace(self._settings, **new))
 
     def draw_with(self, settings: SamplingSettings) -> None:
-        """Use other settings, and show them in the controls."""
+        """Use other sampling settings, and show them in the controls."""
         self.query_one(SamplerControls).settings = settings
         self._draw(settings)
 
     @on(SamplerControls.SettingsChanged)
     def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
-        """Redraw what is shown; the next answer uses them."""
+        """Redraw the distribution; the next answer uses the settings, too."""
         self._draw(event.settings)
 
     def _draw(self, settings: SamplingSettings) -> None:
@@ -204,7 +203,6 @@ class SamplingScreen(LiveScreen):
 
     @on(ProbabilityPanel.PageRequested)
     def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        """Fetch other rows of the ranking."""
         self._preview(event.handle, event.start, event.count)
 
     def _preview(self, handle: int, start: int, rows: int) -> None:
@@ -213,7 +211,7 @@ class SamplingScreen(LiveScreen):
 
     @on(facts.PreviewReady)
     def show_preview(self, event: facts.PreviewReady) -> None:
-        """Draw the same position anew, unless another one is shown by now."""
+        """Redraw the distribution, unless another position is shown by now."""
         shown = self._panel.distribution
         same = shown is not None and shown.handle == event.distribution.handle
         if event.revision == self._previewed and same:
@@ -222,12 +220,12 @@ class SamplingScreen(LiveScreen):
 
     @on(facts.PreviewFailed)
     def show_preview_failed(self, event: facts.PreviewFailed) -> None:
-        """What is drawn stays as it is; say why."""
+        """Report the error; the panel stays as it is."""
         if event.revision == self._previewed:
             self._status.state = visible_line(event.error.title)
 
     def action_sampler(self) -> None:
-        """Go to the sampler's settings, or back."""
+        """Move the focus to the sampler's settings, or back to the text."""
         self.show_panel()
         sampler = self.query_one(SamplerControls)
         if sampler.has_focus:

@@ -1,7 +1,6 @@
-"""The first screen: which model there is, and what can be done.
+"""The start screen: state of the model, choices, recent conversations and files.
 
-Owns nothing but what it shows: every choice is a key of the program, or a file that
-was looked at of late. Knows no engine.
+Every choice is an action of the app, or opens a conversation or file. Knows no engine.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _BAR = 24  # cells
 
 
 class ModelLine(Static):
-    """A name, a state, and below them a bar or what to do."""
+    """Name and state of the model, with a progress bar, or the error and its hint."""
 
     DEFAULT_CSS = """
     ModelLine {
@@ -50,7 +49,7 @@ class ModelLine(Static):
     """
 
     def show(self, state: ModelState) -> None:
-        """Show what became of the model."""
+        """Show the state of the model."""
         self.set_class(state.loading, "-loading")
         self.set_class(state.error is not None, "-failed")
         parts = [Content.styled(state.name, "bold"), Content(state.words)]
@@ -66,15 +65,15 @@ class ModelLine(Static):
 
 
 RecentFiles = Callable[[], Sequence[Path]]
-"""The files that were looked at of late; may wait for a disk."""
+"""Returns the files inspected or edited last; may wait for a disk."""
 
 HINT = "c begins a chat; Ctrl+P and F1 show the rest."
 RECENT = 5
-"""Conversations that are listed here."""
+"""Number of conversations listed."""
 
 
 class StartScreen(Screen[None]):
-    """A centred column: the model, and a list of what to do."""
+    """Start screen: a centred column with the model and a list of choices."""
 
     HELP = """\
 Up and Down walk the list, Enter or a click takes a choice; each has a letter too. The
@@ -110,7 +109,7 @@ model loads meanwhile: nothing has to wait for it.
     ]  # fmt: skip
 
     class Recalled(Message):
-        """It was found out which files were looked at of late."""
+        """The recent files were read."""
 
         def __init__(self, paths: Sequence[Path]) -> None:
             self.paths = tuple(paths)
@@ -126,7 +125,6 @@ model loads meanwhile: nothing has to wait for it.
         self._talks: tuple[ConversationSummary, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         title = Content.assemble(
             ("lmtui", "bold $primary"), ("  see a language model think", "$quiet")
         )
@@ -137,12 +135,11 @@ model loads meanwhile: nothing has to wait for it.
         yield HintLine("start", HINT)
 
     def on_mount(self) -> None:
-        """Follow the model from what it is now."""
         self.watch(self.app, "model", self.show_model)
         self.query_one(ActionList).focus()
 
     def on_screen_resume(self) -> None:
-        """What can be done may have changed meanwhile."""
+        """Update the choices, which may have changed while another screen was shown."""
         self._offer()
         nothing = self.Recalled(())
         aside(self._recall, self.post_message, otherwise=nothing)
@@ -151,7 +148,6 @@ model loads meanwhile: nothing has to wait for it.
 
     @on(ConversationsListed)
     def show_talks(self, event: ConversationsListed) -> None:
-        """List the conversations that were had last."""
         if event.rows != self._talks:
             self._talks = event.rows
             self._offer()
@@ -161,7 +157,6 @@ model loads meanwhile: nothing has to wait for it.
 
     @on(Recalled)
     def show_recent(self, event: Recalled) -> None:
-        """List the files."""
         if event.paths != self._paths:
             self._paths = event.paths
             self._offer()
@@ -179,24 +174,20 @@ model loads meanwhile: nothing has to wait for it.
         self.query_one(ActionList).offer(more=more)
 
     def action_hide_hint(self) -> None:
-        """The hint was read."""
         self.query_one(HintLine).hide()
 
     def action_resume(self, id: int) -> None:
-        """Go on with a conversation."""
         self.post_message(ConversationChosen(id))
 
     def action_open(self, number: int) -> None:
-        """Show a file as tokens."""
         self.post_message(FileChosen(self._paths[number]))
 
     def show_model(self, state: ModelState) -> None:
-        """Say what became of the model."""
         self.query_one(ModelLine).show(state)
 
 
 def shown_path(path: Path) -> str:
-    """A file's name, and where it is."""
+    """Return a file's name and its folder, abbreviated with `~`."""
     folder = path.parent
     with suppress(ValueError, RuntimeError):  # not at home, or without one
         folder = Path("~") / folder.relative_to(Path.home())

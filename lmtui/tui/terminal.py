@@ -1,7 +1,6 @@
-"""The terminal that the screens are drawn on: its input, and what becomes of it.
+"""The terminal: its driver and input thread, signals, its closing, and the clipboard.
 
-Owns the thread that reads from the terminal. Textual's own ends at a byte that is not
-UTF-8, and the program with it as if it had been left. Knows no screen.
+Knows no screen.
 """
 
 from __future__ import annotations
@@ -25,24 +24,23 @@ from textual.message import Message
 
 from lmtui.tui.pastes import TerminalInput
 
-_EVERY = 1.0  # seconds between two looks at the terminal
+_EVERY = 1.0  # seconds between two checks of the terminal
 
 
 ASKED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-"""The signals that end the program as Ctrl+Q does."""
+"""Signals that end the app, with the exit code of the signal."""
 
 
 def exit_code(name: signal.Signals) -> int:
-    """What a shell reports for a program that a signal has ended."""
+    """Return the exit code that a shell reports for a program ended by a signal."""
     return 128 + name
 
 
 def leave_when_gone(app: App[None], leave: Callable[[int], None]) -> None:
-    """Call `leave` with an exit code once the terminal is gone or the process is told
-    to end.
+    """Call `leave` with an exit code when the terminal is closed or a signal arrives.
 
-    A shell tells its programs that the terminal is gone; whoever runs one without a
-    shell may not, and then it would read nothing for ever.
+    A shell sends SIGHUP when the terminal is closed. A program started without a shell
+    may not get one, and would wait for input for ever, so the terminal is also checked.
     """
     if app.is_headless:
         return
@@ -58,7 +56,7 @@ def leave_when_gone(app: App[None], leave: Callable[[int], None]) -> None:
 
 
 def terminal_is_there() -> bool:
-    """Whether there is somebody at the other end of the terminal on stdin."""
+    """Return whether the terminal on stdin is still open."""
     try:
         termios.tcgetattr(sys.__stdin__ or 0)
     except (termios.error, ValueError):
@@ -66,11 +64,11 @@ def terminal_is_there() -> bool:
     return True
 
 
-_SECONDS = 3.0
+_SECONDS = 3.0  # time limit of a clipboard command
 
 
 def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | None:
-    """What takes a text for the clipboard here; None where nothing does."""
+    """Return the command that writes stdin to the clipboard, or None without one."""
     found: list[Sequence[str]] = []
     if platform == "darwin":
         found.append(("pbcopy",))
@@ -82,7 +80,7 @@ def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | No
 
 
 def copy_here(text: str) -> None:
-    """Give a text to the clipboard of this machine, if it has one."""
+    """Write a text to the clipboard of this machine, if it has one."""
     tool = command(os.environ, sys.platform)
     if tool is None:
         return
@@ -102,34 +100,41 @@ def copy_here(text: str) -> None:
 
 
 _AT_ONCE = 65_536  # bytes
-_LOOK_EVERY = 0.1  # seconds between two looks at whether the program ends
+_LOOK_EVERY = 0.1  # seconds between two checks whether the app ends
 
 
 @dataclass
 class TerminalGone(Message):
-    """Nothing more can come from the terminal."""
+    """The terminal is closed."""
 
 
 @dataclass
 class InputFailed(Message):
-    """What reads from the terminal broke, and no key will come any more."""
+    """The thread that reads the input has failed."""
 
     error: Exception
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver with input of our own."""
+    """Textual's driver with another input thread.
+
+    Textual's thread ends at a byte that is not UTF-8, and the app would end with it as
+    if the user had quit. This one decodes such bytes as replacement characters.
+    """
 
     def _sigtstp_application(self, *_: object) -> None:
-        """Leave the terminal and stop, with all that was started together: a script
-        that waits for this process would go on waiting, and no shell would notice."""
+        """Suspend the whole process group.
+
+        A script that waits for this process would otherwise keep running, and the shell
+        would not notice that the job is stopped.
+        """
         if self._auto_restart:
             self.suspend_application_mode()
             self._must_signal_resume = True
         os.killpg(0, signal.SIGSTOP)
 
     def run_input_thread(self) -> None:
-        """Read until the program ends; say why, if it is the reading that ends."""
+        """Read until the app ends; report an error that ends the reading."""
         try:
             self._read_input()
         except OSError:

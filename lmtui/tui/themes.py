@@ -1,8 +1,7 @@
-"""Themes: TOML files turned into values that Textual can show.
+"""Themes: TOML files, checked and converted to Textual themes.
 
-Owns the domain slots (what the colours mean) and what a theme file may say. The
-user's folder is passed in. A file that is broken or unsafe becomes a notice, never
-an exception. Knows no screen and no configuration.
+Defines the domain slots: named colours for what lmtui draws. A broken or unsafe file
+becomes a notice, never an exception. Knows no screen and no settings.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 
 DEFAULT = "dark"
-"""The theme shown when none is asked for."""
+"""Name of the default theme."""
 
 BASE = (
     "primary",
@@ -35,10 +34,10 @@ BASE = (
     "surface",
     "panel",
 )
-"""The base colours a theme file may set."""
+"""Base colours that a theme file may set."""
 
 REQUIRED = ("primary", "foreground", "background")
-"""Those that it must set; the others follow from them."""
+"""Base colours that it must set; the others default to them."""
 
 SLOTS: dict[str, str] = {
     "quiet": "foreground",
@@ -56,21 +55,21 @@ SLOTS: dict[str, str] = {
     "surprise-4": "accent",
     "surprise-5": "error",
 }
-"""Each domain slot and the base colour it takes where a theme does not set it."""
+"""Domain slots, each with the base colour that it defaults to."""
 
 _BASE_FALLBACK = dict.fromkeys(BASE, "primary") | {
     "surface": "background",
     "panel": "background",
 }
 _SIZE = 64 * 1024  # bytes; a theme is far smaller
-_NAME = 40  # characters of a name that are shown
-_REASON = 200
+_NAME = 40  # most characters of a name
+_REASON = 200  # most characters of a reason
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True)
 class ThemeNotice:
-    """A theme file that was skipped, and why."""
+    """Theme file that was skipped, and the reason."""
 
     path: Path
     reason: str
@@ -78,27 +77,27 @@ class ThemeNotice:
 
 @dataclass(frozen=True, slots=True)
 class Themes:
-    """All themes that can be shown, by name, and the files that were skipped."""
+    """All usable themes, and the files that were skipped."""
 
     themes: tuple[Theme, ...]
     notices: tuple[ThemeNotice, ...]
     paths: Mapping[str, Path] = field(default_factory=dict)
-    """The file that each theme was read from."""
+    """File of each theme, by name."""
 
     def get(self, name: str) -> Theme | None:
-        """The theme of that name."""
+        """Return the theme with this name, or None."""
         return next((theme for theme in self.themes if theme.name == name), None)
 
     def or_default(self, name: str) -> Theme:
-        """The theme of that name, or the default one where there is none."""
+        """Return the theme with this name, or the default one."""
         return self.get(name) or self.get(DEFAULT) or self.themes[0]
 
     def is_shipped(self, name: str) -> bool:
-        """Whether a theme came with the program."""
+        """Return whether a theme is part of the program."""
         return self.paths[name].parent == shipped_folder()
 
     def unknown(self, name: str) -> LmtuiError:
-        """The error for a name that no theme has."""
+        """Return the error for a name that no theme has."""
         names = [theme.name for theme in self.themes]
         close = get_close_matches(name, names, n=1)
         question = f"Did you mean {close[0]}? " if close else ""
@@ -107,18 +106,19 @@ class Themes:
 
 
 class _Broken(ValueError):
-    """What is wrong with a theme file, in one clause."""
+    """Fault of a theme file, in one clause."""
 
 
 def shipped_folder() -> Path:
-    """Where the shipped themes lie: package data, or beside the package."""
+    """Return the folder of the shipped themes: package data, or beside the package."""
     package = Path(__file__).resolve().parents[1]
     packed = package / "_themes"
     return packed if packed.is_dir() else package.parent / "themes"
 
 
 def load_themes(user_folder: Path | None = None) -> Themes:
-    """The shipped themes, then the user's; a later one of the same name wins."""
+    """Load the shipped themes, then the user's, which replace those of the same
+    name."""
     found: dict[str, Theme] = {}
     paths: dict[str, Path] = {}
     notices: list[ThemeNotice] = []
@@ -135,14 +135,22 @@ def load_themes(user_folder: Path | None = None) -> Themes:
 
 
 def variable_defaults(themes: Themes) -> dict[str, str]:
-    """For `App.get_theme_variable_defaults`: every slot, so that the sheets parse
-    under any theme, also one of Textual's own."""
+    """Return the default theme's colour of every slot, for
+    `App.get_theme_variable_defaults`.
+
+    With them the sheets parse under any theme, including Textual's own.
+    """
     theme = themes.or_default(DEFAULT)
     return {slot: theme.variables[slot] for slot in SLOTS}
 
 
 def read_theme(path: Path) -> Theme:
-    """One theme file; raises OSError or ValueError where it can't be used."""
+    """Read one theme file.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no valid theme.
+    """
     if not path.is_file():
         raise _Broken("no ordinary file")
     with path.open("rb") as file:
@@ -157,7 +165,11 @@ def read_theme(path: Path) -> Theme:
 
 
 def theme_of(data: dict[str, object], *, name: str) -> Theme:
-    """A theme from what its file says; `name` where the file has none."""
+    """Return the theme of a parsed file; `name` is used if the file has none.
+
+    Raises:
+        ValueError: it is no valid theme.
+    """
     unknown = data.keys() - {"name", "dark", "variables", *BASE}
     if unknown:
         raise _Broken(f"unknown key {min(unknown)!r}")
@@ -191,7 +203,10 @@ def _base_colours(data: dict[str, object]) -> dict[str, str]:
 
 
 def _slot_colours(variables: object, base: dict[str, str]) -> dict[str, str]:
-    """Only slots can be set: another variable could break every sheet."""
+    """Return the colour of every slot.
+
+    A theme may set nothing but slots: another variable could break every sheet.
+    """
     if not isinstance(variables, dict):
         raise _Broken("variables must be a table")
     unknown = variables.keys() - SLOTS.keys()
@@ -202,7 +217,7 @@ def _slot_colours(variables: object, base: dict[str, str]) -> dict[str, str]:
 
 
 def _colour(key: str, value: object) -> str:
-    """`#rrggbb`, from that or from the name of a colour."""
+    """Return a colour as `#rrggbb`, from that form or from a colour's name."""
     if not isinstance(value, str):
         raise _Broken(f"{key} must be a colour in quotes")
     if _HEX.fullmatch(value):
@@ -223,7 +238,7 @@ def _shown_name(name: object) -> str:
 
 
 def _files(folder: Path | None) -> Iterator[Path]:
-    """The theme files of a folder; none where it can't be listed."""
+    """Yield the theme files of a folder; none if it can't be listed."""
     if folder is None:
         return
     try:

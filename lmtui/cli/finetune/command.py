@@ -1,7 +1,6 @@
-"""`lmtui finetune`: teach the model your notes.
+"""`lmtui finetune`: the command's flags, their checks, and its questions.
 
-Owns what the command line asks for, and what is asked back before anything is done.
-What happens then is `training`'s.
+The training itself is started in `lmtui.cli.finetune.run`.
 """
 
 from __future__ import annotations
@@ -125,10 +124,10 @@ _METHODS: Mapping[str, tuple[Method, str]] = {
 
 
 def method_of(*, full: bool, from_scratch: bool) -> Method | None:
-    """The method that the flags ask for; None where they leave it to the settings.
+    """Return the training method of the flags; None leaves it to the settings.
 
     Raises:
-        LmtuiError: they ask for two.
+        LmtuiError: both flags are given.
     """
     if full and from_scratch:
         raise LmtuiError(
@@ -140,10 +139,10 @@ def method_of(*, full: bool, from_scratch: bool) -> Method | None:
 
 
 def require_fitting(settings: Settings) -> None:
-    """Refuse a flag that means nothing to the method.
+    """Check that each flag given applies to the training method.
 
     Raises:
-        LmtuiError: there is one.
+        LmtuiError: one does not.
     """
     for name, (method, hint) in _METHODS.items():
         given = settings.origin(name).source == "flag"
@@ -250,11 +249,12 @@ def read_request(
     resume: bool,
     force: bool,
 ) -> TrainRequest:
-    """What the command line asks for.
+    """Return the training request of the command line.
 
     Raises:
-        LmtuiError: it asks for nothing, or for what is not there; its name can't be
-            one; or it is not clear what is to be resumed.
+        LmtuiError: no notes are given or found, the name can't be used, or it is not
+            clear
+            which training is to be resumed.
     """
     if not (places or resume):
         raise LmtuiError(
@@ -264,7 +264,7 @@ def read_request(
         name = default_name(places) if places else _only_unfinished()
     require_safe_name(name)
     if not resume:
-        find(places)  # for what it refuses; the worker reads them
+        find(places)  # raises for missing notes; the worker reads them
     return TrainRequest(
         name=name,
         places=tuple(map(absolute_place, places)),
@@ -277,7 +277,11 @@ def read_request(
 
 
 def _only_unfinished() -> str:
-    """The name of the one training that can be resumed."""
+    """Return the name of the one training that can be resumed.
+
+    Raises:
+        LmtuiError: there is none, or more than one.
+    """
     names = [run.name for run in run_folder.unfinished()]
     if not names:
         raise nothing_to_resume()
@@ -289,14 +293,14 @@ def _only_unfinished() -> str:
 
 
 def require_same(asked: TrainRequest, settings: Settings) -> None:
-    """Refuse to go on with something else than what was begun.
+    """Check that a resumed training keeps its notes and settings.
 
     Raises:
-        LmtuiError: the notes or a flag say otherwise.
+        LmtuiError: the notes or a flag differ.
     """
     run = RunFolder.named(asked.name)
     if run.last_checkpoint is None:
-        return  # said when it is prepared
+        return  # `prepare` reports it
     begun = run.read_request()
     if asked.places and asked.places != begun.places:
         hint = "Leave the notes out, or start again with --overwrite."
@@ -315,7 +319,11 @@ def require_same(asked: TrainRequest, settings: Settings) -> None:
 
 
 def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
-    """Whether to resume, and whether to overwrite, where the name is taken."""
+    """Ask the user what to do if the name is taken; return (resume, overwrite).
+
+    Raises:
+        typer.Abort: the user keeps what is there.
+    """
     try:
         prepare(asked, overwrite=False, resume=False)
     except Unfinished as taken:
@@ -334,10 +342,12 @@ def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
 
 
 def _base(model: str | None) -> str | None:
-    """What `--model` names, whatever folder one is in later.
+    """Return the name of the base model; None is the default model.
+
+    A path is made absolute: the training may be resumed from another folder.
 
     Raises:
-        LmtuiError: it names nothing that could be a model.
+        LmtuiError: `--model` names nothing that could be a model.
     """
     from lmtui.models.source import DefaultModel, FolderModel, GgufModel, resolve
 

@@ -1,6 +1,6 @@
-"""How a training is told in the shell: as lines for people, or as JSON.
+"""Run a training from the shell: its events as lines, JSON, or on a screen.
 
-Owns the lines; their words are those of the screen. Knows no process.
+Starts the worker process, forwards signals to it, and reports the outcome.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from lmtui.tui.finetune.screen import report_file
 from lmtui.tui.widgets.paragraphs import Paragraph
 
 EVERY = 0.1
-"""Seconds between two looks at what it tells."""
+"""Seconds between two polls of the worker."""
 
 LAST = 10.0
-"""Seconds that a process may take to go after its last word."""
+"""Seconds that the worker may take to exit after its last event."""
 
 SAVING = "finishing the step and saving; Ctrl-C again leaves at once\n"
 LEAVING = "stopping; nothing was trained\n"
@@ -51,15 +51,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequests:
-    """How often the process was told to end, and by which signal first."""
+    """Number of signals to end received, and the exit code of the first one."""
 
     def __init__(self) -> None:
         self.times = 0
         self.code = STOPPED
-        """The exit code of a process that ends because of it."""
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Count a signal."""
+        """Count a signal; a signal handler."""
         if not self.times:
             self.code = 128 + number
         self.times += 1
@@ -67,7 +66,7 @@ class StopRequests:
 
 @contextmanager
 def asked_to_end() -> Iterator[StopRequests]:
-    """Count the signals to end; one that is ignored, as under nohup, stays so."""
+    """Count SIGINT, SIGTERM and SIGHUP; ignored ones stay so, as under nohup."""
     asked = StopRequests()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if current_thread() is not main_thread():
@@ -89,7 +88,11 @@ def follow(
     *,
     say: Callable[[str], None] = note,
 ) -> None:
-    """Show what a training tells until it is over; `say` writes a line to a person."""
+    """Pass a training's events to the views until it ends.
+
+    The first request in `asked` stops it with a checkpoint, the second at once. `say`
+    writes a line to the user.
+    """
     obeyed = 0
     while True:
         while obeyed < min(asked.times, 2):
@@ -102,48 +105,45 @@ def follow(
                 view.show(event)
             if isinstance(event, End):
                 training.wait(LAST)
-                training.poll()  # what it held is free again
+                training.poll()  # cleans up after the process, if it has exited
                 return
         training.wait(EVERY)
 
 
 class TrainingView(Protocol):
-    """One way of telling it."""
+    """Receiver of a training's events."""
 
     def show(self, event: Event) -> None:
-        """Something happened."""
+        """Handle one event."""
 
 
 class Gathered:
-    """Nothing is written; what was told is known at the end."""
+    """View that writes nothing and collects the events in a `TrainingRun`."""
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
 
     def show(self, event: Event) -> None:
-        """Learn it."""
         self._run.take(event)
 
 
 class JsonTrainingView:
-    """Every event, one JSON object a line."""
+    """View that writes every event as one JSON object a line."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
 
     def show(self, event: Event) -> None:
-        """Write it."""
         self._output.event(to_fields(event))
 
 
 class ProgressView:
-    """Only what takes time at the moment, on a line that is redrawn."""
+    """View that shows only the work under way, on a status line."""
 
     def __init__(self, status: StatusLine) -> None:
         self._status = status
 
     def show(self, event: Event) -> None:
-        """Draw what takes time; clear it when that is over."""
         if isinstance(event, Doing):
             self._status.draw(doing_words(event))
         else:
@@ -151,7 +151,7 @@ class ProgressView:
 
 
 class LinesView:
-    """Whole lines for what matters, and a line that is redrawn for the rest."""
+    """View that writes important events as lines, and the others on a status line."""
 
     def __init__(self, run: TrainingRun, status: StatusLine) -> None:
         self._run = run
@@ -159,7 +159,6 @@ class LinesView:
         self._skipped: list[Skip] = []
 
     def show(self, event: Event) -> None:
-        """Write or draw it."""
         match event:
             case Skip():
                 self._skipped.append(event)
@@ -170,7 +169,7 @@ class LinesView:
             case Step():
                 self._status.draw(step_words(event, self._run.steps))
             case End() | Failed():
-                self._status.clear()  # the last words are the verb's
+                self._status.clear()  # `_last_words` reports the outcome
             case _ if line := told(event):
                 self._status.lines(text_of([line]))
 
@@ -178,8 +177,11 @@ class LinesView:
 def views_for(
     run: TrainingRun, status: StatusLine, output: Output, *, as_json: bool
 ) -> list[TrainingView]:
-    """The ways to tell a training here: JSON goes to a program, lines to a person, and
-    not both to one terminal."""
+    """Return the views for these streams.
+
+    JSON goes to stdout when asked for or when stdout is no terminal. Lines go to
+    stderr, but not beside JSON on the same terminal.
+    """
     views: list[TrainingView] = [Gathered(run)]
     if as_json or not output.is_terminal:
         views.append(JsonTrainingView(output))
@@ -189,7 +191,7 @@ def views_for(
 
 
 def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
-    """What would be done, and each file that is left out with its reason."""
+    """Return the plan, and each file that is left out with its reason."""
     lines = text_of(facts_of(plan))
     for skip in skipped:
         reason = visible_line(skip.reason)
@@ -198,18 +200,18 @@ def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
 
 
 def sample_text(plan: Plan) -> str:
-    """What the model will see, with brackets around what it does not learn."""
+    """Return a training sample; brackets mark what is left out of the loss."""
     return text_of(sample_of(plan))
 
 
 def doing_words(doing: Doing) -> str:
-    """A report of work under way as words, with its share where that is known."""
+    """Describe work under way in words, with its share done where that is known."""
     share = "" if doing.share is None else f" {doing.share:.0%}"
     return visible_line(doing.what) + share
 
 
 def step_words(step: Step, steps: int) -> str:
-    """A step in one line."""
+    """Describe a step in one line."""
     words = (
         f"step {step.step:,} of {steps:,}",
         f"loss {notation.rate(step.loss)}",
@@ -221,7 +223,7 @@ def step_words(step: Step, steps: int) -> str:
 
 
 def outcome_text(run: TrainingRun, adapters: Path) -> str:
-    """What came of a training that ended by itself."""
+    """Describe the outcome of a training that ended by itself."""
     end = run.end
     assert end is not None
     done = f"done after {end.step:,} of {run.steps:,} steps\n"
@@ -239,7 +241,7 @@ def outcome_text(run: TrainingRun, adapters: Path) -> str:
 
 
 def _report_lines(file: Path) -> Sequence[str]:
-    """The figures before and after, and what its owner has to know."""
+    """Return the report in lines: the metrics before and after, and the warnings."""
     try:
         found = report.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -248,16 +250,16 @@ def _report_lines(file: Path) -> Sequence[str]:
 
 
 def text_of(paragraphs: Iterable[Paragraph]) -> str:
-    """Paragraphs as plain lines."""
+    """Return paragraphs as plain lines."""
     lines = ("".join(text for text, _ in each.parts).rstrip() for each in paragraphs)
     return "".join(f"{line}\n" for line in lines)
 
 
 def show_plan(request: TrainRequest, *, as_json: bool) -> int:
-    """Show what would be done; the exit code.
+    """Show the plan of a training; return the exit code.
 
     Raises:
-        LmtuiError: it can't be done.
+        LmtuiError: the training can't be done.
     """
     output, run = Output(), TrainingRun()
     views: list[TrainingView] = [Gathered(run)]
@@ -276,10 +278,10 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
 
 
 def train(request: TrainRequest, *, resume: bool, as_json: bool) -> int:
-    """Train without a screen; the exit code.
+    """Train without a screen; return the exit code.
 
     Raises:
-        LmtuiError: it failed.
+        LmtuiError: the training failed.
     """
     run, status = TrainingRun(_earlier(request, resume=resume)), StatusLine()
     views = views_for(run, status, Output(), as_json=as_json)
@@ -297,10 +299,10 @@ def train_on_screen(
     no_color: bool,
     open_engine: OpenEngine | None,
 ) -> int:
-    """Train on a screen until the user leaves it; the exit code.
+    """Train on a screen until the user leaves it; return the exit code.
 
     Raises:
-        LmtuiError: it failed.
+        LmtuiError: the training failed.
     """
     earlier = _earlier(request, resume=resume)
     run = TrainingRun(earlier)
@@ -333,7 +335,7 @@ def train_on_screen(
 
 
 def _end(worker: WorkerProcess, run: TrainingRun) -> None:
-    """Wait for a training whose screen is gone: closed, or left before it was over."""
+    """Stop a training whose screen was left before its end, and wait for it."""
     status = StatusLine()
     with asked_to_end() as asked:
         if not worker.stopping:
@@ -342,7 +344,7 @@ def _end(worker: WorkerProcess, run: TrainingRun) -> None:
 
 
 class _Overheard:
-    """A training on a screen, whose events are needed afterwards, too."""
+    """Training client for the screen that also records its events for the outcome."""
 
     def __init__(self, worker: WorkerProcess, run: TrainingRun) -> None:
         self._worker, self._run = worker, run
@@ -351,11 +353,11 @@ class _Overheard:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the worker process is alive."""
         return self._worker.running
 
     def poll(self) -> Sequence[Event]:
-        """What it told since the last call."""
+        """Return the events since the last call."""
         events = self._worker.poll()
         for event in events:
             self._run.take(event)
@@ -363,12 +365,15 @@ class _Overheard:
 
 
 def _earlier(request: TrainRequest, *, resume: bool) -> Sequence[Event]:
-    """What the part told that is gone on from; asked before the next part begins."""
+    """Return the events of the earlier parts of a resumed training.
+
+    To be called before the next part starts.
+    """
     return history(RunFolder.named(request.name).path) if resume else ()
 
 
 def _last_words(run: TrainingRun, name: str, asked: StopRequests | None = None) -> int:
-    """Report the outcome; the exit code. `asked` where it was told to end."""
+    """Report the outcome; return the exit code. `asked` is None without a signal."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):

@@ -1,8 +1,7 @@
-"""`lmtui inspect --chat ID --message N`: a message of a conversation, in its place.
+"""`lmtui inspect --chat ID --message N`: score a chat message in its context.
 
-Owns which ids a model reads: those that the message was written with, where it is the
-model that wrote it; for any other the words, re-tokenised, after the messages before
-them. `lmtui.chat` is imported late.
+The model that wrote the message reads the saved ids; any other model reads the text,
+re-tokenised, after the earlier messages.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage(TextAfterContext):
-    """A message, and what was before it."""
+    """Message of a conversation, with the messages before it."""
 
     messages: tuple[ChatTurn, ...] = ()
     steps: tuple[Step, ...] = ()
-    """The tokens it was written with; none where they are not all known."""
+    """Tokens that it was written with; empty if they are not all known."""
     before: tuple[int, ...] = ()
-    """The ids before them."""
+    """Ids before those tokens."""
     model: str | None = None
-    """What wrote it."""
+    """Label of the model that wrote it."""
 
     def read(self, engine: Engine) -> tuple[Encoding, bool]:
-        """Its ids, and whether they are those that it was written with.
+        """Return the encoding, and whether it has the ids of the message as written.
 
         Raises:
-            LmtuiError: it does not fit the context.
+            LmtuiError: the message does not fit the context.
         """
         if self.steps and self.model == engine.info.label:
             ids = tuple(step.id for step in self.steps)
@@ -52,7 +51,7 @@ class KeptMessage(TextAfterContext):
         return Encoding(ids, spans, trace.context), False
 
     def subject(self, rules: Rules) -> InspectSource:
-        """The same for the screen."""
+        """Return the message as the screen's source."""
         from lmtui.tui.inspector.source import InspectSource, KnownTokens
 
         if self.steps:
@@ -68,7 +67,9 @@ class KeptMessage(TextAfterContext):
 
 
 def kept_message(which: str, number: int | None) -> KeptMessage:
-    """A message on the shown branch of a conversation, from 1; None is the last one.
+    """Return a message on the shown branch of a conversation.
+
+    `number` counts from 1; None is the last message.
 
     Raises:
         LmtuiError: there is no such conversation or message.
@@ -96,8 +97,11 @@ def kept_message(which: str, number: int | None) -> KeptMessage:
 
 
 def spans_of(text: str, tokens: Sequence[bytes]) -> tuple[Span, ...]:
-    """Where tokens stand in a text that their bytes say one after the other. What one
-    says beside it (the end of what was before, a control token) has no place."""
+    """Return the spans, in code points, of tokens whose bytes together spell the text.
+
+    Bytes of a token that are not in the text (the end of what comes before, a control
+    token) are skipped; a token without others gets an empty span.
+    """
     left = text.encode("utf-8")
     starts = list(accumulate((len(each.encode("utf-8")) for each in text), initial=0))
     spans, place = [], 0

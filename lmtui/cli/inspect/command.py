@@ -1,7 +1,4 @@
-"""`lmtui inspect`: what a model thinks of a text, token by token.
-
-Owns the verb: which engines read which texts, and how the result is written.
-"""
+"""`lmtui inspect`: score texts, and show them on a screen, as text, JSON or HTML."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 
 PAGE_TOP = 5
-"""Alternatives at each token of a page, where nothing else was asked for."""
+"""Default number of alternatives for each token of a page."""
 
 Files = Annotated[
     list[str] | None,
@@ -153,8 +150,10 @@ def open_inspector(
     *,
     no_color: bool,
 ) -> None:
-    """Look into one text on the screen until the user leaves it; `other` is what the
-    model is compared with, if anything."""
+    """Inspect one text on the screen until the user leaves it.
+
+    `other` is the model to compare with, if any.
+    """
     open_screen(
         settings,
         first="inspect",
@@ -280,7 +279,7 @@ def _shown(document: TextSource) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the user wants to see."""
+    """Output format that the flags ask for."""
 
     json: bool = False
     plain: bool = False
@@ -288,10 +287,10 @@ class Form:
     html: str | None = None
 
     def require_one(self) -> None:
-        """Make sure that the wishes go together.
+        """Check that the flags do not exclude each other.
 
         Raises:
-            LmtuiError: they don't.
+            LmtuiError: they do.
         """
         asked = {
             "--json": self.json,
@@ -305,7 +304,8 @@ class Form:
             raise LmtuiError(title, "", "Give one.")
 
     def alternatives(self, top: int | None) -> int:
-        """How many to give for each token, where `top` were asked for."""
+        """Return the number of alternatives per token: `top`, or the format's
+        default."""
         if top is not None:
             return top
         return 0 if self.html is None else PAGE_TOP
@@ -314,7 +314,7 @@ class Form:
 def _other(
     model: str | None, adapter: str | None, settings: Settings
 ) -> ModelRef | None:
-    """The model to compare with."""
+    """Return the model to compare with, if any."""
     if model and adapter:
         title = "--against and --against-adapter exclude each other"
         raise LmtuiError(title, "", "Give one; --adapter goes with both.")
@@ -332,7 +332,7 @@ def _key(sort: str | None, form: Form, *, compares: bool) -> SortKey | None:
 def _texts(
     files: Sequence[str], chat: str | None, message: int | None, *, skip: bool
 ) -> Sequence[TextSource]:
-    """What to inspect: files, or a message."""
+    """Return the texts to inspect: files, or a message."""
     if chat is None:
         if message is not None:
             raise LmtuiError("--message needs a conversation", "", "Add --chat ID.")
@@ -352,11 +352,12 @@ def _texts(
 
 
 def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
-    """The texts of files. With `skip`, those that can't be read are told of and left
-    out, unless they all are.
+    """Read the texts of files.
+
+    With `skip`, files that can't be read are reported and left out, unless all are.
 
     Raises:
-        LmtuiError: one can't be read, or none.
+        LmtuiError: one can't be read; with `skip`, all can't.
     """
     documents, errors = [], []
     for name in names:
@@ -400,8 +401,8 @@ def score_rows(
     """Score each document into a row.
 
     Raises:
-        LmtuiError: the rules can't be kept with this model.
-        Cancelled: Ctrl-C was pressed; the rows of whole texts were written.
+        LmtuiError: the rules can't be applied with this model.
+        Cancelled: Ctrl-C was pressed; the rows of complete texts were written.
     """
     try:
         score_all(engines, documents, rules, view=view)
@@ -412,7 +413,7 @@ def score_rows(
 
 
 def _place(html: str) -> Path:
-    from lmtui.cli.inspect.json_output import require_place  # late: most runs need none
+    from lmtui.cli.inspect.json_output import require_place  # most runs need none
 
     return require_place(html)
 
@@ -423,7 +424,7 @@ def score_page(
     """Score each document into one page.
 
     Raises:
-        LmtuiError: the rules can't be kept, or the page can't be written.
+        LmtuiError: the rules can't be applied, or the page can't be written.
         Cancelled: Ctrl-C was pressed; nothing was written.
     """
     from lmtui.cli.inspect.json_output import HtmlView, headings

@@ -1,7 +1,7 @@
-"""Scored texts as JSON lines: every token with its numbers, or the summaries alone.
+"""Views for scored texts as JSON lines and as a web page, and their field names.
 
-Owns the names of the fields. Log-probabilities and entropies are in nats; what has
-bits in its name is in bits.
+Log-probabilities and entropies are in nats; fields with bits in their names are in
+bits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lmtui.text import visible_line
 
 
 class JsonScoreView:
-    """Every token, then the summary."""
+    """View that writes every token, then the summary."""
 
     grows = True
 
@@ -36,10 +36,10 @@ class JsonScoreView:
         self._top = top
 
     def start(self, document: TextSource) -> None:
-        """Nothing: the summary names the file."""
+        """Do nothing: the summary names the file."""
 
     def piece(self, piece: ComparedSpan) -> None:
-        """Write the tokens, and what two models' tokens have together."""
+        """Write the tokens, or the two models' values for a common token or span."""
         if len(piece.tokens) == len(piece.others) == 1:
             other = _other(piece.others[0], self._top)
             self._output.event({**_token(piece.tokens[0], self._top), **other})
@@ -50,22 +50,21 @@ class JsonScoreView:
             self._output.event(_span(piece))
 
     def end(self, scored: Scored) -> None:
-        """Write the totals."""
         JsonRows(self._output).row(scored)
 
 
 class JsonRows:
-    """The summaries of texts, and one of all."""
+    """Writer of the summary of each text, and of the total."""
 
     def __init__(self, output: Output, *, unread: int = 0) -> None:
         self._output = output
         self._unread = unread
 
     def begin(self) -> None:
-        """Nothing: each line says what it is."""
+        """Do nothing: JSON lines have no headings."""
 
     def row(self, scored: Scored) -> None:
-        """Write what one text adds up to, by one model or two."""
+        """Write the summary of one text by each model, and their comparison."""
         file = scored.document.name
         for summary in (scored.summary, scored.other):
             if summary:
@@ -76,7 +75,7 @@ class JsonRows:
             self._output.event({**event, **comparison_fields(scored)})
 
     def total(self, total: Total) -> None:
-        """Write what all texts add up to."""
+        """Write the totals over all texts."""
         event = {"event": "total", "files": total.files, "unread": self._unread}
         for summary in total.summaries():
             self._output.event({**event, **summary_fields(summary)})
@@ -129,7 +128,7 @@ def _span(piece: ComparedSpan) -> JsonEvent:
 
 
 def summary_fields(summary: Summary) -> JsonEvent:
-    """What a model makes of a text."""
+    """Return the fields of one model's results on a text."""
     totals, info = summary.totals, summary.info
     return {
         "model": info.model,
@@ -177,7 +176,7 @@ def _bin(each: Bin) -> JsonEvent:
 
 
 def comparison_fields(scored: Scored) -> JsonEvent:
-    """Where two models differ on a text."""
+    """Return the fields of two models' differences on a text."""
     assert scored.other and scored.comparison
     own, other = scored.summary.info, scored.other.info
     named = {f"other_{name}": value for name, value in adapter_field(other).items()}
@@ -198,10 +197,12 @@ def comparison_fields(scored: Scored) -> JsonEvent:
 
 
 def require_place(name: str) -> Path:
-    """The file for a page, if it can be written.
+    """Return the path of a page, if it can be written.
+
+    Called before a model is loaded.
 
     Raises:
-        LmtuiError: it can't; a model need not be loaded to learn that.
+        LmtuiError: it can't be written.
     """
     target = Path(os.path.realpath(name))
     if target.is_dir():
@@ -219,9 +220,11 @@ def _unwritten(name: str, why: str, hint: str) -> LmtuiError:
 
 
 def headings(documents: Sequence[TextSource]) -> list[str]:
-    """What the page calls each text: the name of its file, with as much of its folders
-    as tells it from the others. A page is sent to others, whom the rest of the path
-    does not concern."""
+    """Return the name of each text on the page.
+
+    It is the file's name with as many parent folders as make the names distinct. The
+    rest of the path is private, since pages are shared.
+    """
     names = [each.name for each in documents]
     paths = [Path(name).parts or (name,) for name in names]
     for count in range(1, max(map(len, paths), default=0) + 1):
@@ -232,7 +235,7 @@ def headings(documents: Sequence[TextSource]) -> list[str]:
 
 
 class HtmlView:
-    """Each text as a part of one page."""
+    """View that collects all texts into one page."""
 
     grows = False
 
@@ -244,15 +247,12 @@ class HtmlView:
         self._total = Total()
 
     def start(self, document: TextSource) -> None:
-        """Begin a text."""
         self._cells = Cells(document.text, top=self._top)
 
     def piece(self, piece: ComparedSpan) -> None:
-        """Take a part of it."""
         self._cells.add(piece)
 
     def end(self, scored: Scored) -> None:
-        """Sum it up."""
         name = self._names[len(self._texts)]
         facts = {"file": name, "own": _fields(scored.summary)}
         if scored.other and scored.comparison:
@@ -262,10 +262,10 @@ class HtmlView:
         self._total.add(scored)
 
     def write(self) -> None:
-        """Put the page into its file.
+        """Write the page into its file.
 
         Raises:
-            LmtuiError: it can't be written; what was there is as it was.
+            LmtuiError: it can't be written; an existing file is unchanged.
         """
         several = len(self._texts) > 1
         models = [_fields(each) for each in self._total.summaries()]
@@ -283,5 +283,5 @@ class HtmlView:
 
 
 def _fields(summary: Summary) -> dict[str, Any]:
-    """Fields of a summary for the page: its numbers, and the totals as written."""
+    """Return the summary's fields for the page, with its figures as text."""
     return {**summary_fields(summary), "figures": figures(summary.totals)}

@@ -1,7 +1,7 @@
-"""The numbers under a text on a terminal: of one model, or of two side by side.
+"""`lmtui inspect --plain`: the shaded text, and a summary of one or two models.
 
-Owns their layout, 80 columns wide, and how a missing one looks. All foreign text is
-made visible first. Knows no engine.
+The layout is 80 columns wide. Control characters in foreign text are made visible.
+Knows no engine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SURPRISE = (
     "red reverse",
     "red bold reverse underline",
 )
-"""The style of each step of surprise."""
+"""Style of each step of surprisal."""
 
 DIFFERENCE = (
     "red bold reverse",
@@ -46,18 +46,18 @@ DIFFERENCE = (
     "cyan bold underline",
     "cyan bold italic underline",
 )
-"""The style of each step of difference: how much more another model expected a text."""
+"""Style of each step of difference: how much more another model expected the text."""
 
 _PLAIN = {"dim", "none"}
 
 
 def surprise_style(value: float | None) -> str:
-    """The style of a text with this surprisal in bits."""
+    """Return the style for a surprisal in bits."""
     return "none" if value is None else SURPRISE[scale.step(value, "surprisal")]
 
 
 def difference_style(value: float | None) -> str:
-    """The style of a text with this difference in bits."""
+    """Return the style for a difference in bits."""
     middle = len(DIFFERENCE) // 2
     return (
         "none" if value is None else DIFFERENCE[scale.difference_step(value) + middle]
@@ -65,65 +65,59 @@ def difference_style(value: float | None) -> str:
 
 
 class ShadingScale(Protocol):
-    """What is shown of each part of a text."""
+    """Measure that the parts of a text are shaded by."""
 
     def value(self, piece: ComparedSpan) -> float | None:
-        """In bits; None where there is none. Of parts drawn together it is the sum."""
+        """Return the value in bits, or None. Parts drawn together add up."""
 
     def style(self, value: float | None) -> str:
-        """How a part with this value is drawn."""
+        """Return the style for a value."""
 
     def sign(self, value: float | None) -> str:
-        """What is drawn behind it."""
+        """Return the sign drawn behind the part, or ""."""
 
     def legend(self) -> Text:
-        """What the styles mean."""
+        """Return the meaning of the styles."""
 
 
 class SurprisalScale:
-    """How surprising each part was."""
+    """Shading by the surprisal of each part under the first model."""
 
     def value(self, piece: ComparedSpan) -> float | None:
-        """The surprisal of the first model."""
         return None if piece.logprob is None else bits(piece.logprob)
 
     def style(self, value: float | None) -> str:
-        """The step of the scale."""
         return surprise_style(value)
 
     def sign(self, value: float | None) -> str:
-        """Nothing: there is one direction."""
+        """Return "": surprisal has no sign."""
         return ""
 
     def legend(self) -> Text:
-        """Meaning of each step."""
         return _legend("surprisal", SURPRISE)
 
 
 class Gain:
-    """How much more the other model expected each part."""
+    """Shading by how much more the other model expected each part, in bits."""
 
     def value(self, piece: ComparedSpan) -> float | None:
-        """The difference of the two."""
         return piece.bits
 
     def style(self, value: float | None) -> str:
-        """The step of the scale."""
         return difference_style(value)
 
     def sign(self, value: float | None) -> str:
-        """Its sign, where it stands out."""
+        """Return the sign of a difference that is large enough."""
         if value is None or abs(value) < scale.SIGNED:
             return ""
         return "⁺" if value > 0 else "⁻"
 
     def legend(self) -> Text:
-        """Meaning of each step."""
         return _legend("difference", DIFFERENCE)
 
 
 def stands_out(style: str) -> bool:
-    """Whether a part is drawn so that a newline in it should be seen."""
+    """Return whether a style is strong enough to mark newlines in the part."""
     return style not in _PLAIN
 
 
@@ -143,9 +137,9 @@ _LABELS = (
     notation.PER_BYTE,
     notation.PER_CHARACTER,
 )
-_NAMED = 17  # width of the name of a number
-_LISTED = 10
-_ENOUGH = 100  # tokens from which on shares of them say something
+_NAMED = 17  # width of the column of names
+_LISTED = 10  # rows in a table of tokens
+_ENOUGH = 100  # least number of scored tokens for the calibration
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNITS: dict[Unit, str] = {
     "token": "tokens",
@@ -154,8 +148,10 @@ _UNITS: dict[Unit, str] = {
 
 
 def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
-    """What one model made of a text: the numbers, then what was most surprising, with
-    what was `expected` there."""
+    """Return one model's results on a text: numbers, and most surprising tokens.
+
+    With `expected`, each of these stands beside the most probable other token.
+    """
     totals = scored.summary.totals
     parts: list[RenderableType] = [_numbers(scored.summary)]
     if totals.scored >= _ENOUGH:
@@ -166,8 +162,7 @@ def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
 
 
 def comparison_of(scored: Scored) -> list[RenderableType]:
-    """What two models made of a text: the numbers, the difference, and where it is
-    largest."""
+    """Return two models' results on a text: numbers, difference, most changed parts."""
     assert scored.other and scored.comparison
     parts: list[RenderableType] = [
         _both(scored.summary, scored.other),
@@ -180,7 +175,7 @@ def comparison_of(scored: Scored) -> list[RenderableType]:
 
 
 def position(text: str, offset: int) -> str:
-    """LINE:COL of a code point, both from 1."""
+    """Return the location LINE:COL of an offset in code points, both from 1."""
     line = text.count("\n", 0, offset) + 1
     column = offset - text.rfind("\n", 0, offset)
     return f"{line}:{column}"
@@ -208,7 +203,7 @@ def _windows(summary: Summary) -> str:
 
 
 def _before(summary: Summary) -> str:
-    """What every window begins with, and where the ids of a message are from."""
+    """Describe what each window begins with, and the origin of a message's ids."""
     if summary.kept is None:
         return "with BOS" if summary.bos else "without BOS"
     ids = "kept ids" if summary.kept else "re-tokenised"
@@ -230,14 +225,14 @@ def _ranks(totals: Totals) -> str:
 
 
 def _bars(counts: Sequence[int]) -> str:
-    """A column for each count; none for a count of 0."""
+    """Draw a block for each count, scaled to the largest; a space for 0."""
     most = max(*counts, 1)
     heights = (-(-count * len(_BLOCKS) // most) for count in counts)
     return "".join(_BLOCKS[height - 1] if height else " " for height in heights)
 
 
 def _calibration(totals: Totals) -> Text:
-    """How sure the model was of its first guess, and how often it was right."""
+    """Return top-k accuracy, and hit rates by confidence of the first guess."""
     calibration = totals.calibration
     within = ", ".join(
         f"{notation.percent(calibration.accuracy(k))} in the first {k}" for k in WITHIN
@@ -283,14 +278,14 @@ def _table(name: str, *numbers: str) -> Table:
 
 
 def _clipped(token: str, style: str = "none") -> Text:
-    # Appended, not the text's own style: that would fill the rest of the cell.
+    # Styled by append: a style of the whole Text would fill the rest of the cell.
     drawn = Text().append(visible_token(token), style)
     drawn.truncate(_CELLS, overflow="ellipsis")
     return drawn
 
 
 def _expected(token: ScoredToken) -> Text:
-    """The most probable other token, with its probability."""
+    """Return the most probable other token, with its probability."""
     other = next((row for row in token.top if row.id != token.id), None)
     return Text("–") if other is None else _with_probability(other)
 
@@ -355,18 +350,18 @@ def _changed(text: str, most: Sequence[ComparedSpan]) -> Table:
     return table
 
 
-_PART = 4096  # characters of one line that are drawn together
+_PART = 4096  # characters of one line that are drawn at once
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to the edge of the program."""
+    """Console that raises BrokenPipeError for a closed pipe, as `guarded` expects."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError
 
 
 def terminal_console(*, no_color: bool = False) -> Console:
-    """Stdout as Rich writes to it; nothing is parsed or coloured by itself."""
+    """Return a Rich console on stdout, without markup, highlighting and emoji."""
     return _Console(
         file=sys.stdout,
         no_color=no_color or None,
@@ -377,7 +372,7 @@ def terminal_console(*, no_color: bool = False) -> Console:
 
 
 class PlainView:
-    """The text as it comes, then legend, totals and the places that stand out most."""
+    """View that writes the text while it is scored, then the legend and the summary."""
 
     grows = True
 
@@ -400,7 +395,7 @@ class PlainView:
         self._line = Text()
 
     def start(self, document: TextSource) -> None:
-        """Begin a text, under its name where there are several."""
+        """Begin a text, under its name if there are several."""
         self._source = document.text
         self._drawn = 0
         self._open, self._value = (0, 0), None
@@ -408,8 +403,7 @@ class PlainView:
             self._console.rule(Text(visible_line(document.name)), align="left")
 
     def piece(self, piece: ComparedSpan) -> None:
-        """Take one part; those that share a character are drawn together, with the
-        value of all of them."""
+        """Add one part; parts that share a character are drawn together."""
         start, end = self._open
         span, value = piece.span, self._scale.value(piece)
         if span[0] < end:
@@ -420,7 +414,7 @@ class PlainView:
         self._open, self._value = span, value
 
     def end(self, scored: Scored) -> None:
-        """Draw what is left, and sum up."""
+        """Draw the rest of the text, the legend and the summary."""
         self._close()
         self._draw(self._source[self._drawn :], "none")
         self._flush(newline=bool(self._line) or not self._source.endswith("\n"))
@@ -440,7 +434,7 @@ class PlainView:
             self._console.print()
 
     def _close(self) -> None:
-        """Draw the open parts, and before them what no token covers."""
+        """Draw the pending parts, and before them the text that no token covers."""
         start, end = self._open
         self._draw(self._source[self._drawn : start], "none")
         style = self._scale.style(self._value)
@@ -470,6 +464,6 @@ class PlainView:
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
-    """Bits add up; an unknown one adds nothing."""
+    """Return the sum of two values in bits; None counts as nothing."""
     known = [part for part in (first, second) if part is not None]
     return sum(known) if known else None

@@ -1,8 +1,6 @@
-"""From a text to what one model, or two, make of it, piece by piece.
+"""Score texts with one model or two, and pass each part to a view as it is computed.
 
-Owns the walk through the texts: the tokens go into the totals and to a view as they
-come, and nothing of them is kept. Knows the engine only through its port; how a view
-looks is its own affair.
+Tokens are not kept, only their totals. Knows the engine only through its protocol.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from lmtui.engine.windows import Windows
 from lmtui.files import TextSource
 
 WORST = 20
-"""How many of the most surprising places a view can show."""
+"""Number of most surprising tokens that the totals keep for a view."""
 
 ReportScored = Callable[[int, int], None]
 """Called with (tokens done, tokens in all)."""
@@ -37,75 +35,72 @@ ReportScored = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a text is scored."""
+    """Rules by which a text is scored: window, stride, BOS, alternatives."""
 
     window: int | None = None
     stride: int | None = None
     bos: BosRule = "auto"
     top: int = 0
-    """Alternatives wanted at each token."""
+    """Number of alternatives needed for each token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Who scores."""
+    """Engine that scores, and optionally one to compare it with."""
 
     own: Engine
     other: Engine | None = None
-    """The one to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextAfterContext(TextSource):
-    """A text that comes after something else."""
+    """Text that is scored after a context, which is not scored."""
 
     def read(self, engine: Engine) -> tuple[Encoding, bool]:
-        """It and what is before it as ids, and whether its own are those that it was
-        written with."""
+        """Return the encoding, and whether it has the ids of the text as written."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a model makes of a whole text."""
+    """One model's results on a whole text."""
 
     info: EngineInfo
     totals: Totals
     windows: Windows
     bos: bool
     before: int = 0
-    """Tokens before it that are no part of it, but for BOS."""
+    """Number of context tokens, which are not scored; 0 for a file, BOS not counted."""
     kept: bool | None = None
-    """Whether its ids are those that it was written with; None for a file."""
+    """Whether the ids are those that the text was written with; None for a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A text that was scored to its end."""
+    """Results for a text that was scored to its end."""
 
     document: TextSource
     summary: Summary
     other: Summary | None = None
     comparison: Comparison | None = None
-    """There where there is another summary."""
+    """Present exactly if `other` is."""
 
 
 class ScoreView(Protocol):
-    """One way of writing scored texts."""
+    """Receiver of scored texts."""
 
     @property
     def grows(self) -> bool:
-        """Whether a text appears while it is scored; else only at its end."""
+        """Whether the text appears while it is scored, or only at its end."""
 
     def start(self, document: TextSource) -> None:
-        """A text begins."""
+        """Begin a text."""
 
     def piece(self, piece: ComparedSpan) -> None:
-        """A part of it, the parts in their order. Its tokens have as many rows of
-        alternatives as were asked for, or more."""
+        """Take the next part. Its tokens may have more alternatives than asked for."""
 
     def end(self, scored: Scored) -> None:
-        """All its parts were seen."""
+        """End the text."""
 
 
 def score_all(
@@ -114,8 +109,8 @@ def score_all(
     """Score each document into `view`.
 
     Raises:
-        LmtuiError: the rules can't be kept with this model.
-        Cancelled: Ctrl-C was pressed; what was written so far is whole.
+        LmtuiError: the rules can't be applied with this model.
+        Cancelled: Ctrl-C was pressed; the output so far is complete.
     """
     if not view.grows:
         _score_quietly(engines, documents, rules, view)
@@ -129,7 +124,10 @@ def score_all(
 def _score_quietly(
     engines: Engines, documents: Sequence[TextSource], rules: Rules, view: ScoreView
 ) -> None:
-    """One meter for all texts: there is nothing else to be seen for long."""
+    """Score the documents with one meter for all of them.
+
+    The view writes nothing for long, so the meter stays.
+    """
     sizes = [len(document.text) for document in documents]
     with stop_on_interrupt() as stop, meter("scoring", unit="characters") as shown:
         for place, document in enumerate(documents):
@@ -146,7 +144,7 @@ def _part_of(shown: Meter, before: int, size: int, whole: int) -> ReportScored:
 
 
 class TextScores:
-    """One text, as it is scored."""
+    """Scoring of one text by one model or two."""
 
     def __init__(self, engines: Engines, document: TextSource, rules: Rules) -> None:
         self._document = document
@@ -166,13 +164,16 @@ class TextScores:
         begun: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """Score it into `view`; `begun` is called before its first result, `ended`
-        before its last."""
+        """Score the text into `view`.
+
+        `begun` is called before the first part with a value, `ended` before the view's
+        end.
+        """
         halves = [half for half in (self._own, self._other) if half]
         whole = sum(len(half.encoding.ids) for half in halves)
 
         def stopped() -> bool:
-            # Asked between layers too: the only sign of life within a window.
+            # Called between layers, too: the only progress within a window.
             report(sum(half.totals.tokens for half in halves), whole)
             return stop()
 
@@ -200,7 +201,7 @@ class TextScores:
 
 
 class _Half:
-    """What one model makes of a text."""
+    """Scoring of a text by one model."""
 
     def __init__(self, engine: Engine, document: TextSource, rules: Rules) -> None:
         self._engine, self._document, self._rules = engine, document, rules
@@ -215,7 +216,7 @@ class _Half:
         self.totals = Totals(keep=WORST)
 
     def tokens(self, stop: Stop) -> Iterator[PlacedToken]:
-        """Its tokens, each counted."""
+        """Yield the tokens with their spans, and add each to the totals."""
         scored = self._engine.score(
             self.encoding.ids,
             prefix=self.encoding.prefix,
@@ -229,7 +230,7 @@ class _Half:
             yield token, span
 
     def summary(self) -> Summary:
-        """What they add up to, once all were taken."""
+        """Return the results, once all tokens were taken."""
         self.totals.measure(self._document.text, self.encoding.spans)
         before = len(self.encoding.prefix)
         alone = self._kept is None

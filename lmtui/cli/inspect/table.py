@@ -1,8 +1,7 @@
-"""`lmtui inspect --summary`: one row a text, and one for all together.
+"""`lmtui inspect --summary`: one row per text, and one for the total.
 
-Owns the columns, what they are called on the command line, and that a row is written
-as soon as it is known unless the rows are to be sorted. The name is last: whole in a
-pipe, its end on a terminal that is too narrow. Knows no engine.
+Rows are written as they are computed, unless they are sorted. The name comes last:
+in full in a pipe, cut at its beginning on a narrow terminal. Knows no engine.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from lmtui.text import visible_line
 
 @dataclass(slots=True)
 class Total:
-    """All texts together: means are over all their tokens."""
+    """Totals over all texts; means are over all their tokens."""
 
     files: int = 0
     own: Totals = field(default_factory=Totals)
     other: Totals = field(default_factory=Totals)
     comparison: Comparison | None = None
     last: Scored | None = None
-    """The text that came last: the models are the same for all."""
+    """The text added last. It names the models, which are the same for all texts."""
 
     def add(self, scored: Scored) -> None:
-        """Take one more text in."""
+        """Add a text."""
         self.files += 1
         self.last = scored
         self.own.merge(scored.summary.totals)
@@ -44,7 +43,7 @@ class Total:
             self.comparison.merge(scored.comparison)
 
     def summaries(self) -> list[Summary]:
-        """What the one model, or the two, make of all texts."""
+        """Return the totals of each model; empty before the first text."""
         if self.last is None:
             return []
         own = replace(self.last.summary, totals=self.own)
@@ -55,7 +54,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class SummaryLine:
-    """What a row is made from: a text, or all of them."""
+    """Values of a row: of one text, or of the total."""
 
     name: str
     own: Totals
@@ -64,7 +63,7 @@ class SummaryLine:
 
     @classmethod
     def of(cls, scored: Scored) -> SummaryLine:
-        """The row of one text."""
+        """Return the row of one text."""
         other = scored.other.totals if scored.other else None
         name = scored.document.name
         return cls(name, scored.summary.totals, other, scored.comparison)
@@ -72,10 +71,10 @@ class SummaryLine:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A number of each row."""
+    """Numeric column of the table."""
 
     name: str
-    """As the heading and `--sort` have it."""
+    """The heading, and the name for `--sort`."""
     width: int
     written: Callable[[Any], str]
     value: Callable[[SummaryLine], float | None]
@@ -101,7 +100,7 @@ ALONE = (
         lambda line: line.own.calibration.expected_error,
     ),
 )
-"""The columns of one model."""
+"""Columns for one model."""
 
 
 def _of_other(name: str) -> Callable[[SummaryLine], float | None]:
@@ -120,7 +119,7 @@ AGAINST = (
     Column("other-b/b", 10, notation.rate, _of_other("bits_per_byte")),
     Column("gain", 12, notation.difference, _gain),
 )
-"""The columns of two; the gain is what the other one saves, in bits."""
+"""Columns for two models; the gain is what the other model saves, in bits."""
 
 NAME = "file"
 _SHORTEST = 12  # cells of a name on a terminal
@@ -129,8 +128,9 @@ SortKey = Callable[[SummaryLine], Any]
 
 
 def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
-    """What to sort rows by: numbers from the largest, then rows without one; names as
-    they are. None where nothing was asked for.
+    """Return the sort key for a column; None without a column.
+
+    Numbers are sorted from the largest, missing ones last; names ascend.
 
     Raises:
         LmtuiError: there is no such column.
@@ -151,20 +151,20 @@ def _falling(value: float | None) -> tuple[bool, float]:
 
 
 class Writer(Protocol):
-    """One way of writing rows."""
+    """Writer of rows."""
 
     def begin(self) -> None:
-        """The first row is about to be written."""
+        """Begin, before the first row."""
 
     def row(self, scored: Scored) -> None:
-        """Write what one text adds up to."""
+        """Write the row of one text."""
 
     def total(self, total: Total) -> None:
-        """Write what all of them add up to."""
+        """Write the totals over all texts."""
 
 
 class RowsView:
-    """A row at the end of each text; sorted, all at the end of the last."""
+    """View that writes a row at the end of each text, or all at the end if sorted."""
 
     grows = False
 
@@ -175,13 +175,13 @@ class RowsView:
         self._total = Total()
 
     def start(self, document: TextSource) -> None:
-        """Nothing: a row is written at the end."""
+        """Do nothing: a row is written at the end of a text."""
 
     def piece(self, piece: ComparedSpan) -> None:
-        """Nothing: the totals have it."""
+        """Do nothing: the totals include each part."""
 
     def end(self, scored: Scored) -> None:
-        """Write the row, or keep it."""
+        """Write the row, or keep it for sorting."""
         if not self._total.files and not self._key:
             self._writer.begin()
         self._total.add(scored)
@@ -191,7 +191,7 @@ class RowsView:
             self._writer.row(scored)
 
     def close(self, *, whole: bool) -> None:
-        """Write the rows that were kept, and the total if no text is missing."""
+        """Write the sorted rows, and the total if `whole`: no text is missing."""
         if key := self._key:
             self._writer.begin()
             for scored in sorted(
@@ -203,23 +203,21 @@ class RowsView:
 
 
 class Table:
-    """Rows for a person: numbers under their headings, the name at the end."""
+    """Writer of rows as a table: numbers under their headings, the name at the end."""
 
     def __init__(self, output: Output, columns: Sequence[Column]) -> None:
         self._output = output
         self._columns = columns
 
     def begin(self) -> None:
-        """Write the headings."""
         heads = "".join(f"{each.name:>{each.width}}" for each in self._columns)
         self._output.text(f"{heads}  {NAME}\n")
 
     def row(self, scored: Scored) -> None:
-        """Write the numbers of one text."""
         self._write(SummaryLine.of(scored))
 
     def total(self, total: Total) -> None:
-        """Write those of all, where there are several."""
+        """Write the totals, if there are several texts."""
         if total.files > 1:
             other = total.other if total.comparison else None
             name = f"total of {total.files}"
@@ -234,8 +232,8 @@ class Table:
 
 
 def _fitted(name: str, width: int) -> str:
-    """A name in so many cells, or a few: its end says more than its beginning."""
-    from rich.cells import cell_len  # here: a pipe needs none of it
+    """Cut a name at its beginning to `width` cells, but not below `_SHORTEST`."""
+    from rich.cells import cell_len  # imported here: not needed in a pipe
 
     width = max(width, _SHORTEST)
     if cell_len(name) <= width:

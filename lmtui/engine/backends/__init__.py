@@ -1,1 +1,1 @@
-"""What runs a forward pass: transformers, a CUDA graph, or our CPU decoder."""
+"""Backends that run a forward pass: transformers, a CUDA graph, or our CPU decoder."""

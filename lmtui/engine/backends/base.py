@@ -1,9 +1,8 @@
-"""One forward pass, whatever runs it: the seam below everything that uses a model.
+"""Interface of a forward pass, whatever runs it, and of its KV cache.
 
-Owns what a pass can be asked for, what is kept of the tokens that were read, and the
-check that logits are a distribution. Knows neither a library nor a layout of weights.
-Logits that leave are float32, on the CPU or on a CUDA device, where they stay; V is the
-size of the vocabulary.
+Also checks that logits are a distribution. Knows neither a library nor a layout of
+weights. Logits are returned as float32, on the CPU or on the CUDA device that computed
+them; V is the size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -20,37 +19,38 @@ from lmtui.errors import LmtuiError
 
 
 class Reuse(Enum):
-    """What of an earlier run a model can go on from."""
+    """How much of an earlier run's cache a model can continue from."""
 
     ANY_PREFIX = auto()
-    """Attention keeps every position: any number of tokens can be taken back."""
+    """Attention caches every position: any number of tokens can be removed."""
     WHOLE = auto()
-    """Recurrent layers keep one state: tokens can be added, none taken back."""
+    """Recurrent layers keep one state: tokens can be added, none removed."""
     NOTHING = auto()
-    """What is kept does not carry this model: each run starts anew."""
+    """The cache does not work for this model: each run starts anew."""
 
 
 class KVCache(Protocol):
-    """What a model keeps of the tokens that it has read, for one row or several."""
+    """Keys and values (or recurrent states) of the tokens read, for one or more
+    rows."""
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
+        """Number of tokens of a row."""
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that each row of a fork takes, in the beginning."""
+        """Bytes that each row of a fork allocates at first."""
 
     def crop(self, length: int) -> None:
-        """Hold the first `length` tokens alone, in every layer, however many a pass
-        that was stopped has left there."""
+        """Keep only the first `length` tokens, in every layer, however many a cancelled
+        pass has left there."""
 
     def fork(self, rows: int, length: int | None = None) -> Self:
-        """So many rows, each holding what this one row holds, or the first `length`
-        tokens of it. What is run on it does not change this one."""
+        """Return `rows` rows that each hold the first `length` tokens of this one row,
+        or all. Running tokens on the fork does not change this cache."""
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Hold these rows alone."""
+        """Keep only these rows."""
 
 
 H = TypeVar("H", bound=KVCache)
@@ -58,31 +58,35 @@ T = TypeVar("T")
 
 
 class Passes(Protocol[H]):
-    """A model that is called in one place. `stop` is asked between two layers."""
+    """Forward passes of one model. `stop` is polled between two layers.
+
+    `held` is the KV cache that the tokens continue; None reads them without one.
+    """
 
     @property
     def chunk(self) -> int:
-        """Most prompt tokens for one pass."""
+        """Most prompt tokens of one prefill pass."""
 
     @property
     def guess_costs(self) -> Sequence[float]:
-        """What it costs to run one, two, … tokens along with another one, in passes
-        over one token; as many as may pay."""
+        """Cost of running 1, 2, … speculated tokens along with one token, in passes
+        over one token; as many entries as may pay."""
 
     @property
     def reuse(self) -> Reuse:
-        """What of an earlier run it can go on from."""
+        """How much of an earlier run's cache the model can continue from."""
 
     @property
     def reads_trees(self) -> bool:
-        """Whether the states in a tree are those after its paths."""
+        """Whether `states_in` gives the states that the tree's paths have on their
+        own."""
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
-        """Pass an answer on, during which nothing about how it is run may change; what
-        makes the next one faster may be done before and after."""
+        """Yield from `answer`, during which the way the model runs must not change;
+        work that makes the next answer faster may be done before and after."""
 
     def hold(self) -> H:
-        """What holds nothing yet."""
+        """Return an empty KV cache."""
 
     def logits(
         self,
@@ -92,22 +96,21 @@ class Passes(Protocol[H]):
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`, which continue what is
-        held.
+        """Logits [keep, V] after the last `keep` of `ids`, which continue `held`.
 
         Raises:
-            Cancelled: `stop` answered True between two layers; what is held has then
-                to be cropped.
+            Cancelled: `stop` answered True between two layers; `held` then has to be
+                cropped.
             LmtuiError: the logits are no distribution.
         """
 
     def next_logits(
         self, tokens: Sequence[int], held: H, *, stop: Stop | None = None
     ) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows that are held.
+        """Logits [n, V] after one more token for each of the n rows of `held`.
 
         Raises:
-            Cancelled: `stop` answered True; what is held is then of no more use.
+            Cancelled: `stop` answered True; `held` is then unusable.
             LmtuiError: the logits are no distribution.
         """
 
@@ -119,8 +122,8 @@ class Passes(Protocol[H]):
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """What `head` makes the logits of, after the last `keep` of `ids`, which
-        continue what is held. [keep, width], on the model's device
+        """States [keep, width] after the last `keep` of `ids`, which continue `held`:
+        the input of `head`, on the model's device.
 
         Raises:
             Cancelled, LmtuiError: as in `logits`.
@@ -129,31 +132,30 @@ class Passes(Protocol[H]):
     def states_after(
         self, paths: Sequence[Sequence[int]], held: H, *, stop: Stop | None = None
     ) -> Tensor:
-        """States [n, width] after each of n paths of a token or more, for each of
-        which a row is held.
+        """States [n, width] after each of n paths of at least one token; `held` has one
+        row for each path.
 
         Raises:
-            Cancelled: `stop` answered True; what is held is then of no more use.
+            Cancelled: `stop` answered True; `held` is then unusable.
             LmtuiError: as in `logits`.
         """
 
     def states_in(self, tree: Tree, held: H, *, stop: Stop | None = None) -> Tensor:
-        """States [n, width] after each token of a tree that continues the one row that
-        is held: a token sees what is held, and its own ancestors.
+        """States [n, width] after each token of a tree that continues the one row of
+        `held`. A token attends to `held`, its ancestors and itself.
 
         Raises:
             Cancelled, LmtuiError: as in `states_after`.
         """
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of n states."""
+        """Logits [n, V], float32, of states [n, width]."""
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:
-        """Logits after every one of `ids` but the first `skip`, in order, in blocks
-        [rows, V], so that the memory in use does not grow with
-        tokens × vocabulary.
+        """Yield the logits after each of `ids` but the first `skip`, in order, in
+        blocks [rows, V], so that memory does not grow with tokens × vocabulary.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -162,40 +164,46 @@ class Passes(Protocol[H]):
 
 
 ModelBackend = Passes[Any]
-"""Whatever runs it, with whatever it holds."""
+"""Any backend, with its own kind of KV cache."""
 
 
 _LAYER_WORK = 2.5e10
-# Operations of one layer between two looks at the stop flag: about a tenth of a second
-# on two CPU cores.
+# Operations of one layer between two polls of `stop`: about a tenth of a second on two
+# CPU cores.
 
 
 def chunk_for(layer_weights: int, most: int) -> int:
-    """Most prompt tokens for one pass on a CPU, where a layer has so many weights: as
-    many as `most`, which more would gain nothing over, if a stop is still obeyed soon.
-    """
+    """Return the most prompt tokens for one prefill pass on a CPU, for a layer with
+    `layer_weights` weights: `most`, above which nothing is gained, or fewer where a
+    stop would otherwise take too long."""
     return max(64, min(most, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
 
 
 def answered(logits: Tensor) -> Tensor:
-    """Logits [..., V] as they leave a pass: float32. On a CUDA device they stay unseen,
-    since to look at them is to wait for it: whoever brings something of them to main
-    memory sees there whether they are a distribution. Other devices, which are near to
-    main memory and lack float64, leave them to the CPU."""
+    """Return logits [..., V] as they leave a pass: float32, checked unless on CUDA.
+
+    On a CUDA device they are not checked, since reading them would wait for the device;
+    whoever copies values to main memory checks those. Logits of other devices, which
+    share main memory and lack float64, are moved to the CPU.
+    """
     if logits.is_cuda:
         return logits.float()
     return checked(logits.float().cpu())
 
 
 def checked(logits: Tensor) -> Tensor:
-    """Logits [..., V] that make a distribution: none NaN or +inf, not all -inf."""
+    """Return logits [..., V] that are a distribution: none NaN or +inf, not all -inf.
+
+    Raises:
+        LmtuiError: they are not.
+    """
     if bool(logits.amax(-1).isfinite().all()):
         return logits
     raise not_a_distribution()
 
 
 def not_a_distribution() -> LmtuiError:
-    """What is said of logits that are none."""
+    """Return the error for logits that are no distribution."""
     return LmtuiError(
         "the model's output is not a distribution",
         "its logits are NaN or infinite",

@@ -1,14 +1,8 @@
-"""A transformers model on a GPU, one token at a time as one recorded graph.
+"""Forward passes of a transformers model on a GPU, with decode steps as a CUDA graph.
 
-Owns a cache whose memory stays where it is, and the graph of a step over it. A step of
-a small model is hundreds of operations that take the GPU less time than it takes to
-ask for them; recorded once, they are asked for with one call (CUDA graphs: see the
-notes of PyTorch on `torch.cuda.CUDAGraph`). How many tokens are held is a number on the
-device, so that a step is the same at every place.
-
-What is recorded is trusted only where it answers what the plain pass answers; where it
-can't be recorded or does not, steps run as they do in `library`. Everything but the
-recording runs on a CPU as well, where it is tested.
+A decode step of a small model is hundreds of kernels, and launching them takes longer
+than running them; a recorded step is launched with one call (see PyTorch's notes on
+`torch.cuda.CUDAGraph`). All but the recording also runs on a CPU.
 """
 
 from __future__ import annotations
@@ -29,16 +23,16 @@ from lmtui.engine.backends.transformers import TransformersBackend, Transformers
 from lmtui.engine.protocol import Stop
 from lmtui.errors import Cancelled
 
-_FIRST = 512  # tokens that there is room for at first
-_ALIGNED = 64  # kernels of attention copy a mask that is no multiple of their steps
-_WARM_UP = 3  # steps before one is recorded, in which libraries choose their kernels
-_NEAR = 0.05  # nats between the recorded step and the plain one
+_FIRST = 512  # tokens of the first allocation
+_ALIGNED = 64  # attention kernels copy a mask whose length is no multiple of this
+_WARM_UP = 3  # steps before the recording, in which libraries choose their kernels
+_NEAR = 0.05  # largest difference in nats between a recorded and a plain step
 _log = logging.getLogger(__name__)
 
 
 class _Layer(StaticLayer):  # type: ignore[misc]
-    """The library's, without the marks for its compiler, which takes seconds to
-    import."""
+    """The library's static layer without the marks for torch.compile, which takes
+    seconds to import."""
 
     cumulative_length: Tensor
 
@@ -53,8 +47,12 @@ class _Layer(StaticLayer):  # type: ignore[misc]
 
 
 class StaticKVCache:
-    """A cache whose memory stays where it is while there is room in it; then all moves
-    to a larger one."""
+    """KV cache of one row at a fixed address, as a recorded graph needs it.
+
+    The number of tokens is a value on the device, so that a decode step is the same at
+    every position. When the room is used up, all moves to a larger cache and the
+    recorded step is dropped.
+    """
 
     def __init__(self, layers: int, most: int) -> None:
         self._most = most
@@ -62,11 +60,11 @@ class StaticKVCache:
         self._length = 0
         self.cache = Cache(layers=[_Layer(self._room) for _ in range(layers)])
         self.step: CapturedStep | None = None
-        """The recorded step over this cache."""
+        """The recorded decode step over this memory, if any."""
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
+        """Number of tokens of the row."""
         return self._length
 
     @property
@@ -75,32 +73,34 @@ class StaticKVCache:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that each row of a fork takes, in the beginning."""
+        """Bytes that each row of a fork allocates at first."""
         whole: int = sum(x.keys.nbytes + x.values.nbytes for x in self._used)
         return whole * self._length // self._room
 
     def added(self, tokens: int) -> None:
-        """So many tokens were run in every layer."""
+        """Count `tokens` more tokens, which were run in every layer."""
         self._length += tokens
 
     @torch.inference_mode()
     def crop(self, length: int) -> None:
-        """Hold the first `length` tokens alone, in every layer."""
+        """Keep only the first `length` tokens, in every layer."""
         self._length = min(self._length, length)
         self.back()
-        for layer in self._used:  # what is masked counts 0 times: that of NaN is NaN
+        for layer in self._used:  # masked values are multiplied by 0, and 0 · NaN = NaN
             layer.keys[:, :, self._length :].zero_()
             layer.values[:, :, self._length :].zero_()
 
     @torch.inference_mode()
     def back(self) -> None:
-        """Let the next token come after those that are held, whatever was tried."""
+        """Reset the device's counters, so that the next token is written after the
+        counted ones."""
         for layer in self.cache.layers:
             layer.cumulative_length.fill_(self._length)
 
     @torch.inference_mode()
     def make_room(self, tokens: int) -> None:
-        """Make room for so many tokens more."""
+        """Make room for `tokens` more tokens, by moving to a larger cache where
+        needed."""
         need = self._length + tokens
         if need <= self._room:
             return
@@ -114,25 +114,25 @@ class StaticKVCache:
         self.cache, self.step = larger, None
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
-        """So many rows, each holding what this one holds, or a part of it."""
+        """Return `rows` rows of the first `length` tokens of this row, or of all."""
         end = self._length if length is None else min(length, self._length)
         forked = DynamicCache()
         for layer in self._used:
             row = DynamicLayer()
             row.lazy_initialization(layer.keys, layer.values)
-            # Only views: the first token that is run on them makes the copies.
+            # Views only: the first token that is run on them makes the copies.
             row.keys = layer.keys[:, :, :end].expand(rows, -1, -1, -1)
             row.values = layer.values[:, :, :end].expand(rows, -1, -1, -1)
             forked.layers.append(row)
         return TransformersKVCache(forked)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """There is one row."""
+        """Raise a ValueError: the cache has one row."""
         raise ValueError("a static cache has one row")
 
 
 class CapturedStep:
-    """One token more, as something that can be done again and again."""
+    """One decode step, recorded as a CUDA graph or run as it is."""
 
     def __init__(self, model: Any, held: StaticKVCache) -> None:
         self._model = model
@@ -149,50 +149,52 @@ class CapturedStep:
 
     @torch.inference_mode()
     def record(self) -> None:
-        """Record the step, on a GPU; no more than the next token's place is written.
+        """Record the step on a GPU. Writes no cache position but the next token's.
 
         Raises:
             RuntimeError: the model does something that can't be recorded.
         """
         device, graph = self._model.device, torch.cuda.CUDAGraph()
-        with torch.cuda.device(device):  # or else another one's streams are meant
+        with torch.cuda.device(device):  # streams belong to the current device
             here = torch.cuda.current_stream()
             aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             aside.wait_stream(here)
             with torch.cuda.stream(aside):
-                # The ways a library chooses its kernels can't be recorded.
+                # 1) warm-up: a library's choice of kernels can't be recorded
                 for _ in range(_WARM_UP):
                     self._run()
                     self._held.back()
+                # 2) check that no operation waits for the GPU
                 with _refusing_to_wait():
                     self._run()
                 self._held.back()
             here.wait_stream(aside)
-            # The outer one brings back what a recording that fails leaves behind.
+            # 3) record; the outer context restores the stream if that fails
             with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):
                 self._logits = self._run()
         self._graph = graph
 
     @torch.inference_mode()
     def logits(self, token: int) -> Tensor:
-        """Logits [1, V] after the token."""
+        """Logits [1, V] after `token`."""
         self._ids.fill_(token)
         if self._graph is None:
             self._logits = self._run()
         else:
             self._graph.replay()
         assert self._logits is not None
-        # A copy: the next step writes its own in the same place.
+        # A copy: the next step overwrites this memory.
         return answered(self._logits.to(torch.float32, copy=True))
 
 
 @contextmanager
 def _refusing_to_wait() -> Iterator[None]:
-    """Raise a RuntimeError for what would make a recording fail: waiting for the GPU.
-    A recording that has failed leaves torch's allocator in its midst."""
+    """Raise a RuntimeError for an operation that waits for the GPU and so would
+    make a recording fail. A failed recording leaves torch's allocator in an
+    undefined state."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that it is a prototype
+        warnings.simplefilter("ignore")  # torch warns that this mode is a prototype
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -201,23 +203,27 @@ def _refusing_to_wait() -> Iterator[None]:
 
 
 class CudaGraphBackend(TransformersBackend):
-    """The same as `TransformersBackend`, but for steps of one token."""
+    """`TransformersBackend` whose decode steps of one token are recorded.
+
+    A recorded step is used only if its logits match a plain pass. Where it can't be
+    recorded, or does not match, steps run as in `TransformersBackend`.
+    """
 
     guess_costs = ()  # a pass over several tokens is not recorded
 
     def __init__(self, model: Any, *, records: bool = True) -> None:
-        """`records` steps, which only a GPU can."""
+        """`records` says whether steps are recorded, which only a GPU can do."""
         super().__init__(model)
         self._records = records
 
     @staticmethod
     def suits(model: Any) -> bool:
-        """Whether every layer of a model keeps every token."""
+        """Return whether every layer of a model caches every token, on one device."""
         if not hasattr(model, "get_decoder") or model.get_decoder() is model:
             return False
         config = model.config.get_text_config()
         if len(set(getattr(model, "hf_device_map", {}).values())) > 1:
-            return False  # a graph is of one device
+            return False  # a graph runs on one device
         try:
             layers = StaticCache(config=config, max_cache_len=8).layers
         except (AttributeError, TypeError, ValueError):
@@ -225,7 +231,7 @@ class CudaGraphBackend(TransformersBackend):
         return all(type(layer) is StaticLayer for layer in layers)
 
     def hold(self) -> Any:
-        """What holds nothing yet."""
+        """Return an empty KV cache."""
         if self.reuse is not Reuse.ANY_PREFIX:
             return super().hold()
         config = self.model.config.get_text_config()
@@ -261,13 +267,13 @@ class CudaGraphBackend(TransformersBackend):
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """What `head` makes the logits of, after the last `keep` of `ids`."""
+        """States [keep, width] after the last `keep` of `ids`: the input of `head`."""
         if not _is_static(held):
             return super().states(ids, held, keep=keep, stop=stop)
         held.make_room(len(ids))
         before = held.length
         states = super().states(ids, held, keep=keep, stop=stop)
-        if held.length == before:  # or else `logits` was asked, which has counted
+        if held.length == before:  # `states` may fall back to `logits`, which counts
             held.added(len(ids))
         return states
 
@@ -277,7 +283,8 @@ class CudaGraphBackend(TransformersBackend):
         return held.step or CapturedStep(self.model, held)
 
     def _recorded(self, held: Any) -> CapturedStep | None:
-        """The step over a cache, if it can be recorded and does what it should."""
+        """Record the step over a cache; None where that fails or the logits are
+        wrong."""
         step = CapturedStep(self.model, held)
         try:
             wanted = super().logits([1], held)

@@ -1,9 +1,8 @@
-"""One forward pass of a transformers model: stoppable, and never all logits at once.
+"""Forward passes of a transformers model, and its KV cache.
 
-Owns how the model is called, what its cache is to the rest of the engine, and what of
-it can be reused: a pass can be stopped between two of its layers, and
-the logits of a whole text come in blocks of rows, whatever the architecture does
-behind its last layer (scaling, soft-capping, …). Knows no text and no sampling.
+A pass can be cancelled between two layers. Logits of a whole text come in blocks of
+rows, whatever the architecture does behind its last layer (scaling, soft-capping, …).
+Knows no text and no sampling.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.models.model_info import weights_in
 
-_FIRST = 256  # tokens that room is taken for in advance, at first
-_OWN = 32  # the same, in rows that continue others; each time it is twice as much
+_FIRST = 256  # spare tokens of the first allocation; doubled with each further one
+_OWN = 32  # the same for a fork
 
 
 def slab_cache(config: Any = None) -> DynamicCache:
-    """A cache that keeps every token in as many layers as ask for it; or, for a
-    configuration some of whose layers do otherwise, one that has those as they are."""
+    """Return an empty cache that keeps every token in every layer. With a `config`,
+    layers that need another kind (sliding window, recurrent) keep the library's own."""
     if config is None:
         cache = DynamicCache()
         cache.layer_class_to_replicate = PreallocatedLayer
@@ -44,18 +43,22 @@ def slab_cache(config: Any = None) -> DynamicCache:
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
-    """As the library's layer that grows, which every mask and model knows; `keys` and
-    `values` [n, KV, t, d] are the part of the slabs that is in use."""
+    """Growing cache layer of transformers, with memory allocated in advance.
+
+    `keys` and `values` [n, KV, t, d] are views on the used part of it, as every mask
+    and model of the library expects.
+    """
 
     def __init__(self, spare: int = _FIRST) -> None:
-        """`spare` is the number of tokens to take memory in advance for."""
+        """`spare` is the number of tokens to allocate in advance."""
         super().__init__()
         self._spare = spare
         self._slabs: tuple[Tensor, Tensor] | None = None
-        """[n, KV, room, d] each; None where `keys` and `values` are not its own."""
+        """Allocated keys and values, [n, KV, room, d] each; None where `keys` and
+        `values` are views on another cache's memory."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Hold no tokens of this kind."""
+        """Set device, dtype and widths, with no tokens."""
         self.device = key_states.device
         self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         self.is_initialized = True
@@ -63,7 +66,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add tokens; all keys and values."""
+        """Append tokens and return all keys and values [n, KV, t, d]."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         held = self.keys.shape[2]
@@ -78,15 +81,16 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def _slab(self, held: Tensor, tokens: int) -> Tensor:
-        """Room for so many tokens and more, with those that are held."""
+        """Allocate room for `tokens` tokens plus the spare ones, and copy `held` into
+        it."""
         rows, heads, length, width = held.shape
         slab = held.new_empty(rows, heads, tokens + self._spare, width)
         slab[:, :, :length] = held
         return slab
 
     def fork(self, rows: int, length: int | None) -> PreallocatedLayer:
-        """So many rows, each with the first `length` tokens of this one; their memory
-        is this one's until a token is added to them."""
+        """Return `rows` rows of the first `length` tokens of this layer: views on its
+        memory, until a token is added."""
         forked = PreallocatedLayer(_OWN)
         if self.is_initialized:
             forked.lazy_initialization(self.keys, self.values)
@@ -96,7 +100,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that a row of a fork takes with its first token."""
+        """Bytes that a row of a fork allocates with its first token."""
         if not self.is_initialized:
             return 0
         tokens = self.keys.shape[2] + 1 + _OWN
@@ -104,7 +108,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         return sum(token.nbytes for token in one) * tokens
 
     def batch_select_indices(self, indices: Sequence[int]) -> None:
-        """Hold these rows alone."""
+        """Keep only these rows."""
         if self._slabs is None:
             if self.is_initialized:
                 self.keys, self.values = self.keys[indices], self.values[indices]
@@ -115,60 +119,63 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
 
     def reset(self) -> None:
-        """Hold nothing, and no memory."""
+        """Drop all tokens and the memory."""
         self._slabs = None
         super().reset()
 
 
-_MOST_TOKENS = {"cpu": 512}  # of one pass over a part of a prompt; larger gains nothing
+_MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
 _GPU_TOKENS = 2048
-_PROBE = (1, 2, 3, 4)  # any tokens: whether a model can go on does not depend on them
+# Arbitrary tokens for the checks of `_goes_on` and `reads_trees`: the answers do not
+# depend on them.
+_PROBE = (1, 2, 3, 4)
 _PROBES = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))
-_BLOCK_BYTES = 64 * 2**20  # of float32 logits in memory at once while scoring
+_BLOCK_BYTES = 64 * 2**20  # limit of the float32 logits in memory at once while scoring
 
 
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+# See `Passes.guess_costs`. In float32 on a CPU a pass over two tokens takes as long as
+# one over eight, which is less than two passes over one.
 _GUESS_COSTS = (0.7,) * 7
-# In float32 on a CPU a pass over two tokens takes as long as one over eight, and that
-# is less than two passes over one.
 _PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
 
 class TransformersKVCache:
-    """The library's cache."""
+    """KV cache of transformers, as the engine uses it."""
 
     def __init__(self, cache: DynamicCache) -> None:
         self.cache = cache
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
+        """Number of tokens of a row."""
         return int(self.cache.get_seq_length())
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that each row of a fork takes, in the beginning."""
+        """Bytes that each row of a fork allocates at first."""
         return sum(layer.row_bytes for layer in self.cache.layers)
 
     def crop(self, length: int) -> None:
-        """Hold the first `length` tokens alone, in every layer."""
+        """Keep only the first `length` tokens, in every layer."""
         for layer in self.cache.layers:
             layer.crop(min(0, length - layer.get_seq_length()))
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
-        """So many rows, each holding what this one holds, or a part of it."""
+        """Return `rows` rows of the first `length` tokens of this row, or of all."""
         forked = slab_cache()
         forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
         return TransformersKVCache(forked)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Hold these rows alone."""
+        """Keep only these rows."""
         for layer in self.cache.layers:
             layer.batch_select_indices(rows)
 
 
 class TransformersBackend:
-    """A model of transformers; see `forward.Forward` for what each verb promises."""
+    """Forward passes through transformers; see `base.Passes` for each method's
+    contract."""
 
     guess_costs: tuple[float, ...] = _GUESS_COSTS
 
@@ -185,7 +192,7 @@ class TransformersBackend:
         vocabulary = model.config.get_text_config().vocab_size
         self._block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
         self.chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
-        """Most prompt tokens for one pass."""
+        """Most prompt tokens of one prefill pass."""
         if kind == "cpu":
             weights = sum(map(weights_in, layers))
             self.chunk = chunk_for(weights // max(len(layers), 1), self.chunk)
@@ -200,7 +207,7 @@ class TransformersBackend:
             self.reuse = Reuse.NOTHING
 
     def _goes_on(self) -> bool:
-        """Whether a recurrent model answers the same in two parts as in one."""
+        """Return whether a recurrent model computes the same in two parts as in one."""
         held, half = self.hold(), len(_PROBE) // 2
         self.logits(_PROBE[:half], held)
         parts = self.logits(_PROBE[half:], held)
@@ -208,13 +215,14 @@ class TransformersBackend:
         return float(difference.abs().max()) < 0.01
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
-        """Pass an answer on, as it is."""
+        """Return `answer` as it is."""
         return answer
 
     def hold(self) -> TransformersKVCache:
-        """What holds nothing yet."""
-        # Built without the config, a cache keeps sliding-window layers whole: the
-        # mask still limits what they see, and any number of tokens can be taken back.
+        """Return an empty KV cache."""
+        # Without the config, the cache keeps all tokens of sliding-window layers. The
+        # attention mask still limits the window, and any number of tokens can be
+        # removed.
         attention = self.reuse is Reuse.ANY_PREFIX
         return TransformersKVCache(slab_cache(None if attention else self.model.config))
 
@@ -274,9 +282,9 @@ class TransformersBackend:
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """What `head` makes the logits of, after the last `keep` of `ids`.
+        """States [keep, width] after the last `keep` of `ids`: the input of `head`.
 
-        That is the output of the last layer; the logits themselves where the layers
+        They are the output of the last layer; the logits themselves where the layers
         can't be told apart from the head.
         """
         if not self._apart:
@@ -300,7 +308,7 @@ class TransformersBackend:
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
-        # No token sees those after it: what a path is filled up with is of no effect.
+        # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
         last = [len(path) - 1 for path in paths]
@@ -311,6 +319,7 @@ class TransformersBackend:
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
         device, before = self.model.device, held.length
+        # 1 where a tree token attends to a cached or a tree token: [n, before + n]
         seen = torch.cat([torch.ones(len(tree.ids), before), tree.seen], 1)
         mask = (1 - seen).to(device, self.model.dtype)
         inputs = torch.tensor([tree.ids], device=device)
@@ -340,8 +349,9 @@ class TransformersBackend:
 
     @cached_property
     def reads_trees(self) -> bool:
-        """Whether the states in a tree are those after its paths: not where a layer
-        looks back a limited way, nor where tokens are placed by their order."""
+        """Whether `states_in` gives the states that the tree's paths have on their own.
+        False for sliding windows, and for models that derive positions from the order
+        of tokens."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
@@ -358,7 +368,7 @@ class TransformersBackend:
         return float(difference.abs().max()) < 0.01
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of n states."""
+        """Logits [n, V], float32, of states [n, width]."""
         if not self._apart:
             return states
         hidden = states.unsqueeze(0)
@@ -370,8 +380,8 @@ class TransformersBackend:
 
     @cached_property
     def _apart(self) -> type[Any] | None:
-        """The kind of answer that the layers give to the head; None where they are
-        not called as one part."""
+        """Type of the output that the layers return to the head; None where the model
+        does not call its layers as one module."""
         if self._decoder is None:
             return None
         inputs = self._inputs([0])
@@ -384,9 +394,10 @@ class TransformersBackend:
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:
-        """Logits after every one of `ids` but the first `skip`, in blocks.
+        """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
+        V].
 
-        The layers run once; the head runs a block at a time.
+        The layers run once over all tokens; the head runs on one block at a time.
         """
         if skip >= len(ids):
             return
@@ -401,14 +412,15 @@ class TransformersBackend:
             part = slice(start, start + self._block_rows)
             with self._stoppable(stop), self._replaced(output, hidden[:, part]) as used:
                 block = self.model(input_ids=inputs[:, part], use_cache=False)
-            if not used:  # this architecture calls its layers some other way
+            if not used:  # this architecture does not call its layers as one module
                 self._decoder = None
                 yield from self._whole(inputs, start, stop)
                 return
             yield answered(block.logits[0])
 
     def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
-        """All logits at once, as blocks: memory grows with tokens × vocabulary."""
+        """Yield blocks of logits that are computed at once: memory grows with tokens ×
+        vocabulary."""
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, use_cache=False)
         for block in torch.split(output.logits[0, skip:], self._block_rows):
@@ -416,9 +428,10 @@ class TransformersBackend:
 
     @contextmanager
     def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:
-        """Let the layers answer `hidden` at once: what then runs is the head alone.
+        """Make the layers return `hidden` at once, so that a call of the model runs the
+        head alone.
 
-        The list is empty until they are asked.
+        The yielded list is empty until the layers are called.
         """
         answer = type(output)(**{**output, "last_hidden_state": hidden})
         used: list[bool] = []
@@ -436,7 +449,7 @@ class TransformersBackend:
 
 
 def _layers(model: Any) -> list[nn.Module]:
-    """The model's decoder layers: its longest list of equal depth."""
+    """Return the decoder layers: the first module list as long as the model is deep."""
     depth = model.config.get_text_config().num_hidden_layers
     lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
     return next((list(m) for m in lists if len(m) == depth), [])

@@ -1,7 +1,7 @@
-"""What an adapter says about itself: `card.json` in its folder.
+"""Adapter cards: `card.json` in an adapter's folder, its fields, reading and writing.
 
-Owns the fields and both ways between them and JSON. A card may come from anybody:
-what is read is checked field by field, and nothing in it is a place on this machine.
+A card may come from anywhere: every field that is read is checked. No absolute path is
+written into one.
 """
 
 from __future__ import annotations
@@ -22,96 +22,97 @@ from lmtui.notation import rate
 FILE = "card.json"
 
 AdapterKind = Literal["lora", "full", "scratch"]
-"""Two thin matrices beside each of the model's own; all weights, trained further; all
-weights, trained from random ones."""
+"""`lora`: two low-rank matrices beside each of the model's own; `full`: all weights,
+trained further; `scratch`: all weights, trained from random ones."""
 
-_LONGEST = 50_000_000  # bytes: a manifest names every note
+_LONGEST = 50_000_000  # bytes: a manifest names every training file
 _HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that an adapter was made for."""
+    """The base model of an adapter."""
 
     name: str
-    """As people call it."""
+    """The name to display."""
     spec: str
-    """What `--model` takes: a catalogue name or a Hub id; of a file or a folder its
-    name alone."""
+    """The value for `--model`: a catalogue name or a Hub id; only the name of a file or
+    folder."""
     sha256: tuple[str, ...]
-    """Of each file of weights, in the order of their names."""
+    """The SHA-256 of each weights file, in the order of their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file that was learned from."""
+    """A training file."""
 
     path: str
-    """From the root of the notes on."""
+    """Relative to the root of the training files."""
     sha256: str
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What was learned from."""
+    """The training data."""
 
     files: tuple[DataFile, ...]
     documents: int
-    """Those that were trained on."""
+    """The number of documents that were trained on."""
     held_out: int
-    """Documents that were kept from training."""
+    """The number of held-out documents."""
     tokens: int
-    """Tokens whose loss counted, in an epoch."""
+    """The number of tokens per epoch whose loss counted."""
 
 
 CardMetrics = Mapping[str, float | None]
-"""Numbers of one text under one model: `loss` in nats a token, `perplexity`,
+"""Measures of one text under one model: `loss` in nats per token, `perplexity`,
 `bits_per_byte`, …; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What the training came to; figures are None where nothing could be measured."""
+    """The results of a training run; None where nothing could be measured."""
 
     before: CardMetrics | None = None
-    """Of the held-out documents, before the training."""
+    """On the held-out documents, before the training."""
     after: CardMetrics | None = None
+    """The same, after the training."""
     neutral_before: CardMetrics | None = None
-    """Of a text that has nothing to do with the notes."""
+    """On a text that is unrelated to the training data."""
     neutral_after: CardMetrics | None = None
     best_step: int = 0
     """The step whose weights were kept."""
     steps: int = 0
     window: int = 0
-    """Tokens of a window in which the documents were scored, half of it the stride; 0
-    where that is not known."""
+    """The window, in tokens, that the documents were scored in, with half of it as the
+    stride; 0 where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that is known of an adapter without its weights."""
+    """Everything known about an adapter without its weights."""
 
     name: str
     kind: AdapterKind
     created: str
-    """ISO 8601, with the offset from UTC."""
+    """ISO 8601, with the UTC offset."""
     base: Base
     data: Data
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it was trained."""
+    """The training settings."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the packages that made it."""
+    """The versions of the packages that were used."""
     metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def day(self) -> str:
-        """The day it was made: `2026-07-14`."""
+        """The date of the training: `2026-07-14`."""
         return self.created[:10]
 
     @property
     def held_out(self) -> str:
-        """What became of the held-out loss, in nats a token: `3.21 → 2.87`, or nothing
+        """The held-out loss before and after, in nats per token: `3.21 → 2.87`; empty
         where it was not measured."""
         before, after = self.metrics.before or {}, self.metrics.after or {}
         losses = before.get("loss"), after.get("loss")
@@ -121,17 +122,17 @@ class Card:
 
 
 def inspect_command(name: str, kind: AdapterKind, window: int) -> str:
-    """The command that shows the figures of one held-out document again."""
+    """Return the command that shows the figures of one held-out document again."""
     how = "--against-adapter" if kind == "lora" else "--adapter"
     windows = f"--window {window} --stride {max(1, window // 2)}"
     return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write the card of the adapter in `folder`, whole or not at all.
+    """Write the card of the adapter in `folder`, atomically.
 
     Raises:
-        ValueError: it names a place on this machine, or a number JSON can't hold.
+        ValueError: it holds an absolute path, or a number that JSON can't hold.
     """
     for written in (card.base.spec, *(file.path for file in card.data.files)):
         if _is_a_place(written):
@@ -141,7 +142,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card of the adapter in `folder`; None where it has none.
+    """Return the card of the adapter in `folder`; None where it has none.
 
     Raises:
         LmtuiError: the card is damaged.

@@ -1,8 +1,7 @@
-"""Handing an adapter on: a copy of its folder, as a folder or packed.
+"""Export of an adapter: a copy of its folder, as a folder or a .zip file.
 
-Owns what belongs to such a copy, which is as private as the adapter wherever it is put.
-What quotes the notes that it was made from stays here unless it is asked for. Needs no
-torch.
+The copy is as private as the adapter, wherever it is put. Files that quote the training
+data are left out unless asked for. Needs no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lmtui.models.adapters.folders import Adapter
 
 REPORT = "report.md"
 TELLING = (REPORT, "report.json", "events.jsonl")
-"""Files that quote the notes."""
+"""Files that quote the training data."""
 
 PRIVACY = (
     "An adapter can repeat your notes word for word, and its card names their files: "
@@ -33,12 +32,11 @@ _PARTS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"
 def export(
     adapter: Adapter, out: Path, *, with_report: bool = False
 ) -> tuple[str, ...]:
-    """Copy an adapter to `out`, whole or not at all: packed where that ends with
-    `.zip`, else as a folder. The names of its files.
+    """Copy an adapter to `out`, completely or not at all: as a .zip file where `out`
+    ends with `.zip`, else as a folder. Return the names of its files.
 
     Raises:
-        LmtuiError: something is there already, it can't be written, or the weights
-            lie elsewhere.
+        LmtuiError: `out` exists, it can't be written, or the weights are links.
     """
     out = new_place(out)
     files = list(parts(adapter, with_report=with_report))
@@ -67,10 +65,10 @@ def export(
 
 
 def new_place(out: Path) -> Path:
-    """`out` as a whole path.
+    """Return `out` as an absolute path.
 
     Raises:
-        LmtuiError: something is there already.
+        LmtuiError: it exists already.
     """
     out = Path(os.path.expanduser(out)).absolute()
     if os.path.lexists(out):
@@ -79,8 +77,8 @@ def new_place(out: Path) -> Path:
 
 
 def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
-    """The files that make up an adapter; never a link, which could lead anywhere, and
-    nothing pickled."""
+    """Yield the files of an adapter, without links, which could lead anywhere, and
+    pickles."""
     left_out = () if with_report else TELLING
     for file in sorted(adapter.path.iterdir()):
         if file.name in left_out or not is_part(file.name):
@@ -90,7 +88,7 @@ def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file of this name can belong to an adapter."""
+    """Return whether a file of this name can belong to an adapter."""
     known = (*_PARTS, *TELLING)
     return not name.startswith(".") and any(fnmatchcase(name, each) for each in known)
 

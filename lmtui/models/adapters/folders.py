@@ -1,8 +1,7 @@
-"""Adapters: what was learned, a folder each, and the models they were made for.
+"""Adapters on this machine: their folders, their names and their base models.
 
-Owns the folder of adapters, how one is named, and which model it fits. Needs no torch:
-putting one on a model is `adapt`'s affair. A folder may come from anybody; what can be
-read of it without its weights is checked here.
+A folder may come from anywhere; all that can be read of it without its weights is
+checked here. Needs no torch: `merge` and `llama/lora` load adapters.
 """
 
 from __future__ import annotations
@@ -33,29 +32,29 @@ class Adapter:
     path: Path
     kind: AdapterKind = "lora"
     card: Card | None = None
-    """None for one that was made by another program."""
+    """None for an adapter of another program."""
     problem: str = ""
-    """Why it can't be used, where it can't be."""
+    """The reason why it can't be used, or empty."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether it holds a model's weights, all of them, and needs no other."""
+        """Whether it holds all weights of a model and needs no base model."""
         return self.kind != "lora"
 
     @property
     def base(self) -> str:
-        """The name of the model it was made for; empty where nothing says."""
+        """The name of its base model; empty where it is not known."""
         return self.card.base.name if self.card else ""
 
     @property
     def bytes(self) -> int:
-        """What it takes on the disk."""
+        """The size on disk."""
         files = (file for file in self.path.iterdir() if file.is_file())
         return sum(file.stat().st_size for file in files)
 
 
 def listed() -> Iterator[Adapter]:
-    """Every adapter in the folder of adapters, also those that can't be used."""
+    """Yield every adapter in the folder of adapters, unusable ones included."""
     try:
         folders = sorted(paths.adapters_folder().iterdir())
     except OSError:
@@ -69,7 +68,8 @@ def listed() -> Iterator[Adapter]:
 
 
 def is_name(text: str) -> bool:
-    """Whether an adapter can be called so: one part of a path, and not hidden."""
+    """Return whether an adapter can have this name: one part of a path, and not
+    hidden."""
     try:
         return Path(text).name == text and text[:1] not in ("", ".", "~")
     except ValueError:
@@ -77,7 +77,7 @@ def is_name(text: str) -> bool:
 
 
 def find(name: str) -> Adapter:
-    """The adapter called `name`, or in the folder that it names.
+    """Return the adapter called `name`, or in the folder at that path.
 
     Raises:
         LmtuiError: there is none, or it is damaged.
@@ -88,7 +88,7 @@ def find(name: str) -> Adapter:
         try:
             if name and folder.is_dir():
                 return read(folder.absolute())
-        except (OSError, ValueError):  # too long for a path, or not a path at all
+        except (OSError, ValueError):  # too long for a path, or with a null character
             continue
     raise _nothing(name)
 
@@ -98,7 +98,7 @@ def _place(name: str) -> Path:
 
 
 def read(folder: Path) -> Adapter:
-    """Look at the adapter in `folder`.
+    """Read the adapter in `folder`, without its weights.
 
     Raises:
         LmtuiError: it holds none, or a damaged one.
@@ -110,13 +110,13 @@ def read(folder: Path) -> Adapter:
     else:
         read_folder(folder)
     if card and folder.parent == paths.adapters_folder():
-        paths.make_all_private(folder)  # of an older version
+        paths.make_all_private(folder)  # an older version did not make it private
     return Adapter(folder.name, folder, kind, card)
 
 
 def kept(name: str) -> Adapter:
-    """The adapter of this name, or in this folder, in the folder of adapters, damaged
-    or not.
+    """Return the adapter with this name or path in the folder of adapters, damaged or
+    not.
 
     Raises:
         LmtuiError: there is none.
@@ -135,12 +135,12 @@ def kept(name: str) -> Adapter:
 
 
 def looks_like_one(folder: Path) -> bool:
-    """Whether a folder holds an adapter rather than a model."""
+    """Return whether a folder holds an adapter rather than a model."""
     return any((folder / name).is_file() for name in ("card.json", lora_config.FILE))
 
 
 def remove(adapter: Adapter) -> None:
-    """Take an adapter off the disk.
+    """Remove an adapter from the disk.
 
     Raises:
         LmtuiError: it is not in the folder of adapters, or can't be removed.
@@ -149,7 +149,8 @@ def remove(adapter: Adapter) -> None:
 
 
 def template_of(folder: Path) -> str | None:
-    """The chat template in a folder, in either of the places where it is kept."""
+    """Return the chat template in a folder, from either of the files that can hold
+    it."""
     try:
         if (file := folder / "chat_template.jinja").is_file():
             return file.read_text(encoding="utf-8")
@@ -160,13 +161,13 @@ def template_of(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-# The model that it was made for.
+# The base model.
 
 
 def base_of(
     found: source.ModelSource, place: Path, on_progress: OnProgress = ignore
 ) -> Base:
-    """The model `found`, whose files are at `place`, as a card names it."""
+    """Return the card's entry for the model `found`, whose files are at `place`."""
     if isinstance(found, source.DefaultModel | source.HubModel):
         name = spec = found.name
     else:
@@ -175,10 +176,10 @@ def base_of(
 
 
 def model_for(adapter: Adapter) -> source.ModelSource:
-    """The model that an adapter was made for; it may still have to be fetched.
+    """Return the base model of an adapter; it may still have to be downloaded.
 
     Raises:
-        LmtuiError: nothing says which, or it is not known here.
+        LmtuiError: the base model is not known, or not found here.
     """
     if adapter.card is None:
         return _hinted(adapter)
@@ -200,8 +201,8 @@ def model_for(adapter: Adapter) -> source.ModelSource:
 
 
 def name_of_base(adapter: Adapter) -> str:
-    """What `--model` takes for the model that an adapter was made for, or its name
-    where it is not known here."""
+    """Return the value of `--model` for an adapter's base model, or the base model's
+    name where it is not found here."""
     try:
         return model_for(adapter).name
     except LmtuiError:
@@ -214,20 +215,20 @@ def require_base(
     place: Path,
     on_progress: OnProgress = ignore,
 ) -> None:
-    """Make sure that an adapter was made for the model `found`, by its weights.
+    """Check by the weights that `found` is the base model of an adapter.
 
     Raises:
-        LmtuiError: it was made for another one.
+        LmtuiError: the adapter was made for another one.
     """
     if adapter.card is None:
-        return  # its shapes will have to do
+        return  # only the shapes can be checked, when it is loaded
     if _digests(place, on_progress) != adapter.card.base.sha256:
         raise _made_for_another(adapter.card, found)
 
 
 def require_name(adapter: Adapter, found: source.ModelSource) -> None:
-    """Where a model would have to be fetched, make sure by its name that it would not
-    be fetched in vain.
+    """Check by its name that `found` is the base model, where it would have to be
+    downloaded first.
 
     Raises:
         LmtuiError: the adapter was made for another one.
@@ -272,7 +273,8 @@ def _require_lora(folder: Path) -> None:
 
 
 def _digests(place: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
-    """SHA-256 of each file of weights at `place`, in the order of their names."""
+    """Return the SHA-256 of each weights file at `place`, in the order of their
+    names."""
     if place.is_file():
         return (digests.file_digest(place, on_progress),)
     files = sorted(file.path for file in read_folder(place).weights)
@@ -280,8 +282,8 @@ def _digests(place: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
 
 
 def _places(base: Base) -> Iterator[Path]:
-    """Where a model could be that has only a name: where such weights were seen, and
-    nearby."""
+    """Yield places where a model may be of which only the name is known: where files
+    with its digest were seen, the current folder, and the folder of models."""
     for file in digests.places_of(base.sha256[0]) if base.sha256 else ():
         yield file.parent if file.suffix == ".safetensors" else file
     if is_name(base.spec):
@@ -296,8 +298,8 @@ def _is_at(base: Base, place: Path) -> bool:
 
 
 def _hinted(adapter: Adapter) -> source.ModelSource:
-    """The model that an adapter of another program names, if it is here: a foreign
-    file makes nobody fetch anything."""
+    """Return the model named by an adapter of another program, if it is on this
+    machine: a foreign file must not start a download."""
     hint = lora_config.read_lora(adapter.path).base
     entry = catalogue.find(hint)
     if entry and entry.is_default:

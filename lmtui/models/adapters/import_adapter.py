@@ -1,8 +1,8 @@
-"""An adapter from elsewhere, copied into the folder of adapters.
+"""Import of an adapter from a folder or a .zip file into the folder of adapters.
 
-Owns what is taken of a folder or a .zip file, which may come from anybody: plain files
-of the kinds that an adapter has, within limits, checked as for loading before they get
-their place. Needs no torch.
+The source may come from anywhere: only plain files of the kinds that an adapter has are
+copied, within limits, and checked as for loading before the adapter gets its name.
+Needs no torch.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from lmtui.models.adapters.export import is_part, parts
 from lmtui.models.adapters.folders import Adapter
 
 _MOST_FILES = 100
-_RATIO = 100  # times a .zip file that its contents may be; weights hardly shrink
-_SMALL = 10_000_000  # bytes of contents that are taken at any ratio
+# most times that the contents may exceed the .zip file; weights hardly compress
+_RATIO = 100
+_SMALL = 10_000_000  # bytes of contents that are accepted at any ratio
 _LONGEST_NAME = 200  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A file of the adapter, where it comes from."""
+    """A file of the adapter in its source."""
 
     name: str
     size: int
@@ -41,11 +42,11 @@ class _Part:
 
 
 def import_adapter(place: Path, name: str) -> Adapter:
-    """Copy the adapter in a folder or a .zip file into the folder of adapters, whole or
-    not at all; `name` has to be one that an adapter can have.
+    """Copy the adapter in a folder or a .zip file into the folder of adapters,
+    completely or not at all; `name` has to be valid for an adapter.
 
     Raises:
-        LmtuiError: its name is taken, it is not an adapter that can be loaded, it is
+        LmtuiError: the name is taken, it is not an adapter that can be loaded, it is
             too large, or it can't be written.
     """
     place = Path(os.path.expanduser(place)).absolute()
@@ -57,7 +58,7 @@ def import_adapter(place: Path, name: str) -> Adapter:
             f"Give another --name, or remove it: lmtui adapters remove {name}",
         )
     if place.is_dir():
-        folders.read(place)  # it explains best what is missing
+        folders.read(place)  # gives the best message about missing files
         _put(list(_folder_parts(place)), place, target)
     elif place.is_file():
         with _explained(place), zipfile.ZipFile(place) as archive:
@@ -72,7 +73,8 @@ def import_adapter(place: Path, name: str) -> Adapter:
 
 
 def _put(found: Sequence[_Part], place: Path, target: Path) -> None:
-    """Copy the parts into a folder that gets its place once it is known to be good."""
+    """Copy the parts into a folder, check the adapter there, and move it to
+    `target`."""
     if not any(part.name.endswith(".safetensors") for part in found):
         raise _refused(
             place, "it holds no .safetensors file, only links or other formats"
@@ -114,7 +116,8 @@ def _opened(file: Path) -> IO[bytes]:
 
 
 def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
-    """The files of an adapter in a .zip file: at its top, or in one folder there."""
+    """Return the files of an adapter in a .zip file: at its top level, or in one folder
+    there."""
     found: dict[PurePosixPath, _Part] = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
@@ -123,8 +126,8 @@ def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
             raise _refused(place, f"it names a file outside it: {entry.filename}")
         if not is_part(path.name):
-            continue  # what other programs add, such as __MACOSX/._notes
-        # Programs that know no modes leave this out.
+            continue  # files that other programs add, such as __MACOSX/._notes
+        # Programs that know no file modes leave them 0.
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _refused(place, f"{entry.filename} is not a regular file")
         if len(os.fsencode(path.name)) > _LONGEST_NAME or path in found:
@@ -143,10 +146,10 @@ def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
 
 @contextmanager
 def _explained(place: Path) -> Iterator[None]:
-    """Turn what goes wrong while a .zip file is read into an LmtuiError."""
+    """Turn exceptions while a .zip file is read into LmtuiErrors."""
     try:
         yield
-    # RuntimeError: it is encrypted, or packed in a way that is not known here.
+    # RuntimeError: it is encrypted, or its compression is not supported.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _refused(place, str(error)) from error
     except OSError as error:

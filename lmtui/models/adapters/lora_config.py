@@ -1,9 +1,8 @@
-"""What `adapter_config.json` says, as far as it is believed.
+"""`adapter_config.json` of LoRA adapters, reduced to the fields that are safe to
+follow.
 
-Owns the few of its fields that are followed. The file may come from anybody, and the
-library that reads such files lets them name other models to fetch, code to import and
-ways to change a model that can't be merged; so it is never given the file, only what
-is understood here. What would make the adapter something else is refused.
+The file may come from anywhere. peft would let it name models to fetch, code to import
+and changes that can't be merged, so that peft only gets the fields read here.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ WEIGHTS = "adapter_model.safetensors"
 _LONGEST = 1_000_000  # bytes
 _NAME = re.compile(r"[\w.]+")
 
-# Which matrices it changes is read from the weights; the rest means nothing to a
-# model that is not trained.
+# The matrices that it changes are read from the weights; the other fields only matter
+# in training.
 _NO_MATTER = frozenset(
     {
         "base_model_name_or_path",
@@ -42,32 +41,33 @@ _NO_MATTER = frozenset(
         "target_modules",
     }
 )
-# Other beginnings change the model's own weights, and the adapter fits only those.
+# Other initialisations change the model's own weights, and the adapter fits only those.
 _BEGINNINGS = (None, True, False, "gaussian", "orthogonal")
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """How the matrices of an adapter are scaled: W + alpha / rank · B A."""
+    """The scaling of an adapter's matrices: W + alpha / rank · B A."""
 
     rank: int
     alpha: float
     ranks: Mapping[str, int]
-    """Other ranks, by the ends of modules' names."""
+    """Ranks that differ, by the ends of modules' names."""
     alphas: Mapping[str, float]
+    """Alphas that differ, by the ends of modules' names."""
     rank_stabilised: bool
-    """Divide by the root of the rank instead (Kalajdzievski 2023)."""
+    """Whether to divide by the root of the rank instead (Kalajdzievski 2023)."""
     transposed: bool
-    """Whether the model keeps its matrices as [in, out]."""
+    """Whether the model's matrices are [in, out]."""
     base: str
-    """The model it names; only a hint."""
+    """The base model in the file; only a hint."""
 
 
 def read_lora(folder: Path) -> Lora:
     """Read the configuration of the adapter in `folder`.
 
     Raises:
-        LmtuiError: it is damaged, or asks for more than a plain LoRA.
+        LmtuiError: it is damaged, or asks for more than plain LoRA.
     """
     file = folder / FILE
     try:
@@ -129,7 +129,7 @@ def _flag(value: object) -> bool:
 
 
 def _name(value: str) -> str:
-    # Such a name becomes a regular expression, which could run for ever.
+    # peft makes it a regular expression, which could run for ever.
     if not _NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a module")
     return value

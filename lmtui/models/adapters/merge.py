@@ -1,9 +1,8 @@
-"""Putting an adapter on a model, and the two together into a folder.
+"""LoRA adapters on transformers models: beside the weights, merged, or written merged.
 
-Owns the arithmetic's order: W + scale · B A is summed in float32, once, when a model is
-loaded; what runs afterwards is a plain model, as fast as without the adapter. The
-library that does it is handed matrices that were checked against the model, and a
-configuration made here; it never sees a foreign one. Imports torch.
+W + scale · B A is summed in float32, once, at loading; a merged model runs as fast as
+without the adapter. peft does it, with matrices checked against the model and a
+configuration made here, never the adapter's own. Imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ from lmtui.models.errors import explained, offline, quiet
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
 
-TOLERANCE = 1e-3  # between the logits of a merged model and of its parts
+# between the logits of a merged model and of the model with the adapter
+TOLERANCE = 1e-3
 
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _TEXTS = (
@@ -42,14 +42,15 @@ _TEXTS = (
 
 
 def put_on(model: Any, adapter: Adapter) -> Any:
-    """`model` with the adapter beside its matrices, as it was trained: a PeftModel.
+    """Return `model` with the adapter beside its matrices, as it was trained: a
+    PeftModel.
 
     The model itself is changed.
 
     Raises:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
     """
-    # Imported here: it takes a while, and errors come first.
+    # Imported here: it takes a while, and errors should come first.
     from peft import LoraConfig, PeftModel
 
     asked = lora_config.read_lora(adapter.path)
@@ -67,7 +68,7 @@ def put_on(model: Any, adapter: Adapter) -> Any:
 
 
 def merged(model: Any, adapter: Adapter) -> Any:
-    """The plain model that `model` and the adapter make; the model itself is changed.
+    """Merge the adapter into `model` and return the plain model; `model` is changed.
 
     Raises:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
@@ -76,8 +77,8 @@ def merged(model: Any, adapter: Adapter) -> Any:
 
 
 def beside(base: LoadedModel, adapter: Adapter) -> LoadedModel:
-    """`base` with the adapter beside its matrices. The two share their weights: only
-    the adapter's are new, and `base` itself goes on as it was.
+    """Return `base` with the adapter beside its matrices. The two share their weights:
+    only the adapter's are new, and `base` itself is not changed.
 
     Raises:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
@@ -97,13 +98,13 @@ def _added(model: Any) -> list[Tensor]:
 def write_merged(
     base: LoadedModel, adapter: Adapter, out: Path, on_progress: OnProgress = ignore
 ) -> float:
-    """Write the model that `base`, in float32 and changed by this, and the adapter make
-    into the new folder `out`, for any program; the largest difference that was seen in
-    a logit.
+    """Merge `base`, in float32, and the adapter, and write the model into the new
+    folder `out`, for any program. `base` is changed. Return the largest difference of a
+    logit between the written model and the model with the adapter.
 
     Raises:
         LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
-            merged model computes something else than its parts.
+            merged model has other logits.
     """
     out = new_place(out)
     parent = paths.ensure_users_folder(out.parent)
@@ -116,13 +117,13 @@ def write_merged(
     try:
         with paths.scratch_folder(parent) as scratch, quiet():
             made = scratch / out.name
-            made.mkdir()  # as open as the umask lets it be
+            made.mkdir()  # with the permissions of the umask
             model.save_pretrained(made)
             base.tokenizer.save_pretrained(made)
             on_progress(Progress("comparing it with its parts"))
             error = _largest_error(made, wanted, base.tokenizer)
             for file in made.iterdir():
-                file.chmod(made.stat().st_mode & 0o666)  # some come as private ones
+                file.chmod(made.stat().st_mode & 0o666)  # some are written as private
             _sync(made)
             os.rename(made, out)
     except OSError as failure:
@@ -144,10 +145,11 @@ def _scaling(asked: Lora) -> dict[str, Any]:
 
 
 def _fitting(model: Any, adapter: Adapter) -> list[str]:
-    """The modules that an adapter changes, each found in the model with its shape.
+    """Return the modules that an adapter changes, each checked against the model's
+    shape.
 
     Raises:
-        LmtuiError: one is not there, has another shape or can't be changed alone.
+        LmtuiError: one is missing, has another shape or can't be changed alone.
     """
     found: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in _shapes(adapter.path / lora_config.WEIGHTS).items():
@@ -174,13 +176,14 @@ def _shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
 def _obstacle(
     module: nn.Module | None, pair: Mapping[str, tuple[int, ...]], model: Any
 ) -> str:
-    """Why a module can't be changed by the shapes of these two; empty where it can."""
+    """Return why matrices of these shapes can't change a module; empty where they
+    can."""
     if not isinstance(module, nn.Linear | Conv1D):
         return "the model has no such matrix"
     if module.weight is model.get_input_embeddings().weight:
         return "the model uses this matrix twice"
     rows, columns = module.weight.shape
-    if isinstance(module, Conv1D):  # it keeps its matrix as [in, out]
+    if isinstance(module, Conv1D):  # its matrix is [in, out]
         rows, columns = columns, rows
     first, second = pair.get("A", ()), pair.get("B", ())
     if len(first) != 2 or len(second) != 2 or first[0] != second[1]:
@@ -207,7 +210,7 @@ def _merged(beside: Any, adapter: Adapter) -> Any:
                 if isinstance(layer, LoraLayer):
                     _merge_in_float32(layer)
             model = beside.merge_and_unload()
-    except ValueError as error:  # its safe way found a number that is none
+    except ValueError as error:  # peft's safe merge found a number that is not finite
         raise _not_finite(adapter) from error
     return model.eval()
 
@@ -221,8 +224,8 @@ def _not_finite(adapter: Adapter) -> LmtuiError:
 
 
 def _merge_in_float32(layer: Any) -> None:
-    # A change that is far smaller than the weight would be lost in half of its
-    # digits: only the sum is rounded to the model's own dtype.
+    # A change far smaller than the weight would lose half of its digits in 16 bits:
+    # only the sum is rounded to the model's own dtype.
     base = layer.get_base_layer()
     dtype = base.weight.dtype
     base.float()
@@ -232,16 +235,17 @@ def _merge_in_float32(layer: Any) -> None:
 
 @torch.inference_mode()
 def _logits(model: Any, tokenizer: Any) -> list[Tensor]:
-    """What a model says to each of a few texts. [tokens, vocabulary]"""
+    """Return the logits of a few texts, [tokens, vocabulary] each."""
     encoded = [tokenizer(text, add_special_tokens=False) for text in _TEXTS]
     return [model(torch.tensor([each["input_ids"]])).logits[0] for each in encoded]
 
 
 def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
-    """How far the model in `folder` is from what it should say.
+    """Return the largest difference between the logits of the model in `folder` and
+    `wanted`.
 
     Raises:
-        LmtuiError: too far.
+        LmtuiError: it exceeds `TOLERANCE`.
     """
     from transformers import AutoModelForCausalLM
 

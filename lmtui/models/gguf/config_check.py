@@ -1,8 +1,7 @@
-"""The numbers of a GGUF header against its tensors.
+"""Checks of the numbers in a GGUF header against its tensors.
 
-Owns which number has to go with which tensor, for a whole model: what comes after goes
-by the numbers, and allocates and counts by them. What a family calls its tensors is not
-known here, so a tensor that is not there is compared with nothing.
+Later code allocates memory and counts by these numbers. A tensor under a name unknown
+to this module is not compared.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from pathlib import Path
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.header import GgufArray, GgufHeader, GgufValue, read_gguf_header
 
-_LONGEST_CONTEXT = 1 << 27  # tokens: ten times what there is
+_LONGEST_CONTEXT = 1 << 27  # tokens: ten times the longest context of any model
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _TEXTS = ("context_length", "original_context_length", "sliding_window")
-"""What counts tokens of a text, which no tensor has a size of."""
+"""Numbers that count tokens of a text, and that no tensor's shape bounds."""
 
 
 def read_gguf_model(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file with a model; see `read_gguf_header`.
+    """Read the header of a GGUF file and check its numbers; see `read_gguf_header`.
 
     Raises:
-        LmtuiError: the same; or a number in it does not go with its tensors.
+        LmtuiError: as there; or a number does not go with the tensors.
     """
     header = read_gguf_header(path)
     if header.tensors:
@@ -38,11 +37,11 @@ class _Numbers:
     def __init__(self, header: GgufHeader) -> None:
         self._header = header
         self._shapes = {tensor.name: tensor.shape for tensor in header.tensors}
-        # shape: fastest first, so a matrix [rows, columns] is (columns, rows) here
+        # GGUF's order: a matrix [rows, columns] is (columns, rows) here
         self._largest = max(max(s, default=1) for s in self._shapes.values())
 
     def check(self) -> None:
-        """Compare all of them.
+        """Check all numbers.
 
         Raises:
             LmtuiError: one does not fit.
@@ -54,7 +53,8 @@ class _Numbers:
         self._vocabulary()
 
     def _counts(self) -> None:
-        """No size or count is larger than all dimensions and the number of tensors."""
+        """Check that no size or count exceeds the largest dimension and the number of
+        tensors."""
         most = max(self._largest, len(self._shapes))
         for name, value in self._header.values.items():
             last = name.rpartition(".")[2]
@@ -131,14 +131,15 @@ class _Numbers:
             self._require("tokenizer.ggml.tokens", tokens.count, fits, words)
 
     def _value(self, name: str) -> int | float | None:
-        """A number of this architecture; None where there is none.
+        """Return a number of this architecture; None where there is none.
 
         Raises:
-            LmtuiError: there is something else in its place.
+            LmtuiError: the value is not a number.
         """
         whole = f"{self._header.architecture}.{name}"
         value = self._header.pairs.get(whole)
-        if value is None or isinstance(value, GgufArray):  # of an array, each layer's
+        # an array has one number for each layer
+        if value is None or isinstance(value, GgufArray):
             return None
         if isinstance(value, bool | str):
             raise self._contradiction(whole, value, "a number")

@@ -1,9 +1,8 @@
-"""GGUF files as ordinary models, kept for the next start.
+"""Conversion of GGUF files to dequantised copies for transformers, kept in the cache.
 
-Owns the dequantised copies: one folder for each file's SHA-256 and dtype, with
-safetensors and tokenizer.json, complete or absent. Reading a GGUF file takes many
-seconds, its copy a fraction of one. Torch and transformers are imported inside
-the functions: they take seconds, and a cache that is complete needs neither.
+There is one folder for each SHA-256 and dtype, with safetensors and tokenizer.json.
+Reading a GGUF file takes many seconds, its copy a fraction of one. Torch and
+transformers take seconds to import, so that functions import them only when needed.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from lmtui.models.progress import OnProgress, Progress
 
 @contextmanager
 def alone(file: Path) -> Iterator[Path]:
-    """A folder with nothing but `file`, by the same name."""
+    """Yield a temporary folder that holds nothing but a link to `file`."""
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         os.symlink(file.resolve(), Path(folder) / file.name)
         yield Path(folder)
 
 
 _LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
-"""Architectures for which the library takes numbers from beside a value."""
+"""Architectures for which transformers reads more of a GGUF field than its value."""
 
 _ARRAY = 9
 _KINDS = {bool: 7, int: 10, float: 12, str: STRING}
@@ -48,11 +47,13 @@ _LENGTH = struct.Struct("<Q")
 
 @contextmanager
 def read_once(header: GgufHeader) -> Iterator[None]:
-    """Let transformers read the header of this file here, once, and no other file.
+    """Let transformers take the header of this file from memory, and read no other
+    file.
 
-    Both its configuration and its tokenizer ask for it, each anew, so what reads is
-    replaced where they look it up. A header that isn't all UTF-8 is left to them, and
-    any to a version that reads in another place.
+    Its configuration and its tokenizer each parse the header anew, which takes seconds;
+    their readers are replaced where transformers looks them up. Headers that are not
+    all UTF-8, and versions of transformers that read elsewhere, keep the original
+    readers.
     """
     here = header.architecture not in _LOOKS_FURTHER and _is_clean(header)
     try:
@@ -84,7 +85,7 @@ def read_once(header: GgufHeader) -> Iterator[None]:
     def remembered(path: str, return_tensors: bool = False, **more: Any) -> Any:
         if return_tensors:
             return load(path, return_tensors=True, **more)
-        # Who gets the configuration takes things out; nobody changes a list of tokens.
+        # Callers take entries out of the configuration; none changes a list of tokens.
         known = checkpoint(path)
         return {**known, "config": copy.deepcopy(known["config"])}
 
@@ -96,17 +97,18 @@ def read_once(header: GgufHeader) -> Iterator[None]:
 
 
 def _is_clean(header: GgufHeader) -> bool:
-    """Whether all that was read is UTF-8: the rest was replaced by this character."""
+    """Return whether all text in the header was UTF-8: U+FFFD replaces everything
+    else."""
     names = (tensor.name for tensor in header.tensors)
     texts = (value for value in header.values.values() if isinstance(value, str))
     return not any("\ufffd" in text for text in (*header.pairs, *names, *texts))
 
 
-_Pair = Any  # a value of the header, or the items of an array: bytes where it has text
+_Pair = Any  # a value of the header, or the items of an array: texts in one are bytes
 
 
 def _pairs_of(header: GgufHeader) -> dict[str, _Pair]:
-    """Every pair in the order of the file, the arrays read."""
+    """Return every pair in the order of the file, with the arrays read."""
     with (
         header.path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
@@ -133,11 +135,12 @@ def _items(array: GgufArray, data: mmap.mmap) -> list[Any]:
 def library_metadata(
     header: GgufHeader, pairs: dict[str, _Pair], string_arrays: Collection[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the library's `read_gguf_metadata` says: the pairs, of an array of texts
-    only the length unless it is asked for; and the names of the tensors.
+    """Return what transformers' `read_gguf_metadata` returns: the pairs and the names
+    of the tensors. An array of texts is only its length unless it is in
+    `string_arrays`.
 
     Raises:
-        ValueError: a text is no UTF-8, or the file has no architecture.
+        ValueError: a text is not UTF-8, or the file has no architecture.
     """
     if "general.architecture" not in pairs:
         raise ValueError(f"{header.path} has no `general.architecture`")
@@ -157,7 +160,8 @@ def library_metadata(
 
 @dataclass(frozen=True, slots=True)
 class GgufField:
-    """A pair as the `gguf` package has it: each of `data` is a place in `parts`."""
+    """A pair in the form of the `gguf` package: each item of `data` is an index into
+    `parts`."""
 
     parts: list[Any]
     data: range
@@ -165,7 +169,7 @@ class GgufField:
 
 
 class FieldsReader:
-    """The header as the `gguf` package's reader tells it, without the tensors' data."""
+    """A stand-in for the `gguf` package's reader, without the tensors' data."""
 
     def __init__(self, header: GgufHeader, pairs: dict[str, _Pair]) -> None:
         counts = {
@@ -188,7 +192,7 @@ def _field(value: _Pair) -> GgufField:
 
 
 def _part(value: bool | int | float | str) -> Any:
-    """The bytes of a text, or a number alone."""
+    """Return the bytes of a text, or a number in a tuple."""
     return value.encode() if isinstance(value, str) else (value,)
 
 
@@ -198,22 +202,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Dequantised:
-    """What became of a GGUF file: a folder, or a model in memory without one."""
+    """The result of dequantising a GGUF file: a cache folder, or else a model in
+    memory."""
 
     folder: Path | None
-    """Where it is kept; None when it could not be."""
+    """The cache folder; None where it could not be written."""
     model: Any = None
-    """The model, when it was made just now and could not be kept."""
+    """The model, where the cache could not be written."""
     tokenizer: Any = None
 
 
 def cache_root() -> Path:
-    """Where the copies are."""
+    """Return the folder that holds the copies."""
     return cache_dir.root("gguf")
 
 
 def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | None:
-    """The complete copy of `file` in `dtype` (`float32`, …), or None.
+    """Return the complete copy of `file` in `dtype` (`float32`, …), or None.
 
     Raises:
         LmtuiError: the file can't be read.
@@ -234,9 +239,9 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
 def dequantise(
     header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
 ) -> Dequantised:
-    """Read a file into `dtype` and keep the result, if it can be kept.
+    """Read a GGUF file into `dtype` and cache the result.
 
-    A full disk or an unwritable cache costs a warning, not the model.
+    A full disk or an unwritable cache only costs a warning.
 
     Raises:
         LmtuiError: transformers can't read this file.
@@ -247,7 +252,7 @@ def dequantise(
     on_progress(Progress(f"keeping {file.name} for the next start"))
     try:
         _keep(model, tokenizer, folder, file.name)
-    except Exception as error:  # whatever it was, the model itself is fine
+    except Exception as error:  # whatever the error is, the model itself is fine
         on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
         return Dequantised(None, model, tokenizer)
     return Dequantised(folder)
@@ -258,7 +263,8 @@ def _folder(digest: str, dtype: str) -> Path:
 
 
 def _made_by() -> dict[str, str]:
-    """Its reading of GGUF changes now and then; a copy of another one is remade."""
+    """Return the version of transformers: its reading of GGUF changes now and then, and
+    a copy made by another version is made again."""
     import importlib.metadata
 
     return {"transformers": importlib.metadata.version("transformers")}
@@ -306,9 +312,10 @@ def _read(
 
 @contextmanager
 def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
-    """Turn the bar that transformers draws while it dequantises into reports.
+    """Report the progress bar that transformers draws while it dequantises to
+    `on_progress`.
 
-    That bar obeys no switch, so it is replaced where it is looked up.
+    No option turns that bar off, so that it is replaced where transformers looks it up.
     """
     import transformers.modeling_gguf_pytorch_utils as reader
 

@@ -1,10 +1,7 @@
-"""Reading what a GGUF file says about itself, trusting none of it.
+"""Reader of GGUF headers that trusts nothing in the file.
 
-Owns a reader of the header alone: every count, length, offset and size is checked
-against the file before it is used, and nothing is allocated by a number that was
-only read. Knows nothing of models; weights are not read.
-
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+Every count, length, offset and size is checked against the file before it is used.
+Reads no weights. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -36,7 +33,7 @@ SCALARS = {
 STRING, _ARRAY = 8, 9
 _U32, _U64 = SCALARS[4], SCALARS[10]
 
-# Far above what any model has, and low enough to be read in a moment.
+# Far above those of any model, and low enough to be read at once.
 _MOST_PAIRS = 1 << 16
 _MOST_TENSORS = 1 << 17
 _MOST_STRINGS = 1 << 22
@@ -46,7 +43,7 @@ _LARGEST_ALIGNMENT = 1 << 20
 
 
 class _Hostile(Exception):
-    """The file contradicts itself or the format."""
+    """Raised where the file contradicts itself or the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +52,35 @@ class GgufTensor:
 
     name: str
     shape: tuple[int, ...]
-    """Fastest-varying dimension first, as GGUF writes it."""
+    """The fastest-varying dimension first, as GGUF writes it."""
     type: str
-    """How its numbers are stored: `F32`, `Q4_K`, …"""
+    """The type of its blocks: `F32`, `Q4_K`, …"""
     bytes: int
     offset: int
-    """From the beginning of the file."""
+    """In bytes, from the beginning of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufArray:
-    """Where the items of an array are."""
+    """The place of an array in the file."""
 
     kind: int
-    """The number of their type in the format."""
+    """The format's number for the type of the items."""
     count: int
     offset: int
-    """From the beginning of the file."""
+    """In bytes, from the beginning of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says about itself, found to be consistent."""
+    """The header of a GGUF file, checked to be consistent."""
 
     path: Path
     version: int
     bytes: int
-    """Size of the file."""
+    """The size of the file."""
     pairs: dict[str, GgufValue | GgufArray]
-    """Its key-value pairs, in the file's order; arrays have not been read."""
+    """The key-value pairs in the file's order; arrays have not been read."""
     tensors: tuple[GgufTensor, ...]
 
     @property
@@ -94,33 +91,33 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """The family of models it belongs to: `llama`, `qwen3`, …"""
+        """The family of models that it belongs to: `llama`, `qwen3`, …"""
         return str(self.values.get("general.architecture", "unknown"))
 
     @property
     def name(self) -> str:
-        """What its maker calls it, or the file's name."""
+        """The name in the header, or the file's."""
         return str(self.values.get("general.name") or self.path.stem)
 
     @property
     def context(self) -> int | None:
-        """Most tokens the model was made for."""
+        """The most tokens that the model was made for."""
         value = self.values.get(f"{self.architecture}.context_length")
         return value if isinstance(value, int) else None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of all tensors, by name: rows first, as torch has it."""
+        """The shapes of all tensors, by name: rows first, as in torch."""
         return {tensor.name: tensor.shape[::-1] for tensor in self.tensors}
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
+        """The number of weights."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     @property
     def by_type(self) -> dict[str, int]:
-        """Number of weights by the type they are stored in, most first."""
+        """The number of weights of each type, the most used type first."""
         counts: Counter[str] = Counter()
         for tensor in self.tensors:
             counts[tensor.type] += math.prod(tensor.shape)
@@ -133,7 +130,7 @@ class GgufHeader:
 
     @property
     def has_template(self) -> bool:
-        """Whether it brings a chat template."""
+        """Whether the file holds a chat template."""
         return "tokenizer.chat_template" in self.values
 
 
@@ -179,7 +176,7 @@ def _damaged(path: Path, why: str) -> LmtuiError:
 
 @dataclass(slots=True)
 class _Reader:
-    """Walks through the header once, from its beginning to its end."""
+    """A single pass through the header."""
 
     data: mmap.mmap
     path: Path
@@ -204,7 +201,7 @@ class _Reader:
         )
 
     def _take(self, length: int) -> int:
-        """Move over `length` bytes; where they began."""
+        """Move past `length` bytes; return where they began."""
         start = self.at
         if length > len(self.data) - start:
             raise self._too_short()
@@ -246,7 +243,7 @@ class _Reader:
             raise _Hostile(f"the key {key!r} has an unknown type, {kind}")
 
     def _array(self) -> GgufArray:
-        """Find an array, and move over it."""
+        """Record where an array is, and move past it."""
         kind, count = self._number(_U32), self._number(_U64)
         array = GgufArray(kind, count, self.at)
         if kind in SCALARS:
@@ -258,7 +255,7 @@ class _Reader:
         return array
 
     def _take_strings(self, count: int) -> None:
-        """Move over strings, of which a header has a hundred thousand."""
+        """Move past `count` strings, of which a header has about a hundred thousand."""
         data, at, last = self.data, self.at, len(self.data) - _U64.size
         for _ in range(count):
             if at > last:
@@ -267,7 +264,7 @@ class _Reader:
         self._take(at - self.at)
 
     def _entry(self) -> tuple[str, tuple[int, ...], int, int]:
-        """Name, shape, type and offset, as they are written."""
+        """Read a tensor's name, shape, type and offset, unchecked."""
         name = self._text(_LONGEST_NAME)
         dimensions = self._number(_U32)
         if dimensions > _MOST_DIMENSIONS:
@@ -278,7 +275,7 @@ class _Reader:
     def _placed(
         self, entries: list[tuple[str, tuple[int, ...], int, int]]
     ) -> tuple[GgufTensor, ...]:
-        """The tensors with their sizes, each found to lie inside the file."""
+        """Return the tensors with their sizes, checked to lie inside the file."""
         alignment = self.pairs.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= _LARGEST_ALIGNMENT:
             raise _Hostile(f"its alignment is {alignment}")
@@ -289,7 +286,7 @@ class _Reader:
         end = max((tensor.offset + tensor.bytes for tensor in tensors), default=begin)
         if end > len(self.data):
             raise _Hostile(f"it has {len(self.data):,} bytes of {end:,}")
-        # Tensors on top of each other would make a small file a huge model.
+        # Overlapping tensors would turn a small file into a huge model.
         if sum(tensor.bytes for tensor in tensors) > len(self.data) - begin:
             raise _Hostile("its tensors overlap")
         return tensors
@@ -298,7 +295,7 @@ class _Reader:
 def _sized(
     entry: tuple[str, tuple[int, ...], int, int], begin: int, alignment: int
 ) -> GgufTensor:
-    # Imported here: it costs 0.2 s, and only GGUF files need it.
+    # Imported here: it takes 0.2 s, and only GGUF files need it.
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, shape, number, offset = entry

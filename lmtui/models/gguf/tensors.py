@@ -1,13 +1,8 @@
-"""The weights of a GGUF file, read one at a time.
+"""Weights of a GGUF file, read one tensor at a time.
 
-Owns how each type of block is laid out and what becomes of it: 4 and 8 bits in groups
-of 32 stay the whole numbers that they are; every other type is dequantised and, where
-few bits are wanted, rounded to 8. Types that large tables of tokens have are
-dequantised here, to the same numbers as by the `gguf` package, which goes through 16
-rows at a time; all others by it. The header has been checked before, so that every
-tensor lies inside the file. Knows no model.
-
-Types: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
+4- and 8-bit types with groups of 32 keep their integers; all others are dequantised.
+The header has been checked: every tensor lies inside the file. Knows no model. Types:
+https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
 
 from __future__ import annotations
@@ -22,11 +17,12 @@ from lmtui.models.gguf.header import GgufHeader, GgufTensor
 from lmtui.models.llama.int4 import GROUP, GroupQuantized, quantise
 
 KEPT = ("Q4_0", "Q4_1", "Q4_K", "Q8_0")
-"""Types whose numbers are kept as they are, but for scales in bfloat16."""
+"""Types whose integers are kept as they are; only the scales are rounded to
+bfloat16."""
 
 
 class GgufTensors:
-    """The tensors behind a header."""
+    """The tensors of a GGUF file."""
 
     def __init__(self, header: GgufHeader) -> None:
         self._file = str(header.path)
@@ -36,11 +32,12 @@ class GgufTensors:
         return name in self._entries
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Rows first, as torch has it."""
+        """Return the shape, rows first, as in torch."""
         return self._entries[name].shape[::-1]
 
     def groups(self, name: str) -> GroupQuantized:
-        """A matrix in groups of 32."""
+        """Return a matrix [N, K] in groups of 32 columns, requantised to 8 bits where
+        its type is not in `KEPT`."""
         entry = self._entries[name]
         if read := _READERS.get(entry.type):
             q, scale, shift, bits = read(self._blocks(entry))
@@ -55,7 +52,7 @@ class GgufTensors:
         return quantise(self.floats(name), 8)
 
     def floats(self, name: str) -> Tensor:
-        """float32, in the shape of the tensor."""
+        """Return a tensor in float32."""
         entry = self._entries[name]
         if dequantised := _FLOATS.get(entry.type):
             return dequantised(self._blocks(entry)).reshape(self.shape(name))
@@ -66,7 +63,7 @@ class GgufTensors:
         return torch.from_numpy(data.copy()).reshape(self.shape(name)).float()
 
     def _bytes(self, entry: GgufTensor) -> Tensor:
-        """uint8 [bytes], mapped."""
+        """Return the tensor's bytes, memory-mapped: uint8 [bytes]."""
         size = entry.offset + entry.bytes
         mapped = torch.from_file(self._file, size=size, dtype=torch.uint8)
         return mapped[entry.offset :]
@@ -75,7 +72,7 @@ class GgufTensors:
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
         size = GGML_QUANT_SIZES[GGMLQuantizationType[entry.type]][1]
-        return self._bytes(entry).view(-1, size)  # [blocks, bytes of one]
+        return self._bytes(entry).view(-1, size)  # [blocks, bytes of a block]
 
 
 _Read = tuple[Tensor, Tensor, Tensor, int]  # q, scale, shift, bits
@@ -86,7 +83,8 @@ def _half(data: Tensor) -> Tensor:
 
 
 def _nibbles(data: Tensor) -> Tensor:
-    """The low halves of some bytes, then the high ones."""
+    """Return the low halves of the bytes, then the high ones, along the last
+    dimension."""
     return torch.cat([data & 15, data >> 4], -1)
 
 
@@ -107,9 +105,9 @@ def _q8_0(blocks: Tensor) -> _Read:
 
 
 def _q4_k(blocks: Tensor) -> _Read:
-    """256 numbers with eight scales and minima of 6 bits each, which lie in 12 bytes:
-    four scales, four minima, then the low halves of the other four of both, whose
-    high bits are the top ones of the first eight bytes."""
+    """Read blocks of 256 numbers with eight 6-bit scales and minima, packed in 12
+    bytes: four scales, four minima, then the low 4 bits of the other four of both,
+    whose 2 high bits are the top bits of the first eight bytes."""
     scale, least = torch.split(_half(blocks[:, :4]), 1, 1)
     packed = blocks[:, 4:16]
     low, high, rest = torch.split(packed, 4, 1)
@@ -133,8 +131,8 @@ def _q8_0_floats(blocks: Tensor) -> Tensor:
 
 
 def _q6_k_floats(blocks: Tensor) -> Tensor:
-    """256 numbers of 6 bits with a scale for each 16: the low four bits of all, then
-    the high two, of four numbers in a byte."""
+    """Dequantise blocks of 256 6-bit numbers with a scale for each 16: the low 4 bits
+    of all numbers, then the high 2 bits, of four numbers in a byte."""
     low, high, scales, whole = torch.split(blocks, [128, 64, 16, 2], 1)
     scale = _half(whole) * scales.contiguous().view(torch.int8).float()  # [blocks, 16]
     low = _nibbles(low.reshape(-1, 2, 64)).view(-1, 2, 4, 32)
@@ -148,3 +146,5 @@ _FLOATS: dict[str, Callable[[Tensor], Tensor]] = {
     "Q8_0": _q8_0_floats,
     "Q6_K": _q6_k_floats,
 }
+"""Faster readers for the types of embeddings, with the same results as the `gguf`
+package, which reads 16 rows at a time."""

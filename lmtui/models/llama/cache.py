@@ -1,8 +1,8 @@
-"""What is kept of a model, so that later starts import no transformers.
+"""Converted Llama-shaped models in the cache, so that later starts import no
+transformers.
 
-Owns what is read with that library, once: the configuration and the tokenizer, which is
-proven to be the same without it; and how both lie in a folder of the cache, beside what
-somebody else writes there. Knows no weights. Runs nothing.
+A folder holds the configuration, the tokenizer (checked to give the same tokens without
+transformers) and, for packed models, the weights. Runs no model.
 """
 
 from __future__ import annotations
@@ -41,21 +41,23 @@ from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.tokenizer_json import LightTokenizer, same_as
 
 _WEIGHTS = "packed.safetensors"
-_LAYOUT = "1"  # of this module and of `lean`: another one is another folder
+# of this module and of `llama/weights`; another number gives another folder
+_LAYOUT = "1"
 
 
 def folder_of(digest: str, kind: str) -> Path:
-    """Where the model with this digest is kept, packed in some way."""
+    """Return the cache folder for the model with this digest, converted as `kind`."""
     return cache_dir.root("packed") / f"{digest}-{kind}"
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder can be used here."""
+    """Return whether a folder is complete and was made by this version on this
+    processor."""
     return cache_dir.is_complete(folder, _made_by())
 
 
 def seal(scratch: Path, folder: Path, source: str) -> None:
-    """Give a folder in which everything was written its name.
+    """Move `scratch`, in which everything is written, to its name in the cache.
 
     Raises:
         OSError: the disk is full, or can't be written.
@@ -98,7 +100,7 @@ def write(weights: LlamaWeights, folder: Path) -> None:
 
 
 def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:
-    """The tensors and numbers of a part, by names of where they belong."""
+    """Yield the tensors and numbers of a dataclass, each with its dotted field path."""
     if is_dataclass(part):
         for each in fields(part):
             yield from _parts(f"{name}.{each.name}", getattr(part, each.name))
@@ -107,7 +109,7 @@ def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:
 
 
 def read(folder: Path, config: Mapping[str, Any]) -> LlamaWeights:
-    """Map the weights in a complete folder.
+    """Map the weights in a complete folder into memory.
 
     Raises:
         OSError, ValueError, KeyError: it is damaged.
@@ -150,7 +152,7 @@ def _layer(
 
 
 def config_in(folder: Path) -> dict[str, Any]:
-    """The configuration that lies in a folder.
+    """Read `config.json` in a folder.
 
     Raises:
         OSError, ValueError: there is none, or a damaged one.
@@ -165,25 +167,27 @@ _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
 _GENERATION = "generation_config.json"
 
 Write = Callable[[Any, Path], None]
-"""Writes what else is kept of a model: takes its configuration, and the folder."""
+"""A function that writes more files about a model. It takes the model's configuration
+and the folder."""
 
 
 class NotSupported(Exception):
-    """Why a model is not run by the code for Llama's shape."""
+    """Raised with the reason why a model does not run on the Llama backend."""
 
 
 class NotKept(NotSupported):
-    """The disk is full, or can't be written to; the user was told."""
+    """Raised where the disk is full or not writable; the user has been told."""
 
 
 class NotLlama(NotSupported):
-    """It is not shaped like Llama; its layers can be packed one by one."""
+    """Raised where a model is not Llama-shaped. Its layers can be packed one by one
+    instead."""
 
 
 def kept_model(
     folder: Path, name: str, config: dict[str, Any], weights: LlamaWeights
 ) -> LoadedModel:
-    """The model of which a folder of the cache tells, with its weights.
+    """Return the model that a cache folder describes, with the given weights.
 
     Raises:
         OSError, ValueError, KeyError: the folder is damaged.
@@ -202,7 +206,7 @@ def kept_model(
 
 
 class ModelConverter:
-    """A model that is used for the first time."""
+    """Conversion of a model that is used for the first time."""
 
     def __init__(
         self,
@@ -212,7 +216,7 @@ class ModelConverter:
         *,
         packs: bool,
     ) -> None:
-        """`packs` says whether its weights are packed, too."""
+        """Prepare the conversion; `packs` says whether its weights are packed, too."""
         self._name = name
         self._looked = looked
         self._on_progress = on_progress
@@ -221,12 +225,12 @@ class ModelConverter:
         self._done = "packed" if packs else "prepared"
 
     def into(self, folder: Path, write: Write) -> None:
-        """Keep it in a folder of the cache, with what `write` writes besides.
+        """Convert the model into a cache folder; `write` adds further files.
 
         Raises:
-            NotKept: it can't be kept.
-            Unsuitable: it has something that is not run this way.
-            LmtuiError: it can't be read.
+            NotKept: the cache can't be written.
+            NotSupported: the Llama backend can't run the model.
+            LmtuiError: the model can't be read.
         """
         self._on_progress(Progress(f"{self._doing} {self._name}, once"))
         try:
@@ -240,18 +244,18 @@ class ModelConverter:
                 seal(scratch, folder, self._source)
         except (OSError, LmtuiError) as error:
             if is_complete(folder):
-                return  # by another process, in the meantime
+                return  # another process has made it meanwhile
             if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
                 raise
             raise self._not_kept(error) from error
 
     def held(self, weights: Callable[[Any], LlamaWeights]) -> LoadedModel:
-        """The model, where it can't be kept: as long as this process has it. `weights`
-        reads them, by its configuration.
+        """Convert the model for this process only, where the cache can't be written.
+        `weights` reads them, given the model's configuration.
 
         Raises:
-            Unsuitable: it has something that is not run this way.
-            LmtuiError: it can't be read.
+            NotSupported: the Llama backend can't run the model.
+            LmtuiError: the model can't be read.
         """
         try:
             with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
@@ -275,7 +279,8 @@ class ModelConverter:
         return self._looked.path.name if gguf else self._name
 
     def _describe(self, scratch: Path) -> Any:
-        """Write configuration and tokenizer; the configuration."""
+        """Write the configuration and the tokenizer into `scratch`; return the
+        configuration."""
         from transformers import AutoConfig, AutoTokenizer
 
         place = self._looked.path
@@ -303,7 +308,7 @@ class ModelConverter:
 
     @contextmanager
     def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Where transformers reads, and what it has to be told."""
+        """Yield the folder that transformers reads, and the options to read it with."""
         options: dict[str, Any] = {
             "local_files_only": True,
             "trust_remote_code": False,

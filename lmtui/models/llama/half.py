@@ -1,10 +1,8 @@
-"""Models whose weights are run as they lie in the user's files, 16 bits each.
+"""Load Llama-shaped models whose 16-bit weights are used as they lie in the files.
 
-Owns which models these are, and how their files become a model: the weights are mapped,
-not read, and nothing of them is copied or rounded. What is kept of such a model is its
-configuration and its tokenizer, so that later starts import no transformers. Runs
-nothing. Whatever is out of the ordinary runs on the exact path, which also says what is
-wrong with files that are damaged.
+The weights are memory-mapped; none is copied or rounded. The cache keeps only the
+configuration, the tokenizer and the RoPE frequencies. A model with anything unusual
+falls back to transformers, which also explains damaged files.
 """
 
 from __future__ import annotations
@@ -49,51 +47,54 @@ from lmtui.models.llama.weights import (
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress
 
-_BLOCK = 2**22  # weights that are float32 at a time
-_FREQUENCIES = "frequencies.json"  # what of a model is nowhere in its files
+_BLOCK = 2**22  # weights that are converted to float32 at a time
+# RoPE frequencies, which the model's files don't hold
+_FREQUENCIES = "frequencies.json"
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 _OTHERWISE = "--quantize int8 rounds its weights"
 
 
 @dataclass(frozen=True)
 class HalfLinear:
-    """Matrices of the same inputs, one above the other, where they lie."""
+    """A linear layer of 16-bit weights in mapped files, stacked along the rows."""
 
     parts: tuple[Tensor, ...]
-    """[N, K] all together, of one 16-bit format."""
+    """[N_i, K], stacked to [N, K], all of one 16-bit dtype."""
     products: HalfMatmulKernel
     rounds: bool
     """Whether products of many inputs are rounded to bfloat16."""
     places: Tensor | None = None
-    """Where each row is in all of them, int64 [N]; as they are without one."""
+    """int64 [N]: the row of the stack that each output row takes; None for the stack's
+    own order."""
     beside: LoraWeights | None = None
+    """A LoRA adapter that is added to each product."""
 
     @property
     def takes(self) -> torch.dtype:
-        """Of its inputs."""
+        """The dtype of its inputs."""
         return torch.float32
 
     @property
     def rows(self) -> int:
-        """N."""
+        """N, the number of outputs."""
         return sum(map(len, self.parts))
 
     @property
     def columns(self) -> int:
-        """K."""
+        """K, the number of inputs."""
         return self.parts[0].shape[1]
 
     @property
     def number_format(self) -> str:
-        """Of its weights."""
+        """The dtype of its weights: `bfloat16` or `float16`."""
         return str(self.parts[0].dtype).removeprefix("torch.")
 
     def with_beside(self, beside: LoraWeights) -> HalfLinear:
-        """The same with something added to each product."""
+        """Return the same layer with a LoRA adapter."""
         return replace(self, beside=beside)
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, float32 [m, K]: float32 [m, N]."""
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         return self._few(inputs) if len(inputs) <= FEW else self._many(inputs)
 
     @cached_property
@@ -118,7 +119,8 @@ class HalfLinear:
 
 
 class MappedHalfHead:
-    """The matrix [V, D] that makes logits: in float32, of however many inputs."""
+    """The LM head, weights [V, D] in 16 bits: float32 products for any number of
+    inputs."""
 
     def __init__(self, weights: Tensor, products: HalfMatmulKernel) -> None:
         self.weights = weights
@@ -126,22 +128,22 @@ class MappedHalfHead:
 
 
 def _rounded(inputs: Tensor, weights: Tensor) -> Tensor:
-    """A product in bfloat16, like those with packed weights, in float32."""
+    """Multiply in bfloat16, as packed weights do, and return float32."""
     return F.linear(inputs.bfloat16(), weights).float()
 
 
 def _in_blocks(inputs: Tensor, weights: Tensor) -> Tensor:
-    """A product in float32."""
+    """Multiply in float32, block by block, to bound the memory of converted weights."""
     rows = max(1, _BLOCK // weights.shape[1])
     blocks = [F.linear(inputs, block.float()) for block in torch.split(weights, rows)]
     return torch.cat(blocks, 1)
 
 
 def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> LoadedModel:
-    """The model in a folder whose weights have 16 bits, as they are.
+    """Load the model in a folder with its 16-bit weights as they are.
 
     Raises:
-        Unsuitable: it does not run this way.
+        NotSupported: the Llama backend can't run the model.
         LmtuiError: it can't be read, or is too big.
     """
     kind = str(looked.config.get("model_type"))
@@ -156,7 +158,7 @@ def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> Load
     digest = model_digest(looked.path, on_progress)
     folder = cache.folder_of(digest, "stored")
     with ThreadPoolExecutor(1) as aside:
-        # It takes two seconds, about as long as the import of transformers.
+        # Compiling takes two seconds, about as long as importing transformers.
         compiling = aside.submit(_compiled_for, looked.config)
         if not cache.is_complete(folder):
             _describe(name, looked, on_progress, folder)
@@ -165,16 +167,17 @@ def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> Load
     try:
         return _opened(folder, name, looked)
     except _DAMAGED:
-        cache_dir.discard(folder, seen)  # damaged in some other way
+        # damaged in a way that `is_complete` does not see
+        cache_dir.discard(folder, seen)
         _describe(name, looked, on_progress, folder)
         return _opened_again(folder, name, looked)
 
 
 def _require_shapes(looked: ModelFolder) -> None:
-    """See that the tensors are those that the configuration tells of.
+    """Check that the tensors have the shapes that the configuration implies.
 
     Raises:
-        Unsuitable: they are others.
+        NotSupported: they have others.
     """
     config = looked.config
     try:
@@ -187,10 +190,10 @@ def _require_shapes(looked: ModelFolder) -> None:
 
 
 def _compiled_for(config: Mapping[str, Any]) -> Path:
-    """The folder of what is compiled for a model with such a configuration.
+    """Return the folder of the kernels for a model with this configuration.
 
     Raises:
-        Unsuitable: it can't be had.
+        NotSupported: they can't be compiled.
     """
     try:
         shape = shape_of(config)
@@ -212,7 +215,7 @@ def _describe(
 
 
 def _write_frequencies(config: Any, folder: Path) -> None:
-    """Write what of a model is nowhere in its files."""
+    """Write the RoPE frequencies, which the model's files don't hold."""
     frequencies = frequencies_of(config).tolist()
     (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
 
@@ -234,10 +237,10 @@ def _opened(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
 def _weights(
     looked: ModelFolder, config: dict[str, Any], frequencies: Tensor
 ) -> LlamaWeights:
-    """The weights in a folder, mapped.
+    """Return the weights in a folder, memory-mapped.
 
     Raises:
-        Unsuitable: they are not run.
+        NotSupported: the Llama backend can't run them.
         OSError, ValueError, KeyError: they are damaged.
     """
     shape, naming = shape_of(config), Naming.library()
@@ -253,10 +256,10 @@ def _weights(
 
 
 def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
-    """What was compiled, found to be right, and its folder.
+    """Return the compiled products, checked, and their folder.
 
     Raises:
-        Unsuitable: it can't be had; or it was damaged, and is taken away.
+        NotSupported: they can't be compiled, or were damaged and have been removed.
     """
     folder = _compiled_for(config)
     seen = cache_dir.identity(folder)
@@ -264,28 +267,28 @@ def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
         products = HalfMatmulKernel(folder / build.PRODUCTS)
         products.require_right()
     except (OSError, AttributeError, ValueError) as error:
-        # Not compiled anew now: a program opens a file of one name only once.
+        # Not compiled again now: a process loads a library of one path only once.
         cache_dir.discard(folder, seen)
         raise NotSupported(f"what was compiled for it was damaged: {error}") from error
     return products, folder
 
 
 class _Files(FolderTensors):
-    """The tensors in the files of a model, and how they become its matrices."""
+    """The tensors in a model's files, as 16-bit matrices."""
 
     def __init__(self, looked: ModelFolder, products: HalfMatmulKernel) -> None:
         super().__init__(looked)
         self._format = FORMATS[looked.dtype]
         self._products = products
         brief = self._format is torch.bfloat16
-        # float16 has three bits more for each weight.
+        # Rounding float16 to bfloat16 would lose three bits of each weight.
         self._rounds = brief and hardware.fast_at_bfloat16(torch.device("cpu"))
 
     def require_head(self, *, tied: bool) -> None:
-        """See that the head is the one that the configuration tells of.
+        """Check that the LM head is stored, or tied, as the configuration says.
 
         Raises:
-            Unsuitable: it is another one, or missing.
+            NotSupported: it is another one, or missing.
         """
         embedding, head = LIBRARY["embedding"], LIBRARY["head"]
         if head not in self:
@@ -296,25 +299,25 @@ class _Files(FolderTensors):
             raise NotSupported("its head is not the one that its configuration says")
 
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
-        """See `lean_matrices.Matrices`."""
+        """See `linear.Matrices`."""
         tensors = tuple(self.rows(part.name, part.rows, part.columns) for part in parts)
         return HalfLinear(tensors, self._products, self._rounds, places_of(parts))
 
     def rows(self, name: str, count: int, width: int) -> Tensor:
-        """See `lean_matrices.Matrices`."""
+        """See `linear.Matrices`."""
         tensor = of_shape(self.tensor(name), count, width)
         if tensor.dtype is not self._format or not tensor.is_contiguous():
             raise ValueError(f"{name} is {tensor.dtype}, most others {self._format}")
         return tensor
 
     def head(self, rows: Tensor) -> LMHead:
-        """See `lean_matrices.Matrices`."""
+        """See `linear.Matrices`."""
         return MappedHalfHead(rows, self._products)
 
 
 def places_of(parts: Sequence[MatrixRows]) -> Tensor | None:
-    """Where the rows of some parts are, one above the other; None where all are in
-    their order."""
+    """Return the row of the stacked parts that each output row takes, int64 [N]; None
+    where all parts keep their order."""
     if all(part.order is None for part in parts):
         return None
     places, start = [], 0

@@ -1,9 +1,8 @@
-"""Matrices of few bits, as torch's int4 kernel for CPUs takes them.
+"""Int4 and int8 matrices with group quantisation, for torch's int4 kernel on CPUs.
 
-Owns the two forms of such a matrix: whole numbers with a scale and a shift for each
-group of 32 along a row, and the packed form that is multiplied with. A matrix of 8
-bits is multiplied as two halves of 4, which is exact: no kernel of 8 bits has groups.
-Knows no file and no model. N is the number of rows (outputs), K of columns (inputs).
+An int8 matrix is multiplied as two int4 halves, which is exact, since torch has no int8
+kernel with groups. Knows no file and no model. N is the number of rows (outputs), K of
+columns (inputs), m of inputs.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from torch.nn import functional as F
 from lmtui.kernels.half_matmul import Multiply
 
 GROUP = 32
-"""Columns that share a scale; what GGUF files have, and the finest that the kernel
+"""Columns that share a scale: as in GGUF files, and the smallest group that the kernel
 takes."""
 
 ROWS = 16
-"""The kernel takes multiples of so many rows."""
+"""The kernel takes matrices whose number of rows is a multiple of this."""
 
-_PART = 2**25  # weights that are packed together
+_PART = 2**25  # weights that are packed at a time
 
 FEW = 24
-"""Inputs up to which the packed product is the faster one, where there is another;
+"""Number of inputs up to which the packed product is faster than the bfloat16 one;
 measured with AVX512."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupQuantized:
-    """A matrix [N, K] as whole numbers: w = scale · q + shift."""
+    """A group-quantised matrix [N, K]: w = scale · q + shift."""
 
     q: Tensor
     """uint8 [N, K]: 0 … 15 with 4 bits, 0 … 255 with 8."""
@@ -46,16 +45,16 @@ class GroupQuantized:
     bits: int
 
     def floats(self) -> Tensor:
-        """The matrix, float32 [N, K]."""
+        """Return the dequantised matrix, float32 [N, K]."""
         grouped = self.q.view(*self.scale.shape, GROUP).float()
         return (grouped * self.scale[..., None] + self.shift[..., None]).flatten(1)
 
     def rounded(self, bits: int) -> GroupQuantized:
-        """The same with no more than so many bits."""
+        """Return the matrix quantised to at most `bits` bits."""
         return self if self.bits <= bits else quantise(self.floats(), bits)
 
     def rows(self, order: Tensor) -> GroupQuantized:
-        """The rows in another order."""
+        """Return the matrix with its rows in the order of int64 `order` [N]."""
         return replace(
             self,
             q=self.q[order],
@@ -65,8 +64,8 @@ class GroupQuantized:
 
 
 def quantise(weights: Tensor, bits: int) -> GroupQuantized:
-    """Round a matrix [N, K] to 2^bits equal steps from the least to the greatest
-    weight of each group; one that has no more different weights is kept as it is."""
+    """Quantise a matrix [N, K] to 2^bits equal steps between the least and the greatest
+    weight of each group. A group whose weights lie on such steps is kept as it is."""
     grouped = weights.float().view(len(weights), -1, GROUP)  # [N, K/32, 32]
     least, most = grouped.aminmax(dim=-1)
     scale = (most - least) / (2**bits - 1)
@@ -76,8 +75,8 @@ def quantise(weights: Tensor, bits: int) -> GroupQuantized:
 
 
 def stacked(parts: Sequence[GroupQuantized]) -> GroupQuantized:
-    """Matrices of the same inputs as one, above each other; with as many bits as the
-    one that has most."""
+    """Stack matrices of the same inputs along the rows, with the greatest of their
+    bits."""
     bits = max(part.bits for part in parts)
     parts = [part if part.bits == bits else _widened(part) for part in parts]
     return GroupQuantized(
@@ -89,14 +88,14 @@ def stacked(parts: Sequence[GroupQuantized]) -> GroupQuantized:
 
 
 def _widened(part: GroupQuantized) -> GroupQuantized:
-    """A matrix of 4 bits as one of 8, whose upper halves are all 8: that stands for
-    nothing, so that no large numbers cancel each other."""
+    """Return an int4 matrix as int8. Its upper halves are all 8, the zero point of the
+    kernel, so that no large numbers cancel each other."""
     return GroupQuantized(part.q + 128, part.scale, part.shift - 128 * part.scale, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class LoraWeights:
-    """A matrix of low rank r, in two: B A."""
+    """A low-rank matrix of rank r, as its two factors: B A."""
 
     first: Tensor
     """A, float32 [r, K]."""
@@ -104,28 +103,30 @@ class LoraWeights:
     """B, float32 [N, r]."""
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, float32 [m, K]: float32 [m, N]."""
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         return F.linear(F.linear(inputs, self.first), self.second)
 
 
 @dataclass(frozen=True, slots=True)
 class Int4Linear:
-    """A matrix that can be multiplied with."""
+    """A linear layer packed for torch's int4 kernel."""
 
     weights: Tensor
-    """uint8 [N, K/2], or [N, K] where each number is two halves; in an order that only
-    this version of torch on this kind of processor knows."""
+    """uint8 [N, K/2], or [N, K] where each int8 number is two halves; in an order that
+    depends on the version of torch and the kind of processor."""
     scales: Tensor
-    """bfloat16 [groups, N, 2]: of each group the scale, and what 8 stands for."""
+    """bfloat16 [groups, N, 2]: the scale of each group, and the weight that q = 8
+    stands for."""
     bits: int
     dense: Tensor | None = None
-    """bfloat16 [N, K]: the same again, where that is the faster way for many inputs."""
+    """bfloat16 [N, K]: the weights again, where this is faster for many inputs."""
     beside: LoraWeights | None = None
-    """What is added to each product."""
+    """A LoRA adapter that is added to each product."""
 
     @classmethod
     def of(cls, groups: GroupQuantized, *, dense: bool) -> Int4Linear:
-        """Pack a matrix, whose N is a multiple of 16."""
+        """Pack a matrix whose N is a multiple of 16; `dense` keeps a bfloat16 copy as
+        well."""
         scale, shift = groups.scale, groups.shift
         if groups.bits == 4:
             q, zero = groups.q, shift + 8 * scale
@@ -140,7 +141,7 @@ class Int4Linear:
 
     @property
     def takes(self) -> torch.dtype:
-        """Of its inputs."""
+        """The dtype of its inputs."""
         return torch.bfloat16
 
     @property
@@ -150,26 +151,26 @@ class Int4Linear:
 
     @property
     def rows(self) -> int:
-        """N."""
+        """N, the number of outputs."""
         return len(self.weights)
 
     @property
     def columns(self) -> int:
-        """K."""
+        """K, the number of inputs."""
         return len(self.scales) * GROUP // (self.bits // 4)
 
     @property
     def number_format(self) -> str:
-        """Of its weights."""
+        """The format of its weights: `int8` or `int4`."""
         return f"int{self.bits}"
 
     def with_beside(self, beside: LoraWeights) -> Int4Linear:
-        """The same with something added to each product."""
+        """Return the same layer with a LoRA adapter."""
         return replace(self, beside=beside)
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32 where
-        something is added."""
+        """Return the product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32
+        with an adapter."""
         product = self._times(inputs)
         if self.beside is None:
             return product
@@ -188,34 +189,34 @@ _int4_product = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 
 
 class HalfWeight:
-    """A matrix [N, K] of half precision whose products are float32: the head.
+    """The LM head: float16 weights [N, K], float32 inputs and products.
 
-    Its weights are float16, its inputs stay float32, so that the logits have steps far
-    below those of any other way to read as few bytes. Without that kernel, on
-    processors other than x86, the weights are held in float32.
+    The inputs stay float32, so that the logits have far finer steps than those of other
+    formats of as few bytes. Processors other than x86 have no such kernel; there the
+    weights are held in float32.
     """
 
     def __init__(self, weights: Tensor) -> None:
-        """`weights` are float16 [N, K]; with them, rows are looked up."""
+        """Take `weights`, float16 [N, K]; they also serve as the embedding."""
         self.weights = weights
         if not has_fast_half():
             self._multiply: Future[Multiply] = Future()
             self._multiply.set_result(partial(F.linear, weight=weights.float()))
             return
-        # It takes 0.3 s, in which the tokenizer and the template can be read: it holds
-        # no lock of Python's, and is no work that threads of OpenMP share.
+        # Packing takes 0.3 s. It holds no GIL and uses no OpenMP threads, so that the
+        # tokenizer and the template can be read meanwhile.
         aside = ThreadPoolExecutor(1)
         self._multiply = aside.submit(half_product, weights)
         aside.shutdown(wait=False)
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, float32 [m, K]: float32 [m, N]."""
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         return self._multiply.result()(inputs)
 
 
 def half_product(weights: Tensor) -> Multiply:
-    """What multiplies with a matrix [N, K] as `HalfWeight` does, where that is the fast
-    way. It is packed in parts, so that only one of them is float32 at a time."""
+    """Return the product with a float16 matrix [N, K] by fbgemm's kernel. The matrix is
+    packed in parts, so that only one part is float32 at a time."""
     rows = max(ROWS, _PART // weights.shape[1])
     packed = [
         torch.ops.quantized.linear_prepack_fp16(part.float(), None)
@@ -228,5 +229,6 @@ def half_product(weights: Tensor) -> Multiply:
 
 
 def has_fast_half() -> bool:
-    """Whether there is a kernel for products of half precision."""
+    """Return whether torch has a kernel for float16 weights with float32 inputs
+    (fbgemm)."""
     return "fbgemm" in torch.backends.quantized.supported_engines

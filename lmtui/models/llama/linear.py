@@ -1,8 +1,8 @@
-"""How a matrix of a Llama-shaped model is multiplied with, whatever its weights are.
+"""Interfaces of linear layers and sources of weights, and linear layers in int4 and
+int8.
 
-Owns what the layers ask of a matrix, what is asked of a source of weights, and how one
-of few bits becomes such matrices. Knows no model: names and sizes are given. D is the
-width of a model, V the size of its vocabulary; N, K and m are as in `packing`.
+Knows no model: names and sizes are given. D is the width of a model, V its vocabulary
+size; N, K and m are as in `int4`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from lmtui.models.llama.int4 import (
 
 
 class Linear(Protocol):
-    """A matrix [N, K] that can be multiplied with, whatever its weights are."""
+    """A matrix [N, K] to multiply with, whatever the format of its weights."""
 
     @property
     def takes(self) -> torch.dtype:
-        """Of its inputs."""
+        """The dtype of its inputs."""
 
     @property
     def rounds(self) -> bool:
@@ -36,83 +36,86 @@ class Linear(Protocol):
 
     @property
     def rows(self) -> int:
-        """N."""
+        """N, the number of outputs."""
 
     @property
     def columns(self) -> int:
-        """K."""
+        """K, the number of inputs."""
 
     @property
     def number_format(self) -> str:
-        """Of its weights: `int8`, `bfloat16`, …"""
+        """The format of its weights: `int8`, `bfloat16`, …"""
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs [m, K]: [m, N], float32 or rounded like inputs."""
+        """Return the product with inputs [m, K]: [m, N], float32 or the dtype of the
+        inputs."""
 
     def with_beside(self, beside: LoraWeights) -> Self:
-        """The same with something added to each product."""
+        """Return the same layer with a LoRA adapter that is added to each product."""
 
 
 class LMHead(Protocol):
-    """The matrix [V, D] that makes logits."""
+    """The matrix [V, D] that turns hidden states into logits."""
 
     @property
     def weights(self) -> Tensor:
-        """16 bits, [V, D]."""
+        """The weights, [V, D] in 16 bits."""
 
     def times(self, inputs: Tensor) -> Tensor:
-        """The product with inputs, float32 [m, D]: float32 [m, V]."""
+        """Return the logits of hidden states, float32 [m, D]: float32 [m, V]."""
 
 
 class WeightSource(Protocol):
-    """Where the weights come from; `name` is what the source calls a tensor."""
+    """A source of weights; `name` is the source's name of a tensor."""
 
     def __contains__(self, name: str) -> bool: ...
 
     def floats(self, name: str) -> Tensor:
-        """float32."""
+        """Return a tensor in float32."""
 
 
 class GroupSource(WeightSource, Protocol):
-    """Where weights of few bits come from."""
+    """A source of group-quantised weights."""
 
     def groups(self, name: str) -> GroupQuantized:
-        """A matrix in groups of 32."""
+        """Return a matrix [N, K] in groups of 32 columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixRows:
-    """A matrix [rows, columns] in a source."""
+    """A request for a matrix [rows, columns] of a source."""
 
     name: str
     rows: int
     columns: int
     order: Tensor | None = None
-    """Where each of its rows is there, int64 [rows]; as they are without one."""
+    """int64 [rows]: the source's row that each row takes; None for the source's order.
+    """
 
 
 class Matrices(Protocol):
-    """How the matrices of a source become such that can be multiplied with."""
+    """A way to make linear layers from a source of weights."""
 
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
-        """Some of the same inputs as one, above each other."""
+        """Return one linear layer of `parts`, which share their inputs, stacked along
+        the rows."""
 
     def rows(self, name: str, count: int, width: int) -> Tensor:
-        """16 bits, [count, width], of each token."""
+        """Return an embedding, [count, width] in 16 bits: one row for each token."""
 
     def head(self, rows: Tensor) -> LMHead:
-        """What makes logits of such rows."""
+        """Return the LM head with the weights `rows`, [V, D] in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedMatrices:
-    """All packed."""
+    """Linear layers in int4 or int8, and an LM head in float16."""
 
     source: GroupSource
     bits: int
-    """At most so many."""
+    """The most bits of a weight."""
     dense: bool
-    """Whether to keep every matrix in bfloat16, too."""
+    """Whether to keep every matrix in bfloat16 as well."""
 
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
         """See `Matrices`."""
@@ -133,7 +136,7 @@ class PackedMatrices:
 
 
 def of_shape(tensor: Tensor, *shape: int) -> Tensor:
-    """The tensor, which should be of a shape.
+    """Return the tensor, checked to have the given shape.
 
     Raises:
         ValueError: it is not.

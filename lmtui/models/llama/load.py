@@ -1,7 +1,7 @@
-"""From a model's files to packed weights, by way of the cache.
+"""Load a Llama-shaped model with quantised weights, by way of the cache.
 
-Owns which models are packed and how, and what is done with the weights the first time:
-they are brought into layout, and kept with what `keeping` keeps. Runs nothing.
+Decides which models are packed and how. The first time, weights are brought into the
+layout of `llama/weights` and cached by `llama/cache`. Runs no model.
 """
 
 from __future__ import annotations
@@ -54,29 +54,30 @@ from lmtui.models.source import Quantize
 
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
 _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
-"""What torch calls processors without AVX2."""
-DENSE_SHARE = 4  # of the free memory, at most a part for the weights in bfloat16
+"""torch's names for x86 processors without AVX2."""
+DENSE_SHARE = 4  # the bfloat16 copy may take at most this part (1/4) of the free memory
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackReason:
-    """Why a model is not run by the code for Llama's shape."""
+    """The reason why a model does not run on the Llama backend."""
 
     words: str
     layers: bool = False
-    """Whether the library's layers can be packed instead."""
+    """Whether the linear layers of the transformers model can be packed instead."""
     dtype: str = "auto"
-    """What the library's weights are best held in."""
+    """The dtype in which the weights of the transformers model are best held."""
 
 
 def packed_or_why(
     name: str, place: Path, how: LoadOptions
 ) -> LoadedModel | FallbackReason:
-    """The model in a folder or a `.gguf` file, with packed weights, which are made the
-    first time, and kept; or why it has none.
+    """Load the model in a folder or a `.gguf` file for the Llama backend, converting it
+    the first time; or return the reason why it can't run there.
 
     Raises:
-        LmtuiError: it can't be read; or few bits were asked for and can't be had.
+        LmtuiError: it can't be read; or quantised weights were asked for and are not
+            possible.
     """
     device = hardware.choose_device(how.device)
     try:
@@ -106,7 +107,7 @@ def packed_or_why(
 
 
 def with_packed_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
-    """A model of the library with packed weights in its layers, which are changed."""
+    """Quantise the linear layers of a transformers model, in place."""
     if exact.device.type == "cuda":
         from lmtui.models.quantized_cuda import with_few_bits
 
@@ -123,10 +124,12 @@ def with_packed_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
 def with_adapter(
     base: LoadedModel, adapter: Adapter, how: LoadOptions
 ) -> LoadedModel | str:
-    """A packed model with an adapter beside its weights, or why it can't be there.
+    """Return a Llama model with an adapter beside its weights, or why that is not
+    possible.
 
     Raises:
-        LmtuiError: its configuration is damaged; or few bits were asked for.
+        LmtuiError: the adapter's configuration is damaged; or quantised weights were
+            asked for.
     """
     try:
         weights = put_beside(base.model.weights, adapter)
@@ -155,7 +158,8 @@ def _load(
         try:
             return _opened(folder, name)
         except (OSError, ValueError, KeyError, TypeError):
-            cache_dir.discard(folder, seen)  # damaged in some other way, and made again
+            # damaged in a way that `is_complete` does not see; made again below
+            cache_dir.discard(folder, seen)
     looked = read_gguf_model(place) if place.is_file() else read_model(place)
     _require_suited(looked, quantize)
     bits = MOST_BITS[quantize]
@@ -178,10 +182,11 @@ def _opened(folder: Path, name: str) -> LoadedModel:
 
 
 def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
-    """See at a glance whether it is worth reading more.
+    """Refuse, by the header alone, a model that need not be read further.
 
     Raises:
-        Unsuitable: it is not.
+        NotSupported: its weights are not quantised, and no `--quantize` was given.
+        NotLlama: it is not Llama-shaped.
     """
     if isinstance(looked, GgufHeader):
         kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
@@ -194,13 +199,13 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
 
 
 def pays_dense(parameters: int) -> bool:
-    """Whether there is room for all weights in bfloat16, too, and use for them."""
+    """Return whether a bfloat16 copy of all weights fits into memory and is faster."""
     room = 2 * parameters * DENSE_SHARE <= hardware.available_ram()
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 
 class _Packing:
-    """The weights of a model that is packed for the first time."""
+    """Quantisation of a model's weights, the first time."""
 
     def __init__(
         self,
@@ -215,20 +220,20 @@ class _Packing:
         self._on_progress = on_progress
 
     def write(self, config: Any, scratch: Path) -> None:
-        """Write them, under the configuration of the model.
+        """Quantise the weights and write them into `scratch`.
 
         Raises:
-            Unsuitable: it has something that is not run this way.
-            OSError, LmtuiError: it can't be kept, or not be read.
+            NotSupported: the Llama backend can't run the model.
+            OSError, LmtuiError: they can't be written, or not be read.
         """
         cache_dir.require_space(scratch, 4 * self._looked.parameters)
         cache.write(self.weights(config), scratch)
 
     def weights(self, config: Any) -> LlamaWeights:
-        """The packed weights, under the configuration of the model.
+        """Return the quantised weights of the model with this configuration.
 
         Raises:
-            Unsuitable: it has something that is not run this way.
+            NotSupported: the Llama backend can't run the model.
             LmtuiError: it can't be read.
         """
         shape = shape_of(config.to_dict())
@@ -238,7 +243,8 @@ class _Packing:
         if isinstance(looked, GgufHeader):
             source = GgufTensors(looked)
             naming = Naming.gguf(looked.architecture)
-            # Llama 3's are nowhere else in the file, and not in the configuration.
+            # Llama 3's scaled frequencies: the GGUF file has only these factors, and
+            # the configuration has nothing.
             plain = config.rope_parameters.get("rope_type", "default") == "default"
             if plain and "rope_freqs.weight" in source:
                 frequencies = frequencies / source.floats("rope_freqs.weight")

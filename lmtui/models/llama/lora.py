@@ -1,8 +1,7 @@
-"""An adapter beside the weights of the fast path: W x + scale · B (A x).
+"""LoRA adapters beside the weights of the Llama backend: W x + scale · B (A x).
 
-Owns which adapters can be put there, and the layout of their matrices, which is that of
-`lean`. Whatever is out of the ordinary is not, and runs merged on the exact path, where
-it is also examined. (Low-rank adaptation: Hu et al. 2021.)
+(Low-rank adaptation: Hu et al. 2021.) An adapter with anything unusual is not put here;
+it is merged into the transformers model, which also explains what is wrong with it.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _Pair = tuple[Tensor, Tensor]
 
 
 class UnsupportedLora(Exception):
-    """Why an adapter can't be put beside the weights."""
+    """Raised with the reason why an adapter can't be put beside the weights."""
 
 
 def put_beside(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
-    """The weights with the adapter beside them.
+    """Return the weights with the adapter beside them.
 
     Raises:
-        Unusual: it is not of the usual kind, or does not fit.
+        UnsupportedLora: it is not a plain LoRA adapter, or does not fit the model.
         LmtuiError: its configuration is damaged or not supported.
     """
     asked = lora_config.read_lora(adapter.path)
@@ -57,13 +56,14 @@ def put_beside(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
 
 
 def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
-    """A and scale · B, by layer and the library's name of the matrix."""
+    """Return A [r, K] and scale · B [N, r], by layer and transformers' name of the
+    matrix."""
     from safetensors.torch import load_file
 
     found: dict[tuple[int, str], dict[str, Tensor]] = {}
     try:
         tensors = load_file(adapter.path / lora_config.WEIGHTS)
-    except Exception as error:  # the exact path says what is wrong with it
+    except Exception as error:  # `adapters/merge` explains what is wrong
         raise UnsupportedLora("its weights can't be read") from error
     for key, tensor in tensors.items():
         parts = _KEY.fullmatch(key)
@@ -114,7 +114,8 @@ def _with(
 
 
 def _stacked(matrix: Linear, parts: Sequence[tuple[_Pair | None, int]]) -> Linear:
-    """One pair for matrices that are one above the other."""
+    """Add one adapter to a matrix whose parts are stacked: A is stacked along the
+    ranks, B is block-diagonal."""
     pairs = [(pair, rows) for pair, rows in parts if pair is not None]
     if not pairs:
         return matrix

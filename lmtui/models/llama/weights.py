@@ -1,10 +1,8 @@
-"""The weights of a Llama-shaped model, as the fast path on a CPU runs them.
+"""Weights of a Llama-shaped model, in the layout that the Llama backend runs.
 
-Owns which models have that shape, which of their tensors is which, and the layout that
-all are brought to: q, k and v in one matrix, gate and up in another, and the numbers
-that a rotation turns together side by side, as GGUF files of Llama have them. Runs
-nothing. D is the width of the model, H and KV are its heads of queries and of keys,
-d is the width of a head.
+q, k and v are one matrix, gate and up another; the two numbers of a RoPE pair lie side
+by side, as in GGUF files of Llama. Runs no model. D is the model's width, H and KV its
+query and key heads, d the width of a head.
 """
 
 from __future__ import annotations
@@ -68,20 +66,20 @@ LIBRARY = {
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How a source calls its tensors, and in which order it has the numbers of a head
-    that are turned together: side by side, or half a head apart."""
+    """The names of a source's tensors, and where it has the two numbers of a RoPE pair:
+    side by side, or half a head `apart`."""
 
     names: Mapping[str, str]
     apart: bool
 
     @classmethod
     def gguf(cls, architecture: str) -> Naming:
-        """Of a GGUF file."""
+        """Return the naming of a GGUF file."""
         return cls(_GGUF, apart=architecture != "llama")
 
     @classmethod
     def library(cls) -> Naming:
-        """Of a model in the format of transformers."""
+        """Return the naming of a model in the format of transformers."""
         return cls(LIBRARY, apart=True)
 
 
@@ -91,15 +89,16 @@ FAMILIES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
-"""By `model_type`, the class of transformers that runs them. Others of this shape have
-something of their own."""
+"""The class of transformers that runs each `model_type`. Other Llama-like families
+differ in details that this code does not run."""
 
-_ROPE_TYPES = ("default", "linear", "llama3")  # whose angles depend on nothing else
+# RoPE types whose angles depend only on the position
+_ROPE_TYPES = ("default", "linear", "llama3")
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaConfig:
-    """The sizes of a model, and its constants."""
+    """The sizes and constants of a model."""
 
     layers: int
     width: int
@@ -112,7 +111,7 @@ class LlamaConfig:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    """One layer."""
+    """The weights of one decoder layer."""
 
     attention_norm: Tensor
     """float32 [D]."""
@@ -131,37 +130,39 @@ class DecoderLayer:
     q_norm: Tensor | None
     """float32 [d], where the model has one."""
     k_norm: Tensor | None
+    """float32 [d], where the model has one."""
 
     @property
     def matrices(self) -> tuple[Linear, ...]:
-        """All of them."""
+        """The four linear layers."""
         return self.qkv, self.out, self.gate_up, self.down
 
     @property
     def numel(self) -> int:
-        """How many weights its matrices have."""
+        """The number of weights in the linear layers."""
         return sum(matrix.rows * matrix.columns for matrix in self.matrices)
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaWeights:
-    """A whole model."""
+    """The weights of a whole model."""
 
     shape: LlamaConfig
     layers: tuple[DecoderLayer, ...]
     norm: Tensor
     """float32 [D]."""
     embedding: Tensor
-    """16 bits, [V, D]."""
+    """[V, D] in 16 bits."""
     head: LMHead
     frequencies: Tensor
-    """float32 [d/2]: radians that a token further turns each pair of numbers."""
+    """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
     kernels: Path | None = None
-    """The folder of what was compiled for it before it was opened."""
+    """The folder of the kernels that were compiled while the model was loaded, if any.
+    """
 
     @property
     def number_format(self) -> str:
-        """Of most of the weights."""
+        """The format of most of the matrices."""
         matrices = (matrix for layer in self.layers for matrix in layer.matrices)
         counts = Counter(matrix.number_format for matrix in matrices)
         return max(counts, key=lambda name: counts[name])
@@ -169,15 +170,15 @@ class LlamaWeights:
 
 @dataclass(frozen=True, slots=True)
 class LlamaModel:
-    """A model that is ready to run."""
+    """A model for the Llama backend."""
 
     weights: LlamaWeights
     facts: ModelInfo
 
 
 def unsuitable(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
-    """Why a model can't run this way, by its config as transformers writes it; None
-    where it can. `packed` weights need matrices of certain sizes."""
+    """Return why the Llama backend can't run a model, by its config as transformers
+    writes it; None where it can. `packed` weights need matrices of certain sizes."""
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
@@ -201,14 +202,14 @@ def unsuitable(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
 
 
 def _is_odd(shape: LlamaConfig) -> bool:
-    """Whether the kernel for packed weights does not take such matrices."""
+    """Return whether a matrix has a size that the int4 kernel does not take."""
     inputs = (shape.width, shape.feed, shape.heads * shape.head)
     outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
     return any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs)
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
-    """The sizes that a config tells."""
+    """Return the sizes in a config."""
     heads, width = config["num_attention_heads"], config["hidden_size"]
     return LlamaConfig(
         layers=config["num_hidden_layers"],
@@ -222,8 +223,8 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
 
 
 def frequencies_of(config: Any) -> Tensor:
-    """How far each pair of numbers is turned by a token further, in radians: float32
-    [d/2], of a configuration of transformers."""
+    """Return RoPE's angle per position for each pair, in radians, float32 [d/2], by a
+    configuration of transformers."""
     kind = config.rope_parameters.get("rope_type", "default")
     if kind == "default":
         head = shape_of(config.to_dict()).head
@@ -242,7 +243,7 @@ def _qkv_rows(shape: LlamaConfig) -> int:
 
 @dataclass(frozen=True)
 class WeightReading:
-    """What `read_weights` needs besides the shape."""
+    """Arguments of `read_weights` besides the shape."""
 
     source: WeightSource
     naming: Naming
@@ -254,7 +255,7 @@ class WeightReading:
 
 
 def has_more(shape: LlamaConfig, source: WeightSource, naming: Naming) -> bool:
-    """Whether a source has biases that are not run."""
+    """Return whether a source has biases that the Llama backend does not run."""
     places = (naming.names["layer"].format(index) for index in range(shape.layers))
     return any(
         f"{place}{naming.names[name]}.bias" in source
@@ -269,8 +270,8 @@ def require_shapes(
     shapes: Mapping[str, tuple[int, ...]],
     naming: Naming,
 ) -> None:
-    """See that files have the layers and the tensors that such sizes have, before
-    anything is allocated by them. `shapes` are those of all tensors, by name.
+    """Check that the files have the layers and tensors that `shape` implies, before
+    anything is allocated. `shapes` are those of all tensors, by name.
 
     Raises:
         ValueError: a size makes no sense, a tensor is missing or has another shape, or
@@ -332,8 +333,8 @@ def read_weights(shape: LlamaConfig, reading: WeightReading) -> LlamaWeights:
 
 
 def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
-    """Where each row of so many heads is in a source that has the numbers that are
-    turned together side by side, or half a head apart: int64 [heads · head]."""
+    """Return the source's row of each row of q or k, int64 [heads · head]; `apart` says
+    whether the source has RoPE pairs half a head apart or side by side."""
     order = torch.arange(heads * head).view(heads, head)
     if apart:
         order = order.view(-1, 2, head // 2).transpose(1, 2)
@@ -341,7 +342,7 @@ def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
 
 
 class _LayerReader:
-    """One layer of a source."""
+    """Reader of one layer of a source."""
 
     def __init__(self, shape: LlamaConfig, reading: WeightReading, index: int) -> None:
         self._shape = shape

@@ -1,9 +1,8 @@
-"""The files that a message brings along: how their names go on, and what they are.
+"""Attached files in the chat: completion of names after @, and the list of files.
 
-Owns the list that a name after an @ can become, and the line that says which files the
-draft names and how large they are. The disk is looked at aside; an answer to what was
-written before is dropped. Knows neither the prompt nor the engine: what is written is
-given to it, and what was taken or read is posted.
+The disk is read outside the event loop; results for an older draft are dropped. The
+draft is given to the widget, and messages report names and files. Knows neither the
+prompt nor the engine.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from lmtui.tui.background import aside
 from lmtui.tui.widgets.dialog_list import DialogList
 
 WALKS = {"up": "cursor_up", "down": "cursor_down"}
-"""The keys that walk a list from the prompt, and what they do there."""
+"""Keys that move in the list from the prompt, and the list's actions."""
 
 
 class Attachments(Vertical):
-    """Hidden until an @ is written."""
+    """The list of completions and the line of attached files; hidden without an @."""
 
     HELP = """\
 An @ and the name of a file bring the file along, quoted in full below the message:
@@ -66,14 +65,15 @@ closes the list. @@ is an @ that names no file.
 
     @dataclass
     class Found(Message):
-        """It was found out how a name can go on."""
+        """The completions of a name."""
 
         mention: Mention
         paths: tuple[str, ...]
 
     @dataclass
     class Taken(Message):
-        """A name was chosen, to stand from `start` to `end` of the draft."""
+        """A name was chosen; `text` replaces the draft from `start` to `end` (code
+        points)."""
 
         start: int
         end: int
@@ -81,7 +81,7 @@ closes the list. @@ is an @ that names no file.
 
     @dataclass
     class FilesRead(Message):
-        """The files that the draft names were read, or why one can't be."""
+        """The files in the draft were read, or one could not be."""
 
         named: tuple[str, ...]
         files: tuple[Attachment, ...] = ()
@@ -90,15 +90,14 @@ closes the list. @@ is an @ that names no file.
     def __init__(self, *, folder: Path = Path(), id: str | None = None) -> None:
         super().__init__(id=id)
         self.folder = folder
-        """Where relative names begin."""
+        """The folder that relative names start from."""
         self._mention: Mention | None = None
-        self._left: int | None = None  # where the @ stands whose list was closed
+        self._left: int | None = None  # start of the @ whose list the user closed
         self._paths: tuple[str, ...] = ()
         self._named: tuple[str, ...] = ()
         self._files: tuple[Attachment, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The names above, what is attached below."""
         names = DialogList(id="names")
         names.can_focus = False
         yield names
@@ -106,7 +105,7 @@ closes the list. @@ is an @ that names no file.
 
     @property
     def is_open(self) -> bool:
-        """Whether there are names to choose from."""
+        """Whether names are listed."""
         return self.has_class("-naming")
 
     @property
@@ -114,7 +113,7 @@ closes the list. @@ is an @ that names no file.
         return self.query_one(DialogList)
 
     def follow(self, draft: str, cursor: int) -> None:
-        """Another draft is written, or the cursor stands elsewhere in it."""
+        """Follow a change of the draft or the cursor."""
         self._follow_name(mention_at(draft, cursor))
         begun = self._mention.start if self._mention else None
         named = tuple(m.path for m in mentions(draft) if m.start != begun)
@@ -122,7 +121,7 @@ closes the list. @@ is an @ that names no file.
             self._named = named
             self._read(named)
 
-    # Names.
+    # Completion of names.
 
     def _follow_name(self, mention: Mention | None) -> None:
         if mention == self._mention:
@@ -141,7 +140,7 @@ closes the list. @@ is an @ that names no file.
 
     @on(Found)
     def offer(self, event: Found) -> None:
-        """Show how the name can go on, unless it has gone on by now."""
+        """List the completions, unless the name has changed meanwhile."""
         event.stop()
         if event.mention != self._mention or self._left is not None:
             return
@@ -153,8 +152,8 @@ closes the list. @@ is an @ that names no file.
         self.set_class(event.paths not in ((), (event.mention.path,)), "-naming")
 
     def take_key(self, key: str) -> bool:
-        """Do what a key does while there are names to choose from; whether it did
-        anything. Whoever has the focus asks this first."""
+        """Handle a key while names are listed; return whether it was used. The widget
+        with the focus calls this first."""
         if not self.is_open:
             return False
         if key in ("tab", "enter"):
@@ -170,7 +169,6 @@ closes the list. @@ is an @ that names no file.
 
     @on(OptionList.OptionSelected)
     def take_clicked(self, event: OptionList.OptionSelected) -> None:
-        """A name was clicked."""
         event.stop()
         self._take()
 
@@ -179,7 +177,7 @@ closes the list. @@ is an @ that names no file.
         if mention is None or place is None:
             return
         path = self._paths[place]
-        into = path.endswith("/")  # there is more to come
+        into = path.endswith("/")  # a folder: more is to follow
         text = written(path, closed=not into) + ("" if into else " ")
         self._close()
         self.post_message(self.Taken(mention.start, mention.end, text))
@@ -205,7 +203,7 @@ closes the list. @@ is an @ that names no file.
 
     @on(FilesRead)
     def show_files(self, event: FilesRead) -> None:
-        """Say which files there are; how many tokens each is comes later."""
+        """List the files; their token counts come later."""
         if event.named != self._named:
             event.stop()
             return
@@ -215,7 +213,7 @@ closes the list. @@ is an @ that names no file.
         self.query_one("#files").set_class(error is not None, "-wrong")
 
     def show_tokens(self, files: Sequence[Attachment], tokens: Sequence[int]) -> None:
-        """Say how many tokens the files are, if they are still those."""
+        """Add the token counts, if the files are still the same."""
         if tuple(files) == self._files and len(tokens) == len(files):
             self._tell(self._listed(tokens))
 
@@ -230,7 +228,7 @@ closes the list. @@ is an @ that names no file.
 
 
 def _line(path: str) -> Content:
-    """A name as a line of the list; of a long one, the end matters."""
+    """Return a name as a row of the list, with the folder in a quiet colour."""
     head, _, name = path.removesuffix("/").rpartition("/")
     folder = f"{head}/" if head or path.startswith("/") else ""
     slash = "/" if path.endswith("/") else ""

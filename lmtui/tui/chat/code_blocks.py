@@ -1,6 +1,6 @@
-"""The blocks of code of a conversation, to be copied or saved.
+"""A dialog with the code blocks of a conversation, to copy or save them.
 
-Owns the walk through them; saving waits for a disk and is done aside. Knows no engine.
+Files are written outside the event loop. Knows no engine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lmtui.tui.widgets.line_prompt import LinePrompt
 
 
 class CodeScreen(ModalScreen[None]):
-    """A list of blocks, and the one under the cursor."""
+    """A list of code blocks, and a preview of the one under the cursor."""
 
     HELP = """\
 Enter or c copies the block under the cursor, s saves it as a new file.
@@ -45,7 +45,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
     ]  # fmt: skip
 
     class Saved(Message):
-        """A block was saved, or why it can't be."""
+        """A block was saved, or could not be."""
 
         def __init__(self, words: str, *, failed: bool = False) -> None:
             self.words, self.failed = words, failed
@@ -56,7 +56,6 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         self._blocks = tuple(blocks)
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield DialogList(id="list")
             with VerticalScroll(id="code", can_focus=False):
@@ -65,7 +64,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
             yield Static(Content("Enter copies · s saves · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """The last block is the one that is wanted most."""
+        """List the blocks with the cursor on the last one."""
         options = self.query_one(DialogList)
         for number, block in enumerate(self._blocks, 1):
             first = visible_line((block.text.strip() or " ").splitlines()[0])
@@ -80,23 +79,21 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(OptionList.OptionHighlighted)
     def show(self) -> None:
-        """Another block is under the cursor."""
+        """Preview the block under the cursor."""
         self.query_one("#text", Static).update(Content(visible(self._block.text)))
 
     @on(OptionList.OptionSelected)
     def action_copy(self) -> None:
-        """Copy it."""
         self.app.copy_to_clipboard(self._block.text)
         copy_here(self._block.text)
         self.notify("Copied the block.")
 
     def action_save(self) -> None:
-        """Ask where to."""
         self.query_one(LinePrompt).ask_path(self._block.file)
 
     @on(LinePrompt.Answered)
     def save(self, event: LinePrompt.Answered) -> None:
-        """Save it, unless there is such a file."""
+        """Save the block as a new file; an existing file is not overwritten."""
         block, path = self._block, Path(event.text).expanduser()
         self.query_one(DialogList).focus()
 
@@ -112,7 +109,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(Saved)
     def tell(self, event: Saved) -> None:
-        """Say what came of it."""
+        """Show the result of saving."""
         self.notify(
             visible(event.words),
             severity="error" if event.failed else "information",
@@ -121,9 +118,8 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(LinePrompt.Closed)
     def back(self) -> None:
-        """Nothing is saved."""
+        """Return the focus to the list."""
         self.query_one(DialogList).focus()
 
     def action_leave(self) -> None:
-        """Back to where it was opened."""
         self.dismiss(None)

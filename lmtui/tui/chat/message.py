@@ -1,7 +1,7 @@
-"""One message of a conversation as it reads.
+"""The view of one message of a conversation.
 
-Owns how a message looks and how it grows. A message's text is foreign: it is made
-visible first, and only then read as Markdown. Knows no engine and no conversation.
+Text of an answer is made visible (control characters) before it is read as Markdown.
+Knows no engine.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from lmtui.tui.widgets.markdown import (
 )
 
 FOLD, THOUGHT = "fold", "thought"
-"""The kinds of the line and of what is folded behind it."""
+"""Kinds of blocks: the summary line of the reasoning, and the reasoning."""
 UNFOLDED = "-thoughts"
-"""The class of a screen that shows all of them unfolded."""
+"""The class of a screen that shows all reasoning unfolded."""
 
 
 def blocks_for(
     thought: ReasoningInfo, text: str, *, folded: bool
 ) -> list[MarkdownBlock]:
-    """The line, and the thinking below it; `text` is that of the whole message."""
+    """Return the blocks of an answer's reasoning: one line and, unless `folded`, the
+    reasoning below it. `text` is that of the whole message."""
     line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
     if folded:
         return [line]
@@ -60,20 +61,20 @@ class Entry:
     """A message as it is to be shown."""
 
     key: str
-    """Names the message in the conversation."""
+    """The id of the message in the conversation."""
     role: str
     text: str
     writer: str = ""
     note: str = ""
-    """Said beside the text."""
+    """Shown beside the name of the writer."""
     thought: ReasoningInfo | None = None
-    """What of the text is thinking."""
+    """The reasoning in the text, if any."""
 
 
 class MessageView(StreamingMarkdown, can_focus=True):
-    """One message: who wrote it, what, and beside the text how it ended.
+    """One message: its writer, a note on how it ended, and the text.
 
-    It draws all of that itself: what scrolling costs is the number of widgets.
+    Draws all of that itself: the cost of scrolling grows with the number of widgets.
     """
 
     HELP = """\
@@ -114,7 +115,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
     ]  # fmt: skip
 
     class Wished(Message):
-        """The user wants something done with a message."""
+        """The user requests an action on a message."""
 
         def __init__(self, key: str, wish: MessageAction) -> None:
             self.key, self.wish = key, wish
@@ -130,14 +131,14 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
 
     @property
     def styled_by(self) -> Widget:
-        """The conversation, for all of its messages."""
+        """The transcript, which has the component styles of all messages."""
         assert isinstance(self.parent, Widget)
         return self.parent
 
     def blocks(self) -> list[MarkdownBlock]:
-        """Head and body; only the model's words are Markdown. Where something was
-        searched for, they are shown as they were written, since only there is known
-        where it stands."""
+        """Return head and body. Only answers are Markdown. Where matches are
+        highlighted, the text is shown as it was written, since the matches are offsets
+        in that."""
         if self.role != "assistant" or self._found:
             return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
         first, *others = blocks_of(tame_heaps(visible(self.answer)))
@@ -152,12 +153,12 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         return MarkdownBlock(visible_line(said), "head")
 
     def left_of_text(self) -> list[Segment]:
-        """A bar that tells who speaks, and what has the focus."""
+        """Return the bar at the left, which shows role and focus."""
         bar = self.get_component_rich_style("message--bar")
         return [Segment("█", bar), Segment(" ", self.rich_style)]
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        """The lines of the head, of Markdown, or of a text as it was written."""
+        """Return the lines of a head, of reasoning, of Markdown, or of plain text."""
         if block.kind == "head":
             style = self.get_component_rich_style("message--head")
             return [([Segment(clip(block.source, width), style)], "\n")]
@@ -181,24 +182,23 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
         ]
 
     def set_note(self, note: str) -> None:
-        """Say beside the text how it ended."""
+        """Replace the note on how the message ended."""
         self._note = note
         self._blocks[0] = self._head()
         self._show(0)
 
     @property
     def answer(self) -> str:
-        """The text without the thinking."""
+        """The text without the reasoning."""
         return self.text[self._thought.place.end :] if self._thought else self.text
 
     @property
     def folded(self) -> bool:
-        """Whether one line stands for the thinking."""
+        """Whether the reasoning is folded to one line."""
         return self._folded
 
     def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
-        """Add to the text, at the pace of whoever calls; `thought` is what of it is
-        thinking now."""
+        """Append to the text; `thought` is the reasoning in it now."""
         before, self._thought = self._thought, thought
         if thought != before:
             self.replace(self.text + piece, grows=True)
@@ -206,46 +206,45 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
             super().grow(piece)
 
     def complete(self) -> None:
-        """Draw the whole text once more, so that every block is closed."""
+        """Draw the whole text again, so that every block is closed."""
         self.update(self.text)
 
     def fold(self, folded: bool) -> None:
-        """Show one line of the thinking, or all of it."""
+        """Fold the reasoning to one line, or show all of it."""
         if folded != self._folded:
             self._folded = folded
             self.replace(self.text, grows=self.grows)
 
     def on_mount(self) -> None:
-        """As the other messages are."""
+        """Fold the reasoning as the screen's other messages do."""
         self.fold(not self.screen.has_class(UNFOLDED))
 
     def on_click(self, event: events.Click) -> None:
-        """Fold or unfold the thinking, at its line."""
+        """Fold or unfold the reasoning by a click on its line."""
         if self.block_at(event.y).kind == FOLD:
             self.fold(not self._folded)
 
     def action_copy(self, everything: bool = False) -> None:
-        """Copy the text, as the model wrote it."""
+        """Copy the answer; with `everything`, also the reasoning."""
         self.app.copy_to_clipboard(self.text if everything else self.answer)
         self.app.notify("Copied the message.")
 
     def action_fold(self) -> None:
-        """Fold the thinking, or unfold it."""
         self.fold(not self._folded)
 
     def action_fold_all(self) -> None:
-        """Fold the thinking of all messages, or unfold it."""
+        """Fold or unfold the reasoning of all messages."""
         self.screen.toggle_class(UNFOLDED)
         for view in self.screen.query(MessageView):
             view.fold(not self.screen.has_class(UNFOLDED))
 
     def action_wish(self, wish: MessageAction) -> None:
-        """Tell what the user wants."""
         self.post_message(self.Wished(self.key, wish))
 
 
 def marked(text: str, places: Places) -> Content:
-    """A text with parts of it marked, safe to draw."""
+    """Return a text with parts of it highlighted; control characters are made
+    visible."""
     parts: list[tuple[str, str]] = []
     at = 0
     for start, end in places:
@@ -256,8 +255,8 @@ def marked(text: str, places: Places) -> Content:
 
 
 def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
-    """The lines of a text in so many cells, and what stands before each: a new line,
-    or the spaces at which a line was broken."""
+    """Yield the wrapped lines of a text, and what separates each from the line before:
+    a newline, or the spaces at which it was wrapped."""
     for line in content.split("\n", allow_blank=True):
         whole = line.expand_tabs()
         end = 0
@@ -277,13 +276,13 @@ _WRITERS = {"user": "You", "system": "System"}
 
 
 def entries_of(conversation: Conversation) -> list[Entry]:
-    """The active branch; what ended without a word has nothing to show."""
+    """Return the messages of the active branch, without those that are empty."""
     nodes = conversation.path[1:]
     return [entry_of(conversation, node) for node in nodes if not node.is_empty]
 
 
 def entry_of(conversation: Conversation, node: ChatMessage) -> Entry:
-    """One message."""
+    """Return a message as it is to be shown."""
     return Entry(
         str(node.id),
         node.role,
@@ -295,8 +294,8 @@ def entry_of(conversation: Conversation, node: ChatMessage) -> Entry:
 
 
 def note_of(conversation: Conversation, node: ChatMessage) -> str:
-    """Which version a message is, if there are several, and how it ended or that it has
-    no answer."""
+    """Return the number of the version, if there are several, how the message ended,
+    and whether it is unanswered."""
     versions = [sibling.id for sibling in conversation.siblings(node.id)]
     place = f"{versions.index(node.id) + 1}/{len(versions)}"
     parts = (

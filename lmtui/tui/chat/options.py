@@ -1,6 +1,6 @@
-"""How the chat is set up, besides its model and its sampler.
+"""Options of the chat besides model and sampler.
 
-Values only; they come from the command line and the settings.
+Set from the command line and the settings.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ def _all_here(wanted: ModelRef) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """What is done where a conversation does not go on by itself."""
+    """Options of a conversation."""
 
     drop_oldest: bool = False
-    """Whether the oldest turns are left out where all of them do not fit."""
+    """Whether the oldest turns are left out when the context is full."""
     thinking: bool | None = None
-    """Whether the model is told to think first, or not to; None tells it nothing."""
+    """Whether the model is told to think (or not to); None leaves it to the model."""
     told: str | None = None
-    """What a flag says of that, as `chat.thinking` has it: kept with the conversation,
-    whatever that was told before."""
+    """The value of `chat.thinking` given by a flag: it replaces, and is kept as, the
+    conversation's own."""
     is_here: Callable[[ModelRef], bool] = _all_here
-    """Whether a model can be loaded without fetching it; may wait for a disk."""
+    """Return whether a model can be loaded without a download; may read the disk."""
     missing: LmtuiError | None = None
-    """Why there is no model to begin with: the one of the opened conversation is not
-    here."""
+    """Why there is no model at the start: the opened conversation's is not
+    available."""

@@ -1,7 +1,6 @@
-"""A conversation as pages to read: its numbers, and what the model was given.
+"""Text pages about a conversation: statistics, totals, and the model's prompt.
 
-Owns the words. What the model was given is shown as it was sent: with every control
-token, drawn so that it can't be taken for text. Knows no screen.
+The prompt is shown as it was sent, with every control token marked. Knows no screen.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _CONTROL = re.compile(
 
 
 def prompt_page(conversation: Conversation) -> Content:
-    """What the model was given for the last answer, and the answer after it."""
+    """Return the prompt of the last answer, and the answer."""
     reply = _last_reply(conversation)
     if reply is None or reply.prompt is None:
         return Content("Nothing was sent to a model in this branch yet.")
@@ -50,7 +49,7 @@ def _with_controls(text: str, style: str) -> Iterator[tuple[str, str]]:
 
 
 def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
-    """What was said in numbers, of the shown branch and of all of it."""
+    """Return statistics of the shown branch, and of the whole conversation."""
     shown = [node for node in conversation.path[1:] if not node.is_empty]
     path = [conversation.node(node.id) for node in shown]
     replies = [node for node in path if node.steps]
@@ -71,8 +70,8 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
 
 
 def totals_page(node: ChatMessage) -> Content | None:
-    """Totals of a message's tokens, how they were drawn, and how long that took; None
-    where none is scored."""
+    """Return the totals of a message's tokens, how they were sampled, and the timing;
+    None where none is scored."""
     scored = [t.logprob for t in node.tokens if t.logprob is not None]
     if not scored or node.logprob is None:
         return None
@@ -93,7 +92,7 @@ def totals_page(node: ChatMessage) -> Content | None:
 
 
 def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
-    """How the tokens of a reply were drawn, and how long that took."""
+    """Yield how the tokens of an answer were sampled, and the timing."""
     settings, finish = node.settings, node.finish
     if settings is None or finish is None:
         return
@@ -147,8 +146,8 @@ models with different tokenizers by."""
 
 
 def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
-    """Totals of one model's answers, as written. Those of models with other tokenizers
-    are not added to them."""
+    """Return the totals of one model's answers, formatted. Totals are not added up
+    across models, whose tokenizers may differ."""
     steps = [step for node in replies for step in node.steps]
     nats = math.fsum(step.logprob for step in steps)
     ends = [node.finish for node in replies if node.finish is not None]
@@ -166,7 +165,7 @@ def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
 
 
 def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A row a model, the name behind its numbers."""
+    """Yield the table of models, a row for each."""
     if not rows:
         yield "No model has answered yet."
         return
@@ -180,7 +179,7 @@ def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _bytes_of(tokens: Sequence[Step | ScoredToken]) -> int:
-    """The UTF-8 bytes of the text that tokens are scored for."""
+    """Return the number of UTF-8 bytes of the scored tokens."""
     return sum(
         len(
             t.piece.encode("utf-8", "surrogatepass") if isinstance(t, Step) else t.bytes

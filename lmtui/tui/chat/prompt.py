@@ -1,8 +1,8 @@
-"""The prompt: where the user writes.
+"""The prompt: the field in which the user writes messages.
 
-Owns the keys of writing and sending, and the prompts sent before. Knows nothing of
-what becomes of a prompt; it posts facts. What is too long to be read here stands as one
-line for itself, so that no key costs what it holds.
+Handles the keys of writing and sending, and the history of prompts. Long pasted texts
+are folded to one line, so that keys stay quick. Knows nothing of what becomes of a
+prompt.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
 
 
 def as_draft(message: str) -> str:
-    """What is to be written so that just this is said."""
+    """Return the draft that says exactly `message`: slashes and @ are escaped."""
     draft = unnamed(message)
     begun = _ONE.match(draft)
     return f"{begun[1]}//{draft[begun.end() :]}" if begun else draft
 
 
 def as_message(draft: str) -> str:
-    """What a draft says that is no command: of two slashes at its beginning one. The
-    files that it names are still to be read."""
+    """Return the message of a draft that is no command: two slashes at its beginning
+    become one. Mentioned files are not resolved yet."""
     begun = _TWO.match(draft)
     return f"{begun[1]}/{draft[begun.end() :]}" if begun else draft
 
 
 _HINT = "Write a message; Enter sends it"
 FOLDED = 20_000
-"""Characters from which on a text that is pasted or put back is folded to one line."""
+"""Length in characters from which a text that is pasted or put back is folded."""
 
 
 class PromptField(DrawnArea):
-    """A text field of one to ten lines that sends on Enter."""
+    """A text field of one to ten lines; Enter sends."""
 
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
@@ -97,7 +97,7 @@ in full.
             super().__init__()
 
     class Refused(Message):
-        """The user wants to send what can't be."""
+        """The user tried to send a prompt that can't be sent."""
 
         def __init__(self, why: str) -> None:
             self.why = why
@@ -115,16 +115,17 @@ in full.
         self._sent: list[str] = []
         self._place = 0
         self._unsent = ""
-        self._draft: str | None = None  # while something else is edited
+        self._draft: str | None = None  # the draft, while something else is edited
         self._may_be_empty = False
-        self._folds: dict[str, str] = {}  # by the words that stand for them
+        self._folds: dict[str, str] = {}  # folded texts by their placeholders
         self.refusal = ""
-        """Why what is written can't be sent, where that is known."""
+        """Why the text can't be sent; "" if it can, or if that is unknown."""
         self.take_first: Callable[[str], bool] = lambda key: False
-        """Asked before a key does anything here; whether it took the key."""
+        """Called before a key is handled here; returns whether it used the key."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where there is nothing to undo, the key means what it means elsewhere."""
+        """Disable undo where there is nothing to undo, so that the key works
+        elsewhere."""
         if action == "undo" and nothing_to_undo(self):
             return False
         return super().check_action(action, parameters)
@@ -159,7 +160,7 @@ in full.
         if self._draft is None:
             self._sent.append(text)
             self._place = len(self._sent)
-            self.text = ""  # what was sent is not undone
+            self.text = ""  # sending can't be undone
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
@@ -169,11 +170,12 @@ in full.
 
     @property
     def can_send(self) -> bool:
-        """Whether there is anything to send, or nothing can be meant."""
+        """Whether Enter sends: the text is not blank, or may be empty."""
         return bool(self.text.strip()) or self._may_be_empty
 
     def begin_edit(self, text: str, title: str, *, empty: bool = False) -> None:
-        """Let something else be edited here, which may be `empty`; the draft waits."""
+        """Edit another text in the field, which may be empty if `empty`; the draft is
+        kept."""
         if self._draft is None:
             self._draft = self.text
         self._may_be_empty = empty
@@ -181,7 +183,7 @@ in full.
         self.write(text)
 
     def end_edit(self) -> None:
-        """Go on with the draft."""
+        """End `begin_edit` and restore the draft."""
         self.border_title, self.placeholder = None, _HINT
         self._may_be_empty = False
         self.text = self._draft or ""
@@ -189,22 +191,21 @@ in full.
         self.move_cursor(self.document.end)
 
     def give_back(self, text: str) -> None:
-        """Put a prompt that could not be answered back, before what was written."""
+        """Put a prompt that could not be answered before the current text."""
         after = f"\n{self.text}" if self.text else ""
         self.write(self._folded(text) + after)
 
     def action_newline(self) -> None:
-        """Begin a new line."""
         self.insert("\n")
 
     def action_clear(self) -> None:
-        """Clear the draft, in one step that can be undone."""
+        """Clear the draft as one undo step."""
         self.history.checkpoint()
         self.clear()
         self.history.checkpoint()
 
     def action_earlier(self) -> None:
-        """Go up, or to the prompt sent before."""
+        """Move up; from the first line, to the prompt sent before."""
         if not self.cursor_at_first_line:
             self.action_cursor_up()
             return
@@ -215,7 +216,7 @@ in full.
         self._show(self._place - 1)
 
     def action_later(self) -> None:
-        """Go down, or to the prompt sent after."""
+        """Move down; from the last line, to the prompt sent after."""
         if not self.cursor_at_last_line:
             self.action_cursor_down()
         elif self._place < len(self._sent):
@@ -230,7 +231,7 @@ in full.
 
     @property
     def draft(self) -> str:
-        """All that is written, with what is folded in full."""
+        """The text with all folded texts in full."""
         text = self.text
         for words in self._standing(text):
             text = text.replace(words, self._folds[words])
@@ -238,11 +239,11 @@ in full.
 
     @property
     def folded(self) -> tuple[str, ...]:
-        """The long texts that one line stands for, as they are written out."""
+        """The folded texts in the field, in full."""
         return tuple(self._folds[words] for words in self._standing(self.text))
 
     def write(self, text: str) -> None:
-        """Put a draft in the place of what is written."""
+        """Replace the text; a long one is folded."""
         self.text = self._folded(text)
         self.move_cursor(self.document.end)
 
@@ -250,7 +251,7 @@ in full.
         return [words for words in self._folds if words in text]
 
     def _folded(self, text: str) -> str:
-        """The text, or the words that stand for it where it is long."""
+        """Return the text, or a placeholder for it if it is long."""
         if len(text) < FOLDED:
             return text
         known = (words for words, folded in self._folds.items() if folded == text)
@@ -262,8 +263,8 @@ in full.
         return words
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Terminals paste carriage returns for newlines. Nothing in a long text is a
-        command or the name of a file."""
+        """Insert a pasted text, with newlines instead of carriage returns. A long one
+        is escaped, so that nothing in it counts as a command or a file name."""
         event.prevent_default()
         event.stop()
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
@@ -274,7 +275,8 @@ in full.
             self.move_cursor(result.end_location)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Edit; the words that stand for a text go as a whole, or stay."""
+        """Edit the text; the placeholder of a folded text is removed as a whole or not
+        at all."""
         low, high = sorted((edit.from_location, edit.to_location))
         end = self._outside(high)[1]
         start = self._outside(low)[0] if low != high else end
@@ -282,8 +284,8 @@ in full.
         return super().edit(whole)
 
     def _outside(self, place: Location) -> tuple[Location, Location]:
-        """Where the words that stand for a text begin and end around a place; twice
-        the place itself where there are none."""
+        """Return the start and end of the placeholder around a location; the location
+        twice where there is none."""
         row, column = place
         for words in self._folds:
             start = self.document[row].find(words)

@@ -1,7 +1,7 @@
-"""The only bridge between the screens and the store of conversations.
+"""The interface between the screens and the conversation store.
 
-Owns the keeper, which writes and reads on a thread of its own: a screen asks and never
-waits, and the answer comes to it as a message. Knows no widget.
+A `ConversationWriter` reads and writes on a thread of its own. Screens make requests
+and never wait; answers are posted to them as messages. Knows no widget.
 """
 
 from __future__ import annotations
@@ -32,48 +32,49 @@ from lmtui.tui.engine.batching import Post
 
 @dataclass
 class ConversationKept(Message):
-    """What was said is on the disk, or was tried and could not be: a job can begin."""
+    """The pending changes are written, or could not be: the generation job can
+    begin."""
 
     job: int
 
 
 @dataclass
 class KeepingFailed(Message):
-    """Something can't be kept; it is held, and tried again."""
+    """Changes could not be written; they stay in memory and are tried again."""
 
     error: LmtuiError
 
 
 @dataclass
 class KeepingRecovered(Message):
-    """What could not be kept before is kept now."""
+    """Changes that could not be written before are written now."""
 
 
 @dataclass
 class StoreReplaced(Message):
-    """The file of the conversations was broken; another one is in its place."""
+    """The store's file was broken and has been replaced."""
 
     words: str
-    """What became of the broken one."""
+    """What was saved from the broken file."""
 
 
 @dataclass
 class ChangedElsewhere(Message):
-    """Another program has said something in a conversation that is held here."""
+    """A conversation that is open here was changed by another program."""
 
     uid: str
 
 
 @dataclass
 class ConversationsListed(Message):
-    """The conversations were listed."""
+    """The list of conversations."""
 
     rows: tuple[ConversationSummary, ...]
 
 
 @dataclass
 class WordsFound(Message):
-    """Conversations were searched for what was typed."""
+    """The results of a search."""
 
     text: str
     hits: tuple[Hit, ...]
@@ -81,37 +82,37 @@ class WordsFound(Message):
 
 @dataclass
 class ConversationPeeked(Message):
-    """The end of a conversation was read, to be shown beside the list."""
+    """The end of a conversation, for the preview beside the list."""
 
     id: int
     messages: tuple[tuple[Role, str], ...]
-    """Who said what, the last message at the end."""
+    """Role and text of each message, the last one at the end."""
 
 
 @dataclass
 class ConversationChosen(Message):
-    """The user wants to go on with a conversation."""
+    """The user has chosen a conversation to continue."""
 
     id: int
     message: int | None = None
-    """The message to show it at; None for its end."""
+    """The message to show; None for the end."""
     words: str = ""
-    """What was searched for, to be found again in that message."""
+    """The search words, to be highlighted in that message."""
 
 
 @dataclass
 class ConversationOpened(Message):
-    """A conversation was read from the store."""
+    """A conversation was loaded from the store."""
 
     loaded: StoredConversation
     message: int | None
     passage: Excerpt
-    """Where in that message the words stand that were searched for."""
+    """The matches of the search words in that message."""
 
 
 @dataclass
 class PromptsRecalled(Message):
-    """What was asked of late became known, the last of it at the end."""
+    """The latest prompts of all conversations, the last one at the end."""
 
     prompts: tuple[str, ...]
 
@@ -125,18 +126,18 @@ class ConversationChanged(Message):
 
 @dataclass
 class StoreFailed(Message):
-    """The store could not answer a question."""
+    """The store could not answer a request."""
 
     error: LmtuiError
 
 
 SHOWN = 500
-"""Conversations, or hits, of a list: more are found by searching."""
+"""Most conversations or hits in a list; more are found by searching."""
 
 
 class ConversationStore:
-    """The conversations of one file. What becomes of keeping goes to `post`, every
-    answer to whoever asked."""
+    """The conversations of one file. Events of the writer are posted to `post`, answers
+    to whoever made the request."""
 
     def __init__(self, file: Path, post: Post) -> None:
         self._file, self._post = file, post
@@ -154,7 +155,8 @@ class ConversationStore:
                 _posted(self._post, StoreReplaced(fact.salvaged.words))
 
     def know(self, opened: StoredConversation) -> None:
-        """A conversation was read, and is as far as this."""
+        """Note how far a loaded conversation is, to detect changes by other
+        programs."""
         self._keeper.know(opened.about.uid, opened.about.touched)
 
     def keep(
@@ -165,7 +167,7 @@ class ConversationStore:
         job: int = 0,
         to: Post | None = None,
     ) -> None:
-        """Keep what became of a conversation; `ConversationKept` with the job goes to
+        """Write changes of a conversation. `ConversationKept` with the job is posted to
         `to` once that was tried."""
         then = None
         if to is not None:
@@ -177,7 +179,7 @@ class ConversationStore:
         self._keeper.keep(uid, changes, then=then)
 
     def list(self, to: Post, *, archived: bool = False, limit: int = SHOWN) -> None:
-        """`ConversationsListed`, or `StoreFailed`."""
+        """Post `ConversationsListed` or `StoreFailed`."""
 
         def work(store: Store) -> Message:
             rows = store.listed(archived=archived, limit=limit)
@@ -186,7 +188,7 @@ class ConversationStore:
         self._ask(work, to, nothing=ConversationsListed(()))
 
     def search(self, to: Post, text: str) -> None:
-        """`WordsFound`, or `StoreFailed`."""
+        """Post `WordsFound` or `StoreFailed`."""
 
         def work(store: Store) -> Message:
             hits = search.search(store, text, limit=SHOWN)
@@ -195,7 +197,7 @@ class ConversationStore:
         self._ask(work, to, nothing=WordsFound(text, ()))
 
     def peek(self, to: Post, id_: int) -> None:
-        """`ConversationPeeked`, or `StoreFailed`."""
+        """Post `ConversationPeeked` or `StoreFailed`."""
 
         def work(store: Store) -> Message:
             return ConversationPeeked(id_, tuple(store.ending(id_)))
@@ -205,7 +207,7 @@ class ConversationStore:
     def open(
         self, to: Post, id_: int, *, message: int | None = None, words: str = ""
     ) -> None:
-        """`ConversationOpened`, or `StoreFailed`."""
+        """Post `ConversationOpened` or `StoreFailed`."""
 
         def work(store: Store) -> Message:
             loaded, passage = store.load(id_), Excerpt("", ())
@@ -217,16 +219,17 @@ class ConversationStore:
         self._ask(work, to)
 
     def recall(self, to: Post) -> None:
-        """`PromptsRecalled`, where there are any."""
+        """Post `PromptsRecalled` or `StoreFailed`."""
         none = PromptsRecalled(())
         self._ask(lambda store: PromptsRecalled(tuple(store.asked())), to, none)
 
     def rename(self, to: Post, id_: int, title: str) -> None:
-        """`ConversationChanged`, or `StoreFailed`."""
+        """Post `ConversationChanged` or `StoreFailed`."""
         self._change(to, id_, lambda store: store.rename(id_, title))
 
     def entitle(self, to: Post, uid: str, title: str) -> None:
-        """`rename`, by the name that a conversation has before it has a number."""
+        """Rename a conversation by its uid, which it has before it has an id. Post as
+        `rename`."""
 
         def work(store: Store) -> Message:
             id_ = store.find(uid)
@@ -236,16 +239,16 @@ class ConversationStore:
         self._ask(work, to)
 
     def mark(self, to: Post, id_: int, mark: ConversationFlag, value: bool) -> None:
-        """`ConversationChanged`, or `StoreFailed`."""
+        """Post `ConversationChanged` or `StoreFailed`."""
         self._change(to, id_, lambda store: store.mark(id_, mark, value))
 
     def purge(self) -> None:
-        """Remove what was deleted long ago."""
+        """Remove conversations that were deleted long ago."""
         if self._file.exists():
             self._keeper.ask(Store.purge, _ignore, _ignore)
 
     def close(self) -> bool:
-        """Keep what is held and end; whether all of it is kept."""
+        """Write pending changes and end. Return whether all of them were written."""
         return self._keeper.close()
 
     def _change(self, to: Post, id_: int, change: Callable[[Store], None]) -> None:
@@ -261,8 +264,8 @@ class ConversationStore:
         to: Post,
         nothing: Message | None = None,
     ) -> None:
-        """Post what `work` returns; `nothing` where nothing was ever kept, so that
-        looking makes no file."""
+        """Post what `work` returns. If the file does not exist, post `nothing` instead,
+        so that reading creates no file."""
         if nothing is not None and not self._file.exists():
             _posted(to, nothing)
             return
@@ -274,9 +277,9 @@ class ConversationStore:
 
 
 def _ignore(_: object) -> None:
-    """What came of it is nobody's business."""
+    """Ignore the result of a purge."""
 
 
 def _posted(to: Post, message: Message) -> None:
-    with suppress(RuntimeError):  # the program was left meanwhile
+    with suppress(RuntimeError):  # the program has ended meanwhile
         to(message)

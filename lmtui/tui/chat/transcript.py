@@ -1,8 +1,8 @@
-"""The conversation as it reads.
+"""The transcript: the messages of a conversation, drawn as far as they are needed.
 
-Owns which of its messages are on the screen: the last ones, and others as the reader
-comes to them. A long conversation is opened as fast as a short one, and what was left
-far behind is let go of. Knows no engine and no conversation.
+Only messages near the visible part have a widget. Others are added as the reader
+scrolls to them, distant ones are removed, so that a long conversation opens as fast as
+a short one. Knows no engine and no conversation.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from lmtui.tui.chat.message import Entry, MessageView, Places
 from lmtui.tui.widgets.markdown import CLASSES, SHEET
 
 PART = 20
-"""Messages of a conversation that is opened."""
+"""Messages that get a widget when a conversation is opened."""
 STEP = 3
-"""Messages that are brought to the screen at once: few, so that no frame is late."""
+"""Messages that are added at once: few, so that no frame is late."""
 MOST = 30
-"""Messages on the screen before those at its other end are let go of: laying out is
-what scrolling costs, and it grows with them."""
+"""Messages with a widget, beyond which those at the other end are removed: the cost of
+layout, and so of scrolling, grows with them."""
 FAR = 2
-"""Heights of the screen behind which they are let go of, however few they are."""
+"""Distance in screen heights beyond which messages are removed in any case."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """Messages, following the end only while the reader is there."""
+    """A scrollable list of messages; follows the end while the reader is there."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
     DEFAULT_CSS = f"""
@@ -51,14 +51,14 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._hint = hint
         self._entries: list[Entry] = []
-        self._start = 0  # the first entry that has a view
-        self._end = 0  # the entry behind the last one that has
-        self._up = False  # where the reader goes
+        self._start = 0  # index of the first entry with a widget
+        self._end = 0  # index behind the last entry with a widget
+        self._up = False  # whether the reader scrolled up last
         self._held: tuple[MessageView, int] | None = None
-        """A message that is to stay where it is seen, and the line where it was."""
+        """A message that stays at its place on the screen, and its line before the
+        layout."""
 
     def compose(self) -> ComposeResult:
-        """What to do where nothing is said yet."""
         yield Static(id="more", markup=False)
         yield self._empty()
 
@@ -66,20 +66,20 @@ class Transcript(VerticalScroll, can_focus=False):
         return Static(Content(self._hint), classes="empty")
 
     def on_mount(self) -> None:
-        """Follow what is written."""
+        """Follow the end."""
         self.anchor()
 
     def on_resize(self) -> None:
-        """A higher screen shows more."""
+        """Add messages where a higher screen shows more."""
         self.call_after_refresh(self._go_on)
 
     async def show(
         self, entries: Sequence[Entry], *, at: str | None = None, found: Places = ()
     ) -> None:
-        """Replace everything by these messages; at the end, or at one of them with
-        what was found in it."""
+        """Replace all messages. Show the end, or the message with key `at` and the
+        matches in it."""
         if not self.is_attached:
-            return  # the program ends
+            return  # the program is ending
         self._entries, self._held, self._up = list(entries), None, False
         place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
         self._end = min(len(entries), place + PART // 2)
@@ -104,7 +104,7 @@ class Transcript(VerticalScroll, can_focus=False):
     async def add(self, entry: Entry) -> None:
         """Add a message at the end."""
         if not self.is_attached:
-            return  # the program ends
+            return  # the program is ending
         if self._end < len(self._entries):
             await self.show([*self._entries, entry])
             return
@@ -120,12 +120,12 @@ class Transcript(VerticalScroll, can_focus=False):
         self.anchor()
 
     def renew(self, entry: Entry) -> None:
-        """A message says something else by now."""
+        """Replace the stored entry of a message, for when its widget is made again."""
         same = [entry if old.key == entry.key else old for old in self._entries]
         self._entries = same
 
     async def take_away(self, key: str) -> None:
-        """Take a message away."""
+        """Remove a message."""
         for view in self._views():
             if view.key == key:
                 self._entries = [e for e in self._entries if e.key != key]
@@ -133,7 +133,7 @@ class Transcript(VerticalScroll, can_focus=False):
                 await view.remove()
 
     def view(self, key: str) -> MessageView | None:
-        """The view of a message, if it has one; the last are the first to be asked."""
+        """Return the widget of a message, if it has one; searched from the end."""
         views = (view for view in reversed(self.children))
         return next(
             (v for v in views if isinstance(v, MessageView) and v.key == key), None
@@ -143,8 +143,8 @@ class Transcript(VerticalScroll, can_focus=False):
         return list(self.query_children(MessageView))
 
     def watch_scroll_y(self, old: float, new: float) -> None:
-        """Bring earlier messages when the reader comes to the first one, and later
-        ones at the last."""
+        """Add earlier or later messages when the reader comes to the first or the last
+        one."""
         super().watch_scroll_y(old, new)
         if new != old and self._held is None:
             self._fetch(up=new < old)
@@ -191,8 +191,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(self._let_go)
 
     def _far(self, views: list[MessageView]) -> list[MessageView]:
-        """The last ones of these that are too many, or too far from what is read; never
-        what is on the screen."""
+        """Return those at the end of `views` that are too many or too far from the
+        visible part; never one that is visible."""
         top, height = round(self.scroll_y), self.size.height
         seen = range(top, top + height)
         near = range(top - FAR * height, top + (FAR + 1) * height)
@@ -210,30 +210,31 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _let_go(self) -> None:
         self._held = None
-        if self.scroll_y > self.max_scroll_y:  # all of it fits the screen by now
+        if self.scroll_y > self.max_scroll_y:  # by now everything fits on the screen
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Bring more, in the direction of the reader, until there is enough: one who
-        stands at the very first or last line can't ask for it."""
+        """Add messages in the direction of the reader until there are enough: at the
+        very first or last line, no scroll event asks for more."""
         if self.max_scroll_y:
             self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
-        elif self._views():  # the screen is higher than all that was brought
+        elif self._views():  # the screen is higher than all messages with a widget
             self._fetch(up=self._start > 0)
 
     def process_layout(
         self, placements: list[WidgetPlacement]
     ) -> list[WidgetPlacement]:
-        """Scroll by as much as the held message has moved; here, so that it is drawn
-        once, and where it was."""
+        """Scroll by as much as the held message has moved. Done during layout, so that
+        the message is drawn once, at its old place."""
         if self._held is not None:
             view, before = self._held
             for placement in placements:
                 if placement.widget is view and placement.region.y != before:
                     self._held = view, placement.region.y
                     self._scroll_along(placement.region.y - before)
-        if self._end < len(self._entries):  # and an anchor may have led to its end
+        # An anchor may have scrolled to the last widget.
+        if self._end < len(self._entries):
             self.call_after_refresh(self._go_on)
         return placements
 
@@ -246,7 +247,7 @@ class Transcript(VerticalScroll, can_focus=False):
             self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
 
     def _tell_of_more(self) -> None:
-        """Say above the first message how many there are before it."""
+        """Show above the first message how many there are before it."""
         count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
         line = self.query_one("#more", Static)
         line.display = self._start > 0

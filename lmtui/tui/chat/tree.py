@@ -1,7 +1,7 @@
-"""Every branch of a conversation, to go on from any message.
+"""A dialog with the tree of a conversation, to continue from any message.
 
-Owns how a tree is drawn in lines: what follows alone stays in its column, and only
-where there are several ways does one move to the right. Knows no engine and no store.
+A single child stays in its parent's column; only where there are several versions is
+the tree indented. Knows no engine and no store.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WRITERS = {"user": "You", "assistant": "Model"}
 
 
 class TreeScreen(ModalScreen[int | None]):
-    """A list of all messages. Answers with the one to go on from."""
+    """A list of all messages. Returns the id of the message to continue from."""
 
     HELP = """\
 Enter goes on from the message under the cursor: what follows it stays, as another
@@ -49,14 +49,13 @@ branch. ● is what is shown now.
         self._leaf = conversation.path[-1].id
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content("Every branch of this conversation"), id="title")
             yield DialogList(id="list")
             yield Static(Content("Enter goes on from there · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """The cursor is where the conversation is."""
+        """List the messages with the cursor on the last one of the active branch."""
         options = self.query_one(DialogList)
         options.add_options([Option(line) for _, line in self._rows])
         ids = [id_ for id_, _ in self._rows]
@@ -65,16 +64,14 @@ branch. ● is what is shown now.
 
     @on(OptionList.OptionSelected)
     def choose(self, event: OptionList.OptionSelected) -> None:
-        """Go on from there."""
         self.dismiss(self._rows[event.option_index][0])
 
     def action_leave(self) -> None:
-        """Change nothing."""
         self.dismiss(None)
 
 
 def rows_of(conversation: Conversation) -> Iterator[tuple[int, Content]]:
-    """Each message with its line, in the order of the tree."""
+    """Yield the id and the row of each message, in the order of the tree."""
     shown = {node.id for node in conversation.path}
     waiting = _following(conversation, 0, "")
     while waiting:
@@ -86,8 +83,8 @@ def rows_of(conversation: Conversation) -> Iterator[tuple[int, Content]]:
 def _following(
     conversation: Conversation, id_: int, prefix: str
 ) -> list[tuple[ChatMessage, str, str]]:
-    """What follows a message, the last one first: each with what stands before its
-    line and before the lines after it."""
+    """Return the children of a message in reverse order, each with the prefix of its
+    row and of the rows below it."""
     children = [node for node in conversation.children(id_) if not node.is_empty]
     if len(children) == 1:
         return [(children[0], prefix, prefix)]
@@ -109,7 +106,7 @@ def _line(node: ChatMessage, before: str, *, shown: bool) -> Content:
 
 
 def _numbers(node: ChatMessage) -> str:
-    """What is known of an answer: its tokens, their log P, its time, its model."""
+    """Return the numbers of an answer: tokens, log P, seconds, model."""
     assert node.finish is not None
     parts = (
         notation.counted(node.finish.tokens, "token"),

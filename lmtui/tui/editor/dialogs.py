@@ -1,7 +1,6 @@
-"""The words that surprised the model the most, to go to or to ignore.
+"""Dialogs of the editor: replacements for a word, and the most surprising words.
 
-Owns the list and which word is passed over from now on. Which places there are is
-`edit.surprises`'. Knows no engine and no editor.
+`lmtui.editing.surprises` finds the surprising words. Knows no engine and no editor.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ LEGEND = """\
 Rare, yet about 0 or +: it may be right. Far below 0: it does not fit."""
 _WAITING = "Esc closes · Enter counts once the words are there"
 _REPLACEMENTS_FOOT = "Enter replaces the word · Esc cancels"
-_WIDEST = 24  # cells of a word
+_WIDEST = 24  # most cells of a word
 _AHEAD = 80
 _PROBABILITY, _CHANGE = "probability", " Δ log P"
 
 
 class ReplacementsScreen(ModalScreen[Replacement | None]):
-    """A word to a line, the most probable first. Answers what was chosen."""
+    """A list of replacements, the most probable first. Returns the chosen one."""
 
     HELP = """\
 Each word stands with its probability given the text before it, and with how the model
@@ -63,10 +62,9 @@ would go on after it. ● marks what is in the text now.
         self._present = present
         self._listed: tuple[Replacement, ...] = ()
         self._state = ASKING
-        self._early = 0  # rows down, asked for before there were any
+        self._early = 0  # cursor movement requested before the list has arrived
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         word = clip(visible_line(self._present), _WIDEST)
         with Vertical(id="dialog"):
             yield Static(Content(f"In place of “{word}”"), id="title")
@@ -76,29 +74,29 @@ would go on after it. ● marks what is in the text now.
             yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """Say that the model is asked, unless it has answered by now."""
+        """Show that the model is asked, or its answer if that has arrived."""
         self._draw()
         self.query_one(DialogList).focus()
 
     def show(self, replacements: Sequence[Replacement]) -> None:
-        """The model has answered."""
+        """Show the replacements that the model found."""
         self._listed, self._state = tuple(replacements), NOTHING
         self._draw()
 
     def show_progress(self, done: int, total: int) -> None:
-        """So many of the words are scored."""
+        """Show how many of the words are scored."""
         self._state = f"{ASKING} {done} of {total} words are scored"
         self._draw()
 
     def show_error(self, error: LmtuiError) -> None:
-        """The model can't answer."""
+        """Show why the model can't answer."""
         parts = (f"{error}.", error.hint)
         self._listed, self._state = (), visible(" ".join(filter(None, parts)))
         self._draw()
 
     def _draw(self) -> None:
         if not self.query(DialogList):
-            return  # the answer was quicker than the screen
+            return  # the answer came before the widgets were mounted
         heads, lines = replacement_rows(self._listed, self._present)
         rows = self.query_one(DialogList)
         rows.clear_options()
@@ -115,25 +113,25 @@ would go on after it. ● marks what is in the text now.
         self.query_one(where, Static).update(Content(words))
 
     def on_key(self, event: events.Key) -> None:
-        """A walk in the list waits for it; what nobody has seen is not chosen."""
+        """Remember Up and Down pressed before the list has arrived. Nothing is selected
+        then: Enter must not take a word that the user has not seen."""
         if self._state == ASKING and event.key in ("up", "down"):
             event.stop()
             self._early = max(0, self._early + (1 if event.key == "down" else -1))
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:
-        """Put it there."""
         self.dismiss(self._listed[event.option_index])
 
     def action_close(self) -> None:
-        """Leave the text as it is."""
         self.dismiss(None)
 
 
 def replacement_rows(
     replacements: Sequence[Replacement], present: str
 ) -> tuple[str, list[Content]]:
-    """The headings, and a line for each; a dot before what is there now."""
+    """Return the headings and a row for each replacement, with a dot at the present
+    word."""
     words = [clip(visible_token(each.text), _WIDEST) for each in replacements]
     width = max(map(cell_len, words), default=0)
     heads = f"  {'':<{width}}  {_PROBABILITY}  {_CHANGE}  goes on"
@@ -154,19 +152,21 @@ def replacement_rows(
 
 
 def change_words(change: float | None) -> str:
-    """A change of surprisal in bits as one of log P in nats; 0 has no sign."""
+    """Convert a change of surprisal in bits to a change of log P in nats, as text; 0
+    has no sign."""
     return difference(None if change is None else -change * LN2)
 
 
 EMPTY = "Nothing is scored yet: once the model has read the text, come again."
 _SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
-_BEFORE = 16  # cells of the text that are shown before a word
+_BEFORE = 16  # cells of text shown before a word
 _WORD = 30
 _AFTER = 80
 
 
 class SurprisesScreen(ModalScreen[SurprisingWord | None]):
-    """Up to twenty places, the most surprising first. Answers the one to go to."""
+    """A list of up to twenty words, the most surprising first. Returns the one to go
+    to."""
 
     HELP = """\
 Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
@@ -185,7 +185,8 @@ that is ignored is passed over in every text.
 
     @dataclass
     class Ignored(Message):
-        """A word was put among those to ignore, or could not be."""
+        """A word was added to the ignored words; `remembered` is False if it could not
+        be saved."""
 
         word: str
         remembered: bool
@@ -197,7 +198,6 @@ that is ignored is passed over in every text.
         self._listed: list[SurprisingWord] = []
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content("What surprised the model most"), id="title")
             yield Static(Content(EMPTY), id="empty")
@@ -205,7 +205,6 @@ that is ignored is passed over in every text.
             yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """List the places."""
         self._list()
         self.query_one(DialogList).focus()
 
@@ -230,11 +229,10 @@ that is ignored is passed over in every text.
 
     @on(OptionList.OptionSelected)
     def take(self) -> None:
-        """Go there."""
         self.dismiss(self._place)
 
     def action_ignore(self) -> None:
-        """Take the word from the list, and remember that."""
+        """Remove the word from the list, and save it among the ignored words."""
         if (place := self._place) is None:
             return
         word = place.word
@@ -248,7 +246,7 @@ that is ignored is passed over in every text.
 
     @on(Ignored)
     def tell_ignored(self, event: Ignored) -> None:
-        """Say where it will not last."""
+        """Warn if the word could not be saved."""
         if not event.remembered:
             shown = clip(visible_line(event.word), _WORD)
             self.notify(
@@ -258,12 +256,12 @@ that is ignored is passed over in every text.
             )
 
     def action_close(self) -> None:
-        """Go nowhere."""
         self.dismiss(None)
 
 
 def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
-    """A line for each place: where it is, its numbers, and the word in its line."""
+    """Return a row for each word: location, surprisal and rank, the word in its
+    line."""
     where = [":".join(map(str, place_of(text, place.start))) for place in places]
     width = max(map(len, where), default=0)
     return [
@@ -278,8 +276,8 @@ def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
 
 
 def _surroundings(text: str, place: SurprisingWord) -> tuple[tuple[str, str], ...]:
-    """What is before the word in its line, the word, and what is behind it; the words
-    of all places stand below each other."""
+    """Return the text before the word in its line, the word, and the text after it. All
+    words are aligned."""
     start = max(place.start - 2 * _BEFORE, text.rfind("\n", 0, place.start) + 1)
     end = text.find("\n", place.end)
     end = min(place.end + _AFTER, len(text) if end < 0 else end)
@@ -292,7 +290,7 @@ def _surroundings(text: str, place: SurprisingWord) -> tuple[tuple[str, str], ..
 
 
 def _tail(text: str, width: int) -> str:
-    """The end of a text in exactly `width` cells, after `…` where it is not all."""
+    """Return the end of a text in exactly `width` cells, after `…` where it is cut."""
     text = tame(text)
     if cell_len(text) <= width:
         return " " * (width - cell_len(text)) + text

@@ -1,8 +1,8 @@
-"""Which characters of a text are how surprising, line by line, while it is edited.
+"""The text of the editor: line document, syntax spans, and heat map.
 
-An edit costs what is marked in the lines that it touches; the marks of other lines
-move along with them. Owns what becomes of marks that an edit cuts. Knows no widget and
-no style.
+An edit costs what is in the lines it touches; the spans of other lines move with them.
+Locations are (line, column) from 0, offsets and columns in code points. Knows no widget
+and no style.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class DocumentChange:
 
     top: Location
     bottom: Location
-    """End of what was there before."""
+    """End of the replaced text."""
     end: Location
-    """End of what is there now."""
+    """End of the new text."""
 
     @property
     def lines(self) -> int:
-        """How many more lines there are now."""
+        """The number of lines added."""
         return self.end[0] - self.bottom[0]
 
 
 class LineDocument(Document):
-    """A document whose lines are what `text.split("\\n")` says."""
+    """A document whose lines are those of `text.split("\\n")`."""
 
     def __init__(self, text: str) -> None:
         super().__init__("")
@@ -61,18 +61,18 @@ class LineDocument(Document):
 
     @property
     def characters(self) -> int:
-        """How many code points the text has."""
+        """The number of code points of the text."""
         return self._line_starts()[-1] - 1
 
     @property
     def words(self) -> int:
-        """How many words the text has; counted once, then kept."""
+        """The number of words of the text; counted once, then updated."""
         if self._words is None:
             self._words = _words(self._lines)
         return self._words
 
     def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
-        """Put `text` in the place of what is between two locations."""
+        """Replace the text between two locations."""
         top, bottom = sorted((min(start, self.end), min(end, self.end)))
         replaced = self.get_text_range(top, bottom)
         before = self._lines[top[0] : bottom[0] + 1]
@@ -89,7 +89,7 @@ class LineDocument(Document):
         return result
 
     def around(self, location: Location, count: int) -> tuple[str, str]:
-        """At most so many characters before a location, and after it."""
+        """Return at most `count` characters before a location, and after it."""
         row, column = location
         before, after = self._lines[row][:column], self._lines[row][column:]
         above, below = row - 1, row + 1
@@ -102,18 +102,19 @@ class LineDocument(Document):
         return before[-count:], after[:count]
 
     def get_index_from_location(self, location: Location) -> int:
-        """How many code points are before a location."""
+        """Return the offset of a location."""
         return self._line_starts()[location[0]] + location[1]
 
     def get_location_from_index(self, index: int) -> Location:
-        """The location after so many code points; the end where there are fewer."""
+        """Return the location of an offset; the end of the text for a larger one."""
         starts = self._line_starts()
         index = max(0, min(index, starts[-1] - 1))
         line = bisect_right(starts, index) - 1
         return line, index - starts[line]
 
     def _line_starts(self) -> list[int]:
-        """Where each line begins, and where one more would."""
+        """Return the offset of each line, and of a line behind the last one
+        (cached)."""
         if self._starts is None:
             lengths = (len(line) + 1 for line in self._lines)
             self._starts = list(accumulate(lengths, initial=0))
@@ -121,7 +122,7 @@ class LineDocument(Document):
 
 
 class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
-    """The same with the syntax tree of a language."""
+    """A line document with a syntax tree."""
 
     def __init__(self, text: str, language: Language) -> None:
         super().__init__(text, language)
@@ -134,7 +135,7 @@ class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
 
 
 def end_of(location: Location, text: str) -> Location:
-    """Where a text ends that begins at a location."""
+    """Return the location of the end of a text that begins at `location`."""
     lines = text.count("\n")
     if not lines:
         return location[0], location[1] + len(text)
@@ -153,14 +154,14 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Query
 
 LARGEST = 500_000
-"""Characters of a text beyond which it is not looked at: in some languages, a key in
-the middle means reading all that follows again, 40 ms in a million characters."""
+"""Length in characters beyond which a text gets no syntax tree: in some languages a key
+in the middle parses the rest again, 40 ms for a million characters."""
 
 KINDS = ("comment", "keyword", "name", "number", "string")
-"""What a part can be."""
+"""The kinds of syntax that have a colour."""
 
 SyntaxPart = tuple[int, int, str]
-"""From which character of a line to which, and its kind."""
+"""First column in a line, column behind the last, and kind."""
 
 _SUFFIXES = {
     "python": ".py .pyi .pyw",
@@ -198,19 +199,20 @@ _BLOCK = 64
 
 
 def language_for(path: PurePath) -> str | None:
-    """The language of a file by its name; None where it can't be coloured."""
+    """Return the language of a file by its suffix; None where it has no colours."""
     language = _BY_SUFFIX.get(path.suffix.lower())
     return language if language and get_language(language) else None
 
 
 def syntax_document(text: str, language: str | None) -> SyntaxLineDocument | None:
-    """A document that knows its syntax; None where that can't be had."""
+    """Return a document with a syntax tree; None where there is no parser, or the text
+    is too long."""
     found = get_language(language) if language and len(text) <= LARGEST else None
     return None if found is None else SyntaxLineDocument(text, found)
 
 
 class SyntaxParts:
-    """The parts of each line of a document, until it changes."""
+    """The syntax parts of each line, cached until the document changes."""
 
     def __init__(self, document: SyntaxLineDocument, language: str) -> None:
         self._document = document
@@ -218,11 +220,11 @@ class SyntaxParts:
         self._blocks: dict[int, dict[int, list[SyntaxPart]]] = {}
 
     def clear(self) -> None:
-        """The document has changed."""
+        """Clear the cache, after a change of the document."""
         self._blocks.clear()
 
     def of(self, line: int) -> list[SyntaxPart]:
-        """The parts of a line; where two overlap, the later one counts."""
+        """Return the parts of a line; where two overlap, the later one counts."""
         block = line // _BLOCK
         if block not in self._blocks:
             self._blocks[block] = self._ask(block * _BLOCK, (block + 1) * _BLOCK)
@@ -258,7 +260,7 @@ class SyntaxParts:
 
 
 def _column(line: str, byte: int) -> int:
-    """The code point that begins at a byte of a line."""
+    """Return the column of the code point at a byte offset in a line."""
     if line.isascii():
         return min(byte, len(line))
     return bisect_left(range(len(line)), byte, key=lambda n: len(line[:n].encode()))
@@ -268,7 +270,8 @@ _queries: dict[str, Query] = {}
 
 
 def _query_of(language: str, document: SyntaxLineDocument) -> Query:
-    """What Textual asks a syntax tree of a language; made once, which takes long."""
+    """Return Textual's highlight query for a language. Cached: preparing it takes
+    long."""
     if language not in _queries:
         text = TextArea._get_builtin_highlight_query(language)
         query = document.prepare_query(text)
@@ -279,25 +282,25 @@ def _query_of(language: str, document: SyntaxLineDocument) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class HeatSpan:
-    """How surprising a piece of a text is."""
+    """The surprisal of a span of text."""
 
     start: int
-    """In code points of the text."""
+    """Offset in the text, in code points."""
     end: int
     level: int
-    """A step as in `surprise`."""
+    """The step of surprisal, 0 to 5."""
     bits: float = 0.0
-    """Its surprisal."""
+    """Its surprisal, in bits."""
     stale: bool = False
     """Whether the text before it has changed since it was scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineSpan:
-    """A piece of one line; its newline is the character behind the last one."""
+    """A heat span within one line. The newline counts as the line's last character."""
 
     start: int
-    """In code points of the line."""
+    """Column in the line, in code points."""
     end: int
     level: int
     bits: float
@@ -308,33 +311,34 @@ LineSpans = tuple[LineSpan, ...]
 
 
 class HeatMap:
-    """The marks of each line, in order."""
+    """The heat spans of each line, in order."""
 
     def __init__(self, lines: int = 1) -> None:
         self._marks: list[LineSpans] = [()] * lines
         self._stale = bytearray(lines)
-        """Whether all marks of a line are stale, whatever they say themselves."""
+        """Whether all spans of a line are stale, whatever their own flag says."""
 
     def of(self, line: int) -> LineSpans:
-        """The marks of a line."""
+        """Return the heat spans of a line."""
         if self._stale[line]:
             self._stale[line] = 0
             self._marks[line] = _made_stale(self._marks[line], 0, sys.maxsize)
         return self._marks[line]
 
     def between(self, line: int, low: int, high: int) -> LineSpans:
-        """Those marks of a line that are over columns from `low` to `high`."""
+        """Return the spans of a line that overlap the columns from `low` to `high`."""
         marks = self.of(line)
         first = bisect_right(marks, low, key=lambda mark: mark.end)
         return marks[first : bisect_left(marks, high, key=lambda mark: mark.start)]
 
     def bits(self, line: int) -> float | None:
-        """The sum of what begins in a line; None where nothing was scored."""
+        """Return the surprisal of all that begins in a line, in bits; None if nothing
+        is scored."""
         marks = self._marks[line]
         return sum(mark.bits for mark in marks) if marks else None
 
     def follow(self, change: DocumentChange) -> None:
-        """The text was edited: what it touched is gone, what is behind it moves."""
+        """Follow an edit: drop the spans it touches and move those behind it."""
         top, bottom, end = change.top, change.bottom, change.end
         head = tuple(mark for mark in self.of(top[0]) if mark.end <= top[1])
         shift = end[1] - bottom[1]
@@ -352,8 +356,9 @@ class HeatMap:
     def put(
         self, spans: Iterable[HeatSpan], document: LineDocument, start: int, end: int
     ) -> None:
-        """Mark these spans, in order, in the place of all marks from `start` to
-        `end`. Spans that share a character become one, as hot as the hottest."""
+        """Replace all spans from offset `start` to `end` by these, which are in order.
+        Spans that share a character become one, with the highest level and the sum of
+        the bits."""
         top, bottom = map(document.get_location_from_index, (start, end))
         found: dict[int, list[LineSpan]] = {}
         for span in _united(spans):
@@ -369,8 +374,8 @@ class HeatMap:
             self._marks[line] = (*before, *found.get(line, ()), *after)
 
     def make_stale(self, document: LineDocument, start: int, end: int) -> None:
-        """What begins from `start` to `end` no longer follows what it was scored
-        with."""
+        """Mark the spans that begin from offset `start` to `end` as stale: their
+        context has changed."""
         top, bottom = map(document.get_location_from_index, (start, end))
         for line in {top[0], bottom[0]}:
             low = top[1] if line == top[0] else 0
@@ -382,7 +387,7 @@ class HeatMap:
 
 
 def _made_stale(marks: LineSpans, low: int, high: int) -> LineSpans:
-    """The marks, those stale that begin from `low` to `high`."""
+    """Return the spans; those that begin from column `low` to `high` are stale."""
     return tuple(
         replace(mark, stale=True) if low <= mark.start < high else mark
         for mark in marks
@@ -390,7 +395,7 @@ def _made_stale(marks: LineSpans, low: int, high: int) -> LineSpans:
 
 
 def _united(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
-    """The spans with those united that share a character."""
+    """Yield the spans, with those merged that share a character."""
     held: HeatSpan | None = None
     for span in spans:
         if span.start >= span.end:
@@ -412,7 +417,7 @@ def _united(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
 
 
 def _cut(span: HeatSpan, document: LineDocument) -> Iterator[tuple[int, LineSpan]]:
-    """A span, line by line; its bits go with its beginning."""
+    """Yield the parts of a span by line; the first part has all of the bits."""
     line, column = document.get_location_from_index(span.start)
     left, bits = span.end - span.start, span.bits
     while left > 0 and line < document.line_count:

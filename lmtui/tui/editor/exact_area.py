@@ -1,9 +1,7 @@
-"""A text area that keeps its text exactly, and draws it itself.
+"""A text area that keeps its text exactly and draws it itself.
 
-What is loaded comes out again: only newlines end lines, and nothing is put in their
-place. Control characters are drawn as pictures. Large texts stay quick: a row is drawn
-from the text alone. Owns layout, drawing and the mouse; what is laid over the text,
-and what stands in it without being part of it, is the subclass's.
+A loaded text is never altered: only newlines end lines. Control characters are drawn
+as pictures. Subclasses supply styles, and text that is drawn but not part of the text.
 """
 
 from __future__ import annotations
@@ -54,7 +52,7 @@ from lmtui.tui.widgets.styled_lines import rendered
 
 
 class TextEdges(TextArea):
-    """A text area that can be crossed in one step."""
+    """A text area with keys to go to, or select up to, the ends of the text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+home", "text_edge('start')", "Text start", show=False,
@@ -72,7 +70,8 @@ class TextEdges(TextArea):
     ]  # fmt: skip
 
     def action_text_edge(self, edge: str, select: bool = False) -> None:
-        """To the beginning or the end of the text; with `select` up to there."""
+        """Move to the start or the end of the text; with `select`, select up to
+        there."""
         place = (0, 0) if edge == "start" else self.document.end
         self.selection = Selection(self.selection.start if select else place, place)
         self.record_cursor_width()
@@ -82,7 +81,7 @@ class TextEdges(TextArea):
 _BARS = "▁▂▃▄▅▆▇█"
 
 StyleSpan = tuple[int, int, Style]
-"""A style from one character of a row to another."""
+"""First index in a row, index behind the last, and style."""
 
 
 def draw(
@@ -94,7 +93,8 @@ def draw(
     left: int,
     width: int,
 ) -> Strip:
-    """The cells of a row from `left` on, each layer laid over those before it."""
+    """Draw `width` cells of a row from cell `left` on; later layers are drawn over
+    earlier ones."""
     if is_plain(text):
         shift, cells = left, 0
         parts = list(text[left : left + width])
@@ -116,14 +116,14 @@ def draw(
 
 
 def gutter(number: str, digits: int, bar: str, *, quiet: Style, hot: Style) -> Strip:
-    """A line's number and its bar, in `digits` cells and two more."""
+    """Draw a line number and its bar, in `digits` + 2 cells."""
     return Strip(
         [Segment(f"{number:>{digits}}", quiet), Segment(f"{bar or ' '} ", hot)]
     )
 
 
 def bar(bits: float | None, most: float) -> str:
-    """Some bits as a bar of one cell; none where there are none."""
+    """Return bits as a bar of one cell; "" without a value."""
     if bits is None or most <= 0:
         return ""
     return _BARS[min(len(_BARS) - 1, int(len(_BARS) * bits / most))]
@@ -132,8 +132,8 @@ def bar(bits: float | None, most: float) -> str:
 def _seen(
     text: str, tab: int, low: int, high: int
 ) -> tuple[int, int, list[tuple[str, int]]]:
-    """The pieces between two cells, the index of the first one, and how many cells of
-    it are left of `low`."""
+    """Return the index of the first piece between two cells, how many of its cells are
+    left of `low`, and the pieces."""
     pieces: list[tuple[str, int]] = []
     first = cells = used = 0
     for piece, taken in pieces_of(text, tab):
@@ -152,7 +152,7 @@ def _seen(
 def _styles(
     layers: Sequence[StyleSpan], base: Style, starts: Sequence[int], shift: int
 ) -> list[tuple[int, Style]]:
-    """From which piece on which style counts."""
+    """Return (index of a piece, style) for each change of style."""
     last = len(starts) - 1
     fitted: list[StyleSpan] = []
     for low, high, style in layers:
@@ -170,7 +170,7 @@ def _styles(
 
 
 class DrawnDocument(Document):
-    """The lines of a document as they are drawn, as long as they are in it."""
+    """A view of a document with its lines as they are drawn, for wrapping."""
 
     def __init__(self, document: DocumentBase) -> None:
         super().__init__("")
@@ -178,12 +178,12 @@ class DrawnDocument(Document):
 
     @property
     def lines(self) -> list[str]:
-        """All of them."""
+        """All lines, as they are drawn."""
         return [drawn(line) for line in self._document.lines]
 
     @property
     def line_count(self) -> int:
-        """How many there are."""
+        """The number of lines."""
         return self._document.line_count
 
     @overload
@@ -197,7 +197,7 @@ class DrawnDocument(Document):
 
 
 class DrawnArea(TextArea):
-    """A text area for foreign text."""
+    """A text area that draws control characters as pictures."""
 
     def _set_document(self, text: str, language: str | None) -> None:
         super()._set_document(text, language)
@@ -208,28 +208,28 @@ class DrawnArea(TextArea):
         self._rewrap_and_refresh_virtual_size()
 
     def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn."""
+        """Return a line as it is drawn."""
         return Text(drawn(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def get_column_width(self, row: int, column: int) -> int:
-        """The cells of a line up to a column."""
+        """Return the number of cells of a line up to a column."""
         return cells_of(drawn(self.document[row])[:column], self.indent_width)
 
 
 _STEPS = 10_000
-"""How many steps can be undone."""
+"""Most steps that can be undone."""
 _PAUSE = 1.0
-"""Seconds without a key after which what is typed is another step."""
+"""Seconds without a key after which typing begins a new undo step."""
 _CLUSTER = 64
-"""Characters that are looked at to find where the one beside the cursor begins."""
+"""Characters that are searched for the boundary of the one beside the cursor."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
 _GOES_ON = "↳"
-"""What stands beside a row that goes on with the line above."""
+"""Drawn instead of a line number where a row continues the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
 class ExactArea(TextEdges):
-    """A text area for whole files. A subclass says what is laid over the text."""
+    """A text area for whole files. Subclasses implement `_layers`."""
 
     DEFAULT_CSS = """
     ExactArea {
@@ -249,11 +249,11 @@ class ExactArea(TextEdges):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"text-area--match"}
     matches: reactive[Matches] = reactive(Matches(), init=False)
-    """What was found in the text, and is marked."""
+    """The matches of a search, which are highlighted."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self.revision = 0
-        """Grows with each change of the text."""
+        """Incremented with each change of the text."""
         self._lines = LineDocument("")
         self._rows = WrappedLines(self._lines)
         self._syntax: SyntaxParts | None = None
@@ -269,32 +269,33 @@ class ExactArea(TextEdges):
         self.cursor_blink = False
         self.history.checkpoint_timer = _PAUSE
 
-    # The text.
+    # Text.
 
     @property
     def words(self) -> int:
-        """How many words the text has."""
+        """The number of words of the text."""
         return self._lines.words
 
     @property
     def characters(self) -> int:
-        """How many code points the text has."""
+        """The number of code points of the text."""
         return self._lines.characters
 
     @property
     def cursor_index(self) -> int:
-        """How many code points stand before the cursor."""
+        """The offset of the cursor in code points."""
         return self._lines.get_index_from_location(self.cursor_location)
 
     @property
     def selection_indexes(self) -> tuple[int, int]:
-        """Where the selection begins and ends; twice the cursor where there is none."""
+        """The offsets of the selection's ends; both are the cursor's without a
+        selection."""
         low, high = sorted(self.selection)
         index = self._lines.get_index_from_location
         return index(low), index(high)
 
     def load(self, text: str, language: str | None = None) -> None:
-        """Begin with another text; what was done to the one before is forgotten."""
+        """Replace the document and clear the undo history."""
         self.revision += 1
         self.history.clear()
         self.set_reactive(TextArea.language, language)
@@ -307,11 +308,11 @@ class ExactArea(TextEdges):
         self.refresh()
 
     def load_text(self, text: str) -> None:
-        """The same, for whoever knows a text area only."""
         self.load(text, self.language)
 
     def go_to(self, index: int, select_to: int | None = None) -> None:
-        """Put the cursor somewhere; or at `select_to`, and select what is between."""
+        """Move the cursor to offset `index`; or to `select_to`, selecting the text
+        between."""
         location = self._lines.get_location_from_index
         end = location(index if select_to is None else select_to)
         self.selection = Selection(location(index), end)
@@ -319,14 +320,14 @@ class ExactArea(TextEdges):
         self.history.checkpoint()
 
     def replace_span(self, start: int, end: int, text: str) -> None:
-        """Put `text` in the place of what is between two indexes, as one step."""
+        """Replace the text between two offsets, as one undo step."""
         location = self._lines.get_location_from_index
         self.history.checkpoint()
         self.replace(text, location(start), location(end))
         self.history.checkpoint()
 
     def indent(self) -> None:
-        """A step to the right: of the cursor, or of all lines that are selected."""
+        """Indent at the cursor, or indent all lines of the selection."""
         low, high = sorted(self.selection)
         step = "\t" if self.indent_type == "tabs" else " " * self.indent_width
         if low[0] == high[0]:
@@ -357,7 +358,7 @@ class ExactArea(TextEdges):
         self._rewrap_and_refresh_virtual_size()
 
     def _follow(self, change: DocumentChange) -> None:
-        """The text has changed; the cursor has not moved yet."""
+        """Update layout and syntax after a change. The cursor has not moved yet."""
         self.revision += 1
         self._rows.follow(change)
         if self._syntax is not None:
@@ -365,7 +366,8 @@ class ExactArea(TextEdges):
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """While text and cursor do not fit together; then both are told of."""
+        """Defer the layout while text and cursor do not match; nested calls are
+        allowed."""
         self._busy += 1
         try:
             yield
@@ -375,14 +377,14 @@ class ExactArea(TextEdges):
             self._refresh_size()
 
     def edit(self, edit: Edit) -> EditResult:
-        """Edit; all that is neither undo nor redo comes through here."""
+        """Edit the text. All edits but undo and redo come through here."""
         if self._begins_word(edit):
             self.history.checkpoint()
         with self._changing():
             return super().edit(edit)
 
     def _begins_word(self, edit: Edit) -> bool:
-        """Whether a word is begun that is a step of its own."""
+        """Return whether the edit begins a word, which is an undo step of its own."""
         row, column = edit.from_location
         if edit.from_location != edit.to_location or edit.text.isspace():
             return False
@@ -397,12 +399,13 @@ class ExactArea(TextEdges):
             super()._redo_batch(edits)
 
     def _build_highlight_map(self) -> None:
-        """Nothing to do: parts are looked up for the lines that are drawn."""
+        """Do nothing: syntax parts are looked up for the lines that are drawn."""
 
     # Keys and mouse.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where there is nothing to undo, the key means what it means elsewhere."""
+        """Disable undo where there is nothing to undo, so that the key works
+        elsewhere."""
         if action == "undo" and nothing_to_undo(self):
             return False
         return super().check_action(action, parameters)
@@ -414,7 +417,8 @@ class ExactArea(TextEdges):
         await take_key(self, event, write)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Terminals paste carriage returns for newlines."""
+        """Insert a pasted text as one undo step, with newlines instead of carriage
+        returns."""
         event.prevent_default()
         event.stop()
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
@@ -423,7 +427,7 @@ class ExactArea(TextEdges):
         self.history.checkpoint()
 
     def get_cursor_left_location(self) -> Location:
-        """Before the character to the left, with its marks."""
+        """Return the location before the character to the left, including its marks."""
         row, column = self.cursor_location
         near = self._lines[row][max(0, column - _CLUSTER) : column]
         last = deque(steps(near), maxlen=1)
@@ -432,7 +436,8 @@ class ExactArea(TextEdges):
         return row, column - len(last[0])
 
     def get_cursor_right_location(self) -> Location:
-        """Behind the character to the right, with its marks."""
+        """Return the location behind the character to the right, including its
+        marks."""
         row, column = self.cursor_location
         near = self._lines[row][column : column + _CLUSTER]
         first = next(steps(near), None)
@@ -441,26 +446,26 @@ class ExactArea(TextEdges):
         return row, column + len(first)
 
     def get_target_document_location(self, event: events.MouseEvent) -> Location:
-        """The place in the text under the mouse."""
+        """Return the location in the text under the mouse."""
         x = event.x - self.gutter_width + self.scroll_offset.x - self.gutter.left
         y = event.y + self.scroll_offset.y - self.gutter.top
         return self._layout().offset_to_location(Offset(x, y))
 
     def find_matching_bracket(self, bracket: str, search_from: Location) -> None:
-        """Not looked for: it could be at the other end of a large text."""
+        """Do nothing: the bracket could be at the other end of a large text."""
 
     def get_column_width(self, row: int, column: int) -> int:
-        """The cells of a line up to a column."""
+        """Return the number of cells of a line up to a column."""
         return cells_of(drawn(self._lines[row])[:column], self._rows.tab)
 
     # Layout.
 
     def _layout(self) -> GhostRows:
-        """Where everything stands now."""
+        """Return the current layout."""
         return GhostRows(self._rows)
 
     def watch_soft_wrap(self, wrap: bool) -> None:
-        """Scrollbars that came and went would change what there is room for."""
+        """Fix the horizontal scrollbar: if it came and went, the room would change."""
         self.styles.overflow_x = "hidden" if wrap else "scroll"
 
     def _recompute_cursor_offset(self) -> None:
@@ -477,21 +482,19 @@ class ExactArea(TextEdges):
     # Drawing.
 
     def _layers(self, row: GhostRow) -> Iterator[StyleSpan]:
-        """What is laid over the characters of a row, beneath selection and cursor."""
+        """Yield the styles of a row, to be drawn below selection and cursor."""
         raise NotImplementedError
 
     def _bar(self, line: int) -> str:
-        """What stands beside the number of a line."""
+        """Return the bar beside the number of a line."""
         return ""
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows in a part of it, as Textual asks for them."""
         if any(self.styles.gutter):
             return ScrollView.render_lines(self, crop)
         return rendered(self, crop)
 
     def render_line(self, y: int) -> Strip:
-        """One row, as Textual asks for it."""
         number = y + self.scroll_offset.y
         layout, base, width = self._layout(), self.rich_style, self.size.width
         if number >= layout.height:

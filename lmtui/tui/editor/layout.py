@@ -1,8 +1,8 @@
-"""Lines of a text area on rows of cells.
+"""Layout of the editor's lines on rows of cells, with ghost text.
 
-A line is measured as it is drawn: control characters as their pictures, tabs up to
-the next stop of their row, characters with their marks as one. What wraps, where the
-cursor stands and what the mouse hits follow from the same measure. Knows no widget.
+A line is measured as it is drawn: control characters as pictures, tabs to the next stop
+of their row, a character and its marks as one. Wrapping, cursor and mouse use the same
+measure. Knows no widget.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from lmtui.tui.widgets.cells import chunks, clusters, tame_in_place
 
 @lru_cache(maxsize=256)
 def drawn(line: str) -> str:
-    """A line as it is drawn, character by character; tabs stay."""
+    """Return a line as it is drawn, with as many characters; tabs stay."""
     plain = line.isascii() and line.isprintable()
     return line if plain else tame_in_place(visible_in_place(line))
 
 
 def steps(line: str) -> Iterator[str]:
-    """The characters of a line one by one, each with all that belongs to it: an emoji
-    with its parts is one, in however many cells it is drawn."""
+    """Yield the characters of a line as the cursor moves: each with its marks, and an
+    emoji sequence as one."""
     for index, part in enumerate(
         tame_in_place(visible_in_place(line, whole=True)).split("\t")
     ):
@@ -44,12 +44,13 @@ def steps(line: str) -> Iterator[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether each character of a drawn text takes one cell."""
+    """Return whether each character of a drawn text takes one cell."""
     return text.isascii() and "\t" not in text
 
 
 def cells_of(text: str, tab: int, *, at: int = 0) -> int:
-    """How many cells a drawn text takes that begins at cell `at` of its row."""
+    """Return the number of cells of a drawn text that begins at cell `at` of its
+    row."""
     if is_plain(text):
         return len(text)
     first, *others = text.split("\t")
@@ -60,7 +61,7 @@ def cells_of(text: str, tab: int, *, at: int = 0) -> int:
 
 
 def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:
-    """The characters of a drawn text with their marks, and the cells of each."""
+    """Yield the characters of a drawn text, each with its marks, and their cells."""
     used = at
     for index, part in enumerate(text.split("\t")):
         if index:
@@ -74,7 +75,8 @@ def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:
 
 
 def column_at(text: str, cell: int, tab: int) -> int:
-    """The index of the character that is drawn at a cell; the end beyond it."""
+    """Return the index of the character drawn at a cell; the length of the text beyond
+    it."""
     if is_plain(text):
         return max(0, min(cell, len(text)))
     column = used = 0
@@ -87,8 +89,8 @@ def column_at(text: str, cell: int, tab: int) -> int:
 
 
 def breaks(line: str, width: int, tab: int) -> list[int]:
-    """Where a drawn line is broken so that each row takes at most `width` cells; not
-    at all for a width of 0."""
+    """Return the indexes at which a drawn line is wrapped to rows of at most `width`
+    cells; none for a width of 0 (no wrapping)."""
     if not width or (len(line) <= width and is_plain(line)):
         return []
     tab = min(tab, width)
@@ -111,7 +113,8 @@ def breaks(line: str, width: int, tab: int) -> list[int]:
 
 
 def _fold(chunk: str, start: int, found: list[int], *, width: int, tab: int) -> int:
-    """Break a chunk that no row has room for; the cells it takes on its last row."""
+    """Wrap a chunk that is wider than a row, adding to `found`. Return the number of
+    cells on its last row."""
     if is_plain(chunk):
         found.extend(range(start + width, start + len(chunk), width))
         return len(chunk) % width or width
@@ -127,10 +130,9 @@ def _fold(chunk: str, start: int, found: list[int], *, width: int, tab: int) -> 
 
 
 class WrappedLines(WrappedDocument):
-    """A document's lines on rows, as wide as its text area allows.
+    """The lines of a document, wrapped to the width of the text area.
 
-    It follows the document by itself: a line is laid out anew when somebody asks
-    after it has changed.
+    Changed lines are laid out again when the layout is next used.
     """
 
     document: LineDocument
@@ -138,7 +140,7 @@ class WrappedLines(WrappedDocument):
     def __init__(self, document: LineDocument, *, tab_width: int = 4) -> None:
         self._breaks: list[list[int] | None] = []
         self._cells: list[int] = []
-        """Of each line, where lines are not wrapped."""
+        """Width of each line in cells, where lines are not wrapped; else 0."""
         self._tops: list[int] | None = None
         self._changed: set[int] = set()
         super().__init__(document, tab_width=tab_width)
@@ -155,10 +157,10 @@ class WrappedLines(WrappedDocument):
         self._tops = None
 
     def wrap_range(self, start: Location, old_end: Location, new_end: Location) -> None:
-        """Nothing to do: `follow` has been told."""
+        """Do nothing: `follow` has seen the change."""
 
     def follow(self, change: DocumentChange) -> None:
-        """A stretch of the text was replaced."""
+        """Follow a change of the document."""
         top, bottom, last = change.top[0], change.bottom[0], change.end[0]
         if change.lines:
             self._changed = {
@@ -172,7 +174,8 @@ class WrappedLines(WrappedDocument):
         self._changed.update(range(top, last + 1))
 
     def _lay_out(self) -> list[int]:
-        """The first row of each line, and one beyond, once all is laid out."""
+        """Lay out all changed lines. Return the first row of each line, and the row
+        count."""
         for line in self._changed:
             text = drawn(self.document[line])
             offsets = breaks(text, self._width, self._tab_width)
@@ -192,37 +195,39 @@ class WrappedLines(WrappedDocument):
 
     @property
     def height(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self._lay_out()[-1]
 
     @property
     def width(self) -> int:
-        """How many cells a row may take; 0 where lines are not wrapped."""
+        """The most cells of a row; 0 where lines are not wrapped."""
         return self._width
 
     @property
     def widest(self) -> int:
-        """The cells of the longest line, where lines are not wrapped."""
+        """The width of the longest line in cells, where lines are not wrapped."""
         self._lay_out()
         return max(self._cells)
 
     @property
     def tab(self) -> int:
-        """How many cells apart the tab stops are."""
+        """The distance of the tab stops in cells."""
         return min(self._tab_width, self._width or self._tab_width)
 
     def top_of(self, line: int) -> int:
-        """The first row of a line; of one beyond the last, how many rows there are."""
+        """Return the first row of a line; the number of rows for the line behind the
+        last."""
         return self._lay_out()[line]
 
     def line_at(self, row: int) -> tuple[int, int]:
-        """The line that a row shows, and which of its rows it is."""
+        """Return the line on a row, and the index of the row within the line."""
         tops = self._lay_out()
         line = bisect_right(tops, row) - 1
         return line, row - tops[line]
 
     def bounds(self, line: int, section: int) -> tuple[int, int]:
-        """From which character to which a row of a line reaches."""
+        """Return the first column of a row (`section`) of a line, and the one behind
+        its last."""
         offsets = self.get_offsets(line)
         start = offsets[section - 1] if section else 0
         if section < len(offsets):
@@ -230,22 +235,22 @@ class WrappedLines(WrappedDocument):
         return start, len(self.document[line])
 
     def get_offsets(self, line_index: int) -> list[int]:
-        """Where a line is broken."""
+        """Return the columns at which a line is wrapped."""
         self._lay_out()
         return self._breaks[line_index] or []
 
     def get_sections(self, line_index: int) -> list[str]:
-        """A line's text, row by row."""
+        """Return the text of a line, row by row."""
         line = self.document[line_index]
         edges = [0, *self.get_offsets(line_index), len(line)]
         return [line[a:b] for a, b in pairwise(edges)]
 
     def get_tab_widths(self, line_index: int) -> list[int]:
-        """Not kept: a tab's width follows from the row that it is on."""
+        """Raise NotImplementedError: the width of a tab depends on its row."""
         raise NotImplementedError
 
     def location_to_offset(self, location: Location) -> Offset:
-        """The cell and the row of a location."""
+        """Return the cell and row of a location."""
         line, column = location
         section = bisect_right(self.get_offsets(line), column)
         start, _ = self.bounds(line, section)
@@ -253,7 +258,7 @@ class WrappedLines(WrappedDocument):
         return Offset(cells_of(text, self.tab), self.top_of(line) + section)
 
     def offset_to_location(self, offset: Offset) -> Location:
-        """The location that is drawn at a cell of a row."""
+        """Return the location that is drawn at a cell."""
         row = max(0, min(offset.y, self.height - 1))
         line, section = self.line_at(row)
         return line, self.get_target_document_column(line, offset.x, section)
@@ -261,7 +266,8 @@ class WrappedLines(WrappedDocument):
     def get_target_document_column(
         self, line_index: int, x_offset: int, y_offset: int
     ) -> int:
-        """The character that is drawn at a cell of one of a line's rows."""
+        """Return the column that is drawn at a cell of a row of a line. A negative
+        `y_offset` counts rows from the last one."""
         last = len(self.get_offsets(line_index))
         section = y_offset + last + 1 if y_offset < 0 else y_offset
         start, end = self.bounds(line_index, section)
@@ -272,47 +278,47 @@ class WrappedLines(WrappedDocument):
 
 @dataclass(frozen=True, slots=True)
 class RowPart:
-    """Consecutive characters of a row that come from one place. The cell behind the
-    end of a line is its newline."""
+    """Consecutive characters of a row, either of the line or of the ghost text. The
+    cell behind the end of a line is its newline."""
 
     start: int
-    """Its first character in the row."""
+    """Index of the first character in the row."""
     end: int
     column: int | None
-    """The column of the first one in its line; None for a part of the ghost."""
+    """Column of the first character in its line; None for ghost text."""
 
     @property
     def last_column(self) -> int:
-        """The column behind the last one in its line."""
+        """The column behind the last character in its line."""
         return (self.column or 0) + self.end - self.start
 
     def layer(self, low: int, high: int, style: Style) -> tuple[int, int, Style]:
-        """A style over some columns of the line, as far as they are in it."""
+        """Clip a style over columns of the line to this part, in indexes of the row."""
         shift = self.start - (self.column or 0)
         return max(self.start, low + shift), min(self.end, high + shift), style
 
 
 @dataclass(frozen=True, slots=True)
 class GhostRow:
-    """One row, as it is drawn but for tabs."""
+    """One row as it is drawn, except for tabs."""
 
     text: str
     line: int
     first: bool
-    """Whether its line begins with it."""
+    """Whether the row begins its line."""
     goes_on: bool
-    """Whether it goes on with a line that was broken at the row above."""
+    """Whether the row continues a wrapped line from the row above."""
     ends: bool
-    """Whether its line ends with it."""
+    """Whether the row ends its line."""
     parts: tuple[RowPart, ...]
 
     def is_ghost(self, index: int) -> bool:
-        """Whether one of its characters is the ghost's."""
+        """Return whether the character at an index is ghost text."""
         return any(p.column is None and p.start <= index < p.end for p in self.parts)
 
 
 class GhostRows:
-    """The rows of a text, with a ghost at a place in it."""
+    """The rows of a text with ghost text at a location."""
 
     def __init__(
         self, rows: WrappedLines, at: Location = (0, 0), ghost: str = ""
@@ -332,23 +338,23 @@ class GhostRows:
 
     @property
     def height(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self._rows.height + (self._more if self._ghost else 0)
 
     @property
     def widest(self) -> int:
-        """The cells of the longest row, where lines are not wrapped."""
+        """The width of the longest row in cells, where lines are not wrapped."""
         tab = self._rows.tab
         cells = (cells_of(self._text[a:b], tab) for a, b in self._edges)
         return max(self._rows.widest, *cells, 0)
 
     @property
     def ghost_rows(self) -> tuple[int, int]:
-        """The rows of the cursor and of the end of the ghost."""
+        """The rows of the cursor and of the end of the ghost text."""
         return self._row_of(self._column), self._row_of(self._end)
 
     def row(self, number: int) -> GhostRow:
-        """What stands on a row."""
+        """Return the contents of a row."""
         within = number - self._top
         if self._ghost and 0 <= within < len(self._edges):
             return self._ghost_row(within)
@@ -367,7 +373,7 @@ class GhostRows:
         )
 
     def place_of(self, location: Location) -> tuple[int, int]:
-        """The row of a location, and which of its characters it is before."""
+        """Return the row of a location, and its index in that row."""
         line, column = location
         if self._ghost and line == self._line:
             place = column + (len(self._ghost) if column > self._column else 0)
@@ -381,12 +387,13 @@ class GhostRows:
         return row, column - (offsets[section - 1] if section else 0)
 
     def location_to_offset(self, location: Location) -> Offset:
-        """The cell and the row of a location."""
+        """Return the cell and row of a location."""
         row, index = self.place_of(location)
         return Offset(cells_of(self.row(row).text[:index], self._rows.tab), row)
 
     def offset_to_location(self, offset: Offset) -> Location:
-        """The location that is drawn at a cell of a row; in the ghost, where it is."""
+        """Return the location that is drawn at a cell; within ghost text, where that
+        begins."""
         within = offset.y - self._top
         if not self._ghost or within < 0:
             return self._rows.offset_to_location(offset)
@@ -428,7 +435,7 @@ class GhostRows:
 
 
 def room_for(rows: WrappedLines, at: Location, ghost: str, height: int) -> str:
-    """The beginning of a ghost that `height` rows from the cursor's on can show."""
+    """Cut ghost text to what fits on `height` rows from the cursor's row on."""
     line, column = rows.document[at[0]], at[1]
     while ghost:
         _, edges = _with_ghost(rows, line, column, ghost)
@@ -445,7 +452,8 @@ def room_for(rows: WrappedLines, at: Location, ghost: str, height: int) -> str:
 def _with_ghost(
     rows: WrappedLines, line: str, column: int, ghost: str
 ) -> tuple[str, list[tuple[int, int]]]:
-    """A line with a ghost in it as it is drawn, and where its rows begin and end."""
+    """Return the drawn text of a line with ghost text in it, and the start and end
+    index of each row."""
     edges: list[tuple[int, int]] = []
     texts: list[str] = []
     start = 0

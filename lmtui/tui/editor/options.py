@@ -1,6 +1,6 @@
-"""How an editor is set up: the file, and what counts as a suggestion or a surprise.
+"""Options of the editor: the file, suggestion rules and the surprise threshold.
 
-Values only; they come from the command line and the settings.
+Set from the command line and the settings.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from lmtui.engine.suggestion import SuggestionRules
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What is to be edited, and how."""
+    """The text to edit, and how."""
 
     file: TextFile
     cursor: int = 0
-    """Where the cursor stands at first, in code points."""
+    """The first offset of the cursor, in code points."""
     recovered: Recovered | None = None
-    """Text that a killed program left, to be offered."""
+    """A recovery copy left by a killed program, to be offered."""
     rules: SuggestionRules = field(default_factory=SuggestionRules)
     delay: float = 0.15
-    """Seconds without a key before a suggestion is asked for."""
+    """Seconds without a key before a suggestion is requested."""
     surprise_bits: float = 10.0
-    """From how many bits on a word counts as a surprise."""
+    """Surprisal in bits from which a word counts as a surprise."""

@@ -1,7 +1,6 @@
-"""The line above the status: which file, where in it, and how long it is.
+"""Two status texts of the editor: the prediction at the cursor, and the file line.
 
-Owns the words and which of them are left out first. File names are foreign and made
-visible. Knows no file and no screen.
+Names from outside have control characters made visible. Knows no file and no screen.
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ from lmtui.tui.widgets.cells import clip, pack_best
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 Forms = Sequence[Sequence[str]]
-"""The same sentence, ever shorter, in parts."""
+"""One sentence in forms of decreasing length; each form is a sequence of parts."""
 
-_WORD = 16  # cells of a word that is named
+_WORD = 16  # cells of a word
 
 
 class ExpectedLines(StyledLines):
-    """What the panel's rows continue, and which of them the text goes on with."""
+    """The probability of the word begun at the cursor, and the rank of what follows
+    it."""
 
     HELP = """\
 How probable it is that the word begins as it does, and which row the text goes on with.
@@ -51,13 +51,14 @@ searched" is the share of the probability whose cuts were not looked at.
     def show(
         self, expectation: CursorPrediction | None, *, at_end: bool = False
     ) -> None:
-        """Speak of this one, or of none; `at_end` of one where the text ends."""
+        """Show a prediction, or none; `at_end`: the cursor is at the end of the
+        text."""
         self._expectation, self._at_end = expectation, at_end
         self.renew()
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Each sentence in the longest form that fits."""
+        """Return each sentence in the longest form that fits."""
         if self._expectation is None:
             return []
         following = following_forms(self._expectation, at_end=self._at_end)
@@ -66,7 +67,7 @@ searched" is the share of the probability whose cuts were not looked at.
 
 
 def typed_forms(expectation: CursorPrediction) -> Forms:
-    """How probable it was that the word begins as it does."""
+    """Return how probable the begun word was."""
     logprob = expectation.typed_logprob
     if not expectation.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
@@ -82,7 +83,7 @@ def typed_forms(expectation: CursorPrediction) -> Forms:
 
 
 def following_forms(expectation: CursorPrediction, *, at_end: bool) -> Forms:
-    """What follows the cursor, and how far up in the ranking it stands."""
+    """Return what follows the cursor, with its probability and rank."""
     following = expectation.following
     if following is None:
         return (("follows: end of text" if at_end else "follows: not searched",),)
@@ -97,14 +98,14 @@ def following_forms(expectation: CursorPrediction, *, at_end: bool) -> Forms:
 
 
 def _words(text: str) -> tuple[str, str]:
-    """A word where there is room for it, and where there is less."""
+    """Return a word in two lengths."""
     shown = visible_token(text)
     return clip(shown, _WORD), clip(shown, _WORD // 2)
 
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """All that the line says."""
+    """The contents of the file line."""
 
     name: str = ""
     modified: bool = False
@@ -118,13 +119,13 @@ class FileStatus:
     selected: int = 0
     """Selected code points."""
     tokens: int | None = None
-    """None while nobody has counted them."""
+    """None while they are not counted."""
     logprob: float | None = None
     """Σ log P of the scored tokens in nats."""
     scored: int | None = None
-    """How many tokens those are; None where they are all of the text."""
+    """How many tokens are scored; None if all of the text's are."""
     stale: bool = False
-    """Whether some of the numbers are from before an edit."""
+    """Whether some scores are from before an edit."""
 
 
 class PlaceLine(StyledLines):
@@ -139,18 +140,16 @@ class PlaceLine(StyledLines):
         self._place = FileStatus()
 
     def show(self, place: FileStatus) -> None:
-        """Say this."""
         if place != self._place:
             self._place = place
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The longest form that fits."""
         return [[(pack_best(forms(self._place), width)[0], "")]]
 
 
 def forms(place: FileStatus) -> Sequence[Sequence[str]]:
-    """The same, ever shorter."""
+    """Return the line in forms of decreasing length."""
     mark = "● " if place.modified else ""
     name = mark + visible_line(place.name or "new file")
     where = f"line {place.line:,}, column {place.column:,}"
@@ -175,7 +174,8 @@ def forms(place: FileStatus) -> Sequence[Sequence[str]]:
 
 
 def _sum(place: FileStatus) -> tuple[str, str]:
-    """Σ log P of the whole text, and that of a part of it; empty where it is whole."""
+    """Return Σ log P of the whole text, and that of its scored part; "" where all is
+    scored."""
     known = place.logprob is not None
     about = "≈ " if place.stale and known else ""
     nats = f"{about}{log_prob(place.logprob)} nats"

@@ -1,6 +1,6 @@
-"""What the status line says of a suggestion: why it ended, or why there is none.
+"""Status texts about a suggestion: why it ended, or why there is none.
 
-Owns the words, which get fewer where there is less room. Knows no widget and no model.
+Knows no widget and no model.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHORT = {"single": "line", "multi": "lines", "off": "off"}
 
 
 def mode_words(mode: str) -> str:
-    """How far suggestions go."""
+    """Return how far suggestions extend in a mode."""
     return _MODES[mode]
 
 
 def key_hints(mode: str) -> tuple[str, ...]:
-    """What the keys that have to do with a suggestion do, ever shorter."""
+    """Return the keys of suggestions, in forms of decreasing length."""
     ghost = f"F4 ghost: {mode_words(mode)}"
     return (
         f"Tab takes the ghost · {ghost} · F1 help",
@@ -58,10 +58,10 @@ def ghost_words(
     total: int = 0,
     width: int = _WIDEST,
 ) -> str:
-    """Why a suggestion ended, or is not `shown`, and how it was made, in `width` cells.
+    """Return why a suggestion ended, or is not `shown`, and how it was made.
 
-    `rules` are those that it had to keep.
-    `window` is the first token that was read and the first that was not, of `total`.
+    `rules` are the suggestion rules in force. `window` is the first token that was read
+    and the one behind the last, out of `total`. The text is at most `width` cells wide.
     """
     stopped = "ghost stopped" if end in _STOPPED else "ghost"
     why = f"{stopped if shown else 'no ghost'}: {_ENDS[end]}"
@@ -75,7 +75,7 @@ def ghost_words(
 
 
 def _limits(rules: SuggestionRules) -> str:
-    """The probabilities below which a suggestion ends."""
+    """Return the probabilities below which a suggestion ends."""
     least, mean = rules.min_prob, rules.min_mean_prob
     told = [f"p < {least:g}"] if least else []
     told += [f"mean p < {mean:g}"] if mean else []
@@ -83,7 +83,7 @@ def _limits(rules: SuggestionRules) -> str:
 
 
 def _where(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:
-    """The window, if it is not the whole text; the last number is in it."""
+    """Return the window, unless it is the whole text; the last number is inclusive."""
     if window is None or (window[0] == 0 and window[1] >= total):
         return ()
     first, end = window

@@ -1,8 +1,8 @@
-"""The editor: a text, the ghost that waits in it, and how surprising it is.
+"""The editor widget: a text with ghost text and a heat map.
 
-Fed with values; posts facts. Owns what the keys do to a ghost, and when a ghost is
-seen. Knows no engine, no file and no screen: whoever hears `Edited` or `CursorMoved`
-asks for numbers, and gives them back with the revision that they belong to.
+Posts `Edited` and `CursorMoved`. Suggestions and scores are given back with the
+revision of the text they belong to. Handles the keys that accept or dismiss ghost text.
+Knows no engine, no file and no screen.
 """
 
 from __future__ import annotations
@@ -30,31 +30,29 @@ from lmtui.tui.widgets.styled_lines import STALE
 from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
 
 AROUND = 256
-"""Characters before and after a cursor that tell it apart from others."""
+"""Characters before and after a cursor by which a suggestion is recognised."""
 _KEPT = 64
 
 Asked = tuple[int, int]
-"""The revision of a text, and the place in it."""
+"""The revision of a text, and the offset of the cursor in it."""
 Around = tuple[str, str]
-"""What stands before a cursor and after it."""
+"""The text before a cursor, and after it."""
 
 
 class Ghosts:
-    """The ghost at a cursor, and the last ones that were elsewhere."""
+    """The suggestion at the cursor, and the latest ones at other places."""
 
     def __init__(self) -> None:
         self.text = ""
-        """What is suggested at the cursor now."""
+        """The suggestion at the cursor now; "" without one."""
         self._asked: Asked | None = None
         self._typed = ""
-        """What was typed of it since it was asked for."""
+        """The part of the suggestion that was typed since it was requested."""
         self._earlier: OrderedDict[Around, str] = OrderedDict()
 
     def show(self, text: str, *, asked: Asked, here: Asked, around: Around) -> bool:
-        """Suggest `text`; False where what it was asked for is no longer true.
-
-        It is still true where nothing but the ghost itself was typed since.
-        """
+        """Set the suggestion. Return False if text or cursor has changed since the
+        request, except by typing the suggestion itself."""
         if asked == here:
             self._typed = ""
         elif asked != self._asked or not text.startswith(self._typed):
@@ -65,8 +63,10 @@ class Ghosts:
         return True
 
     def edit(self, typed: str, around: Around) -> None:
-        """The text was edited: `typed` was put in at the cursor and nothing else
-        changed, or it is empty. `around` is what the cursor stands in now."""
+        """Follow an edit. `typed` is the text inserted at the cursor, "" for any other
+        edit; `around` is the text around the cursor now. Typing the suggestion shortens
+        it; any other edit drops it, or restores an earlier one for the same
+        surroundings."""
         if typed and self.text.startswith(typed):
             self.text = self.text[len(typed) :]
             self._typed += typed
@@ -78,17 +78,18 @@ class Ghosts:
             self.text = self._earlier[around]
 
     def drop(self) -> None:
-        """Suggest nothing, until it is asked again or the text is as it was."""
+        """Drop the suggestion, until a new one is set or an edit restores the
+        surroundings."""
         self.text = self._typed = ""
         self._asked = None
 
     def dismiss(self, around: Around) -> None:
-        """Suggest nothing, and not this again."""
+        """Drop the suggestion, and do not restore it here."""
         self.drop()
         self._earlier.pop(around, None)
 
     def forget(self) -> None:
-        """Suggest nothing, and nothing of what was suggested before."""
+        """Drop the suggestion and all earlier ones."""
         self.drop()
         self._earlier.clear()
 
@@ -102,8 +103,8 @@ class Ghosts:
 
 
 def first_word(text: str) -> str:
-    """The beginning of a text up to the end of its first word, or of the signs that
-    stand together there."""
+    """Return the beginning of a text up to the end of its first word, or of its first
+    run of punctuation."""
     start = len(text) - len(text.lstrip()) + 1
     for place in range(start, len(text)):
         signs = _is_sign(text[place - 1]) and _is_sign(text[place])
@@ -113,8 +114,8 @@ def first_word(text: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """The beginning of a text up to the end of its line; of the next one, where it
-    begins with a newline."""
+    """Return the beginning of a text up to the end of its first line; of the second
+    one, if the text begins with a newline."""
     end = text.find("\n", 1)
     return text if end < 0 else text[:end]
 
@@ -129,7 +130,7 @@ _TAKES: dict[str, Callable[[str], str]] = {
 
 
 class GhostEditor(ExactArea):
-    """A text area with a ghost at the cursor and heat over its characters."""
+    """A text area with ghost text at the cursor and a heat map over its characters."""
 
     HELP = """\
 What the model would write stands behind the cursor as a ghost: Tab takes all of it,
@@ -159,7 +160,7 @@ goes on with the line above has ↳ in the place of a number.
     ]  # fmt: skip
 
     PASSED_ON: ClassVar[frozenset[str]] = frozenset({"editor.dismiss"})
-    """Esc is the screen's where there is no ghost to send away."""
+    """Esc is left to the screen where there is no ghost text."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "editor--ghost", "editor--bar", *(f"editor--{kind}" for kind in KINDS),
@@ -179,44 +180,46 @@ goes on with the line above has ↳ in the place of a number.
     """
 
     heat: reactive[bool] = reactive(False, init=False)
-    """Whether characters are shaded by their surprise, instead of by the syntax."""
+    """Whether characters are shaded by surprisal instead of coloured by syntax."""
 
     @dataclass
     class Edited(Message):
-        """The text has changed, and the cursor with it."""
+        """The text has changed."""
 
         revision: int
         cursor: int
         ghost_kept: bool
-        """A ghost stands at the cursor already: nobody needs to be asked for one."""
+        """Whether a suggestion remains at the cursor, so that none need be
+        requested."""
 
     @dataclass
     class CursorMoved(Message):
-        """The cursor is elsewhere, or what is selected up to it; the text is not."""
+        """The cursor or the selection has changed, but not the text."""
 
         index: int
         revision: int
 
     @dataclass
     class GhostTaken(Message):
-        """A part of the ghost, or all of it, is text now."""
+        """A part of the ghost text, or all of it, was inserted; `rest` is left."""
 
         text: str
         rest: str
 
     @dataclass
     class GhostDismissed(Message):
-        """The user does not want the ghost."""
+        """The user dismissed the ghost text."""
 
     @dataclass
     class AlternativeRequested(Message):
-        """Another ghost is wanted: the next one, or the previous."""
+        """The next or previous alternative is requested (`by` 1 or -1)."""
 
         by: int
 
     @dataclass
     class SuggestionRequested(Message):
-        """A ghost is wanted here, whatever speaks against it."""
+        """A suggestion is requested by key, even where none would be made
+        automatically."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self._ghosts = Ghosts()
@@ -226,17 +229,17 @@ goes on with the line above has ↳ in the place of a number.
         self._hottest = 0.0
         super().__init__(id=id, classes=classes)
 
-    # The ghost.
+    # Ghost text.
 
     @property
     def ghost(self) -> str:
-        """What is seen of the ghost; empty where none is seen."""
+        """The part of the suggestion that is visible; "" where none is."""
         return self._with_ghost()[0]
 
     def show_ghost(self, text: str, *, revision: int, cursor: int) -> bool:
-        """Suggest `text` at the cursor. False, and nothing happens, where the text or
-        the cursor is no longer what it was asked for: but what was typed of the ghost
-        itself is taken off."""
+        """Show a suggestion at the cursor. Return False, and change nothing, if text or
+        cursor has changed since the request; what was typed of the suggestion is cut
+        off."""
         here = (self.revision, self.cursor_index)
         shown = self.selection.is_empty and self._ghosts.show(
             text, asked=(revision, cursor), here=here, around=self._around()
@@ -247,17 +250,18 @@ goes on with the line above has ↳ in the place of a number.
         return shown
 
     def clear_ghost(self) -> None:
-        """Suggest nothing here."""
+        """Remove the suggestion at the cursor."""
         self._ghosts.drop()
         self._show_change()
 
     def forget_ghosts(self) -> None:
-        """Suggest nothing of what was: the model, or what it is asked, is another."""
+        """Remove all suggestions, also earlier ones: the model or the prompt has
+        changed."""
         self._ghosts.forget()
         self._show_change()
 
     def action_take(self, what: str) -> None:
-        """Take a part of the ghost; without one, do what the key does elsewhere."""
+        """Insert a part of the ghost text; without any, indent or move by a word."""
         text = _TAKES[what](self.ghost)
         if text and not self.read_only:
             self.history.checkpoint()
@@ -270,37 +274,36 @@ goes on with the line above has ↳ in the place of a number.
             self.action_cursor_word_right()
 
     def action_dismiss(self) -> None:
-        """Send the ghost away."""
         self._ghosts.dismiss(self._around())
         self._show_change()
         self.post_message(self.GhostDismissed())
 
     def action_ask(self, by: int = 0) -> None:
-        """Ask for another ghost, or for one at all."""
+        """Request another suggestion, or one at all."""
         asked = self.AlternativeRequested(by) if by else self.SuggestionRequested()
         self.post_message(asked)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys are passed on where there is no ghost."""
+        """Pass Esc on where there is no ghost text."""
         if action == "dismiss":
             return bool(self.ghost)
         return super().check_action(action, parameters)
 
     def on_focus(self) -> None:
-        """A ghost is seen again."""
+        """Show the ghost text again."""
         self._show_change()
 
     def on_blur(self) -> None:
-        """A ghost is seen only where one writes."""
+        """Hide the ghost text: it is drawn only while the editor has the focus."""
         self._show_change()
 
     def _around(self) -> tuple[str, str]:
         return self._lines.around(self.cursor_location, AROUND)
 
-    # What changes.
+    # Changes.
 
     def edit(self, edit: Edit) -> EditResult:
-        """Edit, and see what becomes of the ghost."""
+        """Edit the text, and update the suggestion."""
         here = self.cursor_location
         at_cursor = edit.from_location == edit.to_location == here
         typed = edit.text if at_cursor and self.selection.is_empty else ""
@@ -338,7 +341,7 @@ goes on with the line above has ↳ in the place of a number.
         super()._set_document(text, language)
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
-        """A ghost does not follow the cursor."""
+        """Drop the suggestion when the cursor moves."""
         if self._busy or before == after or not self.is_mounted:
             return
         self._ghosts.drop()
@@ -346,7 +349,7 @@ goes on with the line above has ↳ in the place of a number.
         self.post_message(self.CursorMoved(self.cursor_index, self.revision))
 
     def _show_change(self) -> None:
-        """The ghost is another one: make room for it, and let it be seen."""
+        """Update layout and scroll position for changed ghost text."""
         if not self.is_mounted or self._busy:
             return
         self._refresh_size()
@@ -363,7 +366,7 @@ goes on with the line above has ↳ in the place of a number.
         return self._with_ghost()[1]
 
     def _with_ghost(self) -> tuple[str, GhostRows]:
-        """What is seen of the ghost, and where everything stands with it."""
+        """Return the visible ghost text and the layout with it (cached)."""
         at, text = self._ghost_at, self._ghosts.text
         seen = self.has_focus and self.selection.is_empty and not self._busy
         if not text or not seen or at != self.cursor_location:
@@ -377,36 +380,37 @@ goes on with the line above has ↳ in the place of a number.
 
     @property
     def gutter_width(self) -> int:
-        """The number of a line and its bar."""
+        """The width of line numbers and bars, in cells."""
         digits = len(str(self._lines.line_count)) if self.show_line_numbers else 0
         return digits + 2 if digits or self.heat else 0
 
-    # Heat.
+    # Heat map.
 
     def set_heat(
         self, spans: Sequence[HeatSpan], *, start: int = 0, end: int | None = None
     ) -> None:
-        """Shade these spans, in order, instead of all from `start` to `end`."""
+        """Replace the heat spans from offset `start` to `end`; `spans` are in order."""
         end = self.characters if end is None else end
         self._marks.put(spans, self._lines, start, end)
         if self.heat:
             self.refresh()
 
     def make_heat_stale(self, start: int, end: int | None = None) -> None:
-        """Draw what begins from `start` to `end` dim, until it is set again."""
+        """Draw the spans that begin from offset `start` to `end` dim, until they are
+        set again."""
         end = self.characters if end is None else end
         self._marks.make_stale(self._lines, start, end)
         if self.heat:
             self.refresh()
 
     def watch_heat(self) -> None:
-        """The gutter is wider or narrower, perhaps."""
+        """Lay out again: the width of the gutter may change."""
         self._rewrap_and_refresh_virtual_size()
         self.refresh()
 
     @property
     def visible_lines(self) -> tuple[int, int]:
-        """The first line and the last that are seen, at least in part."""
+        """The first and the last line that are at least partly visible."""
         layout, top = self._layout(), self.scroll_offset.y
         last = max(top, min(top + self.size.height, layout.height) - 1)
         return layout.row(top).line, layout.row(last).line
@@ -414,7 +418,7 @@ goes on with the line above has ↳ in the place of a number.
     # Drawing.
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Find out how long the longest bar is, and draw."""
+        """Scale the bars to the visible lines, and draw."""
         if self.heat:
             first, last = self.visible_lines
             lines = range(first, last + 1)
@@ -439,5 +443,5 @@ goes on with the line above has ↳ in the place of a number.
                     yield part.layer(start, end, self._style(f"editor--{kind}"))
 
     def _style(self, name: str) -> Style:
-        """What a component adds to the looks of the text."""
+        """Return what a component class adds to the style of the text."""
         return self.get_component_rich_style(name, partial=True)

@@ -1,1 +1,1 @@
-"""Training, watched: `lmtui finetune` on a screen."""
+"""The finetune screen (`lmtui finetune`)."""

@@ -1,6 +1,6 @@
-"""A training in words: what happened, how long, how much.
+"""Training events as text.
 
-Pure functions over events. Names of files and texts are foreign and made visible. Knows
+Pure functions. Names and texts from outside have control characters made visible. Knows
 no widget.
 """
 
@@ -33,12 +33,12 @@ ENDINGS = {
     "failed": "failed",
     "declined": "not started",
 }
-"""Each way to end, in a clause."""
+"""A clause for each way a run ends."""
 
 
 def told(event: Event, doing: Doing | None = None) -> Paragraph | None:
-    """An event as a line of the log, while `doing` was going on; None for one that is
-    shown elsewhere."""
+    """Return an event as a line of the log; None for one that is shown elsewhere, or
+    that repeats the activity `doing`."""
     words, style = _words(event)
     if not words or (isinstance(event, Doing) and doing and doing.what == event.what):
         return None
@@ -46,7 +46,7 @@ def told(event: Event, doing: Doing | None = None) -> Paragraph | None:
 
 
 def _words(event: Event) -> tuple[str, str]:
-    """What an event says, and in which style."""
+    """Return the text of an event, and its style."""
     said: tuple[str, str] = "", ""
     match event:
         case Skip():
@@ -77,18 +77,19 @@ def _words(event: Event) -> tuple[str, str]:
 
 
 def scored_words(scored: Eval) -> str:
-    """What an evaluation found, in a clause."""
+    """Return the result of an evaluation as a clause."""
     best = ", the best" if scored.best and scored.step else ""
     return f"held-out loss {rate(scored.loss)}{best}"
 
 
 def epochs(value: float) -> str:
-    """Passes over the notes: `3`, `0.5`."""
+    """Return a number of epochs as text: `3`, `0.5`."""
     return number(value, ",.2f").rstrip("0").rstrip(".")
 
 
 def home_path(path: Path) -> str:
-    """A path as people write it."""
-    with suppress(ValueError, RuntimeError):  # not at home, or without one
+    """Return a path with `~` for the home folder."""
+    # not in the home folder, or no home folder
+    with suppress(ValueError, RuntimeError):
         return str(Path("~") / path.relative_to(Path.home()))
     return str(path)

@@ -1,8 +1,6 @@
-"""The loss curve: how well the notes are predicted, step by step.
+"""The loss chart: training loss as a line, held-out losses as circles.
 
-A line for the training, a circle for each time the held-out documents were scored, so
-that no colour is needed to tell them apart. Owns the scales and what is left out where
-there is little room. Knows no engine and no screen.
+Line and circles can be told apart without colour. Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -36,19 +34,19 @@ LEGEND = (
     (_HELD_OUT, "held-out", "held-out"),
     (_BEST, "best", "best"),
 )
-"""Each sign, what it is, and its style."""
-_GUTTER = 7  # cells left of the plot, at least: `epoch │`
-_LEAST = (24, 3)  # cells, and lines of the plot, below which nothing is drawn
-_NARROWEST = 0.1  # nats from top to bottom: noise is not blown up
-_FOR_EPOCHS = 9  # lines from which a second row names the epochs
+"""Each sign, its name, and its style."""
+_GUTTER = 7  # least cells left of the plot: `epoch │`
+_LEAST = (24, 3)  # least cells and lines of a plot
+_NARROWEST = 0.1  # least nats from top to bottom, so that noise is not magnified
+_FOR_EPOCHS = 9  # height from which a second row has the epochs
 
 ChartMarks = dict[tuple[int, int], str]
-"""What stands over the line, by row and cell."""
+"""Circles over the line, by row and cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChartScale:
-    """Where losses and steps stand in a plot of so many cells."""
+    """The mapping of losses and steps to a plot of `width` cells and `rows` lines."""
 
     low: float
     high: float
@@ -58,18 +56,18 @@ class ChartScale:
     rows: int
 
     def dot(self, loss: float) -> int:
-        """Dots from the top."""
+        """Return the Braille dots from the top."""
         share = (self.high - loss) / (self.high - self.low)
         return min(self.rows * DOWN - 1, max(0, round(share * (self.rows * DOWN - 1))))
 
     def cell(self, step: float) -> int:
-        """Cells from the left."""
+        """Return the cells from the left."""
         dots = self.width * ACROSS - 1
         return min(dots, max(0, round(step / self.last * dots))) // ACROSS
 
 
 class LossChart(StyledLines):
-    """The training loss, smoothed, and the held-out losses."""
+    """A chart of the smoothed training loss and the held-out losses."""
 
     HELP = """\
 The line is the training loss, averaged over about ten steps; ○ is the loss of the
@@ -103,13 +101,13 @@ better. Where the line falls and the circles rise, the model learns by heart.
     def show(
         self, curve: Curve, evals: Sequence[Eval], *, steps: int, epochs: float
     ) -> None:
-        """Draw these; the whole run has so many steps, in so many epochs."""
+        """Draw these losses; `steps` and `epochs` are those of the whole run."""
         self._curve, self._evals = curve, evals
         self._steps, self._epochs = steps, epochs
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What is what, then the plot and its axes."""
+        """Return the legend, the plot and its axes."""
         head = self._head(width)
         rows = height - len(head) - 2 - (height >= _FOR_EPOCHS)
         scored = [each for each in self._evals if math.isfinite(each.loss)]
@@ -125,10 +123,10 @@ better. Where the line falls and the circles rise, the model learns by heart.
         plot = self._plot(scale, scored, labels, gutter)
         return [*head, *plot, *self._foot(scale, gutter, epochs=height >= _FOR_EPOCHS)]
 
-    # What it says.
+    # Legend and scales.
 
     def _head(self, width: int) -> list[Line]:
-        """The title and what each sign means, on one line or two."""
+        """Return title and legend, on one line or two."""
         legend: list[Part] = []
         for sign, name, style in LEGEND:
             legend += [("   " + sign if legend else sign, style), (f" {name}", "quiet")]
@@ -140,8 +138,8 @@ better. Where the line falls and the circles rise, the model learns by heart.
         return [title, legend] if needed <= width else [title]
 
     def _steps_shown(self) -> int:
-        """The step at the right edge: the end of the run, or while that is far away the
-        half, the quarter and so on of it, so that a beginning is not a dot."""
+        """Return the step at the right edge: the last step of the run, halved as long
+        as less than half of the chart would be used."""
         done = max([self._curve.end, *(each.step for each in self._evals), 1])
         shown = max(done, self._steps)
         while shown >= 2 * done and shown > 8:
@@ -179,7 +177,8 @@ better. Where the line falls and the circles rise, the model learns by heart.
         return lines
 
     def _foot(self, scale: ChartScale, gutter: int, *, epochs: bool) -> list[Line]:
-        """The axis, its steps, and in a second row the epochs."""
+        """Return the axis, its steps and, with `epochs`, a second row with the
+        epochs."""
         most = max(2, scale.width // 12)
         at = {scale.cell(step): f"{step:,}" for step in whole_ticks(scale.last, most)}
         axis = "".join("┬" if cell in at else "─" for cell in range(scale.width))
@@ -195,13 +194,13 @@ better. Where the line falls and the circles rise, the model learns by heart.
 
 
 def loss_labels(low: float, high: float, rows: int) -> list[tuple[float, str]]:
-    """A label for about every third line, and two at least."""
+    """Return a label for about every third line, and at least two."""
     tried = (ticks(low, high, most) for most in range(max(2, rows // 3), 2 * rows))
     return next((labels for labels in tried if len(labels) > 1), [])
 
 
 def marks_of(scored: Sequence[Eval], scale: ChartScale) -> ChartMarks:
-    """Where the circles stand; the best is never hidden by another."""
+    """Return the circles by row and cell; the best one is never hidden by another."""
     best = min(scored, key=lambda each: each.loss, default=None)
     ordered = [
         *(each for each in scored if each is not best),
@@ -216,7 +215,7 @@ def marks_of(scored: Sequence[Eval], scale: ChartScale) -> ChartMarks:
 
 
 def _over(dots: str, marks: ChartMarks, row: int) -> list[Part]:
-    """A row of the line with the circles on it."""
+    """Return a row of the line with the circles on it."""
     parts: list[Part] = []
     start = 0
     for (_, cell), sign in sorted(mark for mark in marks.items() if mark[0][0] == row):
@@ -231,7 +230,8 @@ def _runs(dots: str) -> list[Part]:
 
 
 def epoch_line(steps: float, scale: ChartScale) -> str:
-    """The epochs, each with its number between its first step and its last."""
+    """Return the row of epochs, each number centred between its first and last step;
+    `steps` is the number of steps in an epoch."""
     line = [" "] * scale.width
     count = int(scale.last / steps) + 1
     for epoch in range(1, count + 1):

@@ -1,6 +1,6 @@
-"""What the training screen is given: a training to watch, and words about it.
+"""Options of the finetune screen, and the protocol of the training process.
 
-Values and a protocol only; the process that trains is behind `Training`.
+The implementation of the protocol is in `lmtui.train.client`.
 """
 
 from __future__ import annotations
@@ -19,40 +19,41 @@ def _nobody() -> Sequence[RunningInstance]:
 
 
 class TrainingSource(Protocol):
-    """A training in another process. Nothing here waits for it."""
+    """A training in another process; no method blocks."""
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
 
     def poll(self) -> Sequence[Event]:
-        """What it told since the last call; its last event is always an `End`."""
+        """Return the events since the last call; the last event of all is always an
+        `End`."""
 
     def go(self) -> None:
-        """Begin with what was planned."""
+        """Start the planned training."""
 
     def pause(self) -> None:
-        """Wait before the next step."""
+        """Pause before the next step."""
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue after a pause."""
 
     def stop(self) -> None:
-        """Finish the step, save and end; the second time, end at once."""
+        """Finish the step, save and end; the second call ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finetuning:
-    """A training, and what its screen says of it."""
+    """A training and what its screen needs to know."""
 
     training: TrainingSource
     name: str
-    """What the adapter will be called."""
+    """The name of the adapter."""
     adapters: Path
-    """The folder in which the adapter's own will be."""
+    """The folder that holds all adapters."""
     base: str | None = None
-    """The model that is trained, as `--model` takes it; None is the default one."""
+    """The base model, as `--model` takes it; None is the default model."""
     earlier: Sequence[Event] = ()
-    """What the part of the run told that it goes on from."""
+    """The events of the run up to the checkpoint from which it is resumed."""
     others: Callable[[], Sequence[RunningInstance]] = _nobody
-    """What other programs of ours compute now; looks at the disk."""
+    """Return the other running processes of this program; reads the disk."""

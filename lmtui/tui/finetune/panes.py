@@ -1,7 +1,7 @@
-"""What a training would do, before it begins.
+"""The panes of the finetune screen: plan, progress, metrics and samples.
 
-Owns the words of the plan, and how text that is read but not learned is told apart. The
-question whether to begin is part of it; the answer is the screen's. Knows no screen.
+Text that is read but not trained on (its loss is masked) is marked. The plan includes
+the question whether to start; the screen handles the answer. Knows no screen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LABEL = 11  # cells
 
 
 class PlanView(Vertical):
-    """The plan as a table, a sample of the text, and what is left out."""
+    """The plan as a table, a sample of the training text, and the skipped files."""
 
     HELP = """\
 The training begins with Enter, not before. Memory and time are estimated from one
@@ -54,7 +54,6 @@ without learning it, such as the questions of a conversation.
     """
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         yield Paragraphs(id="facts")
         yield Paragraphs(id="question")
         with Horizontal(id="pages"):
@@ -62,7 +61,6 @@ without learning it, such as the questions of a conversation.
             yield Pane("Left out", id="skipped")
 
     def on_mount(self) -> None:
-        """Say what comes."""
         self.show(None, (), (), over=False)
 
     def show(
@@ -73,7 +71,8 @@ without learning it, such as the questions of a conversation.
         *,
         over: bool,
     ) -> None:
-        """Show a plan, or that there is none yet; where it is over, none will come."""
+        """Show a plan, or an explanation while there is none; `over`: the run has
+        ended."""
         facts = paragraphs("" if over else EMPTY, "quiet")
         if plan is not None:
             facts = list(facts_of(plan))
@@ -89,7 +88,7 @@ without learning it, such as the questions of a conversation.
 
 
 def facts_of(plan: Plan) -> Iterator[Paragraph]:
-    """The plan as lines with a name each."""
+    """Yield the plan as lines, each with a label."""
     share = plan.trainable / plan.parameters if plan.parameters else None
     held_out = f", {plan.held_out_documents:,} of them held out"
     in_all = plan.documents + plan.held_out_documents
@@ -124,7 +123,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
 
 
 def _settings(plan: Plan) -> str:
-    """How it is trained, as far as the plan says."""
+    """Return the training settings in the plan."""
     named = {
         "rate": plan.lr and f"{plan.lr:g}",
         "rank": plan.rank and f"{plan.rank} (alpha {plan.alpha})",
@@ -141,7 +140,7 @@ def _fact(name: str, words: str) -> Paragraph:
 
 
 def sample_of(plan: Plan | None) -> list[Paragraph]:
-    """The sample, in brackets where its loss does not count."""
+    """Return the sample text, with brackets around what is not trained on."""
     if plan is None or not plan.sample:
         return paragraphs(NO_SAMPLE, "quiet")
     lines: list[list[Part]] = [[]]
@@ -158,7 +157,7 @@ def sample_of(plan: Plan | None) -> list[Paragraph]:
 
 
 def _bracketed(text: str) -> str:
-    """A text in brackets, which stand beside its words, not its empty lines."""
+    """Put brackets around a text, inside its leading and trailing empty lines."""
     words = text.strip("\n")
     if not words:
         return text
@@ -167,7 +166,7 @@ def _bracketed(text: str) -> str:
 
 
 def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
-    """Each file with its reason."""
+    """Return a line for each skipped file, with the reason."""
     if not skipped:
         return paragraphs(NONE_SKIPPED, "quiet") if known else []
     return [
@@ -178,23 +177,23 @@ def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
     ]  # fmt: skip
 
 
-_BAR = (8, 48)  # cells, least and most
+_BAR = (8, 48)  # least and most cells
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What the lines say."""
+    """The contents of the two lines of `RunHead`."""
 
     title: str
     state: str
     share: float | None = None
-    """How much is done, from 0 to 1; None while nothing can be counted."""
+    """The share that is done, 0 to 1; None while it is unknown."""
     progress: Sequence[Sequence[str]] = ((),)
-    """How far it is, in words, ever shorter."""
+    """The progress in words, in forms of decreasing length."""
 
 
 class RunHead(StyledLines):
-    """Title and state, a bar and what it counts."""
+    """Title and state on one line; below, a progress bar and the progress in words."""
 
     PREFIX = "head--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -216,13 +215,11 @@ class RunHead(StyledLines):
         self._head = RunStatus("", "")
 
     def show(self, head: RunStatus) -> None:
-        """Say this."""
         if head != self._head:
             self._head = head
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The title to the left, the state to the right; the bar below."""
         head = self._head
         state = clip(head.state, width // 2)
         title = clip(head.title, max(0, width - cell_len(state) - 2))
@@ -259,27 +256,28 @@ _PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
     ("memory", lambda step: size(step.memory)),
 )
 _AFTERWARDS = (_SPEED, "tokens seen")
-_COLUMN = 8  # cells of a column from which the long names fit
+_COLUMN = 8  # width of a column in cells from which the long names fit
 
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """What is known."""
+    """The evaluations and the last step of a run."""
 
     before: Eval | None = None
     now: Eval | None = None
     best: Eval | None = None
     step: Step | None = None
     loss: float | None = None
-    """That of the training, smoothed."""
+    """The smoothed training loss, in nats."""
     judged: bool = True
-    """Whether anything is held out."""
+    """Whether any documents are held out."""
     over: bool = False
-    """Whether no more will come."""
+    """Whether the run has ended."""
 
 
 class RunFigures(StyledLines):
-    """Held-out figures in columns, and below them how the training goes."""
+    """Held-out metrics in columns; below them, loss, pace and memory of the
+    training."""
 
     HELP = """\
 The held-out documents are never trained on. Their loss is the mean of −log P a token
@@ -304,13 +302,11 @@ is the model as it was, best what will be kept.
         self._figures = RunMetrics()
 
     def show(self, figures: RunMetrics) -> None:
-        """Show these."""
         if figures != self._figures:
             self._figures = figures
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The held-out figures, then the pace."""
         return [*self._held_out(width), [], *self._how_it_goes(width)]
 
     def _held_out(self, width: int) -> list[Line]:
@@ -371,7 +367,7 @@ _SAMPLE_LABEL = 8  # cells
 
 
 def samples_of(sample: Sample | None) -> list[Paragraph]:
-    """A beginning, and below it two ways to go on; before the first step only one."""
+    """Return each prompt with the model's continuations before the training and now."""
     if sample is None or not sample.items:
         return paragraphs(NO_SAMPLES, "quiet")
     lines: list[Paragraph] = []
@@ -401,7 +397,7 @@ def _one_line(text: str) -> str:
 
 
 def title_of(sample: Sample | None) -> str:
-    """What stands over them."""
+    """Return the title of the samples."""
     if sample is None:
         return "Samples"
     when = f"after step {sample.step:,}" if sample.step else "before the first step"

@@ -1,7 +1,6 @@
-"""The report of a training, to be read.
+"""The screen that shows the report of a training run.
 
-Owns how it is shown; reading the file waits for a disk and is done aside. Knows no
-training.
+The file is read outside the event loop. Knows no training.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ UNREAD = "The report can't be read"
 
 
 class ReportScreen(Screen[None]):
-    """A page of Markdown from a file."""
+    """A scrollable page of Markdown from a file."""
 
     HELP = """\
 Arrows, PgUp and PgDn scroll. The same text is in the adapter's folder, beside the
@@ -43,7 +42,7 @@ figures as JSON.
 
     @dataclass
     class Read(Message):
-        """The file was read, or why it can't be."""
+        """The text of the file, or why it can't be read."""
 
         text: str
 
@@ -52,14 +51,12 @@ figures as JSON.
         self._path = path
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with VerticalScroll(id="page"):
             yield MarkdownView(READING)
         foot = f"Esc closes · {visible_line(home_path(self._path))}"
         yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
-        """Read it."""
         self.query_one("#page").focus()
         aside(self._read, self.post_message, otherwise=self.Read(UNREAD))
 
@@ -71,9 +68,7 @@ figures as JSON.
 
     @on(Read)
     def show(self, event: Read) -> None:
-        """Show it."""
         self.query_one(MarkdownView).update(event.text)
 
     def action_close(self) -> None:
-        """Back to where it was opened."""
         self.app.pop_screen()

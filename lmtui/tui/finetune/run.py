@@ -1,7 +1,6 @@
-"""What is known of a training: its events, gathered.
+"""The state of a training run, built from its events.
 
-Owns what an event changes. What is drawn of it is the widgets'. Knows no screen and no
-process.
+Knows no widget, no screen and no process.
 """
 
 from __future__ import annotations
@@ -31,31 +30,31 @@ from lmtui.tui.widgets.chart import Curve
 from lmtui.tui.widgets.paragraphs import Paragraph
 
 LOG_LINES = 500
-"""Lines of the log that are kept."""
+"""Most lines of the log that are kept."""
 
 Phase = Literal["preparing", "planned", "starting", "training", "paused", "over"]
 
 
 class TrainingRun:
-    """A run as far as its events have told."""
+    """The state of a run, as far as its events are known."""
 
     def __init__(self, earlier: Iterable[Event] = ()) -> None:
         self.plan: Plan | None = None
         self.steps = 0
-        """The most steps there will be; 0 while that is not known."""
+        """The planned number of steps (training may stop earlier); 0 while unknown."""
         self.begun = False
-        """Whether it was asked to begin, or has."""
+        """Whether the start was requested or has happened."""
         self.started = False
         self.paused = False
         self.step: Step | None = None
-        """The last one."""
+        """The last step."""
         self.resumed_from = 0
         self.evals: list[Eval] = []
         self.sample: Sample | None = None
         self.saved: int | None = None
         """The step of the last checkpoint."""
         self.doing: Doing | None = None
-        """What takes time just now."""
+        """The activity of the worker, if it has reported one."""
         self.failed: Failed | None = None
         self.end: End | None = None
         self.skipped: list[Skip] = []
@@ -63,14 +62,14 @@ class TrainingRun:
         self.log: deque[Paragraph] = deque(maxlen=LOG_LINES)
         for event in earlier:
             self.take(event)
-        # It is another process that plans, begins and ends now.
+        # Plan, start and end of the earlier process do not apply to the new one.
         self.plan = self.end = self.failed = self.doing = None
         self.begun = self.started = self.paused = False
         self.skipped.clear()
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """The phase of the run."""
         if self.end is not None or self.failed is not None:
             return "over"
         if self.started:
@@ -81,24 +80,24 @@ class TrainingRun:
 
     @property
     def last_step(self) -> int:
-        """How many steps were made."""
+        """The number of the last step that was made."""
         return self.step.step if self.step else self.resumed_from
 
     @property
     def before(self) -> Eval | None:
-        """The held-out figures of the model before the first step."""
+        """The held-out evaluation before the first step."""
         return self.evals[0] if self.evals and self.evals[0].step == 0 else None
 
     @property
     def best(self) -> Eval | None:
-        """The best held-out figures."""
+        """The held-out evaluation with the lowest loss."""
         known = [each for each in self.evals if math.isfinite(each.loss)]
         return min(known, key=lambda each: each.loss, default=None)
 
     def take(self, event: Event) -> None:
-        """Learn from an event."""
+        """Update the state with an event."""
         if isinstance(event, Step | Eval | Sample) and event.step < self.last_step:
-            return  # told before
+            return  # repeated from before the checkpoint
         if (line := told(event, self.doing)) is not None:
             self.log.append(line)
         self.doing = self._doing_after(event)
@@ -127,7 +126,7 @@ class TrainingRun:
 
     def _keep(self, scored: Eval) -> None:
         if self.evals and self.evals[-1].step == scored.step:
-            self.evals.pop()  # a run that goes on scores where it left off
+            self.evals.pop()  # a resumed run evaluates its first step again
         self.evals.append(scored)
 
     def _start(self, event: Start) -> None:
@@ -144,7 +143,7 @@ class TrainingRun:
             self.sample = None
 
     def _doing_after(self, event: Event) -> Doing | None:
-        """What takes time ends where something else is told, but for asides."""
+        """Return the activity after an event: other events than asides end it."""
         if isinstance(event, Doing):
             return event
         return self.doing if isinstance(event, Skip | Warned | Paused) else None

@@ -1,8 +1,7 @@
-"""Training, watched: the plan first, then how it goes, then what came of it.
+"""The finetune screen: the plan, then the progress of the training, then its outcome.
 
-Owns the keys, and what is asked before it begins and before it stops. The training runs
-in another process, which is asked for news at a steady pace; a round of news is drawn
-at once. Leaving is the program's. Knows no torch.
+Polls the training process at a fixed interval and draws all new events at once.
+Questions before start and stop are asked here. Imports no torch.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _SHARED = "On one processor each makes the other slower."
 
 
 def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
-    """Name and state, and how far it is."""
+    """Return title, state and progress for `RunHead`."""
     base = visible_line(run.plan.base) if run.plan else ""
     title = f"{visible_line(name)}  on {base}" if base else visible_line(name)
     if not run.started:
@@ -87,7 +86,7 @@ def _doing_words(doing: Doing) -> str:
 
 
 def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
-    """Step, epoch and what is left, ever shorter."""
+    """Return step, epoch and remaining time, in forms of decreasing length."""
     steps = f"step {run.last_step:,} of {run.steps:,}"
     short = f"{run.last_step:,}/{run.steps:,}"
     if run.step is None:
@@ -101,7 +100,7 @@ def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
 
 
 def figures_of(run: TrainingRun) -> RunMetrics:
-    """The held-out figures and the pace."""
+    """Return the evaluations and the last step for `RunFigures`."""
     return RunMetrics(
         before=run.before,
         now=run.evals[-1] if run.evals else None,
@@ -116,7 +115,8 @@ def figures_of(run: TrainingRun) -> RunMetrics:
 def question_of(
     run: TrainingRun, others: Sequence[RunningInstance], *, again: bool = False
 ) -> list[Paragraph]:
-    """The question before a training; `again` where Enter was pressed before."""
+    """Return the question before a training; `again` once the user has pressed
+    Enter."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
@@ -135,8 +135,8 @@ def question_of(
 def outcome_of(
     run: TrainingRun, adapters: Path, resume: str, *, can_write: bool
 ) -> list[Paragraph]:
-    """How it ended, what there is now, and what can be done; `can_write` where there
-    is an editor to go on in."""
+    """Return how the run ended, what there is now, and the keys to go on with.
+    `can_write`: there is an editor."""
     if run.phase != "over":
         return []
     if run.end is None or run.end.finish == "failed":
@@ -208,12 +208,12 @@ def _keys(*more: tuple[str, str]) -> Paragraph:
 
 
 def report_file(adapters: Path, adapter: str) -> Path:
-    """Where the report of an adapter is."""
+    """Return the path of an adapter's report."""
     return adapters / adapter / "report.md"
 
 
 EVERY = 0.1
-"""Seconds between two looks at what the training tells."""
+"""Seconds between two polls of the training process."""
 
 _AT_ONCE = "q again leaves at once, with what was saved before"
 _PAUSING = "pausing before the next step · p goes on"
@@ -228,7 +228,8 @@ _STATES = {
 
 
 class FinetuneScreen(Screen[None]):
-    """The plan, or the curve with figures, samples and a log."""
+    """The plan; once training has begun, the loss chart with metrics, samples and a
+    log."""
 
     HELP = """\
 The training runs in a process of its own and goes on while help or the palette is open.
@@ -273,7 +274,7 @@ then goes on to the very weights of a run that was never stopped.
         self._training = finetuning.training
         self._leave, self._can_write = leave, can_write
         self.run = TrainingRun(finetuning.earlier)
-        """What is known of the training."""
+        """The state of the training run."""
         self._others: tuple[RunningInstance, ...] = ()
         self._asked_again = False
         self._stopping = self._pausing = False
@@ -285,11 +286,10 @@ then goes on to the very weights of a run that was never stopped.
 
     @property
     def _made(self) -> str:
-        """The name of the adapter that was made; nothing where there is none."""
+        """The name of the finished adapter, or ""."""
         return (self.run.end and self.run.end.adapter) or ""
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         yield RunHead(id="head")
         yield Paragraphs(id="outcome")
         yield PlanView(id="plan")
@@ -303,13 +303,13 @@ then goes on to the very weights of a run that was never stopped.
         yield Status(id="status")
 
     def on_mount(self) -> None:
-        """Look at what the training tells from now on."""
+        """Start polling."""
         self.query_one("#sample").focus()
         self._timer = self.set_interval(EVERY, self.look)
         self._draw()
 
     def look(self) -> None:
-        """Learn what is new, and draw it."""
+        """Poll the training process, and draw if there are new events."""
         lives = self._training.running
         events = self._training.poll()
         if not events:
@@ -333,15 +333,15 @@ then goes on to the very weights of a run that was never stopped.
             self._pausing = event.paused
 
     def _enter(self) -> None:
-        """The training is in another phase now."""
+        """React to a change of the phase."""
         if self.run.phase == "planned":
             self._others = self._slowed_by()
         if self.run.phase == "over" and isinstance(self.app.screen, ConfirmDialog):
-            self.app.screen.action_leave()  # there is nothing left to be stopped
+            self.app.screen.action_leave()  # nothing is left to stop
         self.refresh_bindings()
 
     def _slowed_by(self) -> tuple[RunningInstance, ...]:
-        """Who would share the processor, if it is that which trains."""
+        """Return the processes that would share the CPU, if the training runs there."""
         plan = self.run.plan
         return tuple(self._given.others()) if plan and plan.device == "cpu" else ()
 
@@ -387,13 +387,13 @@ then goes on to the very weights of a run that was never stopped.
         return _STATES[phase]
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Where there is little room, the part that is read has most of it."""
+        """In a small terminal, give the focused part most of the room."""
         self.set_class(event.widget.id in ("log", "skipped"), "-second")
 
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Each phase has its own."""
+        """Enable the keys of the current phase."""
         phase = self.run.phase
         if action == "begin":
             return phase == "planned"
@@ -407,7 +407,8 @@ then goes on to the very weights of a run that was never stopped.
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
-        """Begin; where another program has come since the plan, ask once more first."""
+        """Start the training. If another process has started since the plan, ask once
+        more."""
         others = self._slowed_by()
         if not self._asked_again and set(others) - set(self._others):
             self._others, self._asked_again = others, True
@@ -418,7 +419,7 @@ then goes on to the very weights of a run that was never stopped.
         self._draw()
 
     def action_pause(self) -> None:
-        """Wait, or go on."""
+        """Pause or continue."""
         self._pausing = not self._pausing
         if self._pausing:
             self._training.pause()
@@ -427,21 +428,19 @@ then goes on to the very weights of a run that was never stopped.
         self.query_one(Status).state = self._state()
 
     def action_use(self, place: Literal["chat", "complete"]) -> None:
-        """Go on with what was learned."""
+        """Load the finished adapter in the chat or the editor."""
         wanted = ModelRef(self._given.base, self._made)
         self.post_message(AdapterChosen(wanted, place))
 
     def action_report(self) -> None:
-        """Read the report."""
         path = report_file(self._given.adapters, self._made)
         self.app.push_screen(ReportScreen(path))
 
     async def action_back(self) -> None:
-        """Leave before anything is trained."""
         await self.run_action("app.quit")
 
     def action_interrupt(self) -> None:
-        """Copy what is selected, or stop and leave."""
+        """Copy the selection; without one, stop and leave."""
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
         elif self.at_work:
@@ -452,8 +451,8 @@ then goes on to the very weights of a run that was never stopped.
     # Leaving.
 
     def stop_and_leave(self) -> None:
-        """Stop the training, after a question if it has begun, and leave; asked for
-        again, leave at once."""
+        """Stop the training and leave, after a question if it has begun. A second call
+        leaves at once."""
         if self._stopping or self.run.phase in ("preparing", "planned"):
             self._stop()
             return
@@ -474,8 +473,8 @@ then goes on to the very weights of a run that was never stopped.
             self._stop()
 
     def _stop(self) -> None:
-        """Stop it, and leave once it has saved; at once if there is nothing to save,
-        or the second time."""
+        """Stop the training and leave once it has saved; at once if there is nothing to
+        save, or the second time."""
         again, self._stopping = self._stopping, True
         self._training.stop()
         if again or self.run.phase in ("preparing", "planned", "over"):

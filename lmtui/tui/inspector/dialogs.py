@@ -1,7 +1,7 @@
-"""What could stand at a place instead, and where each of it would lead.
+"""Dialogs of the inspector: alternatives at a position, and the list of branches.
 
-Owns the list. Where the tokens lead comes later than the screen: the model is asked
-meanwhile, and a token can be taken before it has answered. Knows no engine.
+The continuations of the alternatives arrive after the dialog has opened; a token can be
+chosen before. Knows no engine.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.token_lines import pieces_of
 
 _ALTERNATIVES_FOOT = "Enter goes on from there · Esc leaves the text as it is"
-_WIDEST = 20  # cells of a token
+_WIDEST = 20  # most cells of a token
 _AHEAD = 120
 _COST = "surprisal"
 
 
 class AlternativesScreen(ModalScreen[Candidate | None]):
-    """A token to a line, the most probable first. Answers the one to go on from."""
+    """A list of tokens, the most probable first. Returns the one to continue from."""
 
     HELP = """\
 Each token stands with its own probability, how the model would go on after it if it
@@ -58,7 +58,6 @@ is in the text now.
         self._note = "Asking the model where each would lead…"
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content("What could stand here"), id="title")
             yield Static(id="heads", markup=False)
@@ -66,23 +65,23 @@ is in the text now.
             yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """The tokens are known."""
+        """Show the tokens, which are known already."""
         self._draw()
         self.query_one(DialogList).focus()
 
     def show(self, ways: Sequence[Sequence[ScoredToken]]) -> None:
-        """The model has answered."""
+        """Show the greedy continuation of each token."""
         self._ways, self._note = tuple(map(tuple, ways)), _ALTERNATIVES_FOOT
         self._draw()
 
     def show_error(self, error: LmtuiError) -> None:
-        """The model can't say where they lead."""
+        """Show why there are no continuations."""
         self._note = visible_line(f"{error}. {error.hint}")
         self._draw()
 
     def _draw(self) -> None:
         if not self.query(DialogList):
-            return  # the answer was quicker than the screen
+            return  # the answer came before the widgets were mounted
         rows = self.query_one(DialogList)
         at = rows.highlighted or 0
         rows.clear_options()
@@ -94,11 +93,9 @@ is in the text now.
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:
-        """Go on from there."""
         self.dismiss(self._rows[event.option_index])
 
     def action_close(self) -> None:
-        """Leave the text as it is."""
         self.dismiss(None)
 
 
@@ -107,8 +104,8 @@ def rows_of(
     ways: Sequence[Sequence[ScoredToken]],
     chosen: int | None,
 ) -> tuple[str, list[Content]]:
-    """The headings, and a line for each: its probability, the surprisal of where it
-    leads, the token, and what follows it."""
+    """Return the headings and a row for each token: probability, surprisal of the
+    continuation, the token, and what follows it."""
     tokens = [clip(visible_token(row.text), _WIDEST) for row in rows]
     width = max(map(cell_len, [*tokens, "token"]))
     lines = []
@@ -128,14 +125,14 @@ def rows_of(
 
 
 def cost(way: Sequence[ScoredToken]) -> str:
-    """The surprisal of a whole way."""
+    """Return the surprisal of a whole continuation."""
     known = [token.logprob for token in way if token.logprob is not None]
     return f"{surprisal(sum(known))} bits" if known else NONE
 
 
 def ahead(way: Sequence[ScoredToken]) -> str:
-    """The tokens of a way behind the first, as text: where the first is a part of a
-    character, the whole of it."""
+    """Return the text of a continuation behind its first token. If the first is a part
+    of a character, the text begins with that character."""
     pieces = list(pieces_of(way))
     shown = pieces if pieces[0].count > 1 else pieces[1:]
     return "".join(piece.text for piece in shown).replace("\n", "")
@@ -143,19 +140,19 @@ def ahead(way: Sequence[ScoredToken]) -> str:
 
 _BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
 _WORDS = 120
-_DEEPEST = 12  # steps of indentation that are drawn
+_DEEPEST = 12  # most steps of indentation
 
 
 @dataclass(frozen=True, slots=True)
 class BranchAction:
-    """What is to be done with a branch."""
+    """An action requested for a branch."""
 
     action: Literal["show", "delete", "name", "export"]
     road: int
 
 
 class BranchesScreen(ModalScreen[BranchAction | None]):
-    """A branch to a line, below the one it leaves."""
+    """The list of branches, each below the one it leaves."""
 
     HELP = """\
 Each branch stands below the one it leaves, with the token where it leaves, the
@@ -180,7 +177,6 @@ and how many these are. ● marks the one that is shown.
         self._shown = shown
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content("Branches"), id="title")
             yield Static(Content(HEADS), id="heads")
@@ -188,7 +184,6 @@ and how many these are. ● marks the one that is shown.
             yield Static(Content(_BRANCHES_FOOT), id="foot")
 
     def on_mount(self) -> None:
-        """List them."""
         listed = self.query_one(DialogList)
         lines = [row_of(road, depth, self._shown) for road, depth in self._rows]
         listed.add_options([Option(line) for line in lines])
@@ -198,11 +193,10 @@ and how many these are. ● marks the one that is shown.
 
     @on(OptionList.OptionSelected)
     def show_branch(self, event: OptionList.OptionSelected) -> None:
-        """Show it."""
         self.dismiss(BranchAction("show", self._rows[event.option_index][0].id))
 
     def action_wish(self, action: Literal["delete", "name", "export"]) -> None:
-        """Say what is to be done with the branch that is marked."""
+        """Return the action for the branch under the cursor."""
         at = self.query_one(DialogList).highlighted
         if at is None:
             return
@@ -213,7 +207,6 @@ and how many these are. ● marks the one that is shown.
             self.dismiss(BranchAction(action, road))
 
     def action_close(self) -> None:
-        """Do nothing."""
         self.dismiss(None)
 
 
@@ -221,7 +214,7 @@ HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
 def row_of(road: Branch, depth: int, shown: int) -> Content:
-    """A line for a branch."""
+    """Return the row of a branch."""
     first = road.tokens[0] if road.tokens else None
     prob = None if first is None or first.logprob is None else math.exp(first.logprob)
     here = f"{road.fork + 1:,}" if road.id != ROOT else NONE
@@ -238,7 +231,7 @@ def row_of(road: Branch, depth: int, shown: int) -> Content:
 
 
 def title_of(road: Branch) -> tuple[tuple[str, str] | str, ...]:
-    """Its name, and how it begins."""
+    """Return the name of a branch, and its first words."""
     data = b"".join(token.bytes for token in road.tokens[:_WORDS])
     words = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
     name = visible_line(road.name) or ("the text itself" if road.id == ROOT else "")

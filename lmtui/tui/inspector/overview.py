@@ -1,6 +1,6 @@
-"""What a whole text adds up to, on one page: figures, a plot, the greatest surprises.
+"""The overview of a text: totals, histograms, a surprisal plot, the top surprises.
 
-Owns the page, and which token to go to. Knows no engine.
+Returns the token to go to. Knows no engine.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.text_totals import LABELS, cells_of
 
 _LABEL = 11  # cells before a bar
-_NUMBER = 16  # cells behind it
+_NUMBER = 16  # cells behind a bar
 _NAME = max(len(label.full) for label in LABELS) + 1
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class SummaryFigures(StyledLines):
-    """All figures below each other, as high as they are."""
+    """Totals, histograms and calibration, as high as they need to be."""
 
     PREFIX = "figures--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -71,16 +71,15 @@ class SummaryFigures(StyledLines):
         self._sums, self._totals = sums, totals
 
     def show(self, sums: Sums, totals: Totals) -> None:
-        """Draw these figures."""
+        """Replace the figures."""
         self._sums, self._totals = sums, totals
         self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """All of its lines."""
         return len(self.lines(width, 0))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Totals, histograms, calibration."""
+        """Return totals, histograms, calibration."""
         parts = (
             totals_lines(self._sums),
             rank_lines(self._totals, width),
@@ -94,7 +93,7 @@ class SummaryFigures(StyledLines):
 
 
 def totals_lines(sums: Sums) -> list[Line]:
-    """The sums as a list."""
+    """Return the totals as a list."""
     rows = zip(LABELS, cells_of(sums), strict=True)
     return [
         [(f"{label.full:<{_NAME}}", "quiet"), (f"{cell:>12}", "")]
@@ -103,13 +102,14 @@ def totals_lines(sums: Sums) -> list[Line]:
 
 
 def rank_lines(totals: Totals, width: int) -> list[Line]:
-    """How many tokens were among the first so many."""
+    """Return the histogram of the ranks."""
     names = ["rank 1", *(f"to {last:,}" for last in RANKS[1:]), "beyond"]
     return _histogram("Ranks", names, totals.ranks, width)
 
 
 def entropy_lines(totals: Totals, width: int) -> list[Line]:
-    """How sure the model was of what comes, whatever came."""
+    """Return the histogram of the entropies: how uncertain the model was, whichever
+    token came."""
     counts = totals.entropies
     last = max((place for place, count in enumerate(counts) if count), default=-1)
     open_end = len(counts) - 1
@@ -136,7 +136,8 @@ def _histogram(
 
 
 def calibration_lines(found: calibration.Calibration, width: int) -> list[Line]:
-    """When the model was so sure, how often was it right?"""
+    """Return accuracy, calibration error, and a bar for each bin of confidence: how
+    often the first choice was right, with a mark at its mean probability."""
     if not found.ranked:
         return []
     hits = [f"top {k} {percent(found.accuracy(k))}" for k in calibration.RANKS]
@@ -160,7 +161,7 @@ def _bin_line(each: Bin, width: int) -> Line:
 
 
 def _marked(drawn: str, share: float, room: int) -> Iterator[Part]:
-    """A bar with a sign where it should end."""
+    """Yield a bar with a mark where it should end."""
     at = min(room - 1, max(0, round(share * room) - 1))
     yield drawn[:at], "bar"
     yield "┃", "claim"
@@ -168,7 +169,8 @@ def _marked(drawn: str, share: float, room: int) -> Iterator[Part]:
 
 
 def bar(share: float, room: int) -> str:
-    """A bar of eighths of cells; what is not 0 is seen."""
+    """Return a bar in eighths of a cell, padded to `room` cells; more than 0 is
+    visible."""
     if not math.isfinite(share):
         return NONE.ljust(room)
     eighths = round(min(1.0, max(0.0, share)) * room * 8)
@@ -179,11 +181,11 @@ def bar(share: float, room: int) -> str:
 
 TITLE = "Surprisal along the text, bits a token"
 _GUTTER = 5
-_LEAST = 20  # cells below which nothing is drawn
+_LEAST = 20  # least width in cells
 
 
 class SurprisalPlot(StyledLines):
-    """Drawn from the logprobs of the tokens, in order."""
+    """A plot of surprisal along the text."""
 
     PREFIX = "plot--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -201,12 +203,13 @@ class SurprisalPlot(StyledLines):
         self._bits: list[float | None] = []
 
     def show(self, logprobs: Sequence[float | None]) -> None:
-        """Draw these; a token without a number has none yet."""
+        """Replace the log probabilities, in nats; None for a token that is not scored
+        yet."""
         self._bits = [None if each is None else bits(each) for each in logprobs]
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The title, the line, and the numbers of the tokens below it."""
+        """Return the title, the line, and the axis with token numbers."""
         head: list[Line] = [[(clip(TITLE, width), "title")]]
         rows, across = height - 3, width - _GUTTER
         known = [each for each in self._bits if each is not None]
@@ -234,8 +237,8 @@ class SurprisalPlot(StyledLines):
 
 
 def means(values: Sequence[float | None], count: int) -> list[float | None]:
-    """The values in `count` columns: the mean where several share one, a straight line
-    where a column has none."""
+    """Return the values in `count` columns: the mean where several share one, linear
+    interpolation where a column has none."""
     edges = [math.ceil(column * len(values) / count) for column in range(count + 1)]
     columns: list[float | None] = []
     for first, end in pairwise(edges):
@@ -260,11 +263,11 @@ _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes
 _SURPRISES = "Most surprising: token, surprisal in bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
-_CHANGED = 24  # cells of a part that changed
+_CHANGED = 24  # cells of a changed part
 
 
 class OverviewScreen(ModalScreen[int | None]):
-    """Answers the place to go to."""
+    """The overview of a text. Returns the index of the token to go to."""
 
     HELP = """\
 Ranks: how often the token that came was the model's first choice, among its first 10,
@@ -298,7 +301,6 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         self._worst = [token.index for token, _ in totals.worst()]
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(id="title")
             yield SurprisalPlot(id="plot")
@@ -316,7 +318,7 @@ come? A bar that ends before the mark means that the model was too sure of itsel
             yield Static(Content(_FOOT), id="foot")
 
     def on_mount(self) -> None:
-        """Show what was given."""
+        """Fill the page and focus the list."""
         self._show()
         if self._comparison is not None:
             changed = changed_rows(self._tokens, self._comparison.most())
@@ -326,9 +328,9 @@ come? A bar that ends before the mark means that the model was too sure of itsel
         self.query_one("#list").focus()
 
     def show(self, written: BranchText, totals: Totals) -> None:
-        """Show what more of the text adds up to."""
+        """Update the page when more of the text is scored."""
         self._take(written, totals)
-        self.call_later(self._show)  # once the widgets are there
+        self.call_later(self._show)  # after the widgets are mounted
 
     def _show(self) -> None:
         title = f"Overview of {self._name_shown}"
@@ -348,7 +350,6 @@ come? A bar that ends before the mark means that the model was too sure of itsel
 
     @on(OptionList.OptionSelected)
     def take(self, event: OptionList.OptionSelected) -> None:
-        """Go there."""
         if event.option_list.id == "list":
             self.dismiss(self._worst[event.option_index])
         elif self._comparison is not None:
@@ -356,20 +357,19 @@ come? A bar that ends before the mark means that the model was too sure of itsel
             self.dismiss(piece.tokens[0][0].index if piece.tokens else None)
 
     def action_close(self) -> None:
-        """Go nowhere."""
         self.dismiss(None)
 
 
 def changes_of(comparison: Comparison) -> str:
-    """How much more the other model expected the whole."""
+    """Return the total difference to the other model."""
     return f"Changed most; in all {notation.difference(comparison.bits)} bits"
 
 
 def changed_rows(
     tokens: Sequence[Token], pieces: Sequence[ComparedSpan]
 ) -> list[Content]:
-    """A line for each part: where it is, how many bits more, what it says, and what
-    follows."""
+    """Return a row for each changed part: token number, difference in bits, text, and
+    what follows."""
     lines = []
     names = [clip(visible_token(_text_of(piece)), _CHANGED) for piece in pieces]
     width = max(map(cell_len, names), default=0)
@@ -393,13 +393,13 @@ def _text_of(piece: ComparedSpan) -> str:
 
 
 def _after(tokens: Sequence[Token], place: int) -> str:
-    """What stands from a place on, as much as there is room for."""
+    """Return the text from a token on, cut to a few words."""
     after = bytes_text(b"".join(token.bytes for token in tokens[place : place + 11]))
     return clip(visible_line(after.replace("\n", "⏎")), _AFTER)
 
 
 def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
-    """A line for each place: its bits, its rank, the token and what follows."""
+    """Return a row for each token: number, surprisal, rank, text, and what follows."""
     names = [clip(visible_token(tokens[place].text), 16) for place in places]
     width = max(map(cell_len, names), default=0)
     last = len(f"{max(places, default=0) + 1:,}")

@@ -1,6 +1,6 @@
-"""What can be looked into: a file, a text, or tokens that are known already.
+"""Sources for the inspector: a file, a text, or tokens that are scored already.
 
-Values only. Reading may wait for a disk and is for the screen to do aside.
+Values only. Reading may block on the disk; the screen does it outside the event loop.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from lmtui.engine.types import BosRule, ChatTurn, ScoredToken, Step
 
 @dataclass(frozen=True, slots=True)
 class KnownTokens:
-    """Tokens with their numbers, and the model that they are of."""
+    """Scored tokens, and the model they belong to."""
 
     tokens: tuple[ScoredToken, ...] | tuple[Step, ...]
     before: tuple[int, ...]
-    """The ids that the model read before them."""
+    """The ids of the tokens the model read before them."""
     model: str
-    """Its label: to another one the ids mean nothing."""
+    """The label of the model; to another one the ids mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class InspectSource:
-    """Something to look into."""
+    """A text to inspect."""
 
     name: str
     read: Callable[[], str] | None = None
-    """Gives the text, or raises an `LmtuiError`; None where there is none."""
+    """Return the text, or raise an `LmtuiError`; None where there is no text."""
     known: KnownTokens | None = None
-    """The tokens, where they need not be made of a text."""
+    """The tokens, where the text need not be tokenized."""
     after: tuple[ChatTurn, ...] | None = None
-    """The messages before the text, where it is one of a conversation."""
+    """The messages before the text, where it is a message of a conversation."""
     selected: tuple[int, int] | None = None
-    """A part of the text that is selected in the beginning, in code points."""
+    """The part of the text that is selected at first, in code points."""
     bos: BosRule = "auto"
     window: int | None = None
     stride: int | None = None

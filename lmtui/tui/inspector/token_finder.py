@@ -1,7 +1,7 @@
-"""Any token of the vocabulary, found by what it says, with its rank.
+"""A search field for tokens of the vocabulary, with their ranks.
 
-Owns the field and the list below it. What is found is given to it; what is typed and
-what is picked is posted. Knows no engine and no screen.
+Results are given to the widget; it posts what is typed and what is picked. Knows no
+engine and no screen.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from lmtui.tui.widgets.line_prompt import TextField
 ASKING = "A part of a token: the ranks of all that have it come while you type."
 NOTHING = "No token has this. Longer words are made of several."
 _FOOT = "Enter puts it there"
-_WIDE = 36  # cells from which the sampled probability has room
+_WIDE = 36  # width in cells from which the sampled probability is shown
 
 
 class TokenFinder(Vertical):
-    """A field, and the tokens that have what is typed in it."""
+    """A search field, and the tokens that contain its text."""
 
     HELP = """\
 Type a part of a token: those that are just this come first, then those that begin with
@@ -62,7 +62,7 @@ makes case count.
     ]  # fmt: skip
 
     class Typed(Message):
-        """Something else is looked for."""
+        """The search text has changed."""
 
         def __init__(self, text: str) -> None:
             self.text = text
@@ -76,14 +76,13 @@ makes case count.
             super().__init__()
 
     class Closed(Message):
-        """The user is done with it."""
+        """The user has closed the finder."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: tuple[RankedCandidate, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The field above, what was found below."""
         yield Static(Content("Find a token"), id="finder-head")
         yield TextField(id="finder-words", placeholder="Paris")
         yield Static(Content(ASKING), id="finder-note")
@@ -92,12 +91,12 @@ makes case count.
 
     @property
     def is_open(self) -> bool:
-        """Whether it is there to be written in."""
+        """Whether the finder is shown."""
         return self.has_class("-open")
 
     @property
     def text(self) -> str:
-        """What is looked for."""
+        """The search text."""
         return self._field.value
 
     @property
@@ -109,17 +108,16 @@ makes case count.
         return self.query_one(DialogList)
 
     def open(self) -> None:
-        """Show it; what was looked for before is there to be replaced."""
+        """Show the finder; the last search text is selected."""
         self.add_class("-open")
-        self._list.can_focus = False  # the field keeps the keys
-        self.screen.set_focus(
-            self._field
-        )  # at once: what is typed next is meant for it
+        self._list.can_focus = False  # the field keeps the focus
+        # At once: what is typed next is for the field.
+        self.screen.set_focus(self._field)
         self._field.action_select_all()
         self.post_message(self.Typed(self.text))
 
     def show(self, found: TokenMatches) -> None:
-        """These were found."""
+        """Show the tokens that were found."""
         self._rows = found.rows
         lines = rows_of(found.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
@@ -133,7 +131,7 @@ makes case count.
         self._say(note if found.total else NOTHING if self.text else ASKING)
 
     def say(self, words: str) -> None:
-        """Nothing can be found, and why."""
+        """Show a message instead of tokens."""
         self._rows = ()
         self._list.clear_options()
         self._say(words)
@@ -143,13 +141,12 @@ makes case count.
 
     @on(Input.Changed)
     def look_again(self, event: Input.Changed) -> None:
-        """Something else is looked for."""
         event.stop()
         self.post_message(self.Typed(event.value))
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Take the one that is marked."""
+        """Pick the token under the cursor."""
         event.stop()
         at = self._list.highlighted
         if at is not None and at < len(self._rows):
@@ -157,7 +154,6 @@ makes case count.
 
     @on(OptionList.OptionSelected)
     def take_clicked(self, event: OptionList.OptionSelected) -> None:
-        """Take the one under the mouse."""
         event.stop()
         self._pick(event.option_index)
 
@@ -166,21 +162,19 @@ makes case count.
         self.post_message(self.Picked(self._rows[at]))
 
     def action_go(self, by: int) -> None:
-        """Mark the row above or below."""
         if by > 0:
             self._list.action_cursor_down()
         else:
             self._list.action_cursor_up()
 
     def action_close(self) -> None:
-        """Hide it and say so."""
         self.remove_class("-open")
         self.post_message(self.Closed())
 
 
 def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
-    """A line for each: its rank, the token, its raw and, where there is room, its
-    sampled probability, and what cut it."""
+    """Return a row for each token: rank, text, raw probability, the sampled one where
+    there is room, and the stage of the sampler that cut it."""
     ranks = [f"{row.rank:,}" for row in rows]
     first = max(map(len, ranks), default=0)
     wide = width >= _WIDE

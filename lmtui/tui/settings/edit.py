@@ -1,7 +1,7 @@
-"""One setting to be changed: a value to write, or one of a few to take.
+"""A dialog that asks for the value of one setting, typed or chosen from a list.
 
-Owns how it is asked for, and that a value which can't be used is refused while it is
-written. Writing it down is not its own: what is chosen is the answer of the screen.
+Invalid values are reported while they are typed. The dialog returns the value and
+writes nothing itself.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from lmtui.tui.widgets.line_prompt import TextField
 
 @dataclass(frozen=True, slots=True)
 class SettingQuestion:
-    """What is asked for."""
+    """A question for a value."""
 
     title: str
     meaning: str
     value: SettingValue
-    """What there is now."""
+    """The current value."""
     read: Callable[[str], SettingValue]
-    """The value in a text; an LmtuiError where it can't be used."""
+    """Parse a text to a value; raises LmtuiError where it is invalid."""
     empty: str
-    """What stands in the empty field."""
+    """Placeholder of the empty field."""
     told: str = ""
-    """Said below a value that can be used."""
+    """Note shown below a valid value."""
     choices: tuple[str, ...] = ()
-    """The values to take one of, instead of writing it."""
+    """The values to choose from; if there are any, there is no text field."""
 
 
 def about_setting(
     name: str, value: SettingValue, *, choices: Sequence[str]
 ) -> SettingQuestion:
-    """A setting, asked for."""
+    """Return the question for a setting."""
     unset = "empty: unset" if fields.item(name).default is None else ""
     return SettingQuestion(
         fields.key(name),
@@ -65,13 +65,14 @@ def about_setting(
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The value that the setting is to have; None is none at all."""
+    """The answer: the new value; None unsets the setting."""
 
     value: SettingValue
 
 
 class EditSetting(ModalScreen[Chosen | None]):
-    """A setting's sentence, and below it a field or a list. Answers with the value."""
+    """The meaning of a setting, and below it a field or a list. Returns `Chosen`, or
+    None where nothing is to change."""
 
     HELP = """\
 Enter takes what is written, or what is marked, and writes it into config.toml; Esc
@@ -88,7 +89,6 @@ leaves everything as it is.
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Vertical(id="dialog"):
             yield Static(Content(self._question.title), id="title")
             yield Static(Content(self._question.meaning), id="meaning")
@@ -100,7 +100,7 @@ leaves everything as it is.
             yield Static(Content("Enter takes it · Esc leaves it"), id="foot")
 
     def on_mount(self) -> None:
-        """Begin with the value there is."""
+        """Begin with the current value."""
         if self._question.choices:
             self._offer()
             return
@@ -118,17 +118,16 @@ leaves everything as it is.
 
     @on(OptionList.OptionSelected)
     def take_choice(self, event: OptionList.OptionSelected) -> None:
-        """One of the values was chosen."""
         self.dismiss(Chosen(self._question.choices[event.option_index]))
 
     @on(Input.Changed)
     def tell(self) -> None:
-        """Say what is wrong with what is written so far."""
+        """Show what is wrong with the text typed so far."""
         self._check()
 
     @on(Input.Submitted)
     def take(self) -> None:
-        """Take what is written, if it can be."""
+        """Return the value that was typed, if it is valid."""
         if (chosen := self._check()) is not None:
             self.dismiss(chosen)
 
@@ -146,5 +145,4 @@ leaves everything as it is.
         return chosen
 
     def action_leave(self) -> None:
-        """Close, and change nothing."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""What becomes of the settings while the program runs, as messages."""
+"""Messages about settings that were read, changed or could not be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmtui.errors import LmtuiError
 
 @dataclass(frozen=True, slots=True)
 class SettingChanged:
-    """A setting, and what counts of it now."""
+    """A setting and its effective value."""
 
     name: str
     value: SettingValue
@@ -25,12 +25,12 @@ class SheetRead(Message):
     def __init__(self, sheet: SettingsSnapshot, *, asked: int = 0) -> None:
         self.sheet = sheet
         self.asked = asked
-        """The number of the question; none where something was written."""
+        """The number of the read that is answered; 0 after a change."""
         super().__init__()
 
 
 class SettingKept(SheetRead):
-    """A setting was written into the file, or taken out of it."""
+    """A setting was written to the file or removed from it."""
 
     def __init__(self, sheet: SettingsSnapshot, name: str) -> None:
         self.name = name
@@ -38,15 +38,15 @@ class SettingKept(SheetRead):
 
 
 class PresetsKept(SheetRead):
-    """A preset was written into the file, or taken out of it."""
+    """A preset was written to the file or removed from it."""
 
 
 class KeysKept(SheetRead):
-    """Keys were written into the file, or taken out of it."""
+    """Keys were written to the file or removed from it."""
 
 
 class SheetFailed(Message):
-    """The settings can't be read."""
+    """The settings could not be read."""
 
     def __init__(self, error: LmtuiError, *, asked: int = 0) -> None:
         self.error = error

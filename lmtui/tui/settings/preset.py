@@ -1,8 +1,7 @@
-"""A preset to be made or changed: its name, its system prompt, how it draws.
+"""A form to create or change a preset: name, system prompt, sampling settings.
 
-Owns the fields, and that each value is refused by the setting itself while it is
-written. Writing the preset down is not its own: what was edited is the answer of the
-screen. Nothing that was written is lost without being asked for.
+Invalid values are reported while they are typed. The form returns the preset and writes
+nothing itself. Leaving it with unsaved changes asks first.
 """
 
 from __future__ import annotations
@@ -35,13 +34,14 @@ _KEYS = "Ctrl+S saves · Tab next field · Esc leaves"
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What became of the preset; None is to be deleted."""
+    """The answer: the preset to write; None where it is to be deleted."""
 
     preset: Preset | None
 
 
 class PresetForm(ModalScreen[Edited | None]):
-    """A field for each thing a preset can say. Answers with what was edited."""
+    """A field for each setting of a preset. Returns `Edited`, or None where nothing is
+    to change."""
 
     HELP = """\
 Tab and Shift+Tab lead from field to field. What is left empty the preset does not say:
@@ -50,7 +50,7 @@ into config.toml.
 """
     CSS_PATH = "preset.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Before the text field, which would take it.
+        # Priority: the text area would take the key otherwise
         Binding("ctrl+s", "save", "Save", id="preset.save", priority=True,
                 tooltip="Write the preset into config.toml."),
         Binding("f8", "delete", "Delete", id="preset.delete",
@@ -72,7 +72,6 @@ into config.toml.
         self._drawn = drawn
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         new = self._before is None
         with Vertical(id="dialog"):
             yield Static(Content("A new preset" if new else "A preset"), id="title")
@@ -93,7 +92,7 @@ into config.toml.
             yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
-        """Begin with what the preset says."""
+        """Fill the fields from the preset."""
         before = self._before or Preset("")
         self._field("name").value = before.name
         self.query_one(TextBox).text = before.system or ""
@@ -107,7 +106,7 @@ into config.toml.
     @on(Input.Changed)
     @on(TextArea.Changed)
     def tell(self) -> None:
-        """Say what is wrong with the values written so far."""
+        """Show what is wrong with the values typed so far."""
         try:
             self._values()
         except LmtuiError as error:
@@ -120,25 +119,26 @@ into config.toml.
         self.query_one("#wrong", Static).update(Content(visible_line(words)))
 
     def _values(self) -> dict[str, Any]:
-        """What is said of the sampling; LmtuiError where a value can't be used."""
+        """Return the sampling settings that are not empty; raises LmtuiError for an
+        invalid value."""
         texts = {name: self._field(name).value for name in DRAWN}
         return {
             name: written(name, text) for name, text in texts.items() if text.strip()
         }
 
     def _written(self) -> Preset:
-        """The preset as it stands in the fields; LmtuiError where it can't be one."""
+        """Return the preset in the fields; raises LmtuiError where it is invalid."""
         text = self.query_one(TextBox).text
         system = text if text.strip() else None
         return Preset(self._field("name").value.strip(), system, self._values())
 
     @on(Input.Submitted)
     def next_field(self) -> None:
-        """Enter leads on, as it does in any form."""
+        """Move to the next field on Enter."""
         self.focus_next()
 
     def action_save(self) -> None:
-        """Close with the preset, if it is one."""
+        """Return the preset, if it is valid; None where it is unchanged."""
         try:
             preset = self._written()
             check_preset(preset, self._before, self._others)
@@ -148,17 +148,17 @@ into config.toml.
             self.dismiss(Edited(preset) if preset != self._before else None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """One that is not there can't be deleted."""
+        """Disable deleting for a new preset."""
         if action == "delete":
             return self._before is not None
         return super().check_action(action, parameters)
 
     def action_delete(self) -> None:
-        """Close, and let it be deleted."""
+        """Return that the preset is to be deleted."""
         self.dismiss(Edited(None))
 
     def action_leave(self) -> None:
-        """Close; what was changed is asked about first."""
+        """Close the form; ask first where there are unsaved changes."""
         if not self._changed:
             self.dismiss(None)
             return

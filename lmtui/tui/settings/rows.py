@@ -1,6 +1,6 @@
-"""What is said of a setting, of a preset or of keys, in a list and beside it.
+"""Texts of the settings screen: list rows and previews of settings, presets and keys.
 
-Owns the words and their order. Knows neither the list nor where a value is written.
+Knows neither the list widget nor how a value is written.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _ID = 25  # cells of the first column
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """Something that is done by keys, in the list."""
+    """A list row of an action that has keys."""
 
     item: Bound
 
 
 def keys_of(item: Bound, sheet: SettingsSnapshot) -> tuple[str, ...]:
-    """The keys that do it, the user's own where those can be used."""
+    """Return the keys of an action: the user's own where they are valid."""
     wanted = sheet.kept.keys
     own = user_keys(wanted).keymap.get(item.id) if item.id in wanted else None
     return tuple(own.split(",")) if own else item.keys
 
 
 def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    """A row of the list."""
+    """Return the list row of an action."""
     keys, kept = keys_of(item, sheet), item.id in sheet.kept.keys
     return Content.assemble(
         f"  {item.id:<{_ID}} ",
@@ -58,7 +58,7 @@ def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
 
 
 def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    """What is said of it beside the list."""
+    """Return the preview of an action."""
     kept = sheet.kept.keys.get(item.id)
     lines = [
         Content.assemble((item.id, "bold"), f"\n{item.name}: {item.what}\n"),
@@ -73,7 +73,8 @@ def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
 
 
 def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
-    """Its keys, asked for, beside those that are wanted for other things."""
+    """Return the question for the keys of an action; `wanted` are the user's keys of
+    all actions."""
     default = ",".join(item.keys)
     return SettingQuestion(
         item.id,
@@ -86,8 +87,8 @@ def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
 
 
 def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
-    """Keys as they were typed, beside those that are wanted for other things; None
-    where nothing was.
+    """Parse the keys typed for an action, beside the user's keys of all others; None
+    for an empty text.
 
     Raises:
         LmtuiError: they can't be used.
@@ -101,7 +102,7 @@ def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
 
 
 def _wrong(item: Bound, wanted: Mapping[str, str]) -> str:
-    """Why what is wanted for something can't be used; nothing where it can."""
+    """Return why the user's keys of an action can't be used; "" where they can."""
     head = f"{item.id}: "
     notices = user_keys(wanted).notices
     return "".join(n.removeprefix(head) for n in notices if n.startswith(head))
@@ -114,19 +115,19 @@ def _shown(keys: tuple[str, ...]) -> str:
 EVERYWHERE = "Everywhere"
 PRESETS = "Presets"
 _NAME, _VALUE = 22, 14  # cells of the columns
-_SYSTEM = 400  # characters of a system prompt that are shown beside the list
+_SYSTEM = 400  # characters of a system prompt that the preview shows
 
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A setting in the list."""
+    """A list row of a setting."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class PresetRow:
-    """A preset in the list; None is one to be made."""
+    """A list row of a preset; None is the row that creates one."""
 
     preset: Preset | None
 
@@ -135,7 +136,7 @@ SettingsRow = SettingRow | PresetRow | KeyRow
 
 
 def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[SettingsRow]]:
-    """What to list under each heading: all, or what has all of these words."""
+    """Return the rows under each heading: all of them, or those with all of `words`."""
     found: dict[str, list[SettingsRow]] = {}
     for name in fields.names():
         section = fields.item(name).metadata["section"]
@@ -154,7 +155,8 @@ def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[Settings
 
 
 def same_row(row: SettingsRow, other: SettingsRow | None) -> bool:
-    """Whether two rows are of the same setting or preset, whatever its value."""
+    """Return whether two rows are of the same setting, preset or action, whatever its
+    value."""
     if isinstance(row, PresetRow) and isinstance(other, PresetRow):
         names = [each.preset.name if each.preset else "" for each in (row, other)]
         return names[0] == names[1]
@@ -167,7 +169,8 @@ def _has(words: str, *texts: str) -> bool:
 
 
 def counted(rows: Iterable[SettingsRow]) -> str:
-    """How many of each kind there are: `41 settings, 172 keys, 2 presets`."""
+    """Return how many rows of each kind there are: `41 settings, 172 keys, 2
+    presets`."""
     kinds = {SettingRow: "setting", KeyRow: "key", PresetRow: "preset"}
     found = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
     parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in found.items()]
@@ -175,14 +178,14 @@ def counted(rows: Iterable[SettingsRow]) -> str:
 
 
 def shown(value: SettingValue) -> str:
-    """A value as the file writes it, or that there is none."""
+    """Return a value as the file writes it, or `unset`."""
     if value is None:
         return "unset"
     return str(value).lower() if isinstance(value, bool) else visible_line(str(value))
 
 
 def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
-    """A row of the list."""
+    """Return the list row of a setting, preset or action."""
     if isinstance(row, PresetRow):
         return _preset_line(row.preset)
     if isinstance(row, KeyRow):
@@ -213,8 +216,8 @@ def _preset_line(preset: Preset | None) -> Content:
 def about(
     row: SettingsRow, sheet: SettingsSnapshot, more: Mapping[str, Sequence[str]]
 ) -> Content:
-    """What is said of a row beside the list; `more` are values that the settings
-    themselves don't know."""
+    """Return the preview of a row. `more` has the choices of settings whose values are
+    only known at run time."""
     if isinstance(row, PresetRow):
         return _about_preset(row.preset)
     if isinstance(row, KeyRow):
@@ -267,6 +270,6 @@ def _about_preset(preset: Preset | None) -> Content:
 
 
 def counts_at_once(name: str) -> bool:
-    """Whether a change of a setting is followed while the program runs."""
+    """Return whether a change of the setting applies while the program runs."""
     section = fields.item(name).metadata["section"]
     return name == "theme" or name in FOLLOWED or section == SAMPLING

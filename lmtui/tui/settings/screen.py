@@ -1,8 +1,7 @@
-"""The settings and the keys: each with its sentence, its value and where that is from.
+"""The settings screen: settings, presets and keys, each with value, origin and meaning.
 
-Owns what is listed and what each key does to it. The file is read and written aside, by
-functions that may wait for a disk; the answers come as messages. Knows no setting by
-name.
+The file is read and written outside the event loop; results arrive as messages. Knows
+no setting by name.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _BUG = LmtuiError("the settings could not be read or written", "", "See the log.
 
 
 class SettingsScreen(Screen[None]):
-    """A field to search by, a list, and what is under the cursor."""
+    """A search field, a list, and a preview of the row under the cursor."""
 
     HELP = """\
 Type to search names and sentences; Up and Down walk the list. Enter changes what is
@@ -89,7 +88,6 @@ one, or several, parted by commas; one that something else has is refused.
         self._asked = 0
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with Horizontal(id="search"):
             yield SearchField(id="words", placeholder="Type to search the settings")
             yield Static(id="count", markup=False)
@@ -100,12 +98,12 @@ one, or several, parted by commas; one that something else has is refused.
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """What is typed goes into the field; the list is walked from there."""
+        """Focus the search field; it moves the list's cursor, too."""
         self._list.can_focus = False
         self._field.focus()
 
     def on_screen_resume(self) -> None:
-        """Another program may have written into the file meanwhile."""
+        """Read the file again: another program may have changed it."""
         self._read()
 
     @property
@@ -123,11 +121,11 @@ one, or several, parted by commas; one that something else has is refused.
             return None
         return self._rows.get(self._list.get_option_at_index(place).id or "")
 
-    # What there is.
+    # Reading and listing.
 
     def _read(self) -> None:
         if self._writing:
-            return  # what was written comes back as it is then
+            return  # the result of the write will be shown
         self._asked = asked = self._asked + 1
 
         def work() -> Message:
@@ -141,7 +139,7 @@ one, or several, parted by commas; one that something else has is refused.
 
     @on(facts.SheetRead)
     def show_sheet(self, event: facts.SheetRead) -> None:
-        """Show the settings as they are now, not as they were before a change."""
+        """Show the settings. A read that began before the last change is ignored."""
         if event.asked not in (0, self._asked):
             event.stop()
             return
@@ -151,7 +149,8 @@ one, or several, parted by commas; one that something else has is refused.
 
     @on(facts.SheetFailed)
     def show_failure(self, event: facts.SheetFailed) -> None:
-        """Say what is wrong with the file; nothing can be changed till it is right."""
+        """Show what is wrong with the file; nothing can be changed until it can be
+        read."""
         if event.asked != self._asked:
             return
         error = event.error
@@ -180,7 +179,7 @@ one, or several, parted by commas; one that something else has is refused.
         self._preview()
 
     def _stand_on(self, row: SettingsRow | None) -> None:
-        """The cursor to where it was, or to the first line."""
+        """Move the cursor to the row it was on, else to the first one."""
         ids = [id_ for id_, each in self._rows.items() if same_row(each, row)]
         for id_ in ids or list(self._rows)[:1]:
             self._list.highlighted = self._list.get_option_index(id_)
@@ -209,7 +208,8 @@ one, or several, parted by commas; one that something else has is refused.
     @on(OptionList.OptionSelected)
     @on(Input.Submitted, "#words")
     def change(self) -> None:
-        """Change what is under the cursor."""
+        """Change the row under the cursor; if the file could not be read, read it
+        again."""
         if self._sheet is None:
             self._read()
             return
@@ -273,7 +273,7 @@ one, or several, parted by commas; one that something else has is refused.
         self._write(write)
 
     def action_reset(self) -> None:
-        """Take what is under the cursor out of the file."""
+        """Remove the row under the cursor from the file."""
         match self._row:
             case SettingRow(name) if self._sheet is not None:
                 if self._sheet.kept.origin(name).source == "file":
@@ -306,11 +306,12 @@ one, or several, parted by commas; one that something else has is refused.
             self._write(write)
 
     def _write(self, write: Callable[[SettingsSnapshot], Message]) -> None:
-        """Change the file as it was seen; what is asked for meanwhile is not done."""
+        """Write a change outside the event loop, unless one is being written. It fails
+        if the file is no longer as it was read."""
         if (sheet := self._sheet) is None or self._writing:
             return
         self._writing = True
-        self._asked += 1  # what is read till then is old
+        self._asked += 1  # invalidates reads that are under way
 
         def work() -> Message:
             try:
@@ -323,7 +324,7 @@ one, or several, parted by commas; one that something else has is refused.
 
     @on(facts.KeepingSettingFailed)
     def tell_not_kept(self, event: facts.KeepingSettingFailed) -> None:
-        """Say why nothing was written, and look at the file as it is now."""
+        """Show why nothing was written, and read the file again."""
         self._writing = False
         error = event.error
         parts = [part for part in (error.detail, error.hint) if part]
@@ -335,11 +336,10 @@ one, or several, parted by commas; one that something else has is refused.
 
     @on(SearchField.Walked)
     def walk(self, event: SearchField.Walked) -> None:
-        """Walk the list."""
         getattr(self._list, f"action_{event.where}")()
 
     def action_close(self) -> None:
-        """Empty the field, or close."""
+        """Clear the search field; close the screen if it is empty."""
         if self._field.value:
             self._field.value = ""
         else:

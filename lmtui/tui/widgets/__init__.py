@@ -1,4 +1,4 @@
-"""What is drawn: each widget takes immutable values and posts what happened.
+"""The widgets. Each one is given immutable values and posts messages.
 
-Widgets know the values of `engine.types`, never an engine, a screen or a runner.
+Widgets know the value types of `lmtui.engine.types`, but no engine, screen or runner.
 """

@@ -1,7 +1,7 @@
-"""Text measured in cells.
+"""Measuring and clipping text in terminal cells.
 
-Everything that is laid out passes through here: clipping never splits a character
-from its marks, and never lets a heap of marks through. Knows no widget.
+All text that is laid out passes through here. Clipping never splits a character from
+its combining marks, and no character keeps an excess of marks. Knows no widget.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ _CLOSES = (
 _UNIT = f"[{_OPENS}]*(?:[{_WIDE}]|[^\\s{_WIDE}]+)[{_CLOSES}]*"
 
 WORDS = re.compile(rf"{_UNIT}|\s+")
-"""What may not be broken, and the spaces between: together all of a text."""
+"""Match an unbreakable unit or a run of spaces; all matches together are the text."""
 _WITH_SPACES = re.compile(rf"{_UNIT}\s*|\s+")
 _PLAIN = re.compile(r"\S+\s*|\s+")
 
 
 def chunks(line: str) -> re.Pattern[str]:
-    """What matches the parts of a line that may not be broken, each with the spaces
-    behind it; the same for every line, but quicker where all of it is ASCII."""
+    """Return a pattern that matches the unbreakable parts of a line, each with the
+    spaces behind it. ASCII lines get a simpler pattern: the same matches, but
+    faster."""
     return _PLAIN if line.isascii() else _WITH_SPACES
 
 
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINER = "\u200d"
-_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one: a letter of a country
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # a letter: two make a flag
 _HEAP = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
     f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
@@ -45,7 +46,8 @@ _HEAP = re.compile(
 
 
 def clusters(text: str) -> Iterator[str]:
-    """Characters with the marks that belong to them; a newline stands alone."""
+    """Yield each character together with its combining marks; a newline stands
+    alone."""
     held = ""
     for character in text:
         joins = held.endswith(_JOINER) or cell_len(character) == 0
@@ -61,21 +63,22 @@ def clusters(text: str) -> Iterator[str]:
 
 
 def tame(text: str) -> str:
-    """`text` without heaps of marks: what is left out becomes `…`, and a mark that
-    stands alone gets something to stand on."""
+    """Return `text` without an excess of combining marks: those left out become `…`,
+    and a mark without a base character gets one (`◌`)."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_tame(cluster) for cluster in clusters(text))
 
 
 def tame_heaps(text: str) -> str:
-    """`text`, tamed only where there is a heap: cheap for texts that have none."""
+    """Return `tame(text)` where a character has too many marks, else `text` itself.
+    Cheap for texts without such characters."""
     return tame(text) if _HEAP.search(text) else text
 
 
 def tame_in_place(text: str) -> str:
-    """A line of the same length: marks that are too many, or that have nothing to
-    stand on, become `\ufffd`. Tabs stay."""
+    """Return a line of the same length in which excess marks, and a mark without a base
+    character at the beginning, are replaced by `\ufffd`. Tabs stay."""
     if text.isascii():
         return text
     if cell_len(text[:1]) == 0 and not text.startswith("\t"):
@@ -95,8 +98,8 @@ def _tame(cluster: str) -> str:
 
 
 def clip(text: str, width: int) -> str:
-    """`text` in at most `width` cells, ending in `…` where something is missing."""
-    # A cell holds at most a character and its marks: no need to read further.
+    """Cut `text` to at most `width` cells; it ends in `…` where a part is missing."""
+    # Bounds the work: a character and its marks are far less than 16 code points.
     text = tame(text[: 16 * (width + 1)])
     if cell_len(text) <= width:
         return text
@@ -110,7 +113,7 @@ def clip(text: str, width: int) -> str:
 
 
 def clip_middle(text: str, width: int) -> str:
-    """`text` in at most `width` cells, with `…` where its middle is missing."""
+    """Cut `text` to at most `width` cells, with `…` where its middle is missing."""
     text = tame(text)
     if cell_len(text) <= width:
         return text
@@ -125,7 +128,7 @@ def clip_middle(text: str, width: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in exactly `width` cells."""
+    """Cut or pad `text` to exactly `width` cells."""
     clipped = clip(text, width)
     return clipped + " " * (width - cell_len(clipped))
 
@@ -133,7 +136,7 @@ def fit(text: str, width: int) -> str:
 def pack(
     parts: Sequence[str], width: int, *, lines: int, between: str = " · "
 ) -> list[str] | None:
-    """The parts on at most `lines` lines; None where they do not fit."""
+    """Arrange the parts on at most `lines` lines; None where they do not fit."""
     packed: list[str] = []
     for part in parts:
         longer = packed[-1] + between + part if packed else part
@@ -149,7 +152,8 @@ def pack(
 def pack_best(
     forms: Sequence[Sequence[str]], width: int, *, lines: int = 1
 ) -> list[str]:
-    """The first form that fits; the last one, clipped, where none does."""
+    """Return the lines of the first form that fits; where none does, the last form,
+    clipped."""
     for parts in forms:
         packed = pack(parts, width, lines=lines)
         if packed is not None:
@@ -158,6 +162,6 @@ def pack_best(
 
 
 def progress_bar(share: float, width: int = 10) -> str:
-    """How much of something is done, in so many cells."""
+    """Return a bar of `width` cells that shows how much is done (`share`, 0 to 1)."""
     done = int(min(1.0, max(0.0, share)) * width)
     return "█" * done + "░" * (width - done)

@@ -1,7 +1,7 @@
-"""The training loss of a whole run, smoothed, in as many columns as are drawn.
+"""Smoothing and drawing of a training loss curve.
 
-Owns the smoothing, and that drawing costs the width of the picture, not the length of
-the run. Knows no widget.
+Drawing costs time in proportion to the width of the chart, not to the length of the
+run. Knows no widget.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from itertools import pairwise
 from rich.cells import cell_len
 
 ACROSS, DOWN = 2, 4
-"""Dots of a cell."""
+"""Braille dots in a cell, horizontally and vertically."""
 
 _RUNS = re.compile(r" +|[^ ]+")
 
-# Unicode counts the dots of a cell down the left, down the right, then the last two:
+# Bit of each Braille dot, by column and row. Unicode numbers three dots down the left
+# column, three down the right one, then the bottom two:
 # https://www.unicode.org/charts/PDF/U2800.pdf
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
-    """A line through `heights`, one for each column of dots, in dots from above; None
-    where it is interrupted. Steep parts are joined up; where there is no dot, there is
-    a space."""
+    """Draw a line in Braille, `rows` cells high. `heights` has one value for each
+    column of dots, in dots from the top; None interrupts the line. Steep parts are
+    filled in. Cells without a dot are spaces."""
     cells = [[0] * (-(-len(heights) // ACROSS)) for _ in range(rows)]
     for column, height in _joined(heights):
         row, dot = divmod(min(rows * DOWN - 1, max(0, height)), DOWN)
@@ -37,14 +38,15 @@ def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
 
 
 def runs(dots: str) -> list[str]:
-    """A row of a line, cut where there is no dot. Braille may come from another font
-    than spaces do: where each run of it stands alone, a picture of the screen puts all
-    of them where they belong."""
+    """Split a row of a line into runs of spaces and runs of Braille. Braille may come
+    from another font than spaces. Where each run is a segment of its own, an exported
+    picture of the screen keeps the runs aligned."""
     return _RUNS.findall(dots)
 
 
 def _joined(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:
-    """All dots of the line: half of a steep part belongs to either column."""
+    """Yield all dots (column, height) of the line. A steep part between two columns is
+    split halfway: each column draws its half."""
     before: int | None = None
     for column, height in enumerate(heights):
         if height is not None and before is not None:
@@ -64,8 +66,8 @@ def _towards(start: int, end: int) -> range:
 
 
 def round_step(span: float, most: int) -> float:
-    """The least of 1, 2, 5 times a power of ten that fits into `span` at most so many
-    times; `span` is more than 0."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that fits into `span` at
+    most `most` times. `span` is more than 0."""
     wanted = span / max(1, most)
     power: float = 10.0 ** math.floor(math.log10(wanted))
     return next(
@@ -74,7 +76,7 @@ def round_step(span: float, most: int) -> float:
 
 
 def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Round numbers from `low` to `high` and how each is written."""
+    """Return round numbers from `low` to `high`, about `most` at most, with labels."""
     if not high > low:
         return []
     step = round_step(high - low, most)
@@ -87,14 +89,14 @@ def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def whole_ticks(high: int, most: int) -> list[int]:
-    """Round whole numbers from 0 to `high`."""
+    """Return round whole numbers from 0 to `high`."""
     step = max(1, round(round_step(max(1, high), most)))
     return list(range(0, high + 1, step))
 
 
 def label_line(labels: Sequence[tuple[int, str]], width: int) -> str:
-    """Each label around its cell, as far as the line goes; one that would touch the
-    one before is left out."""
+    """Return a line of `width` cells at most with each label centred on its cell; a
+    label that would touch the one before is left out."""
     line = ""
     for start, label in _placed(labels, width):
         if not line or start > len(line):
@@ -109,22 +111,23 @@ def _placed(labels: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int
 
 
 KEPT = 0.9
-"""Share of the average before that stays at each step: it spans about ten steps."""
+"""Weight of the previous average at each step: averages over about ten steps."""
 
 
 class Curve:
-    """A moving average of the losses, by step."""
+    """An exponential moving average of the losses, by step."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
         self._averages: list[float] = []
-        self._sums = [0.0]  # of the smoothed values before each point
+        self._sums = [0.0]  # prefix sums of the smoothed losses
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def add(self, step: int, loss: float) -> None:
-        """Take the loss of a later step, in nats; what is no number is left out."""
+        """Add the loss of a later step, in nats. Losses that are not finite are left
+        out, and so are steps that are not later than the last one."""
         if not math.isfinite(loss) or (self._steps and step <= self._steps[-1]):
             return
         before = self._averages[-1] if self._averages else 0.0
@@ -133,18 +136,18 @@ class Curve:
         self._sums.append(self._sums[-1] + self._smoothed(len(self._steps) - 1))
 
     def cut(self, step: int) -> None:
-        """Forget what came after a step."""
+        """Drop all points after `step`."""
         stay = bisect_right(self._steps, step)
         del self._steps[stay:], self._averages[stay:], self._sums[stay + 1 :]
 
     @property
     def last(self) -> float | None:
-        """The smoothed loss now."""
+        """The smoothed loss at the last step; None before the first."""
         return self._smoothed(len(self) - 1) if self._steps else None
 
     def _smoothed(self, place: int) -> float:
-        # The average begins at 0; dividing by its weights takes that out again, as in
-        # Kingma and Ba, "Adam" (2015), section 3.
+        # Bias correction: the average begins at 0, dividing by the sum of the weights
+        # removes that. Kingma and Ba, "Adam" (2015), section 3.
         weights: float = 1 - KEPT ** (place + 1)
         return self._averages[place] / weights
 
@@ -154,8 +157,9 @@ class Curve:
         return self._steps[-1] if self._steps else 0
 
     def columns(self, last: int, count: int) -> list[float | None]:
-        """The smoothed loss from step 0 to `last` in `count` columns: the mean where
-        several steps share one, a straight line where a column has none."""
+        """Return the smoothed loss from step 0 to `last` in `count` columns: the mean
+        where several steps share a column, linear interpolation where a column has
+        none."""
         if count < 2 or last < 1:
             return [None] * count
         across = last / (count - 1)
@@ -171,7 +175,7 @@ class Curve:
 
 
 def bridged(values: Sequence[float | None]) -> list[float | None]:
-    """The values with a straight line over each gap between two of them."""
+    """Return the values with each inner gap (None) filled by linear interpolation."""
     known = [(place, value) for place, value in enumerate(values) if value is not None]
     filled = list(values)
     for (left, low), (right, high) in pairwise(known):

@@ -1,7 +1,4 @@
-"""A list in a dialog: rows to walk, one of them marked.
-
-Owns how it looks. Knows nothing of what is listed.
-"""
+"""A list of rows for dialogs. Knows nothing of what is listed."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from textual.widgets import OptionList
 
 
 class DialogList(OptionList):
-    """A list without a border whose rows are a line each."""
+    """An option list without a border, one line for each row."""
 
     DEFAULT_CSS = """
     DialogList {

@@ -1,8 +1,8 @@
-"""The bar to find words in the text, and to put others in their place.
+"""The bar to find and replace words in a text.
 
-Owns what is looked for, which match is the present one and how many there are. The text
-is given to it, and what is to be done with that is posted: it changes nothing itself.
-How words match is `finding`'s. Knows no editor and no screen.
+The bar is given the text and never changes it: it posts which match is selected and
+what is to be replaced. Matching is done by `lmtui.editing.find`. Knows no editor and no
+screen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _REPLACE_KEYS = "Enter one · Alt+A all"
 
 
 class FindBar(Vertical):
-    """Two fields, and where the present match stands among all."""
+    """A field to find, a field to replace with, and the number of the selected
+    match."""
 
     HELP = """\
 Matches are found while you type; a capital letter makes case count. Enter goes to the
@@ -65,21 +66,21 @@ step to undo.
     ]  # fmt: skip
 
     class Found(Message):
-        """Other places of the text match, or none any more."""
+        """The matches in the text have changed; there may be none."""
 
         def __init__(self, matches: Matches) -> None:
             self.matches = matches
             super().__init__()
 
     class Moved(Message):
-        """Another match is the present one."""
+        """The selection moves to this match."""
 
         def __init__(self, start: int, end: int) -> None:
             self.start, self.end = start, end
             super().__init__()
 
     class Replaced(Message):
-        """The present match is to be replaced."""
+        """The selected match is to be replaced."""
 
         def __init__(self, start: int, end: int, text: str) -> None:
             self.start, self.end, self.text = start, end, text
@@ -93,22 +94,22 @@ step to undo.
             super().__init__()
 
     class Closed(Message):
-        """The user is done with the bar."""
+        """The user has closed the bar."""
 
     def __init__(self, *, id: str | None = None, replaces: bool = True) -> None:
-        """Without `replaces` there is only the field to find."""
+        """Create the bar; without `replaces` it has only the field to find."""
         super().__init__(id=id)
         self._replaces = replaces
         self.set_class(not replaces, "-only-finds")
         self._text = ""
         self._matches = Matches()
         self._present: int | None = None
-        self._from = 0  # where a search begins that finds other words
-        self._go_on_from: int | None = None  # once what was replaced is in the text
+        self._from = 0  # offset at which a search for other words begins
+        # Offset of the next search, once the replacement is in the text.
+        self._go_on_from: int | None = None
         self._note = ""
 
     def compose(self) -> ComposeResult:
-        """What to find above, what to put there below."""
         with Horizontal():
             yield Static(Content("Find"), classes="label")
             yield TextField(id="words", placeholder=_KEYS)
@@ -120,12 +121,13 @@ step to undo.
 
     @property
     def is_open(self) -> bool:
-        """Whether it is there to be written in."""
+        """Whether the bar is shown."""
         return self.has_class("-open")
 
     def open(self, text: str, cursor: int, words: str = "") -> None:
-        """Show it for a text; `words` are looked for at once, else those of before.
-        The cursor is where a selection begins or ends, here and in `update`."""
+        """Show the bar for a text. `words` are searched for at once; if empty, the
+        words of the last search. `cursor` is the offset of either end of the selection,
+        in code points, here and in `update`."""
         self.add_class("-open")
         field = self._words
         if words:
@@ -140,7 +142,8 @@ step to undo.
         field.action_select_all()
 
     def update(self, text: str, cursor: int) -> None:
-        """The text or the cursor is another one now."""
+        """Take another text or cursor. After a replacement in this text, select the
+        next match."""
         if text != self._text:
             self._text = text
             self._search()
@@ -162,7 +165,8 @@ step to undo.
 
     @on(Input.Changed, "#words")
     def search_again(self) -> None:
-        """Other words: the first match from where the search began."""
+        """Search for other words and select the first match from where the search
+        began."""
         self._note, self._go_on_from = "", None
         self._search()
         self._to(self._matches.from_place(self._from))
@@ -172,14 +176,15 @@ step to undo.
         self.post_message(self.Found(self._matches))
 
     def _stand_at(self, cursor: int) -> None:
-        """The cursor is here: at a match, which is the present one then, or not."""
+        """Select the match that begins or ends at the cursor, if there is one."""
         present = self._present
         if present is None or cursor not in self._matches.span(present):
             self._present, self._from = self._match_at(cursor), cursor
         self._tell()
 
     def _match_at(self, cursor: int) -> int | None:
-        """The match that begins, else the one that ends here."""
+        """Return the match that begins at `cursor`, else the one that ends there, else
+        None."""
         matches = self._matches
         here = matches.from_place(cursor)
         if here is None or matches.starts[here] == cursor:
@@ -195,7 +200,8 @@ step to undo.
         self._tell()
 
     def action_go(self, by: int) -> None:
-        """To the next match or the previous one; around at the ends."""
+        """Go to the next match (`by` 1) or the previous one (-1), around the ends of
+        the text."""
         matches, present = self._matches, self._present
         at = self._from if present is None else matches.starts[present]
         self._note, self._go_on_from = "", None
@@ -228,7 +234,7 @@ step to undo.
 
     @on(Input.Submitted)
     def take_enter(self, event: Input.Submitted) -> None:
-        """Enter: the next match, or replace this one and go on."""
+        """Go to the next match; in the replace field, replace this match first."""
         event.stop()
         if event.input is self._words or self._present is None:
             self.action_go(1)
@@ -238,11 +244,10 @@ step to undo.
             self.post_message(self.Replaced(start, end, event.value))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where nothing is replaced, there is no other field."""
+        """Disable what needs the replace field where there is none."""
         return self._replaces or action not in ("replace_all", "other")
 
     def action_replace_all(self) -> None:
-        """Replace every match."""
         if spans := self._matches.spans():
             self._note = f"{len(spans):,} replaced"
             self.post_message(self.ReplacedAll(spans, self._by.value))
@@ -251,11 +256,9 @@ step to undo.
     # The bar.
 
     def action_other(self) -> None:
-        """To the other field."""
         self.screen.set_focus(self._by if self._words.has_focus else self._words)
 
     def action_close(self) -> None:
-        """Hide it and say so."""
         self.remove_class("-open")
         self.post_message(self.Found(Matches()))
         self.post_message(self.Closed())

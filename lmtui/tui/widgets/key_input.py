@@ -1,9 +1,8 @@
-"""What a key does in a field of text, in its turn.
+"""Key handling for text fields, in the order in which keys arrive.
 
-Textual takes for text only what Python calls printable. That leaves out the wide space
-of Chinese and Japanese, no-break spaces, the joiners within words and emoji, and
-characters that are newer than Python. And it does what a key is bound to only after the
-letters that were typed behind it. Owns that neither is so here. Knows no field.
+Textual inserts only characters that Python calls printable, which leaves out the wide
+space, no-break spaces, joiners and characters newer than Python; and it runs a key's
+binding only after the letters typed behind it. Both are corrected here. Knows no field.
 """
 
 from __future__ import annotations
@@ -17,14 +16,16 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 _NO_TEXT = ("Cc", "Cs")
-"""Control characters, which are keys, and halves of UTF-16 pairs."""
+"""Unicode categories that are not text: control characters (keys) and lone
+surrogates."""
 
 
 async def take_key(field: Widget, event: Key, write: Callable[[str], object]) -> None:
-    """Do at once what a key is bound to, in the field or around it on its screen, or
-    write the text that Textual overlooks; the letters that it knows are left to it."""
+    """Run at once the action that a key is bound to in the field or on its screen, or
+    `write` a character that Textual would not insert. Characters that Textual inserts
+    are left to it."""
     if event.key.startswith("alt+"):
-        event.prevent_default()  # it comes with its letter, but is none
+        event.prevent_default()  # carries a letter, but is not text
     elif event.is_printable:
         return
     elif text := overlooked(event):
@@ -39,7 +40,8 @@ async def take_key(field: Widget, event: Key, write: Callable[[str], object]) ->
 
 
 def overlooked(event: Key) -> str:
-    """The character that a key writes though Textual would not; mostly nothing."""
+    """Return the character of a key that Textual would not insert; "" for other
+    keys."""
     character = event.character
     if event.is_printable or not character:
         return ""
@@ -47,7 +49,8 @@ def overlooked(event: Key) -> str:
 
 
 def nothing_to_undo(area: TextArea) -> bool:
-    """Whether nothing is written and nothing was: Ctrl+Z is free for the program."""
+    """Return whether the area is empty and has no undo history, so that Ctrl+Z is free
+    for the program."""
     return area.document.end == (0, 0) and not area.history.undo_stack
 
 

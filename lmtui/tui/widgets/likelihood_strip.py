@@ -1,8 +1,7 @@
-"""The strip: how surprised the model was by each token, and what it adds up to.
+"""The strip below an answer: surprisal of each token, totals, speed and context use.
 
-Fed by immutable values while they stream. Owns the history and the clock of the reply
-that runs; `GenerationResult` replaces what was timed here by what the engine measured.
-Knows no engine and no screen.
+Takes tokens while they stream and times them; `GenerationResult` then replaces these
+times by those the engine measured. Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
 
 CAPACITY = 512
-"""Columns kept at most; wider than a terminal is rarely."""
+"""Most columns that are kept; terminals are rarely wider."""
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-"""A column from nothing to full, in eighths."""
+"""Column heights from empty to full, in eighths of a cell."""
 
 
 class History:
-    """Maxima of runs of tokens; the runs double when the room is used up."""
+    """Surprisal of each token, and sums. Beyond `CAPACITY` columns, neighbours are
+    merged into their maximum: a column then stands for twice as many tokens."""
 
     def __init__(self) -> None:
         self.tokens = 0
@@ -43,8 +43,8 @@ class History:
         self._columns: list[float] = []
 
     def add(self, logprob: float | None) -> None:
-        """Take the next token; one without a logprob has no height and no part in the
-        totals."""
+        """Add the next token. One without a finite logprob has height 0 and no part in
+        the totals."""
         known = logprob is not None and math.isfinite(logprob)
         height = bits(logprob) if logprob is not None and known else 0.0
         if self.tokens // self._run < len(self._columns):
@@ -64,23 +64,23 @@ class History:
         self._run *= 2
 
     def columns(self, width: int) -> list[float]:
-        """The whole history in at most `width` columns, in bits."""
+        """Return the whole history in at most `width` columns, in bits."""
         return squeeze(self._columns, width)
 
     @property
     def mean_nll(self) -> float | None:
-        """Mean of -log P over the scored tokens, in nats."""
+        """Mean negative log-likelihood of the scored tokens, in nats."""
         return -self.logprob / self.scored if self.scored else None
 
     @property
     def perplexity(self) -> float | None:
-        """exp of the mean; None without tokens or where it is no finite number."""
+        """exp(mean_nll); None without scored tokens or where it would overflow."""
         mean = self.mean_nll
         return math.exp(mean) if mean is not None and mean < 700 else None
 
 
 def squeeze(values: Sequence[float], width: int) -> list[float]:
-    """At most `width` columns, each the greatest of its neighbours."""
+    """Return at most `width` columns, each the maximum of the values it stands for."""
     if len(values) <= width or width <= 0:
         return list(values) if width > 0 else []
     starts = [-(-place * len(values) // width) for place in range(width + 1)]
@@ -88,22 +88,22 @@ def squeeze(values: Sequence[float], width: int) -> list[float]:
 
 
 def block(value: float, row: int, *, per_row: float) -> str:
-    """The character of a column in one row, counted from below; what is not nothing
+    """Return the character of a column in one row, counted from below. The bottom row
     shows at least an eighth."""
     eighths = math.ceil((value - row * per_row) / per_row * 8)
     return BLOCKS[min(8, max(0, eighths, 1 if row == 0 else 0))]
 
 
 EMPTY = "The surprise of each token appears here."
-_BITS_PER_ROW = 8.0  # an eighth block a bit
-_WIDE = 72  # cells from which two sentences share a line
+_BITS_PER_ROW = 8.0  # an eighth of a cell is one bit
+_WIDE = 72  # width in cells from which two sentences share a line
 
 Forms = Sequence[Sequence[str]]
-"""The same sentence, ever shorter, in parts."""
+"""One sentence in forms of decreasing length; each form is a sequence of parts."""
 
 
 class LikelihoodStrip(StyledLines):
-    """Surprisal over the whole history, Σ log P, speed and context use."""
+    """Surprisal of the whole history as bars; below, Σ log P, speed and context use."""
 
     HELP = """\
 Each column is a token, or the most surprising of its neighbours: an eighth of a cell
@@ -156,8 +156,8 @@ first token, "prompt" the part of it in which the prompt is evaluated.
         prompt_tokens: int = 0,
         before: Iterable[Step | ScoredToken] = (),
     ) -> None:
-        """Forget the history; the clock of a new reply starts now. `before` are its
-        tokens of earlier, if it goes on: the prompt ends with them."""
+        """Clear the history and start the clock of a new answer. `before` are the
+        tokens an answer that continues already has; `prompt_tokens` includes them."""
         self._history = History()
         for step in before:
             self._history.add(step.logprob)
@@ -170,12 +170,13 @@ first token, "prompt" the part of it in which the prompt is evaluated.
         self.refresh()
 
     def read(self, prompt_tokens: int) -> None:
-        """The prompt turned out to have so many tokens."""
+        """Set the number of prompt tokens, once it is known."""
         self._prompt_tokens = prompt_tokens
         self.refresh()
 
     def extend(self, steps: Iterable[Step | ScoredToken]) -> None:
-        """Add tokens as they come."""
+        """Add tokens as they arrive. Those that are a `Step` were generated now and
+        count for the timing."""
         before = self._history.tokens
         for step in steps:
             self._history.add(step.logprob)
@@ -187,40 +188,41 @@ first token, "prompt" the part of it in which the prompt is evaluated.
             self.refresh()
 
     def finish(self, finish: GenerationResult) -> None:
-        """Show the engine's own times and counts."""
+        """Show the engine's own times and counts instead of those measured here."""
         self._finish = finish
         self._prompt_tokens = finish.prompt_tokens
         self.refresh()
 
-    # What it says.
+    # Values and sentences.
 
     @property
     def first_token_seconds(self) -> float | None:
-        """Time from the reset to the first token; of a reply that is over and was not
-        seen here, what the engine measured."""
+        """Seconds from `reset` to the first token. For an answer that was not streamed
+        here, the engine's measurement."""
         if self._timed and self._first_at is not None:
             return self._first_at - self._started_at
         return self._finish.first_token_seconds if self._finish else None
 
     @property
     def prompt_seconds(self) -> float | None:
-        """How long the engine took to evaluate the prompt, once it is known."""
+        """Seconds the engine took for the prefill, once known."""
         finish = self._finish
         return finish.prompt_seconds if finish and finish.tokens else None
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The engine's speed once known, before that as it was seen from here."""
+        """The engine's speed once known; before that, the speed measured here."""
         if self._finish is not None:
             return self._finish.tokens_per_second
         if not self._timed or self._first_at is None or self._last_at <= self._first_at:
             return None
-        # The first batch has no beginning that could be timed from here.
+        # The time at which the first batch began is unknown: leave its tokens out.
         counted = self._history.tokens - self._first_batch
         return counted / (self._last_at - self._first_at)
 
     def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
-        """Sum, mean, speed, room: each in parts, and ever shorter."""
+        """Return total, mean, speed and context use, each in forms of decreasing
+        length."""
         history = self._history
         total = history.logprob if history.scored else None
         mean = history.mean_nll
@@ -245,7 +247,7 @@ first token, "prompt" the part of it in which the prompt is evaluated.
         )  # fmt: skip
 
     def _room(self) -> tuple[str, str]:
-        """Context use and precision."""
+        """Return context use and precision."""
         used = self._prompt_tokens + self._history.tokens - self._before
         whole, precision = None, notation.NONE
         if self._info is not None:
@@ -255,11 +257,10 @@ first token, "prompt" the part of it in which the prompt is evaluated.
     # Drawing.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The bars, and as many lines of numbers as the width needs."""
         return self._bars + _lines(width)
 
     def _numbers(self, width: int) -> list[str]:
-        """The sentences, in pairs where there is room for two on a line."""
+        """Return the lines of numbers; on a wide strip, two sentences share a line."""
         if self._history.tokens == 0 and self._info is None:
             return [clip(EMPTY, width)]
         sum_, mean, speed, room = self.sentences()
@@ -269,7 +270,6 @@ first token, "prompt" the part of it in which the prompt is evaluated.
         return [pack_best(forms, width)[0] for forms in pairs]
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Bars above, numbers below."""
         sentences = self._numbers(width)
         bars = max(1, min(self._bars, height - len(sentences)))
         columns = self._history.columns(width)
@@ -281,7 +281,7 @@ first token, "prompt" the part of it in which the prompt is evaluated.
 
 
 def _bar_line(columns: list[float], styles: list[str], row: int) -> list[Part]:
-    """One row of the bars; neighbours of one style are one part."""
+    """Return one row of the bars; neighbours with the same style are one part."""
     blocks = [block(value, row, per_row=_BITS_PER_ROW) for value in columns]
     runs = groupby(zip(styles, blocks, strict=True), key=itemgetter(0))
     return [("".join(text for _, text in run), style) for style, run in runs]
@@ -292,7 +292,7 @@ def _lines(width: int) -> int:
 
 
 def _paired(left: Forms, right: Forms) -> Forms:
-    """Both sentences on one line; the one with fewer forms stays at its last."""
+    """Join two sentences on one line; the one with fewer forms repeats its last."""
     count = max(len(left), len(right))
     wide, other = ([*forms, *[forms[-1]] * (count - len(forms))]
                    for forms in (left, right))  # fmt: skip

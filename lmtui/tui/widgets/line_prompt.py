@@ -1,8 +1,7 @@
-"""A bar that asks for one line: a place to go to, a name to save under.
+"""A bar that asks for one line of text, such as a location or a file name.
 
-Owns the field, and what stands beside it when an answer can't be used. What can be
-used, and how an answer goes on, is told by functions that are given; they may wait for
-a disk and are called aside. Knows no screen and no file.
+Functions given with the question check and complete an answer. They may read the disk,
+so they run outside the event loop. Knows no screen and no file.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
 
 class TextField(Input):
-    """An input without a border."""
+    """A one-line input without a border."""
 
     DEFAULT_CSS = """
     TextField {
@@ -54,7 +53,7 @@ class TextField(Input):
 
     @property
     def _value(self) -> Text:
-        """The value as it is drawn, a character for each of its own."""
+        """The value as it is drawn: as many characters as the value has."""
         return Text(self._shown(), no_wrap=True, overflow="ignore", end="")
 
     def _shown(self, end: int | None = None) -> str:
@@ -71,7 +70,7 @@ class TextField(Input):
 
 
 class TextBox(DrawnArea):
-    """A text field of several lines without a border."""
+    """A text area without a border."""
 
     DEFAULT_CSS = """
     TextBox {
@@ -104,7 +103,7 @@ Where = Literal["cursor_up", "cursor_down", "page_up", "page_down"]
 
 
 class SearchField(TextField):
-    """A line to write in; Up and Down are for the list."""
+    """An input whose Up, Down, Page Up and Page Down move in a list next to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "walk('cursor_up')", "Up", id="search.up", show=False,
@@ -118,34 +117,33 @@ class SearchField(TextField):
     ]  # fmt: skip
 
     class Walked(Message):
-        """The list is to be walked."""
+        """The cursor of the list is to move."""
 
         def __init__(self, where: Where) -> None:
             self.where = where
-            """The action of an `OptionList`."""
+            """The name of an action of `OptionList`."""
             super().__init__()
 
     def action_walk(self, where: Where) -> None:
-        """Say where to."""
         self.post_message(self.Walked(where))
 
 
 Complete = Callable[[str], str]
-"""From what is written to other words."""
+"""Map what is written so far to other text."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineQuestion:
-    """Something that is asked for in one line."""
+    """A question that is answered with one line."""
 
     id: str
     label: str
     hint: str
-    """What can be written; stands in the empty field."""
+    """Placeholder of the empty field: what can be written."""
     why_not: Complete
-    """Why an answer can't be used; nothing where it can."""
+    """Return why an answer is invalid; "" where it is valid."""
     completed: Complete | None = None
-    """An answer with more of what can only follow."""
+    """Return the answer extended as far as only one completion is possible."""
 
 
 def _place_in(text: str) -> LineQuestion:
@@ -168,7 +166,7 @@ _PATH = LineQuestion(
 
 
 class LinePrompt(Horizontal):
-    """One question at a time; hidden without one."""
+    """A bar with one question at a time; hidden while there is none."""
 
     DEFAULT_CSS = """
     LinePrompt {
@@ -190,26 +188,26 @@ class LinePrompt(Horizontal):
     ]  # fmt: skip
 
     class Answered(Message):
-        """The user gave an answer that can be used."""
+        """The user gave a valid answer."""
 
         def __init__(self, question: str, text: str) -> None:
             self.question = question
-            """The id of what was asked: `place` or `path`."""
+            """The id of the question: `place` or `path` for those asked here."""
             self.text = text
             super().__init__()
 
     class Closed(Message):
-        """The user gave no answer."""
+        """The user closed the bar without an answer."""
 
     class Checked(Message):
-        """It was found out whether an answer can be used."""
+        """An answer was checked; `reason` is empty where it is valid."""
 
         def __init__(self, question: LineQuestion, text: str, reason: str) -> None:
             self.question, self.text, self.reason = question, text, reason
             super().__init__()
 
     class Completed(Message):
-        """It was found out how an answer goes on."""
+        """An answer was completed to `whole`."""
 
         def __init__(self, question: LineQuestion, text: str, whole: str) -> None:
             self.question, self.text, self.whole = question, text, whole
@@ -220,33 +218,34 @@ class LinePrompt(Horizontal):
         self._question: LineQuestion | None = None
 
     def compose(self) -> ComposeResult:
-        """The question, the field, and what is wrong."""
         yield Static(id="label", markup=False)
         yield TextField(id="answer")
         yield Static(id="wrong", markup=False)
 
     @property
     def is_open(self) -> bool:
-        """Whether something is asked for."""
+        """Whether a question is asked."""
         return self._question is not None
 
     def ask_place(self, text: str) -> None:
-        """Ask for a place of a text; the answer names it for `positions`."""
+        """Ask for a location (LINE or LINE:COL) in `text`; `lmtui.editing.positions`
+        reads the answer."""
         self.ask(_place_in(text))
 
     def ask_path(self, path: str) -> None:
-        """Ask for a file, beginning with one; the answer names it for `naming`."""
+        """Ask for a file name, beginning with `path`; `lmtui.editing.file_names` checks
+        it."""
         self.ask(_PATH, path)
 
     def ask(self, question: LineQuestion, value: str = "") -> None:
-        """Ask for a line; `value` is there to be changed."""
+        """Ask a question; the field begins with `value`."""
         self._question = question
         self.add_class("-open")
         self.query_one("#label", Static).update(Content(question.label))
         field = self._field
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
-        self.screen.set_focus(field)  # at once: what is typed next is meant for it
+        self.screen.set_focus(field)  # at once: what is typed next is for the field
         self._tell("")
 
     @property
@@ -260,13 +259,13 @@ class LinePrompt(Horizontal):
 
     @on(Input.Changed)
     def forget_reason(self, event: Input.Changed) -> None:
-        """Another answer is written."""
+        """Clear the error when the answer changes."""
         event.stop()
         self._tell("")
 
     @on(Input.Submitted)
     def check(self, event: Input.Submitted) -> None:
-        """Find out whether the answer can be used."""
+        """Check the answer outside the event loop; posts `Checked`."""
         event.stop()
         question, text = self._question, event.value
         if question is None:
@@ -280,7 +279,8 @@ class LinePrompt(Horizontal):
 
     @on(Checked)
     def answer(self, event: Checked) -> None:
-        """Say what is wrong with it, or pass it on."""
+        """Show why the answer is invalid, or post `Answered`. Ignore a check of an
+        older answer."""
         event.stop()
         if event.question is not self._question or event.text != self._field.value:
             return
@@ -291,7 +291,7 @@ class LinePrompt(Horizontal):
             self.post_message(self.Answered(event.question.id, event.text))
 
     def action_complete(self) -> None:
-        """Find out how the answer goes on."""
+        """Complete the answer outside the event loop; posts `Completed`."""
         question, text = self._question, self._field.value
         if question is None or question.completed is None:
             return
@@ -305,7 +305,7 @@ class LinePrompt(Horizontal):
 
     @on(Completed)
     def write_rest(self, event: Completed) -> None:
-        """Write it, unless something else was written meanwhile."""
+        """Write the completed answer, unless the field was changed meanwhile."""
         event.stop()
         field = self._field
         if event.question is self._question and event.text == field.value:
@@ -317,6 +317,5 @@ class LinePrompt(Horizontal):
         self.remove_class("-open")
 
     def action_close(self) -> None:
-        """Hide it and say so."""
         self._hide()
         self.post_message(self.Closed())

@@ -1,7 +1,8 @@
-"""What the model wrote, as Markdown, while it is written.
+"""Markdown of a model, drawn while it is generated.
 
-Owns the text and the rows it has at this width: a text that grows costs its last
-block, not its length. How a block reads is `markdown_lines`'s. Knows no conversation.
+Splits a text into blocks (CommonMark, with tables and strikethrough) and draws each on
+its own, so that growing text costs its last block, not its length. Knows no
+conversation.
 """
 
 from __future__ import annotations
@@ -40,36 +41,37 @@ STYLES = (
     "heading", "code", "bullet", "quote", "link", "rule",
     "keyword", "string", "number", "comment", "name",
 )  # fmt: skip
-"""What can have a style of its own; the last five are parts of code."""
+"""Names of the styles; the last five are for parts of code."""
 
 _PARSER = MarkdownIt("commonmark", {"html": False})
 _PARSER.enable(["table", "strikethrough"])
 _PARSER.disable(["reference", "entity", "image"])
 _DEEPEST = 15
-"""Blocks in blocks that are laid out; the parser leaves out what is much deeper."""
-# A letter, for a line can begin with a number or a mark of something else, and then
-# nothing that has a meaning within a line.
+"""Deepest nesting that is laid out; deeper blocks are drawn as plain text."""
+# Begins with a letter: a line can begin with a number or a mark that starts a list or
+# another block. Holds no character that has a meaning within a line.
 _PLAIN = re.compile(r"[^\W\d_][^\\`*_~\[\]<>|#&\t\n]*")
 _LISTS = ("bullet_list_open", "ordered_list_open")
 
-# Characters that the block that grows may have before it is cut: about what can be
-# drawn in a few milliseconds. Code and tables are the dear ones.
+# Characters that a growing block may have before it is cut: about what can be drawn in
+# a few milliseconds. Code and tables cost the most.
 _LONG = {"fence": 600, "table_open": 1_200, "paragraph_open": 6_000}
 
 
 @dataclass(frozen=True, slots=True)
 class MarkdownBlock:
-    """A part of a text that is drawn on its own: a paragraph, an item of a list."""
+    """A part of a text that is drawn on its own: a paragraph, a list item, a code
+    block."""
 
     source: str
     kind: str = "paragraph_open"
-    """What the parser calls its first token."""
+    """The type of its first token in markdown-it."""
     joined: bool = False
-    """Whether it follows the block before without an empty line."""
+    """Whether no empty line separates it from the block before."""
 
 
 def blocks_of(source: str, *, joined: bool = False) -> list[MarkdownBlock]:
-    """The blocks of a text, at least one; their sources joined are the text."""
+    """Split a text into blocks, at least one; their sources joined are the text."""
     lines = source.split("\n")
     starts = list(_starts(_PARSER.parse(source)))
     if not starts:
@@ -85,7 +87,8 @@ def blocks_of(source: str, *, joined: bool = False) -> list[MarkdownBlock]:
 
 
 def _starts(tokens: list[Token]) -> Iterator[tuple[int, str, bool]]:
-    """First line and kind of each block, and whether it is an item after another."""
+    """Yield the first line and kind of each block, and whether it is a list item that
+    follows another one."""
     first = True
     for token in tokens:
         if token.map is None or token.nesting < 0:
@@ -100,8 +103,9 @@ def _starts(tokens: list[Token]) -> Iterator[tuple[int, str, bool]]:
 
 
 def cut(block: MarkdownBlock) -> list[MarkdownBlock]:
-    """A block that has grown too long to be drawn many times a second, in two: what
-    stands, and what still grows. Where they meet, a table repeats its head."""
+    """Split a block that is too long to be drawn many times a second into two: one that
+    no longer changes and one that grows. The second part of a table or a code block
+    repeats the head (the opening fence)."""
     if len(block.source) <= _LONG.get(block.kind, len(block.source)):
         return [block]
     lines = block.source.split("\n")
@@ -123,16 +127,16 @@ def cut(block: MarkdownBlock) -> list[MarkdownBlock]:
 
 
 def is_plain(source: str) -> bool:
-    """Whether a paragraph is one line of mere words: what is drawn of its beginning
-    stays the same, whatever words follow."""
+    """Return whether a paragraph is one line of words without markup: then words that
+    follow never change how its beginning is drawn."""
     return _PLAIN.fullmatch(source) is not None
 
 
 class MarkdownStyles:
-    """The styles in which blocks are drawn."""
+    """The styles in which blocks are drawn, as a Rich console and a code theme."""
 
     def __init__(self, styles: Mapping[str, Style]) -> None:
-        """`styles` names a style for each of `STYLES`."""
+        """Build them from a style for each name in `STYLES`."""
         bold, italic = Style(bold=True), Style(italic=True)
         self.code_theme = ANSISyntaxTheme(
             {
@@ -165,7 +169,8 @@ class MarkdownStyles:
 
 
 def draw(block: MarkdownBlock, width: int, look: MarkdownStyles) -> list[list[Segment]]:
-    """The lines of a block in so many cells, without empty ones around them."""
+    """Return the lines of a block, `width` cells wide, without empty lines around
+    it."""
     plain = Text(block.source.strip("\n"))
     tokens = _PARSER.parse(block.source)
     if any(token.level > _DEEPEST for token in tokens):
@@ -173,7 +178,7 @@ def draw(block: MarkdownBlock, width: int, look: MarkdownStyles) -> list[list[Se
     else:
         try:
             lines = _lines(_Document.of(tokens, look), width, look)
-        except Exception:  # Rich draws what people write; a model writes anything
+        except Exception:  # Rich may fail on Markdown that no person would write
             lines = _lines(plain, width, look)
     while lines and not _text(lines[-1]).strip():
         lines.pop()
@@ -195,7 +200,7 @@ def _text(line: list[Segment]) -> str:
 
 
 class _Code(CodeBlock):
-    """Code on a ground of its own, without empty lines around it."""
+    """A code block with a background, without empty lines around it."""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -211,20 +216,21 @@ class _Code(CodeBlock):
 
 
 class _Heading(Heading):
-    """A heading where the text begins."""
+    """A heading that is aligned left."""
 
     LEVEL_ALIGN: ClassVar[dict[str, Any]] = {}
 
 
 class _Item(ListItem):
-    """An item whose text begins where its neighbours' does: each is drawn alone."""
+    """A list item with an indent for two digits at least, so that items, which are
+    drawn one by one, are aligned."""
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
         segments = super().render_number(console, options, number, max(number, 10))
         for index, segment in enumerate(segments):
-            if index == 0:  # the numeral, which gets its point back
+            if index == 0:  # the number: Rich leaves its point out
                 assert isinstance(segment, Segment)
                 text = f"{number}.".rjust(len(segment.text) - 1) + " "
                 segment = Segment(text, segment.style)
@@ -232,7 +238,7 @@ class _Item(ListItem):
 
 
 class _Document(Markdown):
-    """One block, as the parser of this module reads it."""
+    """One block, parsed by the parser of this module instead of Rich's."""
 
     elements = Markdown.elements | {
         "fence": _Code,
@@ -243,7 +249,8 @@ class _Document(Markdown):
 
     @classmethod
     def of(cls, tokens: list[Token], look: MarkdownStyles) -> _Document:
-        """What was parsed, in the styles of a look."""
+        """Return a document of these tokens, in the code theme of `look`. Line breaks
+        are kept."""
         for token in tokens:
             for inline in token.children or ():
                 if inline.type == "softbreak":
@@ -254,13 +261,13 @@ class _Document(Markdown):
         return document
 
 
-# To be copied: Rich makes a parser of its own for each, which takes as long as to draw
-# a paragraph.
+# A template to copy: Rich creates a parser for each document, which takes as long as
+# drawing a paragraph.
 _EMPTY = _Document("", hyperlinks=False)
 
 
 CLASSES = {f"markdown--{name}" for name in STYLES}
-"""The component classes of such a widget."""
+"""The component classes of a widget that draws Markdown."""
 SHEET = """
         & > .markdown--heading { color: $primary; text-style: bold; }
         & > .markdown--code { background: $surface; }
@@ -274,11 +281,11 @@ SHEET = """
         & > .markdown--comment { color: $quiet; text-style: italic; }
         & > .markdown--name { color: $primary; }
 """
-"""Rules to stand within its own."""
+"""CSS rules for the component classes, to be put within the widget's own rule."""
 
 
 def look_of(widget: Widget) -> MarkdownStyles:
-    """The look of Markdown in the styles of a widget."""
+    """Return the Markdown styles from the component styles of a widget (cached)."""
     return _look(
         tuple(
             widget.get_component_rich_style(f"markdown--{name}", partial=True)
@@ -293,28 +300,28 @@ def _look(styles: tuple[Style, ...]) -> MarkdownStyles:
 
 
 _AHEAD = 6
-_PARTED = 2  # lines above the last one of a paragraph, from which on they stand
+_PARTED = 2  # lines above the last one of a paragraph from which on it is split
 
 
 MarkdownLine = tuple[Iterable[Segment], str]
-"""What a row says, and what stands between it and the row before it: a new line, or the
-spaces at which a line was broken."""
+"""The segments of a row, and the text between it and the row before it: a newline, or
+the spaces at which a line was wrapped."""
 
 
 class MarkdownRow(NamedTuple):
-    """A line of cells, as wide as the widget."""
+    """A row as it is drawn, as wide as the widget."""
 
     strip: Strip
     joint: str
 
 
 class StreamingMarkdown(DirectLines):
-    """Markdown that can grow. Links are shown with their address, never opened."""
+    """Markdown that can grow. Links are shown with their address and never opened."""
 
     LEFT: ClassVar[int] = 0
     RIGHT: ClassVar[int] = 0
-    """Cells beside the text. They are drawn with it: a border and padding of Textual's
-    cost as much as the text."""
+    """Cells left and right of the text. They are drawn with it: Textual's border and
+    padding would cost as much time as the text."""
 
     DEFAULT_CSS = """
     StreamingMarkdown {
@@ -330,13 +337,14 @@ class StreamingMarkdown(DirectLines):
         self._blocks: list[MarkdownBlock] = []
         self._rows: list[MarkdownRow] = []
         self._starts: list[int] = []
-        """Of each block that has rows, the first."""
+        """Index of the first row of each block that has rows."""
         self._width = 0
         self._room = 0
         self._behind: tuple[Style, list[Segment]] | None = None
         self._grows = False
         self._parted = False
-        """Whether the last block is the last line of the one before it."""
+        """Whether the last block is the last line of the paragraph in the block before
+        it."""
         self.update(text)
 
     @property
@@ -345,16 +353,17 @@ class StreamingMarkdown(DirectLines):
         return self._text
 
     def update(self, text: str) -> None:
-        """Show this text."""
+        """Show this text, which is complete."""
         self.replace(text, grows=False)
 
     @property
     def grows(self) -> bool:
-        """Whether there is more to come."""
+        """Whether more text is expected."""
         return self._grows
 
     def replace(self, text: str, *, grows: bool) -> None:
-        """Show this text, to which more may be added; what reads the same stays."""
+        """Show this text, to which more may be added if it `grows`. Unchanged blocks at
+        the beginning are not drawn again."""
         self._text, self._grows, self._parted = text, grows, False
         before, self._blocks = self._blocks, self.blocks()
         pairs = zip(before, self._blocks, strict=False)
@@ -362,15 +371,15 @@ class StreamingMarkdown(DirectLines):
 
     @property
     def styled_by(self) -> Widget:
-        """The widget in whose styles it is drawn."""
+        """The widget whose component styles are used."""
         raise NotImplementedError
 
     def blocks(self) -> list[MarkdownBlock]:
-        """What the text is made from; the last one grows with it."""
+        """Return the blocks of the text; the last one grows with it."""
         return blocks_of(tame_heaps(visible(self._text)))
 
     def grow(self, piece: str) -> None:
-        """Add to the end of the text."""
+        """Append to the text. Only the last block is parsed and drawn again."""
         self._text, self._grows = self._text + piece, True
         if not is_plain(self._blocks[-1].source + piece):
             self._join()
@@ -383,8 +392,8 @@ class StreamingMarkdown(DirectLines):
         self._part()
 
     def _part(self) -> None:
-        """Let all lines but the last one of a plain paragraph stand, so that its growth
-        costs a line, not its length."""
+        """Split the last line off a plain paragraph, so that its growth costs a line,
+        not the paragraph's length."""
         last, at = self._blocks[-1], len(self._rows) - 1
         drawn = len(self._starts) == len(self._blocks)
         if not drawn or at - self._starts[-1] < _PARTED or not is_plain(last.source):
@@ -405,7 +414,7 @@ class StreamingMarkdown(DirectLines):
         self._parted = True
 
     def _join(self) -> None:
-        """Make one block again of a paragraph of which a part stood."""
+        """Undo `_part`: merge the split paragraph into one block again."""
         if not self._parted:
             return
         grows, stands = self._blocks.pop(), self._blocks.pop()
@@ -413,7 +422,8 @@ class StreamingMarkdown(DirectLines):
         self._parted = False
 
     def _show(self, stand: int) -> None:
-        """Draw again what follows so many blocks, and make room where it is needed."""
+        """Draw the blocks from index `stand` on, and request a layout where the height
+        changes."""
         row = self._starts[stand] if stand < len(self._starts) else 0
         before = self._rows[row:]
         self._forget(stand)
@@ -429,20 +439,20 @@ class StreamingMarkdown(DirectLines):
             self.refresh(Region(0, top, self._width, bottom - top))
 
     def _require_room(self) -> None:
-        """Ask again for room that a layout has not given. Textual remembers the height
-        of a widget until another layout is asked for, and does not count that while the
-        first one is still to come."""
+        """Request a layout again where the last one did not give the wanted height.
+        Textual caches a widget's height, and ignores a request made while a layout is
+        pending."""
         if self.is_attached and self._wanted_room() != self._room:
             self.refresh(layout=True)
 
     def _wanted_room(self) -> int:
-        """Lines to ask for; some in advance while the text grows, because a new layout
-        of the screen is much dearer than a line."""
+        """Return the number of lines to request. Growing text requests some in advance,
+        because a layout of the screen costs much more than drawing a line."""
         rows = max(1, len(self._rows))
         return -(-rows // _AHEAD) * _AHEAD if self._grows else rows
 
     def _forget(self, stand: int = 0) -> None:
-        """Drop the rows of what follows so many blocks."""
+        """Drop the rows of the blocks from index `stand` on."""
         if stand < len(self._starts):
             del self._rows[self._starts[stand] :]
             del self._starts[stand:]
@@ -454,7 +464,7 @@ class StreamingMarkdown(DirectLines):
             self._join()
             self._forget()
         drawn = len(self._starts) == len(self._blocks)
-        if drawn or not width or not self.is_attached:  # without styles before that
+        if drawn or not width or not self.is_attached:  # detached: no styles yet
             return
         base, left = self._ground()
         room = max(0, width - self.LEFT - self.RIGHT)
@@ -472,34 +482,34 @@ class StreamingMarkdown(DirectLines):
             ]
 
     def _ground(self) -> tuple[Style, list[Segment]]:
-        """The style behind each line, and what stands before its text."""
+        """Return the background style and the segments to the left of the text
+        (cached)."""
         if self._behind is None:
             self._behind = self.rich_style, self.left_of_text()
         return self._behind
 
     def block_at(self, y: int) -> MarkdownBlock:
-        """What stands in a line."""
+        """Return the block at line `y`."""
         return self._blocks[max(0, bisect_right(self._starts, y) - 1)]
 
     def left_of_text(self) -> list[Segment]:
-        """What stands before each line, `LEFT` cells."""
+        """Return the segments before each line, `LEFT` cells wide."""
         return []
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        """The lines of a block."""
+        """Return the lines of a block, wrapped to `width` cells."""
         lines = draw(block, width, look_of(self.styled_by))
         return [(line, "\n") for line in lines]
 
-    # As Textual asks for it.
+    # Overrides of Textual's methods.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as the text has at this width."""
         self._lay_out(width)
         self._room = self._wanted_room()
         return self._room
 
     def notify_style_update(self) -> None:
-        """Another theme, or another ground: everything is drawn again."""
+        """Drop all rows: theme or background has changed."""
         super().notify_style_update()
         self._behind = None
         self._forget()
@@ -507,16 +517,15 @@ class StreamingMarkdown(DirectLines):
             self.refresh(layout=True)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines in a part of the widget."""
         return rendered(self, crop, self._line)
 
     def render_line(self, y: int) -> Strip:
-        """One line that says of each cell what of the text is there; nobody but a mouse
-        asks for that."""
+        """Return a line with the text offset of each cell. Only mouse events need
+        those."""
         return self._line(y).apply_offsets(-self.LEFT, y)
 
     def _line(self, y: int) -> Strip:
-        """One line, with what is selected of it."""
+        """Return a line with the selection drawn in."""
         self._lay_out(self._width)
         if y >= len(self._rows):
             base, left = self._ground()
@@ -533,13 +542,15 @@ class StreamingMarkdown(DirectLines):
         return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
 
     def _cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
-        """From which cell to which a span of a selection reaches, -1 being the end."""
+        """Return the first and last cell of a selection's span; -1 as `end` is the
+        line's end."""
         text = strip.text[self.LEFT :]
         upto = text if end == -1 else text[: max(0, end)]
         return self.LEFT + cell_len(text[: max(0, start)]), self.LEFT + cell_len(upto)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text, as it reads on the screen, its emoji as they are."""
+        """Return the selected text as it reads on the screen, with emoji in their
+        original form."""
         parts: list[str] = []
         for y, (strip, joint) in enumerate(self._rows):
             if (span := selection.get_span(y)) is not None:
@@ -547,17 +558,15 @@ class StreamingMarkdown(DirectLines):
         return signs_undone("".join(parts[1:]), self._text), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
-        """Show the selection."""
         self.refresh()
 
 
 class MarkdownView(StreamingMarkdown):
-    """Markdown that stands alone."""
+    """Markdown in its own component styles."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
     DEFAULT_CSS = f"MarkdownView {{ {SHEET} }}"
 
     @property
     def styled_by(self) -> Widget:
-        """Itself."""
         return self

@@ -1,8 +1,7 @@
-"""A part of a screen that is read: a heading, and text that can be scrolled.
+"""Paragraphs of styled text, and a scrollable pane with a heading.
 
-Owns how paragraphs become lines at a width, and that what is written at the end is
-followed while the reader is there. What is said comes from outside and is visible
-already. Knows no screen.
+Text is wrapped at words. A pane can follow the end of its text while the reader is
+there. Text must have control characters made visible already. Knows no screen.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from lmtui.tui.widgets.styled_lines import DirectLines, Line, Part
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Parts that follow each other; they hold no newline."""
+    """Styled parts on one logical line; they contain no newline."""
 
     parts: tuple[Part, ...] = ()
     indent: int = 0
-    """Cells before every line but the first."""
+    """Cells before every wrapped line but the first."""
 
 
 def paragraphs(text: str, style: str = "", *, indent: int = 0) -> list[Paragraph]:
-    """A paragraph for each line of a text."""
+    """Return a paragraph for each line of a text."""
     return [Paragraph(((line, style),), indent) for line in text.split("\n")]
 
 
 def wrapped(paragraph: Paragraph, width: int) -> list[Line]:
-    """The lines of a paragraph in so many cells, at least one."""
+    """Wrap a paragraph to `width` cells; at least one line."""
     if width <= 0:
         return [()]
     if _fits(paragraph, width):
@@ -69,7 +68,7 @@ def _fits(paragraph: Paragraph, width: int) -> bool:
 
 
 def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
-    """Words and spaces, none wider than a line."""
+    """Yield words and spaces; words wider than a line are split."""
     for text, style in paragraph.parts:
         for word in WORDS.findall(tame_heaps(text)):
             if cell_len(word) <= width:
@@ -86,7 +85,7 @@ def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
 
 
 class Paragraphs(DirectLines):
-    """Text in styled parts, broken at words; it can be selected."""
+    """Selectable text in styled parts, wrapped at words."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "paragraphs--strong",
@@ -114,7 +113,7 @@ class Paragraphs(DirectLines):
         self._part_styles: dict[str, Style] = {}
 
     def show(self, paragraphs: Iterable[Paragraph]) -> None:
-        """Show these instead."""
+        """Replace the text."""
         shown = tuple(paragraphs)
         if shown == self._paragraphs:
             return
@@ -129,21 +128,19 @@ class Paragraphs(DirectLines):
             line for each in self._paragraphs for line in wrapped(each, width)
         ]
 
-    # As Textual asks for it.
+    # Overrides of Textual's methods.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as the text has at this width."""
         if width != self._width:
             self._lay_out(width)
         return len(self._rows)
 
     def notify_style_update(self) -> None:
-        """Another theme."""
         super().notify_style_update()
         self._part_styles.clear()
 
     def render_line(self, y: int) -> Strip:
-        """One line, with what is selected of it."""
+        """Return a line with the selection drawn in."""
         base = self.rich_style
         parts = self._rows[y] if y < len(self._rows) else ()
         segments = [Segment(text, self._style_of(name)) for text, name in parts]
@@ -169,17 +166,17 @@ class Paragraphs(DirectLines):
         return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text, as it reads on the screen."""
+        """Return the selected text as it reads on the screen."""
         rows = ("".join(text for text, _ in row) for row in self._rows)
         return selection.extract("\n".join(rows)), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
-        """Show the selection."""
         self.refresh()
 
 
 class Pane(VerticalScroll, can_focus=True):
-    """Paragraphs under a heading; arrows scroll them while it has the focus."""
+    """Paragraphs under a heading; the arrow keys scroll them while the pane has the
+    focus."""
 
     DEFAULT_CSS = """
     Pane {
@@ -206,18 +203,17 @@ class Pane(VerticalScroll, can_focus=True):
         self.head(title)
 
     def compose(self) -> ComposeResult:
-        """One text."""
         yield Paragraphs()
 
     def on_mount(self) -> None:
-        """Follow the end, if it is that which is read."""
+        """Follow the end of the text if `follow` was given."""
         if self._follow:
             self.anchor()
 
     def head(self, title: str) -> None:
-        """Put this over the text."""
+        """Set the heading."""
         self.border_title = Content(title)
 
     def show(self, paragraphs: Iterable[Paragraph]) -> None:
-        """Show these instead."""
+        """Replace the text."""
         self.query_one(Paragraphs).show(paragraphs)

@@ -1,8 +1,7 @@
-"""The panel: one distribution, a row a token, drawn in one go.
+"""The probability panel: one next-token distribution, a row for each token.
 
-Owns what is shown, the cursor and whether it is paused. A distribution is a value;
-the panel asks for another page or tells which row was picked, by messages. Knows no
-engine and no screen.
+Distributions are immutable values. The panel posts messages to request another page or
+to report the row that was picked. Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, Part, StyledLines
 
 @dataclass(frozen=True, slots=True)
 class PanelRows:
-    """The rows that are drawn, and the mass of all tokens that are not."""
+    """The rows that are drawn, and the total probability of all other tokens."""
 
     candidates: tuple[Candidate, ...]
     rest_prob: float
     rest_sampled_prob: float | None
-    """None where nothing is drawn from, as for a scored text."""
+    """None where no sampler is involved, as for a scored text."""
 
 
 def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
-    """`count` rows from row `first` on; the others' mass goes into the rest."""
+    """Return `count` rows from row `first` on; all other rows are added to the rest."""
     rows = distribution.candidates
     shown = rows[first : first + max(0, count)]
     hidden = (*rows[:first], *rows[first + len(shown) :])
@@ -57,13 +56,13 @@ def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> Panel
 
 
 def is_drawn_from(distribution: Distribution) -> bool:
-    """Whether a sampler draws from it; not where a text is only read."""
+    """Return whether a sampler draws from it: false for a text that is only scored."""
     return all(row.sampled_prob is not None for row in distribution.candidates)
 
 
 def bar(prob: float, sampled_prob: float | None, width: int) -> str:
-    """Two bars in one line of quarter blocks, half a cell exact: above, the model's
-    own probability; below, the one drawn from."""
+    """Draw two bars in one line of quarter blocks, with a resolution of half a cell:
+    above, the model's own probability; below, the one the sampler draws from."""
     above = _halves(prob, width)
     below = _halves(prob if sampled_prob is None else sampled_prob, width)
     full, end = min(above, below) // 2, (max(above, below) + 1) // 2
@@ -81,7 +80,7 @@ def _halves(prob: float, width: int) -> int:
     return round(2 * width * min(1.0, max(0.0, prob)))
 
 
-# Left and right above, left and right below.
+# Keys: upper left, upper right, lower left, lower right.
 _QUARTERS = {
     (False, False, False, False): " ",
     (True, False, False, False): "▘",
@@ -96,7 +95,7 @@ _QUARTERS = {
 
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
-    """The sentence about the whole distribution, ever shorter, never different."""
+    """Return the summary of the distribution in forms of decreasing length."""
     entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
     choices = notation.choices(distribution.entropy)
     spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
@@ -116,32 +115,35 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
 
 
 _REST = "rest"
-_LEGEND = "  ▀raw ▄drawn  "  # stands exactly above the numbers
+_LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
 _NARROW_LEGEND = "▀raw ▄drawn"
 
 
 @dataclass(frozen=True, slots=True)
 class PanelColumns:
-    """Where things stand on a line of a given width."""
+    """Widths of the columns of a row, in cells."""
 
     token: int
     bar: int
     number: int
     drawn: bool = True
-    """Whether there is a second number: of what the sampler draws from."""
+    """Whether there is a second number: the probability the sampler draws from."""
 
     @classmethod
     def of(cls, width: int, *, drawn: bool = True) -> PanelColumns:
-        """Narrow: numbers close together, and a bar of what is left."""
+        """Divide `width` cells: numbers first, then the token (two fifths of the room),
+        then the bar. Below 32 cells the numbers are narrower."""
         number = 6 if width >= 32 or not drawn else 5
-        # A mark at either end and four spaces; a mark and two spaces without a sampler.
+        # A mark at either end and four spaces; without a sampler, one mark and two
+        # spaces.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
         token = min(room, max(7, min(22, room * 2 // 5)))
         return cls(token, room - token, number, drawn)
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
-    """The title, whether it is paused, and, with a legend, what the two bars are."""
+    """Return the title line with "paused" and, with `legend`, the legend of the two
+    bars."""
     wide = PanelColumns.of(width).number >= 6
     explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
     forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
@@ -156,7 +158,7 @@ def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Pa
 def row_line(
     row: Candidate, columns: PanelColumns, *, chosen: bool, cursor: bool
 ) -> list[Part]:
-    """One token."""
+    """Return the line of one token."""
     style = "chosen" if chosen else "quiet" if row.cut else "token"
     return [
         ("●" if chosen else " ", "chosen"),
@@ -169,12 +171,13 @@ def row_line(
 
 @lru_cache(maxsize=4096)
 def _token(text: str, width: int) -> str:
-    """The text of a token in so many cells; the same ones come again and again."""
+    """Return a token's text in exactly `width` cells. Cached: the same tokens recur."""
     return fit(visible_token(text), width)
 
 
 def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[Part]:
-    """All tokens that have no row; `chosen` where the chosen one is among them."""
+    """Return the line of all tokens without a row; `chosen` if the chosen token is
+    among them."""
     return [
         ("●" if chosen else " ", "chosen"),
         (fit(_REST, columns.token), "quiet"),
@@ -184,7 +187,7 @@ def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[P
 
 
 def _legend(text: str) -> list[Part]:
-    """The legend in the colours that it explains."""
+    """Return the legend in the colours it explains."""
     before, upper, rest = text.partition("▀")
     between, lower, after = rest.partition("▄")
     return [
@@ -194,9 +197,9 @@ def _legend(text: str) -> list[Part]:
 
 
 def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
-    """The bar and both numbers."""
+    """Return the bar and both numbers."""
     drawn = bar(prob, sampled, columns.bar)
-    # Where the sampled bar reaches it lies over the raw one, in its own colour.
+    # As far as the sampled bar reaches, its colour covers that of the raw one.
     over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
     raw = likely(prob, width=columns.number)
     drawn_from = likely(sampled, width=columns.number)
@@ -209,7 +212,7 @@ def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> lis
 
 
 def message_lines(message: str, width: int) -> list[list[Part]]:
-    """A sentence, broken between words."""
+    """Wrap a sentence to lines, with an empty line before it."""
     lines = [""]
     for word in message.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -222,11 +225,12 @@ def message_lines(message: str, width: int) -> list[list[Part]]:
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
 STALE_TITLE = "Before the last change"
-"""What rows belong to that are older than the text or the place they stand beside."""
+"""The title of rows that are older than the text or the cursor beside them."""
 
 
 class ProbabilityPanel(StyledLines, can_focus=True):
-    """The next token's distribution: raw and sampled, cut and chosen."""
+    """The distribution of the next token: raw and sampled probabilities, cut tokens,
+    the chosen one."""
 
     HELP = """\
 Each row is a token the model could choose. The upper half of the bar and the first
@@ -284,11 +288,12 @@ would leave the model as unsure.
     """
 
     paused: reactive[bool] = reactive(False)
-    """While paused, what arrives is kept and drawn when the pause ends."""
+    """While paused, distributions of other positions are kept back until the pause
+    ends."""
 
     @dataclass
     class PageRequested(Message):
-        """Rows that the panel does not have were asked for."""
+        """Rows are requested that the panel does not have."""
 
         handle: int
         start: int
@@ -296,7 +301,7 @@ would leave the model as unsure.
 
     @dataclass
     class CandidatePicked(Message):
-        """A row was picked, by Enter or by the mouse."""
+        """A row was picked, with Enter or the mouse."""
 
         handle: int
         candidate: Candidate
@@ -316,17 +321,17 @@ would leave the model as unsure.
 
     @property
     def distribution(self) -> Distribution | None:
-        """What is drawn now."""
+        """The distribution that is drawn now."""
         return self._distribution
 
     @property
     def chosen(self) -> int | None:
-        """The id of the token that was drawn here, if one was."""
+        """The id of the token that was chosen here, if one was."""
         return self._chosen
 
     @property
     def title(self) -> str:
-        """What the distribution belongs to."""
+        """The title: what the distribution belongs to."""
         return self._title
 
     @title.setter
@@ -345,10 +350,11 @@ would leave the model as unsure.
         same: bool = False,
         again: bool = False,
     ) -> None:
-        """Draw this distribution; `chosen` is the id of the token that was drawn. A
-        pause holds back other positions, not other settings or pages of this one; nor
-        the same position under another handle, which `same` says it is. `again` says
-        that other settings or another page were asked for, which makes it no newer."""
+        """Draw a distribution; `chosen` is the id of the token that was chosen. While
+        paused, a distribution with another handle is kept back, unless `same` says that
+        it belongs to the same position. `again` says that the same position was
+        requested with other settings or as another page, so that a stale panel stays
+        stale."""
         before = self._distribution
         held = not same and before is not None and before.handle != distribution.handle
         if self.paused and held:
@@ -365,12 +371,13 @@ would leave the model as unsure.
         self.refresh()
 
     def outdate(self, after: float = STALE_AFTER) -> None:
-        """As every widget of lines; a panel that is held still says so already."""
+        """Mark the rows as outdated, except while paused, when the title says so
+        already."""
         if not self.paused:
             super().outdate(after)
 
     def clear(self, message: str = EMPTY) -> None:
-        """Draw no distribution but this sentence: nothing yet, loading, an error."""
+        """Show a message instead of a distribution: nothing yet, loading, an error."""
         self._distribution = self._pending = None
         self._message = visible_line(message)
         self._take_title()
@@ -378,7 +385,7 @@ would leave the model as unsure.
         self.refresh()
 
     def watch_paused(self, paused: bool) -> None:
-        """Catch up when the pause ends."""
+        """Draw what was kept back when the pause ends."""
         if paused:
             return
         self._take_title()
@@ -387,13 +394,13 @@ would leave the model as unsure.
             self.show(distribution, chosen=chosen)
 
     def _take_title(self) -> None:
-        """The title that a pause has held back."""
+        """Show the title that a pause kept back."""
         self._title, self._pending_title = self._pending_title or self._title, None
 
     # Keys and mouse.
 
     def action_move(self, by: int) -> None:
-        """Move the cursor; past the edge, ask for the page there."""
+        """Move the cursor; past the edge, request the page there."""
         if self._distribution is None:
             return
         moved = self._cursor + by
@@ -405,7 +412,8 @@ would leave the model as unsure.
             self._request(by)
 
     def action_page(self, by: int) -> None:
-        """Draw the rows after the last one that is drawn, or those before the first."""
+        """Show the page after the last row that is drawn, or the one before the
+        first."""
         shown = self._distribution
         if shown is None:
             return
@@ -415,7 +423,6 @@ would leave the model as unsure.
             self._go_to(max(0, first))
 
     def action_top(self) -> None:
-        """Back to the most probable token."""
         if self._distribution is None:
             return
         self._first = self._cursor = 0
@@ -424,12 +431,12 @@ would leave the model as unsure.
         self.refresh()
 
     def action_bottom(self) -> None:
-        """To the least probable tokens."""
         if self._distribution is not None:
             self._go_to(max(0, self._distribution.vocabulary - self._height()))
 
     def _go_to(self, first: int) -> None:
-        """Draw the rows from this place of the ranking on; ask for what is not here."""
+        """Draw the rows from rank `first` on; request them if the panel does not have
+        them."""
         shown = self._distribution
         assert shown is not None
         last = min(first + self._height(), shown.vocabulary)
@@ -440,7 +447,6 @@ would leave the model as unsure.
             self._post_request(shown, first)
 
     def action_pick(self) -> None:
-        """Tell which row the cursor is on."""
         if self._distribution is None or not self._distribution.candidates:
             return
         row = self._distribution.candidates[self._cursor]
@@ -459,15 +465,13 @@ would leave the model as unsure.
             self.refresh()
 
     def on_focus(self) -> None:
-        """Show the cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """Hide the cursor."""
         self.refresh()
 
     def _request(self, by: int) -> None:
-        """Ask for the rows beyond the edge, if there are any."""
+        """Request the page beyond the edge, if there is one."""
         assert self._distribution is not None
         shown = self._distribution
         start = shown.start + (len(shown.candidates) if by > 0 else -self._height())
@@ -480,14 +484,14 @@ would leave the model as unsure.
         self.post_message(self.PageRequested(shown.handle, start, count))
 
     def _follow(self) -> None:
-        """Keep the cursor among the rows that are drawn."""
+        """Scroll so that the cursor is among the rows that are drawn."""
         lowest = self._cursor - self._height() + 1
         self._first = max(min(self._first, self._cursor), lowest)
 
     # Drawing.
 
     def _height(self) -> int:
-        """How many tokens can be drawn."""
+        """Return how many token rows fit."""
         height = self.content_size.height
         return max(1, height - 2 - self._summary_room(height))
 
@@ -496,7 +500,6 @@ would leave the model as unsure.
         return 1 if height < 9 else 2
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Title, rows, the rest, summary."""
         shown = self._distribution
         legend = shown is not None and is_drawn_from(shown)
         title = self._title_with_rank()
@@ -511,8 +514,8 @@ would leave the model as unsure.
         return lines
 
     def _title_with_rank(self) -> str:
-        """The title, and where the rows begin once they are not the first. That of the
-        place before says nothing of this one."""
+        """Return the title, with the rank of the first row unless that is 1. Where the
+        rows are outdated, `STALE_TITLE`: the new title does not apply to them."""
         start = self._distribution.start if self._distribution else 0
         rank = start + self._first + 1
         title = STALE_TITLE if self.stale and self._distribution else self._title

@@ -1,8 +1,7 @@
-"""The sampler's controls: the confidence slider, and a row for each other setting.
+"""Controls for the sampler: a confidence slider and a row for each other setting.
 
-Holds one immutable `SamplingSettings` and posts the next one on every change. Owns
-the cursor, the value being typed and the drag of the mouse. Knows no engine: what a
-setting does to the distribution is shown elsewhere.
+The widget has one immutable `SamplingSettings` and posts the next one on every change.
+Knows no engine; the effect on the distribution is shown elsewhere.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 FLATTEST = 5.0
 SHARPEST = 0.05
 STEPS = 40
-"""Steps between the two ends; each changes T by about a ninth."""
+"""Steps between the two ends, equal in log T; each changes T by about a ninth."""
 GREEDY = STEPS + 1
-"""The end stop: always the most probable token."""
+"""The step at the sharp end: greedy decoding (T = 0)."""
 
 
 def temperature_at(step: int) -> float:
-    """The temperature of a step from 0 (flat) to GREEDY, to three digits."""
+    """Return the temperature of a step from 0 (flattest) to GREEDY, to three digits."""
     if step >= GREEDY:
         return 0.0
     share = max(0, step) / STEPS
@@ -42,7 +41,7 @@ def temperature_at(step: int) -> float:
 
 
 def position_of(temperature: float) -> float:
-    """Where a temperature stands among the steps; between them for one of its own."""
+    """Return the step of a temperature, fractional where it lies between two steps."""
     if temperature <= 0:
         return float(GREEDY)
     bounded = min(FLATTEST, max(SHARPEST, temperature))
@@ -50,7 +49,7 @@ def position_of(temperature: float) -> float:
 
 
 def moved(temperature: float, by: int) -> float:
-    """The next step in that direction, from any temperature."""
+    """Return the temperature one step up or down from any temperature."""
     place = position_of(temperature)
     near = round(place)
     if abs(place - near) < 0.05:  # three digits are not exactly on the scale
@@ -61,26 +60,27 @@ def moved(temperature: float, by: int) -> float:
 
 
 def cell_of(temperature: float, width: int) -> int:
-    """The cell of the knob on a track; the last one is the end stop alone."""
+    """Return the cell of the knob on a track; the last cell is for greedy alone."""
     if temperature <= 0:
         return width - 1
     return round(position_of(temperature) / STEPS * (width - 2))
 
 
 def temperature_in(cell: int, width: int) -> float:
-    """The temperature of a cell of the track."""
+    """Return the temperature of a cell of the track."""
     if cell >= width - 1:
         return 0.0
     return temperature_at(round(max(0, cell) / max(1, width - 2) * STEPS))
 
 
 Value = float | int | None
-_TYPEABLE = 24  # characters; no setting needs more
+_TYPEABLE = 24  # longest number that is parsed, in characters
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One setting: its name, its rungs, and how its value is written and read."""
+    """One setting: its name, the rungs it steps through, and how a value is
+    written and read."""
 
     name: str
     """The attribute of `SamplingSettings`."""
@@ -90,22 +90,22 @@ class Field:
     rungs: tuple[float, ...]
     whole: bool = False
     off: tuple[Value, str] | None = None
-    """The value that switches it off, and the word for it."""
+    """The value that switches the setting off, and its name."""
 
     def value(self, settings: SamplingSettings) -> Value:
-        """Its value now."""
+        """Return the value of this setting."""
         value: Value = getattr(settings, self.name)
         return value
 
     def shown(self, settings: SamplingSettings) -> str:
-        """Its value as text."""
+        """Return the value of this setting as text."""
         value = self.value(settings)
         if self.off is not None and value == self.off[0]:
             return self.off[1]
         return f"{value:,}" if self.whole else f"{value:g}"
 
     def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
-        """The settings with this one a rung further."""
+        """Return the settings with this one a step up or down."""
         value = self.value(settings)
         if self.name == "temperature":
             return self.set(settings, moved(settings.temperature, by))
@@ -115,7 +115,11 @@ class Field:
         return self.set(settings, int(rung) if self.whole else rung)
 
     def typed(self, settings: SamplingSettings, text: str) -> SamplingSettings:
-        """The settings with the value that was typed; LmtuiError where it is none."""
+        """Return the settings with the typed value.
+
+        Raises:
+            LmtuiError: `text` is not a number, or is out of range.
+        """
         text = text.strip().lower()
         if self.off is not None and text in ("", self.off[1]):
             return self.set(settings, self.off[0])
@@ -130,17 +134,22 @@ class Field:
         return self.set(settings, value)
 
     def reset(self, settings: SamplingSettings) -> SamplingSettings:
-        """The settings with this one's default."""
+        """Return the settings with this one at its default."""
         return self.set(settings, self.value(SamplingSettings()))
 
     def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
-        """The settings with this value; LmtuiError where it is out of range."""
+        """Return the settings with this value.
+
+        Raises:
+            LmtuiError: it is out of range.
+        """
         changes: dict[str, Value] = {self.name: value}
         return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
 
 
 def next_rung(rungs: tuple[float, ...], value: float, by: int) -> float:
-    """The next rung above or below a value; the value itself beyond the ends."""
+    """Return the next rung above or below a value; beyond the ends, the value
+    itself."""
     if by > 0:
         return min((rung for rung in rungs if rung > value), default=value)
     return max((rung for rung in rungs if rung < value), default=value)
@@ -195,17 +204,17 @@ FIELDS = (
         whole=True,
     ),
 )  # fmt: skip
-"""The rows below the slider, in the order the sampler applies them."""
+"""The rows below the slider."""
 
 
 ROWS: tuple[Field, ...] = (TEMPERATURE, *FIELDS)
-_TWO_COLUMNS = 44  # cells from which the rows stand side by side
+_TWO_COLUMNS = 44  # width in cells from which there are two columns
 _GAP = 4
 _TYPED = 24  # characters that can be typed
 
 
 class SamplerControls(StyledLines, can_focus=True):
-    """Confidence, and everything else that decides how a token is drawn."""
+    """The confidence slider (temperature) and all other settings of the sampler."""
 
     HELP = """\
 Left and right (or - and +) change the setting under the cursor, up and down choose
@@ -256,11 +265,11 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
     """
 
     class Moved(Message):
-        """It is drawn in another place, or no longer."""
+        """The widget was resized or hidden."""
 
     @dataclass
     class SettingsChanged(Message):
-        """The next token shall be drawn like this."""
+        """The user changed a setting."""
 
         settings: SamplingSettings
 
@@ -280,38 +289,36 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
 
     @property
     def settings(self) -> SamplingSettings:
-        """What the controls say now."""
+        """The current settings."""
         return self._settings
 
     @settings.setter
     def settings(self, settings: SamplingSettings) -> None:
-        """Show other settings, without a message."""
+        """Show other settings without posting a message."""
         self._settings = settings
         self.refresh()
 
     # Keys.
 
     def action_move(self, by: int) -> None:
-        """Choose another setting; a value being typed is given up."""
+        """Move to another setting; a value being typed is discarded."""
         self._stop_typing()
         self._row = (self._row + by) % len(ROWS)
         self.refresh()
 
     def action_step(self, by: int) -> None:
-        """Change the setting by a step."""
         self._change(ROWS[self._row].stepped(self._settings, by))
 
     def action_reset(self) -> None:
-        """Bring the setting's default back."""
+        """Reset the setting under the cursor to its default."""
         self._change(ROWS[self._row].reset(self._settings))
 
     def action_type(self) -> None:
-        """Begin to type a value."""
         self._typing, self._error = "", ""
         self.refresh()
 
     def on_key(self, event: events.Key) -> None:
-        """While a value is typed, the keys belong to it."""
+        """Edit the value being typed, if any."""
         if self._typing is None:
             return
         if event.key in ("up", "down", "tab", "shift+tab"):
@@ -332,26 +339,23 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
         self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
-        """A pasted value is typed."""
+        """Append pasted text to the value being typed."""
         if self._typing is not None:
             self._typing = (self._typing + visible_line(event.text.strip()))[:_TYPED]
             event.stop()
             self.refresh()
 
     def on_resize(self) -> None:
-        """It came, or there is other room."""
         self.post_message(self.Moved())
 
     def on_hide(self) -> None:
-        """It went."""
         self.post_message(self.Moved())
 
     def on_focus(self) -> None:
-        """Show the cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """Hide the cursor; give up a value being typed."""
+        """Discard a value being typed."""
         self._stop_typing()
 
     def _take_typed(self) -> None:
@@ -378,7 +382,7 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
     # Mouse.
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """On the track, take the knob; elsewhere, choose the row."""
+        """Begin to drag the knob, or select the row under the mouse."""
         place = event.get_content_offset(self)
         if place is None:
             return
@@ -392,31 +396,30 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
             self._row = self._row_at(place)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag the knob, also beyond the ends of the track."""
+        """Drag the knob; beyond the ends of the track, it stays at the end."""
         if self._dragging:
             self._drag(event.offset - self.content_offset_in_widget)
 
     def on_mouse_up(self) -> None:
-        """Let the knob go."""
         if self._dragging:
             self._dragging = False
             self.release_mouse()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """A step more."""
+        """Increase the value, if the widget has the focus."""
         if self.has_focus:
             event.stop()
             self.action_step(1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """A step less."""
+        """Decrease the value, if the widget has the focus."""
         if self.has_focus:
             event.stop()
             self.action_step(-1)
 
     @property
     def content_offset_in_widget(self) -> Offset:
-        """Where the content begins inside the widget."""
+        """The offset of the content within the widget."""
         gutter = self.gutter
         return Offset(gutter.left, gutter.top)
 
@@ -436,11 +439,11 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
     # Drawing.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Two lines of slider, the settings, a line of help."""
         return 3 + -(-len(FIELDS) // _columns(width))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The slider, the settings below it, and a sentence about the chosen one."""
+        """Return heading and slider, the other settings, and one line about the setting
+        under the cursor."""
         lines: list[Line] = [self._heading(width), self._slider(width)]
         return [*lines, *self._grid(width), self._foot(width)]
 
@@ -478,7 +481,7 @@ another, Enter types a value, Delete brings the default back. The slider runs fr
         on = self._is_current(field)
         arrows = ("‹ ", " ›") if on and self._typing is None else ("  ", "  ")
         room = width - cell_len(value) - 4
-        # Only the words are marked, not the space behind them.
+        # The cursor style covers the label only, not the space behind it.
         label = clip(label, room)
         return [
             (label, self._label_style(field)),
@@ -516,6 +519,6 @@ def _columns(width: int) -> int:
 
 
 def _track(width: int) -> tuple[int, int]:
-    """First cell and number of cells of the slider's track."""
+    """Return the first cell and the number of cells of the slider's track."""
     start, end = (6, 7) if width >= 28 else (1, 1)
     return start, max(3, width - start - end)

@@ -1,7 +1,7 @@
-"""The status line: what the program is doing, and with which model.
+"""The status line, the hint line, and the main area of a screen.
 
-Owns one line of text and what of it is cut first; knows no engine. Model names are
-foreign and made visible.
+`Status` is one line: state, model, how it computes, keys. Where it does not fit, parts
+are dropped or cut in a fixed order. Knows no engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
 class HintLine(Static):
-    """A line or two, hidden at first."""
+    """A hint for new users, of up to three lines; hidden at first."""
 
     DEFAULT_CSS = """
     HintLine {
@@ -37,7 +37,7 @@ class HintLine(Static):
     """
 
     class Wondered(Message):
-        """There is a screen with a hint; was it ever seen?"""
+        """A hint was mounted; `show` it if the user has not seen it before."""
 
         def __init__(self, hint: HintLine) -> None:
             self.hint = hint
@@ -50,34 +50,32 @@ class HintLine(Static):
         super().__init__(line, name=name, markup=False)
 
     def on_mount(self) -> None:
-        """Ask."""
+        """Post `Wondered`."""
         self.post_message(self.Wondered(self))
 
     def show(self) -> None:
-        """It was never seen."""
+        """Show the hint."""
         self.add_class("-shown")
 
     def hide(self) -> bool:
-        """It was read; whether there was anything to hide."""
+        """Hide the hint. Return whether it was shown."""
         shown = self.has_class("-shown")
         self.remove_class("-shown")
         return shown
 
     def on_click(self) -> None:
-        """A click hides it too."""
         self.hide()
 
 
 class MainPart(Horizontal):
-    """What is shown, side by side; it takes all room that the foot leaves."""
+    """The main area of a screen; it takes the height that the lines below leave."""
 
     def on_resize(self) -> None:
-        """The foot takes other room than it did."""
         self.place_notices()
 
     @on(SamplerControls.Moved)
     def place_notices(self) -> None:
-        """Keep what is below free of them."""
+        """Keep notifications off the lines below and off the sampler's controls."""
         free = self.region.bottom
         for sampler in self.query(SamplerControls):
             if sampler.region:
@@ -87,13 +85,13 @@ class MainPart(Horizontal):
             rack.styles.margin = (0, 0, foot, 0)
 
 
-_SHORTEST = 8  # cells of a name whose middle is cut
-_HINTED = 60  # cells from which on there is room for a hint
+_SHORTEST = 8  # least cells of a model name that is cut in the middle
+_HINTED = 60  # width in cells from which there is room for a hint
 _GAP = 2  # cells before a hint
 
 
 class Status(Static):
-    """State on the left, model and precision after it, and keys at the right."""
+    """The status line: state, model and precision on the left, keys on the right."""
 
     DEFAULT_CSS = """
     Status {
@@ -105,18 +103,17 @@ class Status(Static):
     }
     """
     state: reactive[str] = reactive("")
-    """What is going on, as a few words; what matters least comes last, after ` · `."""
+    """The current state in a few words; parts after ` · ` are dropped first."""
     model: reactive[str] = reactive("")
-    """The model in use."""
+    """The label of the model in use."""
     path: reactive[tuple[str, ...]] = reactive(())
-    """How it is computed: first in full, then only whether exactly."""
+    """How the model is computed, in full; then the precision alone."""
     told: reactive[str] = reactive("")
-    """What the model is told that no message says, as a few words."""
+    """Instructions to the model that no message shows, such as a system prompt."""
     hints: reactive[tuple[str, ...]] = reactive(())
-    """What the most important keys do, ever shorter."""
+    """The most important keys, in forms of decreasing length."""
 
     def render(self) -> Content:
-        """One line; what does not fit is cut in the order of its worth."""
         width = max(1, self.content_size.width)
         room = width - self._reserved(width)
         line = fitted(self.state, self.model, self.path, self.told, width=room)
@@ -128,8 +125,9 @@ class Status(Static):
         return Content.assemble(line, space, (hint, "$quiet"))
 
     def _reserved(self, width: int) -> int:
-        """Cells that are left to the hints: for all of the keys, where that costs no
-        more than details of the state and of the path, or for the last."""
+        """Return the cells reserved for hints: for the longest of all but the first
+        hint that leaves room for the first part of the state, the model, the precision
+        and `told`; else for the last hint."""
         if width < _HINTED or not self.hints:
             return 0
         first, precision = self.state.split(" · ")[0], "".join(self.path[-1:])
@@ -139,7 +137,7 @@ class Status(Static):
         return next((room for room in rooms if needed + room <= width), rooms[-1])
 
     def show_info(self, info: EngineInfo | None) -> None:
-        """Name the model, if there is one."""
+        """Show model and precision; nothing without `info`."""
         self.model = shown_label(info.label) if info else ""
         self.path = (described(info), info.precision) if info else ()
 
@@ -147,8 +145,9 @@ class Status(Static):
 def fitted(
     state: str, model: str, path: Sequence[str], told: str, *, width: int
 ) -> str:
-    """All of it in so many cells: the state loses what it says last, the path all but
-    its first word, the name its middle. Whether it is exact or fast stays."""
+    """Return the parts on one line of `width` cells. Dropped or cut are, in this order:
+    the end of the state, all of `path` but the precision, the middle of the model's
+    name, the name, `told`. The precision stays."""
     for parts in _forms(state.split(" · "), model, path, told, width):
         packed = pack([part for part in parts if part], width, lines=1)
         if packed:
@@ -162,7 +161,7 @@ def fitted(
 def _forms(
     said: Sequence[str], model: str, path: Sequence[str], told: str, width: int
 ) -> Iterator[Sequence[str]]:
-    """The same, ever shorter."""
+    """Yield the parts in forms of decreasing length."""
     for count in range(len(said), 0, -1):
         yield *said[:count], model, *path[:1], told
     yield said[0], model, *path[-1:], told

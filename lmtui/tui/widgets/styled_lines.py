@@ -1,8 +1,7 @@
-"""Widgets that are drawn anew many times a second: lines of styled parts.
+"""Base classes of widgets that draw lines of styled parts many times a second.
 
-Owns the way from a line to the screen, which is as short as it can be: text and style
-go into strips directly, without markup or wrapping. What the lines say is the
-subclass's. Knows nothing of what is shown.
+Text and style go into strips directly, without markup or wrapping. Subclasses supply
+the lines.
 """
 
 from __future__ import annotations
@@ -22,22 +21,23 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 Part = tuple[str, str]
-"""A piece of a line, and its component class without the widget's `PREFIX`."""
+"""A text, and its component class without the widget's `PREFIX`."""
 
 Line = Sequence[Part]
 
 STALE = Style(dim=True)
-"""How everything looks that is older than what it belongs to."""
+"""Style of content that is older than what it belongs to."""
 
 STALE_AFTER = 0.08
-"""Seconds after which that is seen: drawn, it is less than a tenth."""
+"""Seconds until outdated content is dimmed: drawn, it is less than a tenth of a
+second."""
 
 
 def rendered(
     widget: Widget, crop: Region, draw: Callable[[int], Strip] | None = None
 ) -> list[Strip]:
-    """The lines in a part of a widget that has neither border nor padding."""
-    if not widget.is_attached:  # removed, but drawn once again
+    """Return the lines in a region of a widget that has neither border nor padding."""
+    if not widget.is_attached:  # removed, but drawn once more
         return [Strip.blank(crop.width)] * crop.height
     filters, background = widget.get_line_filters(), widget.background_colors[1]
     draw = draw or widget.render_line
@@ -50,7 +50,7 @@ def rendered(
 
 
 def filled(line: list[Segment], width: int, base: Style) -> Strip:
-    """A line of so many cells."""
+    """Return a line cropped or padded to `width` cells."""
     cells = sum(cell_len(segment.text) for segment in line)
     if cells > width:
         return Strip(line, cells).crop(0, width)
@@ -61,25 +61,25 @@ def filled(line: list[Segment], width: int, base: Style) -> Strip:
 class DirectLines(Widget):
     """A widget without border or padding that draws every line to its full width.
 
-    The lines go to the screen as they are: what Textual does to the lines of other
-    widgets on the way costs more than these lines do.
+    Its lines bypass Textual's style cache, which costs more than drawing them.
     """
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines in a part of the widget, as Textual asks for them."""
         if self.is_attached and any(self.gutter):
             return super().render_lines(crop)
         return rendered(self, crop)
 
 
 class StyledLines(DirectLines):
-    """Draws what `lines` says; whoever changes that calls `refresh`."""
+    """A widget that draws what `lines` returns. Call `refresh` when that has
+    changed."""
 
     PREFIX: ClassVar[str] = ""
-    """What the names of the component classes begin with, and the parts' do not."""
+    """The common prefix of the component classes, which the names of parts leave
+    out."""
 
     stale: reactive[bool] = reactive(False)
-    """Whether what is drawn is older than what it belongs to, and so is dim."""
+    """Whether the content is older than what it belongs to; it is then drawn dim."""
 
     def __init__(
         self, *, id: str | None = None, classes: str = "", disabled: bool = False
@@ -89,10 +89,11 @@ class StyledLines(DirectLines):
         self._drawn_at = Size(0, 0)
         self._part_styles: dict[str, Style] = {}
         self._around: tuple[Color, list[LineFilter]] | None = None
-        self._outdating: Timer | None = None  # newer lines are awaited, not yet long
+        # runs from `outdate` until the content is dimmed
+        self._outdating: Timer | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """What is to be drawn in so many cells, from the top."""
+        """Return the lines to draw, from the top, at most `width` cells wide."""
         raise NotImplementedError
 
     def refresh(
@@ -102,18 +103,18 @@ class StyledLines(DirectLines):
         layout: bool = False,
         recompose: bool = False,
     ) -> StyledLines:
-        """Ask for the lines again before the next drawing."""
+        """Discard the cached lines and draw again."""
         self._strips = None
         super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         return self
 
     def outdate(self, after: float = STALE_AFTER) -> None:
-        """Draw dim from so many seconds on, unless `renew` is called before."""
+        """Draw dim from `after` seconds on, unless `renew` is called before."""
         if not self.stale and self._outdating is None:
             self._outdating = self.set_timer(after, self._turn_stale)
 
     def renew(self) -> None:
-        """What is drawn belongs to the text and the cursor as they are."""
+        """Mark the content as current again."""
         if self._outdating is not None:
             self._outdating.stop()
         self._outdating, self.stale = None, False
@@ -122,17 +123,17 @@ class StyledLines(DirectLines):
         self._outdating, self.stale = None, True
 
     def watch_stale(self) -> None:
-        """All styles are others."""
         self._part_styles.clear()
 
     def notify_style_update(self) -> None:
-        """Another theme, or another state: forget the styles."""
+        """Discard cached styles and lines: the theme or a pseudo-class has changed."""
         super().notify_style_update()
         self._part_styles.clear()
         self._strips = None
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines in a part of the widget; their styles are filtered already."""
+        """Return the lines in a region. Textual's filters are applied to the styles
+        already."""
         if not self.is_attached or any(self.gutter):
             return super().render_lines(crop)
         drawn, blank = self._drawn(), Strip.blank(self.size.width, self._style_of(""))
@@ -142,7 +143,6 @@ class StyledLines(DirectLines):
         return strips
 
     def render_line(self, y: int) -> Strip:
-        """One line, as Textual asks for it."""
         drawn = self._drawn()
         if y < len(drawn):
             return drawn[y]
@@ -171,7 +171,8 @@ class StyledLines(DirectLines):
         ]
 
     def _style_of(self, name: str) -> Style:
-        """The style of a part as it is drawn; of the widget for an empty name."""
+        """Return the filtered style of a part; of the widget itself for an empty
+        name."""
         style = self._part_styles.get(name)
         if style is None:
             style = (
@@ -184,8 +185,8 @@ class StyledLines(DirectLines):
         return style
 
     def _filtered(self, style: Style) -> Style:
-        """A style after Textual's filters, none of which looks at the text: once for
-        each style, not for each piece of each line."""
+        """Apply Textual's filters to a style. None of them depends on the text, so that
+        once for each style is enough."""
         segments = [Segment(" ", style)]
         for line_filter in self.get_line_filters():
             segments = line_filter.apply(segments, self.background_colors[1])

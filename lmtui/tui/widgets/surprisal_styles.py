@@ -1,8 +1,8 @@
-"""How surprise looks: six steps, the same in every widget.
+"""Styles of the six steps of surprisal, the same in every widget.
 
-Each step has a colour of the theme and, for those without colours, an attribute.
-Only uncertainty draws attention: what the model gave more than 80% is plain text.
-Knows no widget; the bounds of the steps are `surprisal_scale`'s.
+Each step has a colour of the theme and, for terminals without colours, an attribute.
+Tokens with a probability above 0.8 are plain. The bounds of the steps are in
+`lmtui.surprisal_scale`. Knows no widget.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from lmtui.surprisal_scale import STEPS, Measure
 CLASSES = frozenset(f"surprise--{step}" for step in range(STEPS))
 """The component class of each step."""
 
-# Steps 0 and 1 share their looks without colour: below one bit, nothing is at stake.
+# Steps 0 and 1 look the same without colour: less than a bit is not worth marking.
 _ATTRIBUTES = ("none", "none", "underline", "bold underline", "reverse",
                "bold reverse underline")  # fmt: skip
 
 
 def level_of(token: ScoredToken | Step, measure: Measure) -> int:
-    """The step of a token by one of its numbers; a token without it is plain."""
+    """Return the step of a token by one of its measures; step 0 where that is
+    unknown."""
     if measure == "surprisal":
         return surprisal_scale.surprisal_step(token.logprob)
     if measure == "entropy":
@@ -34,16 +35,16 @@ def level_of(token: ScoredToken | Step, measure: Measure) -> int:
 
 
 DIFFERENCE_CLASSES = frozenset(f"difference--{step}" for step in range(7))
-"""The component class of each step of difference, the first being −3."""
+"""The component class of each step of difference; the first is step −3."""
 
-# Less expected leans, more expected is underlined; either with a sign that no text is
-# likely to hold.
+# Less expected is italic, more expected is underlined. Without colours a sign is added
+# too; see `TokenLines`.
 _LEANING = ("reverse bold italic", "bold italic", "italic", "none",
             "underline", "bold underline", "reverse bold underline")  # fmt: skip
 
 
 def difference_sheet(widget: str) -> str:
-    """The rules of a widget that shows differences."""
+    """Return the CSS rules of a widget that shows differences."""
     colours = ("$cut",) * 3 + ("$foreground",) + ("$prob-raw",) * 3
     rules = enumerate(zip(colours, _LEANING, strict=True))
     return "\n".join(
@@ -53,7 +54,7 @@ def difference_sheet(widget: str) -> str:
 
 
 def sheet(widget: str, *, attributes: bool = True) -> str:
-    """The rules of a widget that uses the steps."""
+    """Return the CSS rules of a widget that shows the steps of surprisal."""
     return "\n".join(
         f"{widget} > .surprise--{step} {{ color: $surprise-{step};"
         + (f" text-style: {_ATTRIBUTES[step]};" if attributes else "")

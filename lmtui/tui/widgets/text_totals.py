@@ -1,8 +1,7 @@
-"""What the text adds up to: the whole, the paragraph, the selection, side by side.
+"""A table of totals of a text: document, paragraph and selection side by side.
 
-Owns the table, which leaves out the least important where it is narrow, and what
-stands where there is no number. The arithmetic is `engine.sums`'. Knows no engine and
-no text.
+Drops columns where it is narrow. The arithmetic is in `lmtui.engine.totals`. Knows no
+engine and no text.
 """
 
 from __future__ import annotations
@@ -61,13 +60,13 @@ will change: not all is scored, or some was before an edit.
         self._parts: tuple[Sums, ...] = ()
 
     def show(self, *parts: Sums) -> None:
-        """Show these, the most important first and last."""
+        """Show the totals of these parts, the most important first and last."""
         if parts != self._parts:
             self._parts = parts
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Names, measures, and a word on what is missing."""
+        """Return the table and a note on what is missing."""
         if not self._parts:
             return [[(clip(EMPTY, width), "quiet")]]
         labels, parts = fitting(self._parts, width)
@@ -89,8 +88,8 @@ def _row(cells: Sequence[str], first: int, widths: Sequence[int], style: str) ->
 
 
 def fitting(parts: Sequence[Sums], width: int) -> tuple[Sequence[str], Sequence[Sums]]:
-    """The labels and the parts that are shown in so many cells: the last part, the
-    smallest, stays before those in the middle."""
+    """Return the labels and the parts that fit into `width` cells. The last part, the
+    smallest, is kept before those in the middle."""
     ends = parts if len(parts) < 3 else (parts[0], parts[-1])
     forms = ((_LONG, parts), (_SHORT, parts), (_SHORT, ends), (_SHORT, parts[:1]))
     return next((form for form in forms if _width(*form) <= width), forms[-1])
@@ -102,7 +101,7 @@ def _width(labels: Sequence[str], parts: Sequence[Sums]) -> int:
 
 
 def cells_of(part: Sums) -> tuple[str, ...]:
-    """The measures of a part as they are written, in the order of the labels."""
+    """Return the formatted measures of a part, in the order of `LABELS`."""
     told = (
         notation.log_prob(part.total),
         notation.surprisal(part.total),
@@ -119,7 +118,8 @@ def cells_of(part: Sums) -> tuple[str, ...]:
 
 
 def note_of(parts: Sequence[Sums]) -> str:
-    """Why numbers are missing, or are not to be relied on; mostly nothing."""
+    """Return a note on numbers that are missing or will change; "" where there are
+    none."""
     if not any(part.scored for part in parts):
         return UNSCORED
     return STALE if any(part.stale for part in parts) else ""

@@ -1,7 +1,7 @@
-"""A cursor that walks the tokens of a text: by token, word, line and surprise.
+"""A cursor on the tokens of a text: moves by token, word, line, page or surprise.
 
-Owns what keys and mouse do. What is drawn where is `token_lines`'. Knows no engine and
-no screen.
+Handles keys and mouse; layout and drawing are in `token_lines`. Knows no engine and no
+screen.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lmtui.surprisal_scale import MEASURES, Shade, surprisal_step
 from lmtui.tui.widgets.token_lines import TokenLines
 
 SURPRISING = 3
-"""The step of surprise from which `n` and `N` stop at a token: three bits."""
+"""The step of surprisal from which `n` and `N` stop at a token: three bits."""
 
 
 class TokenText(TokenLines, can_focus=True):
-    """The tokens themselves, and the cursor."""
+    """The tokens of a text with a cursor and a selection."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "walk(-1)", "Token back", id="tokens.left", show=False,
@@ -66,13 +66,13 @@ class TokenText(TokenLines, can_focus=True):
 
     @dataclass
     class Moved(Message):
-        """The cursor stands on another token."""
+        """The cursor has moved to another token."""
 
         index: int
 
     @dataclass
     class Selected(Message):
-        """Other tokens are selected, or none."""
+        """The selection has changed; None without one."""
 
         selection: tuple[int, int] | None
 
@@ -83,8 +83,9 @@ class TokenText(TokenLines, can_focus=True):
         measure: Shade
 
     def move(self, index: int, *, extend: bool = False) -> None:
-        """Put the cursor on a token and tell it; outside, nothing moves. What lies
-        between is selected, or nothing is any more."""
+        """Move the cursor to a token and post `Moved`; ignore an index out of range.
+        With `extend` the tokens between are selected, otherwise the selection is
+        cleared."""
         if not 0 <= index < self.places or index == self.index:
             return
         before = self.selection
@@ -105,7 +106,8 @@ class TokenText(TokenLines, can_focus=True):
         self.post_message(self.Remeasured(self._measure))
 
     def select(self, first: int, end: int) -> None:
-        """Select the tokens from `first` to before `end`, the cursor on the first."""
+        """Select the tokens from `first` to before `end`, with the cursor on the
+        first."""
         self.move(end - 1)
         self._anchor = end - 1
         if first < end - 1:
@@ -115,15 +117,14 @@ class TokenText(TokenLines, can_focus=True):
             self.refresh()
 
     def action_walk(self, by: int, extend: bool = False) -> None:
-        """A token on or back."""
         self.move(self.index + by, extend=extend)
 
     def action_to(self, index: int) -> None:
-        """The first token, or the last."""
+        """Move to a token; -1 is the last one."""
         self.move(index % self.places if self.places else 0)
 
     def action_word(self, by: int) -> None:
-        """To where a word begins, else to the end."""
+        """Move to where a word begins, else to the end of the text."""
         index = self.index + by
         while 0 < index < len(self._tokens) and not self._begins_word(index):
             index += by
@@ -134,12 +135,13 @@ class TokenText(TokenLines, can_focus=True):
         return bool(text.strip()) and (text[0].isspace() or before[-1:].isspace())
 
     def action_line(self, by: int, extend: bool = False) -> None:
-        """The token above or below, nearest to where the cursor is."""
+        """Move to the line above or below, to the token nearest to the cursor's
+        column."""
         if self.places:
             self._to_line(self._line_at(self.index) + by, by, extend=extend)
 
     def action_page(self, by: int) -> None:
-        """The token a screen further up or down."""
+        """Move up or down by the height of the screen less one line."""
         if self.places:
             far = self._line_at(self.index) + by * max(1, self.size.height - 1)
             self._line(far)
@@ -155,7 +157,7 @@ class TokenText(TokenLines, can_focus=True):
             line += by
 
     def action_surprise(self, by: int) -> None:
-        """The next token that surprised."""
+        """Move to the next or previous surprising token."""
         index = self.index + by
         while 0 <= index < len(self._tokens):
             if surprisal_step(self._tokens[index].logprob) >= SURPRISING:
@@ -164,7 +166,7 @@ class TokenText(TokenLines, can_focus=True):
             index += by
 
     def action_measure(self) -> None:
-        """Shade the text by another measure."""
+        """Shade the text by the next measure."""
         known: tuple[Shade, ...] = MEASURES
         if self._differences:
             known = ("difference", *MEASURES)
@@ -173,28 +175,27 @@ class TokenText(TokenLines, can_focus=True):
         self.post_message(self.Remeasured(self._measure))
 
     def action_spaces(self) -> None:
-        """Draw spaces as signs, or not."""
+        """Toggle whether spaces are drawn as signs."""
         self._spaces = not self._spaces
         self._cut()
 
-    # The mouse.
+    # Mouse.
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """The token under the mouse; what it is drawn over is selected."""
+        """Move the cursor to the token under the mouse."""
         index = self._token_at(event)
         if index is not None:
             self.capture_mouse()
             self.move(index)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Select as far as the mouse goes with its button down."""
+        """Extend the selection while the button is down."""
         if self.app.mouse_captured is self:
             index = self._token_at(event)
             if index is not None:
                 self.move(index, extend=True)
 
     def on_mouse_up(self) -> None:
-        """The selection stands."""
         self.release_mouse()
 
     def _token_at(self, event: events.MouseEvent) -> int | None:

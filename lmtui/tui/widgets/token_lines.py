@@ -1,9 +1,8 @@
-"""The tokens of a text on lines, shaded, and where the cursor and a selection are.
+"""The tokens of a text laid out in lines and shaded, with a cursor and a selection.
 
-The text is laid out once a width, line after line: at once as far as the cursor and
-what is seen, the rest of a long text little by little. A line is drawn when it is seen.
-Owns what stands where; what keys and mouse do is `token_text`'s. Knows no engine, no
-screen, and nothing of what is said about a token.
+Layout is done once for each width: at once up to the cursor and the visible lines, in
+small steps for the rest of a long text. Keys and mouse are handled in `token_cursor`.
+Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -39,46 +38,47 @@ from lmtui.tui.widgets.surprisal_styles import (
 Token = ScoredToken | Step
 _WORDS = re.compile(r"\s?\S{1,64}|\s")
 _NEWLINE = "⏎"
-_LONGEST = 4096  # characters of one token that are drawn; none is longer by itself
+_LONGEST = 4096  # characters of one token that are drawn at most
 
 
 @dataclass(frozen=True, slots=True)
 class TokenGroup:
-    """One or several tokens that are drawn together."""
+    """Tokens that are drawn together: those that share a character."""
 
     first: int
     """Index of the first token."""
     count: int
     text: str
-    """What is drawn; safe, and at least a cell wide."""
+    """The text as it is drawn: control characters made visible, at least one cell
+    wide."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupPart:
-    """A part of a piece on one line."""
+    """The part of a token group that is on one line."""
 
     start: int
     """First cell."""
     width: int
     text: str
     piece: int
-    """Index of the piece."""
+    """Index of the group."""
 
     def distance(self, cell: int) -> int:
-        """How many cells away; 0 inside."""
+        """Return the distance to a cell in cells; 0 inside."""
         return max(self.start - cell, cell - self.start - self.width + 1, 0)
 
 
 def pieces_of(tokens: Sequence[Token], *, spaces: bool = False) -> Iterator[TokenGroup]:
-    """The tokens, those of one character joined; with `spaces`, white space is drawn
-    as signs."""
+    """Yield the token groups; tokens that share a UTF-8 character form one group. With
+    `spaces`, spaces are drawn as signs."""
     first = 0
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for index, token in enumerate(tokens):
         if first < index or not token.bytes.isascii():
             decoder.decode(token.bytes)
             if decoder.getstate()[0] and index + 1 < len(tokens):
-                continue  # a character is still open
+                continue  # a character is incomplete
         yield _piece(tokens[first : index + 1], first, spaces)
         first = index + 1
 
@@ -90,10 +90,10 @@ def _piece(parts: Sequence[Token], first: int, spaces: bool) -> TokenGroup:
     return TokenGroup(first, len(parts), picture(text, spaces=spaces))
 
 
-@lru_cache(1 << 14)  # the same tokens come again and again
+@lru_cache(1 << 14)  # the same tokens recur
 def picture(text: str, *, spaces: bool = False) -> str:
-    """A token's text as it is drawn: spaces stay, since this is a text to read, unless
-    they are to be seen."""
+    """Return the text of a token as it is drawn. Spaces stay, unless `spaces` is
+    set."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
     cut = cut.replace(" ", "·") if spaces else cut
     shown = tame(visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n"))
@@ -101,14 +101,14 @@ def picture(text: str, *, spaces: bool = False) -> str:
 
 
 def words_of(text: str) -> Iterator[TokenGroup]:
-    """A text that has no tokens yet, to be laid out as if it had."""
+    """Split a text without tokens into groups that can be laid out like tokens."""
     return (TokenGroup(0, 1, picture(word)) for word in _WORDS.findall(text))
 
 
 def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
-    """Lines of at most `width` cells, at least one; a wide character never straddles
-    an edge. Where a line goes on, a space at its beginning is drawn as a sign: it is
-    no indent."""
+    """Yield lines of at most `width` cells, at least one; a wide character is never
+    split. On a wrapped line, a space at the beginning is drawn as a sign, to tell it
+    from an indent."""
     line: list[GroupPart] = []
     used, goes_on = 0, False
     for index, piece in enumerate(pieces):
@@ -127,7 +127,7 @@ def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
 
 
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
-    """The stretches between line breaks, and each break as a newline."""
+    """Yield the parts of a text between line breaks, and a newline for each break."""
     taken, room = "", max(0, width - used)
     if text.isascii() and text.isprintable() and len(text) <= width:
         if len(text) > room:  # rather on the next line than in two parts
@@ -155,13 +155,13 @@ def _parts(text: str, width: int, used: int) -> Iterator[str]:
 
 EMPTY = "No tokens to show."
 END = "⌷"
-"""What is drawn for the place behind the last token."""
-_AT_ONCE = 400  # lines that are laid out at a time: some 20 ms
-_PAUSE = 1 / 30  # seconds between that, for everything else
+"""Drawn for the place behind the last token."""
+_AT_ONCE = 400  # lines laid out in one step: about 20 ms
+_PAUSE = 1 / 30  # seconds between two steps, for other events
 
 
 class TokenLines(ScrollView):
-    """The tokens, drawn."""
+    """The lines of tokens, shaded by a measure."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "tokens--cursor",
@@ -196,10 +196,11 @@ class TokenLines(ScrollView):
         super().__init__()
         self._tokens: Sequence[Token] = ()
         self.own = 0
-        """The first token that is not of the text itself."""
+        """Index of the first token that is not part of the text itself, such as a
+        branch's."""
         self._untold = ""
         self.empty = EMPTY
-        """What stands there while there is no token."""
+        """The message shown while there are no tokens."""
         self._open = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
@@ -215,13 +216,13 @@ class TokenLines(ScrollView):
 
     @property
     def piece(self) -> TokenGroup | None:
-        """What is drawn for the token under the cursor; None where there is none."""
+        """The token group under the cursor; None behind the last token."""
         at_token = self.index < len(self._tokens)
         return self._pieces[self._piece_at(self.index)] if at_token else None
 
     @property
     def first_seen(self) -> int:
-        """The first token on the screen."""
+        """The index of the first token on the screen."""
         top = self.scroll_offset.y
         seen = self._lines[top : top + self.size.height]
         runs = (run for line in seen for run in line)
@@ -229,7 +230,8 @@ class TokenLines(ScrollView):
 
     @property
     def selection(self) -> tuple[int, int] | None:
-        """The first token that is selected, and the one behind the last."""
+        """The index of the first selected token and of the one behind the last, or
+        None."""
         if self._anchor is None:
             return None
         first, last = sorted((self._anchor, self.index))
@@ -238,7 +240,7 @@ class TokenLines(ScrollView):
 
     @property
     def places(self) -> int:
-        """Where the cursor can stand."""
+        """The number of cursor positions."""
         return len(self._tokens) + self._open
 
     def show(
@@ -249,8 +251,8 @@ class TokenLines(ScrollView):
         open_end: bool = False,
         own: int | None = None,
     ) -> None:
-        """Lay out these tokens. With an open end the cursor can stand behind the last
-        of them, too; those from `own` on are marked as not of the text itself."""
+        """Lay out these tokens. With `open_end` the cursor can stand behind the last
+        one; tokens from `own` on are drawn as not part of the text itself."""
         self._tokens, self._open = tokens, open_end
         self.own = len(tokens) if own is None else own
         self._anchor = None
@@ -258,26 +260,26 @@ class TokenLines(ScrollView):
         self._cut()
 
     def show_text(self, text: str) -> None:
-        """Draw the beginning of a text that is not cut into tokens yet, as long as
-        there are none."""
+        """Draw the beginning of a text whose tokens are not known yet."""
         self._untold = text
         self.refresh()
 
     def rescore(self, tokens: Sequence[Token]) -> None:
-        """The same tokens have other numbers."""
+        """Take the same tokens with other scores."""
         self._tokens = tokens
         self.refresh()
 
     def compare(self, differences: Sequence[float | None]) -> None:
-        """Show how many bits more another model expected each of the first tokens; none
-        where nothing is compared."""
+        """Show how many bits more another model expected each of the first tokens; an
+        empty sequence ends the comparison."""
         before, self._differences = bool(self._differences), differences
         if bool(differences) != before:
             self._measure = "difference" if differences else "surprisal"
         self._cut()
 
     def _difference(self, piece: TokenGroup) -> float | None:
-        end = min(piece.first + piece.count, self.own)  # of a branch none is known
+        # Not known for tokens of a branch.
+        end = min(piece.first + piece.count, self.own)
         known = self._differences[piece.first : end]
         parts = [each for each in known if each is not None]
         return sum(parts) if parts else None
@@ -289,7 +291,7 @@ class TokenLines(ScrollView):
         return replace(piece, text=space + sign + piece.text.removeprefix(space))
 
     def _cut(self) -> None:
-        """Lay all of it out anew."""
+        """Lay out all tokens again."""
         self._width = -1
         self._lay_out(self._text_width())
         self.refresh(layout=True)
@@ -312,19 +314,19 @@ class TokenLines(ScrollView):
         return max((level_of(part, measure) for part in parts), default=0)
 
     def on_resize(self) -> None:
-        """Another width, another layout."""
         self._lay_out(self._text_width())
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The lines at this width, for sheets with an automatic height."""
+        """Return the number of lines at this width, for widgets with an automatic
+        height."""
         return sum(1 for _ in wrap(self._to_draw(), max(1, width)))
 
     def _text_width(self) -> int:
         return self.scrollable_content_region.width
 
     def _lay_out(self, width: int) -> None:
-        """Begin to lay out, as far as the cursor; without a place on the screen yet,
-        one token to a line will do."""
+        """Begin a layout, up to the cursor. Before the widget has a width, it is laid
+        out at a width of 1."""
         if width == self._width:
             return
         self._width = width
@@ -344,7 +346,7 @@ class TokenLines(ScrollView):
             yield piece
 
     def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
-        """Lay out so many more lines; whether there were any."""
+        """Lay out up to `count` more lines; return whether there were any."""
         before = len(self._lines)
         for line in islice(self._to_come, count):
             for run in line:
@@ -354,7 +356,8 @@ class TokenLines(ScrollView):
         return len(self._lines) > before
 
     def _measure_height(self) -> None:
-        """Say how high it is as far as it is laid out, and go on in a moment."""
+        """Set the virtual size to the lines laid out so far, and schedule the next
+        step."""
         self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
         if self._rest is not None:
@@ -366,20 +369,20 @@ class TokenLines(ScrollView):
             self._measure_height()
 
     def _piece_at(self, index: int) -> int:
-        """The piece of a token; lays out as far as that."""
+        """Return the group of a token; lays out that far."""
         while len(self._piece_of) <= index and self._lay_out_more():
             pass
         return self._piece_of[index]
 
     def _line_at(self, index: int) -> int:
-        """The line on which a token begins; lays out as far as that."""
+        """Return the line on which a token begins; lays out that far."""
         piece = self._piece_at(index)
         while len(self._line_of) <= piece and self._lay_out_more():
             pass
         return self._line_of[piece]
 
     def _line(self, number: int) -> list[GroupPart] | None:
-        """A line, laid out if need be; None where there is none."""
+        """Return a line, laid out if need be; None beyond the text."""
         while len(self._lines) <= number and self._lay_out_more():
             pass
         return self._lines[number] if 0 <= number < len(self._lines) else None
@@ -390,7 +393,7 @@ class TokenLines(ScrollView):
         return next(run for run in runs if run.piece == piece)
 
     def _refresh_place(self, index: int) -> None:
-        """Draw the lines anew that a token is on."""
+        """Redraw the lines of a token."""
         if not self._pieces:
             return
         first, piece = self._line_at(index), self._piece_of[index]
@@ -407,10 +410,9 @@ class TokenLines(ScrollView):
             self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
-        """One line of the text."""
         line = y + self.scroll_offset.y
         width, base = self._text_width(), self.rich_style
-        if width != self._width:  # drawn before it was told of its size
+        if width != self._width:  # drawn before the resize event
             self.call_later(self._lay_out, width)
             return Strip.blank(width, base)
         if not self._pieces:
@@ -427,7 +429,7 @@ class TokenLines(ScrollView):
         return Strip(segments).adjust_cell_length(width, base)
 
     def _line_untold(self, y: int, width: int) -> str:
-        """A line of what is drawn where there are no tokens."""
+        """Return a line of the text without tokens, or of the message."""
         if not self._untold:
             return clip(self.empty, width) if y == 0 else ""
         seen = self._untold[: width * self.size.height]
@@ -435,8 +437,8 @@ class TokenLines(ScrollView):
         return "".join(run.text for run in line)
 
     def _look(self, number: int) -> tuple[str, bool, bool]:
-        """The class of a piece, whether it is selected, and whether it is not of the
-        text itself."""
+        """Return the component class of a group, whether it is selected, and whether it
+        is not part of the text itself."""
         piece = self._pieces[number]
         first, end = self.selection or (0, 0)
         selected = first <= piece.first < end

@@ -1,6 +1,6 @@
-"""A text as tokens, shaded by surprisal, with what the model thought of one of them.
+"""A text as tokens, shaded by surprisal, with details of the token under the cursor.
 
-Owns the two lines below the text and the running sums. Knows no engine and no screen.
+Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ from lmtui.tui.widgets.surprisal_styles import (
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import Token, TokenGroup
 
-_STEP = 1024  # tokens between two sums that are kept
+_STEP = 1024  # tokens between two cached sums
 
 
 class RunningSums:
-    """The sums over the first tokens of a text."""
+    """Prefix sums of the log probabilities of a text's tokens."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         self._kept: list[float | None] = [0.0]
-        """Of so many steps; None from the first that lacks a number."""
+        """Sum before each multiple of `_STEP` tokens; None from the first unscored
+        token on."""
 
     def upto(self, index: int) -> float | None:
-        """Σ log P up to and with a token; None until the first that has a number, and
-        where not all are read up to there. A first token has none, nor any part."""
+        """Return Σ log P up to and including token `index`; None where a token before
+        or at it is not scored yet. The first token of a text has no logprob and does
+        not count; its own sum is None."""
         while len(self._kept) <= index // _STEP:
             first = _STEP * (len(self._kept) - 1)
             self._kept.append(self._added(self._kept[-1], first, first + _STEP))
@@ -61,7 +63,7 @@ class RunningSums:
 
 
 class TokenLegend(StyledLines):
-    """The measure, and its six steps."""
+    """The legend: the name of the measure and its six shades."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "legend--quiet",
@@ -81,12 +83,12 @@ class TokenLegend(StyledLines):
         self._measure: Shade = "surprisal"
 
     def show(self, measure: Shade) -> None:
-        """Explain this measure."""
+        """Show the legend of this measure."""
         self._measure = measure
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The longest form that fits."""
+        """Return the longest form that fits."""
         measure, quiet = self._measure, "legend--quiet"
         kind = "difference" if measure == "difference" else "surprise"
         labels, unit = surprisal_scale.legend(measure), surprisal_scale.unit(measure)
@@ -112,11 +114,12 @@ class TokenLegend(StyledLines):
 
 
 Forms = Sequence[Sequence[str]]
-"""The same sentence, ever shorter, in parts."""
+"""One sentence in forms of decreasing length; each form is a sequence of parts."""
 
 
 class TokenDetail(StyledLines):
-    """Two lines about the token under the cursor, each as long as fits."""
+    """Two lines about the token under the cursor, each in the longest form that
+    fits."""
 
     DEFAULT_CSS = """
     TokenDetail {
@@ -130,17 +133,18 @@ class TokenDetail(StyledLines):
         self._sentences: tuple[Forms, ...] = ()
 
     def show(self, *lines: Forms) -> None:
-        """Say this."""
+        """Set the sentences, one for each line."""
         self._sentences = lines
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Each sentence in the longest form that fits."""
+        """Return each sentence in the longest form that fits."""
         return [[(pack_best(forms, width)[0], "")] for forms in self._sentences]
 
 
 class TokenView(Widget):
-    """A text as tokens, and below it what the model thought of one of them."""
+    """A text as tokens; below it, the legend and the details of the token under the
+    cursor."""
 
     HELP = """\
 Arrows and the mouse walk the tokens, with Shift they select; n and N jump to the next
@@ -158,14 +162,14 @@ goes on with a line, · is a space at its beginning.
 
     @dataclass
     class TokenSelected(Message):
-        """The cursor stands on this token."""
+        """The cursor has moved to another token."""
 
         index: int
 
     @dataclass
     class SelectionChanged(Message):
-        """Other tokens are selected, or none: the first, and the one behind the
-        last."""
+        """The selection has changed: index of the first token and of the one behind the
+        last, or None."""
 
         selection: tuple[int, int] | None
 
@@ -179,39 +183,39 @@ goes on with a line, · is a space at its beginning.
         self._differences: tuple[float | None, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """The text above, the detail below."""
         yield self._text
         yield self._legend
         yield self._detail
 
     def focus(self, scroll_visible: bool = True) -> TokenView:
-        """The text takes the keys."""
+        """Focus the text."""
         self._text.focus(scroll_visible)
         return self
 
     def explain(self, words: str) -> None:
-        """Say why there is no token."""
+        """Set the message that is shown while there are no tokens."""
         self._text.empty = words
         self._text.refresh()
 
     @property
     def index(self) -> int:
-        """The token under the cursor."""
+        """The index of the token under the cursor."""
         return self._text.index
 
     @property
     def first_seen(self) -> int:
-        """The first token on the screen."""
+        """The index of the first token on the screen."""
         return self._text.first_seen
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """What is shown."""
+        """The tokens that are shown."""
         return self._tokens
 
     @property
     def selection(self) -> tuple[int, int] | None:
-        """The first token that is selected, and the one behind the last."""
+        """The index of the first selected token and of the one behind the last, or
+        None."""
         return self._text.selection
 
     def show(
@@ -222,9 +226,9 @@ goes on with a line, · is a space at its beginning.
         open_end: bool = False,
         own: int | None = None,
     ) -> None:
-        """Show these tokens, with the cursor on one of them; with an open end it can
-        stand behind the last, too. Those from `own` on are marked as not of the text
-        itself."""
+        """Show these tokens with the cursor at `index`. With `open_end` the cursor can
+        stand behind the last token. Tokens from `own` on are drawn as not part of the
+        text itself."""
         self._tokens = tuple(tokens)
         self._sums = RunningSums(self._tokens)
         last = len(self._tokens) - (not open_end)
@@ -233,25 +237,25 @@ goes on with a line, · is a space at its beginning.
         self._tell()
 
     def show_text(self, text: str) -> None:
-        """Show a text that is not cut into tokens yet, until it is."""
+        """Show a text whose tokens are not known yet."""
         self._text.show_text(text)
 
     def rescore(self, tokens: Sequence[Token]) -> None:
-        """The same tokens have other numbers."""
+        """Take the same tokens with other scores."""
         self._tokens = tuple(tokens)
         self._sums = RunningSums(self._tokens)
         self._text.rescore(self._tokens)
         self._tell()
 
     def compare(self, differences: Sequence[float | None]) -> None:
-        """Show how many bits more another model expected each of the first tokens; none
-        where nothing is compared."""
+        """Show how many bits more another model expected each of the first tokens; an
+        empty sequence ends the comparison."""
         self._differences = tuple(differences)
         self._text.compare(self._differences)
         self._tell()
 
     def select(self, index: int) -> None:
-        """Walk to a token; posts `TokenSelected` where that is another one."""
+        """Move the cursor to a token; posts `TokenSelected` if that is another one."""
         self._text.move(index)
 
     def select_all(self, first: int, end: int) -> None:
@@ -259,18 +263,15 @@ goes on with a line, · is a space at its beginning.
         self._text.select(first, end)
 
     def on_token_text_moved(self, event: TokenText.Moved) -> None:
-        """Say it below, and tell the screen."""
         event.stop()
         self._tell()
         self.post_message(self.TokenSelected(event.index))
 
     def on_token_text_selected(self, event: TokenText.Selected) -> None:
-        """Tell the screen."""
         event.stop()
         self.post_message(self.SelectionChanged(event.selection))
 
     def on_token_text_remeasured(self, event: TokenText.Remeasured) -> None:
-        """Explain the new shades."""
         event.stop()
         self._legend.show(event.measure)
 
@@ -291,7 +292,8 @@ goes on with a line, · is a space at its beginning.
 
 
 def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:
-    """What is said behind the last token; nothing where there is none."""
+    """Return the sentences shown when the cursor is behind the last token; none for an
+    empty text."""
     if not count:
         return ()
     above = ((notation.counted(count, "token"), "here the text ends"), ("the end",))
@@ -311,7 +313,7 @@ def _sum_forms(name: str, total: float | None) -> Forms:
 def detail_lines(
     token: Token, index: int, count: int, total: float | None, piece: TokenGroup
 ) -> tuple[Forms, Forms]:
-    """What is said about a token, on two lines, each ever shorter."""
+    """Return two sentences about a token, each in forms of decreasing length."""
     place, name = f"{index + 1:,}/{count:,}", visible_token(token.text)
     part = ""
     if piece.count > 1:

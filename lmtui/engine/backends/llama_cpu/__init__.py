@@ -1,1 +1,1 @@
-"""The fast path: fewer bits, fewer operations, a stated distance from the exact one."""
+"""CPU backend for Llama-shaped models: our own decoder with fused, compiled kernels."""

@@ -1,9 +1,8 @@
-"""Attention of new tokens over what is held in float16, compiled.
+"""Compiled attention of new tokens over a float16 KV cache.
 
-Owns the calls of `attention_decode.cpp`, for a few tokens, and of
-`attention_prefill.cpp`, for more on processors that multiply bfloat16, and the proof
-that they are right. Knows no weights and no cache. n are rows, t their new tokens;
-H, KV and d as in `models.llama.weights`.
+Calls `attention_decode.cpp` for a few tokens and `attention_prefill.cpp` for more, on
+processors that multiply bfloat16. Knows no weights. n are rows, t the new tokens of
+each; H, KV and d as in `models.llama.weights`.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from torch.nn import functional as F
 
 from lmtui.engine.backends.llama_cpu.kv_cache import KVAddress, KVAddresses
 
-_FEW = 32  # new tokens of a row up to which each is looked at in float32
-_NEAR = 1e-4  # of what is found, whose numbers are about 1
-_MANY_NEAR = 0.02  # the same with products of bfloat16
+_FEW = 32  # new tokens of a row up to which the float32 decode kernel runs
+_NEAR = 1e-4  # largest absolute error allowed; outputs are about 1
+_MANY_NEAR = 0.02  # the same for the prefill kernel, whose products are bfloat16
 
 
 class Attention:
-    """What was compiled."""
+    """The compiled attention kernels of one model: one for decode, one for prefill."""
 
     def __init__(self, file: Path, heads: int, kv_heads: int) -> None:
-        """Open it.
+        """Load the shared library `file`.
 
         Raises:
-            OSError: it is damaged.
+            OSError: the file is damaged.
         """
         self._heads, self._kv_heads = heads, kv_heads
         library = ctypes.CDLL(str(file))
         address, whole = ctypes.c_void_p, ctypes.c_long
         arguments: list[Any] = [address, address, whole, whole, whole]
-        arguments += [address, whole, whole] * 2  # two places
+        arguments += [address, whole, whole] * 2  # the shared and the own cache
         self._attend = library.attend
         self._attend.argtypes, self._attend.restype = [*arguments, address], None
         self._attend_many = getattr(library, "attend_many", None)
@@ -46,20 +45,20 @@ class Attention:
             self._attend_many.argtypes, self._attend_many.restype = arguments, None
 
     def takes(self, tokens: int, mask: Tensor | None, *, rounds: bool) -> bool:
-        """Whether it is the way for so many new tokens of a row; `rounds` allows
-        products of many to be rounded to bfloat16."""
+        """Return whether the kernels handle `tokens` new tokens of a row; `rounds`
+        allows the products of many tokens to be rounded to bfloat16."""
         many = rounds and mask is None and self._attend_many is not None
         return tokens <= _FEW or many
 
     def attend(
         self, heads: Tensor, places: KVAddresses, layer: int, mask: Tensor | None
     ) -> Tensor:
-        """What the new tokens find in a layer, float32 [n, t, H, d]. Their keys and
-        values are put down there.
+        """Return the attention output of the new tokens in a layer, float32 [n, t, H,
+        d], and write their keys and values to the cache.
 
-        `heads` are their queries, keys and values, float32 [n, t, H + 2·KV, d]; each
-        sees what was held before and, of the new ones, itself and those before it; or
-        those that `mask`, float32 [t, t], gives a 0 and not -inf.
+        `heads` are their queries, keys and values, float32 [n, t, H + 2·KV, d]. Each
+        token attends to the whole cache and, of the new tokens, to itself and those
+        before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf.
         """
         rows, tokens, _, head = heads.shape
         found = heads.new_empty(rows, tokens, self._heads, head)
@@ -84,10 +83,10 @@ class Attention:
         return found
 
     def require_right(self, head: int) -> None:
-        """Compare it with the library's attention.
+        """Compare the kernels with torch's attention on random inputs.
 
         Raises:
-            ValueError: they differ.
+            ValueError: the results differ.
         """
         random = torch.Generator().manual_seed(0)
         for rows, tokens, held in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
@@ -117,8 +116,8 @@ class Attention:
 
 
 def _plainly(queries: Tensor, seen: Tensor) -> Tensor:
-    """Attention of queries [n, H, t, d], each of which sees all keys and values
-    [n, 2·KV, s, d] but those of the queries after it."""
+    """Compute attention with torch. Queries [n, H, t, d] belong to the last t of the
+    keys and values [n, 2·KV, s, d]; each attends to all but those of later queries."""
     keys, values = seen.chunk(2, 1)
     tokens, held = queries.shape[2], keys.shape[2] - queries.shape[2]
     mask = torch.full((tokens, held + tokens), -math.inf).triu_(held + 1)

@@ -1,6 +1,7 @@
-"""One forward pass of lmtui's own, behind the same seam as the library's.
+"""Forward pass of our own decoder for Llama-shaped models on a CPU.
 
-Owns what is run for each question. Knows no layout of weights and no attention.
+Implements `base.Passes` and starts the compilation of faster kernels. Knows no layout
+of weights and no attention.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ _COMMAND = (*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker")
 
 
 class BackgroundCompiler:
-    """A model's steps, and what makes them faster. `lasting` allows to compile: this
-    process will be there to use it."""
+    """Compiles a model's kernels in a separate process and puts them into use."""
 
     def __init__(self, steps: DecoderLayers, *, lasting: bool) -> None:
+        """`lasting` allows compilation: this process will live long enough to use
+        it."""
         self._steps = steps
         self._plan = steps.plan()
         self._may_compile = lasting
@@ -42,8 +44,8 @@ class BackgroundCompiler:
         self._put_in_use()
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
-        """Pass an answer on. Before it, what was compiled meanwhile is put in use;
-        after it, compiling begins."""
+        """Yield from `answer`. Before it, kernels compiled in the meantime are put into
+        use; after it, a compilation may start."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None
             self._put_in_use()
@@ -64,7 +66,7 @@ class BackgroundCompiler:
             getLogger("lmtui").warning("what was compiled is not used: %s", error)
 
     def _compile(self) -> None:
-        """Begin to compile, if it is of use and was not tried."""
+        """Start the compiler, unless it can't help or has been tried."""
         if self._plan is None or not self._may_compile:
             return
         self._may_compile = False
@@ -77,25 +79,29 @@ class BackgroundCompiler:
             self._process = processes.begin(command, nothing, beneath=True)
 
 
-_CHUNK = 512
-_BLOCK_ROWS = 128
+_CHUNK = 512  # most prompt tokens of one prefill pass
+_BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
+# Cost of running 1, 2, … speculated tokens along with one token, in passes over one
+# token (see `Passes.guess_costs`).
+# With torch's int4 kernel: a product of four tokens takes a third longer than one of a
+# single token, one of five takes twice as long; with AVX-512 or without, compiled by
+# torch's exporter or not.
 _GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
-# Packed products of four tokens take a third longer than those of one, of five twice as
-# long; with AVX-512 or without, compiled by the exporter or not.
+# With our own int4 products (the C++ fused block), whose cost has no such step.
 _NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
-# The same with products of our own, whose costs have no step.
+# With 16-bit weights and AVX-512.
 _STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
-# Those with weights of 16 bits, with AVX-512.
 
 
 class LlamaCpuBackend:
-    """A Llama-shaped model; see `forward.Forward` for what each verb promises."""
+    """Forward pass of a Llama-shaped model; see `base.Passes` for each method's
+    contract."""
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
 
     def __init__(self, weights: LlamaWeights, *, lasting: bool = False) -> None:
-        """`lasting` says that there will be many answers."""
+        """`lasting` says that many answers will follow, so that compiling pays."""
         self._steps = DecoderLayers(weights)
         stored = weights.layers[0].qkv.takes is torch.float32
         self._costs = _STORED_COSTS if stored else _GUESS_COSTS
@@ -105,15 +111,16 @@ class LlamaCpuBackend:
 
     @property
     def guess_costs(self) -> Sequence[float]:
-        """What more than one token costs in one pass."""
+        """Cost of running more than one token in one pass; see `Passes.guess_costs`."""
         return _NATIVE_COSTS if self._steps.are_native else self._costs
 
     def answering(self, answer: Iterator[T]) -> Iterator[T]:
-        """Pass an answer on; what makes the next one faster is done around it."""
+        """Yield from `answer`; faster kernels are loaded before it and compiled after
+        it."""
         return self._compiling.answering(answer)
 
     def hold(self) -> PreallocatedKVCache:
-        """What holds nothing yet."""
+        """Return an empty KV cache."""
         return PreallocatedKVCache(self._steps.sizes)
 
     @torch.inference_mode()
@@ -149,7 +156,7 @@ class LlamaCpuBackend:
         keep: int = 1,
         stop: Stop | None = None,
     ) -> Tensor:
-        """What `head` makes the logits of, after the last `keep` of `ids`."""
+        """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
         return self._steps.states(
             torch.tensor([list(ids)]),
             self.hold() if held is None else held,
@@ -167,7 +174,7 @@ class LlamaCpuBackend:
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
-        # No token sees those after it: what a path is filled up with is of no effect.
+        # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         last = [row * longest + len(path) - 1 for row, path in enumerate(paths)]
         return self._steps.states(
@@ -183,19 +190,20 @@ class LlamaCpuBackend:
             torch.tensor([tree.ids]),
             held,
             depths=torch.tensor(tree.depths),
-            mask=tree.seen.log(),  # of 1 and 0: 0 and -inf
+            mask=tree.seen.log(),  # 1 becomes 0, and 0 becomes -inf
             between=_looking(stop),
         )
 
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of n states."""
+        """Logits [n, V], float32, of states [n, D]."""
         return checked(self._head.times(states))
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
     ) -> Iterator[Tensor]:
-        """Logits after every one of `ids` but the first `skip`, in blocks."""
+        """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
+        V]."""
         if skip >= len(ids):
             return
         states = self.states(ids, keep=len(ids) - skip, stop=stop)
@@ -204,7 +212,8 @@ class LlamaCpuBackend:
 
 
 def _looking(stop: Stop | None) -> Callable[[], None]:
-    """What asks `stop` between two layers."""
+    """Return a function that raises `Cancelled` once `stop` answers True; it is called
+    between two layers."""
 
     def look() -> None:
         if stop is not None and stop():

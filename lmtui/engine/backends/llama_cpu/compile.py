@@ -1,7 +1,7 @@
-"""What was compiled for the layers of a model, kept for the next start.
+"""Load, check and keep the compiled kernels of a decoder layer.
 
-Owns how it is opened, and whether it can be trusted: it has to compute what it should.
-Compiles nothing. Knows no model but its plan.
+A kernel is used only if it computes what the uncompiled code computes. Runs no compiler
+(see `compile_worker`) and knows no model but its `BlockShape`.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from lmtui.kernels import build
 from lmtui.models.llama.weights import LlamaConfig
 
 PACKAGE = "crossing.pt2"
-_NEAR = 1e-3  # of the largest number: sums are rounded in another order
+_NEAR = 1e-3  # error over the largest number: sums are rounded in another order
 _NEAR_UNROUNDED = 0.015  # the same, where products are not rounded to bfloat16
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledKernels:
-    """What runs in place of the layers' single operations."""
+    """Compiled kernels that replace single operations of the layers."""
 
     crossing: CompiledBlock | None = None
-    """None where its matrices are not packed."""
+    """The fused block; None where its matrices are not packed."""
     attention: Attention | None = None
-    """None where heads have a width that it can't be compiled for."""
+    """None for a head width that has no kernel."""
 
 
 def folder_of(plan: BlockShape) -> Path:
-    """Where what a plan says is kept, once it is compiled."""
+    """Return the folder that keeps the kernels compiled for `plan`."""
     return build.folder_of(asdict(plan))
 
 
 def keep(plan: BlockShape, scratch: Path) -> None:
-    """Keep the folder in which a plan was compiled.
+    """Keep `scratch`, the folder in which the kernels of `plan` were compiled.
 
     Raises:
         OSError: the disk is full, or can't be written.
@@ -54,16 +54,16 @@ def keep(plan: BlockShape, scratch: Path) -> None:
 
 
 def is_kept(plan: BlockShape) -> bool:
-    """Whether what a plan says was compiled here."""
+    """Return whether the kernels of `plan` were compiled on this machine."""
     return build.is_kept(folder_of(plan))
 
 
 @torch.inference_mode()
 def opened(plan: BlockShape) -> CompiledKernels:
-    """What was compiled, ready to run.
+    """Load the kernels that were compiled for `plan`.
 
     Raises:
-        ValueError: it is damaged, and was taken away.
+        ValueError: the folder was damaged, and has been removed.
     """
     folder = folder_of(plan)
     seen = cache_dir.identity(folder)
@@ -78,10 +78,10 @@ def opened(plan: BlockShape) -> CompiledKernels:
 
 @torch.inference_mode()
 def opened_for(shape: LlamaConfig, folder: Path) -> CompiledKernels:
-    """What was compiled for a model before it was opened.
+    """Load the kernels that were compiled before the model was opened: attention only.
 
     Raises:
-        ValueError: it is damaged, and was taken away.
+        ValueError: the folder was damaged, and has been removed.
     """
     seen = cache_dir.identity(folder)
     try:
@@ -93,16 +93,16 @@ def opened_for(shape: LlamaConfig, folder: Path) -> CompiledKernels:
 
 
 def _crossing_in(folder: Path, plan: BlockShape) -> CompiledBlock:
-    """The crossing that was compiled into a folder.
+    """Load the fused block from a folder and check it.
 
     Raises:
-        OSError, RuntimeError, ValueError: it is damaged.
+        OSError, RuntimeError, ValueError: the file is damaged.
     """
     if (folder / build.CROSSING).is_file():
         native = FusedBlockKernel(folder / build.CROSSING, plan)
         _require_right(native, plan, _NEAR_UNROUNDED)
         return native
-    # The public way to open it imports a compiler first, which takes seconds.
+    # torch's public loader imports a compiler first, which takes seconds.
     loader = torch._C._aoti.AOTIModelPackageLoader(
         str(folder / PACKAGE), "model", False, 1, -1
     )
@@ -114,11 +114,11 @@ def _crossing_in(folder: Path, plan: BlockShape) -> CompiledBlock:
 def _attention_in(
     folder: Path, heads: int, kv_heads: int, head: int
 ) -> Attention | None:
-    """The attention that was compiled into a folder; None where heads of that width
-    have none.
+    """Load attention from a folder and check it; None for a head width without a
+    kernel.
 
     Raises:
-        OSError, ValueError: it is damaged.
+        OSError, ValueError: the file is damaged.
     """
     if not build.attends(head):
         return None
@@ -128,10 +128,10 @@ def _attention_in(
 
 
 def _require_right(run: CompiledBlock, plan: BlockShape, near: float) -> None:
-    """Compare what was compiled with what it was compiled from.
+    """Compare a compiled block with `FusedBlock` on random inputs.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the results differ.
     """
     for tokens in (1, 3):
         inputs = examples(plan, tokens)

@@ -1,10 +1,8 @@
-"""Compile the kernels of a model in a process of its own:
+"""Compile a model's kernels in a separate, low-priority process:
 `python -m lmtui.engine.backends.llama_cpu.compile_worker PLAN COMPILER`.
 
-Owns the compiler's run, which never gets in the way, and the end of this process: it
-ends with the one that began it, and takes the processes of the compiler along. Needs no
-model: a plan is all that the machine code depends on. Knows nothing of when it is
-wanted. Torch is imported late, once this process gives way.
+Ends with its parent and kills its compiler processes. Needs no weights: machine code
+depends on the `BlockShape` PLAN alone.
 """
 
 from __future__ import annotations
@@ -18,14 +16,15 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+# The functions import torch themselves: the process first lowers its priority.
 if TYPE_CHECKING:
     from lmtui.engine.backends.llama_cpu.fused_block import BlockShape
 
-_TOKENS = 4  # of the examples; that many or others will do
+_TOKENS = 4  # tokens of the example inputs; the number is arbitrary
 
 
 def main(said: str, compiler: str) -> None:
-    """Compile and keep what a plan says; a failure is noted."""
+    """Compile and keep the kernels of a plan, given as JSON; note a failure."""
     from lmtui.engine.backends.llama_cpu import compile
     from lmtui.engine.backends.llama_cpu.fused_block import BlockShape
     from lmtui.kernels import build
@@ -34,8 +33,8 @@ def main(said: str, compiler: str) -> None:
     folder = compile.folder_of(plan)
     try:
         _keep(plan)
-    except Exception as error:  # of whatever kind a compiler likes
-        if not build.is_kept(folder):  # by another process, in the meantime
+    except Exception as error:  # compilers raise errors of any type
+        if not build.is_kept(folder):  # another process may have compiled it meanwhile
             words = str(error).strip() or type(error).__name__
             build.note_failure(folder, compiler, words.partition("\n")[0])
 
@@ -58,7 +57,7 @@ def _keep(plan: BlockShape) -> None:
 
 
 def export(plan: BlockShape, package: Path) -> None:
-    """Compile a crossing for 1 … FEW tokens from what `FusedBlock` computes."""
+    """Compile `FusedBlock` with torch's exporter for 1 to FEW tokens."""
     import torch
 
     from lmtui.engine.backends.llama_cpu.fused_block import FusedBlock, examples
@@ -76,8 +75,8 @@ def export(plan: BlockShape, package: Path) -> None:
 
 
 def _give_way() -> None:
-    """Compute only where nothing else does. Being nice is not enough where there is
-    more: an answer then waits a tenth of a second again and again."""
+    """Run only when the processor is idle. On Linux, niceness is not enough: an answer
+    would still wait a tenth of a second again and again."""
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
@@ -85,7 +84,8 @@ def _give_way() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until whoever holds the other end of stdin has let go of it."""
+    """Wait until the parent closes the other end of stdin, then kill this process
+    group."""
     with suppress(OSError):
         while os.read(0, 1024):
             pass

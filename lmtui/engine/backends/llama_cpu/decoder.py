@@ -1,14 +1,7 @@
-"""The layers of a Llama-shaped model, in as few operations as can be.
+"""Decoder layers of a Llama-shaped model on a CPU, from token ids to final states.
 
-Owns the arithmetic from token ids to the states that the head reads. A norm is not
-divided by before a product but after it, where there is less to divide; the turn of
-queries and keys is one product of complex numbers. What is held in memory between two
-layers is float32, what is multiplied with packed weights is bfloat16. Where attention
-or what lies between two of them were compiled (see `attention` and `crossing`), that
-is run for a few tokens.
-
-RMSNorm: Zhang & Sennrich 2019; rotations: Su et al. 2021; SwiGLU: Shazeer 2020.
-Shapes are as in `models.lean`; n are rows, t their new tokens, m = n·t.
+RMSNorm: Zhang & Sennrich 2019; rotary embedding: Su et al. 2021; SwiGLU: Shazeer 2020.
+Shapes are as in `models.llama.weights`; n are rows, t their new tokens, m = n·t.
 """
 
 from __future__ import annotations
@@ -36,13 +29,22 @@ from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
 
 class DecoderLayers:
-    """Runs tokens through the layers."""
+    """Runs tokens through all layers, with as few operations as possible.
+
+    - Before attention, the RMSNorm's divisor is applied after the product with the
+      weights, where fewer numbers have to be divided.
+    - Rotary embedding of queries and keys is one product of complex numbers.
+    - State between layers is float32; inputs of packed weights are bfloat16.
+    - For a few tokens, compiled attention and the compiled fused block (see `attention`
+      and `fused_block`) replace the single operations.
+    """
 
     def __init__(self, weights: LlamaWeights) -> None:
         self._weights = weights
         shape = self.shape = weights.shape
         self.kernels = weights.kernels
-        """The folder of what was compiled before, where that is how it is done."""
+        """Folder of kernels that were compiled before the model was opened; None where
+        kernels are compiled per `BlockShape` instead."""
         self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head)
         self._root = math.sqrt(shape.width)
         self._norms = [
@@ -50,13 +52,14 @@ class DecoderLayers:
             for layer in weights.layers
         ]
         self._last_norm = weights.norm * self._root
+        # cos + i·sin of each position's angles; grows with the longest context
         self._turns = torch.empty(0, shape.head // 2, dtype=torch.complex64)
         self._compiled: CompiledKernels | None = None
         self._crossings: list[list[Tensor] | None] = [None] * shape.layers
 
     def plan(self) -> BlockShape | None:
-        """Of most of the layers, what follows their attention; None where there is
-        nothing to compile: only that of packed weights is."""
+        """Return the shape of the fused block that most layers have; None where any
+        matrix is not packed, since only packed weights have a fused block."""
         layers = self._weights.layers
         matrices = (matrix for layer in layers for matrix in layer.matrices)
         if not all(isinstance(matrix, Int4Linear) for matrix in matrices):
@@ -65,12 +68,12 @@ class DecoderLayers:
         return max(plans, key=plans.count, default=None)
 
     def use(self, compiled: CompiledKernels | None, plan: BlockShape | None) -> None:
-        """From now on run what was compiled: the attention, and the rest wherever it
-        is `plan`; None takes that back."""
+        """Use compiled kernels from now on: attention in every layer, the fused block
+        in each layer whose shape is `plan`. None switches them off."""
         self._compiled = compiled
         layers = self._weights.layers
-        # After the last layer comes the head: what is made for the attention of another
-        # one is of no use there, and costs less than operations one by one.
+        # The head follows the last layer, so its block makes queries, keys and values
+        # that nothing reads. That still costs less than single operations.
         self._crossings = [
             weights_of(*pair, self._root)
             if compiled and plan and BlockShape.of(self.shape, *pair) == plan
@@ -80,7 +83,7 @@ class DecoderLayers:
 
     @property
     def are_native(self) -> bool:
-        """Whether packed weights are multiplied by code of our own."""
+        """Whether packed weights are multiplied by our own C++ code."""
         return isinstance(self._compiled and self._compiled.crossing, FusedBlockKernel)
 
     def states(
@@ -93,26 +96,30 @@ class DecoderLayers:
         mask: Tensor | None = None,
         between: Callable[[], None],
     ) -> Tensor:
-        """What the head reads, after each of the tokens, or after those that `keep`
-        picks out of all m: float32 [m, D].
+        """Run tokens through all layers; return the normalised states after them.
 
-        `ids` are [n, t] and continue what is held; `depths` [t] and `mask` [t, t] are
-        their places behind it and what they see of each other, where they are not a
-        text. `between` is called before each layer; what it raises leaves `held` as
-        it was.
+        `ids` are [n, t] and continue the KV cache `held`. The result is float32 [m, D],
+        or [k, D] where `keep` gives k indices. For a token tree, `depths` [t] are the
+        positions counted from the end of the cache, and `mask` [t, t] is 0 where the
+        row's token attends to the column's, else -inf. `between` is called before each
+        layer; if it raises, `held` is as before.
         """
         rows, tokens = ids.shape
+        # 1) rotary embedding of the new positions
         turns = self._turned(held.length, tokens, depths)
         if rows > 1 and tokens > 1:
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
+        # 2) token embedding, and queries, keys and values of the first layer
         takes = self._weights.layers[0].qkv.takes
         run = ForwardPass(self.shape, rows, tokens, turns, takes)
         run.state.copy_(self._weights.embedding[ids.flatten()])
         self._attend_with(run, 0)
+        # 3) per layer: attention, then all that lies before the next attention
         find = self._finding(run, held, mask)
         for index in range(self.shape.layers):
             between()
             self._cross(run, index, find(index))
+        # 4) final RMSNorm
         held.added(tokens)
         run.settle()
         states = run.state / run.norm() * self._last_norm
@@ -121,7 +128,8 @@ class DecoderLayers:
     def _finding(
         self, run: ForwardPass, held: PreallocatedKVCache, mask: Tensor | None
     ) -> Callable[[int], Tensor]:
-        """What answers with what attention finds in a layer: [m, H·d]."""
+        """Return a function from a layer's index to its attention output, [m, H·d] once
+        reshaped."""
         attention = self._attention
         rounds = self._weights.layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
@@ -141,7 +149,8 @@ class DecoderLayers:
         return self._compiled.attention if self._compiled else None
 
     def _cross(self, run: ForwardPass, index: int, found: Tensor) -> None:
-        """From what attention has found in a layer to that of the next one."""
+        """Run a layer from its attention output `found` to the next layer's queries,
+        keys and values: output projection, feed-forward, and q/k/v projection."""
         found = found.reshape(run.m, -1)
         weights = self._crossings[index]
         crossing = self._compiled.crossing if self._compiled else None
@@ -158,13 +167,13 @@ class DecoderLayers:
             self._attend_with(run, index + 1)
 
     def _attend_with(self, run: ForwardPass, index: int) -> None:
-        """Make queries, keys and values of a layer."""
+        """Compute queries, keys and values of a layer from the state."""
         layer = self._weights.layers[index]
         scaled = run.scaled(self._norms[index][0])
         run.attend_with(_times(layer.qkv, scaled), layer)
 
     def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
-        """The turns of some places: complex64 [t, 1, d/2]."""
+        """Rotary factors cos + i·sin of the new positions: complex64 [t, 1, d/2]."""
         end = start + tokens
         if end > len(self._turns):
             places = torch.arange(max(end, 2 * len(self._turns))).float()
@@ -176,9 +185,11 @@ class DecoderLayers:
 
 
 class ForwardPass:
-    """m tokens on their way through the layers: their state, and room for what each
-    layer makes of it, with all views on that, since each of them takes as long as a
-    small product."""
+    """State and work buffers of m tokens on their way through the layers.
+
+    All views on the buffers are made once, since making a view takes as long as a small
+    product.
+    """
 
     def __init__(
         self,
@@ -188,13 +199,14 @@ class ForwardPass:
         turns: Tensor,
         takes: torch.dtype,
     ) -> None:
-        """`turns` are complex64 [m, 1, d/2]; `takes` is what is multiplied with."""
+        """`turns` are rotary factors, complex64 [m, 1, d/2]; `takes` is the dtype of
+        the inputs of products."""
         self.m = m = rows * tokens
         self.tokens = tokens
         self._turns = turns
         self._real_turns = torch.view_as_real(turns)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
-        # A column more, whose square is what a norm adds to be never 0.
+        # One more column, whose square is ε·D: the vector norm then includes ε.
         self._wide = torch.empty(m, shape.width + 1)
         self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
         self.state = self._wide[:, :-1]
@@ -203,7 +215,7 @@ class ForwardPass:
         self._float = torch.empty(m, shape.width)
         heads = torch.empty(rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head)
         self._heads = heads
-        flat = heads.flatten(0, 1)
+        flat = heads.flatten(0, 1)  # [m, H + 2·KV, d]; all below are views on it
         self._qkv = flat.flatten(1)
         self._q = flat[:, : shape.heads]
         self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
@@ -211,21 +223,23 @@ class ForwardPass:
         self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
         parted = heads.transpose(1, 2)
         self.queries = parted[:, : shape.heads]
-        """[n, H, t, d], of the layer that they were made of last."""
+        """[n, H, t, d], of the layer that was projected last."""
         self.keys_values = parted[:, shape.heads :]
         """[n, 2·KV, t, d], likewise."""
+        # State and heads as the fused block returned them; None where they are in the
+        # buffers above.
         self._crossed: tuple[Tensor, Tensor] | None = None
 
     @property
     def heads(self) -> Tensor:
-        """Queries, keys and values [n, t, H + 2·KV, d] of the layer that they were
-        made of last, also where that was compiled."""
+        """Queries, keys and values [n, t, H + 2·KV, d] of the layer that was projected
+        last, also where the fused block made them."""
         if self._crossed is None:
             return self._heads
         return self._crossed[1].view_as(self._heads)
 
     def settle(self) -> None:
-        """Take over what was compiled has answered last."""
+        """Copy the fused block's last result into the buffers."""
         if self._crossed is not None:
             state, heads = self._crossed
             self.state.copy_(state)
@@ -233,21 +247,23 @@ class ForwardPass:
             self._crossed = None
 
     def norm(self) -> Tensor:
-        """What an RMSNorm divides the state by, times √D: float32 [m, 1]."""
+        """Divisor of an RMSNorm of the state, times √D: float32 [m, 1]."""
         norms: Tensor = torch.linalg.vector_norm(self._wide, dim=-1, keepdim=True)
         return norms
 
     def scaled(self, weight: Tensor) -> Tensor:
-        """The state times the weight of a norm, not divided yet: [m, D]."""
+        """State times a norm's weight, not yet divided by the norm: [m, D]."""
         return torch.mul(self.state, weight, out=self._taken)
 
     def normed(self, weight: Tensor) -> Tensor:
-        """The state after a norm: [m, D]."""
+        """State after an RMSNorm: [m, D]."""
         torch.div(self.state, self.norm(), out=self._float)
         return torch.mul(self._float, weight, out=self._taken)
 
     def attend_with(self, product: Tensor, layer: DecoderLayer) -> None:
-        """Make queries, keys and values of a product of the scaled state."""
+        """Compute queries, keys and values from `product`, the projected scaled state
+        [m, (H + 2·KV)·d]: divide by the norm, add the bias, normalise heads, apply
+        RoPE."""
         torch.div(product, self.norm(), out=self._qkv)
         if layer.bias is not None:
             self._qkv += layer.bias
@@ -259,13 +275,14 @@ class ForwardPass:
     def cross(
         self, crossing: CompiledBlock, found: Tensor, weights: list[Tensor]
     ) -> None:
-        """Go from one attention to the next with what was compiled."""
+        """Run the fused block: from one layer's attention output `found` [m, H·d] to
+        the next layer's queries, keys and values."""
         state = self._crossed[0] if self._crossed else self.state.contiguous()
         state, heads = crossing([state, found, self._real_turns, *weights])
         self._crossed = state, heads
 
     def _normed(self, heads: Tensor, weight: Tensor) -> None:
-        """Normalise each head by itself, in place."""
+        """Apply RMSNorm to each head by itself, in place."""
         square = heads.square().mean(-1, keepdim=True)
         heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
 

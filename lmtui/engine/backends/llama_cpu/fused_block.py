@@ -1,8 +1,8 @@
-"""From the attention of one layer to that of the next, as one function of tensors.
+"""Fused block: all operations between the attention of one layer and that of the next.
 
-Owns that stretch in a form that a compiler can take whole, what it depends on besides
-its inputs, and the order of these. `step` has the same arithmetic for all that is not
-compiled. Runs no compiler. Shapes are as in `models.lean`; m are tokens.
+`FusedBlock` is the form that a compiler takes whole, `FusedBlockKernel` calls the
+compiled C++; `decoder` does the same arithmetic, uncompiled. Runs no compiler. Shapes
+are as in `models.llama.weights`; m are tokens.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from lmtui.models.llama.linear import Linear
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 
 CompiledBlock = Callable[[list[Tensor]], Sequence[Tensor]]
-"""What `FusedBlock` computes, of the same inputs in a list."""
+"""The function that `FusedBlock` computes, with the same inputs in a list."""
 
 _HALF = torch.bfloat16
 
 
 @dataclass(frozen=True, slots=True)
 class PackedShape:
-    """The form of one packed matrix."""
+    """Shape of one packed matrix."""
 
     rows: int
     columns: int
     bits: int
     rank: int
-    """Of what is added to its products, 0 for nothing."""
+    """Rank of the LoRA added to its products; 0 for none."""
 
     @classmethod
     def of(cls, linear: Linear) -> PackedShape:
-        """The form of a matrix, which is packed."""
+        """Return the shape of a packed matrix."""
         packed = _packed(linear)
         rank = len(packed.beside.first) if packed.beside is not None else 0
         return cls(packed.rows, packed.columns, packed.bits, rank)
@@ -48,7 +48,7 @@ class PackedShape:
 
 @dataclass(frozen=True, slots=True)
 class BlockShape:
-    """All that a crossing depends on besides its inputs."""
+    """Everything that a fused block's machine code depends on besides its inputs."""
 
     heads: int
     kv_heads: int
@@ -65,7 +65,7 @@ class BlockShape:
     def of(
         cls, shape: LlamaConfig, layer: DecoderLayer, following: DecoderLayer
     ) -> BlockShape:
-        """The plan from one layer of a model to the one that follows, both packed."""
+        """Return the shape of the block from `layer` to `following`, both packed."""
         return cls(
             heads=shape.heads,
             kv_heads=shape.kv_heads,
@@ -81,10 +81,10 @@ class BlockShape:
 
     @classmethod
     def read(cls, said: dict[str, Any]) -> BlockShape:
-        """The plan that `dataclasses.asdict` has made this of.
+        """Rebuild a shape from what `dataclasses.asdict` made of it.
 
         Raises:
-            TypeError: it is something else.
+            TypeError: `said` is something else.
         """
         parts: dict[str, Any] = {
             name: PackedShape(**value) if isinstance(value, dict) else value
@@ -93,7 +93,7 @@ class BlockShape:
         return cls(**parts)
 
     def sizes(self) -> dict[str, float]:
-        """The same, as `fused_block.cpp` is told of it."""
+        """The shape as the compile-time constants of `fused_block.cpp`."""
         named = {"OUT": self.out, "GATE_UP": self.gate_up}
         named |= {"DOWN": self.down, "QKV": self.qkv}
         return {
@@ -111,15 +111,15 @@ class BlockShape:
 
     @property
     def matrices(self) -> tuple[PackedShape, ...]:
-        """In the order in which they are multiplied with."""
+        """The four matrices in the order in which they are multiplied."""
         return self.out, self.gate_up, self.down, self.qkv
 
 
 def weights_of(
     layer: DecoderLayer, following: DecoderLayer, root: float
 ) -> list[Tensor]:
-    """What a crossing needs of two layers, in its order. The norms' weights are times
-    `root`, √D, which is left out of what they divide by."""
+    """Return the weights of a fused block, in its order. The norms' weights are
+    multiplied by `root`, √D, since `FusedBlock` divides by √D times the RMS."""
     tensors = [layer.feed_norm * root, following.attention_norm * root]
     for linear in (layer.out, layer.gate_up, layer.down, following.qkv):
         packed = _packed(linear)
@@ -136,7 +136,7 @@ def _packed(linear: Linear) -> Int4Linear:
 
 
 def examples(plan: BlockShape, tokens: int) -> list[Tensor]:
-    """Inputs of the right forms for so many tokens, with random numbers."""
+    """Random inputs of the right shapes for `tokens` tokens."""
     width, half = plan.out.rows, plan.head // 2
     turns = torch.randn(tokens, 1, half)
     return [
@@ -162,7 +162,8 @@ def _random(matrix: PackedShape) -> Iterator[Tensor]:
 
 
 class FusedBlock(nn.Module):
-    """The stretch itself."""
+    """Output projection, feed-forward, and the next layer's q/k/v projection with
+    RoPE."""
 
     def __init__(self, plan: BlockShape) -> None:
         super().__init__()
@@ -170,28 +171,33 @@ class FusedBlock(nn.Module):
         self._added = plan.epsilon * plan.out.rows
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The state [m, D] after a layer, and queries, keys and values [m, H + 2·KV, d]
-        of the one that follows.
+        """Return the state [m, D] after a layer, and queries, keys and values [m, H +
+        2·KV, d] of the next layer.
 
-        `inputs` are the state before, what attention has found [m, H·d], the turns
-        [m, 1, d/2, 2], then those of `weights_of`. float32, but for packed weights.
+        `inputs` are the state before, the attention output [m, H·d], the rotary factors
+        (cos, sin) [m, 1, d/2, 2], then the weights in the order of `weights_of`. All
+        are float32, except packed weights.
         """
         state, found, turns, feed_norm, attention_norm, *rest = inputs
         weights = iter(rest)
         plan = self._plan
+        # 1) output projection of attention
         state = state + self._times(found, plan.out, weights)
+        # 2) feed-forward: RMSNorm, SwiGLU
         normed = state / self._norm(state) * feed_norm
         gate, up = self._times(normed, plan.gate_up, weights).chunk(2, 1)
         state = state + self._times(F.silu(gate) * up, plan.down, weights)
+        # 3) q/k/v projection of the next layer, divided by its RMSNorm afterwards
         product = self._times(state * attention_norm, plan.qkv, weights)
         product = product / self._norm(state)
         if plan.has_bias:
             product = product + next(weights)
+        # 4) head norms and RoPE
         heads = product.view(-1, plan.heads + 2 * plan.kv_heads, plan.head)
         return state, self._turned(heads, turns, weights)
 
     def _norm(self, state: Tensor) -> Tensor:
-        """What an RMSNorm divides by, times √D: [m, 1]."""
+        """Divisor of an RMSNorm of the state, times √D: [m, 1]."""
         return (state.square().sum(-1, keepdim=True) + self._added).sqrt()
 
     def _times(
@@ -207,14 +213,14 @@ class FusedBlock(nn.Module):
         if not matrix.rank:
             return product.float()
         first, second = next(weights), next(weights)
-        # What is added is rounded the way it is where nothing is compiled.
+        # The LoRA's input is rounded to bfloat16 as in the uncompiled code.
         beside = F.linear(F.linear(half[:, : matrix.columns].float(), first), second)
         return product.float() + beside
 
     def _turned(
         self, heads: Tensor, turns: Tensor, weights: Iterator[Tensor]
     ) -> Tensor:
-        """Queries and keys turned to their places, [m, H + 2·KV, d]."""
+        """Apply head norms and RoPE to queries and keys: [m, H + 2·KV, d]."""
         plan = self._plan
         keys = plan.heads + plan.kv_heads
         queries, others = heads[:, : plan.heads], heads[:, plan.heads : keys]
@@ -235,13 +241,14 @@ class FusedBlock(nn.Module):
 
 
 class FusedBlockKernel:
-    """The stretch; called like `FusedBlock`, with its inputs in a list."""
+    """The fused block compiled from C++; called like `FusedBlock`, with inputs in a
+    list."""
 
     def __init__(self, file: Path, plan: BlockShape) -> None:
-        """Open it.
+        """Load the shared library `file`.
 
         Raises:
-            OSError, ValueError: it is damaged.
+            OSError, ValueError: the file is damaged.
         """
         self._heads = plan.heads + 2 * plan.kv_heads, plan.head
         try:
@@ -252,7 +259,7 @@ class FusedBlockKernel:
         self._cross.argtypes = [ctypes.c_void_p, ctypes.c_long]
 
     def __call__(self, inputs: list[Tensor]) -> Sequence[Tensor]:
-        """See `Crossing.forward`."""
+        """Compute what `FusedBlock.forward` computes."""
         given = [tensor.contiguous() for tensor in inputs]
         state = given[0]
         made = state.new_empty(state.shape), state.new_empty(len(state), *self._heads)

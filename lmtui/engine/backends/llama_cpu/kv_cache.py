@@ -1,12 +1,8 @@
-"""Keys and values of what was read, in memory that is taken in advance.
+"""KV cache in preallocated memory, and attention over it.
 
-Owns how that memory grows, what a row that continues another one keeps of its own, and
-attention over both. Nothing is copied when a token is added, and rows that continue the
-same text share it: what they read of it is read once for all of them. They are float32,
-or float16 where attention over that was compiled (see `attention`): it takes as long as
-reading them does, and the library's is slower with float16. Knows no weights.
-
-n are rows, t tokens; H, KV and d are as in `models.lean`.
+Adding a token copies nothing but its own keys and values. Rows that continue one text
+share its keys and values, which are then read once for all rows. Knows no weights. n
+are rows, t tokens; H, KV and d are as in `models.llama.weights`.
 """
 
 from __future__ import annotations
@@ -19,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_FIRST = 256  # tokens that there is room for at first
-_OWN = 32  # the same, in rows that continue others
-_FEW = 8  # tokens of a guess and the one before it
-_LONG = 1024  # tokens from which on one query is faster in two plain products
+_FIRST = 256  # tokens of the first allocation
+_OWN = 32  # tokens of the first allocation of a fork
+_FEW = 8  # most tokens of a decode step: one drawn, the rest speculated
+_LONG = 1024  # keys from which on two plain products are faster for one query
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a slab is made for."""
+    """Sizes of a cache that its model determines."""
 
     layers: int
     kv_heads: int
@@ -35,7 +31,12 @@ class Sizes:
 
 
 class PreallocatedKVCache:
-    """Keys and values of n rows, which may all continue one other row."""
+    """Keys and values of n rows, which may all continue one other row.
+
+    Memory is one tensor [layers, n, 2·KV, room, d], whose room doubles when it is full.
+    It is float32; float16 where compiled attention reads it (see `attention`), whose
+    time is that of reading memory. torch's attention is slower with float16.
+    """
 
     def __init__(
         self,
@@ -45,7 +46,8 @@ class PreallocatedKVCache:
         before: PreallocatedKVCache | None = None,
         shared: int = 0,
     ) -> None:
-        """`shared` are the first tokens of `before` that these rows continue."""
+        """`shared` is the number of first tokens of `before` that these rows
+        continue."""
         self._sizes = sizes
         self._rows = rows
         self._before = before
@@ -62,35 +64,36 @@ class PreallocatedKVCache:
 
     @property
     def length(self) -> int:
-        """Tokens of a row."""
+        """Number of tokens of a row, the shared ones included."""
         return self._shared + self._own
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of memory that each row of a fork takes, in the beginning."""
+        """Bytes that each row of a fork allocates at first."""
         return self._data[:, :1, :, :1].nbytes * _OWN
 
     def crop(self, length: int) -> None:
-        """Hold the first `length` tokens alone."""
+        """Keep only the first `length` tokens."""
         if length < self._shared:
             raise ValueError("rows keep what they continue")
         self._own = min(self._own, length - self._shared)
 
     def fork(self, rows: int, length: int | None = None) -> PreallocatedKVCache:
-        """So many rows that continue this one row, or the first `length` tokens."""
+        """Return `rows` rows that continue the first `length` tokens of this one, or
+        all."""
         if self._before is not None or self._rows > 1:
             raise ValueError("only one row that continues no other can be forked")
         shared = self.length if length is None else min(length, self.length)
         return PreallocatedKVCache(self._sizes, rows, before=self, shared=shared)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Hold these rows alone."""
+        """Keep only these rows."""
         self._data = self._data[:, rows]
         self._rows = len(rows)
 
     def opened(self, tokens: int, dtype: torch.dtype) -> KVWriter:
-        """Room for so many tokens more, in every layer; `added` says that it was
-        filled. All is held in `dtype` from then on."""
+        """Make room for `tokens` more tokens in every layer and return a writer; call
+        `added` once it is filled. The whole cache is `dtype` from then on."""
         self._make_room(tokens, dtype)
         shared, end = None, self._own + tokens
         if self._before is not None:
@@ -99,8 +102,8 @@ class PreallocatedKVCache:
         return KVWriter(new, self._seen(self._data, end), shared, self._own)
 
     def places(self, tokens: int) -> KVAddresses:
-        """Where all is in memory, float16, with room for so many tokens more, in every
-        layer; true until something else is asked."""
+        """Make room for `tokens` more tokens in every layer and return the memory
+        addresses, of float16; valid until the cache changes."""
         self._make_room(tokens, torch.float16)
         own = KVAddress.of(self._data, self._own)
         if self._before is None:
@@ -128,7 +131,7 @@ class PreallocatedKVCache:
         return keys, values
 
     def added(self, tokens: int) -> None:
-        """So many tokens were written in every layer."""
+        """Count `tokens` more tokens, which were written in every layer."""
         self._own += tokens
 
 
@@ -138,32 +141,33 @@ _Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class KVAddress:
-    """Where keys and values [layers, n, 2·KV, room, d] are in memory."""
+    """Memory address of keys and values [layers, n, 2·KV, room, d]."""
 
     address: int
     layer: int
     """Bytes from one layer to the next."""
     room: int
     count: int
-    """Tokens that are held."""
+    """Number of tokens in use, of `room`."""
 
     @classmethod
     def of(cls, data: Tensor, count: int) -> KVAddress:
-        """Where it is."""
+        """Return the address of `data`, of whose room `count` tokens are in use."""
         return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
 
 
 @dataclass(frozen=True, slots=True)
 class KVAddresses:
-    """Where what new tokens see is in memory."""
+    """Memory addresses of all keys and values that new tokens attend to."""
 
     shared: KVAddress
-    """What all rows continue; of no tokens where they continue nothing."""
+    """The part that all rows share; its count is 0 where they share nothing."""
     own: KVAddress
 
 
 class KVWriter:
-    """Slabs while tokens are added; all views on them are made once for a pass."""
+    """Writes the new tokens of one pass to a cache, and attends over it; all views on
+    its memory are made once."""
 
     def __init__(
         self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, held: int
@@ -174,13 +178,13 @@ class KVWriter:
         self._held = held
 
     def write(self, layer: int, keys_values: Tensor) -> None:
-        """Put down the keys and values [n, 2·KV, t, d] of the new tokens."""
+        """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
         self._new[layer].copy_(keys_values)
 
     def attend(self, layer: int, queries: Tensor, mask: Tensor | None) -> Tensor:
-        """What queries [n, H, t, d] of the new tokens find in a layer: [n, H, t, d].
-        Each sees what was held before and, of the new ones, itself and those before it;
-        or those that `mask`, [t, t], gives a 0 and not -inf."""
+        """Return the attention output [n, H, t, d] of the new tokens' queries [n, H, t,
+        d] in a layer. Each token attends to the cache and, of the new tokens, to itself
+        and those before it; or to those for which `mask`, [t, t], is 0 and not -inf."""
         keys, values = self._keys[layer].float(), self._values[layer].float()
         if self._shared is None:
             return _plain(queries, keys, values, mask)
@@ -195,8 +199,8 @@ class KVWriter:
 def _plain(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
 ) -> Tensor:
-    """Attention of queries [n, H, t, d], the last t of whose keys [n, KV, …, d] are
-    their own, under a mask [t, t] of those."""
+    """Attention of queries [n, H, t, d] over keys and values [n, KV, s, d], the last t
+    of which are the queries' own, under a mask [t, t] of those."""
     rows, heads, tokens, head = queries.shape
     if mask is None and tokens == 1:
         return _single(queries, keys, values)
@@ -206,15 +210,15 @@ def _plain(
             queries, keys, values, is_causal=True, enable_gqa=True
         )
     if mask is None and tokens <= _FEW:
-        # The last bit of a sum depends on what else is summed with it, and rounding to
-        # bfloat16 makes that a difference. So that guessed tokens find what they would
-        # have found one by one, they look one by one.
+        # The last bit of a sum depends on the shape of the product, and rounding to
+        # bfloat16 makes that a visible difference. Speculated tokens must get the
+        # numbers of plain decoding, so each query runs by itself.
         singles = [
             _single(queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end])
             for i, end in enumerate(range(held + 1, held + tokens + 1))
         ]
         return torch.cat(singles, 2)
-    # Heads that read the same keys are further queries of one head.
+    # Grouped-query attention: heads that share keys become more queries of one head.
     share = heads // kv_heads
     whole = _causal(mask, held, tokens)
     found = F.scaled_dot_product_attention(
@@ -227,7 +231,7 @@ def _plain(
 
 
 def _single(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one query [n, H, 1, d] that sees everything."""
+    """Attention of one query [n, H, 1, d] over all keys and values [n, KV, s, d]."""
     if keys.shape[2] < _LONG:
         return F.scaled_dot_product_attention(query, keys, values, enable_gqa=True)
     rows, heads, _, head = query.shape
@@ -237,8 +241,8 @@ def _single(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def _causal(mask: Tensor | None, held: int, tokens: int) -> Tensor | None:
-    """0 for what each of some tokens sees, of those held and themselves, and -inf for
-    the rest: [t, held + t]; None where each sees everything."""
+    """Return the additive attention mask [t, held + t]: 0 for cached tokens, then
+    `mask` or a causal one; None for a single token, which attends to everything."""
     if tokens == 1:
         return None
     if mask is None:
@@ -252,21 +256,24 @@ def _over_both(
     own: Sequence[Tensor],
     mask: Tensor | None,
 ) -> Tensor:
-    """Attention of rows [n, H, t, d] over keys and values that they share, [1, KV, s,
-    d], and such of their own, [n, KV, o, d], under a mask [t, o]."""
+    """Attention of queries [n, H, t, d] over shared keys and values [1, KV, s, d] and
+    own ones [n, KV, o, d], under a mask [t, o] of the own ones: one softmax over both.
+    """
     rows, heads, tokens, head = queries.shape
     kv_heads = own[0].shape[1]
-    # Heads that read the same keys are further queries of one head.
+    # 1) scores; grouped-query heads become more queries of one head
     grouped = queries.reshape(rows, kv_heads, -1, head) / math.sqrt(head)
     every = grouped.transpose(0, 1).reshape(1, kv_heads, -1, head)  # of all rows
     far = every @ shared[0].transpose(2, 3)  # [1, KV, n·H/KV·t, s]
     near = grouped @ own[0].transpose(2, 3)  # [n, KV, H/KV·t, o]
     if mask is not None:
         near = near + mask.repeat(heads // kv_heads, 1)
+    # 2) one softmax over shared and own keys
     far = far.view(kv_heads, rows, -1, far.shape[-1]).transpose(0, 1)
     sizes = [far.shape[-1], near.shape[-1]]
     weights = torch.cat([far, near], -1).softmax(-1)
     far, near = torch.split(weights, sizes, -1)
+    # 3) weighted sums of both sets of values
     seen = far.transpose(0, 1).reshape(1, kv_heads, -1, sizes[0]) @ shared[1]
     found = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
     return found.reshape(rows, heads, tokens, head)
