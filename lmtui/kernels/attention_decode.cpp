@@ -1,181 +1,201 @@
-// Attention of a few new tokens over keys and values that are held in half precision.
+// Attention of a few new tokens over a float16 KV cache, in float32.
 //
-// Owns what no library does well for one query: each key and value is read once, for
-// all queries that share it. Keys come in blocks of a fixed length; each has a softmax
-// by itself, and what was found in all of them is put together in the end (Dao et al.,
-// "Flash-Decoding", 2023). So a token finds the same, to the bit, alone or among
-// others, by one thread or by many. Knows no model: HEAD, the width of a head, and
-// GROUP, the queries that share one, are given where it is compiled.
+// qkv [n, t, H + 2·KV, HEAD] -> out [n, t, H, HEAD]. Each key and value is read once for
+// all query heads that share it (grouped-query attention). Keys are split into blocks of
+// fixed length; each block has its own softmax, and the partial results are combined at
+// the end (Dao et al., "Flash-Decoding", 2023). A token's result has the same bits alone
+// or among others, with one thread or many.
+// Compile-time macros: HEAD (the width of a head) and GQA (query heads per key head).
 
 #include <numeric>
 #include <vector>
 
 #include "kv_cache.h"
 
-static const long PARTS = HEAD / WIDE, BLOCK = 256;
-static const int TILE = HEAD <= 64 ? 4 : HEAD <= 128 ? 2 : 1;  // queries for each key
+static const long HEAD_VECTORS = HEAD / LANES;
+static const long BLOCK = 256;  // keys of a split
+static const int QUERY_TILE = HEAD <= 64 ? 4 : HEAD <= 128 ? 2 : 1;  // queries per key load
 
-// What a query has found in a block: its largest score, the sum of the powers of all
-// scores relative to that, and the values times these powers.
-struct Part {
-    float most, total;
-    float values[HEAD];
+// The result of one query over one block: the maximum of its scores, the sum of
+// exp(score - max), and the values weighted by that (m, l and o of Flash-Decoding).
+struct Partial {
+    float max, sum;
+    float acc[HEAD];
 };
 
 struct Query {
-    const float *numbers;
-    Part *part;
-    long token;  // its place among those that are new
+    const float *q;  // [HEAD]
+    Partial *partial;
+    long token;  // its index among the new tokens of its row
 };
 
-struct Block {
-    const half *keys, *values;  // [count, HEAD]
+// A split of one key head's keys and values.
+struct KVBlock {
+    const fp16 *keys, *values;  // [count, HEAD]
     long count;
-    long fresh;         // the first key of a new token
-    long tokens;        // how many those are
-    const float *mask;  // [tokens, tokens]: 0 for what they see of each other, -inf
-                        // for the rest; none where each sees those before it
+    long first_new;     // the index of the first new token in this block; can be negative
+    long tokens;        // the number of new tokens
+    const float *mask;  // [tokens, tokens], added to the scores of new tokens: 0 or -inf;
+                        // null for a causal mask
 };
 
+// q · kᵀ / √HEAD: scores [N, count].
 template <int N>
-static void score(const Block &block, const Query *queries, float (*scores)[BLOCK]) {
+static void qk_scores(const KVBlock &block, const Query *queries, float (*scores)[BLOCK]) {
     const float scale = 1 / std::sqrt((float)HEAD);
-    lanes asked[N][PARTS];
+    f32v q[N][HEAD_VECTORS];
     for (int i = 0; i < N; i++)
-        for (int p = 0; p < PARTS; p++)
-            asked[i][p] = loaded(queries[i].numbers + p * WIDE) * scale;
+        for (int p = 0; p < HEAD_VECTORS; p++)
+            q[i][p] = load(queries[i].q + p * LANES) * scale;
     for (long j = 0; j < block.count; j++) {
-        lanes products[N] = {};
-        for (int p = 0; p < PARTS; p++) {
-            const lanes key = widened(block.keys + j * HEAD + p * WIDE);
-            for (int i = 0; i < N; i++) products[i] += asked[i][p] * key;
+        f32v dots[N] = {};
+        for (int p = 0; p < HEAD_VECTORS; p++) {
+            const f32v key = to_f32(block.keys + j * HEAD + p * LANES);
+            for (int i = 0; i < N; i++) dots[i] += q[i][p] * key;
         }
-        for (int i = 0; i < N; i++) scores[i][j] = sum(products[i]);
+        for (int i = 0; i < N; i++) scores[i][j] = hsum(dots[i]);
     }
 }
 
-static void hide(const Block &block, const Query &query, float *scores) {
-    for (long j = std::max(block.fresh, 0L); j < block.count; j++) {
-        const long other = j - block.fresh;
+// Mask the scores of new tokens; cached tokens are visible to every query.
+static void apply_mask(const KVBlock &block, const Query &query, float *scores) {
+    for (long j = std::max(block.first_new, 0L); j < block.count; j++) {
+        const long key_token = j - block.first_new;
         if (block.mask)
-            scores[j] += block.mask[query.token * block.tokens + other];
-        else if (other > query.token)
-            scores[j] = NOTHING;
+            scores[j] += block.mask[query.token * block.tokens + key_token];
+        else if (key_token > query.token)
+            scores[j] = NEG_INF;
     }
 }
 
-// A softmax that is not divided by its sum yet: scores become weights.
-static void weigh(long count, float *scores, Part &part) {
-    const long filled = (count + WIDE - 1) / WIDE * WIDE;
-    std::fill(scores + count, scores + filled, NOTHING);
-    part.most = largest(scores, filled);
-    const float most = part.most == NOTHING ? 0 : part.most;  // nothing is seen here
-    lanes total = {};
-    for (long j = 0; j < filled; j += WIDE) {
-        const lanes weights = exponential(loaded(scores + j) - most);
+// Replace scores by exp(score - max), not yet divided by their sum; set max and sum.
+static void softmax_partial(long count, float *scores, Partial &partial) {
+    const long padded = (count + LANES - 1) / LANES * LANES;
+    std::fill(scores + count, scores + padded, NEG_INF);
+    partial.max = hmax(scores, padded);
+    const float max = partial.max == NEG_INF ? 0 : partial.max;  // 0: all keys are masked
+    f32v sum = {};
+    for (long j = 0; j < padded; j += LANES) {
+        const f32v weights = exp_neg(load(scores + j) - max);
         std::memcpy(scores + j, &weights, sizeof weights);
-        total += weights;
+        sum += weights;
     }
-    part.total = sum(total);
+    partial.sum = hsum(sum);
 }
 
+// weights · V: acc [N, HEAD], STRIP vectors of a head at a time, so that the
+// accumulators stay in registers.
 template <int N>
-static void gather(const Block &block, const Query *queries, float (*weights)[BLOCK]) {
-    constexpr long STRIP = std::gcd(PARTS, REGISTERS / 4);  // of values: the sums
-    for (long start = 0; start < PARTS; start += STRIP) {   // stay in registers
-        lanes found[N][STRIP] = {};
+static void accumulate_values(const KVBlock &block, const Query *queries,
+                              float (*weights)[BLOCK]) {
+    constexpr long STRIP = std::gcd(HEAD_VECTORS, REGISTERS / 4);
+    for (long start = 0; start < HEAD_VECTORS; start += STRIP) {
+        f32v acc[N][STRIP] = {};
         for (long j = 0; j < block.count; j++)
             for (int p = 0; p < STRIP; p++) {
-                const long at = j * HEAD + (start + p) * WIDE;
-                const lanes value = widened(block.values + at);
-                for (int i = 0; i < N; i++) found[i][p] += weights[i][j] * value;
+                const long offset = j * HEAD + (start + p) * LANES;
+                const f32v value = to_f32(block.values + offset);
+                for (int i = 0; i < N; i++) acc[i][p] += weights[i][j] * value;
             }
         for (int i = 0; i < N; i++)
-            std::memcpy(queries[i].part->values + start * WIDE, found[i],
-                        sizeof found[i]);
+            std::memcpy(queries[i].partial->acc + start * LANES, acc[i], sizeof acc[i]);
     }
 }
 
 template <int N>
-static void look(const Block &block, const Query *queries) {
+static void attend_block(const KVBlock &block, const Query *queries) {
     float scores[N][BLOCK];
-    score<N>(block, queries, scores);
+    qk_scores<N>(block, queries, scores);
     for (int i = 0; i < N; i++) {
-        hide(block, queries[i], scores[i]);
-        weigh(block.count, scores[i], *queries[i].part);
+        apply_mask(block, queries[i], scores[i]);
+        softmax_partial(block.count, scores[i], *queries[i].partial);
     }
-    gather<N>(block, queries, scores);
+    accumulate_values<N>(block, queries, scores);
 }
 
-static void look_all(const Block &block, const std::vector<Query> &queries) {
+static void attend_block_all(const KVBlock &block, const std::vector<Query> &queries) {
     const size_t count = queries.size();
     size_t i = 0;
-    for (; i + TILE <= count; i += TILE) look<TILE>(block, &queries[i]);
-    if (count - i == 3) look<3>(block, &queries[i]);
-    if (count - i == 2) look<2>(block, &queries[i]);
-    if (count - i == 1) look<1>(block, &queries[i]);
+    for (; i + QUERY_TILE <= count; i += QUERY_TILE)
+        attend_block<QUERY_TILE>(block, &queries[i]);
+    if (count - i == 3) attend_block<3>(block, &queries[i]);
+    if (count - i == 2) attend_block<2>(block, &queries[i]);
+    if (count - i == 1) attend_block<1>(block, &queries[i]);
 }
 
-static void put_together(const Part *parts, long count, float *found) {
-    float most = NOTHING, total = 0;
-    for (long b = 0; b < count; b++) most = std::max(most, parts[b].most);
-    lanes values[PARTS] = {};
+// Rescale the partial results of one query to their common maximum, add them up and
+// divide by the sum of all weights: out [HEAD].
+static void combine_partials(const Partial *partials, long count, float *out) {
+    float max = NEG_INF, sum = 0;
+    for (long b = 0; b < count; b++) max = std::max(max, partials[b].max);
+    f32v acc[HEAD_VECTORS] = {};
     for (long b = 0; b < count; b++) {
-        const float weight = std::exp(parts[b].most - most);
-        total += weight * parts[b].total;
-        for (int p = 0; p < PARTS; p++)
-            values[p] += weight * loaded(parts[b].values + p * WIDE);
+        const float scale = std::exp(partials[b].max - max);
+        sum += scale * partials[b].sum;
+        for (int p = 0; p < HEAD_VECTORS; p++)
+            acc[p] += scale * load(partials[b].acc + p * LANES);
     }
-    for (int p = 0; p < PARTS; p++) values[p] /= total;
-    std::memcpy(found, values, sizeof values);
+    for (int p = 0; p < HEAD_VECTORS; p++) acc[p] /= sum;
+    std::memcpy(out, acc, sizeof acc);
 }
 
-static long blocks_of(const Held &held) { return (held.count + BLOCK - 1) / BLOCK; }
+static long block_count(const KVView &cache) { return (cache.count + BLOCK - 1) / BLOCK; }
 
-// Of n rows with t new tokens each: `heads` [n, t, H + 2·KV, HEAD] are their queries,
-// keys and values, `found` [n, t, H, HEAD] what is found. All rows continue the one row
-// of `shared`, and each one of `own`, where its new keys and values are put down.
-extern "C" void attend(const float *heads, float *found, long rows, long tokens,
-                       long kv_heads, half *shared_data, long shared_room,
-                       long shared_count, half *own_data, long own_room,
-                       long own_count, const float *mask) {
-    const long query_heads = kv_heads * GROUP, every = query_heads + 2 * kv_heads;
-    const Held shared = {shared_data, shared_room, shared_count};
-    const Held own = {own_data, own_room, own_count + tokens};
-    put_down(heads, rows, tokens, kv_heads, own);
+// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, HEAD] -> out
+// [n, t, H, HEAD]. `shared` holds one row, a prefix of all n; `own` holds the n rows that
+// follow it, to which the new keys and values are appended.
+extern "C" void attend(const float *qkv, float *out, long rows, long tokens, long kv_heads,
+                       fp16 *shared_data, long shared_capacity, long shared_count,
+                       fp16 *own_data, long own_capacity, long own_count,
+                       const float *mask) {
+    const long query_heads = kv_heads * GQA, qkv_heads = query_heads + 2 * kv_heads;
 
-    const long far = blocks_of(shared), near = blocks_of(own), blocks = far + near;
-    static thread_local std::vector<Part> room;
+    // 1) Append the new keys and values to `own`.
+    const KVView shared = {shared_data, shared_capacity, shared_count};
+    const KVView own = {own_data, own_capacity, own_count + tokens};
+    append_kv(qkv, rows, tokens, kv_heads, own);
+
+    // 2) Make room for the partial results: [n, t, H, blocks], shared blocks first.
+    const long shared_blocks = block_count(shared), own_blocks = block_count(own);
+    const long blocks = shared_blocks + own_blocks;
+    static thread_local std::vector<Partial> buffer;
     const size_t needed = rows * tokens * query_heads * blocks;
-    if (room.size() < needed) room.resize(needed);
-    Part *parts = room.data();  // [n, t, H, blocks]
+    if (buffer.size() < needed) buffer.resize(needed);
+    Partial *partials = buffer.data();
 
-    const long far_looks = kv_heads * far, looks = far_looks + rows * kv_heads * near;
-#pragma omp parallel for schedule(static) if (looks > kv_heads)
-    for (long i = 0; i < looks; i++) {
-        const bool is_far = i < far_looks;
-        const Held &held = is_far ? shared : own;
-        const long place = is_far ? i : i - far_looks, count = is_far ? far : near;
-        const long index = place % count, kv = place / count % kv_heads;
-        const long row = place / count / kv_heads, first = index * BLOCK;
-        const long size = std::min(BLOCK, held.count - first);
-        const Block block = {held.at(row, kv_heads, kv, first),
-                             held.at(row, kv_heads, kv_heads + kv, first),
-                             size,
-                             is_far ? size : own_count - first,
-                             tokens,
-                             mask};
+    // 3) Attend over each block. A task is one block of one key head: of the shared row,
+    // for the queries of all rows, or of an own row, for the queries of that row.
+    const long shared_tasks = kv_heads * shared_blocks;
+    const long tasks = shared_tasks + rows * kv_heads * own_blocks;
+#pragma omp parallel for schedule(static) if (tasks > kv_heads)
+    for (long i = 0; i < tasks; i++) {
+        const bool is_shared = i < shared_tasks;
+        const KVView &cache = is_shared ? shared : own;
+        const long task = is_shared ? i : i - shared_tasks;
+        const long count = is_shared ? shared_blocks : own_blocks;
+        const long index = task % count, kv = task / count % kv_heads;
+        const long row = task / count / kv_heads, first = index * BLOCK;
+        const long size = std::min(BLOCK, cache.count - first);
+        const KVBlock block = {cache.at(row, kv_heads, kv, first),
+                               cache.at(row, kv_heads, kv_heads + kv, first),
+                               size,
+                               is_shared ? size : own_count - first,
+                               tokens,
+                               mask};
         std::vector<Query> queries;
-        const long from = is_far ? 0 : row * tokens;
-        const long to = is_far ? rows * tokens : from + tokens;
+        const long from = is_shared ? 0 : row * tokens;
+        const long to = is_shared ? rows * tokens : from + tokens;
         for (long m = from; m < to; m++)
-            for (long head = kv * GROUP; head < (kv + 1) * GROUP; head++) {
-                Part *part = parts + (m * query_heads + head) * blocks;
-                queries.push_back({heads + (m * every + head) * HEAD,
-                                   part + (is_far ? 0 : far) + index, m % tokens});
+            for (long head = kv * GQA; head < (kv + 1) * GQA; head++) {
+                Partial *of_query = partials + (m * query_heads + head) * blocks;
+                queries.push_back({qkv + (m * qkv_heads + head) * HEAD,
+                                   of_query + (is_shared ? 0 : shared_blocks) + index,
+                                   m % tokens});
             }
-        look_all(block, queries);
+        attend_block_all(block, queries);
     }
+
+    // 4) Combine the partial results of each query: out [n, t, H, HEAD].
     for (long q = 0; q < rows * tokens * query_heads; q++)
-        put_together(parts + q * blocks, blocks, found + q * HEAD);
+        combine_partials(partials + q * blocks, blocks, out + q * HEAD);
 }

@@ -1,11 +1,11 @@
-// Attention of many new tokens, a prompt, over keys and values in half precision.
+// Attention of many new tokens, a prompt, over a float16 KV cache, with AVX512-BF16.
 //
-// Owns what no library does well without matrix registers: products of pairs of
-// bfloat16, summed in float32, on processors that have them (AVX512-BF16); elsewhere
-// this is empty. Keys are looked at a tile at a time, in the order they lie in: what was
-// found before is weakened where a tile has a larger score (Milakov & Gimelshein,
-// "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention",
-// 2022). Knows no model: HEAD and GROUP are as in attention_decode.cpp.
+// qkv [n, t, H + 2·KV, HEAD] -> out [n, t, H, HEAD], with a causal mask. Queries, keys,
+// values and weights are rounded to bfloat16; products are summed in float32. Keys are
+// visited one tile at a time with an online softmax: a larger maximum rescales the sums
+// so far (Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et
+// al., "FlashAttention", 2022). Without AVX512-BF16 this file is empty.
+// Compile-time macros: HEAD and GQA, as in attention_decode.cpp.
 
 #include "kv_cache.h"
 
@@ -14,214 +14,239 @@
 #include <numeric>
 #include <vector>
 
-static const long PARTS = HEAD / WIDE, PAIRS = HEAD / 2;
-static const long TILE = 64, VECTORS = TILE / WIDE;  // keys
-static const long ROWS = 6;                          // queries: all sums in registers
-static const long STRIP = std::gcd(PARTS, 4L);       // of values, likewise
-static const long TOKENS = 32;                       // whose queries go together
+static const long HEAD_VECTORS = HEAD / LANES, HEAD_PAIRS = HEAD / 2;
+static const long KEY_TILE = 64, TILE_VECTORS = KEY_TILE / LANES;  // keys of a tile
+static const long QUERY_TILE = 6;  // queries of a tile: all sums stay in registers
+static const long STRIP = std::gcd(HEAD_VECTORS, 4L);  // vectors of a value, likewise
+static const long TOKEN_BLOCK = 32;                    // tokens of a task
 
-typedef uint16_t brain;  // bfloat16
-typedef uint32_t pair;   // two of them
+typedef uint32_t bf16x2;  // two bfloat16 numbers
 
-static inline lanes product(lanes sum, pair one, const pair *others) {
-    const __m512bh same = (__m512bh)_mm512_set1_epi32((int)one);
-    const __m512bh different = (__m512bh)_mm512_loadu_si512(others);
-    return (lanes)_mm512_dpbf16_ps((__m512)sum, same, different);
+// sum + a · b in each lane, where a is one pair for all lanes and b has a pair for each.
+static inline f32v dot_bf16x2(f32v sum, bf16x2 a, const bf16x2 *b) {
+    const __m512bh broadcast = (__m512bh)_mm512_set1_epi32((int)a);
+    const __m512bh pairs = (__m512bh)_mm512_loadu_si512(b);
+    return (f32v)_mm512_dpbf16_ps((__m512)sum, broadcast, pairs);
 }
 
-static inline __m256i rounded(lanes all) {
-    return (__m256i)_mm512_cvtneps_pbh((__m512)all);
-}
+static inline __m256i to_bf16(f32v all) { return (__m256i)_mm512_cvtneps_pbh((__m512)all); }
 
-// Keys and values of one head and row, in the order in which they are multiplied.
-struct Packed {
-    std::vector<pair> keys;    // [tiles, PAIRS, TILE]: two numbers of a key
-    std::vector<pair> values;  // [tiles, TILE / 2, HEAD]: a number of two values
+// Keys and values of one row and head as bfloat16, in the order of the dot products.
+struct PackedKV {
+    std::vector<bf16x2> keys;    // [tiles, HEAD_PAIRS, KEY_TILE]: two numbers of one key
+    std::vector<bf16x2> values;  // [tiles, KEY_TILE / 2, HEAD]: a number of two values
     long count = 0;
 
-    void set(const half *all_keys, const half *all_values, long number) {
-        count = number;
-        const size_t size = (number + TILE - 1) / TILE * TILE * PAIRS;
+    // Pack `tokens` keys and values, each [tokens, HEAD].
+    void pack(const fp16 *k, const fp16 *v, long tokens) {
+        count = tokens;
+        const size_t size = (tokens + KEY_TILE - 1) / KEY_TILE * KEY_TILE * HEAD_PAIRS;
         keys.resize(size), values.resize(size);
-        for (long at = 0; at < number; at += TILE) {
-            const long filled = std::min(TILE, number - at);
-            set_keys(all_keys + at * HEAD, filled, keys.data() + at * PAIRS);
-            set_values(all_values + at * HEAD, filled, values.data() + at * PAIRS);
+        for (long at = 0; at < tokens; at += KEY_TILE) {
+            const long valid = std::min(KEY_TILE, tokens - at);
+            pack_keys(k + at * HEAD, valid, keys.data() + at * HEAD_PAIRS);
+            pack_values(v + at * HEAD, valid, values.data() + at * HEAD_PAIRS);
         }
     }
 
-    static void set_keys(const half *from, long filled, pair *to) {
-        for (long key = 0; key < TILE; key++)
-            for (long p = 0; p < PARTS; p++) {
-                pair some[WIDE / 2] = {};
-                if (key < filled)
-                    _mm256_storeu_si256((__m256i *)some,
-                                        rounded(widened(from + key * HEAD + p * WIDE)));
-                for (long i = 0; i < WIDE / 2; i++)
-                    to[(p * WIDE / 2 + i) * TILE + key] = some[i];
+    // One tile, of which the first `valid` keys exist; the others become 0.
+    static void pack_keys(const fp16 *from, long valid, bf16x2 *to) {
+        for (long key = 0; key < KEY_TILE; key++)
+            for (long p = 0; p < HEAD_VECTORS; p++) {
+                bf16x2 pairs[LANES / 2] = {};
+                if (key < valid)
+                    _mm256_storeu_si256((__m256i *)pairs,
+                                        to_bf16(to_f32(from + key * HEAD + p * LANES)));
+                for (long i = 0; i < LANES / 2; i++)
+                    to[(p * LANES / 2 + i) * KEY_TILE + key] = pairs[i];
             }
     }
 
-    static void set_values(const half *from, long filled, pair *to) {
-        for (long key = 0; key < TILE; key += 2)
-            for (long p = 0; p < PARTS; p++) {
-                const half *at = from + key * HEAD + p * WIDE;
-                const lanes low = key < filled ? widened(at) : lanes{};
-                const lanes high = key + 1 < filled ? widened(at + HEAD) : lanes{};
-                const __m512i both = _mm512_or_si512(
-                    _mm512_cvtepu16_epi32(rounded(low)),
-                    _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(high)), 16));
-                _mm512_storeu_si512(to + key / 2 * HEAD + p * WIDE, both);
+    static void pack_values(const fp16 *from, long valid, bf16x2 *to) {
+        for (long key = 0; key < KEY_TILE; key += 2)
+            for (long p = 0; p < HEAD_VECTORS; p++) {
+                const fp16 *at = from + key * HEAD + p * LANES;
+                const f32v even = key < valid ? to_f32(at) : f32v{};
+                const f32v odd = key + 1 < valid ? to_f32(at + HEAD) : f32v{};
+                const __m512i pairs = _mm512_or_si512(
+                    _mm512_cvtepu16_epi32(to_bf16(even)),
+                    _mm512_slli_epi32(_mm512_cvtepu16_epi32(to_bf16(odd)), 16));
+                _mm512_storeu_si512(to + key / 2 * HEAD + p * LANES, pairs);
             }
     }
 };
 
-// Some queries, and what they have found so far.
-struct Queries {
-    pair asked[ROWS][PAIRS];
-    long token[ROWS];  // the place of each among those that are new
-    float most[ROWS], total[ROWS];
-    float values[ROWS][HEAD];
+// A tile of queries and the state of their online softmax: the maximum of the scores so
+// far, the sum of exp(score - max), and the values weighted by that.
+struct QueryTile {
+    bf16x2 q[QUERY_TILE][HEAD_PAIRS];
+    long token[QUERY_TILE];  // the index of each among the new tokens
+    float max[QUERY_TILE], sum[QUERY_TILE];
+    float acc[QUERY_TILE][HEAD];
 
-    void begin() {
-        std::memset(asked, 0, sizeof asked);
-        std::memset(values, 0, sizeof values);
-        std::fill(most, most + ROWS, NOTHING);
-        std::fill(total, total + ROWS, 0.f);
-        std::fill(token, token + ROWS, 0L);
+    void reset() {
+        std::memset(q, 0, sizeof q);
+        std::memset(acc, 0, sizeof acc);
+        std::fill(max, max + QUERY_TILE, NEG_INF);
+        std::fill(sum, sum + QUERY_TILE, 0.f);
+        std::fill(token, token + QUERY_TILE, 0L);
     }
 
-    void set(long row, const float *numbers, long place) {
+    // Set query i to `from` [HEAD], scaled by 1 / √HEAD.
+    void set_query(long i, const float *from, long token_index) {
         const float scale = 1 / std::sqrt((float)HEAD);
-        for (long p = 0; p < PARTS; p++)
-            _mm256_storeu_si256((__m256i *)(asked[row] + p * WIDE / 2),
-                                rounded(loaded(numbers + p * WIDE) * scale));
-        token[row] = place;
+        for (long p = 0; p < HEAD_VECTORS; p++)
+            _mm256_storeu_si256((__m256i *)(q[i] + p * LANES / 2),
+                                to_bf16(load(from + p * LANES) * scale));
+        token[i] = token_index;
     }
 
-    // Look at the keys from `first` to `first` + TILE, of which each query sees as many
-    // as lie before `seen` and its own place.
-    void look(const pair *keys, const pair *tile_values, long first, long seen,
-              bool causal) {
-        float scores[ROWS][TILE];
-        score(keys, scores);
-        pair weights[ROWS][TILE / 2];
-        for (long r = 0; r < ROWS; r++) {
-            const long end = seen + (causal ? token[r] + 1 : 0) - first;
-            for (long j = std::max(end, 0L); j < TILE; j++) scores[r][j] = NOTHING;
-            weigh(r, scores[r], weights[r]);
+    // Attend over one tile of packed keys and values, `first` to `first` + KEY_TILE.
+    // Visible are the `cached` keys and, if causal, the new ones up to a query's own
+    // token.
+    void attend_block(const bf16x2 *keys, const bf16x2 *values, long first, long cached,
+                      bool causal) {
+        float scores[QUERY_TILE][KEY_TILE];
+        qk_scores(keys, scores);
+        bf16x2 weights[QUERY_TILE][KEY_TILE / 2];
+        for (long i = 0; i < QUERY_TILE; i++) {
+            // Mask the keys after the last visible one.
+            const long end = cached + (causal ? token[i] + 1 : 0) - first;
+            for (long j = std::max(end, 0L); j < KEY_TILE; j++) scores[i][j] = NEG_INF;
+            online_softmax(i, scores[i], weights[i]);
         }
-        gather(tile_values, weights);
+        accumulate_values(values, weights);
     }
 
-    void score(const pair *keys, float (*scores)[TILE]) const {
-        lanes sums[ROWS][VECTORS] = {};
-        for (long i = 0; i < PAIRS; i++)
-            for (long r = 0; r < ROWS; r++)
-                for (long v = 0; v < VECTORS; v++)
-                    sums[r][v] =
-                        product(sums[r][v], asked[r][i], keys + i * TILE + v * WIDE);
+    // q · kᵀ: scores [QUERY_TILE, KEY_TILE].
+    void qk_scores(const bf16x2 *keys, float (*scores)[KEY_TILE]) const {
+        f32v sums[QUERY_TILE][TILE_VECTORS] = {};
+        for (long d = 0; d < HEAD_PAIRS; d++)
+            for (long i = 0; i < QUERY_TILE; i++)
+                for (long v = 0; v < TILE_VECTORS; v++)
+                    sums[i][v] = dot_bf16x2(sums[i][v], q[i][d],
+                                            keys + d * KEY_TILE + v * LANES);
         std::memcpy(scores, sums, sizeof sums);
     }
 
-    void weigh(long r, const float *scores, pair *weights) {
-        const float larger = std::max(most[r], largest(scores, TILE));
-        const float base = larger == NOTHING ? 0 : larger;  // nothing was seen yet
-        lanes sums = {};
-        for (long v = 0; v < VECTORS; v++) {
-            const lanes some = exponential(loaded(scores + v * WIDE) - base);
-            sums += some;
-            _mm256_storeu_si256((__m256i *)(weights + v * WIDE / 2), rounded(some));
+    // Turn the scores of query i into weights exp(score - max) and update max, sum and
+    // acc.
+    void online_softmax(long i, const float *scores, bf16x2 *weights) {
+        const float new_max = std::max(max[i], hmax(scores, KEY_TILE));
+        const float base = new_max == NEG_INF ? 0 : new_max;  // 0: no key is visible yet
+        f32v sums = {};
+        for (long v = 0; v < TILE_VECTORS; v++) {
+            const f32v weight = exp_neg(load(scores + v * LANES) - base);
+            sums += weight;
+            _mm256_storeu_si256((__m256i *)(weights + v * LANES / 2), to_bf16(weight));
         }
-        if (larger > most[r]) {
-            const float weaker = std::exp(most[r] - larger);
-            total[r] *= weaker;
-            for (long p = 0; p < PARTS; p++) {
-                const lanes less = loaded(values[r] + p * WIDE) * weaker;
-                std::memcpy(values[r] + p * WIDE, &less, sizeof less);
+        if (new_max > max[i]) {
+            const float scale = std::exp(max[i] - new_max);
+            sum[i] *= scale;
+            for (long p = 0; p < HEAD_VECTORS; p++) {
+                const f32v scaled = load(acc[i] + p * LANES) * scale;
+                std::memcpy(acc[i] + p * LANES, &scaled, sizeof scaled);
             }
-            most[r] = larger;
+            max[i] = new_max;
         }
-        total[r] += sum(sums);
+        sum[i] += hsum(sums);
     }
 
-    void gather(const pair *tile_values, pair (*weights)[TILE / 2]) {
-        for (long start = 0; start < PARTS; start += STRIP) {
-            lanes sums[ROWS][STRIP];
-            for (long r = 0; r < ROWS; r++)
-                std::memcpy(sums[r], values[r] + start * WIDE, sizeof sums[r]);
-            for (long j = 0; j < TILE / 2; j++)
-                for (long r = 0; r < ROWS; r++)
+    // acc += weights · V, STRIP vectors of a head at a time.
+    void accumulate_values(const bf16x2 *values, bf16x2 (*weights)[KEY_TILE / 2]) {
+        for (long start = 0; start < HEAD_VECTORS; start += STRIP) {
+            f32v sums[QUERY_TILE][STRIP];
+            for (long i = 0; i < QUERY_TILE; i++)
+                std::memcpy(sums[i], acc[i] + start * LANES, sizeof sums[i]);
+            for (long j = 0; j < KEY_TILE / 2; j++)
+                for (long i = 0; i < QUERY_TILE; i++)
                     for (long p = 0; p < STRIP; p++)
-                        sums[r][p] = product(sums[r][p], weights[r][j],
-                                             tile_values + j * HEAD + (start + p) * WIDE);
-            for (long r = 0; r < ROWS; r++)
-                std::memcpy(values[r] + start * WIDE, sums[r], sizeof sums[r]);
+                        sums[i][p] = dot_bf16x2(sums[i][p], weights[i][j],
+                                                values + j * HEAD + (start + p) * LANES);
+            for (long i = 0; i < QUERY_TILE; i++)
+                std::memcpy(acc[i] + start * LANES, sums[i], sizeof sums[i]);
         }
     }
 
-    void end(long row, float *found) const {
-        for (long p = 0; p < PARTS; p++) {
-            const lanes mean = loaded(values[row] + p * WIDE) / total[row];
-            std::memcpy(found + p * WIDE, &mean, sizeof mean);
+    // Divide by the sum of the weights: out [HEAD] of query i.
+    void finish(long i, float *out) const {
+        for (long p = 0; p < HEAD_VECTORS; p++) {
+            const f32v mean = load(acc[i] + p * LANES) / sum[i];
+            std::memcpy(out + p * LANES, &mean, sizeof mean);
         }
     }
 };
 
-// The queries of some tokens, of the heads that share a key, over two texts.
-static void look_at(const Packed &shared, const Packed &own, long held,
-                    const float *heads, long every, float *found, long query_heads,
-                    long first, long tokens) {
-    const long count = tokens * GROUP, groups = (count + ROWS - 1) / ROWS;
-    static thread_local std::vector<Queries> all;
-    all.resize(groups);
-    for (Queries &some : all) some.begin();
-    for (long q = 0; q < count; q++) {
-        const long token = first + q / GROUP;
-        all[q / ROWS].set(q % ROWS, heads + token * every + q % GROUP * HEAD, token);
+// Attention of `tokens` new tokens from `first` on, for the GQA query heads of one key
+// head, over the packed keys and values of the shared prefix and of their own row. `q`
+// and `out` point to the first of these heads at token 0; `q_stride` floats lie between
+// the queries of two tokens.
+static void attend_tokens(const PackedKV &shared, const PackedKV &own, long own_count,
+                          const float *q, long q_stride, float *out, long query_heads,
+                          long first, long tokens) {
+    // 1) Load the queries, [tokens · GQA, HEAD], into tiles.
+    const long count = tokens * GQA, tile_count = (count + QUERY_TILE - 1) / QUERY_TILE;
+    static thread_local std::vector<QueryTile> tiles;
+    tiles.resize(tile_count);
+    for (QueryTile &tile : tiles) tile.reset();
+    for (long i = 0; i < count; i++) {
+        const long token = first + i / GQA;
+        tiles[i / QUERY_TILE].set_query(i % QUERY_TILE,
+                                        q + token * q_stride + i % GQA * HEAD, token);
     }
-    for (long at = 0; at < shared.count; at += TILE)
-        for (Queries &some : all)
-            some.look(&shared.keys[at * PAIRS], &shared.values[at * PAIRS], at,
-                      shared.count, false);
-    for (long at = 0; at < held + first + tokens; at += TILE)
-        for (Queries &some : all)
-            some.look(&own.keys[at * PAIRS], &own.values[at * PAIRS], at, held, true);
-    for (long q = 0; q < count; q++)
-        all[q / ROWS].end(q % ROWS, found + (first + q / GROUP) * query_heads * HEAD +
-                                        q % GROUP * HEAD);
+    // 2) The shared prefix: all of it is visible.
+    for (long at = 0; at < shared.count; at += KEY_TILE)
+        for (QueryTile &tile : tiles)
+            tile.attend_block(&shared.keys[at * HEAD_PAIRS],
+                              &shared.values[at * HEAD_PAIRS], at, shared.count, false);
+    // 3) The own row, as far as the last of these tokens, with a causal mask.
+    for (long at = 0; at < own_count + first + tokens; at += KEY_TILE)
+        for (QueryTile &tile : tiles)
+            tile.attend_block(&own.keys[at * HEAD_PAIRS], &own.values[at * HEAD_PAIRS], at,
+                              own_count, true);
+    // 4) Write the results.
+    for (long i = 0; i < count; i++)
+        tiles[i / QUERY_TILE].finish(
+            i % QUERY_TILE,
+            out + (first + i / GQA) * query_heads * HEAD + i % GQA * HEAD);
 }
 
-// As `attend` in attention_decode.cpp; each of the new tokens sees those before it.
-extern "C" void attend_many(const float *heads, float *found, long rows, long tokens,
-                            long kv_heads, half *shared_data, long shared_room,
-                            long shared_count, half *own_data, long own_room,
+// As `attend` in attention_decode.cpp, always with a causal mask.
+extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens,
+                            long kv_heads, fp16 *shared_data, long shared_capacity,
+                            long shared_count, fp16 *own_data, long own_capacity,
                             long own_count) {
-    const long query_heads = kv_heads * GROUP, every = query_heads + 2 * kv_heads;
-    const Held shared = {shared_data, shared_room, shared_count};
-    const Held own = {own_data, own_room, own_count + tokens};
-    put_down(heads, rows, tokens, kv_heads, own);
-    std::vector<Packed> packed(kv_heads * (1 + rows));  // the shared row comes first
+    const long query_heads = kv_heads * GQA, qkv_heads = query_heads + 2 * kv_heads;
+
+    // 1) Append the new keys and values to `own`.
+    const KVView shared = {shared_data, shared_capacity, shared_count};
+    const KVView own = {own_data, own_capacity, own_count + tokens};
+    append_kv(qkv, rows, tokens, kv_heads, own);
+
+    std::vector<PackedKV> packed(kv_heads * (1 + rows));  // the shared row is first
 #pragma omp parallel
     {
+        // 2) Pack the keys and values of each row and key head.
 #pragma omp for schedule(dynamic)
         for (long i = 0; i < kv_heads * (1 + rows); i++) {
             const long row = std::max(i / kv_heads - 1, 0L), kv = i % kv_heads;
-            const Held &held = i < kv_heads ? shared : own;
-            packed[i].set(held.at(row, kv_heads, kv, 0),
-                          held.at(row, kv_heads, kv_heads + kv, 0), held.count);
+            const KVView &cache = i < kv_heads ? shared : own;
+            packed[i].pack(cache.at(row, kv_heads, kv, 0),
+                           cache.at(row, kv_heads, kv_heads + kv, 0), cache.count);
         }
-        // The last tokens see most: they come first, so that all threads end together.
-        const long blocks = (tokens + TOKENS - 1) / TOKENS, looks = rows * kv_heads;
+        // 3) Attend. A task is TOKEN_BLOCK tokens of one row and key head. The last
+        // tokens see the most keys and go first, so that all threads finish together.
+        const long blocks = (tokens + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
+        const long row_heads = rows * kv_heads;
 #pragma omp for schedule(dynamic)
-        for (long i = 0; i < blocks * looks; i++) {
-            const long block = blocks - 1 - i / looks, first = block * TOKENS;
-            const long row = i % looks / kv_heads, kv = i % kv_heads;
-            const float *from = heads + (row * tokens * every + kv * GROUP) * HEAD;
-            float *to = found + (row * tokens * query_heads + kv * GROUP) * HEAD;
-            look_at(packed[kv], packed[(1 + row) * kv_heads + kv], own_count, from,
-                    every * HEAD, to, query_heads, first,
-                    std::min(TOKENS, tokens - first));
+        for (long i = 0; i < blocks * row_heads; i++) {
+            const long block = blocks - 1 - i / row_heads, first = block * TOKEN_BLOCK;
+            const long row = i % row_heads / kv_heads, kv = i % kv_heads;
+            const float *from = qkv + (row * tokens * qkv_heads + kv * GQA) * HEAD;
+            float *to = out + (row * tokens * query_heads + kv * GQA) * HEAD;
+            attend_tokens(packed[kv], packed[(1 + row) * kv_heads + kv], own_count, from,
+                          qkv_heads * HEAD, to, query_heads, first,
+                          std::min(TOKEN_BLOCK, tokens - first));
         }
     }
 }

@@ -50,7 +50,7 @@ CROSSING = "crossing.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
 _DIGESTS = "digests.json"
-_LAYOUT = "5"  # of everything compiled; another number gives another folder
+_LAYOUT = "6"  # of everything compiled; another number gives another folder
 _LANES = 16  # attention takes head widths that are multiples of this
 _WIDEST = 256  # head width up to which a query's accumulators stay in registers
 _X86 = ("x86_64", "AMD64")
@@ -73,7 +73,7 @@ def build_attention(head: int, share: int, folder: Path) -> None:
         RuntimeError: the compiler failed, in its words.
     """
     sources = "attention_decode.cpp", "attention_prefill.cpp"
-    _build(sources, folder / ATTENTION, HEAD=head, GROUP=share)
+    _build(sources, folder / ATTENTION, HEAD=head, GQA=share)
 
 
 def crosses() -> bool:

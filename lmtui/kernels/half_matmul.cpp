@@ -1,97 +1,103 @@
-// Products of a few inputs with matrices of 16 bits, as a file of weights has them, and
-// with what is added to them, in float32.
+// Product of a few float32 inputs with 16-bit or float32 weights, read as a weight file
+// stores them: out [m, N] = inputs [m, K] · Wᵀ, with W [N, K].
 //
-// Owns what is as fast as memory is: each weight is read once for up to eight inputs,
-// widened, and multiplied in float32. The order of a sum depends on nothing but its
-// length, so that an input finds the same, to the bit, alone or among others, by one
-// thread or by many. Knows no model. N are rows, K columns.
+// W is a list of row blocks [rows, K], one above the other. Each weight is read once for
+// up to MAX_INPUTS inputs, widened to float32 and multiplied with FMA. The order of each
+// sum depends on K alone, so an output has the same bits whatever the number of inputs
+// or threads. Needs no compile-time macros.
 
 #include "simd.h"
 
-static const int MOST = 8;  // inputs that a row is multiplied with while it is read
+static const int MAX_INPUTS = 8;  // inputs that share one read of a row
 
-// One of several matrices of the same inputs, one above the other: [rows, K].
-struct Part {
+// Some of the rows of W: [rows, K].
+struct RowBlock {
     const void *weights;
     long rows;
 };
 
-// K numbers, lanes by lanes; what is missing of the last ones is 0.
+// The last `count` < LANES of K numbers, filled up with zeros.
 template <typename Number>
-static inline lanes last(const Number *from, long count) {
-    Number filled[WIDE] = {};
+static inline f32v load_tail(const Number *from, long count) {
+    Number filled[LANES] = {};
     std::memcpy(filled, from, count * sizeof(Number));
-    return widened(filled);
+    return to_f32(filled);
 }
 
+// One row of W times COUNT inputs [COUNT, K]; out[i · stride] is the product with input i.
 template <int COUNT, typename Weight>
-static void multiply(const Weight *row, long columns, const float *inputs, float *found,
-                     long stride) {
-    const long whole = columns / WIDE * WIDE, left = columns - whole;
-    lanes sums[COUNT] = {};
-    for (long k = 0; k < whole; k += WIDE) {
-        const lanes weight = widened(row + k);
+static void dot_row(const Weight *row, long columns, const float *inputs, float *out,
+                    long stride) {
+    const long full = columns / LANES * LANES, tail = columns - full;
+    f32v sums[COUNT] = {};
+    for (long k = 0; k < full; k += LANES) {
+        const f32v weight = to_f32(row + k);
         for (int i = 0; i < COUNT; i++)
-            sums[i] = fused(weight, loaded(inputs + i * columns + k), sums[i]);
+            sums[i] = fmadd(weight, load(inputs + i * columns + k), sums[i]);
     }
-    if (left) {
-        const lanes weight = last(row + whole, left);
+    if (tail) {
+        const f32v weight = load_tail(row + full, tail);
         for (int i = 0; i < COUNT; i++)
-            sums[i] = fused(weight, last(inputs + i * columns + whole, left), sums[i]);
+            sums[i] = fmadd(weight, load_tail(inputs + i * columns + full, tail), sums[i]);
     }
-    for (int i = 0; i < COUNT; i++) found[i * stride] = sum(sums[i]);
+    for (int i = 0; i < COUNT; i++) out[i * stride] = hsum(sums[i]);
 }
 
+// The same for any number of inputs, MAX_INPUTS at a time.
 template <typename Weight>
-static void multiply_all(const Weight *row, long columns, const float *inputs,
-                         long count, float *found, long stride) {
+static void dot_row_all(const Weight *row, long columns, const float *inputs, long count,
+                        float *out, long stride) {
     long i = 0;
-    for (; i + MOST <= count; i += MOST)
-        multiply<MOST>(row, columns, inputs + i * columns, found + i * stride, stride);
+    for (; i + MAX_INPUTS <= count; i += MAX_INPUTS)
+        dot_row<MAX_INPUTS>(row, columns, inputs + i * columns, out + i * stride, stride);
     inputs += i * columns;
-    found += i * stride;
+    out += i * stride;
     switch (count - i) {
-        case 7: return multiply<7>(row, columns, inputs, found, stride);
-        case 6: return multiply<6>(row, columns, inputs, found, stride);
-        case 5: return multiply<5>(row, columns, inputs, found, stride);
-        case 4: return multiply<4>(row, columns, inputs, found, stride);
-        case 3: return multiply<3>(row, columns, inputs, found, stride);
-        case 2: return multiply<2>(row, columns, inputs, found, stride);
-        case 1: return multiply<1>(row, columns, inputs, found, stride);
+        case 7: return dot_row<7>(row, columns, inputs, out, stride);
+        case 6: return dot_row<6>(row, columns, inputs, out, stride);
+        case 5: return dot_row<5>(row, columns, inputs, out, stride);
+        case 4: return dot_row<4>(row, columns, inputs, out, stride);
+        case 3: return dot_row<3>(row, columns, inputs, out, stride);
+        case 2: return dot_row<2>(row, columns, inputs, out, stride);
+        case 1: return dot_row<1>(row, columns, inputs, out, stride);
     }
 }
 
 template <typename Weight>
-static void products(const Part *parts, long count, long columns, const long *places,
-                     const float *inputs, long many, float *found) {
-    long stride = 0;
-    for (long p = 0; p < count; p++) stride += parts[p].rows;
+static void half_matmul(const RowBlock *blocks, long block_count, long columns,
+                        const long *row_index, const float *inputs, long input_count,
+                        float *out) {
+    long rows = 0;
+    for (long b = 0; b < block_count; b++) rows += blocks[b].rows;
 #pragma omp parallel for schedule(static)
-    for (long n = 0; n < stride; n++) {
-        const Part *part = parts;
-        long row = places ? places[n] : n;
-        for (; row >= part->rows; part++) row -= part->rows;
-        const Weight *weights = (const Weight *)part->weights + row * columns;
-        multiply_all(weights, columns, inputs, many, found + n, stride);
+    for (long n = 0; n < rows; n++) {
+        // 1) Find the block of row n, and the row in it.
+        const RowBlock *block = blocks;
+        long row = row_index ? row_index[n] : n;
+        for (; row >= block->rows; block++) row -= block->rows;
+        // 2) Column n of the output: that row times all inputs.
+        const Weight *weights = (const Weight *)block->weights + row * columns;
+        dot_row_all(weights, columns, inputs, input_count, out + n, rows);
     }
 }
 
-// Of inputs [many, K] with so many parts: [many, N]. Column n of it is that of the row
-// `places[n]` of all parts; of the row n, where there are no places.
-extern "C" void products_bfloat16(const Part *parts, long count, long columns,
-                                  const long *places, const float *inputs, long many,
-                                  float *found) {
-    products<brief>(parts, count, columns, places, inputs, many, found);
+// inputs [input_count, K] -> out [input_count, N], one function for each weight format.
+// Output column n is the product with row row_index[n] of W, or with row n where
+// row_index is null.
+extern "C" void half_matmul_bf16(const RowBlock *blocks, long block_count, long columns,
+                                 const long *row_index, const float *inputs,
+                                 long input_count, float *out) {
+    half_matmul<bf16>(blocks, block_count, columns, row_index, inputs, input_count, out);
 }
 
-extern "C" void products_float16(const Part *parts, long count, long columns,
-                                 const long *places, const float *inputs, long many,
-                                 float *found) {
-    products<half>(parts, count, columns, places, inputs, many, found);
+extern "C" void half_matmul_fp16(const RowBlock *blocks, long block_count, long columns,
+                                 const long *row_index, const float *inputs,
+                                 long input_count, float *out) {
+    half_matmul<fp16>(blocks, block_count, columns, row_index, inputs, input_count, out);
 }
 
-extern "C" void products_float32(const Part *parts, long count, long columns,
-                                 const long *places, const float *inputs, long many,
-                                 float *found) {
-    products<float>(parts, count, columns, places, inputs, many, found);
+extern "C" void half_matmul_f32(const RowBlock *blocks, long block_count, long columns,
+                                const long *row_index, const float *inputs,
+                                long input_count, float *out) {
+    half_matmul<float>(blocks, block_count, columns, row_index, inputs, input_count, out);
 }

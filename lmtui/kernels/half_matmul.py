@@ -42,9 +42,9 @@ class HalfMatmulKernel:
         library = ctypes.CDLL(str(file))
         address, whole = ctypes.c_void_p, ctypes.c_long
         self._calls = {
-            torch.bfloat16: library.products_bfloat16,
-            torch.float16: library.products_float16,
-            torch.float32: library.products_float32,
+            torch.bfloat16: library.half_matmul_bf16,
+            torch.float16: library.half_matmul_fp16,
+            torch.float32: library.half_matmul_f32,
         }
         for call in self._calls.values():
             call.restype = None

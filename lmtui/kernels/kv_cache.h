@@ -1,32 +1,35 @@
-// Keys and values that are held, and what comes to them.
+// A view of one layer's KV cache in float16, and the append of new keys and values.
 //
-// Owns where each of them lies. Knows neither what they are read for nor who made room
-// for them. HEAD, the width of a head, and GROUP, the queries that share a key, are
-// given where this is compiled.
+// The cache is [n, 2·KV, capacity, HEAD]: for each of n rows, all key heads, then all
+// value heads. New tokens come as float32 [n, t, H + 2·KV, HEAD], with their queries.
+//
+// Compile-time macros: HEAD, the width of a head, and GQA, the query heads that share
+// one key head (H = KV · GQA).
 
 #pragma once
 
 #include "simd.h"
 
-// Keys and values [n, 2·KV, room, HEAD] of a layer, of which `count` tokens are held.
-struct Held {
-    half *data;
-    long room, count;
+// Keys and values of one layer [n, 2·KV, capacity, HEAD]; `count` tokens are filled.
+struct KVView {
+    fp16 *data;
+    long capacity, count;
 
-    half *at(long row, long kv_heads, long head, long token) const {
-        return data + ((row * 2 * kv_heads + head) * room + token) * HEAD;
+    // Keys are at heads 0 to KV - 1, values at heads KV to 2·KV - 1.
+    fp16 *at(long row, long kv_heads, long head, long token) const {
+        return data + ((row * 2 * kv_heads + head) * capacity + token) * HEAD;
     }
 };
 
-// Put down the keys and values of new tokens, the last ones: `heads` [n, t, H + 2·KV,
-// HEAD] has their queries, too.
-static inline void put_down(const float *heads, long rows, long tokens, long kv_heads,
-                            const Held &own) {
-    const long query_heads = kv_heads * GROUP, every = query_heads + 2 * kv_heads;
+// Write the keys and values of `qkv` [n, t, H + 2·KV, HEAD] to the last t tokens of
+// `cache`, whose count includes them already.
+static inline void append_kv(const float *qkv, long rows, long tokens, long kv_heads,
+                             const KVView &cache) {
+    const long query_heads = kv_heads * GQA, qkv_heads = query_heads + 2 * kv_heads;
     for (long m = 0; m < rows * tokens; m++)
         for (long head = 0; head < 2 * kv_heads; head++) {
-            const long token = own.count - tokens + m % tokens;
-            narrow(heads + (m * every + query_heads + head) * HEAD,
-                   own.at(m / tokens, kv_heads, head, token), HEAD);
+            const long token = cache.count - tokens + m % tokens;
+            store_fp16(qkv + (m * qkv_heads + query_heads + head) * HEAD,
+                       cache.at(m / tokens, kv_heads, head, token), HEAD);
         }
 }

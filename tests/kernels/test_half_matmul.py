@@ -109,7 +109,7 @@ def test_another_arithmetic_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = (build._SOURCES / "half_matmul.cpp").read_text()
-    wrong = right.replace("widened(row + k)", "widened(row)")
+    wrong = right.replace("to_f32(row + k)", "to_f32(row)")
     assert wrong != right
     (tmp_path / "half_matmul.cpp").write_text(wrong)
     (tmp_path / "simd.h").write_text((build._SOURCES / "simd.h").read_text())

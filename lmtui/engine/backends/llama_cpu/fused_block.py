@@ -98,7 +98,7 @@ class BlockShape:
         named |= {"DOWN": self.down, "QKV": self.qkv}
         return {
             "WIDTH": self.out.rows,
-            "FEED": self.down.columns,
+            "FFN": self.down.columns,
             "HEADS": self.heads,
             "KV_HEADS": self.kv_heads,
             "HEAD": self.head,
@@ -252,7 +252,7 @@ class FusedBlockKernel:
         """
         self._heads = plan.heads + 2 * plan.kv_heads, plan.head
         try:
-            self._cross = ctypes.CDLL(str(file)).cross
+            self._cross = ctypes.CDLL(str(file)).fused_block
         except AttributeError as error:
             raise ValueError(str(error)) from error
         self._cross.restype = None
