@@ -1,1 +1,1 @@
-"""What a scored text adds up to, and what two scores of it differ in."""
+"""Analyses of scored text: totals, calibration, comparison of models, branches."""

@@ -1,9 +1,7 @@
-"""The roads of a text: how it goes on, and how it might have gone on.
+"""The branches of a text: the text itself, and continuations that differ from it.
 
-Owns which road leaves which at what place, and which tokens are a road's own. The first
-road is the text as it was given, of which only the numbers change. Tokens are values
-with an `id` and a `logprob`; ids are the truth, so a road may leave in the middle of a
-character. Knows no engine, no text and no screen.
+The first branch is the text as given; only its scores change. Ids are the truth, so a
+branch may begin in the middle of a character. Knows no engine, no text and no screen.
 """
 
 from __future__ import annotations
@@ -21,45 +19,49 @@ from lmtui.engine.types import FinishReason, ScoredToken, Step
 Token = ScoredToken | Step
 
 ROOT = 0
-"""The road that is the text as it was given."""
+"""Id of the branch that is the text as given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A way on from a place of another road."""
+    """A continuation that begins at a position of its parent's path.
+
+    The path of a branch is all of its tokens from the beginning of the text: the
+    parent's path up to `fork`, then its own tokens.
+    """
 
     id: int
     parent: int | None
-    """The road that it leaves; None for the first."""
+    """Id of the branch that it forks from; None for the root."""
     fork: int
-    """How many tokens of the parent's way come before its own."""
+    """Number of tokens of the parent's path that come before its own."""
     tokens: tuple[Token, ...]
-    """Its own."""
+    """Its own tokens."""
     name: str = ""
     end: FinishReason | None = None
-    """Why the model wrote no more; None where it was not asked to."""
+    """Why generation ended; None where it did not."""
 
     @property
     def length(self) -> int:
-        """Tokens of the whole way, from the beginning of the text."""
+        """Number of tokens of the path, from the beginning of the text."""
         return self.fork + len(self.tokens)
 
     @property
     def logprob(self) -> float | None:
-        """Sum over its own tokens, in nats; None where none has one."""
+        """Sum of its own tokens' logprobs in nats; None where no token has one."""
         known = [t.logprob for t in self.tokens if t.logprob is not None]
         return math.fsum(known) if known else None
 
 
 class BranchTree:
-    """All roads of one text, by id; ids are never used again."""
+    """All branches of one text, by id; ids are never reused."""
 
     def __init__(self, tokens: Sequence[Token] = ()) -> None:
         self._roads = {ROOT: Branch(ROOT, None, 0, tuple(tokens))}
         self._new = ROOT + 1
 
     def rescore(self, tokens: Sequence[ScoredToken]) -> None:
-        """Give tokens of the text that follow each other other numbers."""
+        """Replace consecutive tokens of the root by tokens with other scores."""
         if not tokens:
             return
         text, first = self._roads[ROOT], tokens[0].index
@@ -74,22 +76,23 @@ class BranchTree:
         return id_ in self._roads
 
     def road(self, id_: int) -> Branch:
-        """One road, as it is now.
+        """Return a branch as it is now.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no branch has this id.
         """
         return self._roads[id_]
 
     def path(self, id_: int) -> tuple[Token, ...]:
-        """All tokens of a way, from the beginning of the text."""
+        """Return all tokens of a branch's path, from the beginning of the text."""
         road = self._roads[id_]
         if road.parent is None:
             return road.tokens
         return self.path(road.parent)[: road.fork] + road.tokens
 
     def leaves(self, id_: int) -> int:
-        """The place where a way leaves the text itself; its end where it does not."""
+        """Return the position where a path leaves the root; the length of the root
+        itself."""
         road = self._roads[id_]
         place = road.length
         while road.parent is not None:
@@ -97,14 +100,16 @@ class BranchTree:
         return place
 
     def siblings(self, id_: int, place: int) -> tuple[int, ...]:
-        """The roads that part at a place of a way: the one that the others leave, which
-        may end there, then those in order of creation. One alone where there is no
-        fork."""
+        """Return the branches that part at a position of a path.
+
+        The first is the one that the others fork from, which may end there; the others
+        follow in order of creation. Only one where there is no fork.
+        """
         owner = self._owner(id_, place).id
         return (owner, *(r.id for r in self._leaving(owner) if r.fork == place))
 
     def forks(self, id_: int) -> tuple[int, ...]:
-        """The places of a way at which it could have gone on otherwise, in order."""
+        """Return the positions of a path at which other branches fork, in order."""
         found: set[int] = set()
         road = self._roads[id_]
         last = road.length
@@ -115,9 +120,11 @@ class BranchTree:
             last, road = road.fork, self._roads[road.parent]
 
     def move(self, id_: int, place: int, by: int) -> tuple[int, int]:
-        """The sibling `by` places further on, around at the ends, and the place where
-        they part: the last fork up to `place`, else the first behind it. The same way
-        and place where it has no fork."""
+        """Return the sibling `by` places further on, cyclically, and the fork's place.
+
+        The fork is the last one up to `place`, else the first one after it. Without any
+        fork return the arguments.
+        """
         forks = self.forks(id_)
         if not forks:
             return id_, place
@@ -127,9 +134,12 @@ class BranchTree:
         return ways[(at + by) % len(ways)], fork
 
     def take(self, id_: int, place: int, token: Token) -> int:
-        """Put a token at a place of a way: the road that has it there already, the
-        same road where it ends there and is not the text itself, else a new one.
-        What stood there stays on its own road."""
+        """Put a token at a position of a path and return the branch that has it.
+
+        That is a branch that has the token there already; the same branch if it ends
+        there and is not the root; or else a new one. The old token stays on its own
+        branch.
+        """
         owner = self._roads[self._on(id_, place)]
         if place == owner.length and owner.id != ROOT:
             self._put(replace(owner, tokens=(*owner.tokens, token), end=None))
@@ -146,13 +156,15 @@ class BranchTree:
         return road.id
 
     def finish(self, id_: int, end: FinishReason) -> None:
-        """Keep why the model wrote no more."""
+        """Set the reason why generation of a branch ended."""
         self._put(replace(self._require_own(id_), end=end))
 
     def back(self, id_: int) -> int | None:
-        """Take the last token from a road, and return where one is then: a road without
-        tokens is gone. None where nothing can be taken: the text itself, or a token
-        that other roads leave from."""
+        """Remove the last token of a branch and return the branch to show then.
+
+        A branch without tokens is removed, and its parent returned. None where nothing
+        can be removed: the root, or a token that other branches fork after.
+        """
         road = self._roads[id_]
         held = any(other.fork >= road.length for other in self._leaving(id_))
         if road.parent is None or held:
@@ -166,15 +178,15 @@ class BranchTree:
         return road.parent
 
     def rename(self, id_: int, name: str) -> None:
-        """Give a road a name, or take it away."""
+        """Set or clear a branch's name."""
         self._put(replace(self._roads[id_], name=name))
 
     def family(self, id_: int) -> tuple[int, ...]:
-        """A road and all that leave it, directly or not."""
+        """Return a branch and all its descendants."""
         return tuple(road.id for road, _ in self._below(self._roads[id_], 0))
 
     def remove(self, id_: int) -> int:
-        """Take a road out with all that leave it; returns the one it left."""
+        """Remove a branch with all its descendants; return its parent."""
         parent = self._require_own(id_).parent
         assert parent is not None
         for gone in self.family(id_):
@@ -182,7 +194,7 @@ class BranchTree:
         return parent
 
     def rows(self) -> tuple[tuple[Branch, int], ...]:
-        """Every road and how deep it lies: below the one it leaves, by place."""
+        """Return every branch with its depth, each below its parent, sorted by fork."""
         return tuple(self._below(self._roads[ROOT], 0))
 
     def _below(self, road: Branch, depth: int) -> Iterator[tuple[Branch, int]]:
@@ -194,14 +206,16 @@ class BranchTree:
         return [road for road in self._roads.values() if road.parent == id_]
 
     def _on(self, id_: int, place: int) -> int:
-        """The road of this way that the token at a place belongs to, or would."""
+        """Return the branch of this path that owns the token at a position, or
+        would."""
         road = self._roads[id_]
         while road.parent is not None and place < road.fork:
             road = self._roads[road.parent]
         return road.id
 
     def _owner(self, id_: int, place: int) -> Branch:
-        """The road that another one leaves which goes another way at a place."""
+        """Return the branch that a branch with another token at a position would fork
+        from."""
         road = self._roads[id_]
         while road.parent is not None and place <= road.fork:
             road = self._roads[road.parent]
@@ -221,36 +235,41 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class BranchText:
-    """The tokens of a way, the first `shared` of which are those of a text."""
+    """The tokens of a path, the first `shared` of which are those of a text."""
 
     tokens: Sequence[Token]
     text: str = ""
     spans: Sequence[Span] = ()
-    """Where each token of the text stands in it, in code points."""
+    """The span of each of the text's tokens, in code points."""
     shared: int = 0
 
     @property
     def known(self) -> int:
-        """How many tokens have a place in the text."""
+        """How many tokens have a span in the text."""
         return min(self.shared, len(self.spans))
 
     def whole_text(self) -> str:
-        """All that is written, without the bytes of a character that is not whole."""
+        """Return the text of the path, without the bytes of an incomplete last
+        character."""
         place = self._boundary(self.known)
         start = self.spans[place][0] if place < len(self.spans) else len(self.text)
         data = b"".join(token.bytes for token in self.tokens[place:])
         return self.text[:start] + _characters(data)
 
     def text_of(self, first: int, end: int) -> str:
-        """What the tokens from `first` to before `end` say; for half characters what
-        their bytes are worth."""
+        """Return the text of the tokens from `first` to before `end`.
+
+        Bytes of incomplete characters are replaced by U+FFFD.
+        """
         if end <= self.known and self._cuts(first) and self._cuts(end):
             return self.text[slice(*self._stretch(first, end))]
         return _characters(b"".join(t.bytes for t in self.tokens[first:end]))
 
     def tokens_at(self, start: int, stop: int) -> tuple[int, int]:
-        """The first token that has a part of a stretch of `whole_text`, and the one
-        behind the last; the same place twice where there is none."""
+        """Return the range of the tokens that overlap a span of `whole_text`.
+
+        The range is (first, end), and (0, 0) where there is none.
+        """
         whole = self.known == len(self.tokens)
         places = self.spans if whole else tuple(self._places())
         first = bisect_right(places, start, key=lambda span: span[1])
@@ -258,7 +277,7 @@ class BranchText:
         return (first, end) if first < end else (0, 0)
 
     def _places(self) -> Iterator[Span]:
-        """Where each token stands in `whole_text`; parts of a character share it."""
+        """Yield each token's span in `whole_text`; parts of a character share one."""
         place = self._boundary(self.known)
         yield from self.spans[:place]
         at = self.spans[place][0] if place < len(self.spans) else len(self.text)
@@ -269,7 +288,7 @@ class BranchText:
             at += size
 
     def sums(self, name: str, first: int, end: int) -> Sums:
-        """What the tokens from `first` to before `end` add up to."""
+        """Return the totals of the tokens from `first` to before `end`."""
         part = self.tokens[first:end]
         scored = [t.logprob for t in part if t.logprob is not None]
         sizes = [self._size(first + a, first + b) for a, b in _scored(part)]
@@ -280,11 +299,13 @@ class BranchText:
             tokens=len(part),
             characters=sum(characters for characters, _ in sizes),
             bytes=sum(size for _, size in sizes),
-            whole=len(scored) >= len(part) - (not first),  # no context, no number
+            # The first token of a text has no context and so no logprob.
+            whole=len(scored) >= len(part) - (not first),
         )
 
     def _size(self, first: int, end: int) -> tuple[int, int]:
-        """Characters and bytes of a part without tokens that have no number."""
+        """Return the characters and UTF-8 bytes of consecutive tokens that all have a
+        logprob."""
         if end <= self.known and self._cuts(first) and self._cuts(end):
             text = self.text[slice(*self._stretch(first, end))]
             return len(text), len(text.encode("utf-8", "surrogatepass"))
@@ -292,8 +313,11 @@ class BranchText:
         return sum(byte & 0xC0 != 0x80 for byte in data), len(data)
 
     def _stretch(self, first: int, end: int) -> Span:
-        """Where a part stands in the text. The whole is all of it, also where no token
-        stands for its beginning or its end."""
+        """Return the span of consecutive tokens in the text.
+
+        For the last token it reaches to the end of the text, for the first to its
+        beginning, even where no token covers them.
+        """
         if first >= end:
             return 0, 0
         start = self.spans[first][0] if first else 0
@@ -301,20 +325,20 @@ class BranchText:
         return start, len(self.text) if last else self.spans[end - 1][1]
 
     def _cuts(self, place: int) -> bool:
-        """Whether the tokens before and behind a place share no character."""
+        """Return whether the tokens before and after a position share no character."""
         if not 0 < place < len(self.spans):
             return True
         return self.spans[place][0] >= self.spans[place - 1][1]
 
     def _boundary(self, place: int) -> int:
-        """The last place up to one at which no character is cut."""
+        """Return the last position up to `place` that cuts no character."""
         while not self._cuts(place):
             place -= 1
         return place
 
 
 def as_scored(token: Token, place: int) -> ScoredToken:
-    """A token at a place of a way with the numbers that it has, however it came."""
+    """Return a token of a path as a `ScoredToken` with the scores that it has."""
     if isinstance(token, ScoredToken):
         return token if token.index == place else replace(token, index=place)
     return ScoredToken(
@@ -330,13 +354,15 @@ def as_scored(token: Token, place: int) -> ScoredToken:
 
 
 def _scored(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
-    """The stretches of tokens that have a number."""
+    """Yield the ranges of consecutive tokens that have a logprob."""
     known = [False, *(token.logprob is not None for token in tokens), False]
     edges = [place for place, (a, b) in enumerate(pairwise(known)) if a != b]
     return zip(edges[::2], edges[1::2], strict=True)
 
 
 def _characters(data: bytes) -> str:
-    """Bytes as text: what is no character is replaced, an open one at the end left
-    out."""
+    """Decode bytes as UTF-8.
+
+    Invalid bytes are replaced; an incomplete character at the end is left out.
+    """
     return codecs.getincrementaldecoder("utf-8")("replace").decode(data)

@@ -1,22 +1,7 @@
-"""When the model says p, how often is it so?
+"""Calibration of a model over the scored tokens of a text, in constant memory.
 
-Owns three answers, each over the scored tokens of a text, in constant memory:
-
-accuracy at k   the share of tokens of rank k or better; equal logits share a rank.
-confidence      each token's place is one prediction: the most probable token, with its
-                probability p. Sorted by p into ten bins of equal width, the mean p of
-                a bin against the share of predictions that came true. The expected
-                calibration error is the mean distance of the two, weighted by the
-                predictions in a bin (Guo et al. 2017, "On Calibration of Modern Neural
-                Networks", equations 2 to 5; there with 15 bins).
-claims          each token of the vocabulary is a prediction at each place, with its own
-                p: marginal calibration (Kumar et al. 2019, "Verified Uncertainty
-                Calibration", definition 2.4), all tokens taken together. Only what was
-                given more than 1/10 is counted, which at most nine tokens of a place
-                can be: with `ROWS` rows a place the counts are exact.
-
-A model that is certain of what comes is near the diagonal in both; one that is too
-sure of itself is below it. Pure; knows no engine and no screen.
+Answers: of the predictions with probability p, what share came true? Pure; knows no
+engine and no screen.
 """
 
 from __future__ import annotations
@@ -29,22 +14,22 @@ from lmtui.engine.types import Candidate, ScoredToken
 
 BINS = 10
 ROWS = BINS - 1
-"""Rows of alternatives that each scored token has to have."""
+"""Rows of alternatives that each scored token needs, for exact counts of `claims`."""
 RANKS = (1, 5, 10)
-"""The k of the accuracies."""
+"""The values of k for accuracy at k."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The predictions with a probability in (low, high], the first with 0 as well."""
+    """Predictions with a probability in (low, high]; the first bin includes 0."""
 
     low: float
     high: float
     count: int
     mean_prob: float | None
-    """What was predicted; None for an empty bin."""
+    """Mean predicted probability; None for an empty bin."""
     hit_rate: float | None
-    """The share of them that came true."""
+    """Share of the predictions that came true; None for an empty bin."""
 
 
 @dataclass(slots=True)
@@ -80,7 +65,7 @@ class _Bins:
 
 
 def bin_of(prob: float) -> int:
-    """The bin of a probability, from 0."""
+    """Return the index of a probability's bin."""
     return min(max(math.ceil(prob * BINS) - 1, 0), BINS - 1)
 
 
@@ -90,7 +75,24 @@ def _added(one: Iterable[int], other: Iterable[int]) -> list[int]:
 
 @dataclass(slots=True)
 class Calibration:
-    """Running counts over scored tokens."""
+    """Running counts over scored tokens, for three measures.
+
+    Accuracy at k is the share of tokens of rank k or better; equal logits share a rank.
+
+    For `confidence`, the most probable token of each position, with its probability p,
+    is one prediction. In ten bins of p of equal width, the mean p is compared with the
+    share that came true. The expected calibration error is the mean distance of the
+    two, weighted by the predictions in a bin (Guo et al. 2017, "On Calibration of
+    Modern Neural Networks", equations 2 to 5; there with 15 bins).
+
+    For `claims`, every token of the vocabulary is a prediction at each position, with
+    its own p: marginal calibration (Kumar et al. 2019, "Verified Uncertainty
+    Calibration", definition 2.4), over all tokens. Only p above 1/10 counts, which at
+    most nine tokens of a position have: with `ROWS` rows a position the counts are
+    exact.
+
+    A calibrated model is near the diagonal in both; an overconfident one is below it.
+    """
 
     ranked: int = 0
     """Tokens whose rank is known."""
@@ -99,7 +101,7 @@ class Calibration:
     _claims: _Bins = field(default_factory=_Bins)
 
     def add(self, token: ScoredToken) -> None:
-        """Take one more token in; one without rows has no part in the bins."""
+        """Add a token; one without rows does not count in the bins."""
         if token.rank is None:
             return
         self.ranked += 1
@@ -115,24 +117,24 @@ class Calibration:
             self._claims.add(prob, row.id == token.id)
 
     def merge(self, other: Calibration) -> None:
-        """Take in the tokens of another text."""
+        """Add the tokens of another text."""
         self.ranked += other.ranked
         self._within = _added(self._within, other._within)
         self._confidence.merge(other._confidence)
         self._claims.merge(other._claims)
 
     def accuracy(self, k: int) -> float | None:
-        """The share of tokens of rank `k`, one of `RANKS`, or better."""
+        """Return the share of tokens of rank `k` or better; `k` is one of `RANKS`."""
         return self._within[RANKS.index(k)] / self.ranked if self.ranked else None
 
     @property
     def confidence(self) -> list[Bin]:
-        """How sure the model was of its most probable tokens, and how often right."""
+        """Bins of the most probable tokens."""
         return self._confidence.shown()
 
     @property
     def claims(self) -> list[Bin]:
-        """How often what was given more than 1/10 came; the first bin is left out."""
+        """Bins of all predictions above 1/10; the first bin is left out."""
         return self._claims.shown()[1:]
 
     @property
@@ -147,4 +149,4 @@ class Calibration:
 
 
 def _prob(row: Candidate) -> float:
-    return min(row.prob, 1.0)  # a logprob can be rounded to just above 0
+    return min(row.prob, 1.0)  # rounding can make a logprob slightly positive

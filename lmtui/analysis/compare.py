@@ -1,11 +1,7 @@
-"""Two models on one text: where they differ, and by how much.
+"""Comparison of two models' scores of one text.
 
-Owns what is compared with what. Where both have read the same tokens, that is token
-with token; where they have cut the text in different ways, the smallest parts of it at
-whose edges both begin a token, each with the sum of its tokens' log-probabilities. A
-difference is log2 P of the other model minus log2 P of the first, in bits: positive
-where the other one expected the text more. A part with a token that one of the two
-could not score has none, and no part in the sums. Pure, in constant memory; knows no
+A difference is log2 P of the other model minus log2 P of the first, in bits: positive
+where the other model found the text more probable. Pure, in constant memory; knows no
 engine and no screen.
 """
 
@@ -22,42 +18,48 @@ from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.notation import LN2
 
 PlacedToken = tuple[ScoredToken, Span]
-"""A scored token and where it stands, in code points."""
+"""A scored token and its span in code points."""
 Unit = Literal["token", "span"]
-"""What is compared: single tokens, or parts that may have several."""
+"""The unit of comparison: single tokens, or spans of several tokens."""
 
 NOTICEABLE = 1.0
-"""Bits from which on a part counts as changed."""
+"""Bits from which on a span counts as changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedSpan:
-    """A part of a text with what one model, or two, made of it."""
+    """A span of a text with one or two models' tokens.
+
+    Where both models tokenise the text alike, it is one token of each. Otherwise it is
+    the smallest span at whose edges both models begin a token, and logprobs are summed.
+    """
 
     tokens: tuple[PlacedToken, ...]
-    """Of the first model."""
+    """Tokens of the first model."""
     others: tuple[PlacedToken, ...] = ()
-    """Of the other one, where there is one."""
+    """Tokens of the other model, if there is one."""
 
     @property
     def span(self) -> Span:
-        """Where it stands, in code points."""
+        """Start and end in code points."""
         spans = [span for _, span in (*self.tokens, *self.others)]
         return min(start for start, _ in spans), max(end for _, end in spans)
 
     @property
     def logprob(self) -> float | None:
-        """Of all its tokens, in nats; None where one has none."""
+        """Sum over the first model's tokens in nats; None where a token has no
+        logprob."""
         return _sum(self.tokens)
 
     @property
     def other_logprob(self) -> float | None:
-        """The same of the other model's tokens."""
+        """Sum over the other model's tokens in nats; None where a token has no
+        logprob."""
         return _sum(self.others)
 
     @property
     def bits(self) -> float | None:
-        """How much more the other model expected it; None where that is unknown."""
+        """The difference in bits; None where it is not known."""
         own, other = self.logprob, self.other_logprob
         if own is None or other is None or own == other == -math.inf:
             return None
@@ -75,19 +77,19 @@ def _sum(tokens: Iterable[PlacedToken]) -> float | None:
 
 
 def unit_of(one: Encoding, other: Encoding) -> Unit:
-    """What can be compared of a text that was cut in these two ways."""
+    """Return the unit of comparison for two encodings of a text."""
     return "token" if (one.ids, one.spans) == (other.ids, other.spans) else "span"
 
 
 def alone(tokens: Iterable[PlacedToken]) -> Iterator[ComparedSpan]:
-    """The tokens of one model, one by one."""
+    """Yield the tokens of one model as spans of one token each."""
     return (ComparedSpan((token,)) for token in tokens)
 
 
 def pieces(
     tokens: Iterable[PlacedToken], others: Iterable[PlacedToken], unit: Unit
 ) -> Iterator[ComparedSpan]:
-    """The parts to be compared, in order; together they have every token."""
+    """Yield the spans to compare, in order; together they hold every token."""
     if unit == "token":
         for one, other in zip(tokens, others, strict=True):
             yield ComparedSpan((one,), (other,))
@@ -98,7 +100,7 @@ def pieces(
 
 
 class _Side:
-    """One model's tokens, as far as they were taken."""
+    """An iterator over one model's tokens that shows where the next one starts."""
 
     def __init__(self, tokens: Iterator[PlacedToken]) -> None:
         self._tokens = tokens
@@ -106,11 +108,11 @@ class _Side:
 
     @property
     def start(self) -> float:
-        """Where the next token begins."""
+        """Start of the next token; infinity at the end."""
         return math.inf if self._next is None else self._next[1][0]
 
     def take(self) -> PlacedToken:
-        """The next token."""
+        """Return the next token and advance."""
         assert self._next is not None
         taken, self._next = self._next, next(self._tokens, None)
         return taken
@@ -118,9 +120,9 @@ class _Side:
 
 def _next_piece(ours: _Side, theirs: _Side) -> ComparedSpan:
     taken: tuple[list[PlacedToken], list[PlacedToken]] = ([], [])
-    end = -1  # of what was taken
+    end = -1  # of the tokens taken so far
     while True:
-        # A side that has nothing yet, or whose next token begins within the piece.
+        # Sides without a token yet, or whose next token begins within the span.
         waiting = [
             place
             for place, side in enumerate((ours, theirs))
@@ -136,23 +138,26 @@ def _next_piece(ours: _Side, theirs: _Side) -> ComparedSpan:
 
 @dataclass(slots=True)
 class Comparison:
-    """Running sums over the parts that both models have scored."""
+    """Running totals over the spans that both models have scored.
+
+    A span with a token that one model could not score is left out.
+    """
 
     unit: Unit
     keep: int = 0
-    """How many of the parts that changed most to remember."""
+    """How many of the spans that changed most to keep."""
     compared: int = 0
     logprob: float = 0.0
-    """Of the first model, in nats."""
+    """Sum of the first model's logprobs, in nats."""
     other_logprob: float = 0.0
     more: int = 0
-    """Parts that the other model expected more, by `NOTICEABLE` bits or more."""
+    """Spans that are more probable under the other model, by at least `NOTICEABLE`."""
     less: int = 0
-    """Parts that it expected less, by as much."""
+    """Spans that are less probable under the other model, by at least `NOTICEABLE`."""
     _most: list[tuple[float, int, ComparedSpan]] = field(default_factory=list)
 
     def add(self, piece: ComparedSpan) -> None:
-        """Take one more part in."""
+        """Add a span."""
         own, other, difference = piece.logprob, piece.other_logprob, piece.bits
         if own is None or other is None or difference is None:
             return
@@ -168,7 +173,7 @@ class Comparison:
                 heapq.heappop(self._most)
 
     def merge(self, other: Comparison) -> None:
-        """Take in another text, but for the parts that changed most."""
+        """Add the totals of another text, without its most changed spans."""
         self.unit = self.unit if self.unit == other.unit else "span"
         self.compared += other.compared
         self.logprob += other.logprob
@@ -178,9 +183,10 @@ class Comparison:
 
     @property
     def bits(self) -> float | None:
-        """How much more the other model expected the whole; None without parts."""
+        """The difference over the whole text, in bits; None without spans."""
         return (self.other_logprob - self.logprob) / LN2 if self.compared else None
 
     def most(self) -> list[ComparedSpan]:
-        """The parts that changed most first; of equals the earlier."""
+        """Return the spans that changed most, largest first; the earlier of equal ones
+        first."""
         return [piece for _, _, piece in sorted(self._most, reverse=True)]

@@ -1,8 +1,7 @@
-"""A text as one model reads it: cut into tokens at once, scored part by part.
+"""A document that is tokenised at once and scored part by part.
 
-Owns which parts are still to be read, and that the numbers are those of the whole text
-whatever part is read first: a part is what one window scores. Knows no engine and no
-screen.
+A part is what one window scores, so the scores don't depend on the order of the parts.
+Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ from lmtui.engine.types import Candidate, Encoding, ScoredToken
 from lmtui.engine.windows import Windows
 
 Names = dict[int, tuple[str, bytes]]
-"""What each token that was ever listed says, by its id."""
+"""Text and bytes of every token that was listed as an alternative, by its id."""
 
-_ROW = Struct("=id")  # its id and its logprob
+_ROW = Struct("=id")  # id and logprob
 
 
 class KeptRows(Sequence[Candidate]):
-    """The rows of one token; none was drawn from, so none was cut."""
+    """The alternatives of one token, packed into bytes.
+
+    Unpacked rows have only an id, text, bytes and a logprob.
+    """
 
     __slots__ = ("_data", "_names")
 
@@ -60,17 +62,17 @@ class KeptRows(Sequence[Candidate]):
 
 
 def packed(token: ScoredToken, names: Names) -> ScoredToken:
-    """A token whose rows take little memory."""
+    """Return a token whose alternatives take little memory."""
     return replace(token, top=KeptRows(token.top, names))
 
 
 MOST = 20
-"""How many of the most surprising tokens, and of the changes, are listed."""
+"""Length of the lists of the most surprising tokens and the largest changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPart:
-    """The tokens from `first` to before `end`."""
+    """The tokens from `first` to before `end`, scored by one window."""
 
     first: int
     end: int
@@ -78,28 +80,28 @@ class WindowPart:
 
 @dataclass
 class ScoredDocument:
-    """A text as one model reads it."""
+    """A document's tokens, branches and totals, with the parts still to score."""
 
     before: tuple[int, ...] = ()
-    """Ids before its tokens."""
+    """Ids before the text's tokens (the prefix, such as BOS)."""
     ids: tuple[int, ...] = ()
-    """Its own."""
+    """Ids of the text."""
     spans: tuple[tuple[int, int], ...] = ()
     windows: Windows | None = None
     roads: BranchTree = field(default_factory=BranchTree)
     road: int = ROOT
-    """The one that is shown."""
+    """Id of the branch that is shown."""
     unread: list[WindowPart] = field(default_factory=list)
-    """In the order of the text."""
+    """Parts that are not scored yet, in the order of the text."""
     totals: Totals = field(default_factory=lambda: Totals(keep=MOST))
-    """Of the parts that were read."""
+    """Totals of the parts that are scored."""
     _names: Names = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, encoding: Encoding, windows: Windows, tokens: Sequence[ScoredToken]
     ) -> ScoredDocument:
-        """One that is about to begin."""
+        """Return a document none of whose parts are scored yet."""
         ids = encoding.ids
         parts = [WindowPart(first, end) for _, end, first in windows.over(len(ids))]
         return cls(
@@ -113,38 +115,41 @@ class ScoredDocument:
 
     @property
     def encoding(self) -> Encoding:
-        """How the text was cut."""
+        """The text's encoding."""
         return Encoding(self.ids, self.spans, self.before)
 
     @property
     def scored(self) -> int:
-        """How many of its tokens are in parts that were read."""
+        """How many tokens are in scored parts."""
         return len(self.ids) - sum(part.end - part.first for part in self.unread)
 
     @property
     def is_read(self) -> bool:
-        """Whether all of the text was."""
+        """Whether all parts are scored."""
         return not self.unread
 
     @property
     def text(self) -> tuple[ScoredToken, ...]:
-        """The tokens of the text itself."""
+        """The tokens of the text itself, the root branch."""
         path = self.roads.path(ROOT)
         return tuple(as_scored(token, place) for place, token in enumerate(path))
 
     def next_part(self, place: int) -> WindowPart:
-        """What to read next: what holds a place, else the next behind it, else the
-        first."""
+        """Return the part to score next.
+
+        It is the one at a position, else the next after it, else the first.
+        """
         behind = (part for part in self.unread if part.end > place)
         return next(behind, self.unread[0])
 
     def take(self, tokens: Sequence[ScoredToken]) -> None:
-        """Keep the numbers of some tokens of the text."""
+        """Store the scores of consecutive tokens of the text."""
         self.roads.rescore([packed(token, self._names) for token in tokens])
 
     def totals_so_far(self) -> Totals:
-        """Those of all tokens with numbers, also of a part that is being read."""
-        totals = deepcopy(self.totals)  # they grow
+        """Return the totals of all scored tokens, those of a part in progress
+        included."""
+        totals = deepcopy(self.totals)  # `add` changes them
         path = self.roads.path(ROOT)
         for part in self.unread:
             for place in range(part.first, part.end):
@@ -153,7 +158,7 @@ class ScoredDocument:
         return totals
 
     def finish(self, tokens: Sequence[ScoredToken]) -> None:
-        """All tokens of a part were taken, and are these."""
+        """Mark the part that has exactly these tokens as scored."""
         if not tokens:
             return
         part = WindowPart(tokens[0].index, tokens[-1].index + 1)

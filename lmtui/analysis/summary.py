@@ -1,23 +1,7 @@
-"""What the scored tokens of a text add up to.
+"""Totals over the scored tokens of a text, in constant memory.
 
-Owns the numbers of a summary, in constant memory however long the text is:
-
-tokens, scored      all tokens, and those with a distribution: a first token without
-                    context has none, and no part in anything below.
-logprob             the sum of the log-probabilities, in nats.
-perplexity          exp of the mean negative log-probability of a scored token.
-bits per byte and   the sum in bits over the UTF-8 bytes, and the characters (code
-per character       points), of the text that was scored. Of a character shared by
-                    scored tokens and others the scored bytes count, not the character.
-ranks               how many tokens were the most probable one, among the first 10, the
-                    first 100, the first 1000, or none of these.
-entropies           how many distributions had an entropy of 0 to 1 bit, 1 to 2, and so
-                    on; the last bin is open.
-worst               the most surprising tokens.
-calibration         whether the model's certainty was justified: see there.
-
-Totals of several texts can be merged: the means are then over all their tokens. Pure;
-knows no engine, no output.
+Totals of several texts can be merged; means are then over all their tokens. Pure; knows
+no engine and no output.
 """
 
 from __future__ import annotations
@@ -35,32 +19,37 @@ from lmtui.engine.types import ScoredToken
 Span = tuple[int, int]
 
 RANKS = (1, 10, 100, 1000)
-"""The last rank of each bin but the open one."""
+"""The last rank of each bin except the open one."""
 ENTROPY_BINS = 12
 """Bins of one bit each; the last one is open."""
 
 
 def rank_bin(rank: int) -> int:
-    """The bin of a rank, from 0."""
+    """Return the index of a rank's bin."""
     return bisect_left(RANKS, rank)
 
 
 def entropy_bin(entropy: float) -> int:
-    """The bin of an entropy in nats, from 0."""
+    """Return the index of the bin of an entropy in nats."""
     return min(int(notation.bits(-entropy)), ENTROPY_BINS - 1)
 
 
 @dataclass(slots=True)
 class Totals:
-    """Running sums over scored tokens, in float64; a token without context is
-    counted but not scored."""
+    """Running sums over scored tokens, in float64.
+
+    A first token without context has no distribution: it counts in `tokens`, not in
+    `scored`, and nowhere else. Bits per byte and per character are taken over the
+    scored text. Where scored and unscored tokens share a character, its scored bytes
+    count, but not the character.
+    """
 
     keep: int = 0
-    """How many of the most surprising tokens to remember."""
+    """How many of the most surprising tokens to keep."""
     tokens: int = 0
     scored: int = 0
     characters: int = 0
-    """Of what was scored, once it was measured; as the bytes."""
+    """Characters of the scored text, once `measure` was called; `bytes` likewise."""
     bytes: int = 0
     ranks: list[int] = field(default_factory=lambda: [0] * (len(RANKS) + 1))
     """Tokens in each bin of `rank_bin`."""
@@ -72,7 +61,7 @@ class Totals:
     _worst: list[tuple[float, int, ScoredToken, Span]] = field(default_factory=list)
 
     def add(self, token: ScoredToken, span: Span = (0, 0)) -> None:
-        """Take one more token in."""
+        """Add a token."""
         self.tokens += 1
         if token.logprob is None:
             self._unscored.append(token)
@@ -94,12 +83,14 @@ class Totals:
             heapq.heappushpop(self._worst, item)
 
     def measure(self, text: str, spans: Sequence[Span]) -> None:
-        """Count the characters and bytes of `text` that were scored; `spans` are those
-        of all its tokens."""
+        """Count the characters and bytes of the scored part of `text`.
+
+        `spans` are those of all its tokens.
+        """
         self.characters, self.bytes = scored_size(text, spans, self._unscored)
 
     def merge(self, other: Totals) -> None:
-        """Take in another text, but for its most surprising tokens."""
+        """Add the totals of another text, without its most surprising tokens."""
         self.tokens += other.tokens
         self.scored += other.scored
         self.characters += other.characters
@@ -114,36 +105,36 @@ class Totals:
 
     @property
     def logprob(self) -> float | None:
-        """Sum of the scored tokens' log-probabilities, in nats."""
+        """Sum of the scored tokens' logprobs, in nats."""
         return self._sum if self.scored else None
 
     @property
     def mean_nll(self) -> float | None:
-        """Mean negative log-probability of a scored token, in nats."""
+        """Mean negative logprob of a scored token, in nats."""
         return mean_nll(self._sum, self.scored)
 
     @property
     def perplexity(self) -> float | None:
-        """exp of the mean; None also where it is too large for a float."""
+        """exp of `mean_nll`; None also where it is too large for a float."""
         return perplexity(self.mean_nll)
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The sum in bits over the UTF-8 bytes that were scored."""
+        """The surprisal in bits over the UTF-8 bytes of the scored text."""
         return bits_per(self.logprob, self.bytes)
 
     @property
     def bits_per_character(self) -> float | None:
-        """The sum in bits over the characters that were scored."""
+        """The surprisal in bits over the characters of the scored text."""
         return bits_per(self.logprob, self.characters)
 
     def worst(self) -> list[tuple[ScoredToken, Span]]:
-        """The most surprising tokens, the most surprising first."""
+        """Return the most surprising tokens, the most surprising first."""
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
 
 
 def figures(totals: Totals) -> dict[str, str]:
-    """Totals of a text by their labels, as the shell and the page write them."""
+    """Return formatted totals by label, for the command line and the HTML page."""
     calibration = totals.calibration
     return {
         notation.TOKENS.short: notation.count(totals.tokens),
@@ -163,10 +154,10 @@ def figures(totals: Totals) -> dict[str, str]:
 def scored_size(
     text: str, spans: Sequence[Span], unscored: Sequence[ScoredToken]
 ) -> tuple[int, int]:
-    """Characters and UTF-8 bytes of `text` without its unscored first tokens.
+    """Return the characters and UTF-8 bytes of a text after its unscored first tokens.
 
-    Where the next token shares the last character of theirs, the tokens' own bytes
-    are what was not scored.
+    Where the next token shares the last character of the unscored ones, the bytes of
+    the unscored tokens are subtracted instead of those of their text.
     """
     characters, size = len(text), len(text.encode("utf-8"))
     if not unscored:

@@ -1,1 +1,1 @@
-"""Conversations as values; never torch, never Textual."""
+"""Conversations: messages, branches, storage, search, export; no torch, no Textual."""

@@ -1,10 +1,8 @@
-"""Files in a message: `@notes.md`, or `@"two words.md"`, brings a file along.
+"""File attachments: `@notes.md` or `@"two words.md"` in a draft adds a file's text.
 
-Owns what in a draft names a file, how a name that is begun goes on, and the text that a
-file becomes: quoted in full below the message, under its name, in a fence that nothing
-in the file can close. That text is what the model reads and what is kept. A word after
-an @ that names no file stays a word, unless it can only be a path; `@@` is an @. Looks
-at the disk and changes nothing. Knows no screen.
+The file is quoted below the message, under its name, in a code fence that nothing in it
+can close; the model reads that text and the store keeps it. A word after an @ that
+names no file stays a word, unless it can only be a path; `@@` is an @.
 """
 
 from __future__ import annotations
@@ -20,63 +18,63 @@ from lmtui.files import read_text, unreadable
 from lmtui.text import visible_line
 
 LARGEST = 1_000_000
-"""Bytes of a file that can be attached; a context holds far less."""
+"""Largest file that can be attached, in bytes; a context holds far less."""
 MOST = 200
-"""Names that a name can be completed to."""
+"""Largest number of completions of a name."""
 
-_LOOKED_AT = 10_000  # names of a folder
+_LOOKED_AT = 10_000  # names of a folder that are examined
 _QUOTED = r'"(?P<quoted>(?:[^"\\\n]|\\.)*)(?P<end>"?)'
 _MENTION = re.compile(rf'(?<!\S)@(?:{_QUOTED}|(?P<plain>[^\s"@]\S*))')
 _DOUBLED = re.compile(r"(?<!\S)@(?=@)")
 _BEGUN = re.compile(r"(?<!\S)@(?=\S)")
-_BEHIND = ".,;:!?)]}'…"  # what ends a sentence ends a path too
+_BEHIND = ".,;:!?)]}'…"  # punctuation at the end of a path belongs to the sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A place in a draft that names a file."""
+    """A span of a draft that names a file."""
 
     start: int
     end: int
-    """Code points of the draft, from the @ on."""
+    """Both are offsets in code points; `start` is that of the @."""
     path: str
-    """What is named, as the user means it."""
+    """The named path, quotes and escapes removed."""
     sure: bool
     """Whether it can only be a path, not a word after an @."""
     closed: bool = True
-    """False for a quotation that has no end yet."""
+    """False for a quotation without its closing quote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that a message brings along."""
+    """A file attached to a message."""
 
     path: str
-    """As the draft names it."""
+    """The path as the draft names it."""
     text: str
 
     @property
     def quoted(self) -> str:
-        """The file as it stands in the message."""
+        """The file's text as it is in the message."""
         return quoted(self.path, self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A draft with its files."""
+    """A draft with its attached files."""
 
     text: str
-    """What the model reads, and what is kept."""
+    """The text that the model reads and the store keeps."""
     files: tuple[Attachment, ...] = ()
 
 
 def mentions(draft: str) -> tuple[Mention, ...]:
-    """The places that name a file, in order, whether there is one or not."""
+    """Return all complete mentions in order, whether their files exist or not."""
     return tuple(found for found in _all(draft) if found.closed and found.path)
 
 
 def mention_at(draft: str, cursor: int) -> Mention | None:
-    """The name that is being written at a cursor, which may be only begun."""
+    """Return the mention that ends at the cursor, which may be incomplete."""
     for found in _all(draft[:cursor], whole=True):
         if found.end == cursor and not (found.closed and draft[cursor - 1] == '"'):
             return found
@@ -85,7 +83,7 @@ def mention_at(draft: str, cursor: int) -> Mention | None:
 
 
 def _all(draft: str, *, whole: bool = False) -> Iterator[Mention]:
-    """Every mention; with `whole`, up to the next space, whatever stands there."""
+    """Yield every mention; with `whole`, punctuation at its end belongs to the path."""
     for match in _MENTION.finditer(draft):
         if (plain := match["plain"]) is None:
             path = re.sub(r"\\(.)", r"\1", match["quoted"])
@@ -99,7 +97,8 @@ def _all(draft: str, *, whole: bool = False) -> Iterator[Mention]:
 
 
 def written(path: str, *, closed: bool = True) -> str:
-    """A path as a draft names it, in quotes where it has to be."""
+    """Return a path as a mention, in quotes where needed; `closed` adds the closing
+    quote."""
     plain = _MENTION.fullmatch(f"@{path}")
     if plain and plain["plain"] == path and path.rstrip(_BEHIND) == path:
         return f"@{path}"
@@ -108,7 +107,8 @@ def written(path: str, *, closed: bool = True) -> str:
 
 
 def quoted(path: str, text: str) -> str:
-    """A file under its name, between two fences longer than any run in it."""
+    """Return a file under its name in a code fence longer than any backtick run in
+    it."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     name = visible_line(path).replace("`", "'")
@@ -119,7 +119,9 @@ def quoted(path: str, text: str) -> str:
 
 
 def attach(draft: str, folder: Path) -> Attached:
-    """The draft with the files it names, read from `folder` or from where they are.
+    """Read the files that a draft names and add them to its text.
+
+    Relative paths are relative to `folder`.
 
     Raises:
         LmtuiError: a file that is named can't be attached.
@@ -140,17 +142,17 @@ def attach(draft: str, folder: Path) -> Attached:
 
 
 def unnamed(text: str) -> str:
-    """A draft that names no file, and with which `attach` makes this text."""
+    """Return a draft from which `attach` makes exactly this text, without files."""
     return _BEGUN.sub("@@", text)
 
 
 def plain(text: str) -> str:
-    """A draft that names no file as it will be said, where two @ stand for one."""
+    """Return a draft without mentions as it is sent: `@@` becomes `@`."""
     return _DOUBLED.sub("", text)
 
 
 def _read(mention: Mention, folder: Path) -> Attachment | None:
-    """The file that is named; None where a word that is no path names none."""
+    """Read the named file; None where a word that need not be a path names no file."""
     name = mention.path
     try:
         path = folder / Path(name).expanduser()
@@ -170,13 +172,13 @@ def _read(mention: Mention, folder: Path) -> Attachment | None:
     if size > LARGEST:
         raise _too_large(name, size)
     text = read_text(name, lambda: path.open("rb"))
-    if len(text) > LARGEST:  # it grew, or did not tell its size
+    if len(text) > LARGEST:  # it has grown, or stat does not know its size
         raise _too_large(name, len(text))
     return Attachment(name, text.removeprefix("\ufeff"))
 
 
 def _refused(name: str, error: LmtuiError) -> LmtuiError:
-    """The reader's error, with what to do where a message is written."""
+    """Return the reader's error with a hint that fits a message draft."""
     hint = "Name a file after the @; Tab completes. @@ is an @ that names none."
     return LmtuiError(error.title, error.detail or name, hint)
 
@@ -190,8 +192,10 @@ def _too_large(name: str, size: int) -> LmtuiError:
 
 
 def completions(path: str, folder: Path) -> tuple[str, ...]:
-    """The paths that begin like this one, folders with a slash and before the files;
-    none where nothing can be listed."""
+    """Return the paths that begin like this one, folders first and with a slash.
+
+    Empty where the folder can't be listed.
+    """
     head, slash, begun = path.rpartition("/")
     shown = f"{head}{slash}"
     try:
@@ -205,7 +209,8 @@ def completions(path: str, folder: Path) -> tuple[str, ...]:
 
 
 def _entries(folder: Path, begun: str) -> Iterator[tuple[str, bool]]:
-    """Names with what they are; those that can't be typed are left out."""
+    """Yield names and whether they are folders; names that can't be typed are left
+    out."""
     with os.scandir(folder) as entries:
         looked_at: Iterable[tuple[int, os.DirEntry[str]]] = zip(
             range(_LOOKED_AT), entries, strict=False
@@ -218,5 +223,6 @@ def _entries(folder: Path, begun: str) -> Iterator[tuple[str, bool]]:
 
 
 def _begins(name: str, begun: str) -> bool:
-    """Case counts once a capital letter is written."""
+    """Match the beginning of a name, ignoring case unless a capital letter was
+    typed."""
     return (name if begun != begun.lower() else name.lower()).startswith(begun)

@@ -1,9 +1,8 @@
-"""Where words end in scripts that write none apart.
+"""Word boundaries for scripts without spaces, for the full-text index.
 
-Owns how a text is laid out for the index of words: each Chinese, Japanese or Korean
-character by itself, so that any run of them is found as words that follow each other.
-Code points of the text keep their order, and `closed` gives them back with their
-places. Knows no database.
+Each Chinese, Japanese or Korean character is indexed as a word, so that any run of them
+is found as a phrase. Separators are only inserted, and `closed` removes them. Knows no
+database.
 """
 
 from __future__ import annotations
@@ -12,39 +11,42 @@ import re
 from collections.abc import Iterator
 
 GAP = "\x1f"
-"""What is put in: a separator that no text has a use for."""
+"""The separator that is inserted, a control character that texts don't use."""
 
 BEGIN, END = "\x1e", "\x1d"
-"""What a found word is marked with; no text of the index has them."""
+"""Marks around a found word; no indexed text contains them."""
 
 _RANGES = (
-    "\u1100-\u11ff"  # Hangul, by letters
+    "\u1100-\u11ff"  # Hangul Jamo
     "\u2e80-\u2fdf"  # radicals
-    "\u3005-\u3007"  # what repeats a character, and the zero
+    "\u3005-\u3007"  # iteration mark, closing mark, zero
     "\u3041-\u3098\u309d-\u30ff\u31f0-\u31ff"  # Hiragana and Katakana
     "\u3100-\u312f\u31a0-\u31bf"  # Bopomofo
     "\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"  # Hangul
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
-    "\uff66-\uffdc"  # half as wide
-    "\U0001b000-\U0001b16f"  # old Kana
+    "\uff66-\uffdc"  # half-width Katakana and Hangul
+    "\U0001b000-\U0001b16f"  # historic Kana
     "\U00020000-\U0003ffff"  # Han
 )
-_CHARACTER = re.compile(f"[{_RANGES}][\u3099\u309a]?")  # with its voiced mark
+_CHARACTER = re.compile(f"[{_RANGES}][\u3099\u309a]?")  # with its voicing mark
 _BETWEEN = re.compile(rf"(?<=[{_RANGES}\u3099\u309a])\W+(?=[{_RANGES}])")
-_CONTROLS = {"\0", GAP, BEGIN, END}  # a NUL would end the text
+_CONTROLS = {"\0", GAP, BEGIN, END}  # SQLite ends a text at a NUL
 _UNINDEXED = str.maketrans(dict.fromkeys(_CONTROLS, "\ufffd"))
 
 
 def spaced(text: str) -> str:
-    """A text as it is read into the index of words."""
+    """Return a text as the full-text index reads it."""
     if any(character in text for character in _CONTROLS):
         text = text.translate(_UNINDEXED)
     return _CHARACTER.sub(rf"{GAP}\g<0>{GAP}", text)
 
 
 def runs(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of what stands together in a found text: the index sees no space,
-    line or mark between two characters, and finds a run of them across it."""
+    """Yield the spans of a found text without the gaps inside it.
+
+    The index ignores spaces, line breaks and punctuation between two characters, so a
+    phrase is found across them.
+    """
     start = 0
     for gap in _BETWEEN.finditer(text):
         yield start, gap.start()
@@ -53,5 +55,5 @@ def runs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def closed(text: str) -> str:
-    """A text of the index without what was put in."""
+    """Return a text of the index without the inserted separators."""
     return text.replace(GAP, "")

@@ -1,10 +1,8 @@
-"""A conversation: a tree of messages, and the branch that is being read.
+"""A conversation: a tree of messages with one active branch.
 
-Owns what follows what, and which of several versions is the active one. Nothing is
-ever taken out: another reply or another wording is a sibling, and what the user deletes
-is only passed over. Messages are values (`ChatMessage`); the tree is where new ones
-take the place of old ones, and it notes which did. Knows no engine, no store and no
-screen.
+Messages are never removed: another reply or wording is a sibling (a version), and a
+deleted message is only marked. Messages are immutable values; the tree replaces them
+and tracks changes for the store. Knows no engine, no store and no screen.
 """
 
 from __future__ import annotations
@@ -30,7 +28,10 @@ _SEEDS = 2**63
 def unused(
     settings: SamplingSettings, model: str | None, answers: Iterable[ChatMessage]
 ) -> SamplingSettings:
-    """The settings, with the first seed that would repeat none of these answers."""
+    """Return the settings with the first seed that no given answer was drawn with.
+
+    Only non-empty answers of the same model count, since only they would be repeated.
+    """
     drawn = {
         node.settings for node in answers if node.model == model and not node.is_empty
     }
@@ -46,11 +47,11 @@ class Conversation:
         root = ChatMessage(id=0, parent=None, role="system", content=system)
         self._nodes: dict[int, ChatMessage] = {}
         self._children: dict[int, list[int]] = {}
-        self._chosen: dict[int, int] = {}  # of each parent, the child on its branch
-        self._undone: list[int] = []  # the turns that can be had back
+        self._chosen: dict[int, int] = {}  # parent → the child on its branch
+        self._undone: list[int] = []  # user messages that `redo` restores
         self._changed: set[int] = set()
         self._rechosen: set[int] = set()
-        self._visited: set[int] = set()  # rechosen too, but only to be read
+        self._visited: set[int] = set()  # parents rechosen by `visit`, not to be saved
         self._lay(root)
         self._changed.add(0)
 
@@ -58,10 +59,10 @@ class Conversation:
     def restored(
         cls, nodes: Iterable[ChatMessage], chosen: Mapping[int, int]
     ) -> Conversation:
-        """A conversation as it was kept.
+        """Build a conversation from stored messages.
 
         Raises:
-            ValueError: these messages are no tree.
+            ValueError: the messages are not a tree.
         """
         conversation, ordered = cls(), sorted(nodes, key=lambda node: node.id)
         if not ordered or ordered[0].id != 0:
@@ -89,7 +90,7 @@ class Conversation:
             self._children[node.parent].append(node.id)
 
     def take_changes(self) -> ConversationDelta:
-        """What is other than when this was last called."""
+        """Return the changes since the last call, and clear them."""
         nodes = tuple(self._nodes[id_] for id_ in sorted(self._changed))
         chosen = {id_: self._chosen.get(id_) for id_ in sorted(self._rechosen)}
         self._changed.clear()
@@ -97,7 +98,7 @@ class Conversation:
         return ConversationDelta(nodes, chosen)
 
     def whole(self) -> ConversationDelta:
-        """Everything, for a store that has nothing of it."""
+        """Return everything as changes, for a store that has none of it."""
         self.take_changes()
         return ConversationDelta(self.nodes, dict(self._chosen))
 
@@ -108,7 +109,7 @@ class Conversation:
 
     @property
     def nodes(self) -> tuple[ChatMessage, ...]:
-        """Every message there ever was, as it is now, in order of creation."""
+        """All messages, deleted ones included, in order of creation."""
         return tuple(self._nodes.values())
 
     @property
@@ -121,31 +122,34 @@ class Conversation:
 
     @property
     def chosen(self) -> Mapping[int, int]:
-        """Of each message with a branch after it, what follows it there."""
+        """The child on the branch of each message that has one."""
         return dict(self._chosen)
 
     @property
     def leaf(self) -> ChatMessage:
-        """The last message of the active branch, its tokens at hand."""
+        """The last message of the active branch, with unpacked tokens."""
         return self.node(self.path[-1].id)
 
     def node(self, id_: int) -> ChatMessage:
-        """The message with this id, as it is now, its tokens at hand.
+        """Return the message with this id, with unpacked tokens.
 
         Raises:
-            KeyError: there is none.
+            KeyError: no message has this id.
         """
         node = self._nodes[id_] = self._nodes[id_].opened()
         return node
 
     def children(self, id_: int) -> tuple[ChatMessage, ...]:
-        """What follows a message, in order of creation, but for what was deleted."""
+        """Return the messages that follow one, in order of creation; not the deleted
+        ones."""
         nodes = (self._nodes[child] for child in self._children[id_])
         return tuple(node for node in nodes if not node.gone)
 
     def siblings(self, id_: int) -> tuple[ChatMessage, ...]:
-        """The versions of a message, itself among them, in order of creation; without
-        those that ended without a word."""
+        """Return the versions of a message, itself included, in order of creation.
+
+        Other versions that are empty are left out.
+        """
         parent = self._nodes[id_].parent
         if parent is None:
             return (self._nodes[id_],)
@@ -153,41 +157,52 @@ class Conversation:
         return tuple(n for n in versions if n.id == id_ or not n.is_empty)
 
     def is_answered(self, id_: int) -> bool:
-        """Whether the branch goes on after a message, or is about to."""
+        """Return whether the active branch continues after a message, or is about
+        to."""
         child = self._chosen.get(id_)
         return child is not None and not self._nodes[child].is_empty
 
     @property
     def turns(self) -> tuple[ChatMessage, ...]:
-        """The active branch without a message at its end that got no words in reply:
-        what is said next takes its place."""
+        """The active branch without an unanswered user message or empty reply at its
+        end.
+
+        A new user message takes their place.
+        """
         path = list(self.path)
         while len(path) > 1 and (path[-1].is_empty or path[-1].role == "user"):
             path.pop()
         return tuple(path)
 
     def trail(self, id_: int) -> tuple[ChatMessage, ...]:
-        """The way from the root to a message, both included."""
+        """Return the messages from the root to one, both included."""
         way = [self._nodes[id_]]
         while (parent := way[-1].parent) is not None:
             way.append(self._nodes[parent])
         return tuple(reversed(way))
 
     def messages(self, upto: int | None = None) -> tuple[ChatTurn, ...]:
-        """The conversation as the engine reads it, up to a message (included), or
-        to the leaf; without messages that have no words."""
+        """Return the conversation as the engine reads it, without empty messages.
+
+        It ends with the message `upto`, or with the leaf.
+        """
         trail = self.path if upto is None else self.trail(upto)
         return tuple(node.message for node in trail if node.content)
 
     def choose(self, id_: int) -> ChatMessage:
-        """Make a message part of the active branch, which goes on after it as it
-        last did; returns the leaf."""
+        """Put a message on the active branch and return the leaf.
+
+        After the message the branch continues as it last did.
+        """
         self._stay()
         return self._go_to(id_)
 
     def visit(self, id_: int) -> ChatMessage:
-        """`choose`, to read what is said there. No change to be kept comes of it until
-        the branch goes on or another one is chosen."""
+        """Choose a message only for reading.
+
+        The change is not reported to the store until the branch continues or another
+        one is chosen.
+        """
         kept, self._rechosen = self._rechosen, set()
         leaf = self._go_to(id_)
         self._visited |= self._rechosen - kept
@@ -195,7 +210,7 @@ class Conversation:
         return leaf
 
     def _stay(self) -> None:
-        """Keep the branch that was visited as the active one."""
+        """Keep a visited branch as the active one."""
         self._rechosen |= self._visited
         self._visited.clear()
 
@@ -206,8 +221,7 @@ class Conversation:
         return self.leaf
 
     def end_at(self, id_: int) -> ChatMessage:
-        """Make a message the last one of the active branch; what followed it stays
-        beside what will be said next."""
+        """End the active branch at a message; later messages stay as other versions."""
         self.choose(id_)
         self._choose(id_, None)
         return self.leaf
@@ -222,8 +236,8 @@ class Conversation:
             self._chosen[parent] = child
 
     def move(self, id_: int, by: int) -> ChatMessage:
-        """Choose the sibling `by` places further on, at most the first or last one;
-        returns it."""
+        """Choose the version `by` places further on, at most the first or last; return
+        it."""
         versions = self.siblings(id_)
         place = [node.id for node in versions].index(id_) + by
         there = versions[min(max(place, 0), len(versions) - 1)]
@@ -231,10 +245,10 @@ class Conversation:
         return there
 
     def say(self, text: str) -> ChatMessage:
-        """Append a message of the user to the active branch.
+        """Append a user message to the active branch.
 
-        One that got no words in reply is left beside it, as a sibling: user and
-        assistant take turns. Where it said the same, it is that message again.
+        User and assistant take turns: a user message without a reply becomes a sibling
+        of the new one. If it has the same text, it is used again.
         """
         before = self.turns[-1]
         for node in self.children(before.id):
@@ -245,7 +259,7 @@ class Conversation:
         return self._adopt(ChatMessage(self._new_id, before.id, "user", text))
 
     def withdraw(self, id_: int) -> ChatMessage:
-        """Take back a message that was said last; the branch ends before it."""
+        """Delete the message said last; the branch ends before it."""
         node = self._nodes[id_]
         assert node.parent is not None
         self._stay()
@@ -253,34 +267,36 @@ class Conversation:
         return self._put(replace(node, gone=True))
 
     def edit(self, id_: int, text: str) -> ChatMessage:
-        """Another wording of a message of the user, as a sibling; the branch ends
-        with it."""
+        """Add another wording of a user message as a sibling; the branch ends with
+        it."""
         parent = self._nodes[id_].parent
         if self._nodes[id_].role != "user" or parent is None:
             raise ValueError("only what the user said can be said in other words")
         return self._adopt(ChatMessage(self._new_id, parent, "user", text))
 
     def reword(self, id_: int, text: str) -> ChatMessage:
-        """Say a message of the user, or the system message, in other words in its own
-        place; what follows it stays."""
+        """Replace the text of a user message or the system message in place.
+
+        The messages after it stay.
+        """
         if self._nodes[id_].role == "assistant":
             raise ValueError("a reply is amended")
         node = replace(self.node(id_), content=text, scored=(), scored_by=None)
         return self._put(node)
 
     def amend(self, id_: int, text: str) -> ChatMessage:
-        """A reply with other words, as a sibling; see `Node.amended`."""
+        """Add a version of a reply with other words; see `ChatMessage.amended`."""
         node = self._require_reply(id_).amended(text)
         return self._adopt(replace(node, id=self._new_id))
 
     def branch(self, id_: int, index: int, candidate: Candidate) -> ChatMessage:
-        """A reply up to a token with another one in its place, as a sibling; see
-        `Node.branched`."""
+        """Add a version of a reply that ends with another token; see
+        `ChatMessage.branched`."""
         node = self._require_reply(id_).branched(index, candidate)
         return self._adopt(replace(node, id=self._new_id))
 
     def undo(self) -> ChatMessage | None:
-        """End the branch before the last message of the user, which is returned."""
+        """End the branch before the last user message, and return that message."""
         turns = [node for node in self.path if node.role == "user"]
         if not turns:
             return None
@@ -291,15 +307,17 @@ class Conversation:
         return turns[-1]
 
     def redo(self) -> ChatMessage | None:
-        """Have the turn back that was undone last, if nothing was said since."""
+        """Restore the message undone last, if no message was added since."""
         turn = self._nodes[self._undone.pop()] if self._undone else None
         if turn is not None:
             self.choose(turn.id)
         return turn
 
     def delete(self, id_: int) -> ChatMessage:
-        """Pass over a message and what follows it; the branch goes on beside it, or
-        ends before it."""
+        """Mark a message as deleted, which hides what follows it as well.
+
+        The branch continues with another version, or ends before the message.
+        """
         node = self._nodes[id_]
         if node.parent is None:
             raise ValueError("the system message stays")
@@ -310,13 +328,14 @@ class Conversation:
         return self._put(replace(node, gone=True))
 
     def restore(self, id_: int) -> ChatMessage:
-        """Have a deleted message back, with what follows it."""
+        """Restore a deleted message with those that follow it."""
         node = self._put(replace(self._nodes[id_], gone=False))
         self.choose(id_)
         return node
 
     def fork(self, upto: int) -> Conversation:
-        """Another conversation that begins as this one does, up to a message."""
+        """Return a new conversation with the messages from the root to one of this
+        one."""
         trail = self.trail(upto)
         links = ((a.id, b.id) for a, b in pairwise(trail))
         fork = Conversation.restored(trail, dict(links))
@@ -327,8 +346,10 @@ class Conversation:
     def reply(
         self, to: int, *, model: str, settings: SamplingSettings, prefill: str = ""
     ) -> ChatMessage:
-        """Begin a reply to a message; a further one is a sibling, under another seed
-        where one is set (`seeds`)."""
+        """Begin a reply to a message, as a further version if there is one already.
+
+        With a seed set, it gets one that no other version was drawn with (`unused`).
+        """
         others = (self._nodes[id_] for id_ in self._children[to])
         node = ChatMessage(self._new_id, to, "assistant", prefill, state="growing",
                     model=model, settings=unused(settings, model, others))  # fmt: skip
@@ -337,16 +358,16 @@ class Conversation:
     def regenerate(
         self, id_: int, *, model: str, settings: SamplingSettings
     ) -> ChatMessage:
-        """Begin another reply in place of one."""
+        """Begin another version of a reply."""
         parent = self._require_reply(id_).parent
         assert parent is not None
         return self.reply(parent, model=model, settings=settings)
 
     def resume(self, id_: int, *, settings: SamplingSettings) -> ChatMessage:
-        """Let a reply grow on from where its text ends.
+        """Continue a reply from the end of its text.
 
-        Where something was said after it, a copy grows beside it: what was answered
-        to stays as it was.
+        Where messages follow it, a copy is continued as a sibling: the messages keep
+        the text that they answer.
         """
         node = self._require_reply(id_)
         assert node.parent is not None
@@ -359,8 +380,11 @@ class Conversation:
         return self._adopt(replace(grows, id=self._new_id))
 
     def lay_out(self, id_: int, prompt: Prompt, *, left_out: int = 0) -> ChatMessage:
-        """Keep the prompt a reply is generated after. A continuation's changes nothing,
-        but where it has ids for what was written by hand."""
+        """Set the prompt that a reply is generated after.
+
+        The prompt of a continuation changes nothing, unless it has ids for text written
+        by hand.
+        """
         node = self._require_reply(id_)
         if node.prompt is None:
             return self._put(replace(node, prompt=prompt, left_out=left_out))
@@ -370,25 +394,25 @@ class Conversation:
         return self._put(replace(node, prompt=prompt, given=node.given + more, rest=""))
 
     def grow(self, id_: int, steps: Iterable[Step]) -> ChatMessage:
-        """Add generated tokens to a reply."""
+        """Append generated tokens to a reply."""
         return self._put(self._require_reply(id_).grown(steps))
 
     def finish(self, id_: int, finish: GenerationResult) -> ChatMessage:
-        """End a reply."""
+        """End a reply with the result of its generation."""
         return self._put(self._require_reply(id_).finished(finish))
 
     def stop(self, id_: int) -> ChatMessage:
-        """End a reply that the user gave up before the engine began with it."""
+        """End a reply that the user stopped before the engine began."""
         return self._put(replace(self._require_reply(id_), state="stopped"))
 
     def fail(self, id_: int) -> ChatMessage:
-        """Mark a reply as broken off by an error; what came before it stays."""
+        """Mark a reply as failed; its text so far stays."""
         return self._put(replace(self._require_reply(id_), state="failed"))
 
     def score(
         self, id_: int, tokens: Iterable[ScoredToken], *, by: str | None = None
     ) -> ChatMessage:
-        """Keep what a model thought of a message that it did not generate."""
+        """Store a model's scores of a message that it did not generate."""
         return self._put(replace(self.node(id_), scored=tuple(tokens), scored_by=by))
 
     def _require_reply(self, id_: int) -> ChatMessage:
@@ -416,20 +440,21 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class ConversationDelta:
-    """What became of a conversation since it was last asked."""
+    """The changes of a conversation since the last call of `take_changes`."""
 
     nodes: tuple[ChatMessage, ...] = ()
-    """The messages that are new or other than they were."""
+    """New and changed messages."""
     chosen: Mapping[int, int | None] = field(default_factory=dict)
-    """Of each message whose branch goes on elsewhere, what follows it now."""
+    """The new child, or None, of each message whose branch continues differently
+    now."""
     thinking: str | None = None
-    """What a model is told of thinking from now on; None where that stays."""
+    """The new setting for reasoning; None where it did not change."""
 
     def __bool__(self) -> bool:
         return bool(self.nodes or self.chosen or self.thinking)
 
     def then(self, later: ConversationDelta) -> ConversationDelta:
-        """These, and what came after them."""
+        """Return these changes followed by later ones."""
         nodes = {node.id: node for node in (*self.nodes, *later.nodes)}
         chosen = {**self.chosen, **later.chosen}
         return ConversationDelta(
@@ -438,7 +463,9 @@ class ConversationDelta:
 
 
 def model_of(conversation: Conversation) -> str | None:
-    """The label of the model that wrote the last reply of the shown branch; None
-    where nothing says."""
+    """Return the label of the model that wrote the last reply of the active branch.
+
+    None where it is not known.
+    """
     written = [node.model for node in conversation.path if node.model]
     return written[-1] if written else None

@@ -1,7 +1,7 @@
-"""The connection to the file of the conversations, and what its failures mean.
+"""The SQLite connection to the conversations' file, and the meaning of its errors.
 
-Owns how the file is opened (write-ahead log, every commit on the disk, another program
-waited for), short transactions, and the words for what went wrong. Knows no message.
+Uses a write-ahead log, syncs every commit, and waits for other programs. Knows no
+messages.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from lmtui.chat import schema
 from lmtui.errors import LmtuiError
 
 WAIT = 5.0
-"""Seconds that another program's transaction is waited for."""
+"""Seconds to wait for another program's transaction."""
 
 
 class Damaged(Exception):
-    """The file is no whole database any more."""
+    """The file is damaged: it is not a whole database."""
 
 
 class Database:
-    """One connection; used by one thread at a time."""
+    """A connection to the file; used by one thread at a time."""
 
     def __init__(self, file: Path, *, readonly: bool = False) -> None:
-        """Open the file, which is made where there is none.
+        """Open the file, which is created where there is none.
 
         Raises:
-            LmtuiError: it can't be used here.
-            Damaged: it is broken.
+            LmtuiError: the file can't be used.
+            Damaged: the file is damaged.
         """
         self.file = file
         self._readonly = readonly
@@ -43,20 +43,21 @@ class Database:
         self._inode = _inode(file)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         with suppress(sqlite3.Error):
             self._connection.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read what is there now."""
+        """Yield the connection for reading."""
         self._follow()
         with _explained(self.file):
             yield self._connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Write all that is done in the block, or nothing of it."""
+        """Yield the connection in a transaction: all of the block is written, or
+        nothing."""
         self._follow()
         connection = self._connection
         with _explained(self.file):
@@ -71,8 +72,11 @@ class Database:
                 raise
 
     def _follow(self) -> None:
-        """Go over to the file that has taken the place of the one that was opened:
-        another program found that broken, or the user removed it."""
+        """Reopen the file if another one has taken its place.
+
+        Another program may have replaced a damaged file, or the user may have removed
+        it.
+        """
         if not self._readonly and _inode(self.file) != self._inode:
             self.close()
             with _explained(self.file):
@@ -81,8 +85,10 @@ class Database:
 
 
 def _require_file(file: Path) -> None:
-    """Refuse what is no ordinary file: SQLite blames the disk for a folder, and waits
-    for whoever writes into a pipe."""
+    """Refuse anything but a regular file.
+
+    SQLite reports a folder as a disk error, and blocks on a pipe.
+    """
     if file.exists() and not file.is_file():
         raise LmtuiError(
             "the conversations can't be kept in this place",
@@ -93,11 +99,11 @@ def _require_file(file: Path) -> None:
 
 def _opened(file: Path) -> sqlite3.Connection:
     folder = paths.ensure_folder(file.parent)
-    for each in folder.glob(f"{file.name}*"):  # with its log, and what was put aside
+    for each in folder.glob(f"{file.name}*"):  # also its log and damaged copies
         paths.make_private(each)
     try:
-        # Only where it is missing: closing it would take the locks of every connection
-        # of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+        # Only where it is missing: closing a file releases the locks of all of this
+        # process's connections (https://www.sqlite.org/howtocorrupt.html, section 2.2).
         if not file.exists():
             os.close(paths.open_private(file, os.O_RDWR | os.O_CREAT))
     except OSError as error:
@@ -117,8 +123,10 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """The file as it is, also where nothing can be written beside it; one of an older
-    program is brought up to date first, if that can be."""
+    """Open the file for reading, also where its folder can't be written to.
+
+    A file of an older version is first brought up to date, if that is possible.
+    """
     with suppress(LmtuiError, sqlite3.OperationalError):
         _opened(file).close()
     for how in ("mode=ro", "immutable=1"):
@@ -158,14 +166,17 @@ def _explained(file: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _meaning(error, file) from error
     except (UnicodeDecodeError, MemoryError) as error:
-        # A text, or SQLite's words for the damage; a row that says it is that long.
+        # Damaged text, or SQLite's message about it; a row with a false, huge length.
         raise Damaged(str(error) or "the length of a row") from error
 
 
 def _meaning(error: sqlite3.Error, file: Path) -> Exception:
-    """What a failure of SQLite means. All statements are this program's own, so what is
-    not the fault of the disk or of another program is that of the file: a damaged index
-    of words, for one, is reported as an error of logic."""
+    """Return the exception that stands for an error of SQLite.
+
+    All statements are this program's own, so an error that is not the disk's or another
+    program's fault means a damaged file. A damaged full-text index, for example, is
+    reported as SQLITE_ERROR.
+    """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     # A damaged header can say that the file must not be written to.
     forbidden = code == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK)

@@ -1,7 +1,6 @@
-"""What a conversation is called, and how it reads in a list.
+"""Titles and previews of conversations, and the code blocks of a text.
 
-Owns how a long text becomes a short line. Knows no store and no screen; whoever draws
-the line makes it safe.
+Knows no store and no screen; the caller makes a line safe to show.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ _ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """A block as it was written, without its fences."""
+    """A fenced code block's text and language."""
 
     text: str
     language: str
 
     @property
     def file(self) -> str:
-        """A name to save it under."""
+        """A file name to save the block under."""
         return f"code.{_ENDINGS.get(self.language.lower(), 'txt')}"
 
 
 def blocks_of(text: str) -> list[CodeBlock]:
-    """The blocks in a text, in their order."""
+    """Return the fenced code blocks of a text, in order."""
     return [
         CodeBlock(token.content, (token.info.split() or [""])[0])
         for token in MarkdownIt().parse(text)
@@ -42,17 +41,20 @@ def blocks_of(text: str) -> list[CodeBlock]:
 
 
 TITLE = 60
-"""Most code points of a title that is made from a message."""
+"""Largest length of a title made from a message, in code points."""
 _PREVIEW = 120
 _COPY = " (copy)"
-_READ = 2000  # code points looked at of a long message
+_READ = 2000  # code points of a long message that are examined
 _ATTACHED = re.compile(r"\s*`{3,}\w+ +([^`\n]+)\n")
 _LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
 
 
 def title_of(text: str) -> str:
-    """A title from the first message of the user: its first words, cut at a word; the
-    name of the file where it begins with one."""
+    """Return a title made from the first user message.
+
+    It is the first words, at most `TITLE` code points, or the file's name if the
+    message begins with an attachment.
+    """
     if attached := _ATTACHED.match(text):
         return _cut(f"@{attached[1]}")
     line = _one_line(_LEADING.sub("", text[:_READ]) or text[:_READ])
@@ -68,12 +70,12 @@ def _cut(line: str) -> str:
 
 
 def copy_title(title: str) -> str:
-    """The title of a copy."""
+    """Return the title of a copied conversation."""
     return title if title.endswith(_COPY) else f"{title}{_COPY}"
 
 
 def preview_of(text: str) -> str:
-    """The beginning of a message as a line."""
+    """Return the beginning of a message as one line."""
     line = _one_line(text[:_READ])
     return line if len(line) <= _PREVIEW else line[: _PREVIEW - 1] + "…"
 

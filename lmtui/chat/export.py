@@ -1,9 +1,8 @@
-"""The shown branch of a conversation as Markdown, and back.
+"""Export of the active branch as Markdown or HTML, and import of Markdown.
 
-Owns the format: the title as a heading, then each message under a heading that says who
-speaks; what a model thought before its answer is folded there. A line of a message that
-looks like such a heading or such a fold is escaped, and control characters are written
-visibly, so that every text comes back as it was. Knows no store.
+In Markdown each message follows a heading with its speaker, and reasoning is folded.
+Text that looks like these is escaped and control characters are spelled out, so that
+every text is imported as it was. Knows no store.
 """
 
 from __future__ import annotations
@@ -47,17 +46,17 @@ _CONTROL = re.compile(r"(\\*)(?:⟨U\+([0-9A-F]{4,5})⟩|([^\x20-\x7e\n\t]))")
 
 
 def to_markdown(conversation: Conversation, title: str) -> str:
-    """The shown branch, ending with a newline."""
+    """Return the active branch as Markdown, ending with a newline."""
     parts = [f"# {_shown(' '.join(title.split()))}\n"]
     parts += [_section(node) for node in conversation.path if node.content]
     return "\n".join(parts)
 
 
 def from_markdown(text: str) -> tuple[str, Conversation]:
-    """A title, which may be empty, and the conversation.
+    """Return the title, which may be empty, and the conversation of a Markdown text.
 
     Raises:
-        LmtuiError: there is none in the text.
+        LmtuiError: the text holds no conversation.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     headings = list(_HEADING.finditer(text))
@@ -96,7 +95,7 @@ def _section(node: ChatMessage) -> str:
 
 
 def _written(role: Role, text: str) -> str:
-    """The text of a message, all that is ours escaped, and what was thought folded."""
+    """Return a message's text with look-alikes escaped and its reasoning folded."""
     thinking = thinking_in(text) if role == "assistant" else None
     if thinking is None or not thinking.closing:
         return _escaped(text)
@@ -105,7 +104,7 @@ def _written(role: Role, text: str) -> str:
 
 
 def _unfolded(role: Role, content: str) -> str:
-    """The text that was written so."""
+    """Return the message's text that `_written` turned into `content`."""
     folded = content.removeprefix(_FOLD)
     if folded != content:
         for match in re.finditer(f"(?={_UNFOLD})", folded):
@@ -126,8 +125,11 @@ def _unescaped(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A text with its control characters as ⟨U+001B⟩. Backslashes before that are
-    doubled, and one more says that the text itself had it so."""
+    """Return a text with control characters written as ⟨U+001B⟩.
+
+    Backslashes before one are doubled; a further backslash marks text that had this
+    form already.
+    """
 
     def shown(match: re.Match[str]) -> str:
         slashes, code, raw = match.groups()
@@ -139,7 +141,7 @@ def _shown(text: str) -> str:
 
 
 def _hidden(text: str) -> str:
-    """The text that was written so."""
+    """Return the text that `_shown` turned into `text`."""
 
     def hidden(match: re.Match[str]) -> str:
         slashes, code, _ = match.groups()
@@ -158,7 +160,7 @@ def _is_control(character: str) -> bool:
 
 
 def _read(content: str, *, last: bool) -> str:
-    """A message without the empty lines that belong to the format."""
+    """Return a message without the empty lines that belong to the format."""
     content = content.removeprefix("\n").removeprefix("\n")
     content = content.removesuffix("\n") if last else _before_heading(content)
     return content
@@ -184,7 +186,8 @@ pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-
 
 
 def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
-    """The page."""
+    """Return the active branch as an HTML page; `updated` is in seconds since the
+    epoch."""
     name = escape(visible_flow(title))
     day = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M")
     body = "\n".join(_article(node) for node in conversation.path if node.content)
@@ -222,7 +225,7 @@ def _article(node: ChatMessage) -> str:
 
 
 class Format(StrEnum):
-    """What a conversation is written as."""
+    """The file formats of an export."""
 
     MARKDOWN = "md"
     JSON = "json"
@@ -233,10 +236,10 @@ _OTHERS = {"markdown": "md", "htm": "html", "jsonl": "json"}
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's ending names.
+    """Return the format that a file's suffix names.
 
     Raises:
-        LmtuiError: it names none.
+        LmtuiError: the suffix names no format.
     """
     ending = path.suffix.lower().lstrip(".")
     try:
@@ -250,7 +253,7 @@ def format_of(path: Path) -> Format:
 
 
 def written(format: Format, conversation: Conversation, facts: ConversationMeta) -> str:
-    """A conversation in a format."""
+    """Return a conversation in a format."""
     if format is Format.JSON:
         return to_json(conversation, facts)
     if format is Format.HTML:
@@ -262,7 +265,7 @@ def write_new(path: Path, parts: Iterable[str]) -> None:
     """Write a new file.
 
     Raises:
-        LmtuiError: there is one, or none can be written there.
+        LmtuiError: the file exists already, or can't be written.
     """
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
@@ -280,5 +283,5 @@ def write_new(path: Path, parts: Iterable[str]) -> None:
 
 
 def name_for(title: str) -> str:
-    """A file name, without its ending, from a title."""
+    """Return a file name without suffix, made from a title."""
     return re.sub(r"[^\w]+", "-", title.lower()).strip("-")[:40] or "conversation"

@@ -1,8 +1,8 @@
-"""A conversation as one line of JSON, complete, and back.
+"""A complete conversation as one line of JSON, and back.
 
-Owns the format: every message that was not deleted, all branches, every id and number
-as it is kept. What was imported is exported again byte for byte. A line of a stranger
-is refused as a whole, before anything of it is kept. Knows no store.
+Holds every message that was not deleted, with all branches, ids and numbers. An
+imported line is exported again byte for byte. An invalid line is refused as a whole.
+Knows no store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import safe_json
 
 FORMAT, VERSION = "conversation", 1
-_LARGEST = 2**53  # beyond it a JSON reader may round
+_LARGEST = 2**53  # a JSON reader may round larger integers
 _TOKENS = ("ids", "ranks", "pieces", "logprobs", "entropies", "sampled_probs")
 
 
@@ -51,7 +51,7 @@ class Imported:
 
 
 def to_json(conversation: Conversation, facts: ConversationMeta) -> str:
-    """The whole conversation as a line, with its newline."""
+    """Return the whole conversation as a line with its newline."""
     nodes = _living(conversation)
     chosen = conversation.chosen
     whole = {
@@ -61,7 +61,7 @@ def to_json(conversation: Conversation, facts: ConversationMeta) -> str:
         "named": facts.named,
         "pinned": facts.pinned,
         "archived": facts.archived,
-        # Only where it is known: what older programs wrote stays as it was.
+        # Only where it is set: lines of older versions are exported unchanged.
         **({"thinking": facts.thinking} if facts.thinking else {}),
         "created": facts.created,
         "updated": facts.updated,
@@ -72,10 +72,10 @@ def to_json(conversation: Conversation, facts: ConversationMeta) -> str:
 
 
 def from_json(line: str) -> Imported:
-    """A conversation from its line.
+    """Return the conversation of a line.
 
     Raises:
-        LmtuiError: it is none, or from a newer program.
+        LmtuiError: the line holds no conversation, or one of a newer version.
     """
     try:
         found = json.loads(line, parse_constant=_refuse)
@@ -112,7 +112,7 @@ def _require_version(version: object) -> None:
 
 
 def _living(conversation: Conversation) -> list[ChatMessage]:
-    """The messages that were not deleted, nor anything before them."""
+    """Return the messages that are not deleted and do not follow a deleted one."""
     kept: dict[int, ChatMessage] = {}
     for node in conversation.nodes:
         if not node.gone and (node.parent is None or node.parent in kept):
@@ -161,8 +161,7 @@ def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, A
 
 
 def _short(numbers: Sequence[float]) -> list[float | None]:
-    """Numbers as they are kept, which is as float32: each in as few digits as tell it
-    from every other one."""
+    """Return float32 numbers with the fewest digits that tell each from every other."""
     return [
         float(f"{number:.9g}") if math.isfinite(number) else None
         for number in array("f", numbers)

@@ -1,7 +1,7 @@
-"""One message of a conversation, with all that is known of its tokens.
+"""One message of a conversation, with its tokens and their scores.
 
-Owns the value and how a reply grows: every change makes a new value, so that what
-is drawn or stored stays what it was. Knows no tree, no engine and no screen.
+A message is an immutable value: every change makes a new one. Knows no tree, no engine
+and no screen.
 """
 
 from __future__ import annotations
@@ -25,64 +25,72 @@ from lmtui.engine.types import (
 )
 
 MessageState = Literal["growing", "whole", "stopped", "failed"]
-"""How far a message is: still written, ended by itself, stopped by the user, or
-broken off by an error. What is written stands in every case."""
+"""The progress of a message: being written, complete, stopped by the user, or failed.
+
+Its text so far is kept in every case.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message and its place in the tree."""
+    """A message and its position in the tree."""
 
     id: int
-    """Grows with the order in which messages were made."""
+    """Ids grow in order of creation."""
     parent: int | None
-    """The message it follows; None for the root alone."""
+    """Id of the message before it; None for the root only."""
     role: Role
     content: str
     state: MessageState = "whole"
     steps: tuple[Step, ...] = ()
-    """The tokens of a generated message, numbered through from 0."""
+    """The tokens of a generated message, indexed from 0."""
     scored: tuple[ScoredToken, ...] = ()
-    """The tokens of a written message, once they were scored."""
+    """The tokens of a written message, once it was scored."""
     prompt: Prompt | None = None
-    """What a reply was generated after, without its own tokens."""
+    """The prompt that a reply was generated after, without the generated tokens."""
     finish: GenerationResult | None = None
-    """How the last generation of it ended; its totals are of that generation."""
+    """The result of its last generation; the totals are of that generation only."""
     settings: SamplingSettings | None = None
-    """How the last of its tokens were drawn."""
+    """The sampling settings of its last generation."""
     model: str | None = None
-    """What wrote it."""
+    """Label of the model that wrote it."""
     scored_by: str | None = None
-    """The model whose numbers `scored` are."""
+    """Label of the model that computed `scored`."""
     given: int = 0
-    """How many ids at the end of `prompt` are the beginning of its own text, written by
-    hand; 0 also where that is not known."""
+    """How many ids at the end of `prompt` are the message's own, written by hand.
+
+    0 also where that is not known.
+    """
     rest: str = ""
-    """The end of its text that was written by hand after `prompt` and that no ids stand
-    for yet."""
+    """The end of its text that was written by hand after `prompt` and has no ids
+    yet."""
     left_out: int = 0
-    """How many messages of the conversation were left out of `prompt`, for want of
+    """How many messages of the conversation were left out of `prompt` for lack of
     room."""
     gone: bool = False
-    """Whether the user deleted it; it can be had back as long as it is there."""
+    """Whether the user deleted it; it can be restored."""
     packed: EncodedTokens | None = None
-    """Its tokens and its prompt as a store keeps them, until `opened`."""
+    """Its tokens and prompt as the store keeps them, until `opened`."""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The generated tokens."""
+        """The ids of the generated tokens."""
         return tuple(step.id for step in self.steps)
 
     @property
     def tokens(self) -> tuple[Step, ...] | tuple[ScoredToken, ...]:
-        """Its tokens with their numbers, generated or scored; empty if unknown. Where
-        its beginning was written by hand, only the scored ones are all of them."""
+        """The tokens with their scores, generated or scored; empty if unknown.
+
+        Where its beginning was written by hand, only the scored ones cover all of it.
+        """
         return self.scored if self.given and self.scored else self.steps or self.scored
 
     @property
     def own_ids(self) -> tuple[int, ...]:
-        """All ids of its text and of what ends it, those given by hand included; none
-        where they are not known."""
+        """All ids of its text and of its end, those written by hand included.
+
+        Empty where they are not known.
+        """
         if self.prompt is None or self.rest:
             return ()
         return (*self.prompt.ids[len(self.prompt.ids) - self.given :], *self.ids)
@@ -96,28 +104,27 @@ class ChatMessage:
 
     @property
     def logprob(self) -> float | None:
-        """Sum over its tokens in nats, without those that have none; None if
-        nothing is known."""
+        """Sum of its tokens' logprobs in nats; None if none is known."""
         known = [t.logprob for t in self.tokens if t.logprob is not None]
         return math.fsum(known) if known else None
 
     @property
     def is_empty(self) -> bool:
-        """Whether it ended without a word."""
+        """Whether it ended without text."""
         return not self.content and self.state != "growing"
 
     @property
     def message(self) -> ChatTurn:
-        """As the engine reads it."""
+        """The message as the engine reads it."""
         return ChatTurn(self.role, self.content)
 
     @property
     def continuation(self) -> Prompt | None:
-        """The prompt that goes on exactly where the text ends, for the same model;
-        None where its ids are not known.
+        """The prompt that continues exactly at the end of the text, for the same model.
 
-        Tokens at the end that are no part of the text (the end token, the first
-        bytes of a character that never got whole) are not in it, nor is `rest`.
+        None where its ids are not known. Without `rest`, and without tokens at the end
+        that are not part of the text: the end token, or the first bytes of an
+        incomplete character.
         """
         if self.prompt is None:
             return None
@@ -126,7 +133,8 @@ class ChatMessage:
         return Prompt(ids, text, self.prompt.stop_texts)
 
     def opened(self) -> ChatMessage:
-        """With its tokens at hand; without them where what was kept is damaged."""
+        """Return the message with its tokens unpacked; without them if they are
+        damaged."""
         if self.packed is None:
             return self
         packed, bare = self.packed, replace(self, packed=None)
@@ -141,8 +149,11 @@ class ChatMessage:
             return replace(bare, scored_by=None, given=0)
 
     def amended(self, text: str) -> ChatMessage:
-        """With other words. Of its tokens those stay, as ids, that say what the new
-        words begin with; the other words are its `rest`."""
+        """Return the message with another text.
+
+        The tokens that spell the beginning of the new text stay, as ids; the remaining
+        text is its `rest`.
+        """
         spoken = "".join(step.piece for step in self.steps)
         head = self.content.removesuffix(self.rest).removesuffix(spoken)
         bare = replace(self, content=text, state="whole", steps=(), scored=(),
@@ -163,8 +174,7 @@ class ChatMessage:
         return replace(bare, prompt=prompt, given=given, rest=rest)
 
     def branched(self, index: int, candidate: Candidate) -> ChatMessage:
-        """Up to one of its tokens, with another one in that token's place, to go on
-        from there.
+        """Return the message up to a token, with another one in its place.
 
         Raises:
             ValueError: its ids are not known, or it would end within a character.
@@ -186,7 +196,7 @@ class ChatMessage:
         return replace(bare, content=text, state="whole", prompt=prompt, given=given)
 
     def grown(self, steps: Iterable[Step]) -> ChatMessage:
-        """With more tokens."""
+        """Return the message with more tokens."""
         count = len(self.steps)
         numbered = [replace(s, index=count + i) for i, s in enumerate(steps)]
         return replace(
@@ -197,10 +207,10 @@ class ChatMessage:
         )
 
     def finished(self, finish: GenerationResult) -> ChatMessage:
-        """Ended, by itself or by the user."""
+        """Return the message ended with the result of its generation."""
         stopped = finish.reason is FinishReason.CANCELLED
         steps = self.steps
-        if steps and finish.piece:  # text held back until now is the last step's
+        if steps and finish.piece:  # text held back until now belongs to the last step
             last = replace(steps[-1], piece=steps[-1].piece + finish.piece)
             steps = (*steps[:-1], last)
         return replace(
@@ -212,11 +222,11 @@ class ChatMessage:
         )
 
     def resumed(self) -> ChatMessage:
-        """Growing again from where its text ends."""
+        """Return the message ready to continue from the end of its text."""
         return replace(self, steps=self._spoken(), state="growing", finish=None)
 
     def _spoken(self) -> tuple[Step, ...]:
-        """The steps up to the last one that added to the text."""
+        """Return the steps up to the last one that added text."""
         end = len(self.steps)
         while end and not self.steps[end - 1].piece:
             end -= 1
@@ -224,7 +234,8 @@ class ChatMessage:
 
 
 def _kept(steps: tuple[Step, ...], text: str) -> int:
-    """How many of the steps say the beginning of a text, in whole characters."""
+    """Return how many of the steps spell the beginning of a text, in whole
+    characters."""
     kept = at = 0
     for count, step in enumerate(steps, 1):
         if not text.startswith(step.piece, at):
@@ -235,6 +246,6 @@ def _kept(steps: tuple[Step, ...], text: str) -> int:
 
 
 def _without(prompt: Prompt, given: int, head: str) -> Prompt:
-    """A prompt up to where the answer begins."""
+    """Return a prompt up to where the answer begins."""
     ids = prompt.ids[: len(prompt.ids) - given]
     return Prompt(ids, prompt.text.removesuffix(head), prompt.stop_texts)

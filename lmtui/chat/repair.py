@@ -1,8 +1,7 @@
-"""A damaged file of conversations: put aside, and what can be read of it kept.
+"""Recovery of a damaged file of conversations: set it aside, salvage what is readable.
 
-Owns the way from a damaged file to a whole one. The damaged one is never changed and
-never removed. Where two programs find it at once, one of them does this and the other
-one waits. Knows no screen.
+The damaged file is never changed or removed. Of two programs that find the damage, one
+repairs it and the other waits. Knows no screen.
 """
 
 from __future__ import annotations
@@ -28,11 +27,14 @@ from lmtui.errors import LmtuiError
 _BESIDE = ("", "-wal", "-shm")
 _KEYS = {"conversations": "id", "messages": "key"}
 _ADDED = {"conversations": 1, "messages": 1}
-"""Columns that older rows may not have."""
+"""Number of columns that rows of older versions lack."""
 
 _UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError)
-"""What SQLite answers where it reads damage, such as the length of a row that would
-need all memory; its words for it can be no text."""
+"""Exceptions that SQLite raises on damage.
+
+Examples are a row whose false length would need all memory, and a message that is not
+UTF-8.
+"""
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -40,17 +42,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What became of a damaged file."""
+    """The result of a repair."""
 
     aside: Path
-    """Where it is now."""
+    """The path of the damaged file now."""
     conversations: int
     messages: int
-    """How much of it is in the new file."""
+    """The numbers of conversations and messages in the new file."""
 
     @property
     def words(self) -> str:
-        """It in a sentence."""
+        """The result as a sentence."""
         messages = f"{self.messages:,} message{'' if self.messages == 1 else 's'}"
         whole = f"{self.conversations:,} conversation"
         whole += "" if self.conversations == 1 else "s"
@@ -61,10 +63,10 @@ class Salvaged:
 
 
 def open_store(file: Path) -> tuple[Store, Salvaged | None]:
-    """The store of a file; of a damaged one a new store with what could be read.
+    """Open the store of a file; a damaged one is replaced by what could be read of it.
 
     Raises:
-        LmtuiError: there can be none here.
+        LmtuiError: the store can't be opened or replaced.
     """
     try:
         return Store(file), None
@@ -79,11 +81,13 @@ def answered(
     *,
     readonly: bool = False,
 ) -> T:
-    """What `work` finds in the store of a file. A damaged one is replaced, which is
-    told, and `work` done once more.
+    """Call `work` with the store of a file and return its result.
+
+    A damaged store is replaced, which is reported to `tell`, and `work` is called
+    again.
 
     Raises:
-        LmtuiError: the store can't be used, or is damaged and can't be replaced here.
+        LmtuiError: the store can't be used, or is damaged and can't be replaced.
     """
     try:
         with closing(Store(file, readonly=readonly)) as store:
@@ -109,16 +113,16 @@ def answered(
 
 
 def replaced(file: Path) -> tuple[Store, Salvaged | None]:
-    """A new store in place of a damaged one; the same where another program was faster.
+    """Replace a damaged store, unless another program has done that.
 
     Raises:
-        LmtuiError: there can be none here.
+        LmtuiError: the store can't be opened or replaced.
     """
     with _alone(file):
         if _is_whole(file):
             return Store(file), None
-        # The new file is whole before the damaged one leaves its place: a program that
-        # is killed meanwhile leaves all as it was.
+        # The new file is complete before the damaged one is moved, so that a killed
+        # program leaves everything as it was.
         new = file.with_name(f"{file.name}.new")
         _remove(new)
         try:
@@ -133,8 +137,10 @@ def replaced(file: Path) -> tuple[Store, Salvaged | None]:
 
 
 def _salvage(file: Path, new: Path) -> tuple[int, int]:
-    """Put all that can be read of a damaged file into a new one; how many conversations
-    and messages that are."""
+    """Copy all readable rows of a damaged file into a new one.
+
+    Returns the numbers of conversations and messages.
+    """
     with closing(Store(new)) as store:
         with _copied(file) as damaged:
             _copy(damaged, store, when=file.stat().st_mtime)
@@ -147,7 +153,8 @@ def _remove(file: Path) -> None:
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether all of a file can be read, and its indexes say what its tables do."""
+    """Return whether all of a file is readable and its indexes agree with its
+    tables."""
     try:
         with closing(Store(file)) as store:
             with store.database.reading() as connection:
@@ -155,7 +162,7 @@ def _is_whole(file: Path) -> bool:
                 connection.execute(
                     "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
                 )
-                for table in _KEYS:  # a text may be no UTF-8
+                for table in _KEYS:  # raises where a text is not UTF-8
                     for _ in connection.execute(f"SELECT * FROM {table}"):
                         pass
             store.listed(archived=True)
@@ -166,14 +173,14 @@ def _is_whole(file: Path) -> bool:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Keep other programs from doing the same."""
+    """Hold the lock that keeps other programs from repairing at the same time."""
     lock = file.with_name(f"{file.name}.lock")
     try:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise paths.unwritable(file.parent, error) from error
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # the file system has no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -181,8 +188,10 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _put_aside(file: Path) -> Path:
-    """Rename a file with what belongs to it, which goes first: beside another file it
-    would be read as that one's."""
+    """Rename a file with its `-wal` and `-shm` files.
+
+    These go first: beside another file SQLite would take them for that file's.
+    """
     number = 1
     while (aside := file.with_name(f"{file.name}.broken-{number}")).exists():
         number += 1
@@ -194,7 +203,7 @@ def _put_aside(file: Path) -> Path:
 
 @contextmanager
 def _copied(damaged: Path) -> Iterator[Path]:
-    """A copy of a damaged file, what was last written brought into it."""
+    """Yield a copy of a damaged file, with its write-ahead log applied."""
     with paths.scratch_folder(damaged.parent) as scratch:
         copy = scratch / damaged.name
         for end in _BESIDE[:2]:
@@ -206,8 +215,10 @@ def _copied(damaged: Path) -> Iterator[Path]:
 
 
 def _copy(damaged: Path, store: Store, *, when: float) -> None:
-    """Put every row that can be read into a store. `when` is the time of what has lost
-    its own."""
+    """Copy every readable row into a store.
+
+    `when` is the time for conversations that have lost their own.
+    """
     with store.database.writing() as connection:
         adopted = set[int]()
         for row in _rows(damaged, connection, "conversations"):
@@ -218,7 +229,7 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
         for row in _rows(damaged, connection, "messages"):
             if not _is_message(row):
                 continue
-            del row["key"]  # in a damaged tree SQLite gives out one that is in use
+            del row["key"]  # a damaged tree may repeat a key; SQLite makes a new one
             if not _put(connection, "messages", row) and _adopt(
                 connection, row["conversation"], when
             ):
@@ -238,7 +249,7 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
 
 
 def _counted(store: Store) -> tuple[int, int]:
-    """How many conversations and messages a store shows."""
+    """Return the numbers of conversations and messages that a store shows."""
     with store.database.reading() as connection:
         found = connection.execute(
             "SELECT COUNT(DISTINCT c.id), COUNT(m.key) FROM conversations c"
@@ -250,8 +261,10 @@ def _counted(store: Store) -> tuple[int, int]:
 
 
 def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
-    """The rows of a table as long as they can be read; then, some of them again, what
-    its pages still hold. `new` has a table of the same columns."""
+    """Yield the rows of a table that SQLite can read, then those of its pages.
+
+    Some rows may come twice. `new` has a table of the same columns.
+    """
     key = _KEYS[table]
     names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
     least = len(names) - _ADDED[table]
@@ -271,7 +284,7 @@ def _by_key(row: tuple[int, list[SqliteValue]]) -> int:
 
 
 def _connected(file: Path) -> sqlite3.Connection:
-    """A connection that takes any bytes for text."""
+    """Open a file so that any bytes are accepted as text."""
     connection = sqlite3.connect(file)
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -290,7 +303,7 @@ def _is_message(row: Row) -> bool:
 
 
 def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
-    """Keep a row again; whether it can be."""
+    """Insert a row; return whether that is possible."""
     known = connection.execute(f"PRAGMA table_info({table})")
     found = {item["name"]: row[item["name"]] for item in known if item["name"] in row}
     columns = ", ".join(found)
@@ -303,7 +316,8 @@ def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
 
 
 def _adopt(connection: sqlite3.Connection, id_: int, when: float) -> bool:
-    """Make a conversation for messages whose own is lost; whether it was missing."""
+    """Create a conversation for messages that have lost theirs; return whether it was
+    new."""
     made = connection.execute(
         "INSERT OR IGNORE INTO conversations (id, uid, touched, created, updated)"
         " VALUES (?, ?, ?, ?, ?)",
@@ -313,7 +327,7 @@ def _adopt(connection: sqlite3.Connection, id_: int, when: float) -> bool:
 
 
 def _describe(connection: sqlite3.Connection, id_: int) -> None:
-    """Say of a conversation what its messages tell."""
+    """Fill in a conversation's title, preview, length and model from its messages."""
     said = connection.execute(
         "SELECT role, content, model FROM messages"
         " WHERE conversation = ? AND id > 0 AND gone = 0 ORDER BY id",

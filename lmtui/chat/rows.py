@@ -1,7 +1,6 @@
-"""A message as a row of the store, and back.
+"""Messages as rows of the store, and back.
 
-Owns which column holds what, and which values are refused: a file may be damaged or of
-a stranger. Knows no SQL connection.
+Checks every value, since a file may be damaged or foreign. Opens no SQL connection.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from lmtui.errors import LmtuiError
 COLUMNS = ("id", "parent", "role", "content", "state", "gone", "model", "scored_by",
            "given", "rest", "left_out", "settings", "finish", "steps", "scored",
            "prompt", "writer")  # fmt: skip
-"""What is written of a message; which one follows it is written apart."""
+"""The columns that are written with a message; `chosen` is written separately."""
 
 _NAMES = ", ".join(COLUMNS)
 _PLACES = ", ".join(f":{name}" for name in COLUMNS)
@@ -34,13 +33,13 @@ UPSERT = (
     f"INSERT INTO messages (conversation, {_NAMES}) VALUES (:conversation, {_PLACES})"
     f" ON CONFLICT (conversation, id) DO UPDATE SET {_UPDATES}"
 )
-"""Writes a message, new or not."""
+"""The statement that inserts or updates a message."""
 
 Fields = Mapping[str, Any]
 
 
 def row_of(node: ChatMessage) -> dict[str, Any]:
-    """A message as its columns; one that grows is marked as this process's."""
+    """Return a message as its columns; a growing one is marked as this process's."""
     packed = node.packed or EncodedTokens(
         pack(node.steps), pack(node.scored), pack_prompt(node.prompt)
     )
@@ -68,11 +67,12 @@ def row_of(node: ChatMessage) -> dict[str, Any]:
 
 
 def node_of(row: Fields) -> ChatMessage:
-    """A message from its columns, its tokens packed. One that no living process
-    writes any more was stopped.
+    """Return a message from its columns, its tokens packed.
+
+    A growing message whose process is gone counts as stopped.
 
     Raises:
-        ValueError: they make no message.
+        ValueError: the columns are not a message.
     """
     state = row["state"]
     if state == "growing" and not grows_elsewhere(row["writer"]):
@@ -104,20 +104,20 @@ def node_of(row: Fields) -> ChatMessage:
 
 
 def storable(text: str) -> str:
-    """A text as it can be kept: half of a UTF-16 pair can't be encoded."""
+    """Return a text with unpaired surrogates replaced, which UTF-8 can't encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def settings_fields(settings: SamplingSettings) -> dict[str, Any]:
-    """Sampling settings as JSON holds them."""
+    """Return sampling settings as JSON values."""
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
 def settings_of(found: Fields | None) -> SamplingSettings | None:
-    """Sampling settings from JSON.
+    """Return sampling settings from JSON values.
 
     Raises:
-        ValueError: they are none.
+        ValueError: the values are not sampling settings.
     """
     if found is None:
         return None
@@ -128,15 +128,15 @@ def settings_of(found: Fields | None) -> SamplingSettings | None:
 
 
 def finish_fields(finish: GenerationResult) -> dict[str, Any]:
-    """How a generation ended, as JSON holds it."""
+    """Return the result of a generation as JSON values."""
     return {item.name: getattr(finish, item.name) for item in fields(finish)}
 
 
 def finish_of(found: Fields | None) -> GenerationResult | None:
-    """How a generation ended, from JSON.
+    """Return the result of a generation from JSON values.
 
     Raises:
-        ValueError: that is not said.
+        ValueError: the values are not such a result.
     """
     if found is None:
         return None
@@ -166,13 +166,13 @@ def _read(text: str | None) -> Fields | None:
 
 @cache
 def writer() -> str:
-    """This process, as a message that grows names it."""
+    """Return the name of this process in a growing message: pid and start time."""
     pid = os.getpid()
     return f"{pid}:{processes.started(pid) or 0.0}"
 
 
 def grows_elsewhere(name: str | None) -> bool:
-    """Whether the process of that name still runs, and is not this one."""
+    """Return whether the process of this name still runs and is not this one."""
     pid, _, since = (name or "").partition(":")
     try:
         return processes.runs_elsewhere(int(pid), float(since))
@@ -181,12 +181,14 @@ def grows_elsewhere(name: str | None) -> bool:
 
 
 def conversation_of(found: list[sqlite3.Row]) -> Conversation:
-    """The tree that these rows make. What was salvaged of a broken file may have holes:
-    a message whose predecessor is lost follows the one kept before it, and a message
-    that led to a lost one leads to its last."""
+    """Return the tree of these rows, repaired where rows are missing.
+
+    A salvaged file may have holes. A message whose parent is lost follows the last one
+    kept before it, and a message that led to a lost one leads to its last child.
+    """
     nodes: dict[int, ChatMessage] = {}
     chosen: dict[int, int] = {}
-    holes = {0}  # after which it is not known how the conversation goes on
+    holes = {0}  # messages whose child on the branch is not known
     for node, row in _readable(found):
         if node.id == 0 and node.role == "system":
             nodes[0] = node

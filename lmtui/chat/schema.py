@@ -1,12 +1,8 @@
-"""The tables that conversations are kept in, and their versions.
+"""The SQL tables of the conversations, and the migrations between their versions.
 
-Owns the SQL that makes them, and the steps from an older file to a newer one. Knows
-neither messages nor threads.
-
-A conversation is a row with what a list of many shows, so that the list reads nothing
-else. A message is a row: its words as text, what is known of its tokens packed. The
-index of words is made of the words where they stand, `spaced`, and only of messages
-that do not grow any more.
+A conversation's row has all that a list shows. A message's row has its text and its
+packed tokens. The full-text index refers to the messages' text, `spaced`, without the
+growing ones and the system messages.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from lmtui.chat.cjk import spaced
 from lmtui.errors import LmtuiError
 
 APPLICATION = 0x6C6D7475
-"""Marks a database as ours: `lmtu`."""
+"""SQLite's application id of the file: `lmtu`."""
 
 _FIRST = """
 CREATE TABLE conversations (
@@ -131,30 +127,29 @@ ALTER TABLE conversations ADD COLUMN thinking TEXT;
 """
 
 STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)
-"""From each version to the next one."""
+"""The migrations, one from each version to the next."""
 
 VERSION = len(STEPS)
-"""What this program writes."""
+"""The version that this program writes."""
 
 
 def teach(connection: sqlite3.Connection) -> None:
-    """Let a connection know the function that the tables are made with."""
+    """Register the SQL function that the triggers and the view use."""
     connection.create_function("spaced", 1, spaced, deterministic=True)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring those of an older program up to date: all of it, or
-    nothing.
+    """Create the tables or migrate those of an older version, in one transaction.
 
     Raises:
         LmtuiError: a newer program made the file, or it is of another kind.
-        sqlite3.Error: it can't be read or written.
+        sqlite3.Error: the file can't be read or written.
     """
     if version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Again: another program may have been faster.
+        # Read the version again: another program may have migrated meanwhile.
         for step in STEPS[version(connection) :]:
             for statement in _statements(step):
                 connection.execute(statement)
@@ -168,7 +163,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the file, 0 for an empty one.
+    """Return the version of the file; 0 for an empty one.
 
     Raises:
         LmtuiError: a newer program made it, or it is of another kind.
@@ -191,8 +186,10 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script one by one: run as a whole it would end the
-    transaction that it is part of."""
+    """Split a script into statements.
+
+    Run as a whole, a script would commit the open transaction.
+    """
     found, begun = [], ""
     for line in script.splitlines(keepends=True):
         begun += line

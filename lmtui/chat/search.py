@@ -1,9 +1,7 @@
-"""Where in a text the words stand that are looked for.
+"""Full-text search in conversations, and the spans of the words found.
 
-Owns how they are found: by the rules of the index itself, in one part of the text after
-the other, so that the time grows with the text alone. FTS5 marks a whole text in the
-square of the hits, which stops everything where a word is said a million times. Of very
-many words only the first are found. Knows no store.
+Spans are found by the index's own tokenizer (FTS5 `highlight`), part by part of a text.
+On a whole text `highlight` takes time quadratic in the hits; in parts it is linear.
 """
 
 from __future__ import annotations
@@ -19,26 +17,26 @@ from lmtui.chat.store import Store
 from lmtui.engine.types import Role
 
 TOKENIZER = "unicode61 remove_diacritics 2"
-"""What a word is, for the index too."""
+"""The tokenizer of the full-text index."""
 
 MOST = 1_000
-"""Words that are marked in a text."""
-_PART, _PARTS = 1_000, 64  # code points that are looked at together; parts in a go
+"""Largest number of words that are marked in a text."""
+_PART, _PARTS = 1_000, 64  # code points of a part; parts in one transaction
 _BEFORE, _SHOWN = 60, 220  # code points of a passage before its words, and in all
-_LOOKED_AT = 200  # words, of which the passage with the most is shown
+_LOOKED_AT = 200  # found words among which the best passage is chosen
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A text, and where in it the words stand."""
+    """A text and the spans of the words found in it."""
 
     text: str
     places: tuple[tuple[int, int], ...]
-    """Start and end of each, in code points."""
+    """Start and end of each word, in code points."""
 
 
 class Marker:
-    """Finds the terms of a question in one text after the other."""
+    """Finds the terms of a query in texts."""
 
     def __init__(self, terms: str) -> None:
         self._terms = terms
@@ -54,15 +52,15 @@ class Marker:
         self._memory.close()
 
     def marked(self, text: str, *, most: int = MOST) -> Excerpt:
-        """A text with where the terms stand in it, `most` of them at most."""
+        """Return a text with the spans of at most `most` terms."""
         return Excerpt(text, tuple(islice(self._places(text), most)))
 
     def passage(self, text: str) -> Excerpt:
-        """The part of a text in which most of the terms stand, each counted once."""
+        """Return the part of a text with the most different terms."""
         return _around(text, self.marked(text, most=_LOOKED_AT).places)
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where each of the terms stands, in the order of the text."""
+        """Yield the spans of the terms in the order of the text."""
         parts = _parts(text)
         while several := list(islice(parts, _PARTS)):
             self._memory.execute("BEGIN")
@@ -88,7 +86,7 @@ def _around(text: str, places: tuple[tuple[int, int], ...]) -> Excerpt:
 
     start = places[max(range(len(places)), key=words_from)][0] if places else 0
     begin, end = max(0, start - _BEFORE), start + _SHOWN - _BEFORE
-    if begin:  # at a word, if there is one
+    if begin:  # begin at a word, if possible
         begin = text.find(" ", begin, start) + 1 or begin
     if end < len(text):
         last = max((b for _, b in places if b <= end), default=0)
@@ -113,7 +111,7 @@ def _marks(start: int, shown: str) -> Iterator[tuple[int, int]]:
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
-    """A text in parts, each with its start; between words, where that can be."""
+    """Yield a text's parts, each with its start; cut between words where possible."""
     start = 0
     while start < len(text):
         end = start + _PART
@@ -129,7 +127,7 @@ _QUERY_PARTS = re.compile(r'"([^"]*)"?|(\S+)')
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A message that holds the words."""
+    """A message that matches a query."""
 
     conversation: int
     message: int
@@ -140,7 +138,7 @@ class Hit:
 
 
 def question(text: str) -> str:
-    """What is typed as the index reads it; nothing where no word is in it."""
+    """Return the user's input as an FTS5 query; empty where it has no word."""
     return " ".join(_terms(text))
 
 
@@ -156,17 +154,17 @@ def _terms(text: str) -> list[str]:
 
 
 def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
-    """The messages that hold what is typed, the newest first.
+    """Return the messages that match the user's input, the newest first.
 
     Raises:
         LmtuiError: the store can't be read.
-        Damaged: it is broken.
+        Damaged: the file is damaged.
     """
     asked = question(text)
     if not asked:
         return []
     with store.database.reading() as connection, _marker(text) as marker:
-        # The index first: it is read from its end, only as far as there are hits.
+        # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
         found = connection.execute(
             "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
             " FROM words CROSS JOIN messages m ON m.key = words.rowid"
@@ -183,11 +181,11 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
 
 
 def places(store: Store, text: str, *, conversation: int, message: int) -> Excerpt:
-    """A whole message, and where in it the words stand.
+    """Return a whole message and the spans of the words in it.
 
     Raises:
         LmtuiError: the store can't be read.
-        Damaged: it is broken.
+        Damaged: the file is damaged.
     """
     with store.database.reading() as connection:
         found = connection.execute(
@@ -203,5 +201,5 @@ def places(store: Store, text: str, *, conversation: int, message: int) -> Excer
 
 
 def _marker(text: str) -> Marker:
-    """What finds each of the words; a part of a message need not hold all."""
+    """Return a marker for any of the words; a part of a message need not hold all."""
     return Marker(" OR ".join(_terms(text)))

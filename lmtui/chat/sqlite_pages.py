@@ -1,8 +1,8 @@
-"""Rows of an SQLite file, read from its pages without the trees that lead to them.
+"""Reads rows directly from the leaf pages of an SQLite file, without its B-trees.
 
-Owns the format of a leaf page of a table (https://www.sqlite.org/fileformat2.html): a
-damaged page higher up in a tree hides all rows below it, though they are whole. Knows
-neither what a row means nor a connection.
+A damaged page higher up in a tree hides all rows below it, though they are intact.
+Format: https://www.sqlite.org/fileformat2.html. Knows neither a row's meaning nor a
+connection.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 PAGE = 4096
-"""Bytes; the default of SQLite, which every file of ours is made with."""
+"""Page size in bytes; SQLite's default, which all files of this program have."""
 
-_LEAF = 13  # the kind of page that holds rows of a table
+_LEAF = 13  # type of a page that holds rows of a table
 _FIRST = 100  # bytes of the file's header, on its first page
-_INTEGERS = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its type
+_INTEGERS = (0, 1, 2, 3, 4, 6, 8)  # bytes of an integer, by its serial type
 
 SqliteValue = int | float | str | bytes | None
 
 
 def leaf_rows(data: bytes) -> Iterator[tuple[int, list[SqliteValue]]]:
-    """The key and the values of every row that can be read, page by page; of pages that
-    are free none. Values are as they are stored: a column that is the key is None, and
-    text takes any bytes."""
+    """Yield the key and the values of every readable row, page by page.
+
+    Free pages are skipped. Values are as they are stored: the key's own column is None,
+    and invalid UTF-8 in text is replaced.
+    """
     free = _free_pages(data)
     for number in range(len(data) // PAGE):
         if number in free:
@@ -35,14 +37,15 @@ def leaf_rows(data: bytes) -> Iterator[tuple[int, list[SqliteValue]]]:
             continue
         (count,) = struct.unpack_from(">H", data, head + 3)
         for place in range(min(count, PAGE // 4)):
-            # A cell of a damaged page leads anywhere.
+            # A cell pointer of a damaged page may point anywhere.
             with suppress(IndexError, struct.error, ValueError):
                 (at,) = struct.unpack_from(">H", data, head + 8 + 2 * place)
                 yield _row(data, start + at)
 
 
 def _free_pages(data: bytes) -> set[int]:
-    """The pages whose rows were deleted, from 0; as far as the file tells."""
+    """Return the numbers of the free pages, from 0, as far as the free list is
+    readable."""
     found = set[int]()
     with suppress(struct.error):
         (trunk,) = struct.unpack_from(">I", data, 32)
@@ -69,7 +72,7 @@ def _row(data: bytes, at: int) -> tuple[int, list[SqliteValue]]:
 
 
 def _payload(data: bytes, at: int, size: int) -> bytes:
-    """The bytes of a row, those that did not fit on its page included."""
+    """Return the bytes of a row, those on overflow pages included."""
     most, least = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
     if size > len(data):
         raise ValueError("longer than the file")
@@ -90,7 +93,7 @@ def _payload(data: bytes, at: int, size: int) -> bytes:
 
 
 def _value(payload: bytes, kind: int, at: int) -> tuple[SqliteValue, int]:
-    """The value of a type at a place, and where the next one is."""
+    """Return the value of a serial type at an offset, and the offset after it."""
     if kind < len(_INTEGERS):
         if kind == 0:
             return None, at
@@ -115,7 +118,7 @@ def _taken(payload: bytes, at: int, size: int) -> bytes:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of one to nine bytes, and where the next thing is."""
+    """Return the varint at an offset, of one to nine bytes, and the offset after it."""
     value = 0
     for place in range(8):
         byte = data[at + place]

@@ -1,9 +1,7 @@
-"""Conversations on the disk.
+"""The store of conversations: an SQLite file that several programs may use at once.
 
-Owns what is written when, and how a conversation is found again. Everything here waits
-for the disk: a screen calls it through `keeper`. Two programs can use the file at once.
-What was used last comes first by a number that only grows, never by the clock. Knows no
-torch and no screen.
+Every method waits for the disk, so screens call it through `writer`. The order of use
+is a growing number, not the clock. Knows no torch and no screen.
 """
 
 from __future__ import annotations
@@ -28,26 +26,27 @@ from lmtui.config.settings import THINKING
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 
-_RECALLED = 20_000  # code points of a message that is asked again by a key
-_SHOWN = 2000  # code points of a message that is looked at beside a list
+_RECALLED = 20_000  # code points of a message that the input history offers
+_SHOWN = 2000  # code points of a message in a list's preview pane
 UNDO = 24 * 3600.0
-"""Seconds for which a deleted conversation can be had back."""
+"""Seconds for which a deleted conversation can be restored."""
 
 ConversationFlag = Literal["pinned", "archived", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """What came of keeping."""
+    """The result of saving."""
 
     touched: Mapping[str, int]
-    """How far each conversation is touched now."""
+    """The new value of `touched` of each conversation."""
     refused: frozenset[str] = frozenset()
-    """Those in which another program has said something meanwhile."""
+    """Conversations that another program has changed meanwhile; nothing of them is
+    saved."""
 
 
 def default_file() -> Path:
-    """Where the conversations are kept."""
+    """Return the file of the conversations."""
     return paths.data_folder() / "chats.db"
 
 
@@ -55,34 +54,34 @@ class Store:
     """The conversations of one file."""
 
     def __init__(self, file: Path, *, readonly: bool = False) -> None:
-        """Open the file; it is made where there is none.
+        """Open the file, which is created where there is none.
 
         Raises:
-            LmtuiError: it can't be used here.
-            Damaged: it is broken.
+            LmtuiError: the file can't be used.
+            Damaged: the file is damaged.
         """
         self.database = Database(file, readonly=readonly)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.database.close()
 
-    # Keeping.
+    # Writing.
 
     def save(
         self,
         changes: Mapping[str, ConversationDelta],
         known: Mapping[str, int] | None = None,
     ) -> StoreResult:
-        """Keep what became of conversations, named by their uids; one that is not
-        there yet is made. All of it is on the disk when this returns.
+        """Save changes of conversations, named by their uids; new ones are created.
 
-        `known` says how far each was `touched` as far as the caller knows: nothing is
-        written over what another program said since.
+        All of it is on the disk when this returns. `known` is the `touched` of each
+        that the caller knows: a conversation that another program has changed since is
+        refused.
 
         Raises:
-            LmtuiError: it can't be kept; nothing of it is.
-            Damaged: the file is broken.
+            LmtuiError: nothing could be saved.
+            Damaged: the file is damaged.
         """
         touched, refused = dict[str, int](), set[str]()
         with self.database.writing() as connection:
@@ -99,11 +98,11 @@ class Store:
         return StoreResult(touched, frozenset(refused))
 
     def add(self, uid: str, conversation: Conversation, facts: ConversationMeta) -> int:
-        """Keep a whole conversation with what is said of it; its id.
+        """Save a whole conversation with its metadata; return its id.
 
         Raises:
-            LmtuiError: it can't be kept.
-            Damaged: the file is broken.
+            LmtuiError: the conversation can't be saved.
+            Damaged: the file is damaged.
         """
         chosen = dict(conversation.chosen)
         whole = ConversationDelta(conversation.nodes, chosen, facts.thinking)
@@ -120,8 +119,9 @@ class Store:
         return id_
 
     def rename(self, id_: int, title: str) -> None:
-        """Give a conversation another title; an empty one is made anew from its first
-        message.
+        """Give a conversation another title; an empty one is made anew.
+
+        It is then made from the first user message.
 
         Raises:
             LmtuiError: there is no such conversation.
@@ -136,7 +136,7 @@ class Store:
             )
 
     def mark(self, id_: int, mark: ConversationFlag, value: bool) -> None:
-        """Pin, archive or delete a conversation, or undo that.
+        """Set or clear a conversation's flag: pinned, archived or deleted.
 
         Raises:
             LmtuiError: there is no such conversation.
@@ -150,7 +150,7 @@ class Store:
             )
 
     def remove(self, id_: int) -> None:
-        """Remove a conversation for good.
+        """Remove a conversation permanently.
 
         Raises:
             LmtuiError: there is no such conversation.
@@ -160,20 +160,23 @@ class Store:
             connection.execute("DELETE FROM conversations WHERE id = ?", (id_,))
 
     def purge(self) -> None:
-        """Remove what was deleted more than a day ago."""
+        """Remove conversations that were deleted more than a day ago."""
         with self.database.writing() as connection:
             connection.execute(
                 "DELETE FROM conversations WHERE deleted AND updated < ?",
                 (time.time() - UNDO,),
             )
 
-    # Finding.
+    # Reading.
 
     def listed(
         self, *, archived: bool = False, limit: int = -1, title: str = ""
     ) -> list[ConversationSummary]:
-        """Conversations, the pinned ones first, then the last used; with `archived`
-        all of them. `title` are words that the title has to hold."""
+        """Return the conversations, pinned ones first, then by last use.
+
+        `archived` includes the archived ones. `title` holds words that the title must
+        contain.
+        """
         where, values = "deleted = 0", list[Any]()
         if not archived:
             where += " AND archived = 0"
@@ -189,7 +192,7 @@ class Store:
             return [_listed(row) for row in found]
 
     def count(self) -> int:
-        """How many conversations there are, archived ones included."""
+        """Return the number of conversations, archived ones included."""
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT COUNT(*) FROM conversations WHERE deleted = 0"
@@ -197,7 +200,7 @@ class Store:
             return int(found.fetchone()[0])
 
     def last(self) -> int | None:
-        """The conversation that was used last."""
+        """Return the id of the conversation that was used last."""
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT id FROM conversations WHERE deleted = 0"
@@ -206,7 +209,7 @@ class Store:
         return int(found["id"]) if found else None
 
     def find(self, uid: str) -> int:
-        """The number of a conversation.
+        """Return the id of a conversation.
 
         Raises:
             LmtuiError: there is no such conversation.
@@ -218,7 +221,7 @@ class Store:
         return found
 
     def like(self, id_: int) -> int | None:
-        """Another conversation of the same title, length and last words."""
+        """Return another conversation with the same title, length and preview."""
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT id FROM conversations WHERE deleted = 0 AND id <> :id"
@@ -229,8 +232,7 @@ class Store:
         return int(found["id"]) if found else None
 
     def ending(self, id_: int, limit: int = 8) -> list[tuple[Role, str]]:
-        """The last messages of a conversation, the last of all at the end: who said
-        what."""
+        """Return the last messages of a conversation as role and text, in order."""
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT role, SUBSTR(content, 1, ?) AS content FROM messages"
@@ -241,8 +243,10 @@ class Store:
         return [(row["role"], row["content"]) for row in reversed(found)]
 
     def asked(self, limit: int = 200) -> list[str]:
-        """What the user said of late in all conversations, the last of it at the end;
-        nothing twice in a row."""
+        """Return the latest user messages of all conversations, in order.
+
+        Of equal ones in a row only one is returned.
+        """
         with self.database.reading() as connection:
             found = connection.execute(
                 "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
@@ -257,11 +261,11 @@ class Store:
         ]
 
     def load(self, id_: int) -> StoredConversation:
-        """A conversation with all its messages; their tokens stay packed.
+        """Return a conversation with all its messages; their tokens stay packed.
 
         Raises:
             LmtuiError: there is no such conversation.
-            Damaged: the file is broken.
+            Damaged: the file is damaged.
         """
         with self.database.reading() as connection:
             about = _listed(_require(connection, id_))
@@ -278,7 +282,7 @@ def _id_of(connection: sqlite3.Connection, uid: str) -> int | None:
 
 
 def _touched(connection: sqlite3.Connection, uid: str) -> int:
-    """How far a conversation is touched, 0 where there is none."""
+    """Return a conversation's `touched`; 0 where there is none."""
     found = connection.execute(
         "SELECT touched FROM conversations WHERE uid = ?", (uid,)
     ).fetchone()
@@ -318,7 +322,7 @@ def _write(connection: sqlite3.Connection, id_: int, change: ConversationDelta) 
 def _summarise(
     connection: sqlite3.Connection, id_: int, nodes: tuple[ChatMessage, ...]
 ) -> None:
-    """Bring what a list shows up to date with messages that were kept."""
+    """Update what a list shows of a conversation after messages were saved."""
     said = [node for node in nodes if node.content and node.role != "system"]
     read = answer_of(said[-1]) or said[-1].content if said else None
     replies = [node.model for node in said if node.model]
@@ -377,8 +381,10 @@ _YEARS = 253_402_300_800.0  # seconds until the year 10,000, which no date can s
 
 
 def is_sound(row: Mapping[str, Any]) -> bool:
-    """Whether the columns of a conversation hold what they are for; SQLite reads any
-    bytes as some value."""
+    """Return whether a conversation's columns have valid types and ranges.
+
+    SQLite reads any bytes as some value.
+    """
     return (
         all(isinstance(row[name], kind) for name, kind in _KINDS)
         and all(0 <= row[name] < _LARGEST for name in ("id", "touched", "messages"))
@@ -388,7 +394,7 @@ def is_sound(row: Mapping[str, Any]) -> bool:
 
 
 def _listed(row: sqlite3.Row) -> ConversationSummary:
-    found = dict(row)  # of an older program where it can't be brought up to date
+    found = dict(row)  # a read-only file of an older version may lack columns
     if not is_sound(found):
         raise Damaged(f"the row of conversation {found['id']}")
     values: dict[str, Any] = {
@@ -400,5 +406,5 @@ def _listed(row: sqlite3.Row) -> ConversationSummary:
 
 
 def _literal(word: str) -> str:
-    """A word for LIKE, its own wildcards escaped."""
+    """Escape a word's wildcards for LIKE."""
     return "".join(f"\\{c}" if c in "\\%_" else c for c in word)

@@ -1,4 +1,4 @@
-"""What is said of a conversation beside its messages. Knows no store."""
+"""Metadata of conversations, as lists show it. Knows no store."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from lmtui.chat.conversation import Conversation
 
 @dataclass(frozen=True, slots=True)
 class ConversationMeta:
-    """What is said of a conversation beside its messages."""
+    """The metadata of a conversation."""
 
     title: str
     named: bool = False
-    """Whether the user gave it its title."""
+    """Whether the user set the title."""
     pinned: bool = False
     archived: bool = False
     thinking: str | None = None
-    """What a model is told of thinking here, as the setting `chat.thinking` has it;
-    None leaves it to that."""
+    """The reasoning setting, a value of `chat.thinking`; None uses that setting."""
     created: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
 
@@ -32,27 +31,29 @@ class ConversationSummary:
     uid: str
     title: str
     named: bool
-    """Whether the user gave it its title."""
+    """Whether the user set the title."""
     pinned: bool
     archived: bool
     messages: int
-    """Without the system message, all branches together."""
+    """Number of messages of all branches, without the system message."""
     preview: str
-    """The beginning of the message that was kept last."""
+    """The beginning of the message that was saved last."""
     model: str | None
-    """What wrote the last reply."""
+    """Label of the model that wrote the last reply."""
     created: float
     updated: float
-    """Seconds since the epoch, by the clock of then."""
+    """Seconds since the epoch, by the clock of that time."""
     touched: int
-    """Grows whenever something is said in any conversation; says, too, whether another
-    program has said something in this one."""
+    """A number that grows with every change of any conversation.
+
+    It gives the order of use, and shows whether another program has changed this one.
+    """
     thinking: str | None = None
-    """As in `Facts`."""
+    """As in `ConversationMeta`."""
 
     @property
     def facts(self) -> ConversationMeta:
-        """What of it goes along when it is taken elsewhere."""
+        """The metadata that an export or a copy takes along."""
         return ConversationMeta(
             self.title,
             named=self.named,

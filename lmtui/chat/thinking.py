@@ -1,7 +1,7 @@
-"""What a reply thought before it answered: where in its text, and how much.
+"""The reasoning of a reply: its span in the text, its tokens and its duration.
 
-Owns how the tokens of the thinking are told from those of the answer. Nothing is kept
-for it: all of it follows from the text, the tokens and the prompt. Knows no screen.
+All of it follows from the text, the tokens and the prompt; nothing extra is stored.
+Knows no screen.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from lmtui.notation import counted, number
 
 @dataclass(frozen=True, slots=True)
 class ReasoningInfo:
-    """The thinking of one reply."""
+    """The reasoning of one reply."""
 
     place: ReasoningSpan
-    """Where it stands in the text."""
+    """Its span in the reply's text."""
     tokens: int = 0
-    """How many tokens it is, its marks included; 0 where they are not known."""
+    """Number of tokens, its marks included; 0 where they are not known."""
     seconds: float | None = None
-    """About how long it took: its share, by tokens, of the time of the reply."""
+    """Estimated duration: its share, by tokens, of the reply's time."""
     grows: bool = False
-    """Whether it is still written."""
+    """Whether it is still being generated."""
 
     @property
     def words(self) -> str:
-        """What is said of it in its place."""
+        """The label shown in its place."""
         count = counted(self.tokens, "token")
         if self.grows:
             return f"thinking … {count}"
@@ -42,7 +42,7 @@ class ReasoningInfo:
 
 
 def thought_of(node: ChatMessage) -> ReasoningInfo | None:
-    """What a reply thought; None where it did not think, or nothing tells."""
+    """Return the reasoning of a reply; None where there is none or it is not known."""
     if node.role != "assistant":
         return None
     place = thinking_in(node.content)
@@ -58,19 +58,20 @@ def thought_of(node: ChatMessage) -> ReasoningInfo | None:
 
 
 def answer_of(node: ChatMessage) -> str:
-    """The text of a message without what was thought before it."""
+    """Return the text of a message without its reasoning."""
     thought = thought_of(node)
     return node.content[thought.place.end :] if thought else node.content
 
 
 def _was_broken_off(node: ChatMessage) -> bool:
-    """Whether the mark behind the thinking can be missing for want of time."""
+    """Return whether the reply may have ended before its reasoning's closing mark."""
     ended = node.finish is not None and node.finish.reason is FinishReason.STOP
     return not ended and (node.prompt is not None or node.packed is not None)
 
 
 def _is_opened(node: ChatMessage) -> bool:
-    """Whether the prompt, without what of the reply is in it, begins thinking."""
+    """Return whether the prompt, without the reply's own text, ends in open
+    reasoning."""
     if node.prompt is None:
         return False
     spoken = "".join(step.piece for step in node.steps)
@@ -79,17 +80,17 @@ def _is_opened(node: ChatMessage) -> bool:
 
 
 def _pieces(node: ChatMessage) -> Sequence[int]:
-    """How much each generated token added to the text, in code points."""
+    """Return the code points that each generated token added to the text."""
     if node.packed is None:
         return [len(step.piece) for step in node.steps]
     try:
         return unpack(node.packed.steps).pieces if node.packed.steps else ()
-    except ValueError:  # what was kept is damaged
+    except ValueError:  # the packed tokens are damaged
         return ()
 
 
 def _count(pieces: Sequence[int], length: int, end: int) -> int:
-    """How many tokens begin before `end`; the last of them ends at `length`."""
+    """Return how many tokens begin before `end`; the last token ends at `length`."""
     at, count = length - sum(pieces), 0
     for piece in pieces:
         if at >= end:
@@ -99,7 +100,7 @@ def _count(pieces: Sequence[int], length: int, end: int) -> int:
 
 
 def _seconds(node: ChatMessage, tokens: int, all_tokens: int) -> float | None:
-    """Only where one generation made all of the reply its time is known."""
+    """Return the duration; None unless one generation made all of the reply."""
     if node.finish is None or not tokens or node.finish.tokens != all_tokens:
         return None
     return node.finish.seconds * tokens / all_tokens

@@ -1,9 +1,8 @@
-"""The tokens of a message as few bytes, and back.
+"""Packs the tokens of a message into few bytes, and unpacks them.
 
-Owns what is kept of each token: its id, its bytes, how much of the text it added, and
-its logprob, rank, entropy and sampled probability as float32 and 32-bit integers, about
-fifteen bytes in all. The other rows of its distribution are not kept: they would be
-ten times as much, and the model draws them anew from the ids. Knows no store.
+Kept of each token are id, bytes, length of its text, rank, and float32 logprob, entropy
+and sampled probability: about fifteen bytes. Alternatives are not kept: they would take
+ten times as much, and the model can compute them again. Knows no store.
 """
 
 from __future__ import annotations
@@ -27,33 +26,33 @@ NOT_KEPT = -1
 _COUNTS = ("ids", "ranks", "sizes", "pieces")
 _NUMBERS = ("logprobs", "entropies", "sampled_probs")
 _HEAD = struct.Struct("<II")
-_LEVEL = 1  # the fastest: what is left is mostly noise
+_LEVEL = 1  # the fastest: most of the data is incompressible
 
 
 @dataclass(frozen=True, slots=True)
 class TokenColumns:
-    """The tokens of a message, a list for each thing that is known of them. What is
-    not known is NaN; a rank is then 0."""
+    """The tokens of a message as columns. Unknown numbers are NaN, unknown ranks 0."""
 
     ids: Sequence[int]
     ranks: Sequence[int]
     sizes: Sequence[int]
-    """Bytes of each token."""
+    """Length of each token in bytes."""
     pieces: Sequence[int]
-    """Code points that each added to the text."""
+    """Code points that each token added to the text."""
     logprobs: Sequence[float]
     entropies: Sequence[float]
     sampled_probs: Sequence[float]
     data: bytes
-    """The bytes of all tokens."""
+    """The bytes of all tokens, joined."""
 
     def spelled(self) -> list[bytes]:
-        """The bytes of each token."""
+        """Return the bytes of each token."""
         ends = accumulate(self.sizes, initial=0)
         return [self.data[start:end] for start, end in pairwise(ends)]
 
     def steps(self, text: str) -> tuple[Step, ...]:
-        """Generated tokens; the pieces are the end of `text`."""
+        """Return the columns as generated tokens, whose pieces are the end of
+        `text`."""
         start = len(text) - sum(self.pieces)
         places = pairwise(accumulate(self.pieces, initial=start))
         rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
@@ -66,7 +65,7 @@ class TokenColumns:
         )  # fmt: skip
 
     def scored(self) -> tuple[ScoredToken, ...]:
-        """Tokens of a given text."""
+        """Return the columns as scored tokens."""
         rows = zip(self.ids, self.spelled(), self.logprobs, self.ranks,
                    self.entropies, strict=True)  # fmt: skip
         return tuple(
@@ -78,7 +77,7 @@ class TokenColumns:
 
 @dataclass(frozen=True, slots=True)
 class EncodedTokens:
-    """What is known of a message's tokens, as a store keeps it; empty for nothing."""
+    """A message's packed tokens and prompt; empty bytes for none."""
 
     steps: bytes = b""
     scored: bytes = b""
@@ -86,7 +85,7 @@ class EncodedTokens:
 
 
 def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
-    """Tokens as columns."""
+    """Return tokens as columns."""
     nan = math.nan
     drawn = [token for token in tokens if isinstance(token, Step)]
     return TokenColumns(
@@ -102,12 +101,12 @@ def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
 
 
 def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
-    """Tokens as bytes; none for none."""
+    """Pack tokens into bytes; empty for no tokens."""
     return pack_columns(columns(tokens)) if tokens else b""
 
 
 def pack_columns(found: TokenColumns) -> bytes:
-    """Columns as bytes."""
+    """Pack columns into bytes."""
     parts = [_HEAD.pack(len(found.ids), len(found.data))]
     parts += [_little(array("I", getattr(found, name))) for name in _COUNTS]
     parts += [_little(array("f", getattr(found, name))) for name in _NUMBERS]
@@ -115,10 +114,10 @@ def pack_columns(found: TokenColumns) -> bytes:
 
 
 def unpack(data: bytes) -> TokenColumns:
-    """Columns from bytes.
+    """Unpack columns from bytes.
 
     Raises:
-        ValueError: the bytes are no such thing.
+        ValueError: the bytes are not packed columns.
     """
     whole = _whole(data)
     if len(whole) < _HEAD.size:
@@ -138,7 +137,7 @@ def unpack(data: bytes) -> TokenColumns:
 
 
 def pack_prompt(prompt: Prompt | None) -> bytes:
-    """A prompt as bytes; none for none."""
+    """Pack a prompt into bytes; empty for None."""
     if prompt is None:
         return b""
     texts = [_utf8(text) for text in (prompt.text, *prompt.stop_texts)]
@@ -148,10 +147,10 @@ def pack_prompt(prompt: Prompt | None) -> bytes:
 
 
 def unpack_prompt(data: bytes) -> Prompt:
-    """A prompt from bytes.
+    """Unpack a prompt from bytes.
 
     Raises:
-        ValueError: the bytes are no such thing.
+        ValueError: the bytes are not a packed prompt.
     """
     whole = _whole(data)
     count, texts, *_ = (*_from_little("I", whole[:8]), 0, 0)

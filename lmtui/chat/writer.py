@@ -1,9 +1,8 @@
-"""Keeping conversations while they are held, on a thread of its own.
+"""Saves conversations on a thread of its own, so that callers never wait.
 
-Owns when something is written: a reply that grows at most twice a second, everything
-else at once, and what could not be written again and again until it can. Whoever asks
-never waits; what became of it is told as facts. Questions to the store are answered on
-the same thread, after what was to be kept before them. Knows no screen.
+A growing reply is saved at most twice a second, everything else at once; what can't be
+saved is tried again. Reads of the store run on the same thread, after pending writes.
+Results are reported as events. Knows no screen.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from lmtui.chat.store import Store
 from lmtui.errors import LmtuiError
 
 GROWING = 0.5
-"""Seconds between two writes of a reply that grows."""
-_AGAIN = 2.0  # s until what could not be written is tried again
+"""Seconds between two writes of a growing reply."""
+_AGAIN = 2.0  # seconds until a failed write is tried again
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -35,27 +34,29 @@ Done = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class KeepFailed:
-    """Something could not be kept; it is held, and tried again."""
+    """Changes could not be saved; they are held and tried again."""
 
     error: LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAgain:
-    """What could not be kept before is kept now."""
+    """Saving works again; all held changes are saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileReplaced:
-    """The file was broken; another one has taken its place."""
+    """The file was damaged and was replaced by a new one."""
 
     salvaged: Salvaged
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedByOther:
-    """Another program has said something in a conversation since it was opened here:
-    nothing more is written into it, and who holds it has to keep it as another one."""
+    """A conversation that is open here was changed by another program.
+
+    Nothing more is saved into it; the caller must save its own as another conversation.
+    """
 
     uid: str
 
@@ -64,9 +65,9 @@ WriterEvent = KeepFailed | KeptAgain | FileReplaced | ChangedByOther
 
 
 class ConversationWriter:
-    """A store and the thread that it is used on, which begins with the first need.
+    """A store and its thread, which starts when it is first needed.
 
-    `tell` takes the facts and is called on that thread.
+    `tell` takes the events and is called on that thread.
     """
 
     def __init__(
@@ -78,12 +79,10 @@ class ConversationWriter:
         self._file, self._tell, self._clock = file, tell, clock
         self._changed = Condition()
         self._work: deque[Done] = deque()
-        self._held: dict[
-            str, ConversationDelta
-        ] = {}  # what is to be written, by its uid
-        self._known: dict[str, int] = {}  # how far each is touched, as known here
-        self._waiting: list[Done] = []  # who wants to know when it is
-        self._urgent = False  # something besides growth is held
+        self._held: dict[str, ConversationDelta] = {}  # changes to save, by uid
+        self._known: dict[str, int] = {}  # last known `touched`, by uid
+        self._waiting: list[Done] = []  # callbacks for the next write
+        self._urgent = False  # held changes include more than a growing reply
         self._due = 0.0
         self._failed = False
         self._closing = False
@@ -91,17 +90,20 @@ class ConversationWriter:
         self._thread: Thread | None = None
 
     def know(self, uid: str, touched: int) -> None:
-        """A conversation was opened, which is as far as this."""
+        """Note the `touched` of a conversation that was opened."""
         with self._changed:
             self._known[uid] = touched
 
     def keep(
         self, uid: str, changes: ConversationDelta, *, then: Done | None = None
     ) -> None:
-        """Write what became of a conversation. `then` is called on the keeper's
-        thread once it is on the disk, or was tried and could not be."""
+        """Save changes of a conversation.
+
+        `then` is called on the writer's thread once they are on the disk, or the write
+        failed.
+        """
         with self._changed:
-            waits = bool(self._held)  # until it is time to write that
+            waits = bool(self._held)  # a write is due already
             self._held[uid] = self._held.get(uid, ConversationDelta()).then(changes)
             grows = all(node.state == "growing" for node in changes.nodes)
             self._urgent |= then is not None or bool(changes.chosen) or not grows
@@ -116,13 +118,13 @@ class ConversationWriter:
         answer: Callable[[T], None],
         failed: Callable[[LmtuiError], None],
     ) -> None:
-        """Call `work` with the store, and one of the others with what came of it; all
-        on the keeper's thread."""
+        """Call `work` with the store, then `answer` or `failed`, all on the writer's
+        thread."""
 
         def do() -> None:
             try:
                 found = self._with_store(work)
-            except Exception as error:  # whoever asked is told, whatever it was
+            except Exception as error:  # the caller gets every error
                 failed(_explained(error))
             else:
                 answer(found)
@@ -132,8 +134,10 @@ class ConversationWriter:
             self._wake()
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Write what is held and end; whether that is done after at most `timeout`
-        seconds."""
+        """Save held changes and end the thread.
+
+        Returns whether all is done within `timeout` seconds.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -154,13 +158,14 @@ class ConversationWriter:
             while self._work:
                 self._guarded(self._work.popleft())
         self._write()
-        if self._held and not self._failed:  # as another one, which was refused
+        # After `ChangedByOther` the caller may have saved it as another conversation.
+        if self._held and not self._failed:
             self._write()
         if self._store is not None:
             self._store.close()
 
     def _wait(self) -> bool:
-        """Wait for something to do; False once that is to end."""
+        """Wait for work; return False once the thread is to end."""
         with self._changed:
             while not self._closing and not self._work and not self._is_due():
                 left = self._due - self._clock() if self._held else None
@@ -188,7 +193,7 @@ class ConversationWriter:
             saved = self._with_store(lambda store: store.save(held, self._known))
         except Exception as error:
             self._hold_again(held)
-            self._let_go()  # a file that was read-only stays so for who has opened it
+            self._let_go()  # an open read-only file stays so; reopening may help
             if not self._failed:
                 self._failed = True
                 self._tell(KeepFailed(_explained(error)))
@@ -208,8 +213,8 @@ class ConversationWriter:
                 self._held[uid] = changes.then(self._held.get(uid, ConversationDelta()))
 
     def _with_store(self, work: Callable[[Store], T]) -> T:
-        """Call `work` with the store, which is opened if need be and replaced if it is
-        broken."""
+        """Call `work` with the store, opening it if needed and replacing a damaged
+        one."""
         if self._store is None:
             self._store, salvaged = repair.open_store(self._file)
             self._say(salvaged)
@@ -225,7 +230,7 @@ class ConversationWriter:
                 raise _explained(error) from error
 
     def _let_go(self) -> None:
-        """Close the store, which is opened anew when it is needed."""
+        """Close the store; it is reopened when it is needed."""
         if self._store is not None:
             self._store.close()
         self._store = None
@@ -237,7 +242,7 @@ class ConversationWriter:
     def _guarded(self, work: Done) -> None:
         try:
             work()
-        except Exception as error:  # of one question, not of the thread
+        except Exception as error:  # must not end the thread
             log.record_bug(error)
 
 

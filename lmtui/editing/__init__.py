@@ -1,1 +1,1 @@
-"""Text files being edited: nothing of them lost; never torch, never Textual."""
+"""Editing text files: loading, saving, recovery copies, search and token scores."""

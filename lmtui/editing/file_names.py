@@ -1,7 +1,7 @@
-"""File names as they are typed: which file is meant, and how a name goes on.
+"""File names as the user types them: their meaning, validity and completion.
 
-Owns what `~` and a relative name mean. Looks at the disk and changes nothing; whether a
-file can be written is found out by writing it. Knows no screen.
+Looks at the disk and changes nothing; whether a file is writable shows when it is
+written. Knows no screen.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import os
 import stat
 from pathlib import Path
 
-_MOST = 10_000  # names of a folder that are looked at
+_MOST = 10_000  # names of a folder that are examined
 
 
 def path_named(name: str) -> Path | None:
-    """The file that is meant; None where the name says nothing."""
+    """Return the absolute path of a name, `~` expanded; None for an empty name."""
     name = name.strip()
     return Path(name).expanduser().absolute() if name else None
 
 
 def why_not(name: str) -> str:
-    """Why no text can be saved under a name, as far as can be seen; else nothing."""
+    """Return why no text can be saved under a name, as far as is known; empty if it
+    can."""
     try:
         path = path_named(name)
         if path is None:
@@ -36,20 +37,22 @@ def why_not(name: str) -> str:
 
 
 def completed(name: str) -> str:
-    """A name with as much more as all names have that begin so; a folder that is the
-    only one ends with a slash."""
+    """Return a name extended by what all names that begin so have in common.
+
+    A folder that is the only match ends with a slash.
+    """
     head, _, begun = name.rpartition("/")
     folder = f"{head}/" if "/" in name else ""
     try:
         found = _names(Path(folder or ".").expanduser(), begun)
     except (OSError, RuntimeError, ValueError):
         return name
-    # Letters are what is to be completed, not parts of a path.
+    # Not os.path.commonpath: letters are completed, not path components.
     return folder + os.path.commonprefix(found) if found else name  # noqa: RUF071
 
 
 def _mode(path: Path) -> int | None:
-    """What kind of thing is there; None where there is nothing."""
+    """Return the file mode of a path; None where there is no file."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

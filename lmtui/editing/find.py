@@ -1,8 +1,7 @@
-"""Finding words in a text, and putting others in their place.
+"""Find and replace in a text.
 
-Owns what matches: the words as they are written, upper and lower case alike unless
-they have a capital. Matches never overlap; the first one is taken first. Knows no
-screen.
+Case is ignored unless the search text has a capital. Matches never overlap; the first
+one wins. Knows no screen.
 """
 
 from __future__ import annotations
@@ -13,50 +12,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Span = tuple[int, int]
-"""Start and end, in code points."""
+"""Start and end, offsets in code points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Where the words are in a text, in order."""
+    """The matches of a search text, in order."""
 
     starts: Sequence[int] = ()
     length: int = 0
-    """Of every match, in code points."""
+    """Length of every match, in code points."""
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def span(self, number: int) -> Span:
-        """Start and end of one match."""
+        """Return start and end of one match."""
         start = self.starts[number]
         return start, start + self.length
 
     def spans(self) -> tuple[Span, ...]:
-        """Start and end of all."""
+        """Return start and end of every match."""
         return tuple((start, start + self.length) for start in self.starts)
 
     def within(self, low: int, high: int) -> tuple[Span, ...]:
-        """Start and end of those that have a part of a stretch."""
+        """Return the spans of the matches that overlap an interval."""
         first = bisect_right(self.starts, low - self.length)
         end = bisect_left(self.starts, high)
         return tuple(map(self.span, range(first, end)))
 
     def from_place(self, place: int) -> int | None:
-        """The first match at or behind a place, else the first of all."""
+        """Return the number of the first match at or after an offset, else the first of
+        all."""
         if not self.starts:
             return None
         return bisect_left(self.starts, place) % len(self.starts)
 
     def before_place(self, place: int) -> int | None:
-        """The last match that begins before a place, else the last of all."""
+        """Return the number of the last match that begins before an offset, else the
+        last."""
         if not self.starts:
             return None
         return (bisect_left(self.starts, place) - 1) % len(self.starts)
 
 
 def find(text: str, words: str) -> Matches:
-    """Everywhere that `words` stand in `text`; nowhere if there are none."""
+    """Return all matches of `words` in `text`; none for an empty search text."""
     if not words:
         return Matches()
     flags = re.NOFLAG if has_capital(words) else re.IGNORECASE
@@ -65,12 +66,12 @@ def find(text: str, words: str) -> Matches:
 
 
 def has_capital(words: str) -> bool:
-    """Whether upper and lower case are told apart."""
+    """Return whether the search is case-sensitive."""
     return any(character.isupper() for character in words)
 
 
 def replaced(text: str, spans: Sequence[Span], by: str) -> str:
-    """`text` with `by` in the place of each span; they are in order."""
+    """Return `text` with `by` in place of each span; the spans are in order."""
     parts: list[str] = []
     end = 0
     for start, following in spans:

@@ -1,7 +1,7 @@
-"""LINE:COL and offsets: two ways to name a place between the characters of a text.
+"""Conversion between locations (LINE:COL) and offsets in a text.
 
-Lines and columns count from 1, columns in code points; only `\\n` ends a line. Owns
-the refusal of places that a text does not have.
+Lines and columns count from 1, columns and offsets in code points; only `\\n` ends a
+line. Locations that a text does not have are refused.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _LINE = re.compile(r"[0-9]{1,15}")
 
 
 def parsed(place: str) -> tuple[int, int]:
-    """The line and the column that `place` names, as in `12:5`.
+    """Return the line and the column of a location such as `12:5`.
 
     Raises:
-        LmtuiError: it is none.
+        LmtuiError: the text is not a location.
     """
     if not (match := _PLACE.fullmatch(place.strip())):
         hint = "Give a line and a column that count from 1, for example 12:5."
@@ -28,10 +28,10 @@ def parsed(place: str) -> tuple[int, int]:
 
 
 def offset_of(text: str, line: int, column: int) -> int:
-    """How many characters are before a place; the end of a line is a place too.
+    """Return the offset of a location; the end of a line is one too.
 
     Raises:
-        LmtuiError: the text has no such place.
+        LmtuiError: the text has no such location.
     """
     lines = text.count("\n") + 1
     if not 1 <= line <= lines:
@@ -49,18 +49,17 @@ def offset_of(text: str, line: int, column: int) -> int:
 
 
 def offset_named(text: str, place: str) -> int:
-    """How many characters are before the place that `place` names: LINE:COL, or LINE
-    for the beginning of a line.
+    """Return the offset of a location: LINE:COL, or LINE for the beginning of a line.
 
     Raises:
-        LmtuiError: it names none, or the text has no such place.
+        LmtuiError: `place` is not a location, or the text has no such location.
     """
     place = place.strip()
     return offset_of(text, *parsed(f"{place}:1" if _LINE.fullmatch(place) else place))
 
 
 def place_of(text: str, offset: int) -> tuple[int, int]:
-    """The line and the column of a place, given the number of characters before it."""
+    """Return the line and the column of an offset."""
     line = text.count("\n", 0, offset) + 1
     return line, offset - text.rfind("\n", 0, offset)
 
@@ -69,8 +68,10 @@ _HINT = "Lines and columns count from 1; columns are characters."
 
 
 def paragraph_at(text: str, place: int) -> tuple[int, int]:
-    """Where the paragraph around a place begins and ends, without the line break
-    behind it; on a blank line both are the place."""
+    """Return start and end of the paragraph at an offset, without its last line break.
+
+    On a blank line both are the offset.
+    """
     start, end = _line(text, place)
     if not text[start:end].strip():
         return place, place
@@ -88,6 +89,6 @@ def paragraph_at(text: str, place: int) -> tuple[int, int]:
 
 
 def _line(text: str, place: int) -> tuple[int, int]:
-    """Where the line that a place is in begins and ends."""
+    """Return start and end of the line at an offset."""
     end = text.find("\n", place)
     return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end

@@ -1,9 +1,8 @@
-"""Recovery copies: unsaved text that is still there when the program was killed.
+"""Recovery copies: unsaved text that survives when the program is killed.
 
-Owns the copies in the state folder, one for each edited file and program that edits
-it: a line of JSON, then the text. Whether a copy is offered depends on whether the
-program that wrote it still runs. Broken copies are as good as none. Owns too how
-often one is written; has no timer. Knows no screen.
+Each is a file in the state folder, one for each edited file and process: a line of
+JSON, then the text. A copy is offered unless the process that wrote it still runs;
+damaged copies are ignored. Has no timer and knows no screen.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from lmtui.editing.text_file import TextFile, load
 from lmtui.errors import LmtuiError
 
 SECONDS = 1.0
-"""How long edits wait at most before they are in the copy, where the keeper is told
-of them often enough."""
+"""Seconds after which edits are in the copy, if `RecoveryCopy.note` is called often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +31,26 @@ class Recovered:
 
     text: str
     base: str | None
-    """The digest of the file that the text was made from, which may be another by
-    now; None of a new file."""
+    """Digest of the file that the text was made from; None for a new file.
+
+    The file may have changed since.
+    """
     time: float
     """When the copy was written, in seconds since the epoch."""
     pid: int
-    """The program that wrote it."""
+    """The process that wrote it."""
     open_elsewhere: bool
-    """Whether that program still runs: the file is open in another editor, and its
-    text must not be offered."""
+    """Whether that process still runs: the file is open in another editor, and its text
+    must not be offered."""
     copy: Path
-    """The copy itself."""
+    """Path of the recovery copy."""
 
 
 def write(path: Path, base: str | None, text: str) -> None:
-    """Keep `text`, not saved, for the file at `path`; waits for the disk.
+    """Write a recovery copy of `text` for the file at `path`; waits for the disk.
 
     Raises:
-        LmtuiError: it can't be kept.
+        LmtuiError: the copy can't be written.
     """
     data = text.encode("utf-8", "surrogatepass")
     header = {
@@ -70,10 +70,10 @@ def write(path: Path, base: str | None, text: str) -> None:
 
 
 def find(path: Path) -> Recovered | None:
-    """The newest text that was not saved to the file at `path`; waits for the disk.
+    """Return the newest unsaved text of the file at `path`; waits for the disk.
 
-    A text that may be offered goes before one of an editor that still runs. One that
-    says what the file says is removed.
+    A text that may be offered has priority over one of an editor that still runs. A
+    copy with the file's own text is removed.
     """
     found = [copy for copy in _copies(path) if not _is_saved(copy, path)]
     found.sort(key=lambda copy: (not copy.open_elsewhere, copy.time))
@@ -81,21 +81,21 @@ def find(path: Path) -> Recovered | None:
 
 
 def discard(recovered: Recovered) -> None:
-    """Remove a copy that was taken over or refused, as long as it is still that one;
-    never another editor's."""
+    """Remove a copy that was accepted or declined, if it is unchanged; never another
+    editor's."""
     if not recovered.open_elsewhere and _read(recovered.copy) == recovered:
         _remove(recovered.copy)
 
 
 def drop(path: Path) -> None:
-    """Remove this program's own copy for the file at `path`: all of it is saved."""
+    """Remove this process's own copy for the file at `path`."""
     _remove(_own(path))
 
 
 class RecoveryCopy:
-    """Keeps the unsaved text of one file, at most once a second.
+    """The recovery copy of one file, written at most once a second.
 
-    It can be told from any thread; it waits for the disk.
+    Its methods may be called from any thread; they wait for the disk.
     """
 
     def __init__(self, file: TextFile) -> None:
@@ -105,13 +105,13 @@ class RecoveryCopy:
         self._lock = Lock()
 
     def note(self, text: str, now: float) -> bool:
-        """Keep `text`, if it is due; whether all of it is kept or saved now.
+        """Write `text` if it is due; return whether all of it is in the copy or saved.
 
-        `now` is in seconds, of a clock that never goes back. Where the answer is
-        False, it has to be told again, also when nothing more is typed.
+        `now` is in seconds, of a monotonic clock. After False, call it again later,
+        even if nothing more is typed.
 
         Raises:
-            LmtuiError: it can't be kept; tried again a second later.
+            LmtuiError: the copy can't be written; it is tried again a second later.
         """
         with self._lock:
             if text == self._file.text:
@@ -127,13 +127,13 @@ class RecoveryCopy:
             return True
 
     def rebase(self, file: TextFile) -> None:
-        """The text was saved, as this file: the copy has done its work."""
+        """Remove the copy because the text was saved as this file."""
         with self._lock:
             self._forget()
             self._file = file
 
     def close(self) -> None:
-        """Remove the copy: the text is saved, or the user does not want it."""
+        """Remove the copy because the text is saved or discarded."""
         with self._lock:
             self._forget()
 
@@ -148,7 +148,7 @@ def _folder() -> Path:
 
 
 def _key(path: Path) -> str:
-    """The name of a file's copies; the same by whatever link the file is opened."""
+    """Return the name of a file's copies, the same for every link to the file."""
     return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
 
 
@@ -157,7 +157,8 @@ def _own(path: Path) -> Path:
 
 
 def _copies(path: Path) -> Iterator[Recovered]:
-    """The whole copies for a file; what a killed program left of one is removed."""
+    """Yield the intact copies for a file; remove temporary files of killed
+    processes."""
     key = f"{_key(path)}-"
     for copy in _files():
         if copy.name.startswith(key) and (recovered := _read(copy)):
@@ -169,7 +170,7 @@ def _copies(path: Path) -> Iterator[Recovered]:
 
 
 def _files() -> list[Path]:
-    paths.make_all_private(_folder())  # of an older version
+    paths.make_all_private(_folder())  # an older version may have left them readable
     try:
         return sorted(_folder().iterdir())
     except OSError:
@@ -197,7 +198,7 @@ def _read(copy: Path) -> Recovered | None:
 
 
 def _is_saved(recovered: Recovered, path: Path) -> bool:
-    """Whether the file says what the copy does, which is then removed."""
+    """Return whether the file has the copy's text; the copy is then removed."""
     if recovered.open_elsewhere:
         return False
     try:
@@ -213,4 +214,4 @@ def _remove(copy: Path) -> None:
     try:
         copy.unlink(missing_ok=True)
     except OSError:
-        return  # it is offered once more, which loses nothing
+        return  # the copy is offered again, which loses nothing

@@ -1,9 +1,8 @@
-"""What a model thought of each token of a text that goes on changing.
+"""The token scores of a text that is being edited.
 
-Owns where each number belongs after an edit, and which numbers an edit has made
-stale: a token's number depends on everything before it, so an edit takes the ground
-from all that follows. Tokens are kept by line, so that an edit moves lines and not
-every token. Knows values only; no engine and no screen.
+Moves scores with the text on an edit, and marks as stale all that follow it, since a
+token's score depends on everything before it. Tokens are kept by line, so that an edit
+moves lines and not every token. Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -17,38 +16,38 @@ from itertools import accumulate, chain
 from lmtui.engine.text_diff import changed
 from lmtui.engine.types import ScoredSpan, ScoredToken
 
-_WHOLE = sys.maxsize  # all of a line is fresh
+_WHOLE = sys.maxsize  # value of `_fresh` for a line that is fresh to its end
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAt:
-    """A scored token where it stands."""
+    """A scored token and its span."""
 
     start: int
-    """In code points; in the text, or in its line while it is kept."""
+    """Offset in code points: in the text, or in the line while it is stored."""
     end: int
     token: ScoredToken
     shared: int
-    """How many of its code points the tokens before it are part of, too."""
+    """Number of its code points that earlier tokens share."""
 
     def moved(self, by: int) -> TokenAt:
-        """The same so many code points further on."""
+        """Return the token, moved by this many code points."""
         return replace(self, start=self.start + by, end=self.end + by)
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What the tokens of a part add up to."""
+    """Totals of the tokens of a span."""
 
     logprob: float = 0.0
-    """In nats, over the scored tokens."""
+    """Sum over the scored tokens, in nats."""
     scored: int = 0
     tokens: int = 0
     characters: int = 0
-    """Of the scored tokens, as the bytes."""
+    """Code points of the scored tokens; `bytes` is their length in bytes."""
     bytes: int = 0
     covered: int = 0
-    """Characters of all of its tokens."""
+    """Code points of all tokens, scored or not."""
 
     def __add__(self, other: Sum) -> Sum:
         return Sum(
@@ -62,7 +61,7 @@ class Sum:
 
 
 class ScoredText:
-    """The tokens of a text, line by line, and which of them can be trusted."""
+    """The tokens of a text, line by line, and which of their scores are fresh."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -70,7 +69,8 @@ class ScoredText:
         self.forget()
 
     def update(self, text: str) -> int:
-        """Take the text after an edit; from where on its numbers are stale now."""
+        """Take the text after an edit; return the offset from which scores are now
+        stale."""
         first, old_end, new_end = changed(self.text, text)
         if first == old_end == new_end:
             return len(text)
@@ -98,7 +98,8 @@ class ScoredText:
         return first
 
     def put(self, stretch: ScoredSpan) -> None:
-        """Take the numbers of consecutive tokens, in place of what was there."""
+        """Store the scores of consecutive tokens, in place of those of the same
+        span."""
         if not stretch.spans:
             return
         start, end = stretch.spans[0][0], stretch.spans[-1][1]
@@ -121,36 +122,36 @@ class ScoredText:
             self._lines[line].append(placed)
             before = span[1]
         for line in range(top, bottom + 1):
-            self._lines[line].sort(key=lambda p: p.start)  # stable: bytes keep theirs
+            # A stable sort: tokens that share a character keep their order.
+            self._lines[line].sort(key=lambda p: p.start)
             self._sums[line] = None
         self.settle(start, end)
 
     def settle(self, start: int, end: int) -> None:
-        """All that is to be known of a part is known, characters that belong to no
-        token included."""
+        """Mark a span as fresh, including characters that belong to no token."""
         for line in range(self.line_of(start), self.line_of(max(start, end - 1)) + 1):
             base = self._starts[line]
             if start - base > self._fresh[line]:
-                continue  # what is before them in their first line is not
+                continue  # the line's beginning, before the span, is stale
             reach = end - base
             whole = reach >= self._length(line)
             self._fresh[line] = _WHOLE if whole else max(self._fresh[line], reach)
 
     def forget(self) -> None:
-        """Know nothing of the text: another model came."""
+        """Remove all scores, for another model."""
         count = len(self._starts)
         self._lines: list[list[TokenAt]] = [[] for _ in range(count)]
         self._fresh = [0] * count  # column up to which a line's tokens are fresh
         self._sums: list[Sum | None] = [None] * count
 
-    # What is known.
+    # Queries.
 
     def line_of(self, place: int) -> int:
-        """The line that a place is in."""
+        """Return the line of an offset, from 0."""
         return bisect_right(self._starts, place) - 1
 
     def tokens(self, start: int = 0, end: int | None = None) -> Iterator[TokenAt]:
-        """The tokens that begin from `start` up to `end`, in order."""
+        """Yield the tokens that begin from `start` to before `end`, in order."""
         end = len(self.text) if end is None else end
         for line in range(self.line_of(start), self.line_of(end) + 1):
             base = self._starts[line]
@@ -159,7 +160,8 @@ class ScoredText:
                     yield placed.moved(base)
 
     def at(self, place: int) -> TokenAt | None:
-        """The token that a place is in or before; the first of those that share it."""
+        """Return the token at an offset; the first of those that share the
+        character."""
         line = self.line_of(place)
         base = self._starts[line]
         found = (p for p in self._lines[line] if p.start + base <= place < p.end + base)
@@ -167,11 +169,11 @@ class ScoredText:
         return placed.moved(base) if placed else None
 
     def is_fresh(self, line: int) -> bool:
-        """Whether all of a line's numbers can be trusted."""
+        """Return whether all scores of a line are fresh."""
         return self._fresh[line] >= self._length(line)
 
     def stale(self, start: int = 0, end: int | None = None) -> bool:
-        """Whether some number of a part is missing or no longer true."""
+        """Return whether a score of a span is missing or stale."""
         end = len(self.text) if end is None else end
         for line in range(self.line_of(start), self.line_of(end) + 1):
             wanted = min(end - self._starts[line], self._length(line))
@@ -180,7 +182,7 @@ class ScoredText:
         return False
 
     def stale_parts(self) -> Iterator[tuple[int, int]]:
-        """The parts whose numbers can't be trusted, one a line."""
+        """Yield the stale spans, one a line."""
         for line, start in enumerate(self._starts):
             if not self.is_fresh(line):
                 yield start + self._fresh[line], start + self._length(line)
@@ -188,9 +190,11 @@ class ScoredText:
     def wanted(
         self, first: int, last: int, *, most: int, whole: bool = True
     ) -> tuple[int, int] | None:
-        """The part to score next, of at most about `most` code points: what is stale
-        in the lines from `first` to `last`, then, if `whole`, in all; None when
-        nothing is."""
+        """Return the span to score next, of at most about `most` code points.
+
+        Stale text of the lines `first` to `last` comes first, then with `whole` that of
+        all lines. None when nothing is stale.
+        """
         last = min(last, len(self._lines) - 1)
         seen, everything = range(first, last + 1), range(len(self._lines))
         for lines in (seen, everything) if whole else (seen,):
@@ -203,13 +207,13 @@ class ScoredText:
         return None
 
     def sum(self, start: int = 0, end: int | None = None) -> Sum:
-        """What the tokens that begin in a part add up to."""
+        """Return the totals of the tokens that begin in a span."""
         end = len(self.text) if end is None else end
         top, bottom = self.line_of(start), self.line_of(end)
         total = Sum()
         for line in range(top, bottom + 1):
             if not self._lines[line]:
-                continue  # most of a long text, of which only what is seen is scored
+                continue  # in a long text, most lines are never scored
             base = self._starts[line]
             inside = start <= base and end >= base + self._length(line)
             total += (
@@ -220,17 +224,17 @@ class ScoredText:
         return total
 
     def is_covered(self, start: int, end: int) -> bool:
-        """Whether each character of a part belongs to a token that was scored."""
+        """Return whether each character of a span belongs to a token that is stored."""
         covered = self.sum(start, end).covered
         for edge, sign in ((start, 1), (end, -1)):
             before = self._last_before(edge)
             covered += sign * max(0, (before.end if before else 0) - edge)
         return covered >= end - start
 
-    # Inside.
+    # Helpers.
 
     def _last_before(self, place: int) -> TokenAt | None:
-        """The last token that begins before a place."""
+        """Return the last token that begins before an offset."""
         for line in range(self.line_of(place), -1, -1):
             base = self._starts[line]
             found = [p for p in self._lines[line] if p.start + base < place]
@@ -239,7 +243,7 @@ class ScoredText:
         return None
 
     def _length(self, line: int) -> int:
-        """Code points of a line, with its newline."""
+        """Return the code points of a line, with its newline."""
         following = self._starts[line + 1 : line + 2]
         return (following[0] if following else len(self.text)) - self._starts[line]
 
@@ -250,7 +254,7 @@ class ScoredText:
         return known
 
     def _drop_reaching(self, line: int, place: int) -> None:
-        """Drop the tokens of earlier lines that reach beyond `place`."""
+        """Drop the tokens of earlier lines that reach beyond an offset."""
         for above in range(line - 1, -1, -1):
             tokens, base = self._lines[above], self._starts[above]
             if tokens and tokens[-1].end + base > place:
@@ -264,8 +268,10 @@ class ScoredText:
 
 
 def _survives(placed: TokenAt, column: int, joins: str, text: str, at: int) -> bool:
-    """Whether a token before the edit is still one: it ends before it, or what is now
-    behind it can't be part of the same word."""
+    """Return whether a token before the edit is still valid.
+
+    It must end before the edit, or not form one word with what now follows it.
+    """
     if placed.end != column:
         return placed.end < column
     return not (joins.isalnum() and text[at - 1 : at].isalnum())

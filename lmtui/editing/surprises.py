@@ -1,8 +1,7 @@
-"""The places of a text that surprised the model, as words to look at.
+"""Surprising words of a text, and navigation between them.
 
-Owns which places there are: whole words, each as surprising as its most surprising
-token, but for the words to ignore; and the way from one to the next. Places are code
-points from the beginning of the text. Knows no tokens beyond their spans, no screen.
+Tokens are extended to whole words, each with the surprisal of its most surprising
+token; ignored words are left out. Offsets are in code points. Knows no screen.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from lmtui.errors import LmtuiError
 
 
 def ignored_words() -> frozenset[str]:
-    """The words to ignore; waits for the disk."""
+    """Return the words to ignore; waits for the disk."""
     return frozenset(_words() or ())
 
 
 def ignore(word: str) -> bool:
-    """Ignore `word` from now on; whether that will be remembered."""
+    """Ignore `word` from now on; return whether that is saved."""
     word = word.strip()
     words = _words()
     if words is None or not _is_one_line(word):
@@ -33,7 +32,7 @@ def ignore(word: str) -> bool:
 
 
 def heed(word: str) -> bool:
-    """No longer ignore `word`; whether that will be remembered."""
+    """Stop ignoring `word`; return whether that is saved."""
     words = _words()
     if words is None:
         return False
@@ -46,8 +45,10 @@ def _file() -> Path:
 
 
 def _words() -> list[str] | None:
-    """The words in the file's order; None where it can't be read, so that it is not
-    written over."""
+    """Return the words in the file's order.
+
+    None where the file can't be read, so that it is not overwritten.
+    """
     try:
         text = _file().read_bytes().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
@@ -75,31 +76,31 @@ def _write(words: Iterable[str]) -> bool:
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 
 MOST = 20
-"""How many places a list of the most surprising ones has."""
+"""Length of a list of the most surprising words."""
 
 
 @dataclass(frozen=True, slots=True)
 class SurprisingToken:
-    """A token that was scored: where it stands and how unlikely it was."""
+    """A scored token: its span and its surprisal."""
 
     start: int
     end: int
     bits: float
     rank: int | None = None
-    """1 + the number of tokens that were more probable."""
+    """1 + the number of more probable tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class SurprisingWord:
-    """A word that surprised."""
+    """A word and its surprisal."""
 
     start: int
     end: int
     word: str
     bits: float
-    """Of its most surprising token."""
+    """Surprisal of its most surprising token."""
     rank: int | None
-    """Of the same token."""
+    """Rank of the same token."""
 
 
 def places_of(
@@ -109,12 +110,12 @@ def places_of(
     threshold: float,
     ignored: Collection[str] = (),
 ) -> list[SurprisingWord]:
-    """The words of at least `threshold` bits that are not ignored, in order.
+    """Return the words of at least `threshold` bits that are not ignored, in order.
 
     `tokens` are in order and within the text.
     """
     found: list[SurprisingToken] = []
-    taken = 0  # where the last of them ends
+    taken = 0  # end of the last one found
     for token in tokens:
         if token.bits < threshold or token.start >= token.end:
             continue
@@ -134,7 +135,7 @@ def places_of(
 
 
 def next_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
-    """The first place behind a cursor, else the first of all."""
+    """Return the first word that begins after the cursor, else the first of all."""
     if not places:
         return None
     after = bisect_right(places, cursor, key=lambda place: place.start)
@@ -142,7 +143,7 @@ def next_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord |
 
 
 def before_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
-    """The last place that begins before a cursor, else the last of all."""
+    """Return the last word that begins before the cursor, else the last of all."""
     if not places:
         return None
     return places[bisect_left(places, cursor, key=lambda place: place.start) - 1]
@@ -151,13 +152,15 @@ def before_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord
 def most_surprising(
     places: Iterable[SurprisingWord], count: int = MOST
 ) -> list[SurprisingWord]:
-    """The most surprising places first; of equals the earlier."""
+    """Return the most surprising words first; the earlier of equal ones first."""
     return sorted(places, key=lambda place: (-place.bits, place.start))[:count]
 
 
 def _grown(text: str, start: int, end: int, *, least: int) -> tuple[int, int]:
-    """A token with the rest of the words that it is a part of, but for what is before
-    `least`; without the white space around them."""
+    """Return a token's span extended to whole words, not before `least`.
+
+    White space at its ends is left out.
+    """
     inner = text[start:end]
     if not (word := inner.strip()):
         return start, end
@@ -171,7 +174,7 @@ def _grown(text: str, start: int, end: int, *, least: int) -> tuple[int, int]:
 
 
 def _named(text: str, found: SurprisingToken) -> SurprisingWord:
-    """The words alone, without the signs around them, if there are any words."""
+    """Return the words of a span without punctuation around them, if there are any."""
     start, end = found.start, found.end
     if words := _WORDS.search(text, start, end):
         start, end = words.span()

@@ -1,8 +1,7 @@
-"""A text file as it was loaded: its text, and all that is not text but must stay.
+"""Text files: loading, saving, line endings, byte-order mark, changes on disk.
 
-Owns what can be edited (the refusals) and the bytes that a text becomes. Saving a
-text that was not edited gives the very bytes that were read: a byte-order mark, line
-endings and a missing final newline stay. Knows no screen and writes nothing.
+Saving an unedited text writes the very bytes that were read: a byte-order mark, line
+endings and a missing final newline are kept. Knows no screen.
 """
 
 from __future__ import annotations
@@ -29,38 +28,40 @@ _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """How the lines of a file end."""
+    """The line endings of a file."""
 
     main: str = "\n"
-    """The ending of most lines, the first one's where two are as many."""
+    """The ending of most lines; the first in the file where two are equally
+    frequent."""
     own: tuple[str, ...] = ()
-    """The ending of every line, in order; empty where all have the main one."""
+    """The ending of every line, in order; empty where all lines have `main`."""
 
     @property
     def name(self) -> str:
-        """For a status line: LF, CRLF, CR or mixed."""
+        """A name for a status line: LF, CRLF, CR or mixed."""
         return "mixed" if self.own else _NAMES[self.main]
 
     def of(self, line: int | None) -> str:
-        """The ending of a line of the file; the main one of a line that had none."""
+        """Return the ending of a line of the file; `main` for a line without a
+        counterpart."""
         if line is None or line >= len(self.own):
             return self.main
         return self.own[line]
 
 
 def taken_off(raw: str) -> tuple[str, Endings]:
-    """`raw` with `\\n` for every line ending, and what the endings were."""
+    """Return `raw` with `\\n` for every line ending, and its endings."""
     if "\r" not in raw:
         return raw, Endings()
     found = _ANY.findall(raw)
-    counts = Counter(found)  # in order of appearance, as is `max` of equals
+    counts = Counter(found)  # in order of appearance; `max` returns the first of equals
     main = max(counts, key=lambda ending: counts[ending])
     own = tuple(found) if len(counts) > 1 else ()
     return _ANY.sub("\n", raw), Endings(main, own)
 
 
 def put_back(text: str, before: str, endings: Endings) -> str:
-    """`text` with line endings of its file, which held `before` when it was read.
+    """Return `text` with the line endings of its file, which held `before` when read.
 
     A `\\r` in `text` is a line break like `\\n`: the file could not tell them apart.
     """
@@ -81,9 +82,10 @@ def put_back(text: str, before: str, endings: Endings) -> str:
 
 
 def partners_of(new: Sequence[str], old: Sequence[str]) -> list[int | None]:
-    """For every line of `new` the line of `old` that it was; None for one more.
+    """Return for every line of `new` its line in `old`, or None for an added line.
 
-    The partners grow, so that no line has two and the order is kept.
+    Partners increase, so that no line has two and the order is kept. Equal lines at
+    both ends are paired, then the patience diff's anchors, then the lines between them.
     """
     partners: list[int | None] = [None] * len(new)
     whole = range(len(old)), range(len(new))
@@ -109,7 +111,7 @@ def _pair_ends(
     in_new: range,
     partners: list[int | None],
 ) -> tuple[range, range]:
-    """Pair equal lines from both ends of two stretches; what is left between them."""
+    """Pair equal lines at both ends of two ranges; return the ranges between them."""
     count = min(len(in_old), len(in_new))
     first = 0
     while first < count and old[in_old[first]] == new[in_new[first]]:
@@ -125,14 +127,17 @@ def _pair_ends(
 def _anchors(
     old: Sequence[str], new: Sequence[str], in_old: range, in_new: range
 ) -> Iterator[tuple[int, int]]:
-    """Lines that are once in each stretch, the longest row of them in one order."""
+    """Return pairs of lines that are unique in both ranges.
+
+    They are the longest increasing sequence of such pairs, as in the patience diff.
+    """
     once_old = _once(old, in_old)
     once_new = _once(new, in_new)
     pairs = [(once_old[line], at) for line, at in once_new.items() if line in once_old]
-    # Patience: `ends[n]` is the smallest end of a growing row of n + 1 pairs.
+    # `ends[n]` is the smallest last element of an increasing sequence of n + 1 pairs.
     ends: list[int] = []
     last: list[int] = []  # the pair that this end belongs to
-    before: list[int | None] = []  # for every pair, the one before it in its row
+    before: list[int | None] = []  # for every pair, its predecessor in the sequence
     for number, (at_old, _) in enumerate(pairs):
         place = bisect_left(ends, at_old)
         before.append(last[place - 1] if place else None)
@@ -147,68 +152,69 @@ def _anchors(
 
 
 def _once(lines: Sequence[str], within: range) -> dict[str, int]:
-    """The lines that are there once, with their places, in order."""
+    """Return the unique lines of a range with their indices, in order."""
     counts = Counter(lines[at] for at in within)
     return {lines[at]: at for at in within if counts[lines[at]] == 1}
 
 
 MOST_BYTES = 20_000_000
-"""The largest file that is edited."""
+"""The largest file that can be edited, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
-_UNSETTLED = 2_000_000_000  # ns in which a file system may give two changes one time
+_UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one content of a file from another."""
+    """The state of a file on disk, by which a change of its content is noticed."""
 
     identity: tuple[int, ...]
     """Device, inode, size and times: while these are the same, so is the content."""
     settled: bool
-    """Whether the last change was old enough for the times to tell a later one."""
+    """Whether the last change is old enough for a later one to get another file
+    time."""
     modified: float
-    """When the content was written, in seconds since the epoch."""
+    """Modification time in seconds since the epoch."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     digest: str
-    """SHA-256 of the bytes."""
+    """SHA-256 of the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file and its text, as of when it was loaded or saved."""
+    """A file and its text, as loaded or saved last."""
 
     path: Path
-    """As it was named, made absolute; a link is not followed here."""
+    """Absolute path as it was named; links are not resolved."""
     text: str
-    """Its text, with `\\n` for every line ending and without a byte-order mark."""
+    """The text, with `\\n` for every line ending and without a byte-order mark."""
     bom: bool = False
-    """Whether it begins with a byte-order mark."""
+    """Whether the file begins with a byte-order mark."""
     endings: Endings = field(default_factory=Endings)
-    """How its lines end."""
+    """The file's line endings."""
     stamp: Stamp | None = None
-    """Its state on disk; None while it is a new file that was not saved."""
+    """The file's state on disk; None for a new file that was not saved yet."""
     read_only: bool = False
-    """Whether it can't be written to: it opens, and is saved under another name."""
+    """Whether it can't be written; it can be opened, and saved under another name."""
 
     @property
     def is_new(self) -> bool:
-        """Whether it is not on disk yet."""
+        """Whether the file is not on disk yet."""
         return self.stamp is None
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of its bytes; None for a new file."""
+        """SHA-256 of the content; None for a new file."""
         return self.stamp.digest if self.stamp else None
 
 
 def load(path: str | os.PathLike[str]) -> TextFile:
-    """The text file at `path`; an empty new one where there is none.
+    """Load the text file at `path`; an empty new one where there is none.
 
     Raises:
-        LmtuiError: it is no UTF-8 text file of at most 20 MB, can't be read, or is in
-            a folder that does not exist.
+        LmtuiError: the file is not UTF-8 text of at most 20 MB, can't be read, or its
+            folder does not exist.
     """
     path = Path(path).absolute()
     try:
@@ -220,7 +226,7 @@ def load(path: str | os.PathLike[str]) -> TextFile:
     require_regular(path, info)
     require_size(path, info.st_size)
     data = files.read_bytes(str(path), lambda: path.open("rb"))
-    require_size(path, len(data))  # of some files, and of growing ones, stat knows less
+    require_size(path, len(data))  # stat may report less, as for a growing file
     text, bom, its_endings = from_bytes(str(path), data)
     return TextFile(
         path, text, bom, its_endings, stamp_of(info, data), _is_read_only(path)
@@ -228,10 +234,10 @@ def load(path: str | os.PathLike[str]) -> TextFile:
 
 
 def to_bytes(file: TextFile, text: str) -> bytes:
-    """What `text` is on disk as the content of `file`.
+    """Return the bytes of `text` as the content of `file`.
 
     Raises:
-        LmtuiError: a character of it can't be written.
+        LmtuiError: a character can't be encoded.
     """
     raw = put_back(text, file.text, file.endings)
     try:
@@ -245,10 +251,10 @@ def to_bytes(file: TextFile, text: str) -> bytes:
 
 
 def from_bytes(name: str, data: bytes) -> tuple[str, bool, Endings]:
-    """The text that `data` holds, whether it has a byte-order mark, its endings.
+    """Return the text in `data`, whether it has a byte-order mark, and its endings.
 
     Raises:
-        LmtuiError: it is not UTF-8; the position is that in the file.
+        LmtuiError: the data is not UTF-8; the error names the position in the file.
     """
     bom = data.startswith(_BOM)
     raw = files.decode(name, data)
@@ -260,7 +266,7 @@ def require_regular(path: Path, info: os.stat_result) -> None:
     """Refuse folders, devices, pipes and sockets.
 
     Raises:
-        LmtuiError: it is no regular file.
+        LmtuiError: the path is not a regular file.
     """
     if stat.S_ISDIR(info.st_mode):
         hint = "Name a file in it."
@@ -272,10 +278,10 @@ def require_regular(path: Path, info: os.stat_result) -> None:
 
 
 def require_size(path: Path, size: int) -> None:
-    """Refuse what is too large to edit.
+    """Refuse a file that is too large to edit.
 
     Raises:
-        LmtuiError: it is larger than 20 MB.
+        LmtuiError: the file is larger than 20 MB.
     """
     if size > MOST_BYTES:
         raise LmtuiError(
@@ -286,7 +292,7 @@ def require_size(path: Path, size: int) -> None:
 
 
 def identity_of(info: os.stat_result) -> tuple[int, ...]:
-    """What of a file's state changes with its content."""
+    """Return the parts of a file's status that change with its content."""
     return (
         info.st_dev,
         info.st_ino,
@@ -297,14 +303,15 @@ def identity_of(info: os.stat_result) -> tuple[int, ...]:
 
 
 def stamp_of(info: os.stat_result, data: bytes) -> Stamp:
-    """The stamp of a file with these bytes, whose state was taken before reading."""
+    """Return the stamp of a file with this content; `info` was read before the
+    content."""
     settled = time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _UNSETTLED
     digest = hashlib.sha256(data).hexdigest()
     return Stamp(identity_of(info), settled, info.st_mtime, len(data), digest)
 
 
 def _new(path: Path) -> TextFile:
-    folder = path.resolve().parent  # of a link to nothing, the folder it points into
+    folder = path.resolve().parent  # for a dangling link, the folder of its target
     if not folder.is_dir():
         hint = "Create the folder first, or check the path."
         raise LmtuiError("there is no such folder", str(folder), hint)
@@ -312,7 +319,7 @@ def _new(path: Path) -> TextFile:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether the file, or the folder that a saved file is put into, is."""
+    """Return whether the file or its folder, which saving writes to, is read-only."""
     folder = path.resolve().parent
     writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
     return not writable
@@ -324,26 +331,26 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 @dataclass(frozen=True, slots=True)
 class SaveResult:
-    """What a save led to."""
+    """The result of a save."""
 
     file: TextFile
     """The file as it is now."""
     notes: tuple[str, ...] = ()
-    """What could not be kept, a clause each; mostly nothing."""
+    """Properties of the file that were lost, a clause each; usually empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What happened to a file since it was loaded or saved."""
+    """A change of a file since it was loaded or saved."""
 
     kind: Literal["changed", "gone", "appeared", "replaced"]
-    """Its content changed; it is no longer there; it was new, and now there is one;
-    something that is no file stands in its place."""
+    """The content changed; the file is gone; a new file's path is taken now; something
+    else than a file is at the path."""
     before: float | None
-    """When the content that was loaded was written, in seconds since the epoch; None
-    for a new file."""
+    """Modification time of the loaded content in seconds since the epoch; None for a
+    new file."""
     now: float | None
-    """When the content that is there was written; None where there is none."""
+    """Modification time of the present content; None where there is none."""
 
 
 def save(
@@ -351,13 +358,13 @@ def save(
 ) -> SaveResult:
     """Write `text` as the content of `file`, or under another path.
 
-    A temporary file beside it is synced and takes its place, with its permissions
-    and, as far as the system allows, its owner. Links are followed. Other hard links
-    to the file keep the old text, and a note says so. Whether somebody else changed
-    the file is for the caller to ask before (`changed_on_disk`).
+    A temporary file beside it is synced and then renamed to it, with its permissions
+    and, as far as the system allows, its owner. Links are followed. Other hard links to
+    the file keep the old text, and a note says so. The caller checks `changed_on_disk`
+    before.
 
     Raises:
-        LmtuiError: it can't be written; the file is as it was.
+        LmtuiError: the file can't be written; it is as it was.
     """
     path = file.path if path is None else Path(path).absolute()
     data = to_bytes(file, text)
@@ -374,7 +381,7 @@ def save(
     except (OSError, ValueError) as error:
         raise _not_saved(path, error) from error
     text, _, endings = from_bytes(str(path), data)
-    # A text without line breaks still remembers those that its file had.
+    # A text without line breaks keeps the main ending of its file.
     endings = endings if "\n" in text else replace(file.endings, own=())
     saved = replace(
         file,
@@ -388,10 +395,10 @@ def save(
 
 
 def changed_on_disk(file: TextFile) -> FileChange | None:
-    """What somebody else did to the file since it was loaded or saved, if anything.
+    """Return how the file changed since it was loaded or saved; None if it did not.
 
-    Reads the content only where the file's state leaves room for doubt; the same
-    content written anew is no change.
+    The content is read only where the status leaves doubt; the same content written
+    again is no change.
     """
     stamp = file.stamp
     before = stamp.modified if stamp else None
@@ -427,7 +434,7 @@ def _state(path: Path) -> os.stat_result | None:
 
 
 def _notes(before: os.stat_result | None, after: os.stat_result) -> tuple[str, ...]:
-    """What the new file did not take over from the old one."""
+    """Return the properties that the new file did not take over from the old one."""
     if before is None:
         return ()
     notes = []

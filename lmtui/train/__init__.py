@@ -1,1 +1,1 @@
-"""Adapting a model to a user's own notes: reading, training, judging the result."""
+"""Fine-tuning on a user's notes: reading them, training, evaluating the result."""

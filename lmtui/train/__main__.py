@@ -1,6 +1,6 @@
-"""`python -m lmtui.train RUN_FOLDER`: the process that trains.
+"""`python -m lmtui.train RUN_FOLDER`: the training process.
 
-Owns its arguments, and that it sees one GPU at most; torch is imported after that.
+Makes at most one GPU visible before torch is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def main() -> int:
-    """Train as the run folder's request says; the exit code."""
+    """Train as the run folder's request says; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m lmtui.train", description=__doc__)
     parser.add_argument("run_folder", type=Path)
     parser.add_argument(
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--plan-only", action="store_true", help="end after the plan")
     parser.add_argument("--go", action="store_true", help="don't wait after the plan")
     options = parser.parse_args()
-    # The library's trainer spreads a model over all that it sees.
+    # transformers' Trainer spreads a model over all visible GPUs.
     os.environ[_VISIBLE] = one_device(
         RunFolder(options.run_folder).read_request().device, os.environ.get(_VISIBLE)
     )
@@ -39,7 +39,11 @@ def main() -> int:
 
 
 def one_device(device: str, visible: str | None) -> str:
-    """The one GPU to see of those that are visible, by the name of a device."""
+    """Return the GPU to make visible for a device name such as `cuda:1`.
+
+    `visible` is `CUDA_VISIBLE_DEVICES` as it is set; the device's number counts within
+    it.
+    """
     shown = [name for name in (visible or "").split(",") if name]
     number = device.partition(":")[2]
     place = int(number) if number.isdecimal() else 0

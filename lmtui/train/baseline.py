@@ -1,7 +1,7 @@
-"""What the model thought and said before its training, kept for the comparison.
+"""The model's evaluation before training, kept in the run folder for the report.
 
-Owns the file in the run folder. A training that is resumed has the weights of its
-checkpoint and can't ask the model it began with. Imports no torch.
+A resumed training holds its checkpoint's weights and can't evaluate the model it began
+with. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ _NAME = "before.json"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was asked of which model, and the answers."""
+    """The model's evaluation before training, and the digests of its weights."""
 
     sha256: tuple[str, ...]
-    """Of the model's files of weights."""
+    """Digests of the model's weight files."""
     prompts: tuple[Prompt, ...]
     answers: Answers
 
     def about(self, held_out: Sequence[Example]) -> Baseline:
-        """What it says of these documents, which have to be the very ones or fewer."""
+        """Return the baseline for these held-out documents only.
+
+        Each of them must be in the baseline.
+        """
         scores = {score.path: score for score in self.answers.held_out}
         kept = tuple(scores[example.path] for example in held_out)
         return replace(self, answers=replace(self.answers, held_out=kept))
 
     def known(self, held_out: Sequence[Example]) -> tuple[Example, ...]:
-        """The documents that it has scored, as they are now."""
+        """Return the documents that are scored here and still have as many tokens."""
         lengths = {score.path: len(score.logprobs) for score in self.answers.held_out}
         return tuple(x for x in held_out if lengths.get(x.path) == len(x.ids))
 
 
 def write_beginning(run: RunFolder, beginning: Baseline) -> None:
-    """Keep it in the run folder.
+    """Write the baseline into the run folder.
 
     Raises:
-        LmtuiError: it can't be written.
+        LmtuiError: the file can't be written.
     """
     prompts = [{"ids": p.ids, "text": p.text} for p in beginning.prompts]
     answers = json.loads(beginning.answers.to_json())
@@ -58,10 +61,10 @@ def write_beginning(run: RunFolder, beginning: Baseline) -> None:
 
 
 def read_beginning(run: RunFolder) -> Baseline:
-    """The beginning of a training that is resumed.
+    """Read the baseline of a training that is resumed.
 
     Raises:
-        LmtuiError: it can't be read.
+        LmtuiError: the file can't be read.
     """
     file = run.path / _NAME
     try:

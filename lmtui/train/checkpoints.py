@@ -1,8 +1,7 @@
-"""All that a training has come to, on the disk: weights, moments, where it is.
+"""Checkpoints on the disk: weights, optimiser moments, training state, best weights.
 
-Owns the files of a checkpoint and of the best weights: safetensors and JSON, nothing
-that could run code. A checkpoint counts once it is complete, and older ones go only
-then; what was saved stays when the disk is full. Knows no steps and no evaluation.
+Files are safetensors and JSON, so loading them can't run code. Older checkpoints are
+removed only after a new one is complete.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ from lmtui.errors import LmtuiError
 from lmtui.train.run_folder import RunFolder, mark_complete
 
 Weights = Mapping[str, nn.Parameter]
-"""The weights that change, by name."""
+"""The trainable weights, by name."""
 
 _WEIGHTS = "weights.safetensors"
 _MOMENTS = "optimizer.safetensors"
 _STATE = "state.json"
-_CHANCE = "chance"  # the random numbers' state among the moments
-_SPARE = 16 * 2**20  # bytes that are left free
-_REPORT = 16 * 2**20  # bytes of an adapter's texts, at most
+_CHANCE = "chance"  # key of the random generator's state, beside the moments
+_SPARE = 16 * 2**20  # bytes that must stay free on the disk
+_REPORT = 16 * 2**20  # bytes of an adapter's text files, at most
 
 
 @dataclass(frozen=True, slots=True)
 class TrainState:
-    """Where a training is, apart from its tensors."""
+    """The progress of a training, apart from its tensors."""
 
     step: int = 0
     evaluated: int | None = None
     """The step of the last evaluation."""
     best_step: int | None = None
-    """The step of the best evaluation, the one before the first step left out."""
+    """The step of the best evaluation; the one before the first step doesn't count."""
     best_loss: float | None = None
     lowest: float | None = None
-    """The lowest held-out loss, also of that one."""
+    """The lowest held-out loss, the one before the first step included."""
     fruitless: int = 0
     """Evaluations since the best one."""
     early: bool = False
-    """Whether it is over because nothing more was won."""
+    """Whether early stopping has ended the training."""
 
 
 def save(
@@ -60,10 +59,10 @@ def save(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
 ) -> None:
-    """Save a checkpoint, and remove the older ones when it is complete.
+    """Save a checkpoint, then remove the older ones.
 
     Raises:
-        LmtuiError: it can't be saved; those before it are as they were.
+        LmtuiError: the checkpoint can't be saved; earlier ones are unchanged.
     """
     target = run.checkpoint(state.step)
     tensors = _moments(weights, optimizer)
@@ -80,9 +79,12 @@ def save(
 
 
 def space_for(weights: Weights, *, resumed: bool) -> int:
-    """Bytes that a training needs at most while it runs, beside what it has written
-    already: a checkpoint (weights and two moments of each) is written before the one
-    before it goes, and so are the best weights."""
+    """Return the bytes of disk that a training needs at most, beyond those written.
+
+    A checkpoint holds the weights and two moments of each, and is written before the
+    one it replaces is removed; so are the best weights. A resumed training has one copy
+    of both on the disk already.
+    """
     size = _bytes(weights.values())
     checkpoint = 3 * size
     whole = 2 * (checkpoint + size)
@@ -92,10 +94,10 @@ def space_for(weights: Weights, *, resumed: bool) -> int:
 def load(
     run: RunFolder, step: int, weights: Weights, optimizer: torch.optim.Optimizer
 ) -> TrainState:
-    """Take a checkpoint up again: into the weights and the optimiser that are there.
+    """Load a checkpoint into the given weights and optimiser, and return its state.
 
     Raises:
-        LmtuiError: it does not belong to these weights, or can't be read.
+        LmtuiError: the checkpoint does not belong to these weights, or can't be read.
     """
     folder = run.checkpoint(step)
     with _reading(folder):
@@ -109,10 +111,10 @@ def load(
 
 
 def save_best(run: RunFolder, weights: Weights, step: int) -> None:
-    """Keep the weights of the best evaluation so far, in place of those before.
+    """Save the weights of the best evaluation so far, in place of the earlier ones.
 
     Raises:
-        LmtuiError: they can't be saved; those before are as they were.
+        LmtuiError: the weights can't be saved; earlier ones are unchanged.
     """
     folder = run.best_folder
     temporary = folder / f".{_WEIGHTS}"
@@ -131,10 +133,10 @@ def save_best(run: RunFolder, weights: Weights, step: int) -> None:
 
 
 def load_best(run: RunFolder, weights: Weights) -> int:
-    """Put the best weights into the model; the step they are of.
+    """Load the best weights into the model and return the step they belong to.
 
     Raises:
-        LmtuiError: they can't be read.
+        LmtuiError: the weights can't be read.
     """
     file = run.best_folder / _WEIGHTS
     with _reading(run.best_folder):
@@ -151,7 +153,7 @@ def _write(weights: Weights, file: Path, about: dict[str, str] | None = None) ->
 
 @torch.no_grad()
 def _fill(weights: Weights, saved: dict[str, Tensor]) -> None:
-    # In place: the sums of a matrix product can depend on where in memory it lies.
+    # In place: a matrix product's rounding can depend on the address of its operands.
     if saved.keys() != weights.keys():
         raise ValueError("it has other weights")
     for name, weight in weights.items():
@@ -161,7 +163,10 @@ def _fill(weights: Weights, saved: dict[str, Tensor]) -> None:
 
 
 def _moments(weights: Weights, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What the optimiser remembers of each weight, and the state of chance."""
+    """Return the optimiser's moments of each weight and the random generator's state.
+
+    Keys are `KIND:NAME`, and `chance` for the generator.
+    """
     tensors = {_CHANCE: torch.get_rng_state()}
     for name, weight in weights.items():
         for kind, value in optimizer.state.get(weight, {}).items():
@@ -184,7 +189,11 @@ def _take_moments(
 
 
 def _beside(weight: Tensor, value: Tensor) -> Tensor:
-    """A moment as the optimiser made it: like its weight; a count as it is."""
+    """Return a moment as the optimiser itself lays it out.
+
+    A tensor of the weight's shape gets the weight's layout and device; the step count
+    keeps its shape and goes to the CPU or the GPU with the weight.
+    """
     if value.shape != weight.shape:
         device = weight.device if weight.device.type == "cuda" else "cpu"
         return value.clone().to(device)
@@ -197,8 +206,8 @@ def _bytes(tensors: Any) -> int:
 
 @contextmanager
 def _saving(target: Path) -> Iterator[None]:
-    """A folder for a checkpoint; nothing is left of it if that can't be saved."""
-    shutil.rmtree(target, ignore_errors=True)  # half of one, by a killed process
+    """Make the folder of a checkpoint, and remove it if saving fails."""
+    shutil.rmtree(target, ignore_errors=True)  # left incomplete by a killed process
     try:
         paths.make_folder(target)
         yield
@@ -221,6 +230,7 @@ def _unsaved(folder: Path, error: Exception) -> LmtuiError:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
+    """Turn the errors of reading a checkpoint into an `LmtuiError`."""
     try:
         yield
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:

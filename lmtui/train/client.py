@@ -1,9 +1,8 @@
-"""The process that trains, seen from the one that shows it.
+"""The training process (the worker), seen from the process that starts it.
 
-Owns how the worker is started, told what to do and listened to, and what is said when
-it dies without a last word. It has a session of its own, so that no key reaches it but
-through here; where this process goes away, its commands end, and it stops by itself.
-Nothing here waits but `wait`. Knows no torch, no terminal and no screen.
+Starts the worker in a session of its own, sends it commands, reads its events, and
+reports a crash as `Failed`. The worker stops when its command pipe closes. Only `wait`
+blocks. Knows no torch and no screen.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from lmtui.train.request import TrainRequest, require_safe_name, versions
 from lmtui.train.run_folder import RunFolder
 
 COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.train")
-"""What starts the worker, but for its arguments."""
+"""The command that starts the worker, without its arguments."""
 
 GRACE = 1.0
 """Seconds that a worker has to leave at once before it is killed."""
@@ -37,24 +36,25 @@ _MOST = 2000  # characters of them
 
 
 class NameTaken(LmtuiError):
-    """There is something of this name already."""
+    """The name belongs to an adapter or to another training."""
 
 
 class Unfinished(NameTaken):
-    """It is a training that can be gone on with."""
+    """The name belongs to an unfinished training that can be resumed."""
 
 
 def resume_command(name: str) -> str:
-    """What to type to go on with a training."""
+    """Return the command line that resumes a training."""
     return f"lmtui finetune --resume --name {name}"
 
 
 def prepare(request: TrainRequest, *, overwrite: bool, resume: bool) -> TrainRequest:
-    """The request as it can be started: that of before where it is resumed.
+    """Check a request and return it ready to start; the stored one where it is resumed.
 
     Raises:
-        NameTaken: its name is that of something else.
-        LmtuiError: it can't be a name; there is nothing to resume; it runs.
+        NameTaken: an adapter or an unfinished training has this name.
+        LmtuiError: the name can't be used, there is nothing to resume, or the training
+            runs already.
     """
     name = request.name
     require_safe_name(name)
@@ -85,7 +85,7 @@ def prepare(request: TrainRequest, *, overwrite: bool, resume: bool) -> TrainReq
 
 
 def nothing_to_resume(name: str = "") -> LmtuiError:
-    """The error for a training that can't be gone on with, because there is none."""
+    """Return the error for a training that has no checkpoint to resume from."""
     names = ", ".join(run.name for run in run_folder.unfinished())
     return LmtuiError(
         "there is nothing to resume",
@@ -97,12 +97,12 @@ def nothing_to_resume(name: str = "") -> LmtuiError:
 
 
 def history(folder: Path) -> list[Event]:
-    """What earlier parts of the training in a run folder told, as far as it counts."""
+    """Return the events of earlier parts of a training, as far as they still count."""
     return RunFolder(folder).history()
 
 
 class WorkerProcess:
-    """A worker at work. Any thread may call it; one at a time is answered."""
+    """A running worker. Any thread may call it; calls are serialised."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class WorkerProcess:
     ) -> None:
         self._run = run
         self._process = process
-        self._events = events  # open: at the end its folder goes away
-        self._log_from = log_from  # bytes of the log that others wrote
+        self._events = events  # kept open: the folder is removed at the end
+        self._log_from = log_from  # bytes of the log that earlier workers wrote
         self._until_over = until_over
         self._half_line = b""
         self._lock = Lock()
@@ -137,13 +137,13 @@ class WorkerProcess:
         go: bool = False,
         command: Sequence[str] | None = None,
     ) -> WorkerProcess:
-        """Start the worker, with a request that was prepared.
+        """Start the worker with a request from `prepare`.
 
-        With `go` it does not wait after the plan; with `plan_only` it ends there, and
-        nothing is kept.
+        With `go` the worker does not wait after the plan. With `plan_only` it ends
+        after the plan, and its folder is temporary.
 
         Raises:
-            LmtuiError: its folder can't be written, or it can't be started.
+            LmtuiError: the run folder can't be written, or the worker can't be started.
         """
         with ExitStack() as stack:
             folder = RunFolder.named(request.name)
@@ -151,7 +151,8 @@ class WorkerProcess:
                 runs = paths.ensure_folder(paths.runs_folder())
                 folder = RunFolder(stack.enter_context(paths.scratch_folder(runs)))
             elif resume:
-                paths.make_all_private(folder.path)  # of an older version
+                # An older version may have left files that others can read.
+                paths.make_all_private(folder.path)
             else:
                 folder.remove()
             known = request.versions if resume else versions()
@@ -174,30 +175,32 @@ class WorkerProcess:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the worker was told to stop."""
         return self._stops > 0
 
     @property
     def began(self) -> bool:
-        """Whether it has told that its steps begin: there is something to save."""
+        """Whether the worker has sent `Start`, so that there is something to save."""
         return self._began
 
     @property
     def running(self) -> bool:
-        """Whether the process lives. What it told last may not be polled yet."""
+        """Whether the process lives. Its last events may not be polled yet."""
         return self._process.poll() is None
 
     def poll(self) -> list[Event]:
-        """What it told since the last call; its last event is always an `End`.
+        """Return the events since the last call; the last of all is always an `End`.
 
-        A line that is half written waits for its end. A process that died without a
-        last word is told as `Failed`, and one that was made to leave as stopped.
+        An incomplete line waits for its rest. A process that died without an `End`
+        yields `Failed` and `End`; one that was made to leave yields a stopped or
+        declined `End`.
         """
         with self._lock:
             events = self._read()
             if time.monotonic() > self._leave_by:
                 self._kill()
-            over = not self.running  # asked first: what it told last is read then
+            # Before the last read, so that no event written at the end is missed.
+            over = not self.running
             events += self._read()
             if over and not self._ended:
                 events += self._last_words()
@@ -207,20 +210,23 @@ class WorkerProcess:
             return events
 
     def go(self) -> None:
-        """Begin with what was planned."""
+        """Tell the worker to begin the steps that it planned."""
         self._tell("go")
 
     def pause(self) -> None:
-        """Wait before the next step."""
+        """Tell the worker to wait before the next step."""
         self._tell("pause")
 
     def resume(self) -> None:
-        """Go on."""
+        """Tell the worker to continue after a pause."""
         self._tell("resume")
 
     def stop(self) -> None:
-        """Finish the step, save and end; the second time, or where nothing has begun,
-        leave at once."""
+        """Tell the worker to finish the step, save and end.
+
+        The second call, or one before the first step, makes it leave at once: it is
+        killed after `GRACE` seconds.
+        """
         self._tell("stop")
         with self._lock:
             self._stops += 1
@@ -228,7 +234,7 @@ class WorkerProcess:
                 self._leave_by = time.monotonic() + GRACE
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the process to end; whether it has."""
+        """Wait for the process to end and return whether it has."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -242,10 +248,10 @@ class WorkerProcess:
                 self._process.stdin.write(f"{command}\n".encode())
                 self._process.stdin.flush()
         except (OSError, ValueError):
-            pass  # it is over: that is told by `poll`
+            pass  # the worker has ended; `poll` reports that
 
     def _kill(self) -> None:
-        """End the worker and what it may have started."""
+        """Kill the worker and its child processes."""
         self._leave_by = float("inf")
         if self.running:
             try:
@@ -278,7 +284,7 @@ class WorkerProcess:
                 self._ended = True
 
     def _last_words(self) -> list[Event]:
-        """What a process would have told that ended without doing so."""
+        """Return the events to report for a process that ended without an `End`."""
         if self._stops and not self._began:
             return [End("declined", self._run.last_checkpoint or 0)]
         if self._stops >= 2:
@@ -294,7 +300,7 @@ class WorkerProcess:
         return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
-        """Leave nothing that is of no use: without a checkpoint, only a failure is."""
+        """Remove the run folder, unless it has a checkpoint or the training failed."""
         self._until_over.close()
         if not self._failed and self._run.last_checkpoint is None:
             self._run.remove()
@@ -319,7 +325,7 @@ class WorkerProcess:
 
 
 def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
-    """The worker's process, whose commands end with this process."""
+    """Start the worker; its commands come through a pipe from this process."""
     try:
         with open(run.log_file, "ab", opener=paths.open_private) as log:
             return processes.begin(command, log)

@@ -1,8 +1,7 @@
-"""What the worker is told while it works: a word a line, or a signal.
+"""Commands to the worker, one word a line or a signal, and the writer of its events.
 
-Owns what a word changes, and that a stop leaves at once while there is nothing to save,
-later the second one. The end of the words is a stop: whoever gave them is gone. A
-thread reads, the one that trains asks; the thread never touches a tensor. Knows no
+A thread reads commands and the training thread asks for them; the reader touches no
+tensor. A closed command pipe counts as a stop, since the sender is gone. Knows no
 training.
 """
 
@@ -22,7 +21,11 @@ _PART = 4096  # bytes that are read at once
 
 
 class WorkerControl:
-    """What was said so far. Its questions never wait; `wait_` methods do."""
+    """The commands received so far. Only the `wait_` methods block.
+
+    A stop makes the process leave at once; after `save_first`, only the second stop
+    does.
+    """
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
@@ -33,13 +36,14 @@ class WorkerControl:
         self._saves = False
 
     def listen(self, words: int) -> None:
-        """Take words from a file descriptor, and signals, from now on."""
+        """Read commands from a file descriptor from now on, and take signals as
+        stops."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.say("stop"))
         threading.Thread(target=self._read, args=(words,), daemon=True).start()
 
     def _read(self, words: int) -> None:
-        # Not through a file object: its lock would be held when the process ends.
+        # No file object: the thread would hold its lock while the process exits.
         line = b""
         while part := _more(words):
             *lines, line = (line + part).split(b"\n")
@@ -49,12 +53,12 @@ class WorkerControl:
             self.say("stop")
 
     def save_first(self) -> None:
-        """Let the first stop from now on wait until what was learned is saved."""
+        """Let the first stop from now on wait until the training is saved."""
         with self._changed:
             self._saves = True
 
     def say(self, word: str) -> None:
-        """Take one word; what is none is left unheard."""
+        """Take one command; unknown words are ignored."""
         with self._changed:
             match word:
                 case "go":
@@ -70,56 +74,56 @@ class WorkerControl:
                 self._leave()
 
     def stopping(self) -> bool:
-        """Whether to come to an end."""
+        """Whether the training must end."""
         return self._stops > 0
 
     @property
     def pausing(self) -> bool:
-        """Whether to wait before the next step."""
+        """Whether the training must wait before the next step."""
         return self._pause and not self.stopping()
 
     def wait_for_go(self) -> bool:
-        """Wait until it is told to begin; False where it is told to stop instead."""
+        """Wait for `go` and return True; return False on a stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._begin or self.stopping())
             return not self.stopping()
 
     def wait_for_resume(self) -> None:
-        """Wait while it is to."""
+        """Wait until no pause is in force."""
         with self._changed:
             self._changed.wait_for(lambda: not self.pausing)
 
 
 def _more(words: int) -> bytes:
-    """What was written since; nothing at the end, or where there is no such file."""
+    """Read what was written since the last call; empty at the end or on an error."""
     try:
         return os.read(words, _PART)
     except OSError:
         return b""
 
 
-_SAID_EVERY = 0.2  # seconds between two reports of one and the same work
-_LAST_WORD = 1.0  # seconds that a process that leaves waits for another's line
+_SAID_EVERY = 0.2  # seconds between two progress events of the same work
+_LAST_WORD = 1.0  # seconds to wait for the lock before the process exits without `End`
 
 
 class EventWriter:
-    """Writes events to a file."""
+    """A thread-safe writer of events, one JSON object a line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._said: tuple[str, float] = ("", 0.0)
         self.step = 0
-        """The step that was told last."""
+        """The step of the last event that has one."""
         self._started = self._ended = False
 
     def __call__(self, event: Event) -> None:
-        """Say something."""
+        """Write one event."""
         with self._lock:
             self._write(event)
 
     def report(self, progress: Progress) -> None:
-        """Pass on how far some work is."""
+        """Write progress as `Doing`, limited in rate, or a warning as `Warned`."""
         if progress.warning:
             self(Warned(progress.what))
             return
@@ -134,7 +138,7 @@ class EventWriter:
         self(Doing(progress.what, share))
 
     def leave(self) -> None:
-        """Say that it stopped, and end the process, whatever it is doing."""
+        """Write a final `End` and exit the process at once, whatever it is doing."""
         if self._lock.acquire(timeout=_LAST_WORD) and not self._ended:
             finish: Ending = "stopped" if self._started else "declined"
             self._write(End(finish, self.step))

@@ -1,12 +1,8 @@
-"""The matrix products of a training on the processor: the same numbers, sooner.
+"""Faster linear layers for training on the CPU, with the same results.
 
-Owns how a linear layer, with or without an adapter, is computed and differentiated.
-Three things are won over the layers as they come: torch gives float32 products of the
-CPU to a library that is slow on some makers' processors, and here they go to oneDNN;
-an adapter's product is added in place; and in bfloat16 a weight is rounded once, not
-at every use, an input once for all layers that read it. Knows no loss and no data.
-
-In what follows x is [n, inputs], a weight [outputs, inputs], as torch keeps them.
+float32 products go to oneDNN, since torch's default library is slow on some makers'
+CPUs. A LoRA product is added in place. Under bfloat16 autocast a weight is rounded
+once, not at every use, and an input once for all layers that read it.
 """
 
 from __future__ import annotations
@@ -20,30 +16,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Recipe = Callable[[], Tensor]
-"""Makes a tensor again, without its history."""
+"""Recomputes a tensor, outside autograd."""
 
 _GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")
-_NAME = "_lmtui_recipe"  # of the attribute of a tensor
+_NAME = "_lmtui_recipe"  # attribute of a tensor: its recipe and its version
 
 
 def recipe_of(tensor: Tensor) -> Recipe | None:
-    """How to make a tensor again; None for one that has to be kept."""
+    """Return the function that recomputes a tensor; None for one that must be kept."""
     noted: tuple[Recipe, int] | None = getattr(tensor, _NAME, None)
-    if noted is None or noted[1] != tensor._version:  # it was changed in place
+    if noted is None or noted[1] != tensor._version:  # changed in place since
         return None
     return noted[0]
 
 
 def round_recipe(tensor: Tensor, half: Tensor) -> None:
-    """Let `half`, the same in a shorter dtype, be made again as `tensor` is."""
+    """Give `half`, the tensor in a shorter dtype, a recipe that follows that of
+    `tensor`."""
     recipe, dtype = recipe_of(tensor), half.dtype
     if recipe is not None:
         _note(half, lambda: recipe().to(dtype))
 
 
 def remake(model: nn.Module) -> Callable[[], None]:
-    """Let the norms and the gated layers of a model tell how to make their tensors
-    again; what is no plain one stays as it is. Returns what undoes it."""
+    """Let a model's norms and gated MLPs attach recipes to their outputs.
+
+    Backward then recomputes these outputs instead of keeping them. Modules of an
+    unknown kind stay as they are. Returns the function that undoes it.
+    """
     slot, undo = _Slot(), ExitStack()
     for module in model.modules():
         if _is_norm(module):
@@ -56,8 +56,11 @@ def remake(model: nn.Module) -> Callable[[], None]:
 
 
 class _Slot:
-    """Holds what was made last: the layers that read one tensor differentiate one
-    after the other."""
+    """A cache of the last recomputed tensor.
+
+    Layers that read the same tensor run backward one after the other, so one place is
+    enough.
+    """
 
     def __init__(self) -> None:
         self.recipe: _Recipe | None = None
@@ -66,18 +69,21 @@ class _Slot:
     def note_norm(
         self, norm: Any, given: tuple[Any, ...], named: dict[str, Any], output: Any
     ) -> None:
-        """Of a norm of one input: how to make its output again."""
+        """Attach a recipe to the output of a norm (a forward hook)."""
         if not (torch.is_grad_enabled() and isinstance(output, Tensor)):
             return
-        if len(given) != 1 or named:  # gated by another one, say
+        if len(given) != 1 or named:  # for instance a norm with a gate as input
             return
-        x, forward = given[0].detach(), type(norm).forward  # without the hooks
+        x, forward = given[0].detach(), type(norm).forward  # bypasses the hooks
         _note(output, _Recipe(self, lambda: forward(norm, x)))
 
 
 class _Recipe:
-    """A recipe that is followed once for neighbours. Nothing in it refers to itself:
-    what it holds has to go with the graph, and not when rubbish is collected."""
+    """A recipe whose result is shared by consecutive calls.
+
+    It holds no reference to itself: its tensors must be freed with the graph, not at
+    the next garbage collection.
+    """
 
     def __init__(self, slot: _Slot, make: Recipe) -> None:
         self._slot, self._make = slot, make
@@ -108,7 +114,7 @@ def _set_gated_forward(module: Any, slot: _Slot) -> None:
 
 
 class _Gated(torch.autograd.Function):
-    """act(gate) · up of which the factors alone are kept."""
+    """act(gate) · up, which keeps the two factors for backward and not the product."""
 
     @staticmethod
     def forward(
@@ -129,14 +135,17 @@ class _Gated(torch.autograd.Function):
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether it is a norm that remembers nothing of what it sees."""
+    """Return whether a module is a norm without buffers and submodules."""
     parts = [*module.children(), *module.buffers()]
     return "norm" in type(module).__name__.lower() and not parts
 
 
 @torch.no_grad()
 def _is_plain(module: Any) -> bool:
-    """Whether it computes down(act(gate(x)) · up(x)) and no more."""
+    """Return whether an MLP computes exactly down(act(gate(x)) · up(x)).
+
+    Found out by comparing both on a probe [1, 3, width].
+    """
     width = getattr(module.gate_proj, "in_features", None)
     if width is None:
         return False
@@ -152,16 +161,16 @@ def _is_plain(module: Any) -> bool:
 
 HALF = torch.bfloat16
 
-_FEW = 32  # rows; below, preparing oneDNN's kernel for yet another shape costs more
-_HALVED = "_lmtui_halved"  # the attribute of an input that holds it in bfloat16
+_FEW = 32  # rows; below, oneDNN's set-up for a new shape costs more than it saves
+_HALVED = "_lmtui_halved"  # attribute of a tensor: its bfloat16 copy
 _Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
 def quicken(model: nn.Module) -> None:
-    """Let all plain linear layers of a model on the CPU be computed here.
+    """Replace the forward pass of all plain linear layers of a model on the CPU.
 
-    They compute in bfloat16 where autocast says so, else in their own dtype. Layers
-    that are no plain ones stay as they are.
+    The layers, with a LoRA or without, compute in bfloat16 under bfloat16 autocast,
+    else in their own dtype. Layers of other kinds stay as they are.
     """
     inner = {
         id(layer.base_layer) for layer in model.modules() if hasattr(layer, "lora_A")
@@ -179,14 +188,17 @@ def _set_forward(layer: Any, forward: Callable[[Tensor], Tensor]) -> None:
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x · weightᵀ [n, outputs]; either may be a transposed view."""
+    """Return x · weightᵀ [n, outputs] for x [n, inputs] and weight [outputs, inputs].
+
+    Either may be a transposed view.
+    """
     if x.dtype == torch.float32 and x.device.type == "cpu" and x.shape[0] >= _FEW:
         return _kernel()(x, weight)
     return x @ weight.t()
 
 
 class Rounded:
-    """A weight in bfloat16, rounded anew only when it has changed."""
+    """A weight's bfloat16 copy, renewed only when the weight has changed."""
 
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
@@ -194,7 +206,8 @@ class Rounded:
         self._half: Tensor | None = None
 
     def __call__(self) -> Tensor:
-        """The weight in bfloat16; the tensor itself where it is."""
+        """Return the weight in bfloat16; the same tensor where it is in bfloat16
+        already."""
         if self._half is None or self._version != self._weight._version:
             self._version = self._weight._version
             self._half = self._weight.detach().to(HALF)
@@ -202,19 +215,19 @@ class Rounded:
 
 
 def computes_in_half() -> bool:
-    """Whether autocast is on for the CPU, and to bfloat16."""
+    """Return whether bfloat16 autocast is on for the CPU."""
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is HALF
 
 
 def _in_half(x: Tensor) -> Tensor:
-    """An input in bfloat16, rounded once for all layers that read it."""
+    """Return an input in bfloat16, rounded once for all layers that read it."""
     if x.dtype is HALF:
         return x
     half: Tensor | None = getattr(x, _HALVED, None)
     if half is None or half.requires_grad != _recorded(x):
         half = x.to(HALF)
         round_recipe(x, half)
-        setattr(x, _HALVED, half)  # as long as the input lives
+        setattr(x, _HALVED, half)  # freed together with the input
     return half
 
 
@@ -239,8 +252,11 @@ class _Dense:
 
 
 class _DenseProduct(torch.autograd.Function):
-    """x · Wᵀ + b, computed with `used`, a rounded W or W itself; x is not kept where
-    there is a recipe for it."""
+    """x · Wᵀ + b for x [..., inputs], W [outputs, inputs], b [outputs].
+
+    Computed with `used`: W, or W rounded to bfloat16. Where x has a recipe, it is
+    recomputed in backward instead of kept.
+    """
 
     @staticmethod
     def forward(
@@ -273,17 +289,19 @@ class _DenseProduct(torch.autograd.Function):
 
 
 def _again(kept: Tensor | None, ctx: Any) -> Tensor:
-    """The input of a layer, [n, inputs]: as it was kept, or made again, for once."""
+    """Return a layer's input [n, inputs]: as kept, or recomputed, which works once."""
     if kept is not None:
         return kept
     x: Tensor = ctx.recipe()
-    ctx.recipe = None  # as what is saved, it goes on the way back
+    ctx.recipe = None  # frees its tensors during backward, like saved tensors
     return x.reshape(-1, x.shape[-1])
 
 
 class _Adapted:
-    """The forward pass of a linear layer beside whose frozen weight stands an adapter
-    (Hu et al. 2021): W x + s B A x."""
+    """The forward pass of a frozen linear layer with a LoRA: W x + s B A x.
+
+    Source: Hu et al. 2021, "LoRA".
+    """
 
     def __init__(self, layer: Any, name: str) -> None:
         self._layer = layer
@@ -308,8 +326,11 @@ class _Adapted:
 
 
 class _AdaptedProduct(torch.autograd.Function):
-    """W x + B A x with a frozen W; A is [rank, inputs], B [outputs, rank]; x is not
-    kept where there is a recipe for it."""
+    """W x + B A x for a frozen W [outputs, inputs].
+
+    A is [rank, inputs], B [outputs, rank] with the scale in it, x [..., inputs]. Where
+    x has a recipe, it is recomputed in backward instead of kept.
+    """
 
     @staticmethod
     def forward(
@@ -339,7 +360,7 @@ class _AdaptedProduct(torch.autograd.Function):
 
 
 def _plain_adapter(layer: Any) -> str | None:
-    """The name of the adapter of a layer that is W x + b + s B A x and no more."""
+    """Return the active adapter's name if the layer is exactly W x + b + s B A x."""
     names = list(getattr(layer, "active_adapters", ()))
     if type(getattr(layer, "base_layer", None)) is not nn.Linear or len(names) != 1:
         return None
@@ -355,7 +376,7 @@ _found: list[_Kernel] = []
 
 
 def _kernel() -> _Kernel:
-    """oneDNN's float32 product where torch has it and it is right, else torch's own."""
+    """Return oneDNN's float32 product if it is there and right, else torch's own."""
     if not _found:
         _found.append(_onednn if _onednn_works() else functional.linear)
     return _found[0]

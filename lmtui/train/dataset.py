@@ -1,8 +1,7 @@
-"""Documents as token ids, and these as blocks of one length.
+"""Documents as token ids, and these packed into blocks of one length.
 
-Owns what stands between documents, which tokens' loss counts, and that packing loses
-no token. A document's ids are those of `Engine.encode`: special-token strings in it
-stay text. Knows the tokenizer only.
+A document's ids are those of `Engine.encode`: special-token strings in it stay text.
+Packing loses no token. Knows the tokenizer only.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _GAP = "\n\n\n"  # between documents, where the vocabulary has no token for it
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A document as the model reads it."""
+    """A document as token ids."""
 
     path: str
     ids: tuple[int, ...]
-    """With BOS where the tokenizer puts one, and what ends the document."""
+    """With BOS where the tokenizer adds one, and with the document's end."""
     trained: tuple[bool, ...]
-    """As long: whether the loss of predicting the id counts."""
+    """One for each id: whether the loss of predicting it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,16 @@ class Block:
 
     ids: tuple[int, ...]
     trained: tuple[bool, ...]
-    """As long; never true of padding."""
+    """One for each id; False for padding."""
     real: int
-    """How many ids, from the first on, are no padding."""
+    """How many ids, from the first on, are not padding."""
 
 
 def example(document: NotesDocument, tokenizer: Any) -> Example:
-    """A document as ids.
+    """Return a document as token ids.
 
     Raises:
-        LmtuiError: it is a conversation that the model's template refuses.
+        LmtuiError: the model's chat template refuses the conversation.
     """
     return _Writer(tokenizer).example(document)
 
@@ -58,7 +57,8 @@ def example(document: NotesDocument, tokenizer: Any) -> Example:
 def examples(
     documents: Iterable[NotesDocument], tokenizer: Any
 ) -> tuple[tuple[Example, ...], tuple[Skip, ...]]:
-    """All that can be written as ids, and why the others can't."""
+    """Return the documents as token ids, and a `Skip` for each that can't be
+    encoded."""
     writer = _Writer(tokenizer)
     made, skipped = [], []
     for document in documents:
@@ -70,13 +70,15 @@ def examples(
 
 
 def padding(tokenizer: Any) -> int:
-    """The id that fills the last block; never learned."""
+    """Return the id that fills the last block; its loss never counts."""
     return next(iter(_ending(PromptBuilder(tokenizer))), 0)
 
 
 def pack(examples: Sequence[Example], length: int, pad: int) -> tuple[Block, ...]:
-    """The examples one after another, in order, cut into blocks of `length` tokens;
-    the last is filled up with `pad`."""
+    """Join the examples in order and cut them into blocks of `length` tokens.
+
+    The last block is filled up with `pad`.
+    """
     ids = [token for item in examples for token in item.ids]
     trained = [counts for item in examples for counts in item.trained]
     return tuple(
@@ -95,7 +97,7 @@ def _block(ids: list[int], trained: list[bool], length: int, pad: int) -> Block:
 
 
 class _Writer:
-    """Writes documents as ids."""
+    """Encodes documents as token ids."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._writer = PromptBuilder(tokenizer)
@@ -119,23 +121,24 @@ class _Writer:
 
 
 def _ending(writer: PromptBuilder) -> tuple[int, ...]:
-    """What ends a document: a token, or a gap that is written like any text."""
+    """Return the ids that end a document: one token, or a gap of ordinary text."""
     if writer.document_end is not None:
         return (writer.document_end,)
     return writer.document(_GAP, "no").ids
 
 
 MaskedTokens = tuple[list[int], list[bool]]
-"""Ids, and of each whether its loss counts."""
+"""Ids, and for each whether its loss counts."""
 
 
 def conversation(
     messages: Sequence[ChatTurn], writer: PromptBuilder, ending: Sequence[int]
 ) -> MaskedTokens:
-    """A conversation up to its last answer, as the model reads it, and `ending`.
+    """Return a conversation up to its last answer as the model reads it, with `ending`.
 
-    Learned are the answers, each with the token that ends its turn; where turns have
-    none, `ending` after the last. It only sets documents apart otherwise.
+    The loss counts for the answers, each with the token that ends its turn. Where turns
+    have no such token, it also counts for `ending`; otherwise `ending` only separates
+    documents.
 
     Raises:
         LmtuiError: the model's template refuses it, or shows no answer as it is.
@@ -160,10 +163,10 @@ def _is_answer(message: ChatTurn) -> bool:
 def completion(
     row: Completion, writer: PromptBuilder, ending: Sequence[int]
 ) -> MaskedTokens:
-    """A prompt, what is learned to follow it, and `ending`.
+    """Return a prompt, its completion and `ending` as one text.
 
-    Both are read as the one text that they are; a token that belongs to both is
-    learned.
+    The loss counts for the completion, `ending`, and a token that belongs to both
+    parts.
     """
     encoding = writer.document(row.prompt + row.completion, "auto")
     given = len(row.prompt)
@@ -173,40 +176,41 @@ def completion(
     return ids, trained + [True] * len(ending)
 
 
-_NAMED = 5  # changes of the notes that are named
+_NAMED = 5  # changes of the notes that an error text lists
 
 
 @dataclass(frozen=True)
 class SplitNotes:
-    """Notes that were read and divided."""
+    """Notes that were read and split into a training and a held-out part."""
 
     notes: Notes
     split: Split
     remarks: tuple[str, ...] = ()
-    """What the user should know first."""
+    """Remarks for the user, shown with the plan."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Notes that are ids."""
+    """Notes as token ids."""
 
     notes: Notes
     training: tuple[Example, ...]
     held_out: tuple[Example, ...]
     blocks: tuple[Block, ...]
     skipped: int
-    """Files, rows and documents that are no part of it."""
+    """Files, rows and documents that were left out."""
     remarks: tuple[str, ...]
 
 
 def read(
     request: TrainRequest, run: RunFolder, *, resume: bool, skip: Callable[[Skip], None]
 ) -> SplitNotes:
-    """Read the notes of a request; when its training goes on, they have to be those
-    it began with, unless that is forced.
+    """Read and split the notes of a request.
+
+    For a resumed training they must be the notes it began with, unless that is forced.
 
     Raises:
-        LmtuiError: there is nothing to learn from, or it has changed.
+        LmtuiError: there is nothing to learn from, or the notes have changed.
     """
     notes = read_notes(request.places, request.settings)
     for each in notes.skipped:
@@ -232,10 +236,10 @@ def read(
 def prepare(
     found: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
 ) -> Dataset:
-    """The notes as ids.
+    """Encode the notes as token ids.
 
     Raises:
-        LmtuiError: no document can be written as ids.
+        LmtuiError: no token's loss would count.
     """
     training, left_out = examples(found.split.training, tokenizer)
     held_out, also_left_out = examples(found.split.held_out, tokenizer)

@@ -1,9 +1,8 @@
-"""Asking a model in training what it thinks of texts, and how it goes on.
+"""Evaluation of a model in training: scores, greedy continuations, memorisation.
 
-Owns which tokens count, which prompts are continued and what counts as remembered word
-for word. All numbers come from the engine: `score` in windows of a block's length with
-half of it as stride, and greedy `generate`. Knows no trainer; whoever changes weights
-brings a new engine.
+All numbers come from the engine: `score` in windows of a block's length with a stride
+of half of it, and greedy `generate`. Knows no trainer; after a change of weights the
+caller brings a new engine.
 """
 
 from __future__ import annotations
@@ -35,24 +34,25 @@ CONTINUED = 24  # tokens of a sample
 _PROMPT = range(8, 17)  # tokens of a prompt from the beginning of a text
 _LONGEST_PROMPT = 256  # tokens of a conversation before its answer
 
-RECALLED = 8  # documents whose beginnings are continued, to see what is remembered
+RECALLED = 8  # documents whose beginnings are continued to test memorisation
 _CUE = 32  # tokens of such a beginning
-_RECALL = 48  # tokens that are compared
-_QUOTED = 12  # tokens before one that is quoted
+_RECALL = 48  # tokens of a continuation that are compared
+_QUOTED = 12  # tokens of context before a quoted token
 
 
 def never() -> bool:
-    """Go on."""
+    """Return False: a `Stop` that never stops."""
     return False
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """How a model is asked; the same all through a training."""
+    """The evaluation of a model, with settings that stay the same for a whole
+    training."""
 
     tokenizer: Any
     block: int
-    """Window in which documents are scored, in tokens."""
+    """The window in which documents are scored, in tokens."""
 
     def ask(
         self,
@@ -63,7 +63,7 @@ class Evaluator:
         prompts: Sequence[Prompt],
         stop: Stop = never,
     ) -> Answers:
-        """Everything, as it is before and after a training.
+        """Return all answers of a full evaluation, made before and after a training.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -82,7 +82,7 @@ class Evaluator:
         *,
         stop: Stop = never,
     ) -> tuple[DocumentScore, ...]:
-        """What the model thinks of each document.
+        """Score each document.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -90,14 +90,14 @@ class Evaluator:
         return tuple(self._score(engine, example, stop) for example in examples)
 
     def neutral(self, engine: LocalEngine, *, stop: Stop = never) -> DocumentScore:
-        """What it thinks of a text that has nothing to do with anyone's notes."""
+        """Score a text that has nothing to do with anyone's notes."""
         encoding = engine.encode(neutral_text())
         return self._score(engine, _as_example("neutral text", encoding), stop)
 
     def continued(
         self, engine: LocalEngine, prompts: Sequence[Prompt], *, stop: Stop = never
     ) -> tuple[str, ...]:
-        """How the model goes on after each prompt.
+        """Return the model's greedy continuation of each prompt.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -109,8 +109,11 @@ class Evaluator:
     def prompts(
         self, held_out: Sequence[Example], training: Sequence[Example]
     ) -> tuple[Prompt, ...]:
-        """What is continued, to be read by a person: beginnings of held-out documents,
-        of trained ones where those are too few."""
+        """Choose the prompts whose continuations a person will read.
+
+        They are beginnings of held-out documents, and of training documents where those
+        are too few.
+        """
         long_enough = [x for x in (*held_out, *training) if len(x.ids) > _PROMPT.stop]
         kept = {x.path for x in held_out}
         first = [x for x in long_enough if x.path in kept]
@@ -121,8 +124,10 @@ class Evaluator:
     def recalled(
         self, engine: LocalEngine, training: Sequence[Example], *, stop: Stop = never
     ) -> Memorized | None:
-        """The longest run of training text that the model says word for word when it
-        is given the beginning of a document; None where all documents are too short.
+        """Return the longest run of training text that the model repeats word for word.
+
+        The model gets beginnings of training documents. None where all documents are
+        too short.
 
         Raises:
             Cancelled: `stop` answered True.
@@ -140,7 +145,8 @@ class Evaluator:
         return best
 
     def quote(self, example: Example, place: int) -> tuple[str, str]:
-        """The text before a place in a document's ids, and that of the token there."""
+        """Return the text before a position in a document's ids, and that of its
+        token."""
         before = example.ids[max(0, place - _QUOTED) : place]
         return self._text(before), self._text(example.ids[place : place + 1])
 
@@ -174,11 +180,11 @@ class Evaluator:
         )
 
     def window(self, engine: LocalEngine, example: Example) -> int:
-        """Tokens of a window in which a document is scored, BOS not among them."""
+        """Return the tokens of a window in which a document is scored, without BOS."""
         return min(self.block, engine.info.context - self._begins(example))
 
     def _begins(self, example: Example) -> bool:
-        """Whether it begins with BOS, which then begins every window, as always."""
+        """Return whether a document begins with BOS, which then begins every window."""
         bos = self.tokenizer.bos_token_id
         return bool(example.ids and example.ids[0] == bos and not example.trained[0])
 
@@ -188,14 +194,14 @@ class Evaluator:
 
     def _prompt(self, example: Example) -> Prompt:
         given = example.trained.index(True) if True in example.trained else 0
-        if given > 1:  # a question, or a prompt, whose answer is learned
+        if given > 1:  # a question or a prompt comes before the trained tokens
             ids = example.ids[max(0, given - _LONGEST_PROMPT) : given]
         else:
             ids = example.ids[: self._word_end(example)]
         return Prompt(ids, self._text(ids))
 
     def _word_end(self, example: Example) -> int:
-        """After so many ids a word begins, if possible."""
+        """Return the number of ids after which a word begins, if there is one."""
         for end in _PROMPT:
             if self._text(example.ids[end : end + 1])[:1].isspace():
                 return end
@@ -206,15 +212,15 @@ class Evaluator:
 
 
 def neutral_text() -> str:
-    """Plain prose of several kinds, by which forgetting is noticed."""
+    """Return plain prose of several kinds, used to measure forgetting."""
     return files("lmtui.train").joinpath("neutral.txt").read_text("utf-8")
 
 
 def longest_run(said: Any, stream: Any) -> tuple[int, int]:
-    """Where in `said`, and how many, of its ids stand in `stream` in a row; both are
-    arrays of ids.
+    """Find the longest run of ids of `said` that is in `stream`: its start and length.
 
-    The longest common substring, by dynamic programming over the shorter side.
+    `said` [n] and `stream` [m] are arrays of ids, the start is a position in `said`.
+    The longest common substring, by dynamic programming with a row of m + 1 lengths.
     """
     runs = np.zeros(len(stream) + 1, dtype=np.int32)
     best = (0, 0)
@@ -230,7 +236,7 @@ def longest_run(said: Any, stream: Any) -> tuple[int, int]:
 def _greedy(
     engine: LocalEngine, prompt: Prompt, tokens: int, stop: Stop
 ) -> tuple[list[int], list[str]]:
-    """The ids and the pieces of text that the model goes on with."""
+    """Return the ids and the pieces of text of a greedy continuation."""
     ids: list[int] = []
     pieces: list[str] = []
     settings = SamplingSettings(temperature=0, max_tokens=tokens)
@@ -251,7 +257,7 @@ def _as_example(path: str, encoding: Encoding) -> Example:
 
 
 def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """At most `count`, evenly spread over all."""
+    """Return at most `count` of the examples, evenly spread."""
     step = max(1.0, len(examples) / count)
     places = (int(step * n) for n in range(count))
     return [examples[place] for place in places if place < len(examples)]

@@ -1,7 +1,7 @@
-"""What a training run tells: one frozen value an event, one JSON object a line.
+"""The events of a training run: frozen values, written as one JSON object a line.
 
-Owns the events and both ways between them and JSON. Knows neither who writes them nor
-who looks, and imports no torch. Losses are means in nats a token; times in seconds.
+Losses are means in nats a token, times are in seconds. Knows neither writer nor reader,
+and imports no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lmtui.text import safe_json
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value in JSON's types; NaN and infinity become None."""
     if hasattr(value, "__dataclass_fields__"):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple):
@@ -29,10 +29,10 @@ def plain(value: Any) -> Any:
 
 
 def built(kind: Any, value: Any) -> Any:
-    """The value of this kind that `plain` has made plain.
+    """Rebuild the value of a type from what `plain` returned.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: it is not of this kind.
+        ValueError, TypeError, KeyError, AttributeError: the value is not of this type.
     """
     if get_origin(kind) in (Union, UnionType):
         if value is None and NoneType in get_args(kind):
@@ -56,16 +56,16 @@ def _kinds(kind: Any) -> Mapping[str, Any]:
 
 
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
-"""All steps done; nothing more was won; stopped on request; broken off; not begun."""
+"""All steps done; stopped early; stopped on request; failed; never begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file, or a row of one, that is no part of the training."""
+    """A file, or a row of one, that is left out of the training."""
 
     name: ClassVar[str] = "skip"
     path: str
-    """From the root of the notes on, with `:LINE` for a row."""
+    """Relative to the root of the notes, with `:LINE` for a row."""
     reason: str
 
 
@@ -79,7 +79,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done, before anything is."""
+    """The planned training with its estimates, sent before the first step."""
 
     name: ClassVar[str] = "plan"
     run: str
@@ -88,36 +88,36 @@ class Plan:
     device: str
     dtype: str
     files: int
-    """Files that are read."""
+    """Number of files that are read."""
     skipped: int
     documents: int
-    """Documents that are trained on; of a file of rows, each row is one."""
+    """Documents that are trained on; a file of rows has one for each row."""
     held_out_documents: int
     tokens: int
-    """Tokens whose loss counts, in an epoch."""
+    """Tokens of an epoch whose loss counts."""
     held_out_tokens: int
     blocks: int
     steps: int
-    """Most optimiser steps."""
+    """Optimiser steps, at most."""
     epochs: float
     trainable: int
-    """Weights that change."""
+    """Number of trainable weights."""
     parameters: int
-    """Weights in all."""
+    """Number of all weights."""
     memory: int
     """Estimated peak, in bytes."""
     seconds: float
     """Estimated from one timed block."""
     sample: tuple[Piece, ...]
     notes: tuple[str, ...] = ()
-    """What the user should know first: no held-out figure, notes that changed."""
+    """Remarks for the user: no held-out figure, notes that have changed."""
     lr: float | None = None
-    """Peak learning rate; this and the next are None where nothing is known of it."""
+    """Peak learning rate; None here and below where the value is not known."""
     rank: int | None = None
-    """Rank of the adapter's matrices; None for all weights."""
+    """Rank of the LoRA; None where all weights are trained."""
     alpha: int | None = None
     batch: int | None = None
-    """Blocks of a step."""
+    """Blocks of an optimiser step."""
     block: int | None = None
     """Tokens of a block."""
     seed: int | None = None
@@ -131,7 +131,7 @@ class Start:
     run: str
     steps: int
     resumed_from: int | None = None
-    """The step whose checkpoint it goes on from; what came after it is void."""
+    """The step of the checkpoint resumed from; earlier events after it are void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,11 @@ class Step:
     lr: float
     grad_norm: float
     tokens: int
-    """Tokens since the beginning, padding left out."""
+    """Tokens since the beginning of the training, without padding."""
     tokens_per_second: float
     eta_seconds: float
     memory: int
-    """Bytes that the process, or the device, uses."""
+    """Bytes in use by the process, or on the GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +163,12 @@ class Eval:
     perplexity: float
     bits_per_byte: float
     best: bool
-    """Whether no earlier one was lower."""
+    """Whether this loss is the lowest so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """How the model goes on, before the training and now."""
+    """A prompt's greedy continuations, by the model before training and now."""
 
     prompt: str
     before: str
@@ -177,7 +177,7 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The same prompts were continued, greedily."""
+    """The sample prompts were continued, greedily."""
 
     name: ClassVar[str] = "sample"
     step: int
@@ -194,17 +194,17 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """Something that takes time began: reading, loading, the report."""
+    """A longer piece of work began: reading, loading, the report."""
 
     name: ClassVar[str] = "doing"
     what: str
     share: float | None = None
-    """How much of it is done, where that is known."""
+    """The share of it that is done, from 0 to 1; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """It waits before the next step, or goes on."""
+    """The training waits before the next step (True), or continues (False)."""
 
     name: ClassVar[str] = "paused"
     paused: bool
@@ -212,7 +212,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something the user should know, which stops nothing."""
+    """A warning for the user; the training continues."""
 
     name: ClassVar[str] = "warning"
     text: str
@@ -220,7 +220,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Training can't go on; what was saved stays."""
+    """The training has failed; what was saved stays."""
 
     name: ClassVar[str] = "error"
     title: str
@@ -251,17 +251,17 @@ _KINDS: Mapping[str, type[Any]] = {kind.name: kind for kind in get_args(Event)}
 
 
 def to_json(event: Event) -> str:
-    """An event as one line of JSON, without its newline."""
+    """Return an event as one line of JSON, without its newline."""
     return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
 
 
 def to_fields(event: Event) -> dict[str, Any]:
-    """An event as a JSON object."""
+    """Return an event as a JSON object."""
     return {"event": event.name, **plain(event)}
 
 
 def from_json(line: str) -> Event | None:
-    """The event of a line; None for a torn one or one of another version."""
+    """Return the event of a line; None for a torn one or one of another version."""
     try:
         values = json.loads(line)
         kind = _KINDS[values.pop("event")]
@@ -272,7 +272,7 @@ def from_json(line: str) -> Event | None:
 
 
 def read_events(text: str) -> Iterator[Event]:
-    """The events of a whole file; lines that are none are left out."""
-    for line in text.split("\n"):  # a text of an event may hold other line ends
+    """Yield the events of a whole file; lines that hold no event are left out."""
+    for line in text.split("\n"):  # an event's text may hold other line separators
         if (event := from_json(line)) is not None:
             yield event

@@ -1,9 +1,8 @@
-"""What happens between two steps: told, judged, saved, and whether another follows.
+"""The work after each optimiser step: events, evaluation, checkpoints, early stopping.
 
-Owns the order at a step's end (step, evaluation, sample, checkpoint), which weights
-are the best, when nothing more is won, and how a stop or a pause is obeyed. A stop
-leaves an evaluation out; it is made first when the training goes on, so that in the end
-it has judged the same. Knows neither the notes nor how a step is made.
+Order at a step's end: step event, evaluation, sample, checkpoint. A stop skips a due
+evaluation; a resumed training makes it up first, so the results are the same. Knows
+neither the notes nor how a step is made.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ from lmtui.train.plan import used_memory
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.trainer import Sequences, StepResult
 
-_RECENT = 20  # steps that a speed is the mean of
+_RECENT = 20  # steps over which the speed is averaged
 
 
 @dataclass(frozen=True)
 class EvalSet:
-    """What the model is asked at every evaluation."""
+    """The documents and prompts of every evaluation during a training."""
 
     evaluating: Evaluator
     held_out: Sequence[Example]
     prompts: Sequence[Prompt]
     before: Sequence[str]
-    """How it went on after the prompts before the training."""
+    """The continuations of the prompts before the training."""
 
 
 class TrainLoop:
-    """A training between its steps."""
+    """The state of a training between its steps."""
 
     def __init__(
         self,
@@ -77,15 +76,15 @@ class TrainLoop:
 
     @property
     def over(self) -> bool:
-        """Whether no step follows."""
+        """Whether all steps are done or the training stopped early."""
         return self.state.early or self.state.step >= self._schedule.steps
 
     def catch_up(self) -> bool:
-        """Make the evaluation that a stop has left out; whether a step follows."""
+        """Make an evaluation that a stop has skipped; return whether a step follows."""
         return self._judge_and_save()
 
     def after_step(self, made: StepResult) -> bool:
-        """Tell of a step and do what is due; whether another follows."""
+        """Report a step and do what is due; return whether another one follows."""
         self.state = replace(self.state, step=made.step)
         self._tokens += self._sequences.tokens(made.step)
         self._recent.append((made.seconds, self._sequences.tokens(made.step)))
@@ -93,7 +92,7 @@ class TrainLoop:
         return self._judge_and_save()
 
     def first_judged(self, scores: Sequence[DocumentScore]) -> None:
-        """Tell what the model thought and said before the first step, and save."""
+        """Report the evaluation from before the first step, and save."""
         self._note(scores)
         self._tell(self._sample(self._judging.before))
         self._save()
@@ -129,7 +128,7 @@ class TrainLoop:
         """Score the held-out documents and continue the prompts.
 
         Raises:
-            Cancelled: a stop came.
+            Cancelled: the training was told to stop.
         """
         began = time.perf_counter()
         judging, stop = self._judging, self._commands.stopping
@@ -141,8 +140,10 @@ class TrainLoop:
         self._evaluation_seconds = time.perf_counter() - began
 
     def _note(self, scores: Sequence[DocumentScore]) -> None:
-        """Take the held-out figures into account; without any, the last weights are
-        the best there are."""
+        """Update best loss and patience from held-out scores, and report them.
+
+        Without any score no best weights are saved, so the last weights are used.
+        """
         step = self.state.step
         self.state = replace(self.state, evaluated=step)
         figures = together(scores)
@@ -184,7 +185,7 @@ class TrainLoop:
         )
 
     def _save(self) -> None:
-        """Save a checkpoint, unless this very state is saved already."""
+        """Save a checkpoint, unless exactly this state is saved already."""
         if self.state == self._saved:
             return
         checkpoints.save(self._run, self._trainee.weights, self._optimizer, self.state)

@@ -1,11 +1,8 @@
-"""The loss of a causal language model, a few rows of its logits at a time.
+"""The loss of a causal language model, computed for a few rows of logits at a time.
 
-Owns how hidden states become a loss and gradients without all logits ever being in
-memory at once: each block of rows gives its part of both, and is forgotten. A model's
-last step may be more than a product with a matrix (scaling, soft-capping, a bias); what
-it is, is found out by asking the model. Knows neither documents nor optimisers.
-
-Losses are sums in nats; V is the size of the vocabulary.
+The full logits [n, V] are never in memory: each block of rows adds its part of the loss
+and of the gradients, and is freed. Losses are sums in nats; V is the vocabulary size.
+Knows neither documents nor optimisers.
 """
 
 from __future__ import annotations
@@ -21,15 +18,20 @@ from torch.nn import functional
 from lmtui.train.cpu_kernels import Rounded, computes_in_half, product
 
 IGNORED = -100
-"""In place of a token that is not to be predicted."""
+"""Target value of a position that is not predicted."""
 
 _BLOCK_BYTES = 24 * 2**20  # of float32 logits in memory at once
-_PROBE_SIZE = 30.0  # of a hidden state; large enough for soft-capping to show
+_PROBE_SIZE = 30.0  # of the probe's hidden states; large enough to show soft-capping
 _PROBE_IDS = (1, 2, 3)
 
 
 class SummedLoss:
-    """The loss of one model over blocks of tokens."""
+    """The summed loss of one model over blocks of tokens.
+
+    The part of a model behind its decoder may be more than a product with a matrix
+    (scaling, soft-capping, a bias). Probes of the model show which it is: a plain
+    product takes `_PlainLoss`, anything else `_AskedLoss`.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -42,9 +44,9 @@ class SummedLoss:
         self._rounded = None if weight is None else Rounded(weight)
 
     def __call__(self, ids: Tensor, targets: Tensor) -> Tensor:
-        """Sum of -log P of each target after the ids up to its place.
+        """Return the sum of -log P(target | ids up to its position).
 
-        Both are [batch, n]; a target of `IGNORED` counts for nothing.
+        Both are [batch, n]; targets equal to `IGNORED` don't count.
         """
         hidden, head = self._hidden(ids)
         flat = hidden.reshape(-1, hidden.shape[-1])
@@ -62,23 +64,28 @@ class SummedLoss:
         return total
 
     def _hidden(self, ids: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """What the layers make of ids [batch, n], and what makes it logits."""
+        """Return the hidden states of ids [batch, n], and the function to logits.
+
+        Hidden states are [batch, n, width]. Without a separate decoder they are the
+        logits [batch, n, V], and the function is the identity.
+        """
         if self._decoder is None:
             return self._model(input_ids=ids, use_cache=False).logits, lambda x: x
         output = self._decoder(input_ids=ids, use_cache=False)
         return output.last_hidden_state, self._head
 
     def _head(self, hidden: Tensor) -> Tensor:
-        """Hidden states [n, width] as logits [n, V], by the model itself."""
+        """Return the logits [n, V] of hidden states [n, width], computed by the
+        model."""
         with self._replaced(hidden.unsqueeze(0)):
-            # Which ids they are is of no matter: the layers don't see them.
+            # Any ids will do: the decoder that would read them is replaced.
             ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
             logits: Tensor = self._model(input_ids=ids, use_cache=False).logits[0]
         return logits
 
     @contextmanager
     def _replaced(self, hidden: Tensor) -> Iterator[list[bool]]:
-        """Let the layers answer `hidden` at once; the list is empty until they do."""
+        """Make the decoder return `hidden`; the list is filled once it is called."""
         assert self._decoder is not None
         used: list[bool] = []
 
@@ -94,8 +101,10 @@ class SummedLoss:
 
     @torch.no_grad()
     def _find_answer(self) -> Callable[..., Any]:
-        """The kind of answer that the layers give to the model's last step. Where they
-        are not called as one part, there are none to be told apart."""
+        """Return the type of the decoder's output.
+
+        Where the model does not call the decoder as one part, set the decoder to None.
+        """
         if self._decoder is None:
             return dict
         ids = torch.tensor([_PROBE_IDS], device=self._model.device)
@@ -110,8 +119,8 @@ class SummedLoss:
 
     @torch.no_grad()
     def _plain_weight(self) -> Tensor | None:
-        """The matrix [V, width] whose product the last step is; None where it is more
-        than that."""
+        """Return the matrix [V, width] if logits are a plain product with it, else
+        None."""
         head = self._model.get_output_embeddings()
         if self._decoder is None or type(head) is not nn.Linear:
             return None
@@ -124,7 +133,8 @@ class SummedLoss:
         return weight if close else None
 
     def _head_weights(self) -> list[Tensor]:
-        """The weights outside the layers that are trained."""
+        """Return the trainable weights outside the decoder, and those of the output
+        embedding."""
         inner = {id(weight) for weight in self._decoder.parameters()}
         head = self._model.get_output_embeddings()
         outer = [w for w in self._model.parameters() if id(w) not in inner]
@@ -134,19 +144,23 @@ class SummedLoss:
 
 
 def _rows(vocabulary: int) -> int:
-    """How many rows of logits are in memory at once."""
+    """Return how many rows of logits are in memory at once."""
     return max(16, _BLOCK_BYTES // (4 * vocabulary))
 
 
 def _blocks(targets: Tensor, size: int) -> tuple[Tensor, ...]:
-    """The places of targets that count, at most `size` at a time."""
+    """Return the positions of the targets that count, at most `size` in a tensor."""
     places = (targets != IGNORED).nonzero().squeeze(1)
     return torch.split(places, size) if len(places) else ()
 
 
 class _PlainLoss(torch.autograd.Function):
-    """The loss where logits are a product with a matrix: its gradient is the softmax
-    less the truth, so that forward and backward need the logits at the same time."""
+    """The loss where logits are hidden · weightᵀ; hidden [n, width], weight [V, width].
+
+    The gradient with respect to the logits is softmax minus one-hot, so forward
+    computes the gradients too, while it has the logits. `used` is the weight in the
+    dtype of the product; targets are [n].
+    """
 
     @staticmethod
     def forward(
@@ -161,6 +175,7 @@ class _PlainLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for rows in _blocks(targets, _rows(used.shape[0])):
             part, wanted = hidden[rows].to(used.dtype), targets[rows].unsqueeze(1)
+            # 1) loss: log-sum-exp minus the target's logit
             logits = product(part, used).float()  # [rows, V]
             largest = logits.amax(1, keepdim=True)
             truth = logits.gather(1, wanted)
@@ -169,8 +184,10 @@ class _PlainLoss(torch.autograd.Function):
             total += (mass.log() + largest - truth).sum(dtype=torch.float64)
             if to_hidden is None and to_weight is None:
                 continue
+            # 2) gradient of the logits [rows, V]: softmax - one-hot
             slope = scaled.div_(mass)
             slope.scatter_add_(1, wanted, torch.full_like(truth, -1.0))
+            # 3) gradients of hidden states [rows, width] and weight [V, width]
             slope = slope.to(used.dtype)
             if to_hidden is not None:
                 to_hidden[rows] = product(slope, used.t()).to(hidden.dtype)
@@ -192,7 +209,11 @@ class _PlainLoss(torch.autograd.Function):
 
 
 class _AskedLoss(torch.autograd.Function):
-    """The loss where the model itself makes logits of a few hidden states at a time."""
+    """The loss where the model computes the logits of a few hidden states at a time.
+
+    hidden [n, width], targets [n]; `how` is the function hidden → logits and the rows
+    of a block; `weights` are the trainable ones outside the decoder.
+    """
 
     @staticmethod
     def forward(

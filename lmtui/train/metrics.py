@@ -1,7 +1,7 @@
-"""What texts cost a model, document by document, and what that adds up to.
+"""Document scores and their totals, by which a training is judged.
 
-Owns the figures that training is judged by. They are sums of the engine's own scores;
-nothing here computes one. Imports no torch. Sums and means are in nats.
+The figures are sums of the engine's scores. Sums and means are in nats. Imports no
+torch.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from lmtui.notation import LN2
 
 @dataclass(frozen=True, slots=True)
 class DocumentScore:
-    """What a model thought of one document."""
+    """The score of one document under a model."""
 
     path: str
     tokens: int
-    """Tokens that count: those a model is trained on that had a context; control
-    tokens, which are no text, do not."""
+    """Number of tokens that count: trained on, with a context, and not a control
+    token."""
     bytes: int
     """UTF-8 bytes of these tokens."""
     nll: float
-    """Sum of their negative logprobs."""
+    """Sum of the negative logprobs of these tokens."""
     logprobs: tuple[float | None, ...]
-    """Of every id of the document; None for one that does not count."""
+    """One for each id of the document; None for one that does not count."""
 
     @property
     def loss(self) -> float:
@@ -37,19 +37,19 @@ class DocumentScore:
 
 @dataclass(frozen=True, slots=True)
 class LossTotals:
-    """Documents together; every token counts the same."""
+    """Totals over documents; every token has the same weight."""
 
     loss: float
     """Mean negative logprob of a token."""
     perplexity: float | None
-    """exp of it; None where that is too large for a float."""
+    """exp of the loss; None where that is too large for a float."""
     bits_per_byte: float
     tokens: int
     bytes: int
 
 
 def together(scores: Sequence[DocumentScore]) -> LossTotals | None:
-    """The figures of some documents; None where nothing in them counts."""
+    """Return the totals of some documents; None where no token counts."""
     tokens = sum(score.tokens for score in scores)
     size = sum(score.bytes for score in scores)
     if not tokens or not size:

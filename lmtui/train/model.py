@@ -1,9 +1,8 @@
-"""The model that is trained: a base with an adapter beside its weights, the base's own
-weights, or random ones in its shape.
+"""The model to train: a base with a LoRA, the base's weights, or random weights.
 
-Owns which weights change and which arithmetic changes them, and what a training of it
-takes in memory before one is tried. The very model objects are trained that the engine
-scores. Knows neither notes nor steps.
+Decides which weights change, in which dtype the training computes, and how much memory
+it needs. The model object that is trained is the one the engine scores. Knows neither
+notes nor steps.
 """
 
 from __future__ import annotations
@@ -34,13 +33,14 @@ from lmtui.train.loss import SummedLoss
 from lmtui.train.request import TrainRequest
 from lmtui.train.settings import TrainSettings
 
-_LARGEST = 0.02  # standard deviation of first weights in common use
-_MARGIN = 2.5  # nats below ln V that a token's product with itself stays
+_LARGEST = 0.02  # usual standard deviation of initial weights
+_MARGIN = 2.5  # nats by which a token's product with itself stays below ln V
 
 
 def random_model(config: Any, settings: TrainSettings) -> Any:
-    """A model like that of `config`, in other sizes where they are given; the same
-    weights for the same seed.
+    """Return a model of `config`'s kind with random weights, in other sizes if given.
+
+    The same seed gives the same weights.
 
     Raises:
         LmtuiError: the width can't be divided among the heads.
@@ -54,7 +54,7 @@ def random_model(config: Any, settings: TrainSettings) -> Any:
 
 
 def resized(config: Any, *, layers: int | None, width: int | None) -> Any:
-    """A copy of a configuration with other sizes; what depends on them follows.
+    """Return a copy of a configuration in other sizes; dependent sizes follow.
 
     Raises:
         LmtuiError: the width can't be divided among the heads.
@@ -64,7 +64,7 @@ def resized(config: Any, *, layers: int | None, width: int | None) -> Any:
     if layers is not None:
         changes["num_hidden_layers"] = layers
         if kinds := getattr(config, "layer_types", None):
-            # They repeat, in all families that have several.
+            # Layer types repeat periodically in all families that have several.
             changes["layer_types"] = [kinds[i % len(kinds)] for i in range(layers)]
     if width is not None:
         changes |= _widths(config, width)
@@ -77,8 +77,11 @@ def resized(config: Any, *, layers: int | None, width: int | None) -> Any:
 
 
 def _widths(config: Any, width: int) -> dict[str, Any]:
-    """The sizes that go with a width: heads of the same size, as many as there is room
-    for, and the same share of the width inside the layers."""
+    """Return the sizes that follow from a width.
+
+    Heads keep their size, so their number changes; the MLP keeps its share of the
+    width.
+    """
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     if width % size:
@@ -99,18 +102,18 @@ def _widths(config: Any, width: int) -> dict[str, Any]:
 
 
 def _divisor(heads: int, share: float) -> int:
-    """The largest number that divides the heads and is at most such a share of them."""
+    """Return the largest divisor of `heads` that is at most this share of them."""
     most = max(1, round(heads * share))
     return next(count for count in range(most, 0, -1) if heads % count == 0)
 
 
 def _deviation(width: int, vocabulary: int) -> float:
-    """How far the first weights are from 0.
+    """Return the standard deviation of the initial weights.
 
-    So little that every token is about as probable as any other: a state of unit
-    size times a row of the head has a variance of width · σ², which adds half of it
-    to the loss; and where the head is the embedding, the last token's product with
-    itself, width · σ, has to stay below ln V, or the model begins by repeating it.
+    It is so small that the first predictions are nearly uniform. A hidden state of unit
+    size times a row of the head has a variance of width · σ², half of which is added to
+    the loss. Where head and embedding are tied, the last token's product with itself,
+    width · σ, must stay below ln V, or the model begins by repeating that token.
     """
     plain = math.log(vocabulary)
     return min(
@@ -120,9 +123,9 @@ def _deviation(width: int, vocabulary: int) -> float:
     )
 
 
-_ADAM_BYTES = 12  # a trained weight: its gradient and two moments, in float32
-_PROBES = (32, 64)  # tokens of two forward passes that show what a token takes
-_SPARE = 0.9  # share of the free memory that is planned with
+_ADAM_BYTES = 12  # for each trained weight: gradient and two moments, in float32
+_PROBES = (32, 64)  # tokens of two forward passes that measure the memory of a token
+_SPARE = 0.9  # share of the free memory that a training may use
 
 
 @dataclass(frozen=True)
@@ -130,44 +133,48 @@ class TrainableModel:
     """A model that is ready to be trained."""
 
     loaded: LoadedModel
-    """Around the very model whose weights change."""
+    """The loaded model; its `model` is the object whose weights change."""
     model: Any
-    """What is trained and saved: the model, or what wraps it with its adapter."""
+    """The model that is trained and saved, or peft's wrapper around it with the
+    LoRA."""
     base: Base
     half: bool
-    """Whether it is trained in bfloat16; weights that change stay in float32."""
+    """Whether it computes in bfloat16; trained weights stay in float32."""
     keep_all: Callable[[], None] = lambda: None
-    """Ends that tensors are made again which the way back needs."""
+    """Undoes `cpu_kernels.remake`: activations are kept for backward again."""
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weights that change, by name."""
+        """The trainable weights, by name."""
         named = self.model.named_parameters()
         return {name: weight for name, weight in named if weight.requires_grad}
 
     @cached_property
     def summed_loss(self) -> SummedLoss:
-        """Its loss."""
+        """The loss function of the model."""
         return SummedLoss(self.loaded.model)
 
     @property
     def parameters(self) -> int:
-        """Weights in all."""
+        """Number of all weights."""
         return sum(weight.numel() for weight in self.model.parameters())
 
     @property
     def trainable(self) -> int:
-        """Weights that change."""
+        """Number of trainable weights."""
         return sum(weight.numel() for weight in self.weights.values())
 
     @property
     def dtype(self) -> str:
-        """The arithmetic of the training."""
+        """The dtype that the training computes in."""
         dtype = HALF if self.half else self.loaded.dtype
         return str(dtype).removeprefix("torch.")
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
-        """Sum of -log P of the targets, in the arithmetic of the training."""
+        """Return the sum of -log P of the targets; both are [batch, n].
+
+        It is computed in the training's dtype.
+        """
         with self._arithmetic():
             return self.summed_loss(ids, targets)
 
@@ -177,15 +184,19 @@ class TrainableModel:
         return torch.autocast(self.loaded.device.type, HALF)
 
     def engine(self) -> LocalEngine:
-        """An engine around the model as it is now, in full precision; after a change
-        of weights what it remembers is wrong, and another is needed."""
+        """Return an engine around the model as it is now, in the loaded dtype.
+
+        After a change of weights its KV cache is invalid: make a new engine.
+        """
         self.model.eval()
         return LocalEngine(self.loaded)
 
     def checkpoint_activations(self) -> None:
-        """Compute what each layer made once more on the way back, instead of keeping
-        it: slower, in a fraction of the memory."""
-        self.keep_all()  # recipes hold what is not to be kept
+        """Recompute activations in backward instead of keeping them.
+
+        This is slower and takes a fraction of the memory.
+        """
+        self.keep_all()  # recipes would hold the activations that are to be freed
         with quiet():
             self.loaded.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs={"use_reentrant": False}
@@ -195,10 +206,10 @@ class TrainableModel:
 def open_trainee(
     request: TrainRequest, on_progress: OnProgress = ignore
 ) -> TrainableModel:
-    """Load the base that a request names and make it ready.
+    """Load the base that a request names and prepare it for training.
 
     Raises:
-        LmtuiError: it can't be had, or can't be trained as it is asked.
+        LmtuiError: the base can't be loaded, or can't be trained as requested.
     """
     settings = request.settings
     found = source.resolve(request.base)
@@ -219,10 +230,10 @@ def open_trainee(
 def ready(
     loaded: LoadedModel, base: Base, settings: TrainSettings, *, half: bool
 ) -> TrainableModel:
-    """A loaded model as one that can be trained; for an adapter it is changed in place.
+    """Prepare a loaded model for training; for a LoRA it is changed in place.
 
     Raises:
-        LmtuiError: the model can't be trained so.
+        LmtuiError: the model can't take an adapter, or can't have this width.
     """
     torch.manual_seed(settings.seed)
     if settings.method == "scratch":
@@ -242,10 +253,10 @@ def ready(
 
 
 def computes_in_half(dtype: str, device: torch.device) -> bool:
-    """Whether a training computes in bfloat16; `auto` is where that is faster.
+    """Return whether a training computes in bfloat16; `auto` does where that is faster.
 
     Raises:
-        LmtuiError: it is no dtype that training computes in.
+        LmtuiError: training can't compute in this dtype.
     """
     if dtype not in ("auto", "float32", "bfloat16"):
         hint = "Give one of: auto, float32, bfloat16."
@@ -256,8 +267,11 @@ def computes_in_half(dtype: str, device: torch.device) -> bool:
 
 
 def _stored_dtype(settings: TrainSettings, device: torch.device) -> str:
-    """What the weights are kept in. A step is too small a change for half of the
-    digits, so only weights that don't change may be as they are stored."""
+    """Return the dtype that the weights are stored in.
+
+    The change of one step is too small for bfloat16, so only frozen weights may keep
+    their own dtype; trained ones are float32.
+    """
     frozen = settings.method == "lora" and settings.dtype != "float32"
     return "auto" if frozen and device.type == "cuda" else "float32"
 
@@ -282,8 +296,7 @@ def _adapted(model: Any, settings: TrainSettings) -> Any:
 
 
 def _drop_nothing(model: nn.Module) -> None:
-    """No dropout anywhere: notes are few, and a resumed training has to come to the
-    same weights."""
+    """Turn off all dropout, so that a resumed training comes to the same weights."""
     for module in model.modules():
         for name, value in list(vars(module).items()):
             dropping = "drop" in name or (
@@ -294,8 +307,10 @@ def _drop_nothing(model: nn.Module) -> None:
 
 
 def save_memory_where_needed(trainee: TrainableModel, block: int) -> int | None:
-    """Checkpoint activations if the training would not fit otherwise; the bytes that
-    are missing even then, or None."""
+    """Turn on activation checkpointing if the training would not fit otherwise.
+
+    Returns the bytes that are missing even then, or None.
+    """
     free = int(hardware.available_memory(trainee.loaded.device) * _SPARE)
     if bytes_to_come(trainee, block) <= free:
         return None
@@ -305,17 +320,21 @@ def save_memory_where_needed(trainee: TrainableModel, block: int) -> int | None:
 
 
 def bytes_to_come(trainee: TrainableModel, block: int) -> int:
-    """What training takes beside the model that is loaded: gradients and moments, and
-    what a block leaves behind for the way back. That is measured on short blocks; it
-    grows with the length."""
+    """Return the bytes that training needs beyond the loaded model.
+
+    They are gradients, moments and the activations of one block. The last are measured
+    on two short blocks and extrapolated linearly.
+    """
     short, long = (kept_bytes(trainee, tokens) for tokens in _PROBES)
     a_token = (long - short) / (_PROBES[1] - _PROBES[0])
     return int(_ADAM_BYTES * trainee.trainable + long + (block - _PROBES[1]) * a_token)
 
 
 def kept_bytes(trainee: TrainableModel, tokens: int) -> int:
-    """Bytes that a forward pass over so many tokens keeps for the way back, without
-    the weights."""
+    """Return the bytes that a forward pass over `tokens` keeps for backward.
+
+    Weights are not counted.
+    """
     ids = torch.ones(1, tokens, dtype=torch.long, device=trainee.loaded.device)
     with unchanged(trainee.model), _counted(trainee.model) as kept:
         trainee.model.train()
@@ -325,7 +344,7 @@ def kept_bytes(trainee: TrainableModel, tokens: int) -> int:
 
 @contextlib.contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Leave no trace in the model or in chance."""
+    """Restore the model's mode, gradients and the random generators at the end."""
     training = model.training
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices):
@@ -336,7 +355,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _counted(model: nn.Module) -> Iterator[dict[int, int]]:
-    """The bytes of every storage that autograd keeps, by where it is."""
+    """Yield the bytes of each storage that autograd keeps, by its address."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
 

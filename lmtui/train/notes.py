@@ -1,8 +1,8 @@
-"""Notes as documents: what is read of the files, and why the rest is not.
+"""Reading notes: finding files, decoding them, splitting them into documents.
 
-Owns what a text is here (UTF-8 without NULs, `\\n` for every line ending, no byte-order
-mark, by default no front matter), the largest file, and that no content is read twice.
-Knows no tokens. A file is read once, and one that is too large is not read at all.
+Text is UTF-8 without NULs or a byte-order mark, with `\\n` line endings and by default
+without front matter. A file is read once; the same content is used once; a file that is
+too large is not read. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lmtui.train.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A prompt, which is given, and how it goes on, which is learned."""
+    """A prompt, and the completion to learn."""
 
     prompt: str
     completion: str
@@ -39,28 +39,28 @@ Content = str | Completion | tuple[ChatTurn, ...]
 """A text, a prompt with its completion, or a conversation."""
 
 _KINDS = (("messages",), ("prompt", "completion"), ("text",))
-"""What tells the kinds of rows apart; the first that a row has is its kind."""
+"""The keys that tell the kinds of rows apart; the first kind that fits is taken."""
 
 _SHOWN = 40  # code points of an unknown role
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """A line that holds an example, or can't be used."""
+    """A line of a `.jsonl` file: an example, or why it can't be used."""
 
     line: int
-    """From 1 on, empty lines counted."""
+    """From 1 on; empty lines count."""
     content: Content | None
     problem: str = ""
-    """Why it can't be used."""
+    """Why the row can't be used."""
 
 
 class _UnusableRow(Exception):
-    """Why a row can't be used."""
+    """Raised with the reason why a row can't be used."""
 
 
 def read_rows(text: str) -> Iterator[ExampleRow]:
-    """The rows of a file, in order; empty lines are none."""
+    """Yield the rows of a file in order, without empty lines."""
     # Only a newline ends a line of JSON: strings can hold the other separators.
     for number, line in enumerate(StringIO(text, newline="\n"), 1):
         if not line.strip():
@@ -134,7 +134,7 @@ def _row_text(value: Any, what: str) -> str:
 
 
 _NO_NOTES = frozenset({"__MACOSX", "__pycache__", "node_modules", "venv"})
-"""Folders that programs fill, wherever they are."""
+"""Folders that programs fill; they are skipped at any depth."""
 
 _MAGIC = frozenset("*?[")
 
@@ -144,29 +144,31 @@ class NotesFile:
     """A file that may hold notes."""
 
     path: Path
-    """Where it is; absolute."""
+    """Absolute path."""
     name: str
-    """From the notes' root on, with slashes; what is no UTF-8 is written out."""
+    """Path relative to the notes' root, with slashes; bytes that are not UTF-8 are
+    escaped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All files that were named or found, by name."""
+    """All files that were named or found, sorted by name."""
 
     root: Path
-    """The folder that all names begin at; absolute."""
+    """The folder that all names are relative to; absolute."""
     files: tuple[NotesFile, ...]
     skipped: tuple[Skip, ...]
 
 
 def find(places: Sequence[str | Path]) -> Sources:
-    """The files that `places` name: files, folders and patterns such as `**/*.md`.
+    """Find the files that `places` name: files, folders and patterns such as `**/*.md`.
 
-    A file that is named is taken even if it is hidden. The root is the folder that is
-    named, that of a file, or that before a pattern; of several, the one they share.
+    A file that is named is taken even if it is hidden. The root is the named folder,
+    the folder of a named file, or the folder before a pattern; for several places it is
+    their common parent.
 
     Raises:
-        LmtuiError: there is nothing at one of the places, or it can't be looked at.
+        LmtuiError: nothing is at one of the places, or it can't be read.
     """
     if not places:
         hint = "Name files, folders, or a pattern such as 'notes/**/*.md'."
@@ -191,15 +193,15 @@ def _name(path: Path, root: Path) -> str:
 
 
 class _Search:
-    """What was found so far."""
+    """The files and folders found so far."""
 
     def __init__(self) -> None:
         self.bases: list[Path] = []
         self.files: set[Path] = set()
         self.left_out: dict[Path, str] = {}
-        """Why, of what nobody named."""
+        """The reason for each path that was left out during a search."""
         self.closed: dict[Path, str] = {}
-        """Folders that can't be read, and why."""
+        """The reason for each folder that can't be read."""
 
     def look_at(self, place: str) -> None:
         path = Path(os.path.abspath(os.path.expanduser(place)))
@@ -219,7 +221,7 @@ class _Search:
             self.files.add(path)
 
     def _match(self, place: str, path: Path) -> None:
-        """Take what a pattern matches."""
+        """Take the files that match a pattern."""
         parts = path.parts
         magic = (i for i, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
         first = next(magic, len(parts))
@@ -233,7 +235,8 @@ class _Search:
         self.bases.append(base)
 
     def _expand(self, base: Path, pattern: tuple[str, ...]) -> bool:
-        """Take what matches below a folder; whether there was anything."""
+        """Take the files that match a pattern below a folder; return whether any
+        did."""
         found = False
         waiting, seen = [(base, pattern)], set[tuple[Path, int]]()
         while waiting:
@@ -257,7 +260,7 @@ class _Search:
         return found
 
     def _walk(self, folder: Path) -> None:
-        """Take all files of a folder, and of those in it."""
+        """Take all files of a folder and of its subfolders."""
         waiting = [folder]
         while waiting:
             for path, is_folder in self._entries(waiting.pop()):
@@ -267,8 +270,10 @@ class _Search:
                     self.files.add(path)
 
     def _entries(self, folder: Path, pattern: str = "*") -> list[tuple[Path, bool]]:
-        """What of a folder has a name that fits and can hold notes, and whether it is
-        a folder; what can't is noted."""
+        """Return a folder's usable entries that match, and whether each is a folder.
+
+        Entries that are left out are noted with the reason.
+        """
         try:
             with os.scandir(folder) as found:
                 entries = [e for e in found if fnmatchcase(e.name, pattern)]
@@ -289,12 +294,12 @@ class _Search:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, for one
+    except OSError:  # for instance a link to itself
         return False
 
 
 def _why_not(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
-    """Why something in a folder is left out; nothing where it is not."""
+    """Return why an entry of a folder is left out; empty where it is not."""
     if hidden:
         return "a hidden folder" if is_folder else "hidden"
     if is_folder and entry.name in _NO_NOTES:
@@ -317,15 +322,15 @@ _NOTES = frozenset(
         ".rst", ".tex", ".text", ".txt",
     }
 )  # fmt: skip
-"""Where YAML at the head of a text is about the text, and no part of it."""
+"""Suffixes of texts whose YAML front matter is metadata."""
 _ROWS = ".jsonl"
 
 _PART = 1 << 16  # bytes of a file that are read at once
-_ROWS_NAMED = 100  # broken rows of a file that are told one by one
+_ROWS_NAMED = 100  # broken rows of a file that are reported one by one
 _NO_ROWS = "no row that can be used"
-_REASONS = 20  # that are named where no text is left
+_REASONS = 20  # reasons listed in the error where no text is left
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # in no text of any encoding
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # not in text of any encoding
 
 _FENCE = re.compile(r"---[ \t]*")
 _FENCE_END = re.compile(r"(?:---|\.\.\.)[ \t]*")
@@ -334,13 +339,13 @@ _YAML_LINE = re.compile(r"""\s|#|-\s|[\]}]|["']?\w[^:]*:(?:\s|$)|$""")
 
 @dataclass(frozen=True, slots=True)
 class NotesDocument:
-    """One text, or one row of a file of rows."""
+    """One text, or one row of a `.jsonl` file."""
 
     path: str
-    """From the notes' root on; `file.jsonl:12` for a row."""
+    """Relative to the notes' root; `file.jsonl:12` for a row."""
     content: Content
     is_row: bool = False
-    """Whether it is a row, whose place in its file means nothing."""
+    """Whether it is a row; a row's line number does not identify it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,28 +354,29 @@ class NoteFile:
 
     path: str
     sha256: str
-    """Of its bytes, in hexadecimal."""
+    """Hexadecimal digest of the file's bytes."""
     bytes: int
     documents: int
 
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """All that was read, by path."""
+    """All documents that were read, sorted by path."""
 
     root: Path
     files: tuple[NoteFile, ...]
     documents: tuple[NotesDocument, ...]
     skipped: tuple[Skip, ...]
-    """First what was not opened; every file and broken row, or how many more."""
+    """First the files that were not opened, then files and rows; a count for the
+    rest."""
 
 
 def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
-    """Read files, folders and what patterns match.
+    """Read files, folders and the matches of patterns.
 
     Raises:
-        LmtuiError: there is nothing at one of the places, or no text in any; in strict
-            settings also, that a row can't be used.
+        LmtuiError: nothing is at one of the places, or none of the files has text; with
+            `strict`, also that a row can't be used.
     """
     found = find(places)
     reading = _Reading(settings, skipped=list(found.skipped))
@@ -387,22 +393,22 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
 
 
 class SkipReason(Exception):
-    """Why a file is left out."""
+    """Raised with the reason why a file is left out."""
 
 
 @dataclass(slots=True)
 class _Reading:
-    """What was read so far."""
+    """The documents, files and skips read so far."""
 
     settings: TrainSettings
     skipped: list[Skip]
     files: list[NoteFile] = field(default_factory=list)
     documents: list[NotesDocument] = field(default_factory=list)
     seen: dict[bytes, str] = field(default_factory=dict)
-    """The files that were read, by the digest of what is learned from them."""
+    """The names of the files that were read, by the digest of their text."""
 
     def read(self, source: NotesFile) -> None:
-        """Take a file's documents, or note why there are none."""
+        """Add a file's documents, or note why it is left out."""
         try:
             data = _read(source.path, int(self.settings.max_file_mb * 1e6))
             text = self._learned(source, _text(data))
@@ -448,7 +454,7 @@ class _Reading:
 
 
 def _read(path: Path, most: int) -> bytes:
-    """The bytes of a file of at most so many; of one that is no text, the first."""
+    """Return a file's bytes, at most `most`; of a binary file, only its beginning."""
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
@@ -463,7 +469,7 @@ def _read(path: Path, most: int) -> bytes:
                     break
     except OSError as error:
         raise SkipReason(f"can't be read ({error.strerror})") from None
-    if len(data) > most:  # it has grown, or is one that stat knows nothing of
+    if len(data) > most:  # it has grown, or stat does not know its size
         raise SkipReason(_too_large(len(data), most))
     return bytes(data)
 
@@ -473,7 +479,11 @@ def _too_large(size: int, most: int) -> str:
 
 
 def _text(data: bytes) -> str:
-    """What the bytes say, as every text looks here."""
+    """Decode bytes to text without a byte-order mark and with `\\n` line endings.
+
+    Raises:
+        SkipReason: the bytes are not UTF-8 text.
+    """
     if data.startswith(_UTF16):
         raise SkipReason("UTF-16, not UTF-8")
     if b"\0" in data:
@@ -491,9 +501,10 @@ def _suffix(source: NotesFile) -> str:
 
 
 def without_front_matter(text: str) -> str:
-    """A note without the YAML at its head: from a line `---` to one of `---` or `...`.
+    """Return a note without its YAML front matter.
 
-    What is no YAML by its looks is text between two rulers, and stays.
+    Front matter lies between a first line `---` and a line `---` or `...`. Lines that
+    don't look like YAML are text between two rules, and stay.
     """
     lines = text.split("\n")
     if not _FENCE.fullmatch(lines[0]):

@@ -1,7 +1,6 @@
-"""What would be done, said before anything is.
+"""The plan shown before a training: counts, estimates and a sample of the text.
 
-Owns the counts, the estimates and the piece of training text that is shown. Knows no
-step.
+The estimates come from one timed block and one timed evaluation.
 """
 
 from __future__ import annotations
@@ -26,27 +25,29 @@ from lmtui.train.model import TrainableModel, unchanged
 from lmtui.train.request import TrainRequest
 from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, share_of_loss
 
-_LOOKS = 0.01  # seconds between two looks at the memory in use
+_LOOKS = 0.01  # seconds between two measurements of the memory in use
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What a step takes."""
+    """The time and memory of one optimiser step."""
 
     seconds: float
     memory: int
-    """Bytes at the peak, everything in."""
+    """Peak of the memory in use, in bytes; model and optimiser included."""
 
 
 def calibrate(
     trainee: TrainableModel, sequences: Sequences, *, clip: float, stop: Stop
 ) -> StepCost:
-    """Try a block of the next step; where none is left, of the last one. A step takes
-    as many times a block as it has blocks, and the optimiser's part once.
+    """Measure one block of the next step, or of the last step where none is left.
+
+    A step's time is that of a block times the number of blocks, plus one optimiser
+    update. The weights don't change: the learning rate is 0.
 
     Raises:
-        Cancelled: `stop` answered True.
-        NotANumber: its loss is not a number.
+        Cancelled: `stop` returned True.
+        NonFiniteLoss: the gradient is NaN or infinite.
     """
     step = min(sequences.made + 1, sequences.schedule.steps)
     blocks = sequences.step(step)
@@ -62,7 +63,7 @@ def calibrate(
         }
         share_of_loss(trainee, batch).backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trainee.weights.values(), clip)
-        if not bool(norm.isfinite()):  # 0 times infinity would change a weight
+        if not bool(norm.isfinite()):  # rate 0 times infinity is NaN
             raise NonFiniteLoss(step)
         a_block = time.perf_counter() - began
         optimizer.step()
@@ -73,7 +74,7 @@ def calibrate(
 
 @contextmanager
 def _peak(device: torch.device) -> Iterator[list[int]]:
-    """The most memory that is in use in the block, in bytes; the last entries."""
+    """Yield a list that at the end holds measured bytes; its maximum is the peak."""
     found = [used_memory(device)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -96,14 +97,14 @@ def _peak(device: torch.device) -> Iterator[list[int]]:
 
 
 def used_memory(device: torch.device) -> int:
-    """Bytes that this process uses: of the device where it is a GPU."""
+    """Return the bytes that this process uses: on the GPU, or resident on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
 
 
 _SHOWN = 400  # tokens of the sample
-_ASKED = 2  # times that all is asked, before and after
+_ASKED = 2  # full evaluations: before and after the training
 
 
 def plan_of(
@@ -115,7 +116,10 @@ def plan_of(
     calibration: StepCost,
     evaluation: float,
 ) -> Plan:
-    """The plan of what is left to do; `evaluation` in seconds."""
+    """Return the plan of the remaining steps.
+
+    `evaluation` is the time of one evaluation in seconds.
+    """
     settings = request.settings
     schedule, made = sequences.schedule, sequences.made
     evaluations = schedule.evaluations_after(made) + _ASKED
@@ -151,7 +155,7 @@ def plan_of(
 
 
 def pieces(block: Block, trainee: TrainableModel) -> tuple[Piece, ...]:
-    """The beginning of a block as text, cut where its loss begins or ends to count."""
+    """Return the beginning of a block as text, cut where `trained` changes."""
     shown = min(_SHOWN, block.real)
     pairs = zip(block.ids[:shown], block.trained[:shown], strict=True)
     return tuple(
@@ -172,7 +176,7 @@ def evaluation_seconds(
     *,
     stop: Stop,
 ) -> float:
-    """About how long an evaluation takes, from a block and a continuation.
+    """Estimate the seconds of an evaluation from one scored block and one continuation.
 
     Raises:
         Cancelled: `stop` answered True.
@@ -191,5 +195,8 @@ def evaluation_seconds(
 
 
 def _read(tokens: int, window: int) -> int:
-    """Tokens that are read to score a document: each twice but those of a window."""
+    """Return the tokens that are read to score a document of this many tokens.
+
+    With a stride of half a window, each token is read twice except one window's worth.
+    """
     return tokens if tokens <= window else 2 * tokens - window

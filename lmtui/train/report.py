@@ -1,7 +1,7 @@
-"""The report of a training: one value, as Markdown, as JSON and as lines of text.
+"""The report of a training, as Markdown, JSON and lines of text.
 
-Owns what stands in it and in which order. Knows neither a model nor a screen. Notes
-are quoted in it, so it is as private as they are; it names no place on this machine.
+It quotes notes, so it is as private as they are; it contains no paths of this machine.
+Knows neither a model nor a screen.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from lmtui.train.verdict import (
 )
 
 NAME = "report"
-_SHOWN = 10  # documents, and tokens, on each side
+_SHOWN = 10  # documents, and tokens, listed for gains and for losses
 _AGAIN = "The figures of one held-out document:"
-_PICTURED = 240  # characters of a quotation
+_PICTURED = 240  # code points of a quotation
 _BACKTICKS = re.compile("`+")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What training did to a model, on the best weights it came to."""
+    """The effect of a training on a model, with the best weights."""
 
     name: str
     base: str
@@ -46,26 +46,26 @@ class Report:
     steps: int
     best_step: int
     before: LossTotals | None
-    """Of the held-out documents; None where nothing was held out."""
+    """Totals of the held-out documents; None where nothing was held out."""
     after: LossTotals | None
     neutral_before: LossTotals | None
     neutral_after: LossTotals | None
     verdict: Verdict
     samples: tuple[Continuation, ...]
     documents: tuple[DocumentChange, ...]
-    """Held-out ones, the one that gained most first."""
+    """Held-out documents, the one with the largest gain first."""
     gained: tuple[TokenChange, ...]
-    """Held-out tokens that became more probable, by most bits."""
+    """Held-out tokens that became more probable, the largest change first."""
     lost: tuple[TokenChange, ...]
     recalled_before: Memorized | None
     recalled: Memorized | None
     inspect: str = ""
-    """The command that shows the figures of one held-out document; empty where nothing
-    was held out."""
+    """The command that shows one held-out document's figures; empty where there is
+    none."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What its owner has to know, in whole sentences."""
+        """Warnings for the owner, in whole sentences."""
         found = self.recalled
         if found is None or found.tokens < WORD_FOR_WORD:
             return (PRIVACY,)
@@ -83,10 +83,10 @@ def token_changes(
     *,
     count: int = _SHOWN,
 ) -> tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]:
-    """The tokens that gained most, and those that lost most.
+    """Return the tokens whose probability rose most, and those whose fell most.
 
-    `quote(document, place)` gives the text before a place in the ids of the document
-    with that number, and the token's own text.
+    `quote(document, position)` returns the text before a position in the ids of the
+    document with that number, and the token's own text.
     """
     changes = [
         (b - a, number, place)
@@ -110,12 +110,13 @@ def token_changes(
 
 
 def to_json(report: Report) -> str:
-    """All of it as one JSON object, without NaN or infinity."""
+    """Return the report as one JSON object, without NaN or infinity."""
     return json.dumps(plain(report), indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> Report | None:
-    """The report that `to_json` wrote; None where it is none, or of another version."""
+    """Return the report that `to_json` wrote; None for other text or another
+    version."""
     try:
         report: Report = built(Report, json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -124,12 +125,12 @@ def from_json(text: str) -> Report | None:
 
 
 def to_markdown(report: Report) -> str:
-    """All of it as a Markdown document."""
+    """Return the report as a Markdown document."""
     return "\n".join(_markdown(report)) + "\n"
 
 
 def to_lines(report: Report) -> list[str]:
-    """The verdict and the figures, for a terminal: nothing that has to be escaped."""
+    """Return the verdict and the figures as lines for a terminal, safe to print."""
     lines = [report.verdict.sentence, report.verdict.because, ""]
     rows = list(_figures(report))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -142,7 +143,7 @@ def to_lines(report: Report) -> list[str]:
 
 
 def _figures(report: Report) -> Iterator[tuple[str, str, str, str]]:
-    """The table of all figures, its head first."""
+    """Yield the rows of the table of figures, the head first."""
     yield "", "before", "after", "change"
     pairs = (
         ("held out", report.before, report.after),
@@ -270,12 +271,15 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _inline(text: str) -> str:
-    """Foreign text between ours, in which nothing is markup."""
+    """Escape foreign text so that nothing in it is Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", visible_line(text))
 
 
 def _code(text: str) -> str:
-    """Foreign text as code in a cell: any backticks, no newline, no bar."""
+    """Return foreign text as inline code for a table cell.
+
+    Any backticks are fine; newlines and bars are replaced or escaped.
+    """
     shown = visible_line(text.replace("\n", "⏎"))
     if len(shown) > _PICTURED:
         shown = shown[: _PICTURED - 1] + "…"
@@ -286,35 +290,35 @@ def _code(text: str) -> str:
 
 
 def _tail(text: str) -> str:
-    """The end of a text that is too long to be shown."""
+    """Return the end of a text that is too long to be shown."""
     return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
 
 
 Quote = Callable[[int, int], tuple[str, str]]
-"""Of the held-out document with a number, the text before a place in its ids, and the
-text of the token there."""
+"""Maps a held-out document's number and a position in its ids to the text before the
+position and the text of the token there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model thought and said."""
+    """The results of a full evaluation of a model."""
 
     held_out: tuple[DocumentScore, ...]
     neutral: DocumentScore
     continued: tuple[str, ...]
-    """After each of the prompts."""
+    """The continuation of each prompt."""
     recalled: Memorized | None
 
     def to_json(self) -> str:
-        """As one line of JSON."""
+        """Return the answers as one line of JSON."""
         return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Answers:
-        """The other way round.
+        """Return the answers that `to_json` wrote.
 
         Raises:
-            ValueError: these are no answers.
+            ValueError: the text holds no answers.
         """
         try:
             values = json.loads(text)
@@ -331,7 +335,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What was done between the two moments."""
+    """The facts of a training that the report names."""
 
     name: str
     base: str
@@ -350,7 +354,7 @@ def compare(
     prompts: Sequence[Prompt],
     quote: Quote,
 ) -> Report:
-    """The report of a training."""
+    """Build the report of a training from the evaluations before and after it."""
     gained, lost = token_changes(before.held_out, after.held_out, quote)
     neutral = together([before.neutral]), together([after.neutral])
     texts = zip(prompts, before.continued, after.continued, strict=True)

@@ -1,7 +1,7 @@
-"""What is to be trained, and what it will be called.
+"""The request for a training: notes, base, settings and the name of the result.
 
-Owns the request, both ways between it and JSON, and the names that can be folders.
-Knows neither the run folder nor the worker that carries it out, and reads no notes.
+Also converts it to and from JSON, and makes names that can be folders. Knows neither
+the run folder nor the worker, and reads no notes.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from lmtui.errors import LmtuiError
 from lmtui.train.settings import TrainSettings
 
 _PACKAGES = ("lmtui", "torch", "transformers", "peft")
-_LONGEST = 80  # bytes of a name, so that others can be made of it
+_LONGEST = 80  # bytes of a name, so that longer names can be derived from it
 _NO_NAME = "notes"
 _PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """A training as it was asked for; good in any folder and at any later time."""
+    """A request for a training; independent of the current folder and the time."""
 
     name: str
     places: tuple[str, ...]
     """Files, folders and patterns of the notes, absolute."""
     base: str | None = None
-    """What `--model` takes, a path being absolute; None is the default model."""
+    """A value of `--model`, paths being absolute; None is the default model."""
     settings: TrainSettings = field(default_factory=TrainSettings)
     device: str = "auto"
     threads: int | None = None
     force: bool = False
     """Resume although the notes have changed."""
     overwrite: bool = False
-    """Replace an adapter of this name."""
+    """Replace an adapter of the same name."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the packages that do it; others may come to other weights."""
+    """Versions of the packages that train; other versions may give other weights."""
 
 
 def to_json(request: TrainRequest) -> str:
-    """A request as JSON, in ASCII."""
+    """Return a request as JSON, in ASCII."""
     return json.dumps(asdict(request), indent=1)
 
 
 def from_json(text: str) -> TrainRequest:
-    """The request that `to_json` wrote.
+    """Return the request that `to_json` wrote.
 
     Raises:
-        ValueError: it is none.
-        LmtuiError: it has settings that nobody can train with.
+        ValueError: the text holds no request.
+        LmtuiError: a setting is out of its range.
     """
     try:
         values = _known(TrainRequest, json.loads(text))
@@ -72,7 +72,7 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that train."""
+    """Return the versions of the packages that train."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -83,14 +83,17 @@ def versions() -> dict[str, str]:
 
 
 def absolute_place(place: str) -> str:
-    """A file, a folder or a pattern, whatever folder one is in later."""
-    # Not Path.expanduser, which fails on the home of a user who does not exist.
+    """Return a file, folder or pattern as an absolute path, `~` expanded."""
+    # Not Path.expanduser: it raises for the home of an unknown user.
     return str(Path(os.path.expanduser(place)).absolute())
 
 
 def default_name(places: Sequence[str]) -> str:
-    """What an adapter is called after the first of its notes: the folder, or the file
-    without its ending; of a pattern, the folder that it searches."""
+    """Return the default name of an adapter, made from the first of its notes.
+
+    It is the folder's name, the file's without its suffix, or for a pattern the name of
+    the folder that it searches.
+    """
     place = Path(absolute_place(places[0]))
     parts = (part for part in (place, *place.parents) if _PATTERN.search(part.name))
     patterns = [part for part in parts if not os.path.lexists(part)]
@@ -99,7 +102,7 @@ def default_name(places: Sequence[str]) -> str:
 
 
 def safe_name(text: str) -> str:
-    """`text` as the name of a folder that no shell or system stumbles over."""
+    """Return `text` as a folder name that is safe in shells and file systems."""
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"[^\w.-]+", "-", text).strip("-.")
     while len(text.encode("utf-8", "replace")) > _LONGEST:
@@ -111,7 +114,7 @@ def require_safe_name(name: str) -> None:
     """Refuse a name that can't be a folder's.
 
     Raises:
-        LmtuiError: it is one, with a name that would do.
+        LmtuiError: the name can't be used; the hint has one that can.
     """
     if name != safe_name(name):
         raise LmtuiError(

@@ -1,8 +1,7 @@
-"""The folder of a training that is not finished.
+"""The folder of an unfinished training: its paths, checkpoints, events and lock.
 
-Owns where everything in it lies, which of its checkpoints count, who holds it, and
-which names are taken. Every file of it but the event and log lines is written whole or
-not at all. Knows neither the worker nor who watches it, and no weights.
+Files are written atomically, except the lines of events and log. Knows neither the
+worker nor its observers, and no weights.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from lmtui.train.events import Doing, End, Event, Failed, Paused, Start, read_ev
 from lmtui.train.request import TrainRequest
 
 COMPLETE = "complete.json"
-"""The file of a checkpoint that is written last: each other file with its size."""
+"""The file that is written last in a checkpoint: every other file with its size."""
 
 _BEFORE = "checkpoint-"
 
@@ -35,13 +34,13 @@ class Manifest:
 
     root: str
     files: Mapping[str, str]
-    """SHA-256 of each file, by its path from the root on."""
+    """SHA-256 of each file, by its path relative to the root."""
     documents: int
     held_out: tuple[str, ...]
-    """Paths of the documents that are kept from training."""
+    """Paths of the held-out documents."""
 
     def changes(self, now: Manifest) -> tuple[str, ...]:
-        """What became of the notes until `now`, each in a few words."""
+        """Return the changes of the notes until `now`, each in a few words."""
         before, after = self.files, now.files
         return (
             *(f"changed: {p}" for p in before if p in after and before[p] != after[p]),
@@ -52,52 +51,52 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder, which need not exist."""
+    """The folder of an unfinished training, which need not exist."""
 
     path: Path
 
     @classmethod
     def named(cls, name: str) -> RunFolder:
-        """The run folder of a training of this name."""
+        """Return the run folder of the training with this name."""
         return cls(paths.runs_folder() / name)
 
     @property
     def name(self) -> str:
-        """Its name, which is that of the training."""
+        """The folder's name, which is the training's."""
         return self.path.name
 
     @property
     def events_file(self) -> Path:
-        """What the worker told, a line each; only ever longer."""
+        """The worker's events, one a line; append-only."""
         return self.path / "events.jsonl"
 
     @property
     def log_file(self) -> Path:
-        """What the worker and its libraries wrote beside that."""
+        """Other output of the worker and its libraries."""
         return self.path / "worker.log"
 
     @property
     def checkpoints_folder(self) -> Path:
-        """The checkpoints, complete or not."""
+        """The folder of the checkpoints, complete or not."""
         return self.path / "checkpoints"
 
     @property
     def best_folder(self) -> Path:
-        """The weights of the best evaluation."""
+        """The folder of the best evaluation's weights."""
         return self.path / "best"
 
     @property
     def adapter_folder(self) -> Path:
-        """The adapter while it is built."""
+        """The folder in which the adapter is built."""
         return self.path / "adapter"
 
-    # Its request and its notes.
+    # Request and manifest.
 
     def read_request(self) -> TrainRequest:
-        """The request that it was made for.
+        """Read the request of this training.
 
         Raises:
-            LmtuiError: it can't be read.
+            LmtuiError: the file can't be read.
         """
         file = self._request_file
         try:
@@ -110,15 +109,15 @@ class RunFolder:
             ) from error
 
     def write_request(self, request: TrainRequest) -> None:
-        """Keep the request; the folder is made.
+        """Write the request; the folder is made if needed.
 
         Raises:
-            LmtuiError: it can't be written.
+            LmtuiError: the file can't be written.
         """
         self._write(self._request_file, requests.to_json(request))
 
     def read_manifest(self) -> Manifest | None:
-        """The notes it began with; None where that is not known."""
+        """Read the notes that the training began with; None where they are unknown."""
         try:
             values = json.loads(self._manifest_file.read_text(encoding="utf-8"))
             held_out = tuple(values.pop("held_out"))
@@ -127,10 +126,10 @@ class RunFolder:
             return None
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Keep which notes it began with.
+        """Write the notes that the training begins with.
 
         Raises:
-            LmtuiError: it can't be written.
+            LmtuiError: the file can't be written.
         """
         self._write(self._manifest_file, json.dumps(asdict(manifest), indent=1))
 
@@ -149,14 +148,14 @@ class RunFolder:
         except OSError as error:
             raise paths.unwritable(folder, error) from error
 
-    # Its checkpoints.
+    # Checkpoints.
 
     def checkpoint(self, step: int) -> Path:
-        """The folder of the checkpoint of a step."""
+        """Return the folder of a step's checkpoint."""
         return self.checkpoints_folder / f"{_BEFORE}{step}"
 
     def checkpoints(self) -> tuple[int, ...]:
-        """The steps of the complete checkpoints, the last one last."""
+        """Return the steps of the complete checkpoints, in ascending order."""
         steps = (
             int(folder.name.removeprefix(_BEFORE))
             for folder in _folders(self.checkpoints_folder)
@@ -166,14 +165,17 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> int | None:
-        """The step it can be resumed from; None where there is none."""
+        """The step that the training can be resumed from; None where there is none."""
         return max(self.checkpoints(), default=None)
 
-    # Its events.
+    # Events.
 
     def history(self) -> list[Event]:
-        """What an earlier part of the training told, as far as it still counts: not
-        what came after the checkpoint that it is, or would be, resumed from."""
+        """Return the events of earlier parts of the training that still count.
+
+        Events after the checkpoint that the training was, or would be, resumed from are
+        left out.
+        """
         try:
             text = self.events_file.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -186,11 +188,12 @@ class RunFolder:
         return _until(self.last_checkpoint or 0, kept)
 
     def new_events(self) -> BinaryIO:
-        """The file of the events, at the end of what was told before: half a line that
-        a killed worker has left there is taken away.
+        """Open the events file for appending.
+
+        An incomplete last line, left by a killed worker, is removed.
 
         Raises:
-            LmtuiError: it can't be opened.
+            LmtuiError: the file can't be opened.
         """
         try:
             file = open(self.events_file, "a+b", opener=paths.open_private)  # noqa: SIM115
@@ -201,14 +204,14 @@ class RunFolder:
             raise paths.unwritable(self.path, error) from error
         return file
 
-    # Who holds it.
+    # Lock.
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold it for as long as the process trains in it.
+        """Hold the folder's lock for as long as the process trains in it.
 
         Raises:
-            LmtuiError: another process does.
+            LmtuiError: another process holds it.
         """
         with open(self._lock_file, "w", opener=paths.open_private) as file:
             try:
@@ -216,12 +219,12 @@ class RunFolder:
             except BlockingIOError as error:
                 raise in_use(self.name) from error
             except OSError:
-                pass  # a file system without locks: nothing can be known
+                pass  # the file system has no locks: train without one
             yield
 
     @property
     def in_use(self) -> bool:
-        """Whether a process trains in it now."""
+        """Whether a process trains in this folder now."""
         try:
             with self._lock_file.open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -236,10 +239,10 @@ class RunFolder:
         return self.path / "lock"
 
     def remove(self) -> None:
-        """Remove it with everything in it.
+        """Remove the folder with everything in it.
 
         Raises:
-            LmtuiError: it can't be.
+            LmtuiError: the folder can't be removed.
         """
         try:
             shutil.rmtree(self.path)
@@ -250,7 +253,8 @@ class RunFolder:
 
 
 def unfinished() -> tuple[RunFolder, ...]:
-    """Trainings that can be resumed, by name; those that run are not among them."""
+    """Return the trainings that can be resumed, sorted by name; running ones are left
+    out."""
     runs = map(RunFolder, _folders(paths.runs_folder()))
     return tuple(
         run
@@ -262,7 +266,7 @@ def unfinished() -> tuple[RunFolder, ...]:
 
 
 def in_use(name: str) -> LmtuiError:
-    """The error for a training that another process is at."""
+    """Return the error for a training that another process runs."""
     return LmtuiError(
         "this training is running already",
         name,
@@ -271,8 +275,8 @@ def in_use(name: str) -> LmtuiError:
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Make a checkpoint count, once all its files are on the disk."""
-    paths.make_all_private(checkpoint)  # what libraries have written, too
+    """Mark a checkpoint complete, once all its files are on the disk."""
+    paths.make_all_private(checkpoint)  # also the files that libraries wrote
     sizes = {}
     for file in sorted(checkpoint.rglob("*")):
         if file.is_file() and file.name != COMPLETE:
@@ -285,7 +289,7 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end, and nothing of it is missing."""
+    """Return whether all files of a checkpoint are there, with their full size."""
     try:
         sizes = json.loads((checkpoint / COMPLETE).read_bytes())
         found = ((checkpoint / name).stat().st_size for name in sizes)
@@ -295,7 +299,7 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def _until(step: int, events: list[Event]) -> list[Event]:
-    """The events up to the end of a step, without what was true only then."""
+    """Return the events up to a step's end, without those about a moment only."""
     passing = Doing | Paused | Failed | End
     return [
         event

@@ -1,7 +1,7 @@
-"""The end of a training: what became of the model, and the adapter in its place.
+"""The end of a training: the report, and the adapter's folder.
 
-Owns the adapter's folder: all of it is built inside the run folder and gets its place
-by one rename; only then the run folder goes. Knows no steps.
+The folder is built inside the run folder and moved to its place by one rename; the run
+folder is removed after that. Knows no steps.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ _TOLD = (
     events.Plan | events.Skip | events.Start | events.Step | events.Eval
     | events.Sample | events.Saved
 )  # fmt: skip
-"""What of a training's events is kept with the adapter; the others are of the moment,
-and may name places on this machine."""
+"""Events kept with the adapter; the others describe a moment and may hold paths."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A training that is over, its best weights in the model."""
+    """A finished training, with the best weights in the model."""
 
     request: TrainRequest
     trainee: TrainableModel
@@ -50,7 +49,7 @@ class TrainResult:
     training: Sequence[Example]
     held_out: Sequence[Example]
     tokens: int
-    """Tokens whose loss counted, in an epoch."""
+    """Tokens of an epoch whose loss counts."""
     steps: int
     best_step: int
     prompts: Sequence[Prompt]
@@ -59,7 +58,7 @@ class TrainResult:
 
 
 def report_of(learned: TrainResult, evaluating: Evaluator) -> Report:
-    """What became of the model."""
+    """Build the report of a finished training."""
     name, method = learned.request.name, learned.request.settings.method
     window = window_of(learned, evaluating)
     course = RunSummary(
@@ -80,18 +79,19 @@ def report_of(learned: TrainResult, evaluating: Evaluator) -> Report:
 
 
 def window_of(learned: TrainResult, evaluating: Evaluator) -> int:
-    """Tokens of a window in which the held-out documents were scored; 0 without any."""
+    """Return the smallest window in which held-out documents were scored; 0 without
+    any."""
     engine = learned.trainee.engine()
     windows = (evaluating.window(engine, each) for each in learned.held_out)
     return min(windows, default=0)
 
 
 def keep(run: RunFolder, learned: TrainResult, judged: Report, *, window: int) -> None:
-    """Write the adapter, put it in its place, and remove the run folder.
+    """Write the adapter, move it to its place, and remove the run folder.
 
     Raises:
-        LmtuiError: it can't be written, or its name is taken; the run folder is as it
-            was, and the training can be finished later.
+        LmtuiError: the adapter can't be written, or its name is taken. The run folder
+            stays as it was, and the training can be finished later.
     """
     folder = run.adapter_folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -137,14 +137,17 @@ def _write_adapter(trainee: TrainableModel, folder: Path) -> None:
         config.base_model_name_or_path = trainee.base.spec
     trainee.model.save_pretrained(folder, save_embedding_layers=False)
     for file in folder.iterdir():
-        # The library adds a page about the model that says nothing true of it.
+        # peft adds a model card, which is only a template.
         if file.name not in (lora_config.FILE, lora_config.WEIGHTS):
             file.unlink()
 
 
 def _settle(folder: Path, request: TrainRequest) -> None:
-    """Move the adapter to its place; one of its name is replaced only if that was
-    asked for, and is there until the new one is."""
+    """Move the adapter to its place.
+
+    An existing one of the same name is replaced only with `overwrite`. It is moved
+    aside by a rename just before, and removed after the new one is in place.
+    """
     place = paths.ensure_folder(paths.adapters_folder()) / request.name
     if os.path.lexists(place) and not request.overwrite:
         raise LmtuiError(
@@ -195,6 +198,6 @@ def _figures(figures: LossTotals | None) -> dict[str, Any] | None:
 
 
 def _bytes(trainee: TrainableModel) -> int:
-    """What the folder takes, with room to spare for its texts."""
+    """Return the bytes of disk that the adapter's folder needs, text files included."""
     weights = sum(w.numel() * w.element_size() for w in trainee.weights.values())
     return weights + 32 * 2**20

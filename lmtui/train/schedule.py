@@ -1,8 +1,8 @@
-"""When what happens in a training: order of the blocks, rates, evaluations.
+"""The schedule of a training: order of blocks, learning rates, evaluations.
 
-Owns all that follows from the settings and the number of blocks alone; a training that
-is resumed asks again and gets the same answers. Steps are counted from 1, the first
-one; step 0 is the time before it. Knows no tensors and no files.
+It follows from the settings and the number of blocks alone, so that a resumed training
+gets the same one. Steps count from 1; step 0 is before the first one. Knows no tensors
+and no files.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from lmtui.train.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The course of a training over so many blocks."""
+    """The schedule of a training over a number of blocks."""
 
     blocks: int
-    """Blocks of an epoch; at least 1."""
+    """Blocks in an epoch; at least 1."""
     batch: int
-    """Blocks of an optimiser step."""
+    """Blocks in an optimiser step."""
     epochs: float
     warmup: float
-    """Share of the steps in which the rate rises."""
+    """Share of the steps during which the learning rate rises."""
     peak: float
-    """The highest rate."""
+    """The highest learning rate."""
     evaluations: int
     """Evaluations in an epoch."""
     seed: int
 
     @classmethod
     def of(cls, blocks: int, settings: TrainSettings) -> Schedule:
-        """The course that the settings ask for; a step has at most all the blocks."""
+        """Return the schedule for these settings; a batch has at most all the
+        blocks."""
         return cls(
             blocks=blocks,
             batch=min(settings.batch, blocks),
@@ -48,17 +49,19 @@ class Schedule:
 
     @property
     def sequences(self) -> int:
-        """Blocks that are read, each as often as it is."""
+        """Number of blocks read in the whole training, repetitions included."""
         return max(1, math.ceil(self.epochs * self.blocks))
 
     @property
     def steps(self) -> int:
-        """Optimiser steps."""
+        """Number of optimiser steps."""
         return math.ceil(self.sequences / self.batch)
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: up in a line, then down in half a cosine, which
-        comes to 0 after the last one. No step is made at 0."""
+        """Return the learning rate of a step: linear warm-up, then cosine decay.
+
+        It would reach 0 one step after the last, so no step has a rate of 0.
+        """
         rising = math.ceil(self.warmup * self.steps)
         if step <= rising:
             return self.peak * step / (rising + 1)
@@ -66,7 +69,7 @@ class Schedule:
         return self.peak * (1 + math.cos(math.pi * done)) / 2
 
     def blocks_of(self, step: int) -> tuple[int, ...]:
-        """The indices of the blocks of a step."""
+        """Return the indices of a step's blocks."""
         first = (step - 1) * self.batch
         last = min(first + self.batch, self.sequences)
         return tuple(self._block(place) for place in range(first, last))
@@ -76,12 +79,15 @@ class Schedule:
         return _shuffled(self.blocks, self.seed, epoch)[index]
 
     def epoch(self, step: int) -> float:
-        """How often the blocks were read when a step is over."""
+        """Return the number of epochs read once a step is over."""
         return min(step * self.batch, self.sequences) / self.blocks
 
     def evaluated(self, step: int) -> bool:
-        """Whether an evaluation follows a step: so many an epoch, in equal distances,
-        and one at the end; also one before the first step."""
+        """Return whether an evaluation follows a step.
+
+        There are `evaluations` an epoch at equal distances, one after the last step,
+        and one before the first.
+        """
         if step in (0, self.steps):
             return True
         return self._share(step) > self._share(step - 1)
@@ -90,14 +96,17 @@ class Schedule:
         return step * self.batch * self.evaluations // self.blocks
 
     def evaluations_after(self, step: int) -> int:
-        """How many evaluations are still to come when a step is over."""
+        """Return the number of evaluations after the one that may follow `step`."""
         inner = self._share(self.steps - 1) - self._share(step)
         return max(0, min(inner, self.steps - 1 - step)) + (step < self.steps)
 
 
 @lru_cache(maxsize=2)
 def _shuffled(blocks: int, seed: int, epoch: int) -> Sequence[int]:
-    """The order of an epoch. A generator of its own: nothing else moves it."""
+    """Return the order of the blocks in an epoch.
+
+    It uses a random generator of its own, so it depends on seed and epoch alone.
+    """
     order = list(range(blocks))
     random.Random(f"{seed}:{epoch}").shuffle(order)
     return order

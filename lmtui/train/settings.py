@@ -1,7 +1,6 @@
-"""How a model is trained: what can be chosen, with the values that are meant for most.
+"""The settings of a training, with their defaults and ranges.
 
-Owns the values and their ranges. Knows neither where they come from nor what is done
-with them, and imports no torch.
+Knows neither their source nor their use, and imports no torch.
 """
 
 from __future__ import annotations
@@ -13,63 +12,66 @@ from typing import Literal, get_args
 from lmtui.errors import LmtuiError
 
 Method = Literal["lora", "full", "scratch"]
-"""A low-rank adapter beside frozen weights, all weights, or all from random ones."""
+"""A LoRA beside frozen weights, all weights, or all weights from random values."""
 
 FrontMatter = Literal["keep", "drop"]
 
 LEARNING_RATES: Mapping[Method, float] = {"lora": 2e-4, "full": 2e-5, "scratch": 1e-3}
-"""The peak rate of each method. An adapter likes about ten times the rate of full
-training, at nearly any rank (Schulman et al., "LoRA Without Regret", 2025)."""
+"""The default peak learning rate of each method.
+
+A LoRA works best at about ten times the rate of full training, at nearly any rank
+(Schulman et al., "LoRA Without Regret", 2025).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How to train; lengths in tokens, shares from 0 to 1."""
+    """The settings of a training; lengths in tokens, shares from 0 to 1."""
 
     method: Method = "lora"
     rank: int = 16
-    """Rank of the adapter's matrices."""
+    """Rank of the LoRA's matrices."""
     alpha: int = 32
-    """The adapter's product is scaled by alpha / rank."""
+    """The LoRA's product is scaled by alpha / rank."""
     lr: float | None = None
-    """Peak learning rate; None is that of the method."""
+    """Peak learning rate; None is the method's default."""
     epochs: float = 3.0
-    """Most passes over the notes; it stops earlier where nothing is won."""
+    """Passes over the notes, at most; early stopping may end the training before."""
     block: int = 512
     """Tokens of a training sequence."""
     batch: int = 4
-    """Sequences of an optimiser step, gathered one by one."""
+    """Sequences in an optimiser step, by gradient accumulation."""
     warmup: float = 0.05
-    """Share of the steps in which the rate rises."""
+    """Share of the steps during which the learning rate rises."""
     clip: float = 1.0
-    """Longest gradient; a longer one is scaled down to it."""
+    """Largest gradient norm; a larger gradient is scaled down to it."""
     evaluations: int = 4
     """Evaluations and checkpoints in an epoch."""
     patience: int = 3
-    """Evaluations without progress after which training stops."""
+    """Evaluations without a better loss after which training stops early."""
     held_out: float = 0.1
-    """Share of the documents that are kept from training, to judge by."""
+    """Share of the documents that is held out for evaluation."""
     max_file_mb: float = 10.0
     """Larger files are skipped; in megabytes of 1,000,000 bytes."""
     front_matter: FrontMatter = "drop"
-    """What happens to the YAML at the head of a note."""
+    """Whether the YAML front matter of a note is kept or dropped."""
     dtype: str = "auto"
-    """Arithmetic of the training: auto, float32 or bfloat16; auto is bfloat16 where
-    the device is fast at it."""
+    """The dtype that the training computes in: auto, float32 or bfloat16; auto is
+    bfloat16 where the device is fast at it."""
     seed: int = 0
-    """Seed of the order, of new weights and of what is held out."""
+    """Seed of the order of blocks, of new weights and of the held-out choice."""
     strict: bool = False
-    """Refuse files with broken rows, where they are left out otherwise."""
+    """Refuse files with broken rows instead of leaving the rows out."""
     layers: int | None = None
-    """Layers of a model that begins at random weights; None is as many as the base."""
+    """Layers of a model trained from scratch; None is as many as the base has."""
     width: int | None = None
-    """Its hidden size; None is that of the base."""
+    """Hidden size of a model trained from scratch; None is the base's."""
 
     def __post_init__(self) -> None:
-        """Refuse values nobody can train with.
+        """Refuse values that can't be used.
 
         Raises:
-            LmtuiError: one of them is out of its range.
+            LmtuiError: a value is out of its range.
         """
         for name in ("rank", "alpha", "block", "batch", "evaluations", "patience"):
             _require(name, getattr(self, name) >= 1, self, "Give at least 1.")
@@ -102,7 +104,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "front_matter": get_args(FrontMatter),
     "dtype": ("auto", "float32", "bfloat16"),
 }
-"""The settings that take one of a few words."""
+"""The values of the settings that take one of a few words."""
 
 
 def _require(

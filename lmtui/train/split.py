@@ -1,8 +1,7 @@
-"""The documents in two parts: to train on, and held out to evaluate on.
+"""The split of the documents into a training part and a held-out part.
 
-Owns that the two share no document, that the choice follows from each document alone,
-so that it stays when notes are added, and what is done with too little text. Knows no
-tokens.
+The parts share no document. The choice follows from each document alone, so that it
+stays the same when notes are added. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lmtui.train.settings import TrainSettings
 
 NOTHING_HELD_OUT = "nothing is held out: no figures on text that was not seen"
 
-_LEAST = 64  # bytes to learn that either part needs
+_LEAST = 64  # bytes of trained text that each part needs
 _LONGEST_WORD = 200  # code points
 
 
@@ -34,11 +33,11 @@ class Split:
 def split(notes: Notes, settings: TrainSettings) -> Split:
     """Choose the held-out documents by a seeded hash.
 
-    The hash of a file is that of its path from the notes' root on; that of a row is of
-    its content, since rows move when others are put before them, and equal rows belong
-    on one side. Held out are those whose hash, as a fraction, is below
-    `settings.held_out`; where there are none, the lowest. A single text is cut: its
-    end is held out.
+    The hash of a file is that of its path relative to the notes' root. That of a row is
+    of its content, since its line number changes, and equal rows belong to the same
+    part. Documents whose hash, as a fraction, is below `settings.held_out` are held
+    out, and always the one with the lowest. A single text is cut, and its end is held
+    out.
     """
     documents = notes.documents
     if not settings.held_out:
@@ -66,7 +65,7 @@ def _by_hash(documents: Sequence[NotesDocument], settings: TrainSettings) -> _Pa
 
 
 def _fraction(document: NotesDocument, seed: int) -> float:
-    """Where a document is between 0 and 1, the same wherever it is found."""
+    """Return the hash of a document as a fraction from 0 to 1."""
     known_by = _words(document.content) if document.is_row else (document.path,)
     digest = blake2b(f"{seed}:{chr(0).join(known_by)}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
@@ -81,7 +80,7 @@ def _words(content: Content) -> tuple[str, ...]:
 
 
 def _size(documents: Sequence[NotesDocument]) -> int:
-    """Bytes of what is learned from documents, or judged by them."""
+    """Return the UTF-8 bytes of the documents whose loss counts."""
     return sum(len(_learned(d.content).encode()) for d in documents)
 
 
@@ -100,8 +99,10 @@ def _cut(document: NotesDocument, text: str, share: float) -> _Parts:
 
 
 def _boundary(text: str, share: float) -> int:
-    """Where the end of a text begins that is about such a share of it, in code points:
-    behind a paragraph, or else a line, or else a word."""
+    """Return the offset in code points where the held-out end of a text begins.
+
+    It is near the wanted share: after a paragraph, or else a line, or else a word.
+    """
     target = round(len(text) * (1 - share))
     reach = round(len(text) * min(share, 1 - share) / 2)
     for mark in ("\n\n", "\n"):

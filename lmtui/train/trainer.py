@@ -1,9 +1,8 @@
-"""The steps: blocks in, changed weights out, by the library's Trainer.
+"""The optimiser steps, made by transformers' Trainer.
 
-Owns what the Trainer is told and what it is given: the order of the blocks, the loss,
-the optimiser, the rates. A step's loss is the mean over the tokens of the step that
-count, however they are spread over its blocks. Knows no evaluation and no files:
-whoever is told of a step decides whether another follows.
+Gives the Trainer the order of blocks, the loss, the optimiser and the learning rates. A
+step's loss is the mean over all its tokens that count, however they are spread over its
+blocks. Knows no evaluation and no files.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ from lmtui.train.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """A step that was made."""
+    """The figures of an optimiser step."""
 
     step: int
     loss: float
-    """Mean over its tokens that count, in nats."""
+    """Mean over the tokens that count, in nats."""
     lr: float
     grad_norm: float
-    """Before it was clipped."""
+    """Gradient norm before clipping."""
     seconds: float
 
 
 AfterStep = Callable[[StepResult], bool]
-"""Told of each step; whether another one is to follow."""
+"""Called after each step; returns whether another one follows."""
 
 
 class NonFiniteLoss(Exception):
-    """A loss or a gradient is NaN or infinite; `step` is the one it came up in."""
+    """The loss or the gradient of `step` is NaN or infinite."""
 
     def __init__(self, step: int) -> None:
         super().__init__(f"step {step}")
@@ -69,10 +68,10 @@ def train(
     after_step: AfterStep,
     folder: Path,
 ) -> None:
-    """Make the steps that `sequences` holds, until the last or until it is told to end.
+    """Make the steps of `sequences`, until the last one or until `after_step` ends it.
 
     Raises:
-        NotANumber: the loss or the gradient of a step is none.
+        NonFiniteLoss: the loss or the gradient of a step is NaN or infinite.
     """
     schedule, made = sequences.schedule, sequences.made
 
@@ -81,7 +80,7 @@ def train(
         return schedule.rate(step) / schedule.peak
 
     watch = _Watch(after_step, made)
-    kept = trainee.model.config.use_cache  # the trainer changes it
+    kept = trainee.model.config.use_cache  # the Trainer changes it
     with quiet():
         trainer = _NotesTrainer(
             model=trainee.model,
@@ -101,14 +100,17 @@ def train(
 
 
 def adam(trainee: TrainableModel, rate: float) -> torch.optim.Optimizer:
-    """The optimiser (Loshchilov & Hutter 2019), without weight decay."""
+    """Return AdamW (Loshchilov & Hutter 2019) without weight decay."""
     weights = list(trainee.weights.values())
     fused = trainee.loaded.device.type in ("cpu", "cuda")
     return torch.optim.AdamW(weights, lr=rate, weight_decay=0.0, fused=fused)
 
 
 class Sequences(Dataset[dict[str, Tensor]]):
-    """The blocks as they are read, from the first step that was not made yet."""
+    """The blocks in reading order, from the first step still to make.
+
+    An item has `input_ids` [n], `targets` [n] and `counted`, a scalar.
+    """
 
     def __init__(self, blocks: Sequence[Block], schedule: Schedule, made: int) -> None:
         self.schedule = schedule
@@ -132,7 +134,11 @@ class Sequences(Dataset[dict[str, Tensor]]):
         return self.step(self.made + 1 + step)[place]
 
     def step(self, step: int) -> list[dict[str, Tensor]]:
-        """The sequences of a step, each with the number of tokens that count in all."""
+        """Return the sequences of a step.
+
+        `counted` is the number of tokens that count in the whole step; targets are the
+        next ids, or `IGNORED`.
+        """
         blocks = self.schedule.blocks_of(step)
         counted = torch.tensor(max(1, sum(self._counted[block] for block in blocks)))
         return [
@@ -146,28 +152,28 @@ class Sequences(Dataset[dict[str, Tensor]]):
 
     @property
     def counted(self) -> int:
-        """Tokens whose loss counts, in an epoch."""
+        """Tokens of an epoch whose loss counts."""
         return sum(self._counted)
 
     def tokens(self, step: int) -> int:
-        """Tokens of a step, padding left out."""
+        """Return the number of tokens of a step, without padding."""
         return sum(self._real[block] for block in self.schedule.blocks_of(step))
 
 
 def together(sequences: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Sequences as a batch."""
+    """Stack sequences into a batch: [n] → [batch, n]."""
     names = sequences[0]
     return {name: torch.stack([each[name] for each in sequences]) for name in names}
 
 
 def share_of_loss(trainee: TrainableModel, batch: dict[str, Tensor]) -> Tensor:
-    """What a batch adds to the loss of its step."""
+    """Return the part that a batch [1, n] adds to the loss of its step."""
     total = trainee.loss(batch["input_ids"], batch["targets"])
     return total / batch["counted"][0]
 
 
 class _NotesTrainer(Trainer):  # type: ignore[misc]
-    """The library's trainer with our loss."""
+    """transformers' Trainer with this program's loss."""
 
     loss_is_scaled_for_ga = True
     trainee: TrainableModel
@@ -187,7 +193,7 @@ class _NotesTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Tells of every step, once its loss and its gradient are known."""
+    """Reports every step, once its loss and gradient norm are known."""
 
     def __init__(self, after_step: AfterStep, made: int) -> None:
         self._after_step = after_step
@@ -197,7 +203,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         """The last step that was made."""
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        if self._chance is not None:  # the trainer and its loader have moved it
+        # The Trainer and its data loader have drawn random numbers before this.
+        if self._chance is not None:
             torch.set_rng_state(self._chance)
             self._chance = None
         self._began = time.perf_counter()
@@ -211,7 +218,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float],
         **_: Any,
     ) -> None:
-        if "loss" not in logs:  # the sums at the end
+        if "loss" not in logs:  # the Trainer's summary at the end
             return
         self.step += 1
         made = StepResult(
@@ -233,7 +240,7 @@ def _arguments(
     return TrainingArguments(
         output_dir=str(folder),
         use_cpu=trainee.loaded.device.type == "cpu",
-        num_train_epochs=1,  # the sequences are those of all epochs
+        num_train_epochs=1,  # `Sequences` has the blocks of all epochs
         train_sampling_strategy="sequential",
         per_device_train_batch_size=1,
         gradient_accumulation_steps=schedule.batch,

@@ -1,7 +1,7 @@
-"""Before and after: whether a training was worth it, by rule and not by mood.
+"""The verdict on a training: the held-out and the neutral loss, before and after.
 
-Owns the margins and the sentences. Pure; imports no torch and computes no score. The
-held-out documents decide; a neutral text tells what was forgotten.
+The held-out documents decide; the neutral text shows forgetting. Imports no torch and
+computes no scores.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Direction = Literal["better", "worse", "unclear", "unknown"]
 Elsewhere = Literal["unchanged", "better", "slightly worse", "clearly worse", "unknown"]
 
 ENOUGH = 5
-"""From so many held-out documents on their own spread says what chance could do."""
+"""With this many held-out documents or more, the bootstrap gives the interval."""
 _RESAMPLES = 2_000
 _TAIL = 0.025  # on each side: an interval of 95 %
-_FEW = 0.005  # share of the loss that has to change where documents are too few
-_UNCHANGED = 0.01  # share of the neutral text's loss that is called no change
-_SLIGHT = 0.05  # the share up to which it is called a slight one
+_FEW = 0.005  # share of the loss that must change where documents are too few
+_UNCHANGED = 0.01  # share of the neutral loss up to which it is unchanged
+_SLIGHT = 0.05  # share of the neutral loss up to which it is slightly worse
 
 WORD_FOR_WORD = 24
-"""Tokens in a row; shorter runs are common phrases as often as not."""
+"""Tokens in a row that count as memorised; shorter runs are often common phrases."""
 
 PRIVACY = (
     "Your notes stayed on this machine. An adapter can repeat what it learned word "
@@ -36,22 +36,22 @@ PRIVACY = (
 
 @dataclass(frozen=True, slots=True)
 class Memorized:
-    """The longest run of training text that came back word for word."""
+    """The longest run of training text that the model repeated word for word."""
 
     tokens: int
     characters: int
     path: str
-    """The document whose beginning was given."""
+    """The document whose beginning was the prompt."""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TokenChange:
-    """A token of a held-out document that became more, or less, probable."""
+    """A token of a held-out document whose probability changed."""
 
     path: str
     before_it: str
-    """The text it follows."""
+    """The text before the token."""
     text: str
     bits_before: float
     bits_after: float
@@ -59,7 +59,7 @@ class TokenChange:
 
 @dataclass(frozen=True, slots=True)
 class DocumentChange:
-    """A held-out document and its mean losses, in nats a token."""
+    """A held-out document's mean losses, in nats a token."""
 
     path: str
     tokens: int
@@ -69,12 +69,12 @@ class DocumentChange:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the model."""
+    """The judgement of a training: on the notes and on other text."""
 
     notes: Direction
-    """On the held-out documents."""
+    """The change on the held-out documents."""
     elsewhere: Elsewhere
-    """On the neutral text."""
+    """The change on the neutral text."""
     sentence: str
     because: str
     """The rule that decided, with its numbers."""
@@ -86,7 +86,7 @@ def judge(
     neutral_before: LossTotals | None,
     neutral_after: LossTotals | None,
 ) -> Verdict:
-    """Compare the same documents before and after a training."""
+    """Compare the scores of the same documents before and after a training."""
     notes, because = _judge_notes(before, after)
     elsewhere = _judge_neutral(neutral_before, neutral_after)
     return Verdict(notes, elsewhere, _sentence(notes, elsewhere), because)
@@ -95,7 +95,7 @@ def judge(
 def document_changes(
     before: Sequence[DocumentScore], after: Sequence[DocumentScore]
 ) -> list[DocumentChange]:
-    """Every document that counts, the one that gained most first."""
+    """Return the change of each document that counts, the largest gain first."""
     changes = [
         DocumentChange(a.path, a.tokens, a.loss, b.loss)
         for a, b in zip(before, after, strict=True)
@@ -140,10 +140,10 @@ def _named(low: float, high: float) -> Direction:
 def _interval(
     pairs: Sequence[tuple[DocumentScore, DocumentScore]],
 ) -> tuple[float, float]:
-    """The change of the mean loss, documents being drawn with replacement.
+    """Return a 95 % interval for the change of the mean loss.
 
-    The percentile bootstrap over documents (Efron, "Bootstrap methods", 1979): tokens
-    of one document are no independent draws, so documents are what is drawn.
+    The percentile bootstrap over documents (Efron, "Bootstrap methods", 1979). Tokens
+    of one document are not independent, so whole documents are drawn, with replacement.
     """
     chance = random.Random(0)
     sums = [(b.nll - a.nll, a.tokens) for a, b in pairs]

@@ -1,8 +1,7 @@
-"""One training from the request to the adapter, in the process that does it.
+"""The worker: one training from the request to the adapter, in its own process.
 
-Owns the order of the whole, and what is said when it breaks off. All that is done is
-done by the modules it puts together. It prints nothing but the traceback of a bug:
-whoever started it reads its events.
+Defines the order of the whole and handles failures; other modules do the work. It
+prints only the traceback of a bug: everything else is an event.
 """
 
 from __future__ import annotations
@@ -37,8 +36,10 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def explained(error: Exception, folder: Path) -> LmtuiError:
-    """What happened in a training whose run folder is `folder`; a bug is written to
-    stderr as well."""
+    """Return the error to report for an exception in a training.
+
+    A bug's traceback is written to stderr as well. `folder` is the run folder.
+    """
     if isinstance(error, LmtuiError):
         return error
     if _is_out_of_memory(error):
@@ -56,8 +57,10 @@ def explained(error: Exception, folder: Path) -> LmtuiError:
 def no_number(
     error: NonFiniteLoss, *, rate: float, half: bool, kept: int | None = None
 ) -> LmtuiError:
-    """A loss that is NaN or infinite; `kept` is the step whose weights were saved
-    from it."""
+    """Return the error for a loss that is NaN or infinite.
+
+    `kept` is the step whose weights were saved nevertheless.
+    """
     detail = f"in step {error.step}"
     if kept is not None:
         detail += f"; the adapter has the weights of step {kept}"
@@ -83,19 +86,21 @@ def _out_of_memory(error: Exception) -> LmtuiError:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How far to go."""
+    """The part of a training that this process does."""
 
     resume: bool = False
-    """From the last complete checkpoint on."""
+    """Continue from the last complete checkpoint."""
     plan_only: bool = False
     """End after the plan."""
     go: bool = False
-    """Don't wait to be told so after the plan."""
+    """Begin without waiting for `go` after the plan."""
 
 
 def run(folder: Path, options: Options, *, words: int) -> int:
-    """Do what the request in a run folder asks for; the exit code. `words` is the file
-    descriptor that commands come from."""
+    """Train as the run folder's request says; return the exit code.
+
+    `words` is the file descriptor that commands come from.
+    """
     place = RunFolder(folder)
     try:
         with place.held(), place.new_events() as file:
@@ -103,14 +108,14 @@ def run(folder: Path, options: Options, *, words: int) -> int:
             commands = WorkerControl(teller.leave)
             commands.listen(words)
             return Worker(place, options, commands, teller).work()
-    except LmtuiError as error:  # it holds no events of its own to say so
+    except LmtuiError as error:  # raised before the worker can report events
         sys.stderr.write(f"{error}\n{error.hint}\n")
         return 1
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """All that was there before the first step."""
+    """The inputs of a training, ready before the first step."""
 
     trainee: TrainableModel
     material: Dataset
@@ -119,11 +124,11 @@ class _Prepared:
     evaluating: Evaluator
     state: TrainState
     beginning: Baseline | None
-    """None where nothing was asked yet."""
+    """The evaluation before training; None where it was not made yet."""
 
 
 class Worker:
-    """A training at work."""
+    """One training, from the request to its end."""
 
     def __init__(
         self,
@@ -143,7 +148,7 @@ class Worker:
         self._running: TrainLoop | None = None
 
     def work(self) -> int:
-        """Do all of it, and say how it ended; the exit code."""
+        """Do the whole training and report its end; return the exit code."""
         end = self._tried()
         self._tell(end)
         return 1 if end.finish == "failed" else 0
@@ -156,7 +161,7 @@ class Worker:
             return self._stopped()
         except NonFiniteLoss as error:
             return self._saved_from(error)
-        except Exception as error:  # said to whoever watches; nobody is above
+        except Exception as error:  # the top level: every error becomes an event
             return self._failed(explained(error, self._place.path))
 
     def _all(self) -> End:
@@ -177,7 +182,7 @@ class Worker:
             return self._stopped()
         return self._finish(prepared, running.state)
 
-    # What comes before the first step.
+    # Before the first step.
 
     def _prepare(self) -> _Prepared:
         request, settings = self._request, self._settings
@@ -211,7 +216,8 @@ class Worker:
     def _take_up(
         self, trainee: TrainableModel, optimizer: torch.optim.Optimizer
     ) -> tuple[TrainState, Baseline | None]:
-        """Where the training is: at its last checkpoint, if it is resumed."""
+        """Return the state of the training: that of its last checkpoint if it is
+        resumed."""
         step = self._place.last_checkpoint if self._options.resume else None
         if step is None:
             return TrainState(), None
@@ -261,7 +267,8 @@ class Worker:
         )
 
     def _start(self, prepared: _Prepared) -> TrainLoop:
-        """Ask the model what it thinks before the first step, if nobody has yet."""
+        """Return the training loop, after evaluating the model if that was not done
+        before."""
         material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
@@ -302,7 +309,7 @@ class Worker:
         )
         return Baseline(prepared.trainee.base.sha256, prompts, answers)
 
-    # The steps, and what comes after them.
+    # The steps and the result.
 
     def _make_steps(self, prepared: _Prepared, running: TrainLoop) -> None:
         if running.catch_up():
@@ -316,7 +323,7 @@ class Worker:
             )
 
     def _finish(self, prepared: _Prepared, state: TrainState) -> End:
-        """Judge the best weights and make the adapter of them."""
+        """Evaluate the best weights and write the adapter."""
         material, trainee = prepared.material, prepared.trainee
         assert self._prepared is not None
         assert self._prepared.beginning is not None
@@ -357,7 +364,7 @@ class Worker:
             verdict=report.verdict.sentence,
         )
 
-    # Ends that are none.
+    # Endings without a result.
 
     def _go_on(self) -> None:
         if self._commands.stopping():
@@ -372,7 +379,7 @@ class Worker:
         return End("failed", self._place.last_checkpoint or 0)
 
     def _saved_from(self, error: NonFiniteLoss) -> End:
-        """After a loss that is no number: the best weights, if there are any."""
+        """End after a non-finite loss: write the best weights if there are any."""
         prepared, running = self._prepared, self._running
         rate = self._settings.peak_rate
         half = prepared is not None and prepared.trainee.half
@@ -396,7 +403,7 @@ def _require_context(trainee: TrainableModel, block: int) -> None:
 
 
 def _changed(versions: object) -> str:
-    """Packages that are not what they were, in a few words."""
+    """Return the packages whose version has changed, in a few words."""
     before = dict(versions) if isinstance(versions, dict) else {}
     now = requests.versions()
     pairs = ((name, before[name], now.get(name)) for name in before)

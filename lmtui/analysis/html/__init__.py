@@ -1,1 +1,1 @@
-"""The page that `lmtui inspect --html` writes."""
+"""The HTML page that `lmtui inspect --html` writes."""

@@ -1,9 +1,8 @@
-"""A scored text as one page for a browser, complete in itself.
+"""Writes scored texts as one self-contained HTML page.
 
-Owns what of the tokens the page is given, and that nothing foreign can act there: text
-is made visible first and reaches the page as data that its script only ever shows as
-text; the page forbids itself every other script, and every address. Pure; knows no
-engine and writes no file.
+Foreign text can't run there: it is made visible, embedded as JSON, and shown by the
+script as text only; the page's policy forbids other scripts and all addresses. Pure;
+knows no engine and writes no file.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ from lmtui.analysis.summary import Span
 from lmtui.engine.types import ScoredToken
 from lmtui.text import visible_flow, visible_line, visible_token
 
-# So that no text ends the element that holds it, in whatever state a parser is.
+# Escaped, so that no text can close the script element that holds the JSON.
 _IN_ELEMENT = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
 class Cells:
-    """The parts of one text that a page shades and walks by: those of the tokens,
-    tokens that share a character together, and what no token covers."""
+    """The cells of one text: the units that the page shades and navigates.
+
+    A cell holds a token, several that share a character, or text that no token covers.
+    """
 
     def __init__(self, text: str, *, top: int) -> None:
         self._text = text
@@ -42,7 +43,7 @@ class Cells:
         self._span: Span = (0, 0)
 
     def add(self, piece: ComparedSpan) -> None:
-        """Take the next part in."""
+        """Add the next span of the text."""
         start, end = piece.span
         if start < self._span[1]:
             self._span = (self._span[0], max(self._span[1], end))
@@ -52,7 +53,7 @@ class Cells:
         self._open.append(piece)
 
     def finish(self) -> str:
-        """All of them, as JSON."""
+        """Return all cells as JSON."""
         self._close()
         self._put(self._text[self._drawn :], ())
         return f"[{','.join(self._cells)}]"
@@ -89,12 +90,13 @@ class Cells:
 
 
 def text_data(cells: str, facts: Mapping[str, Any]) -> str:
-    """One text of the page: its cells, and what it adds up to, as JSON."""
+    """Return one text of the page as JSON: its cells and its totals."""
     return f'{_json(facts)[:-1]},"cells":{cells}}}'
 
 
 def scales() -> list[dict[str, Any]]:
-    """The steps of each measure: the same ones as on the screen and in the shell."""
+    """Return the steps of each measure, the same as on the screen and the command
+    line."""
     bounds: dict[surprisal_scale.Shade, Sequence[float]] = {
         "surprisal": surprisal_scale.BOUNDS,
         "rank": surprisal_scale.RANKS,
@@ -114,7 +116,7 @@ def scales() -> list[dict[str, Any]]:
 
 
 def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
-    """The whole page; `total` is what several texts add up to, by each model."""
+    """Return the whole page; `total` holds the totals of several texts, by model."""
     told = _json(list(total)) if total else "null"
     style, script = _asset("page.css"), _asset("page.js")
     rules = {
@@ -148,8 +150,10 @@ def _json(value: Any) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """`value` with what can't be seen in its texts made visible, and None for the
-    numbers that JSON can't hold."""
+    """Return `value` fit for JSON.
+
+    Invisible characters in its texts are made visible; NaN and infinity become None.
+    """
     if isinstance(value, str):
         return visible_flow(value)
     if isinstance(value, float):
