@@ -32,7 +32,7 @@ def root(kind: str) -> Path:
     return paths.cache_folder() / kind
 
 
-def seal(
+def commit_dir(
     scratch: Path, folder: Path, *, source: str, made_by: Mapping[str, str]
 ) -> None:
     """Write the note, sync all files, and rename `scratch` to `folder`, unless another

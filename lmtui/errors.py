@@ -31,7 +31,7 @@ class Cancelled(Exception):
 
 
 @contextmanager
-def panics_told(
+def panics_as_errors(
     title: str = "a library that runs the model broke off",
     hint: str = "Use another model, or another text.",
 ) -> Iterator[None]:

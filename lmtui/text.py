@@ -119,7 +119,7 @@ def visible_token(text: str) -> str:
     return text.translate(_TOKEN)
 
 
-def visible_in_place(text: str, *, whole: bool = False) -> str:
+def visible_same_length(text: str, *, whole: bool = False) -> str:
     """Return a line in which each such character is drawn as exactly one, so that
     offsets in code points stay those of `text`; tabs stay. `whole` keeps parts of emoji
     and joiners, for finding grapheme clusters."""

@@ -166,7 +166,7 @@ def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
 
 def slowest_preview(engine: LocalEngine, prompt: Prompt) -> float:
     """Seconds for a page of the ranking: the slowest median over these settings."""
-    handle = engine.look(prompt.ids, SamplingSettings()).handle
+    handle = engine.next_distribution(prompt.ids, SamplingSettings()).handle
     everything = SamplingSettings(top_k=0, top_p=1, min_p=0)
     pages = [(SamplingSettings(), 0), (everything, 0), (everything, 20_000)]
     medians = []

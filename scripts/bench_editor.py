@@ -57,10 +57,10 @@ class Watch:
 
     def __init__(self, engine: Any) -> None:
         self.times: list[list[float]] = []
-        self._go_on = engine.go_on
-        engine.go_on = self.go_on
+        self._go_on = engine.complete
+        engine.complete = self.complete
 
-    def go_on(self, *asked: Any, **how: Any) -> Iterator[Step | GenerationResult]:
+    def complete(self, *asked: Any, **how: Any) -> Iterator[Step | GenerationResult]:
         """The same continuation."""
         times: list[float] = []
         self.times.append(times)

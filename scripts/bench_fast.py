@@ -106,7 +106,7 @@ def analysis(engine: LocalEngine) -> float:
     for _ in range(200):
         start = time.perf_counter()
         position = positions.add(logits, ContextIds((1,), 1))
-        look = position.look(SamplingSettings())
+        look = position.view(SamplingSettings())
         place = sampling.draw(look.kept, random)
         float(look.kept_rows.logprobs[place])
         position.rank(place, look)
@@ -158,15 +158,15 @@ def use_compiled(engine: LocalEngine) -> bool:
     """Let an engine run what lies between two attentions compiled, which is done first
     where it was not yet; whether it can be."""
     steps = engine._forward._steps  # type: ignore[attr-defined]
-    plan, compiler = steps.plan(), build.found()
+    plan, compiler = steps.plan(), build.compiler_id()
     if plan is None or compiler is None:
         return False
-    if not compile.is_kept(plan):
+    if not compile.is_stored(plan):
         command = [*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker"]
         with open(os.devnull, "wb") as nothing:
             said = json.dumps(asdict(plan))
             processes.begin([*command, said, compiler], nothing, beneath=True).wait()
-    if not compile.is_kept(plan):
+    if not compile.is_stored(plan):
         return False
     steps.use(compile.opened(plan), plan)
     return True

@@ -44,7 +44,7 @@ class FakeWriter(FakeEngine):
 
     capabilities = Capabilities()
 
-    def expect(
+    def predict_at(
         self, text: str, cursor: int, *, top: int = 20, stop: Stop = no_stop
     ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
@@ -64,7 +64,7 @@ class FakeWriter(FakeEngine):
             window=(0, len(before)),
         )
 
-    def heat(
+    def score_span(
         self, text: str, start: int, end: int, *, stop: Stop = no_stop
     ) -> Iterator[ScoredSpan]:
         """The scores of the bytes of a part."""
@@ -79,7 +79,7 @@ class FakeWriter(FakeEngine):
                 tuple(tokens[i] for i in part), tuple(spans[i] for i in part)
             )
 
-    def beginning(
+    def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
         """The bytes before the cursor."""
@@ -87,7 +87,7 @@ class FakeWriter(FakeEngine):
             raise LmtuiError("there is nothing to continue", "the text is empty")
         return CompletionContext(tuple(text[:cursor].encode()), b"")
 
-    def go_on(
+    def complete(
         self,
         text: str,
         cursor: int,
@@ -100,7 +100,9 @@ class FakeWriter(FakeEngine):
     ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token."""
         self.calls.append(("go_on", (text, cursor)))
-        prompt = Prompt(self.beginning(text, cursor, settings).ids, text[:cursor])
+        prompt = Prompt(
+            self.completion_context(text, cursor, settings).ids, text[:cursor]
+        )
         return self.generate(
             prompt,
             settings,
@@ -151,7 +153,9 @@ class FakeWriter(FakeEngine):
         rows = tuple(
             row._replace(sampled_prob=None, cut=None) for row in shown.candidates
         )
-        return replace(shown, candidates=rows, kept=shown.vocabulary, kept_prob=1.0)
+        return replace(
+            shown, candidates=rows, kept=shown.vocabulary, remaining_prob=1.0
+        )
 
     def _following(self, before: bytes, after: bytes) -> ActualNext:
         position = self._position(state_after(before))

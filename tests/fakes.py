@@ -138,7 +138,7 @@ class FakeEngine:
         text = "".join(lines) + "assistant: " + begun + prefill
         return Prompt(tuple(text.encode()), text)
 
-    def look(
+    def next_distribution(
         self,
         ids: Sequence[int],
         settings: SamplingSettings,
@@ -153,7 +153,7 @@ class FakeEngine:
             raise Cancelled
         return self._distribution(self._remember(state_after(ids)), settings, 0, top)
 
-    def trace(
+    def score_draft(
         self,
         messages: Sequence[ChatTurn],
         draft: str,
@@ -188,7 +188,7 @@ class FakeEngine:
         """The same position under other settings."""
         return self._distribution(handle, settings, start, count)
 
-    def find(
+    def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
         """The tokens with these characters, the most probable first."""
@@ -198,7 +198,7 @@ class FakeEngine:
         ranked = [RankedCandidate(position.rank(row.id), row) for row in rows[:count]]
         return TokenMatches(tuple(ranked), len(rows), len(self._bytes))
 
-    def look_ahead(
+    def continue_each(
         self,
         ids: Sequence[int],
         starts: Sequence[int],
@@ -262,7 +262,7 @@ class FakeEngine:
         assert not since or since in (first for *_, first in windows.over(len(ids)))
         return self._scores(tuple(ids), tuple(prefix), top, stop, since=since)
 
-    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+    def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """The tokens without numbers."""
         parts = [self._bytes[id_] for id_ in ids]
         return tuple(
@@ -423,7 +423,7 @@ class FakeEngine:
             rest_prob=1 - math.fsum(model_probs[rows]),
             rest_sampled_prob=1 - math.fsum(probs[rows]),
             kept=kept,
-            kept_prob=math.fsum(model_probs[:kept]),
+            remaining_prob=math.fsum(model_probs[:kept]),
             entropy=position.entropy,
             handle=handle,
         )

@@ -13,7 +13,7 @@ def put(folder: Path, text: str, by: str = OURS["by"]) -> None:
     """Seal a folder with one file."""
     with paths.scratch_folder(paths.ensure_folder(folder.parent)) as scratch:
         (scratch / "weights").write_text(text)
-        cache_dir.seal(scratch, folder, source="a test", made_by={"by": by})
+        cache_dir.commit_dir(scratch, folder, source="a test", made_by={"by": by})
 
 
 def read(folder: Path) -> str:

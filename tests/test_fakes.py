@@ -67,7 +67,7 @@ def test_distributions_and_totals_are_consistent(sampling: SamplingSettings) -> 
 
 def test_preview_pages_through_the_whole_vocabulary() -> None:
     engine = FakeEngine(["a b"])
-    shown = engine.look(b"hello", SamplingSettings(), top=5)
+    shown = engine.next_distribution(b"hello", SamplingSettings(), top=5)
     whole = engine.preview(shown.handle, SamplingSettings(), count=shown.vocabulary)
     assert whole.candidates[:5] == shown.candidates
     assert whole.rest_prob == pytest.approx(0)
@@ -100,4 +100,4 @@ def test_a_single_line_ends_at_its_newline() -> None:
 def test_it_can_fail_on_request() -> None:
     engine = FakeEngine(error=LmtuiError("out of memory"))
     with pytest.raises(LmtuiError, match="out of memory"):
-        engine.look([1], SamplingSettings())
+        engine.next_distribution([1], SamplingSettings())

@@ -16,8 +16,8 @@ from lmtui.text import (
     visible,
     visible_codes,
     visible_flow,
-    visible_in_place,
     visible_line,
+    visible_same_length,
     visible_token,
 )
 
@@ -47,7 +47,7 @@ def test_only_newlines_and_tabs_are_left_to_obey(text: str) -> None:
 
 @given(ANYTHING)
 def test_drawn_in_place_nothing_moves(text: str) -> None:
-    drawn = visible_in_place(text)
+    drawn = visible_same_length(text)
     assert len(drawn) == len(text)
     assert obeyed(drawn) <= {"\n", "\t"}
     assert drawn.encode("utf-8") or not text
@@ -114,8 +114,8 @@ def test_what_could_not_be_seen_is_named() -> None:
 def test_parts_of_emoji_are_signs_of_one_cell() -> None:
     text = "👨\u200d👩 👍🏽 🇩🇪 ❤\ufe0f می\u200cشود"
     signs = "👨‿👩 👍▒ ⒹⒺ ❤˖ می¦شود"
-    assert visible(text) == visible_line(text) == visible_in_place(text) == signs
-    assert visible_in_place(text, whole=True) == visible_flow(text) == text
+    assert visible(text) == visible_line(text) == visible_same_length(text) == signs
+    assert visible_same_length(text, whole=True) == visible_flow(text) == text
     assert visible_codes("👨\u200d👍🏽") == "👨⟨U+200D⟩👍⟨U+1F3FD⟩"
     assert visible_token(" 🇩") == "·⟨U+1F1E9⟩"
 

@@ -144,7 +144,7 @@ class Comparison:
     """
 
     unit: Unit
-    keep: int = 0
+    limit: int = 0
     """How many of the spans that changed most to keep."""
     compared: int = 0
     logprob: float = 0.0
@@ -166,10 +166,10 @@ class Comparison:
         self.other_logprob += other
         self.more += difference >= NOTICEABLE
         self.less += difference <= -NOTICEABLE
-        if self.keep and difference:
+        if self.limit and difference:
             item = (abs(difference), -self.compared, piece)
             heapq.heappush(self._most, item)
-            if len(self._most) > self.keep:
+            if len(self._most) > self.limit:
                 heapq.heappop(self._most)
 
     def merge(self, other: Comparison) -> None:

@@ -23,7 +23,7 @@ Names = dict[int, tuple[str, bytes]]
 _ROW = Struct("=id")  # id and logprob
 
 
-class KeptRows(Sequence[Candidate]):
+class PackedRows(Sequence[Candidate]):
     """The alternatives of one token, packed into bytes.
 
     Unpacked rows have only an id, text, bytes and a logprob.
@@ -63,7 +63,7 @@ class KeptRows(Sequence[Candidate]):
 
 def packed(token: ScoredToken, names: Names) -> ScoredToken:
     """Return a token whose alternatives take little memory."""
-    return replace(token, top=KeptRows(token.top, names))
+    return replace(token, top=PackedRows(token.top, names))
 
 
 MOST = 20
@@ -93,7 +93,7 @@ class ScoredDocument:
     """Id of the branch that is shown."""
     unread: list[WindowPart] = field(default_factory=list)
     """Parts that are not scored yet, in the order of the text."""
-    totals: Totals = field(default_factory=lambda: Totals(keep=MOST))
+    totals: Totals = field(default_factory=lambda: Totals(limit=MOST))
     """Totals of the parts that are scored."""
     _names: Names = field(default_factory=dict)
 

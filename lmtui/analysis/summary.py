@@ -44,7 +44,7 @@ class Totals:
     count, but not the character.
     """
 
-    keep: int = 0
+    limit: int = 0
     """How many of the most surprising tokens to keep."""
     tokens: int = 0
     scored: int = 0
@@ -73,11 +73,11 @@ class Totals:
         if token.entropy is not None:
             self.entropies[entropy_bin(token.entropy)] += 1
         self.calibration.add(token)
-        if self.keep:
+        if self.limit:
             self._remember((-token.logprob, -token.index, token, span))
 
     def _remember(self, item: tuple[float, int, ScoredToken, Span]) -> None:
-        if len(self._worst) < self.keep:
+        if len(self._worst) < self.limit:
             heapq.heappush(self._worst, item)
         else:
             heapq.heappushpop(self._worst, item)

@@ -214,8 +214,8 @@ def _article(node: ChatMessage) -> str:
     writer = node.model or _WRITERS[node.role]
     text, folded, thought = node.content, "", thought_of(node)
     if thought is not None:
-        words = text[thought.place.start : thought.place.stop].strip("\n")
-        text = text[thought.place.end :]
+        words = text[thought.span.start : thought.span.stop].strip("\n")
+        text = text[thought.span.end :]
         folded = f"<details><summary>{escape(thought.words)}</summary>\n"
         folded += f"<pre>{escape(visible_flow(words))}</pre></details>\n"
     return (

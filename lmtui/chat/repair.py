@@ -44,7 +44,7 @@ Row = dict[str, Any]
 class Salvaged:
     """The result of a repair."""
 
-    aside: Path
+    damaged_copy: Path
     """The path of the damaged file now."""
     conversations: int
     messages: int
@@ -58,7 +58,7 @@ class Salvaged:
         whole += "" if self.conversations == 1 else "s"
         return (
             f"The file of your conversations was damaged. {messages} in {whole} could"
-            f" be read and are kept; the damaged file is {self.aside}."
+            f" be read and are kept; the damaged file is {self.damaged_copy}."
         )
 
 

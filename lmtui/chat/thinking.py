@@ -20,7 +20,7 @@ from lmtui.notation import counted, number
 class ReasoningInfo:
     """The reasoning of one reply."""
 
-    place: ReasoningSpan
+    span: ReasoningSpan
     """Its span in the reply's text."""
     tokens: int = 0
     """Number of tokens, its marks included; 0 where they are not known."""
@@ -38,7 +38,7 @@ class ReasoningInfo:
         parts = ["thought", count if self.tokens else ""]
         said = " ".join(part for part in parts if part)
         took = "" if self.seconds is None else f", ≈ {number(self.seconds, ',.1f')} s"
-        return f"{said}{took}{'' if self.place.closing else ', not to its end'}"
+        return f"{said}{took}{'' if self.span.closing else ', not to its end'}"
 
 
 def thought_of(node: ChatMessage) -> ReasoningInfo | None:
@@ -60,7 +60,7 @@ def thought_of(node: ChatMessage) -> ReasoningInfo | None:
 def answer_of(node: ChatMessage) -> str:
     """Return the text of a message without its reasoning."""
     thought = thought_of(node)
-    return node.content[thought.place.end :] if thought else node.content
+    return node.content[thought.span.end :] if thought else node.content
 
 
 def _was_broken_off(node: ChatMessage) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from lmtui.engine.types import Distribution, Prompt, ScoredToken, Step
 from lmtui.text import bytes_text
 
-NOT_KEPT = -1
+NO_VALUE = -1
 """The handle of a distribution whose rows were not kept."""
 
 _COUNTS = ("ids", "ranks", "sizes", "pieces")
@@ -200,4 +200,4 @@ def _known(number: float) -> float | None:
 
 
 def _not_kept(entropy: float) -> Distribution:
-    return Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NOT_KEPT)
+    return Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NO_VALUE)

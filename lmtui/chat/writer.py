@@ -33,14 +33,14 @@ Done = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
-class KeepFailed:
+class WriteFailed:
     """Changes could not be saved; they are held and tried again."""
 
     error: LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAgain:
+class WriteRecovered:
     """Saving works again; all held changes are saved."""
 
 
@@ -61,7 +61,7 @@ class ChangedByOther:
     uid: str
 
 
-WriterEvent = KeepFailed | KeptAgain | FileReplaced | ChangedByOther
+WriterEvent = WriteFailed | WriteRecovered | FileReplaced | ChangedByOther
 
 
 class ConversationWriter:
@@ -196,7 +196,7 @@ class ConversationWriter:
             self._let_go()  # an open read-only file stays so; reopening may help
             if not self._failed:
                 self._failed = True
-                self._tell(KeepFailed(_explained(error)))
+                self._tell(WriteFailed(_explained(error)))
             self._due = self._clock() + _AGAIN
             return
         self._due = self._clock() + GROWING
@@ -205,7 +205,7 @@ class ConversationWriter:
             self._tell(ChangedByOther(uid))
         if self._failed:
             self._failed = False
-            self._tell(KeptAgain())
+            self._tell(WriteRecovered())
 
     def _hold_again(self, held: dict[str, ConversationDelta]) -> None:
         with self._changed:

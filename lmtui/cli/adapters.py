@@ -41,7 +41,7 @@ Name = Annotated[
         autocompletion=completion.adapters,
     ),
 ]
-Kept = Annotated[
+AdapterName = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
@@ -156,7 +156,7 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
             str(adapter.path),
             f"Any program can use its folder; here it is --model {adapter.path}",
         )
-    place = export.new_place(out)
+    place = export.new_path(out)
     with loading_progress() as show:
         base = load.load_base(adapter, model, on_progress=show)
         from lmtui.models.adapters.merge import write_merged
@@ -179,7 +179,7 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
     """
     from lmtui.models.adapters import export, folders
 
-    adapter, place = folders.find(name), export.new_place(out)
+    adapter, place = folders.find(name), export.new_path(out)
     files = export.export(adapter, place, with_report=with_report)
     note(f"note: {export.PRIVACY}\n")
     if set(files) & set(export.TELLING):
@@ -230,7 +230,7 @@ def import_one(
 
 
 @app.command("remove")
-def remove(name: Kept, yes: options.Yes = False) -> None:
+def remove(name: AdapterName, yes: options.Yes = False) -> None:
     """Remove an adapter from this machine.
 
     Only adapters in lmtui's own folder are removed.
@@ -242,7 +242,7 @@ def remove(name: Kept, yes: options.Yes = False) -> None:
     """
     from lmtui.models.adapters import folders
 
-    adapter = folders.kept(name)
+    adapter = folders.stored(name)
     freed = _size(adapter)
     if not yes:
         _confirm(adapter)

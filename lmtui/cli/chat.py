@@ -20,7 +20,7 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli import completion, options
-from lmtui.cli.engine import engine_for, why_nothing_is_kept
+from lmtui.cli.engine import engine_for, storage_error
 from lmtui.cli.errors import note, stop_on_interrupt
 from lmtui.cli.generation import AnswerView, JsonAnswerView, TextView, write
 from lmtui.cli.history import load
@@ -106,7 +106,7 @@ def with_own_model(
     own, origin = named(label), Origin("flag", "--resume")
     origins = {**settings.origins, "model": origin, "adapter": origin}
     settings = replace(settings, model=own.model, adapter=own.adapter, origins=origins)
-    return settings, None if inventory.is_local(own) else inventory.not_here(
+    return settings, None if inventory.is_local(own) else inventory.missing_model(
         label, _HINT
     )
 
@@ -193,7 +193,7 @@ class Talk:
         if self._keeper is not None:
             tried.wait()
 
-    def kept(
+    def recorded(
         self, items: Iterable[Step | GenerationResult]
     ) -> Generator[Step | GenerationResult, None, None]:
         """Yield the items of a generation, each saved before it is passed on."""
@@ -237,9 +237,9 @@ class Talk:
         return keeper
 
     def _tell(self, fact: WriterEvent) -> None:
-        from lmtui.chat.writer import ChangedByOther, FileReplaced, KeepFailed
+        from lmtui.chat.writer import ChangedByOther, FileReplaced, WriteFailed
 
-        if isinstance(fact, KeepFailed):
+        if isinstance(fact, WriteFailed):
             note(f"note: not saved: {visible(str(fact.error))}\n")
         elif isinstance(fact, FileReplaced):
             note(f"note: {visible(fact.salvaged.words)}\n")
@@ -402,7 +402,7 @@ def chat(  # size: a line for each of its flags
         return
     if missing is not None:
         raise missing
-    unkept = why_nothing_is_kept() if settings.chat_keep else None
+    unkept = storage_error() if settings.chat_keep else None
     engine = engine_for(ctx, settings, says_unkept=unkept is None)
     output = Output()
     if unkept is not None:
@@ -497,7 +497,7 @@ def answer(
     prompt = talk.lay_out(engine, sampling)
     with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
         talk.begin(prompt, engine.info.label, sampling)
-        items = talk.kept(
+        items = talk.recorded(
             engine.generate(
                 prompt, sampling, top=max(1, view.top), stop=stop, progress=progress
             )

@@ -237,7 +237,7 @@ def go_on(
     view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
     text, cursor = request.text, request.cursor
     with stop_on_interrupt() as stop, meter("reading the text") as progress:
-        items = engine.go_on(
+        items = engine.complete(
             text,
             cursor,
             settings,
@@ -249,7 +249,7 @@ def go_on(
         first = next(items)
         progress.clear()
         if top is not None:
-            read = engine.beginning(text, cursor, settings)
+            read = engine.completion_context(text, cursor, settings)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
             output.event(start_event(engine.info, read.ids, begun, settings))
         return write(first, items, view)

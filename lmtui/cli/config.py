@@ -63,7 +63,7 @@ def _write_json(settings: Settings, output: Output) -> None:
                 "key": fields.key(name),
                 "value": getattr(settings, name),
                 "source": origin.source,
-                "place": origin.place,
+                "place": origin.where,
                 "flag": fields.flag(name),
                 "variable": fields.variable(name),
                 "meaning": fields.meaning(name),
@@ -145,4 +145,4 @@ def _headline(settings: Settings, name: str) -> str:
     if isinstance(value, bool):
         shown = shown.lower()  # as the file has it
     origin = settings.origin(name)
-    return f"{fields.key(name)} = {shown}    ({visible_line(origin.place)})"
+    return f"{fields.key(name)} = {shown}    ({visible_line(origin.where)})"

@@ -121,7 +121,7 @@ def _compiled() -> str:
     """Describe the compiled kernels, or why there are none."""
     from lmtui.kernels import build
 
-    compiler = build.found()
+    compiler = build.compiler_id()
     if compiler is None:
         name = build.name()
         return f"nothing: there is no C++ compiler {name} (CXX names another)"
@@ -164,7 +164,7 @@ def _packed_path(quantize: str) -> str:
         )
         return (
             f"fast for quantised GGUF files shaped like Llama: their bits as they are, "
-            f"by the {kernel} kernel{stored if build.found() else ''}; "
+            f"by the {kernel} kernel{stored if build.compiler_id() else ''}; "
             "exact, float32, for all others and for inspect"
         )
     return f"fast: {quantize} weights, by the {kernel} kernel"

@@ -15,7 +15,7 @@ from functools import partial
 import typer
 
 from lmtui import paths, processes
-from lmtui.cli.errors import keep_stderr, note
+from lmtui.cli.errors import note, take_stderr
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import LmtuiError
@@ -60,7 +60,7 @@ def open_local(settings: Settings, *, says_unkept: bool = True) -> EditorEngine:
     """
     with _loading() as show:
         heard = show if says_unkept else but_for_unkept(show)
-        return open_wanted(settings, settings.wanted, heard)
+        return open_model(settings, settings.wanted, heard)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _loading() -> Iterator[OnProgress]:
     from lmtui.cli.progress import loading_progress
 
     log.start()
-    keep_stderr()
+    take_stderr()
     hush()
     with loading_progress() as show:
         yield show
@@ -89,7 +89,7 @@ def but_for_unkept(show: OnProgress) -> OnProgress:
     return heard
 
 
-def why_nothing_is_kept() -> LmtuiError | None:
+def storage_error() -> LmtuiError | None:
     """Return why neither cache nor data folder is writable; None if one is.
 
     One warning then covers both conversations and converted weights.
@@ -104,7 +104,7 @@ def why_nothing_is_kept() -> LmtuiError | None:
     return refused
 
 
-def open_wanted(
+def open_model(
     settings: Settings,
     wanted: ModelRef,
     on_progress: OnProgress,
@@ -150,8 +150,8 @@ def open_pair(
         # The adapter names the model that it was made for.
         own = ModelRef() if other.adapter else own
     if other.adapter is None:
-        first = open_wanted(settings, own, on_progress)
-        return first, open_wanted(settings, other, on_progress)
+        first = open_model(settings, own, on_progress)
+        return first, open_model(settings, other, on_progress)
     with _collector_waits():
         from lmtui.engine import engine
         from lmtui.models.loaded_model import LoadOptions
@@ -171,7 +171,7 @@ def open_pair(
         )
 
 
-def open_beside(
+def open_for_comparison(
     settings: Settings, wanted: ModelRef, other: ModelRef, on_progress: OnProgress
 ) -> EditorEngine | tuple[EditorEngine, EditorEngine]:
     """Load a model chosen later, and `other`, which it is compared with.
@@ -181,9 +181,9 @@ def open_beside(
     Raises:
         LmtuiError: the chosen model can't be found, fetched or loaded here.
     """
-    own = open_wanted(settings, wanted, on_progress, lasting=True)
+    own = open_model(settings, wanted, on_progress, lasting=True)
     try:
-        return own, open_wanted(settings, other, on_progress)
+        return own, open_model(settings, other, on_progress)
     except LmtuiError as error:
         told = f"Nothing is compared any more: {error}"
         on_progress(Progress(told, warning=True))

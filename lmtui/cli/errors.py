@@ -21,7 +21,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from lmtui.engine.protocol import Stop
-from lmtui.errors import Cancelled, LmtuiError, panics_told
+from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.text import visible
 
 
@@ -55,7 +55,7 @@ DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
 def guarded(work: Callable[[], None]) -> int:
     """Run `work` and return the exit code; an error is written to stderr."""
     try:
-        with panics_told():
+        with panics_as_errors():
             work()
         flush_or_raise(sys.stdout)
         return DONE
@@ -68,7 +68,7 @@ def guarded(work: Callable[[], None]) -> int:
         return _flushed(STOPPED)
     except LmtuiError as error:
         silence_unless_open(sys.stdout)
-        tell(error)
+        print_error(error)
         return USER
     except Exception as error:
         return _flushed(_foreign(error))
@@ -95,7 +95,7 @@ def _flushed(code: int) -> int:
         return CLOSED
     except LmtuiError as error:
         silence(sys.stdout)
-        tell(error)
+        print_error(error)
         return USER
     return code
 
@@ -107,7 +107,7 @@ def _foreign(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(usage.title)
         return DONE
-    tell(usage)
+    print_error(usage)
     return USER
 
 
@@ -116,11 +116,11 @@ def _bug(error: Exception) -> int:
 
     file = log.record_bug(error)
     where = f"the traceback is in {file}" if file else "the log can't be written to"
-    tell(LmtuiError("this is a bug in lmtui", f"{error!r}; {where}"))
+    print_error(LmtuiError("this is a bug in lmtui", f"{error!r}; {where}"))
     return BUG
 
 
-def keep_stderr() -> None:
+def take_stderr() -> None:
     """Reserve stderr for this program: redirect descriptor 2 to the null device.
 
     `sys.stderr` keeps writing to the original file; native libraries, which write to
@@ -142,7 +142,7 @@ def keep_stderr() -> None:
     os.close(nothing)
 
 
-def tell(error: LmtuiError) -> None:
+def print_error(error: LmtuiError) -> None:
     """Write an error and its hint to stderr, with control characters made visible."""
     lines = f"error: {_safe(str(error))}\n"
     if error.hint:

@@ -189,15 +189,15 @@ def _what(item: Item) -> str:
 
 
 def _catalogue_table(here: set[str], *, terminal: bool) -> str:
-    from lmtui.models import hardware, listing
+    from lmtui.models import hardware, list_rows
 
-    found = listing.catalogue_rows(here, hardware.available_ram())
+    found = list_rows.catalogue_rows(here, hardware.available_ram())
     rows = [row.cells for row in found]
-    return table(listing.HEADINGS, rows, right=(1, 2), terminal=terminal)
+    return table(list_rows.HEADINGS, rows, right=(1, 2), terminal=terminal)
 
 
 def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
-    from lmtui.models import describe, hardware, listing, memory
+    from lmtui.models import describe, hardware, list_rows, memory
 
     have = hardware.available_ram()
     for entry in catalogue.CATALOGUE:
@@ -205,7 +205,7 @@ def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
             "event": "entry",
             **describe.entry_facts(entry),
             "fits": memory.fits(entry.parameters, have),
-            "here": listing.is_installed(entry, here),
+            "here": list_rows.is_installed(entry, here),
         }
     for item in items:
         fact = {"name": item.name, "kind": item.kind, "path": str(item.path)}

@@ -118,7 +118,7 @@ class Meter:
             self._drawn = False
             self._write(_CLEAR_LINE)
 
-    def give_way(self, results: TextIO | None = None) -> None:
+    def pause(self, results: TextIO | None = None) -> None:
         """Stop drawing because results begin to appear, if they go to a terminal."""
         if (results or sys.stdout).isatty():
             self.clear()

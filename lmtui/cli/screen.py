@@ -22,11 +22,11 @@ from lmtui import paths, processes, state
 from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
-    open_beside,
+    open_for_comparison,
+    open_model,
     open_pair,
-    open_wanted,
     sharing_if_wanted,
-    why_nothing_is_kept,
+    storage_error,
 )
 from lmtui.cli.errors import note
 from lmtui.config import load
@@ -38,7 +38,7 @@ from lmtui.text import visible_line
 if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
     from lmtui.engine.protocol import EditorEngine
-    from lmtui.models.listing import ListedModel
+    from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
     from lmtui.models.source import ModelRef
     from lmtui.tui.app import LmtuiApp
@@ -180,17 +180,17 @@ def _preferences(settings: Settings) -> Preferences:
 
     folder, origin = paths.themes_folder(), settings.origin("theme")
 
-    def keep_theme(name: str) -> str:
+    def save_theme(name: str) -> str:
         load.remember("theme", name)
         if origin.source in ("flag", "environment"):
-            return f"Where {origin.place} is given, it still wins."
+            return f"Where {origin.where} is given, it still wins."
         return ""
 
     return Preferences(
         settings.theme,
         folder,
         settings.keys,
-        keep_theme,
+        save_theme,
         settings_file=SettingsFile(settings),
         first_time=state.first_time,
     )
@@ -229,14 +229,14 @@ def _open(
     saved: if no folder is writable, the chat reports that itself, and the warnings of
     loading are left out.
     """
-    if talks and why_nothing_is_kept() is not None:
+    if talks and storage_error() is not None:
         on_progress = but_for_unkept(on_progress)
     if open_engine is None and against is None:
-        return open_wanted(settings, wanted, on_progress, lasting=True)
+        return open_model(settings, wanted, on_progress, lasting=True)
     if open_engine is None:
         assert against is not None
         if wanted != settings.wanted:
-            return open_beside(settings, wanted, against, on_progress)
+            return open_for_comparison(settings, wanted, against, on_progress)
         return open_pair(settings, against, on_progress)
 
     def opened(which: ModelRef) -> EditorEngine:

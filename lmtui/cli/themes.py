@@ -92,7 +92,7 @@ def _tell_what_is_wrong(settings: Settings, found: Themes) -> None:
         note(f"note: {where} was skipped: {skipped.reason}\n")
     if found.get(settings.theme) is None:
         error = found.unknown(settings.theme)
-        place = settings.origin("theme").place
+        place = settings.origin("theme").where
         note(f"note: {visible(str(error))} in {visible_line(place)}; {error.hint}\n")
 
 

@@ -153,6 +153,6 @@ def _check(name: str, value: SettingValue, origin: Origin) -> None:
     try:
         check(name, value)
     except LmtuiError as error:
-        place = "" if origin.source == "flag" else f" in {origin.place}"
+        place = "" if origin.source == "flag" else f" in {origin.where}"
         detail = f"{error.detail}{place}"
         raise LmtuiError(error.title, detail, error.hint) from None

@@ -472,7 +472,7 @@ class Origin:
     """The place where a value was set."""
 
     source: SettingOrigin = "default"
-    place: str = "default"
+    where: str = "default"
     """The flag, the variable or the file, as the user writes it."""
 
 

@@ -38,7 +38,7 @@ class SettingsSnapshot:
     counting: Settings
     """The settings that would be in effect if the program started now, with the same
     flags."""
-    kept: Settings
+    saved: Settings
     """The settings of the file alone."""
     text: str
     """The text of the file."""
@@ -119,7 +119,7 @@ class SettingsFile:
             LmtuiError: it can't be used, its name is taken, or the file can't be
                 changed.
         """
-        check_preset(preset, before, seen.kept.presets)
+        check_preset(preset, before, seen.saved.presets)
         return self._change(seen, changes_for(preset, before))
 
     def drop_preset(self, seen: SettingsSnapshot, name: str) -> SettingsSnapshot:

@@ -41,14 +41,14 @@ class Matches:
         end = bisect_left(self.starts, high)
         return tuple(map(self.span, range(first, end)))
 
-    def from_place(self, place: int) -> int | None:
+    def at_or_after(self, place: int) -> int | None:
         """Return the number of the first match at or after an offset, else the first of
         all."""
         if not self.starts:
             return None
         return bisect_left(self.starts, place) % len(self.starts)
 
-    def before_place(self, place: int) -> int | None:
+    def before(self, place: int) -> int | None:
         """Return the number of the last match that begins before an offset, else the
         last."""
         if not self.starts:

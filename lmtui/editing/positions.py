@@ -58,7 +58,7 @@ def offset_named(text: str, place: str) -> int:
     return offset_of(text, *parsed(f"{place}:1" if _LINE.fullmatch(place) else place))
 
 
-def place_of(text: str, offset: int) -> tuple[int, int]:
+def location_of(text: str, offset: int) -> tuple[int, int]:
     """Return the line and the column of an offset."""
     line = text.count("\n", 0, offset) + 1
     return line, offset - text.rfind("\n", 0, offset)

@@ -187,7 +187,7 @@ class ScoredText:
             if not self.is_fresh(line):
                 yield start + self._fresh[line], start + self._length(line)
 
-    def wanted(
+    def next_span(
         self, first: int, last: int, *, most: int, whole: bool = True
     ) -> tuple[int, int] | None:
         """Return the span to score next, of at most about `most` code points.

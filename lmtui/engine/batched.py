@@ -40,7 +40,7 @@ class Continuation:
     """Scores of each token."""
 
 
-def grow(
+def decode_batch(
     forward: ModelBackend,
     cache: PrefixCache,
     begins: Sequence[Sequence[int]],
@@ -139,7 +139,7 @@ def _side_by_side(
         # Once half of the branches are done, copying the others' cache pays.
         if len(going) <= len(growing) // 2:
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
-            forked.keep_rows(going)
+            forked.select_rows(going)
         logits = forward.next_logits(tokens, forked, stop=stop)
 
 
@@ -164,7 +164,7 @@ def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
     given = [branch.given for branch in growing]
     best = [0] * len(given)
     if None in given:
-        best = sampling.fetched(logits.argmax(-1))[0].tolist()
+        best = sampling.to_cpu(logits.argmax(-1))[0].tolist()
     tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
     rows = rows_of(logits, tokens)
     for branch, token, row in zip(growing, tokens, rows, strict=True):

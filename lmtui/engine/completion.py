@@ -15,7 +15,7 @@ import torch
 
 from lmtui.engine import sampling
 from lmtui.engine.backends.base import ModelBackend
-from lmtui.engine.batched import MOST, grow
+from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.generate import Decoder, FirstStep, StopRules
 from lmtui.engine.logits_store import LogitsStore
@@ -189,7 +189,7 @@ class ContextPlanner:
     stride: int
     infill: Infill | None = None
 
-    def beginning(
+    def completion_context(
         self, place: CursorContext, after: Callable[[int], Sequence[int]], more: int
     ) -> CompletionContext:
         """Return the context for `more` new tokens at a cursor.
@@ -234,7 +234,7 @@ them cached."""
 class DocumentReader(Protocol):
     """Reads the text around a cursor and predicts its continuations."""
 
-    def place(self, text: str, cursor: int) -> CursorContext:
+    def context_at(self, text: str, cursor: int) -> CursorContext:
         """Return the context of a cursor."""
 
     def part(self, text: str, start: int, end: int) -> TokenizedText:
@@ -278,7 +278,9 @@ class Completer:
         infill = layout.infill.end_ids if layout.infill else frozenset()
         self._end_ids = end_ids | infill | model.vocabulary.specials
 
-    def beginning(self, text: str, cursor: int, more: int) -> CompletionContext:
+    def completion_context(
+        self, text: str, cursor: int, more: int
+    ) -> CompletionContext:
         """Return the context for `more` new tokens at a cursor.
 
         Raises:
@@ -288,7 +290,9 @@ class Completer:
         def after(count: int) -> list[int]:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
 
-        return self._layout.beginning(self._reader.place(text, cursor), after, more)
+        return self._layout.completion_context(
+            self._reader.context_at(text, cursor), after, more
+        )
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
         """Return the first `count` tokens after a cursor."""
@@ -348,7 +352,7 @@ class Completer:
             Cancelled: `stop` answered True.
         """
         model = self._model
-        read = self.beginning(text, cursor, rules.max_tokens)
+        read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         # 1) rows of the healed distribution that may begin a suggestion
         found = self._continuations(read, count, stop)
@@ -369,7 +373,7 @@ class Completer:
         model.cache.read(read.ids, stop=stop)
         begins = [ids for ids, _ in begun]
         longest = max(map(len, begins), default=0)
-        grown = grow(
+        grown = decode_batch(
             model.forward,
             model.cache,
             begins,
@@ -447,5 +451,5 @@ def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribut
         ),
         rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
         kept=len(kept),
-        kept_prob=float(kept.logits[kept.ids].double().exp().sum()),
+        remaining_prob=float(kept.logits[kept.ids].double().exp().sum()),
     )

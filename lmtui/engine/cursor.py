@@ -20,13 +20,13 @@ from torch import Tensor
 from lmtui.engine.backends.base import ModelBackend, checked
 from lmtui.engine.completion import CursorContext
 from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.document_scorer import PART, DocumentScorer, Spot
+from lmtui.engine.document_scorer import PART, DocumentScorer, ScoredCursor
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_healing import (
     HealedDistribution,
     HealedRow,
-    first_wanted,
+    required_paths,
     search,
 )
 from lmtui.engine.tokenizer import TokenBytes, TokenizedText
@@ -86,7 +86,7 @@ class CursorPredictor:
         """Logprobs [V] after `_context` and some paths; the next typed letter needs
         most of them again."""
 
-    def expect(
+    def predict_at(
         self, text: str, cursor: int, *, top: int, stop: Stop
     ) -> CursorPrediction:
         """Return the prediction at a cursor.
@@ -96,7 +96,7 @@ class CursorPredictor:
         """
         reader = self._reader
         reader.update(text)
-        spot = reader.spot(cursor)
+        spot = reader.scored_cursor(cursor)
         typed = text[spot.start : cursor]
         found = self._found(spot, top, stop)
         window = (spot.window, spot.index + len(spot.typed))
@@ -116,7 +116,9 @@ class CursorPredictor:
             window=window,
         )
 
-    def _found(self, spot: Spot, top: int, stop: Stop) -> HealedDistribution | None:
+    def _found(
+        self, spot: ScoredCursor, top: int, stop: Stop
+    ) -> HealedDistribution | None:
         if not spot.context and not spot.typed:
             return None
         if spot.context:
@@ -141,15 +143,15 @@ class CursorPredictor:
         known = self._known(context)
         if () not in known or not self._reader.branches:
             return False
-        wanted = first_wanted(
+        wanted = required_paths(
             self._tokens, known[()], self._bytes(typed), known=known, least=least
         )
         return any(path != typed[: len(path)] for path in wanted)
 
-    def place(self, text: str, cursor: int) -> CursorContext:
+    def context_at(self, text: str, cursor: int) -> CursorContext:
         """Return the context of a cursor, whatever follows it."""
         self._reader.update(text)
-        spot = self._reader.spot(cursor)
+        spot = self._reader.scored_cursor(cursor)
         if not spot.context:
             return CursorContext((), spot.typed, b"", cursor)
         begun = len(self._reader.prefix)
@@ -187,7 +189,7 @@ class CursorPredictor:
 
         def run(paths: list[Path]) -> list[Tensor]:
             if new := [path for path in paths if path not in known]:
-                states = self._reader.states_after(context, new, stop=stop)
+                states = self._reader.hidden_states_after(context, new, stop=stop)
                 self._learn(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
@@ -237,7 +239,7 @@ class CursorPredictor:
             rest_prob=max(0.0, 1 - math.fsum(math.exp(row.logprob) for row in rows)),
             rest_sampled_prob=0.0,
             kept=self._size,
-            kept_prob=1.0,
+            remaining_prob=1.0,
             entropy=found.entropy,
             handle=next(_handles),
         )
@@ -285,7 +287,7 @@ class CursorPredictor:
             return data[len(typed) :]
         return document.text[cursor:end].encode()
 
-    def heat(
+    def score_span(
         self, text: str, start: int, end: int, *, stop: Stop
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens that overlap [`start`, `end`), in code points,
@@ -304,7 +306,7 @@ class CursorPredictor:
                 yield self._stretch(first, whole)
                 first = whole
 
-    def _read_before(self, spot: Spot) -> ScoredSpan | None:
+    def _read_before(self, spot: ScoredCursor) -> ScoredSpan | None:
         """Return the scores of the last tokens before a cursor whose states are
         known."""
         first = self._reader.score_read(spot.index - PART, spot.index)

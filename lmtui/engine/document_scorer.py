@@ -36,7 +36,7 @@ _LOST = 4  # tokens that may be removed from the cache to read up to a cursor
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ScoredCursor:
     """Tokens that the model reads up to a cursor."""
 
     start: int
@@ -189,7 +189,7 @@ class DocumentScorer:
         those of the text's own tokens up to index `own`."""
         found: list[Tensor] = []
         moved = window + 1 - len(self.prefix)
-        for start, states in cache.states(ids, since, stop=stop):
+        for start, states in cache.hidden_states(ids, since, stop=stop):
             for place, state in enumerate(states, start):
                 index = place + moved
                 if index <= own and self._belongs(index, window):
@@ -207,14 +207,14 @@ class DocumentScorer:
         if len(self._states) * state.nbytes > _STATE_BYTES:
             self._states.popitem(last=False)
 
-    def spot(self, cursor: int) -> Spot:
+    def scored_cursor(self, cursor: int) -> ScoredCursor:
         """Return what the model reads up to a cursor."""
         before = self.document.before(cursor)
         index = before.shared + len(before.ids)
         window = self._window(index, index + len(before.typed_ids))
         shared = self.document.ids(min(window, before.shared), before.shared)
         ids = before.ids[max(0, window - before.shared) :]
-        return Spot(
+        return ScoredCursor(
             start=before.start,
             index=index,
             window=window,
@@ -231,14 +231,14 @@ class DocumentScorer:
             return window
         return min(self._windows.start_of(end + _SPARE), max(0, index - 1))
 
-    def known_at(self, spot: Spot) -> list[Tensor]:
+    def known_at(self, spot: ScoredCursor) -> list[Tensor]:
         """Return the leading states of `states_at` that are cached."""
         own = self._own(spot)
         first = spot.index if spot.context else 1
         indexes = range(first, min(own, spot.index + len(spot.typed)) + 1)
         return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
 
-    def states_at(self, spot: Spot, *, stop: Stop) -> list[Tensor]:
+    def states_at(self, spot: ScoredCursor, *, stop: Stop) -> list[Tensor]:
         """Return the states [width] after the context of a spot and after each typed
         token.
 
@@ -253,7 +253,9 @@ class DocumentScorer:
         if self._looks_back(ids, spot.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
-            seen = self._forward.states(ids[since:], forked, keep=keep, stop=stop)
+            seen = self._forward.hidden_states(
+                ids[since:], forked, keep=keep, stop=stop
+            )
             return [*known, *seen]
         self._writing, own = spot.window, self._own(spot)
         new = self._run(self._cache, ids, since, window=spot.window, own=own, stop=stop)
@@ -269,7 +271,7 @@ class DocumentScorer:
         read = [*self.prefix, *text.ids(window, window + len(cache.ids))]
         return cache.common(read) > common + _LOST
 
-    def _own(self, spot: Spot) -> int:
+    def _own(self, spot: ScoredCursor) -> int:
         """Return the last index whose state is computed on the way to a spot; -1 for
         none."""
         if not (spot.own and self._belongs(spot.index, spot.window)):
@@ -297,7 +299,7 @@ class DocumentScorer:
         """Whether several paths can be read after one context."""
         return self._cache.fork(1) is not None
 
-    def states_after(
+    def hidden_states_after(
         self, context: Sequence[int], paths: Sequence[Sequence[int]], *, stop: Stop
     ) -> list[Tensor]:
         """Return the state [width] after a context (a token or more) and each of some
@@ -311,11 +313,13 @@ class DocumentScorer:
             cache.read(context, stop=stop)
         if self._forward.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
-            return list(self._forward.states_in(tree, forked, stop=stop)[tree.places])
+            return list(
+                self._forward.hidden_states_tree(tree, forked, stop=stop)[tree.places]
+            )
         found: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))
-            found += self._forward.states_after(some, forked, stop=stop)
+            found += self._forward.hidden_states_after(some, forked, stop=stop)
         return found

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from lmtui.engine.backends.base import ModelBackend
-from lmtui.engine.batched import MOST, grow
+from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner, Infill
 from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
@@ -47,7 +47,7 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.vocabulary_search import VocabularyIndex, found
+from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load, load_pair
@@ -122,7 +122,7 @@ class LocalWriting:
     _going_on: Completer
     _replacing: ReplacementFinder
 
-    def expect(
+    def predict_at(
         self,
         text: str,
         cursor: int,
@@ -131,21 +131,21 @@ class LocalWriting:
         stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor."""
-        return self._expecting.expect(text, cursor, top=top, stop=stop)
+        return self._expecting.predict_at(text, cursor, top=top, stop=stop)
 
-    def heat(
+    def score_span(
         self, text: str, start: int, end: int, *, stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of a part of a text."""
-        return self._expecting.heat(text, start, end, stop=stop)
+        return self._expecting.score_span(text, start, end, stop=stop)
 
-    def beginning(
+    def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
         """Return the context that `go_on` would read."""
-        return self._going_on.beginning(text, cursor, settings.max_tokens)
+        return self._going_on.completion_context(text, cursor, settings.max_tokens)
 
-    def go_on(
+    def complete(
         self,
         text: str,
         cursor: int,
@@ -158,7 +158,7 @@ class LocalWriting:
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor."""
         steps = self._going_on.steps(
-            self.beginning(text, cursor, settings),
+            self.completion_context(text, cursor, settings),
             settings,
             beside=self._going_on.after(text, cursor, _BESIDE),
             top=top,
@@ -166,7 +166,7 @@ class LocalWriting:
             stop=stop,
             progress=progress,
         )
-        return self._forward.answering(steps)
+        return self._forward.around_generation(steps)
 
     def alternatives(
         self,
@@ -298,7 +298,7 @@ class LocalEngine(LocalWriting):
         """Lay out a conversation for the model."""
         return self._writer.write(messages, prefill, thinking=thinking)
 
-    def look(
+    def next_distribution(
         self,
         ids: Sequence[int],
         settings: SamplingSettings,
@@ -312,10 +312,10 @@ class LocalEngine(LocalWriting):
         logits = self._cache.logits
         assert logits is not None
         position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
-        look = position.look(settings, top)
+        look = position.view(settings, top)
         return distribution(position, look, self._vocabulary, count=top)
 
-    def trace(
+    def score_draft(
         self,
         messages: Sequence[ChatTurn],
         draft: str,
@@ -331,7 +331,9 @@ class LocalEngine(LocalWriting):
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, stop=stop)
         tokens = tuple(self._scored(ids, rows))
-        shown = self.look([*context, *ids[:upto]], settings, top=top, stop=stop)
+        shown = self.next_distribution(
+            [*context, *ids[:upto]], settings, top=top, stop=stop
+        )
         return DraftScores(shown, tokens, tuple(context))
 
     def preview(
@@ -344,17 +346,17 @@ class LocalEngine(LocalWriting):
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings."""
         position = self._positions.get(handle)
-        look = position.look(settings, start + count)
+        look = position.view(settings, start + count)
         return distribution(position, look, self._vocabulary, start=start, count=count)
 
-    def find(
+    def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
         """Return the tokens of an earlier position whose text contains `text`."""
         position = self._positions.get(handle)
-        return found(position, self._lexicon, text, settings, count=count)
+        return search(position, self._lexicon, text, settings, count=count)
 
-    def look_ahead(
+    def continue_each(
         self,
         ids: Sequence[int],
         starts: Sequence[int],
@@ -368,7 +370,7 @@ class LocalEngine(LocalWriting):
         ways: list[tuple[ScoredToken, ...]] = []
         for first in range(0, len(starts), MOST):
             self._cache.read(ids, stop=stop)
-            grown = grow(
+            grown = decode_batch(
                 self._forward,
                 self._cache,
                 [[start] for start in starts[first : first + MOST]],
@@ -406,7 +408,7 @@ class LocalEngine(LocalWriting):
             rules=rules,
             top=top,
         )
-        return self._forward.answering(decoder.run(prompt.ids, stop, progress))
+        return self._forward.around_generation(decoder.run(prompt.ids, stop, progress))
 
     def score(
         self,
@@ -438,7 +440,7 @@ class LocalEngine(LocalWriting):
         room = self._info.context - prefix
         return Windows.choose(window, stride, room=room, prefix=prefix)
 
-    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+    def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """Return the tokens with these ids, without scores."""
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
 

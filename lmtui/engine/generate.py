@@ -172,12 +172,12 @@ class Decoder:
         # 1) penalty, temperature, filters
         context = ContextIds(self._ids, len(self._ids))
         position = self._positions.add(logits, context)
-        look = position.look(self._settings, self._top)
+        look = position.view(self._settings, self._top)
         # 2) draw
         place = sampling.draw(look.kept, self._random)
         token = int(look.kept.ids[place])
         self._ids.append(token)
-        logprob = float(look.kept_rows.logprobs[place])
+        logprob = float(look.sampled_rows.logprobs[place])
         self._add(logprob)
         # 3) decode to bytes and text, and search for stop texts
         data = self._vocabulary.bytes(token)

@@ -68,7 +68,7 @@ class LogitsView:
     first: TokenRows
     """First tokens of the ranking by raw logits: as many as were asked for, or more."""
     kept: sampling.SampledDistribution
-    kept_rows: TokenRows
+    sampled_rows: TokenRows
     """Rows of the tokens that can be drawn."""
     entropy: float
     """Entropy over all tokens, in nats."""
@@ -82,7 +82,7 @@ class StoredLogits:
     context: ContextIds
     handle: int = -1
 
-    def look(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
+    def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
 
         Takes one copy from the device, unless the filters keep more tokens than they
@@ -94,7 +94,7 @@ class StoredLogits:
         # 1) on the device: rank the penalised logits, and the raw ones if they differ
         drawn_from, count = self._penalised(settings), min(count, self.logits.numel())
         same = drawn_from is self.logits
-        ids, scores, *total = sampling.wanted(drawn_from, settings, count)
+        ids, scores, *total = sampling.ranking_inputs(drawn_from, settings, count)
         values = scores
         if not same:
             ids = torch.cat([sampling.rank(self.logits, count)[0], ids])
@@ -105,7 +105,7 @@ class StoredLogits:
         entropy = log_total - probs.dot(self.logits - greatest)
         # 3) copy to main memory, and check
         columns = ids, values, values - greatest - log_total, scores
-        *table, entropy = sampling.fetched(*columns, *total, entropy)
+        *table, entropy = sampling.to_cpu(*columns, *total, entropy)
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
@@ -119,22 +119,24 @@ class StoredLogits:
         return LogitsView(
             first=rows if same else rows.part(0, count),
             kept=kept,
-            kept_rows=self.rows(kept.ids, kept) if more else drawn.part(0, len(kept)),
+            sampled_rows=self.rows(kept.ids, kept)
+            if more
+            else drawn.part(0, len(kept)),
             entropy=float(entropy),
         )
 
     def rows(self, ids: Tensor, kept: sampling.SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
         _, greatest, log_total = self._normalised()
-        there = sampling.sent(ids, self.logits)
+        there = sampling.to_device(ids, self.logits)
         logits = self.logits[there]
         columns = logits, logits - greatest - log_total, kept.logits[there]
-        return TokenRows(ids, *sampling.fetched(*columns))
+        return TokenRows(ids, *sampling.to_cpu(*columns))
 
     def rank(self, place: int, look: LogitsView) -> int:
         """Return 1 + the number of tokens with a strictly greater logit than the one at
         index `place` of the kept tokens."""
-        logit = float(look.kept_rows.logits[place])
+        logit = float(look.sampled_rows.logits[place])
         above = int((look.first.logits > logit).sum())
         if above == look.first.ids.numel():  # more may be greater: count them all
             above = int((self.logits > logit).sum())
@@ -143,9 +145,9 @@ class StoredLogits:
     def ranks(self, rows: TokenRows) -> list[int]:
         """Return 1 + the number of tokens with a strictly greater logit, for each
         row."""
-        logits = self.logits[sampling.sent(rows.ids, self.logits)]
+        logits = self.logits[sampling.to_device(rows.ids, self.logits)]
         above = (self.logits > logits[:, None]).sum(1)
-        return [1 + count for count in sampling.fetched(above)[0].tolist()]
+        return [1 + count for count in sampling.to_cpu(above)[0].tolist()]
 
     def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return probs [V], the greatest logit [], and log Σ exp(logit - greatest) [],
@@ -156,7 +158,7 @@ class StoredLogits:
     def _penalised(self, settings: SamplingSettings) -> Tensor:
         if settings.repetition_penalty == 1:
             return self.logits
-        context = sampling.sent(self.context.tensor(), self.logits)
+        context = sampling.to_device(self.context.tensor(), self.logits)
         return sampling.penalize(self.logits, context, settings.repetition_penalty)
 
 
@@ -182,7 +184,7 @@ def distribution(
         rest_prob=max(0.0, 1 - shown),
         rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
         kept=len(kept),
-        kept_prob=float(look.kept_rows.logprobs.double().exp().sum()),
+        remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
         entropy=look.entropy,
         handle=position.handle,
     )

@@ -30,7 +30,7 @@ class PrefixCache:
 
     def reset(self) -> None:
         """Drop all tokens."""
-        self._held = self._forward.hold()
+        self._held = self._forward.new_cache()
         self.ids = []
         self._logits = self._state = None
 
@@ -64,7 +64,7 @@ class PrefixCache:
             if progress:
                 progress(done, len(ids))
             in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self._forward.chunk if in_parts else None]
+            part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
             self._last(self._run(self._forward.logits, part, stop))
         return reused
 
@@ -78,7 +78,7 @@ class PrefixCache:
         logits = self._run(self._forward.logits, part, stop, keep=len(part))
         return self._last(logits)
 
-    def states(
+    def hidden_states(
         self, ids: Sequence[int], since: int, *, stop: Stop
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states after
@@ -95,8 +95,8 @@ class PrefixCache:
             if stop():
                 raise Cancelled
             in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self._forward.chunk if in_parts else None]
-            states = self._run(self._forward.states, part, stop, keep=len(part))
+            part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
+            states = self._run(self._forward.hidden_states, part, stop, keep=len(part))
             self._state = states[-1:]
             yield done, states
 
@@ -104,14 +104,14 @@ class PrefixCache:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
         this one, or all; None where the model's state can't be copied. Running tokens
         on it does not change this one."""
-        return self._held.fork(rows, length) if self.takes_back else None
+        return self._held.fork(rows, length) if self.can_rollback else None
 
     @property
-    def takes_back(self) -> bool:
+    def can_rollback(self) -> bool:
         """Whether any number of tokens can be removed without running others again."""
         return self._reuse is Reuse.ANY_PREFIX
 
-    def take_back(self, count: int) -> None:
+    def rollback(self, count: int) -> None:
         """Keep only the first `count` tokens, for a model that `takes_back`."""
         self._keep(count)
 
@@ -121,9 +121,9 @@ class PrefixCache:
         return self._held.row_bytes
 
     @property
-    def guess_costs(self) -> Sequence[float]:
+    def extra_token_costs(self) -> Sequence[float]:
         """Cost of speculated tokens: see `Passes.guess_costs`."""
-        return self._forward.guess_costs
+        return self._forward.extra_token_costs
 
     def common(self, ids: Sequence[int]) -> int:
         """Return the length of the common prefix of `ids` and the cached ids."""

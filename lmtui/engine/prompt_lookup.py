@@ -116,7 +116,9 @@ class SpeculativeDecoder:
         self._held = len(ids)  # tokens in the cache that are no mere guesses
         texts = beside, ids[-_LOOKS_BACK:]
         self._guesser = (
-            PromptLookup(cache.guess_costs, *texts) if cache.takes_back else None
+            PromptLookup(cache.extra_token_costs, *texts)
+            if cache.can_rollback
+            else None
         )
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """Guesses that were run but not yet drawn, with the logits [V] after each."""
@@ -153,5 +155,5 @@ class SpeculativeDecoder:
             self._held += 1
             return True
         self._guessed.clear()
-        self._cache.take_back(self._held)
+        self._cache.rollback(self._held)
         return False

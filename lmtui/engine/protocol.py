@@ -73,7 +73,7 @@ class Engine(Protocol):
         at the beginning of the model's own answers: the template reads them.
         """
 
-    def look(
+    def next_distribution(
         self,
         ids: Sequence[int],
         settings: SamplingSettings,
@@ -88,7 +88,7 @@ class Engine(Protocol):
             Cancelled: `stop` answered True.
         """
 
-    def trace(
+    def score_draft(
         self,
         messages: Sequence[ChatTurn],
         draft: str,
@@ -128,7 +128,7 @@ class Engine(Protocol):
             KeyError: the handle is unknown or too old.
         """
 
-    def find(
+    def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
         """Return the tokens of an earlier position whose text contains `text`, wherever
@@ -138,7 +138,7 @@ class Engine(Protocol):
             KeyError: the handle is unknown or too old.
         """
 
-    def look_ahead(
+    def continue_each(
         self,
         ids: Sequence[int],
         starts: Sequence[int],
@@ -172,7 +172,7 @@ class Engine(Protocol):
             LmtuiError: the prompt is empty or leaves no room in the context.
         """
 
-    def spell(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
+    def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """Return the tokens with these ids, without scores."""
 
     def windows(
@@ -217,7 +217,7 @@ class EditorEngine(Engine, Protocol):
     word is handled by token healing (see `token_healing`).
     """
 
-    def expect(
+    def predict_at(
         self,
         text: str,
         cursor: int,
@@ -233,7 +233,7 @@ class EditorEngine(Engine, Protocol):
             Cancelled: `stop` answered True.
         """
 
-    def heat(
+    def score_span(
         self, text: str, start: int, end: int, *, stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens from `start` to `end` of a text, in order;
@@ -243,7 +243,7 @@ class EditorEngine(Engine, Protocol):
             Cancelled: `stop` answered True; scores that were yielded stay known.
         """
 
-    def beginning(
+    def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
         """Return the context that `go_on` would read, without running it.
@@ -252,7 +252,7 @@ class EditorEngine(Engine, Protocol):
             LmtuiError: there is nothing to continue.
         """
 
-    def go_on(
+    def complete(
         self,
         text: str,
         cursor: int,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from lmtui.engine.batched import MOST, grow
+from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.completion import (
     ROWS,
     CompletionModel,
@@ -68,9 +68,11 @@ class ReplacementFinder:
             Cancelled: `stop` answered True.
         """
         # 1) beginnings of candidates: the rows of the healed distribution
-        place = self._reader.place(text, start)
+        place = self._reader.context_at(text, start)
         try:
-            read = self._layout.beginning(place, lambda _: (), _FOLLOWING + _LONGEST)
+            read = self._layout.completion_context(
+                place, lambda _: (), _FOLLOWING + _LONGEST
+            )
         except LmtuiError:
             return []
         found = self._reader.continuations(read.ids, read.typed, top=ROWS, stop=stop)
@@ -114,7 +116,7 @@ class ReplacementFinder:
             return words[branch].feed(model.vocabulary.bytes(token))
 
         room = model.context - len(model.cache.ids) - max(map(len, begins))
-        grown = grow(
+        grown = decode_batch(
             model.forward,
             model.cache,
             begins,

@@ -24,7 +24,7 @@ _BEHIND_ALL = math.inf, 0
 _BLOCK = 32  # logits per block in the search for the greatest
 
 
-def fetched(*parts: Tensor) -> list[Tensor]:
+def to_cpu(*parts: Tensor) -> list[Tensor]:
     """Copy small tensors of one device to main memory, all in one copy, since each copy
     waits for the device. Integers are exact up to 2^53."""
     if parts[0].device.type == "cpu":
@@ -37,7 +37,7 @@ def fetched(*parts: Tensor) -> list[Tensor]:
     ]
 
 
-def sent(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
+def to_device(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
     """Copy token ids to the device of another tensor, without waiting for that
     device."""
     return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
@@ -60,7 +60,7 @@ class Ranking:
     def first(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the first `count` ids and logits."""
         if count > self.ids.numel():
-            self.ids, self.values = fetched(*rank(self.logits, count))
+            self.ids, self.values = to_cpu(*rank(self.logits, count))
         return self.ids[:count], self.values[:count]
 
 
@@ -187,11 +187,13 @@ def filter_logits(
     if context is not None:
         logits = penalize(logits, context, settings.repetition_penalty)
     return filter_ranking(
-        Ranking(logits, *fetched(*wanted(logits, settings))), settings
+        Ranking(logits, *to_cpu(*ranking_inputs(logits, settings))), settings
     )
 
 
-def wanted(logits: Tensor, settings: SamplingSettings, least: int = 0) -> list[Tensor]:
+def ranking_inputs(
+    logits: Tensor, settings: SamplingSettings, least: int = 0
+) -> list[Tensor]:
     """Return the tensors of a `Ranking` of logits [V], still on their device: at least
     `least` tokens, and as many as the filters usually need."""
     everything = _size(logits, settings) == logits.numel() > _FIRST_LOOK

@@ -81,7 +81,7 @@ def rows_of(
     Raises:
         LmtuiError: the logits are no distribution.
     """
-    wanted = sampling.sent(targets, block).unsqueeze(1)  # [n, 1]
+    wanted = sampling.to_device(targets, block).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
     # Buffers are reused: allocating this much memory takes longer than the reductions.
     first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
@@ -97,7 +97,7 @@ def rows_of(
         best += [logprobs.gather(1, each) for each in best]
         probs = torch.exp(logprobs, out=second[:rows])
         entropies = sampling.entropy(logprobs, probs=probs)
-        numbers = sampling.fetched(own, ranks, entropies, *best)
+        numbers = sampling.to_cpu(own, ranks, entropies, *best)
         logprob, rank, nats, *tops = (each.tolist() for each in numbers)
         if any(map(math.isnan, logprob)):
             raise not_a_distribution()

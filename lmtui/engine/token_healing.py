@@ -108,7 +108,7 @@ def search(
     return covers.continuations(top)
 
 
-def first_wanted(
+def required_paths(
     tokens: TokenBytes,
     first: Tensor,
     typed: bytes,

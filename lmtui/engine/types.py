@@ -109,7 +109,7 @@ class Distribution:
     """Sampled probability of all tokens not among the rows."""
     kept: int
     """Number of tokens that could be drawn."""
-    kept_prob: float
+    remaining_prob: float
     """The model's own probability of the kept tokens together."""
     entropy: float
     """Of the model's probabilities, in nats."""

@@ -54,7 +54,7 @@ def _fit(known: str, text: str) -> int:
     return 1 if known.removeprefix(" ").startswith(text) else 2
 
 
-def found(
+def search(
     position: StoredLogits,
     lexicon: VocabularyIndex,
     text: str,
@@ -64,7 +64,7 @@ def found(
 ) -> TokenMatches:
     """Return the best `count` matches, with their ranks."""
     matching = lexicon.matching(text)
-    kept = position.look(settings).kept
+    kept = position.view(settings).kept
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
         zip(matching, told.logits.tolist(), strict=True),

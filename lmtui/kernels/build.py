@@ -33,7 +33,7 @@ def name() -> str:
     return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
 
 
-def found() -> str | None:
+def compiler_id() -> str | None:
     """Return the compiler's path and modification time; None where there is none."""
     path = shutil.which(name())
     if path is None:
@@ -147,10 +147,10 @@ def _of_this_version() -> dict[str, str]:
 
 def count() -> int:
     """Return how many folders of compiled libraries can be used here."""
-    return sum(is_kept(folder) for folder, _, _ in cache_dir.folders(root()))
+    return sum(is_usable(folder) for folder, _, _ in cache_dir.folders(root()))
 
 
-def is_kept(folder: Path) -> bool:
+def is_usable(folder: Path) -> bool:
     """Return whether a folder is complete, was made under the same conditions, and can
     be trusted. Loading a library runs its code, so that others must not have written
     it."""
@@ -194,7 +194,7 @@ def _digests_of(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def keep(scratch: Path, folder: Path, *, source: str) -> None:
+def store(scratch: Path, folder: Path, *, source: str) -> None:
     """Move a folder of compiled files into the cache as `folder`, and remove the
     folders that this version can't use.
 
@@ -202,9 +202,9 @@ def keep(scratch: Path, folder: Path, *, source: str) -> None:
         OSError: the disk is full, or can't be written.
     """
     (scratch / _DIGESTS).write_text(json.dumps(_digests_of(scratch)))
-    if not is_kept(folder):
+    if not is_usable(folder):
         cache_dir.discard(folder)  # complete, but not trusted
-    cache_dir.seal(scratch, folder, source=source, made_by=made_by())
+    cache_dir.commit_dir(scratch, folder, source=source, made_by=made_by())
     for other, _, _ in cache_dir.folders(root()):
         # Folders of another processor stay: machines can share a home directory.
         if not _is_ours(other) or not cache_dir.is_complete(other, _of_this_version()):
@@ -247,9 +247,9 @@ def compiled_for(head: int, share: int) -> Path:
         NotCompiled: they can't be compiled or cached.
     """
     folder = folder_of({"sources": _sources(), "head": head, "share": share})
-    if is_kept(folder):
+    if is_usable(folder):
         return folder
-    compiler = found()
+    compiler = compiler_id()
     if compiler is None:
         raise NotCompiled(f"there is no C++ compiler {name()}")
     if (why := failure(folder, compiler)) is not None:
@@ -259,13 +259,13 @@ def compiled_for(head: int, share: int) -> Path:
             build_products(scratch)
             if attends(head):
                 build_attention(head, share, scratch)
-            keep(scratch, folder, source=f"heads of {head}")
+            store(scratch, folder, source=f"heads of {head}")
     except RuntimeError as error:
         words = str(error).partition("\n")[0]
         note_failure(folder, compiler, words)
         raise NotCompiled(words) from error
     except (OSError, LmtuiError) as error:
-        if not is_kept(folder):  # otherwise another process has made it meanwhile
+        if not is_usable(folder):  # otherwise another process has made it meanwhile
             raise NotCompiled(f"it can't be kept: {error}") from error
     return folder
 

@@ -29,14 +29,14 @@ def facts_of(found: source.ModelSource) -> ModelFacts:
         facts |= entry_facts(entry)
     elif isinstance(found, source.HubModel):
         facts["hub_id"] = found.hub_id
-    place = place_of(found)
+    place = path_of(found)
     facts["here"] = place is not None
     if place is not None:
         facts |= file_facts(place)
     return facts
 
 
-def place_of(found: source.ModelSource) -> Path | None:
+def path_of(found: source.ModelSource) -> Path | None:
     """Return where the files of `found` are on this machine, or None."""
     if isinstance(found, source.DefaultModel):
         return default_model.default_file() if default_model.is_fetched() else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtui import cache_dir
-from lmtui.errors import LmtuiError, panics_told
+from lmtui.errors import LmtuiError, panics_as_errors
 
 _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
 
@@ -122,14 +122,14 @@ _KNOWN = (
 
 
 @contextmanager
-def explained(place: str) -> Iterator[None]:
+def wrap_load_errors(place: str) -> Iterator[None]:
     """Turn a library's exceptions about `place` into an LmtuiError.
 
     Raises:
         LmtuiError: anything went wrong inside.
     """
     try:
-        with panics_told("this model can't be loaded", _OTHER):
+        with panics_as_errors("this model can't be loaded", _OTHER):
             yield
     except LmtuiError:
         raise
@@ -148,7 +148,7 @@ def tokenizing() -> Iterator[None]:
     title = "the model's tokenizer fails on this text"
     hint = "Use another model, or take what it fails on out of the text."
     try:
-        with panics_told(title, hint):
+        with panics_as_errors(title, hint):
             yield
     except LmtuiError:
         raise

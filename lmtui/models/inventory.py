@@ -20,7 +20,7 @@ from lmtui.models import (
     digests,
     hardware,
     hub,
-    listing,
+    list_rows,
     source,
 )
 from lmtui.models.adapters import folders
@@ -45,10 +45,10 @@ def is_local(wanted: ModelRef) -> bool:
 
 def _is_here(found: source.ModelSource) -> bool:
     default = isinstance(found, source.DefaultModel)
-    return default or describe.place_of(found) is not None
+    return default or describe.path_of(found) is not None
 
 
-def not_here(label: str, hint: str) -> LmtuiError:
+def missing_model(label: str, hint: str) -> LmtuiError:
     """Return the error that a conversation's model is gone."""
     title = "the model of this conversation is not on this machine"
     return LmtuiError(title, label, hint)
@@ -84,13 +84,13 @@ def inventory() -> Iterator[Item]:
             yield Item(name, kind, folder, taken)
 
 
-def rows() -> list[listing.ListedModel]:
+def rows() -> list[list_rows.ListedModel]:
     """Return rows for the catalogue, the other models on this machine, and the
     adapters, without unusable ones."""
     items = [item for item in inventory() if item.complete]
     here = {item.name.lower() for item in items}
     others = [
-        listing.ListedModel(
+        list_rows.ListedModel(
             name=item.name,
             weights="",
             download="",
@@ -102,11 +102,15 @@ def rows() -> list[listing.ListedModel]:
         if item.kind == "hub" and catalogue.find(item.name) is None
     ]
     learned = [
-        listing.adapter_row(adapter)
+        list_rows.adapter_row(adapter)
         for adapter in folders.listed()
         if not adapter.problem
     ]
-    return [*listing.catalogue_rows(here, hardware.available_ram()), *others, *learned]
+    return [
+        *list_rows.catalogue_rows(here, hardware.available_ram()),
+        *others,
+        *learned,
+    ]
 
 
 def items_of(found: source.ModelSource) -> list[Item]:

@@ -17,11 +17,11 @@ from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import ModelFolder, has_tokenizer
 from lmtui.models.config_check import read_model, refuse_leftover, require_small
 from lmtui.models.errors import (
-    explained,
     offline,
     quiet,
     refuse_incomplete,
     refuse_other_kinds,
+    wrap_load_errors,
 )
 from lmtui.models.gguf import convert
 from lmtui.models.gguf.config_check import read_gguf_model
@@ -109,7 +109,7 @@ def _beside(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedMode
     from lmtui.models.adapters import merge
 
     how.on_progress(Progress(f"adding {adapter.name}"))
-    beside = merge.beside(base, adapter)
+    beside = merge.with_adapter(base, adapter)
     _warn_unproven(adapter, base, how)
     return beside
 
@@ -217,7 +217,7 @@ def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedM
         model, tokenizer, folder = _load_gguf(looked, plan)
     else:
         model, tokenizer, folder = _load_folder(looked, plan)
-    with explained(str(place)):
+    with wrap_load_errors(str(place)):
         facts_of(model)  # these can be nonsense, too, and raise
     return LoadedModel(
         model=model.to(plan.device).eval(),
@@ -276,7 +276,7 @@ def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
     folder = convert.cached_folder(file, plan.dtype_name, report)
     if folder is None:
         _require_memory(header.parameters, plan, from_gguf=True)
-        with explained(str(file)):
+        with wrap_load_errors(str(file)):
             result = convert.dequantise(header, plan.dtype, report)
         if result.folder is None:
             return result.model, _checked(result.tokenizer, file), file.parent
@@ -309,7 +309,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     plan.on_progress(Progress(f"loading {plan.name}"))
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    with explained(str(folder)), quiet(), offline():
+    with wrap_load_errors(str(folder)), quiet(), offline():
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )

@@ -30,7 +30,9 @@ _TILES = (8, 4, 2)  # numbers of tiles that can lie together; more are read fast
 _NEAR = 0.02  # relative to the largest number of a product, whose sums are in bfloat16
 
 
-def held_on(device: torch.device, place: Path, how: LoadOptions) -> FallbackReason:
+def cuda_quantization(
+    device: torch.device, place: Path, how: LoadOptions
+) -> FallbackReason:
     """Return how a transformers model is held on a GPU, where its weights are
     quantised.
 

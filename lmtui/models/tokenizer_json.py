@@ -16,7 +16,7 @@ from typing import Any
 
 import tokenizers
 
-from lmtui.errors import panics_told
+from lmtui.errors import panics_as_errors
 
 TEMPLATE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
@@ -42,7 +42,7 @@ class LightTokenizer:
             OSError, ValueError, KeyError: the folder holds none, or a damaged one.
         """
         try:
-            with panics_told():
+            with panics_as_errors():
                 self.backend_tokenizer = tokenizers.Tokenizer.from_file(
                     str(folder / "tokenizer.json")
                 )

@@ -38,7 +38,7 @@ def round_recipe(tensor: Tensor, half: Tensor) -> None:
         _note(half, lambda: recipe().to(dtype))
 
 
-def remake(model: nn.Module) -> Callable[[], None]:
+def enable_recompute(model: nn.Module) -> Callable[[], None]:
     """Let a model's norms and gated MLPs attach recipes to their outputs.
 
     Backward then recomputes these outputs instead of keeping them. Modules of an
@@ -166,7 +166,7 @@ _HALVED = "_lmtui_halved"  # attribute of a tensor: its bfloat16 copy
 _Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
-def quicken(model: nn.Module) -> None:
+def accelerate_linears(model: nn.Module) -> None:
     """Replace the forward pass of all plain linear layers of a model on the CPU.
 
     The layers, with a LoRA or without, compute in bfloat16 under bfloat16 autocast,

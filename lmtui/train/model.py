@@ -28,7 +28,7 @@ from lmtui.models.errors import offline, quiet
 from lmtui.models.load import load, locate
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
-from lmtui.train.cpu_kernels import HALF, quicken, remake
+from lmtui.train.cpu_kernels import HALF, accelerate_linears, enable_recompute
 from lmtui.train.loss import SummedLoss
 from lmtui.train.request import TrainRequest
 from lmtui.train.settings import TrainSettings
@@ -140,7 +140,7 @@ class TrainableModel:
     base: Base
     half: bool
     """Whether it computes in bfloat16; trained weights stay in float32."""
-    keep_all: Callable[[], None] = lambda: None
+    keep_activations: Callable[[], None] = lambda: None
     """Undoes `cpu_kernels.remake`: activations are kept for backward again."""
 
     @cached_property
@@ -196,7 +196,7 @@ class TrainableModel:
 
         This is slower and takes a fraction of the memory.
         """
-        self.keep_all()  # recipes would hold the activations that are to be freed
+        self.keep_activations()  # recipes would hold what is to be freed
         with quiet():
             self.loaded.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs={"use_reentrant": False}
@@ -247,8 +247,8 @@ def ready(
     _drop_nothing(model)
     if loaded.device.type != "cpu":
         return TrainableModel(loaded, model.eval(), base, half)
-    keep_all = remake(model)
-    quicken(model)
+    keep_all = enable_recompute(model)
+    accelerate_linears(model)
     return TrainableModel(loaded, model.eval(), base, half, keep_all)
 
 
@@ -325,12 +325,12 @@ def bytes_to_come(trainee: TrainableModel, block: int) -> int:
     They are gradients, moments and the activations of one block. The last are measured
     on two short blocks and extrapolated linearly.
     """
-    short, long = (kept_bytes(trainee, tokens) for tokens in _PROBES)
+    short, long = (activation_bytes(trainee, tokens) for tokens in _PROBES)
     a_token = (long - short) / (_PROBES[1] - _PROBES[0])
     return int(_ADAM_BYTES * trainee.trainable + long + (block - _PROBES[1]) * a_token)
 
 
-def kept_bytes(trainee: TrainableModel, tokens: int) -> int:
+def activation_bytes(trainee: TrainableModel, tokens: int) -> int:
     """Return the bytes that a forward pass over `tokens` keeps for backward.
 
     Weights are not counted.

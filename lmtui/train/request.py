@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def absolute_place(place: str) -> str:
+def absolute_path(place: str) -> str:
     """Return a file, folder or pattern as an absolute path, `~` expanded."""
     # Not Path.expanduser: it raises for the home of an unknown user.
     return str(Path(os.path.expanduser(place)).absolute())
@@ -94,7 +94,7 @@ def default_name(places: Sequence[str]) -> str:
     It is the folder's name, the file's without its suffix, or for a pattern the name of
     the folder that it searches.
     """
-    place = Path(absolute_place(places[0]))
+    place = Path(absolute_path(places[0]))
     parts = (part for part in (place, *place.parents) if _PATTERN.search(part.name))
     patterns = [part for part in parts if not os.path.lexists(part)]
     whole = Path(os.path.realpath(patterns[-1].parent if patterns else place))

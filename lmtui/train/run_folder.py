@@ -207,7 +207,7 @@ class RunFolder:
     # Lock.
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the folder's lock for as long as the process trains in it.
 
         Raises:

@@ -86,7 +86,9 @@ def window_of(learned: TrainResult, evaluating: Evaluator) -> int:
     return min(windows, default=0)
 
 
-def keep(run: RunFolder, learned: TrainResult, judged: Report, *, window: int) -> None:
+def save_adapter(
+    run: RunFolder, learned: TrainResult, judged: Report, *, window: int
+) -> None:
     """Write the adapter, move it to its place, and remove the run folder.
 
     Raises:

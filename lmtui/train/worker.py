@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from lmtui import cache_dir
-from lmtui.errors import Cancelled, LmtuiError, panics_told
+from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.train import checkpoints, dataset, save
 from lmtui.train import request as requests
 from lmtui.train.baseline import Baseline, read_beginning, write_beginning
@@ -103,7 +103,7 @@ def run(folder: Path, options: Options, *, words: int) -> int:
     """
     place = RunFolder(folder)
     try:
-        with place.held(), place.new_events() as file:
+        with place.locked(), place.new_events() as file:
             teller = EventWriter(file)
             commands = WorkerControl(teller.leave)
             commands.listen(words)
@@ -155,7 +155,7 @@ class Worker:
 
     def _tried(self) -> End:
         try:
-            with panics_told():
+            with panics_as_errors():
                 return self._all()
         except Cancelled:
             return self._stopped()
@@ -354,7 +354,7 @@ class Worker:
         )
         report = save.report_of(learned, prepared.evaluating)
         window = save.window_of(learned, prepared.evaluating)
-        save.keep(self._place, learned, report, window=window)
+        save.save_adapter(self._place, learned, report, window=window)
         finish: Ending = "early" if state.early else "done"
         return End(
             finish,

@@ -71,10 +71,10 @@ class SettingsApp(PreferencesApp):
                 tooltip="See every setting and preset, and change them."),
     ]  # fmt: skip
 
-    kept_sampling: var[Mapping[str, Any]] = var({})
+    sampling_changes: var[Mapping[str, Any]] = var({})
     """Sampling settings changed since the program started; watched by the screens with
     a sampler."""
-    kept_chat: var[events.SettingChanged | None] = var(None, always_update=True)
+    chat_change: var[events.SettingChanged | None] = var(None, always_update=True)
     """Last change of a chat setting; watched by the chat screen."""
     presets: var[Mapping[str, Preset]] = var({})
     """Presets by name; watched by the screens that offer them."""
@@ -99,33 +99,33 @@ class SettingsApp(PreferencesApp):
     @on(events.SheetRead)
     def follow_presets(self, event: events.SheetRead) -> None:
         """Use the presets of the settings file."""
-        self.presets = event.sheet.kept.presets
+        self.presets = event.sheet.saved.presets
 
-    @on(events.KeysKept)
-    def follow_keys(self, event: events.KeysKept) -> None:
+    @on(events.KeysSaved)
+    def follow_keys(self, event: events.KeysSaved) -> None:
         """Use the keys of the settings file."""
-        self.use_keys(event.sheet.kept.keys)
+        self.use_keys(event.sheet.saved.keys)
 
-    @on(events.SettingKept)
-    def follow_setting(self, event: events.SettingKept) -> None:
+    @on(events.SettingSaved)
+    def follow_setting(self, event: events.SettingSaved) -> None:
         """Apply a changed setting at once, unless a flag or variable overrides it."""
         name = event.name
         if event.sheet.stronger(name) is not None:
             return
         value = getattr(event.sheet.counting, name)
         if name == "theme":
-            self.wear(value)
+            self.apply_theme(value)
         elif fields.item(name).metadata["section"] == SAMPLING:
-            self.kept_sampling = {**self.kept_sampling, name: value}
+            self.sampling_changes = {**self.sampling_changes, name: value}
         elif name in FOLLOWED:
-            self.kept_chat = events.SettingChanged(name, value)
+            self.chat_change = events.SettingChanged(name, value)
 
 
 class KeepingApp(App[None]):
     """App that reports whether conversations are saved."""
 
     @on(kept.KeepingFailed)
-    def tell_not_kept(self, event: kept.KeepingFailed) -> None:
+    def warn_not_stored(self, event: kept.KeepingFailed) -> None:
         """Report that messages could not be saved; they stay on the screen."""
         error = event.error
         self.notify(
@@ -137,7 +137,7 @@ class KeepingApp(App[None]):
         )
 
     @on(kept.KeepingRecovered)
-    def tell_kept(self) -> None:
+    def note_stored(self) -> None:
         """Report that the pending messages are saved now."""
         self.notify("What was said is kept again.")
 
@@ -270,7 +270,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self._go(event.place)
 
     @on(facts.ModelLoadProgressed)
-    def keep_progress(self, event: facts.ModelLoadProgressed) -> None:
+    def remember_progress(self, event: facts.ModelLoadProgressed) -> None:
         if event.load == self._load:
             self.model = self.model.progressed(event)
 
@@ -280,14 +280,14 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.notify(visible(event.what), severity="warning", markup=False)
 
     @on(facts.ModelLoaded)
-    def keep_model(self, event: facts.ModelLoaded) -> None:
+    def remember_model(self, event: facts.ModelLoaded) -> None:
         if event.load == self._load:
             self.model = self.model.loaded(
                 event.info, event.capabilities, event.against
             )
 
     @on(facts.ModelFailed)
-    def keep_failure(self, event: facts.ModelFailed) -> None:
+    def remember_failure(self, event: facts.ModelFailed) -> None:
         """Show the error, and ask the user what to do."""
         if event.load != self._load:
             return
@@ -308,7 +308,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     # The conversations.
 
     @on(kept.StoreReplaced)
-    def tell_replaced(self, event: kept.StoreReplaced) -> None:
+    def show_store_replaced(self, event: kept.StoreReplaced) -> None:
         """Report how a damaged store was replaced, and save the conversation again."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
         self._chat.keep_whole()
@@ -471,5 +471,5 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self.unsent = self._chat.draft
         self._engine.close()
         if self._chats is not None:
-            self.all_kept = self._chats.close()
+            self.all_stored = self._chats.close()
         self.exit(return_code=code)

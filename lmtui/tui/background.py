@@ -16,7 +16,9 @@ from lmtui import log
 from lmtui.tui.engine.batching import Post
 
 
-def aside(work: Callable[[], Message], post: Post, *, otherwise: Message) -> None:
+def run_in_thread(
+    work: Callable[[], Message], post: Post, *, otherwise: Message
+) -> None:
     """Run `work` on a thread and post the message that it returns.
 
     If it raises, which is a bug, that is logged and `otherwise` is posted.

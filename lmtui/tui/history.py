@@ -28,7 +28,7 @@ from lmtui.tui.chat import store as facts
 from lmtui.tui.chat.message import marked
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.model_state import shown_label
-from lmtui.tui.widgets.cells import fit
+from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, TextField
 from lmtui.tui.widgets.status import MainPart
@@ -139,8 +139,8 @@ at that message.
         if not self._field.value.strip():
             self._show(event.rows, EMPTY)
 
-    @on(facts.WordsFound)
-    def show_hits(self, event: facts.WordsFound) -> None:
+    @on(facts.SearchFinished)
+    def show_hits(self, event: facts.SearchFinished) -> None:
         """Show the hits, unless the search text has changed meanwhile."""
         if event.text == self._field.value:
             self._show(event.hits, NOTHING)
@@ -292,7 +292,7 @@ def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
         same = isinstance(above, Hit) and above.conversation == row.conversation
         title = "" if same else visible_line(row.title)
         return Content.assemble(
-            (f"{fit(title, _NAME)}  ", "$quiet"),
+            (f"{pad_to(title, _NAME)}  ", "$quiet"),
             _on_a_line(row.passage),
         )
     marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")

@@ -24,14 +24,14 @@ from textual.widgets.option_list import Option
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, source
 from lmtui.models.adapters import folders
-from lmtui.models.listing import HEADINGS, ListedModel, no_adapter_row
+from lmtui.models.list_rows import HEADINGS, ListedModel, no_adapter_row
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.engine.messages import ModelChosen
 from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.start import ModelLine
-from lmtui.tui.widgets.cells import fit
+from lmtui.tui.widgets.cells import pad_to
 
 EMPTY = "Looking at what is on this machine."
 _WIDEST = 28  # cells of a name: a Hub id can be of any length
@@ -124,9 +124,9 @@ def laid_out(
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     parts = [
-        fit(" " * max(0, width - cell_len(cell)) + cell, width)
+        pad_to(" " * max(0, width - cell_len(cell)) + cell, width)
         if column in _RIGHT
-        else fit(cell, width)
+        else pad_to(cell, width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=False))
     ]
     return "  ".join([*parts, cells[-1]])
@@ -213,7 +213,7 @@ field for a folder, a .gguf file or a Hub id.
         """Show the state of the model; list again when a load may have added one."""
         if self._state.info != state.info or not self.query_one(ModelList).row:
             empty = self.Listed(())
-            aside(self._listed, self.post_message, otherwise=empty)
+            run_in_thread(self._listed, self.post_message, otherwise=empty)
         self._state = state
         self.query_one(ModelLine).show(state)
         self.query_one(ModelList).mark(state.in_use)
@@ -236,7 +236,7 @@ field for a folder, a .gguf file or a Hub id.
     # Effect of Enter.
 
     @on(OptionList.OptionHighlighted)
-    def tell_of_row(self) -> None:
+    def describe_row(self) -> None:
         self._tell()
 
     def _tell(self) -> None:
@@ -263,10 +263,10 @@ field for a folder, a .gguf file or a Hub id.
             words, named = what_it_names(text)
             return self.Recognised(text, words, named, chosen)
 
-        aside(work, self.post_message, otherwise=self.Recognised(text, ""))
+        run_in_thread(work, self.post_message, otherwise=self.Recognised(text, ""))
 
     @on(Recognised)
-    def tell_of_name(self, event: Recognised) -> None:
+    def describe_name(self, event: Recognised) -> None:
         """Load the named model after Enter, and show what is named.
 
         A text that names nothing loads nothing, and the model in use stays. An outdated

@@ -28,7 +28,7 @@ from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.keys import key_display, user_keys
 from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.status import HintLine
@@ -51,7 +51,7 @@ class Preferences:
     """Folder of the user's own themes."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id."""
-    keep_theme: Callable[[str], str] = _keep_nothing
+    save_theme: Callable[[str], str] = _keep_nothing
     """Saves a chosen theme and returns a remark for the user, or ""; raises LmtuiError
     if it can't be saved."""
     settings_file: SettingsFile | None = None
@@ -78,7 +78,7 @@ class ThemePalette(CommandPalette):
         super().__init__([_ThemeNames], placeholder="Search for themes…")
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, self.wear)
+        self.app.theme_changed_signal.subscribe(self, self.apply_theme)
 
     @on(OptionList.OptionHighlighted)
     def preview(self, event: OptionList.OptionHighlighted) -> None:
@@ -86,7 +86,7 @@ class ThemePalette(CommandPalette):
         if isinstance(event.option, Command) and event.option.hit.text:
             self.app.theme = event.option.hit.text
 
-    def wear(self, theme: Theme) -> None:
+    def apply_theme(self, theme: Theme) -> None:
         """Apply the theme to this screen, which Textual does for the ones below
         only."""
         self.app.stylesheet.update(self)
@@ -165,7 +165,7 @@ class PreferencesApp(ColourlessApp):
     def get_key_display(self, binding: Binding) -> str:
         return key_display(binding.key)
 
-    def wear(self, theme: str) -> None:
+    def apply_theme(self, theme: str) -> None:
         """Show a theme, and make it the one that a preview returns to."""
         self.theme = self._kept_theme = self._themes.or_default(theme).name
 
@@ -179,11 +179,11 @@ class PreferencesApp(ColourlessApp):
             self.theme = self._kept_theme
 
     @on(ThemePalette.Chosen)
-    def keep_theme(self, event: ThemePalette.Chosen) -> None:
+    def save_theme(self, event: ThemePalette.Chosen) -> None:
         """Show the chosen theme, and save it."""
-        self.wear(event.name)
+        self.apply_theme(event.name)
         try:
-            remark = self._preferences.keep_theme(event.name)
+            remark = self._preferences.save_theme(event.name)
         except LmtuiError as error:
             self._warn("The theme was not saved", f"{error}\n{error.hint}")
         else:
@@ -199,7 +199,7 @@ class PreferencesApp(ColourlessApp):
         def work() -> Message:
             return self.HintLookedUp(hint, first_time(name))
 
-        aside(work, self.post_message, otherwise=self.HintLookedUp(hint, False))
+        run_in_thread(work, self.post_message, otherwise=self.HintLookedUp(hint, False))
 
     @on(HintLookedUp)
     def show_hint(self, event: HintLookedUp) -> None:

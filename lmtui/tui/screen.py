@@ -171,13 +171,13 @@ class SamplingScreen(LiveScreen):
 
     def on_mount(self) -> None:
         """Follow the sampling settings and presets of the app."""
-        self.watch(self.app, "kept_sampling", self.follow_kept)
-        self.watch(self.app, "presets", self.keep_presets)
+        self.watch(self.app, "kept_sampling", self.follow_settings)
+        self.watch(self.app, "presets", self.update_presets)
 
-    def keep_presets(self, presets: Mapping[str, Preset]) -> None:
+    def update_presets(self, presets: Mapping[str, Preset]) -> None:
         self.presets = presets
 
-    def follow_kept(self, kept: Mapping[str, Any]) -> None:
+    def follow_settings(self, kept: Mapping[str, Any]) -> None:
         """Apply sampling settings changed in the app; keep this screen's others."""
         known = self._followed
         new = {name: kept[name] for name in kept if known.get(name, ...) != kept[name]}

@@ -21,7 +21,7 @@ from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.store import (
     ConversationChosen,
     ConversationsListed,
@@ -142,7 +142,7 @@ model loads meanwhile: nothing has to wait for it.
         """Update the choices, which may have changed while another screen was shown."""
         self._offer()
         nothing = self.Recalled(())
-        aside(self._recall, self.post_message, otherwise=nothing)
+        run_in_thread(self._recall, self.post_message, otherwise=nothing)
         if self._chats is not None:
             self._chats.list(self.post_message, limit=RECENT)
 

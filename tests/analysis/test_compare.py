@@ -55,7 +55,7 @@ def test_parts_are_the_smallest_with_common_edges(one: set[int], two: set[int]) 
 @given(CUTS, CUTS)
 def test_sums_are_those_of_all_tokens(one: set[int], two: set[int]) -> None:
     ours, theirs = cut(one), cut(two, step=0.3)
-    comparison = Comparison("span", keep=3)
+    comparison = Comparison("span", limit=3)
     found = list(pieces(ours, theirs, "span"))
     for piece in found:
         comparison.add(piece)
@@ -118,7 +118,7 @@ def test_the_same_tokens_are_compared_one_by_one() -> None:
 
 
 def test_a_model_differs_from_itself_by_nothing() -> None:
-    comparison = Comparison("token", keep=5)
+    comparison = Comparison("token", limit=5)
     for piece in pieces(cut({3, 5}), cut({3, 5}), "token"):
         comparison.add(piece)
     assert (comparison.bits, comparison.most()) == (0.0, [])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.analysis.branches import ROOT
-from lmtui.analysis.scored_document import KeptRows, Names, ScoredDocument
+from lmtui.analysis.scored_document import Names, PackedRows, ScoredDocument
 from lmtui.analysis.summary import Totals
 from lmtui.engine.types import Candidate
 from tests.fakes import FakeEngine
@@ -25,7 +25,7 @@ CANDIDATES = st.builds(
 @given(st.lists(CANDIDATES, max_size=20, unique_by=lambda row: row.id))
 def test_kept_rows_are_what_they_were(rows: list[Candidate]) -> None:
     names: Names = {}
-    kept = KeptRows(rows, names)
+    kept = PackedRows(rows, names)
     assert kept == tuple(rows) and len(kept) == len(rows)
     assert kept[:9] == tuple(rows[:9]) and list(kept) == rows
     assert len(names) == len(rows)
@@ -38,7 +38,7 @@ def test_the_order_of_the_parts_changes_nothing(
     engine = FakeEngine(context=context, adds_bos=bos)
     encoding = engine.encode(text)
     windows = engine.windows(len(encoding.prefix))
-    reading = ScoredDocument.of(encoding, windows, engine.spell(encoding.ids))
+    reading = ScoredDocument.of(encoding, windows, engine.describe_tokens(encoding.ids))
     while not reading.is_read:
         place = data.draw(st.integers(0, len(encoding.ids)))
         part = reading.next_part(place)
@@ -60,7 +60,7 @@ def test_the_order_of_the_parts_changes_nothing(
         assert reading.scored == done + part.end - part.first
     whole = tuple(engine.score(encoding.ids, prefix=encoding.prefix, top=20))
     assert reading.roads.path(ROOT) == reading.text == whole
-    totals = Totals(keep=20)
+    totals = Totals(limit=20)
     for token in whole:
         totals.add(token)
     assert reading.totals.ranks == totals.ranks

@@ -20,7 +20,7 @@ LOGPROBS = st.lists(st.none() | st.floats(-50, 0), max_size=30)
 
 def totals(logprobs: list[float | None], keep: int = 3) -> Totals:
     """The totals over these."""
-    result = Totals(keep=keep)
+    result = Totals(limit=keep)
     for index, logprob in enumerate(logprobs):
         result.add(token(index, logprob), (index, index + 1))
     return result

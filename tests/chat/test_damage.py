@@ -22,8 +22,8 @@ from lmtui.chat.store import Store
 from lmtui.chat.writer import (
     ConversationWriter,
     FileReplaced,
-    KeepFailed,
-    KeptAgain,
+    WriteFailed,
+    WriteRecovered,
     WriterEvent,
 )
 from lmtui.errors import LmtuiError
@@ -110,7 +110,7 @@ def goes_on(file: Path) -> tuple[dict[int, list[str]], list[WriterEvent]]:
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         saved = fact.salvaged
-        assert saved.aside.is_file()
+        assert saved.damaged_copy.is_file()
         there = [words for words in found.values() if words != NEW]
         assert saved.conversations - len(there) in (0, 1)  # the new one may be in it
         assert saved.messages - sum(map(len, there)) in (0, 2)
@@ -190,10 +190,10 @@ def test_a_file_that_may_not_grow_is_written_once_it_may(tmp_path: Path) -> None
         exchange(chat, "meanwhile")
         used.keep("a", chat.take_changes())
     (failed,) = used.facts
-    assert isinstance(failed, KeepFailed) and failed.error.hint
+    assert isinstance(failed, WriteFailed) and failed.error.hint
     used.now += 10
     used.keep("a", ConversationDelta())
-    assert isinstance(used.facts[-1], KeptAgain)
+    assert isinstance(used.facts[-1], WriteRecovered)
     assert used.everything() == {1: ["before", "a b", "meanwhile", "a b"]}
     used.keeper.close()
 
@@ -221,21 +221,21 @@ def test_a_full_and_a_read_only_disk_are_written_to_once_they_can_be(
     used.keep("a", chat.take_changes())
     exchange(chat, "too long " * 50_000)
     used.keep("a", chat.take_changes())
-    assert isinstance(used.facts.pop(), KeepFailed)
+    assert isinstance(used.facts.pop(), WriteFailed)
     _remount(disk, "size=64m")
     used.now += 10
     used.keep("a", ConversationDelta())
-    assert isinstance(used.facts.pop(), KeptAgain)
+    assert isinstance(used.facts.pop(), WriteRecovered)
     used.keeper.close()
     _remount(disk, "ro")
     used = Used(disk / "chats.db")
     exchange(chat, "after")
     used.keep("a", chat.take_changes())
-    assert isinstance(used.facts.pop(), KeepFailed)
+    assert isinstance(used.facts.pop(), WriteFailed)
     _remount(disk, "rw")
     used.now += 10
     used.keep("a", ConversationDelta())
-    assert isinstance(used.facts.pop(), KeptAgain)
+    assert isinstance(used.facts.pop(), WriteRecovered)
     assert used.everything()[1][-2:] == ["after", "a b"]
     used.keeper.close()
 

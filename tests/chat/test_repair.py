@@ -40,8 +40,8 @@ def test_what_is_no_database_is_kept_aside(tmp_path: Path) -> None:
     file.write_bytes(b"not a database at all" * 100)
     store, salvaged = open_store(file)
     assert salvaged is not None and salvaged.conversations == 0
-    assert salvaged.aside.read_bytes().startswith(b"not a database")
-    assert store.count() == 0 and str(salvaged.aside) in salvaged.words
+    assert salvaged.damaged_copy.read_bytes().startswith(b"not a database")
+    assert store.count() == 0 and str(salvaged.damaged_copy) in salvaged.words
     store.close()
 
 

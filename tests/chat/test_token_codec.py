@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import (
-    NOT_KEPT,
+    NO_VALUE,
     EncodedTokens,
     pack,
     pack_prompt,
@@ -38,7 +38,7 @@ def test_generated_tokens_are_what_they_were(words: list[str], before: str) -> N
     text = before + "".join(step.piece for step in steps)
     found = unpack(pack(steps)).steps(text)
     for step, again in zip(steps, found, strict=True):
-        assert again.distribution.handle == NOT_KEPT
+        assert again.distribution.handle == NO_VALUE
         assert again == replace(
             step,
             logprob=kept(step.logprob),

@@ -15,8 +15,8 @@ from lmtui.chat.store import Store
 from lmtui.chat.writer import (
     ConversationWriter,
     FileReplaced,
-    KeepFailed,
-    KeptAgain,
+    WriteFailed,
+    WriteRecovered,
     WriterEvent,
 )
 from lmtui.errors import LmtuiError
@@ -135,12 +135,12 @@ def test_a_full_disk_is_said_once_and_tried_again(
     exchange(chat, "more")
     keeping.kept("a", chat.take_changes())
     fact = keeping.told.get(timeout=20)
-    assert isinstance(fact, KeepFailed) and fact.error is full
+    assert isinstance(fact, WriteFailed) and fact.error is full
     assert keeping.told.empty()
     room.set()
     keeping.now += 3
     keeping.keeper.keep("a", ConversationDelta())
-    assert isinstance(keeping.told.get(timeout=20), KeptAgain)
+    assert isinstance(keeping.told.get(timeout=20), WriteRecovered)
     assert keeping.contents() == ["hello", "a b", "more", "a b"]
 
 
@@ -153,12 +153,12 @@ def test_a_disk_that_fills_up_while_a_reply_grows(keeping: Keeping) -> None:
         chat.grow(reply.id, steps)
         keeping.kept("a", chat.take_changes())
         fact = keeping.told.get(timeout=20)
-        assert isinstance(fact, KeepFailed) and "free space" in fact.error.hint
+        assert isinstance(fact, WriteFailed) and "free space" in fact.error.hint
         chat.finish(reply.id, finish)
         keeping.keeper.keep("a", chat.take_changes())
     keeping.now += 3
     keeping.keeper.keep("a", ConversationDelta())
-    assert isinstance(keeping.told.get(timeout=20), KeptAgain)
+    assert isinstance(keeping.told.get(timeout=20), WriteRecovered)
     loaded = keeping.answer(lambda store: store.load(1)).conversation
     assert loaded.leaf.content == chat.leaf.content
     assert loaded.leaf.ids == chat.leaf.ids and loaded.leaf.state == "whole"
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     chat = Conversation()
     exchange(chat, "hello")
     keeping.kept("a", chat.take_changes())
-    assert isinstance(keeping.told.get(timeout=20), KeepFailed)
+    assert isinstance(keeping.told.get(timeout=20), WriteFailed)
     failed = keeping.answer(lambda store: store.count())
     assert isinstance(failed, LmtuiError) and "LMTUI_HOME" in failed.hint
     assert not keeping.keeper.close()

@@ -56,7 +56,7 @@ def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -
     """What the engine writes there, with a newline at the end."""
     wanted = SamplingSettings(temperature=0, max_tokens=tokens)
     place = len(text) if cursor is None else cursor
-    pieces = [item.piece for item in tiny.engine().go_on(text, place, wanted, **how)]
+    pieces = [item.piece for item in tiny.engine().complete(text, place, wanted, **how)]
     return "".join(pieces).removesuffix("\n") + "\n"
 
 
@@ -145,8 +145,8 @@ class Interrupted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def go_on(self, *given: Any, **how: Any) -> Iterator[Step | GenerationResult]:
-        for item in self._engine.go_on(*given, **how):
+    def complete(self, *given: Any, **how: Any) -> Iterator[Step | GenerationResult]:
+        for item in self._engine.complete(*given, **how):
             if isinstance(item, Step) and item.index == 2:
                 signal.raise_signal(signal.SIGINT)
             yield item

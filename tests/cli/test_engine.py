@@ -24,7 +24,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, *missing: str) -> tuple[Any, list[st
     told: list[Progress] = []
     monkeypatch.setattr(engine, "open_wanted", open_wanted)
     chosen, other = ModelRef("new"), ModelRef("old")
-    result = engine.open_beside(Settings(), chosen, other, told.append)
+    result = engine.open_for_comparison(Settings(), chosen, other, told.append)
     assert all(progress.warning for progress in told)
     return result, [progress.what for progress in told]
 

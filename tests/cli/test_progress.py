@@ -25,7 +25,7 @@ def drawn(
     for done in range(len(times)):
         meter(done, 4)
         if done == 0 and results is not None:
-            meter.give_way(results)
+            meter.pause(results)
     meter.clear()
     return stream.getvalue()
 

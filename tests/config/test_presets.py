@@ -107,11 +107,11 @@ def test_what_is_written_is_read_again(
     file.write_text("# mine\n\n[chat]\nkeep = true  # all\n")
     settings = SettingsFile(Settings(), environment={}, file=file)
     sheet = settings.put_preset(settings.read(), first)
-    assert sheet.kept.presets == {first.name: first}
+    assert sheet.saved.presets == {first.name: first}
     sheet = settings.put_preset(sheet, then, first)
-    assert sheet.kept.presets == {then.name: then}
+    assert sheet.saved.presets == {then.name: then}
     sheet = settings.drop_preset(sheet, then.name)
-    assert sheet.kept.presets == {}
+    assert sheet.saved.presets == {}
     assert file.read_text().startswith("# mine\n\n[chat]\nkeep = true  # all\n")
 
 
@@ -144,14 +144,14 @@ def test_a_setting_is_put_and_taken_out_again(file: Path) -> None:
     before = file.read_text()
     settings = sheet_of(file, top_k=7)
     sheet = settings.put(settings.read(), "top_k", 9)
-    assert (sheet.kept.top_k, sheet.counting.top_k) == (9, 7)
+    assert (sheet.saved.top_k, sheet.counting.top_k) == (9, 7)
     stronger = sheet.stronger("top_k")
     assert stronger is not None and stronger.place == "--top-k"
     assert sheet.stronger("seed") is None
     with pytest.raises(LmtuiError, match="top-k is out of range"):
         settings.put(sheet, "top_k", -1)
     sheet = settings.put(sheet, "top_k", None)
-    assert sheet.kept.top_k == SamplingSettings().top_k
+    assert sheet.saved.top_k == SamplingSettings().top_k
     assert file.read_text().startswith(before)
 
 

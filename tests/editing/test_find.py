@@ -56,7 +56,7 @@ def test_a_place_leads_to_its_neighbours_or_around(
     starts = [start for start, _ in matches.spans()]
     after = [s for s in starts if s >= place] or starts
     before = [s for s in starts if s < place] or starts
-    first, last = matches.from_place(place), matches.before_place(place)
+    first, last = matches.at_or_after(place), matches.before(place)
     assert (None if first is None else matches.span(first)[0]) == next(
         iter(after), None
     )
@@ -91,4 +91,4 @@ def test_examples(text: str, words: str, starts: list[int]) -> None:
 
 
 def test_nothing_leads_nowhere() -> None:
-    assert Matches().from_place(3) is Matches().before_place(3) is None
+    assert Matches().at_or_after(3) is Matches().before(3) is None

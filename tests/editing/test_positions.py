@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.editing.positions import offset_named, offset_of, parsed, place_of
+from lmtui.editing.positions import location_of, offset_named, offset_of, parsed
 from lmtui.errors import LmtuiError
 
 TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
@@ -14,7 +14,7 @@ TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
 
 @given(TEXT)
 def test_every_place_has_one_name(text: str) -> None:
-    places = [place_of(text, offset) for offset in range(len(text) + 1)]
+    places = [location_of(text, offset) for offset in range(len(text) + 1)]
     assert len(set(places)) == len(places)
     assert places == sorted(places)
     assert [offset_of(text, *place) for place in places] == list(range(len(text) + 1))
@@ -22,15 +22,15 @@ def test_every_place_has_one_name(text: str) -> None:
 
 @given(TEXT, st.integers(-1, 22), st.integers(-1, 22))
 def test_no_other_name_is_accepted(text: str, line: int, column: int) -> None:
-    if (line, column) in {place_of(text, offset) for offset in range(len(text) + 1)}:
-        assert place_of(text, offset_of(text, line, column)) == (line, column)
+    if (line, column) in {location_of(text, offset) for offset in range(len(text) + 1)}:
+        assert location_of(text, offset_of(text, line, column)) == (line, column)
     else:
         with pytest.raises(LmtuiError):
             offset_of(text, line, column)
 
 
 def test_columns_are_code_points() -> None:
-    assert place_of("a\n🙂é|", 4) == (2, 3)
+    assert location_of("a\n🙂é|", 4) == (2, 3)
     assert offset_of("a\n🙂é|", 2, 3) == 4
     assert offset_of("", 1, 1) == 0
 

@@ -125,17 +125,17 @@ class FarForward(TransformersBackend):
         """Logits after one more token for each row."""
         return Far(_apart(super().next_logits, tokens, held, **how))
 
-    def states(self, ids: Sequence[int], held: Any = None, **how: Any) -> Tensor:
+    def hidden_states(self, ids: Sequence[int], held: Any = None, **how: Any) -> Tensor:
         """States after the last of `ids`."""
-        return Far(_apart(super().states, ids, held, **how))
+        return Far(_apart(super().hidden_states, ids, held, **how))
 
-    def states_after(self, paths: Any, held: Any, **how: Any) -> Tensor:
+    def hidden_states_after(self, paths: Any, held: Any, **how: Any) -> Tensor:
         """States after some paths."""
-        return Far(_apart(super().states_after, paths, held, **how))
+        return Far(_apart(super().hidden_states_after, paths, held, **how))
 
-    def states_in(self, tree: Any, held: Any, **how: Any) -> Tensor:
+    def hidden_states_tree(self, tree: Any, held: Any, **how: Any) -> Tensor:
         """States after each token of a tree."""
-        return Far(_apart(super().states_in, tree, held, **how))
+        return Far(_apart(super().hidden_states_tree, tree, held, **how))
 
     def head(self, states: Tensor) -> Tensor:
         """Logits of states."""

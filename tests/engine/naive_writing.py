@@ -33,7 +33,7 @@ class NaiveReader:
         data = [vocabulary.bytes(i) for i in range(self._size)]
         self._tokens = TokenBytes(data, vocabulary.specials)
 
-    def place(self, text: str, cursor: int) -> CursorContext:
+    def context_at(self, text: str, cursor: int) -> CursorContext:
         read = self._tokenizer.read(text[:cursor])
         last = max((i for i, opens in enumerate(read.opens) if opens), default=0)
         if last == 0:

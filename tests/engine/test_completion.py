@@ -51,7 +51,7 @@ def going_on(family: str = "llama", end_ids: frozenset[int] = frozenset()) -> Co
 def run(
     going: Completer, text: str = TEXT, wanted: SamplingSettings = GREEDY, **how: Any
 ) -> tuple[list[Step], GenerationResult]:
-    read = going.beginning(text, len(text), wanted.max_tokens)
+    read = going.completion_context(text, len(text), wanted.max_tokens)
     options = {"top": 5, "single_line": False, "stop": lambda: False, "progress": None}
     *steps, finish = going.steps(read, wanted, **(options | how))
     assert isinstance(finish, GenerationResult)
@@ -63,7 +63,7 @@ def run(
 @pytest.mark.parametrize("cut", [1, 44, len(TEXT)])
 def test_greedy_is_the_naive_loop(family: str, cut: int) -> None:
     text, naive = TEXT[:cut], reader(family)
-    place = naive.place(text, cut)
+    place = naive.context_at(text, cut)
     found = naive.continuations(place.before, place.typed, top=5)
     steps, finish = run(going_on(family), text)
     first = found.rows[0]
@@ -84,7 +84,7 @@ def test_greedy_is_the_naive_loop(family: str, cut: int) -> None:
 @pytest.mark.parametrize("cut", CUTS)
 def test_the_tokens_read_spell_the_text_and_what_is_new(cut: int) -> None:
     going, text = going_on(), TEXT[:cut]
-    read = going.beginning(text, cut, 12)
+    read = going.completion_context(text, cut, 12)
     spelled = b"".join(VOCABULARY.bytes(i) for i in read.ids) + read.typed
     assert spelled == text.encode()
     assert not read.infilled
@@ -135,7 +135,7 @@ def test_a_first_step_is_drawn_as_any_other() -> None:
         )
         assert step.distribution.kept == 3
         kept = math.fsum(row.prob for row in rows[:3])
-        assert step.distribution.kept_prob == pytest.approx(kept, abs=1e-5)
+        assert step.distribution.remaining_prob == pytest.approx(kept, abs=1e-5)
     assert len(set(drawn)) > 1
 
 
@@ -200,9 +200,9 @@ def test_both_sides_are_read_and_the_typed_letters_begin_the_middle(
 ) -> None:
     reader, layout, going = infilling(family)
     text, cursor = "one two thr\nfour", 11
-    place = reader.place(text, cursor)
+    place = reader.context_at(text, cursor)
     assert (place.typed, text[place.start :]) == (b" thr", " thr\nfour")
-    read = going.beginning(text, cursor, 12)
+    read = going.completion_context(text, cursor, 12)
     after = reader.part(text, cursor, len(text)).ids
     assert read.ids == layout.infill.ids(place.before, after, room=CONTEXT)
     assert (read.typed, read.infilled) == (b" thr", True)
@@ -219,7 +219,7 @@ def test_both_sides_are_read_and_the_typed_letters_begin_the_middle(
 def test_where_nothing_follows_there_is_no_middle(family: str) -> None:
     _, _, going = infilling(family)
     for text in ("one two thr", "one two thr \n\n"):
-        assert not going.beginning(text, 11, 12).infilled
+        assert not going.completion_context(text, 11, 12).infilled
 
 
 def test_a_control_token_ends_a_middle() -> None:
@@ -228,7 +228,7 @@ def test_a_control_token_ends_a_middle() -> None:
     ends = set()
     for seed in range(12):
         wanted = replace(FREE, seed=seed, max_tokens=40)
-        read = going.beginning("one two thr\nfour", 11, 40)
+        read = going.completion_context("one two thr\nfour", 11, 40)
         options = {"top": 1, "single_line": False, "stop": lambda: False}
         *steps, finish = going.steps(read, wanted, progress=None, **options)
         assert not controls & {step.id for step in steps[:-1]}  # type: ignore[union-attr]
@@ -245,7 +245,7 @@ def test_alternatives_are_the_rows_each_gone_on_with_greedily(
     family: str, cut: int
 ) -> None:
     text, naive = TEXT[:cut], reader(family)
-    place = naive.place(text, cut)
+    place = naive.context_at(text, cut)
     found = naive.continuations(place.before, place.typed, top=20)
     rules = replace(RULES, max_tokens=8, min_prob=0.02)
     expected: list[Suggestion] = []
@@ -300,7 +300,7 @@ def test_alternatives_run_as_one_batch_after_one_reading() -> None:
     assert batches[0] == 5
     assert batches == sorted(batches, reverse=True)
     assert len(batches) < 16 + 3 < RULES.max_tokens  # enough to choose by
-    assert model.cache.ids == list(going.beginning(TEXT, len(TEXT), 48).ids)
+    assert model.cache.ids == list(going.completion_context(TEXT, len(TEXT), 48).ids)
 
 
 @pytest.mark.parametrize("patience", range(6))
@@ -320,7 +320,7 @@ def test_the_window_is_read_from_its_middle_where_there_is_no_room(
 ) -> None:
     ids = tuple(range(1000, 1000 + before))
     place = CursorContext((7,), ids, b"x" * typed, 0)
-    read = BIG.beginning(place, lambda _: (), more)
+    read = BIG.completion_context(place, lambda _: (), more)
     assert read.ids[0] == 7
     kept = read.ids[1:]
     assert kept == ids[before - len(kept) :]
@@ -333,5 +333,7 @@ def test_the_window_is_read_from_its_middle_where_there_is_no_room(
 
 def test_without_bos_there_has_to_be_a_token_before_the_piece() -> None:
     with pytest.raises(LmtuiError, match="nothing to continue"):
-        BIG.beginning(CursorContext((), (), b"", 0), lambda _: (), 5)
-    assert BIG.beginning(CursorContext((7,), (), b"a", 0), lambda _: (), 5).ids == (7,)
+        BIG.completion_context(CursorContext((), (), b"", 0), lambda _: (), 5)
+    assert BIG.completion_context(
+        CursorContext((7,), (), b"a", 0), lambda _: (), 5
+    ).ids == (7,)

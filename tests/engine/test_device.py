@@ -65,17 +65,17 @@ def verbs(engine: LocalEngine) -> list[Any]:
     """What is asked of an engine besides."""
     plain = SamplingSettings(top_k=5)
     ids = list(engine.encode(TEXT).ids)
-    shown = engine.look(ids, plain)
+    shown = engine.next_distribution(ids, plain)
     rules = SuggestionRules(seconds=None, min_prob=None, min_mean_prob=None)
     return [
         shown.candidates,
         engine.preview(shown.handle, SamplingSettings(), start=5, count=300).candidates,
-        engine.find(shown.handle, "a", plain),
-        engine.look_ahead(ids, [5, 6, 7]),
+        engine.search_vocabulary(shown.handle, "a", plain),
+        engine.continue_each(ids, [5, 6, 7]),
         list(engine.score(ids, top=3)),
-        engine.trace([ChatTurn("user", "the")], "dog", plain).tokens,
-        engine.expect(TEXT, len(TEXT) - 2).unexplored,
-        [stretch.tokens for stretch in engine.heat(TEXT, 0, len(TEXT))],
+        engine.score_draft([ChatTurn("user", "the")], "dog", plain).tokens,
+        engine.predict_at(TEXT, len(TEXT) - 2).unexplored,
+        [stretch.tokens for stretch in engine.score_span(TEXT, 0, len(TEXT))],
         engine.alternatives(TEXT, len(TEXT), rules),
         engine.replacements(TEXT, 4, 7),
     ]
@@ -105,4 +105,4 @@ def test_what_is_no_distribution_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     cache = engine._cache = PrefixCache(forward)
     cache._reuse = Reuse.NOTHING
     with watched(), pytest.raises(LmtuiError, match="not a distribution"):
-        engine.look([1, 2], SamplingSettings())
+        engine.next_distribution([1, 2], SamplingSettings())

@@ -87,8 +87,8 @@ def test_the_numbers_are_those_of_a_whole_scoring(
         start, end = sorted(round(p * len(text)) for p in part)
         encoding = engine.encode(text)
         expected = scored(tiny.engine(family, context=SMALL), text)
-        engine.expect(text, at)
-        heat = list(engine.heat(text, start, end))
+        engine.predict_at(text, at)
+        heat = list(engine.score_span(text, start, end))
         for stretch in heat:
             for token, span in zip(stretch.tokens, stretch.spans, strict=True):
                 assert encoding.spans[token.index] == span
@@ -116,14 +116,14 @@ def test_no_part_ends_within_a_character(shift: int) -> None:
     engine = tiny.engine()
     text = "x" * shift + " 日本🦉" * 40
     spans = engine.encode(text).spans
-    read = engine.expect(text, len(text)).read
+    read = engine.predict_at(text, len(text)).read
     assert read is not None and read.tokens
     first = read.tokens[0].index
     assert spans[first - 1][1] <= spans[first][0]
     parts = ScoredText(text)
     part = parts.wanted(0, 1, most=30)
     while part is not None:
-        for stretch in tiny.engine().heat(text, *part):
+        for stretch in tiny.engine().score_span(text, *part):
             parts.put(stretch)
         part = parts.wanted(0, 1, most=30)
     total = parts.sum()
@@ -141,7 +141,7 @@ def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
     """The same answer, each run from the beginning."""
     reader = engine._expecting._reader
     reader.update(text)
-    spot = reader.spot(cursor)
+    spot = reader.scored_cursor(cursor)
     vocabulary = engine._vocabulary
     size = engine.info.vocabulary
     spelled = TokenBytes(
@@ -170,8 +170,8 @@ def test_what_is_expected_is_what_a_fresh_run_of_every_path_says(
     to_the_end(engine)
     for place in places:
         cursor = round(place * len(text))
-        engine.expect(text[:cursor], max(0, cursor - 1), top=5)  # a letter before
-        expectation = engine.expect(text, cursor, top=5)
+        engine.predict_at(text[:cursor], max(0, cursor - 1), top=5)  # a letter before
+        expectation = engine.predict_at(text, cursor, top=5)
         if cursor == 0:
             assert expectation.distribution is None
             continue
@@ -198,13 +198,13 @@ TEXT = "the quick brown fox jumps over the lazy dog. the cat sat on the mat "
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_scored_place_costs_no_forward(family: str) -> None:
     engine = tiny.engine(family)
-    list(engine.heat(TEXT, 0, len(TEXT)))
-    engine.expect(TEXT, len(TEXT))
+    list(engine.score_span(TEXT, 0, len(TEXT)))
+    engine.predict_at(TEXT, len(TEXT))
     engine._expecting._effort = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
     with run(family) as lengths:
         for _, end in engine.encode(TEXT).spans:
-            assert engine.expect(TEXT, end).distribution is not None
-        assert list(engine.heat(TEXT, 0, len(TEXT)))
+            assert engine.predict_at(TEXT, end).distribution is not None
+        assert list(engine.score_span(TEXT, 0, len(TEXT)))
     assert lengths == []
 
 
@@ -212,12 +212,12 @@ def test_a_scored_place_costs_no_forward(family: str) -> None:
 def test_typing_at_the_end_runs_what_changed(family: str) -> None:
     engine = tiny.engine(family)
     engine._expecting._effort = SearchBudget(least=1.0, least_scored=1.0, runs=2)
-    engine.expect(TEXT, len(TEXT))
+    engine.predict_at(TEXT, len(TEXT))
     for size in range(1, 12):
         text = TEXT + "and the dog"[:size]
         with run(family) as lengths:
-            expectation = engine.expect(text, len(text))
-            list(engine.heat(text, len(TEXT), len(text)))
+            expectation = engine.predict_at(text, len(text))
+            list(engine.score_span(text, len(TEXT), len(text)))
         assert sum(lengths) <= 6
         assert expectation.window == (0, len(engine.encode(text).ids))
 
@@ -227,32 +227,32 @@ def test_a_letter_more_is_one_run(family: str) -> None:
     engine = tiny.engine(family)
     engine._expecting._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
     _ = engine._forward.reads_trees  # found out only once
-    engine.expect(TEXT + "q", len(TEXT) + 1)
+    engine.predict_at(TEXT + "q", len(TEXT) + 1)
     for size in range(2, 6):
         text = TEXT + "quick"[:size]
         with run(family) as lengths:
-            assert engine.expect(text, len(text)).distribution
+            assert engine.predict_at(text, len(text)).distribution
         assert len(lengths) == 1
 
 
 def test_a_look_at_an_earlier_place_does_not_cost_the_later_one() -> None:
     engine = tiny.engine()
-    engine.expect(TEXT, len(TEXT))
+    engine.predict_at(TEXT, len(TEXT))
     held = list(engine._cache.ids)
-    engine.expect(TEXT, TEXT.index("ick"))
+    engine.predict_at(TEXT, TEXT.index("ick"))
     assert engine._cache.ids == held
     text = TEXT + "a"
     with run() as lengths:
-        engine.expect(text, len(text))
+        engine.predict_at(text, len(text))
     assert lengths[0] <= 3
 
 
 def test_seeing_another_window_does_not_cost_the_one_written_in() -> None:
     engine = tiny.engine(context=SMALL)
     text = TEXT * 4
-    engine.expect(text, len(text))
+    engine.predict_at(text, len(text))
     held = list(engine._cache.ids)
-    list(engine.heat(text, 0, len(text) // 2))
+    list(engine.score_span(text, 0, len(text) // 2))
     assert engine._cache.ids == held
 
 
@@ -268,11 +268,11 @@ def test_what_a_stop_interrupts_is_gone_on_with() -> None:
 
     seen: list[ScoredSpan] = []
     with pytest.raises(Cancelled):
-        for stretch in engine.heat(text, 0, len(text), stop=stop):
+        for stretch in engine.score_span(text, 0, len(text), stop=stop):
             seen.append(stretch)
     assert seen
     with run() as lengths:
-        again = list(engine.heat(text, 0, len(text)))
+        again = list(engine.score_span(text, 0, len(text)))
     assert len(tokens(again)) == len(engine.encode(text).ids)
     assert sum(lengths) <= len(tokens(again)) - len(tokens(seen)) + 1
 
@@ -283,7 +283,7 @@ def test_known_numbers_outlive_their_states(monkeypatch: pytest.MonkeyPatch) -> 
     text = TEXT * 6
     expected = scored(tiny.engine(context=SMALL), text)
     for _ in range(2):
-        found = tokens(list(engine.heat(text, 0, len(text))))
+        found = tokens(list(engine.score_span(text, 0, len(text))))
         assert [t.logprob for t in found[1:]] == pytest.approx(expected[1:], abs=1e-4)
     assert len(engine._expecting._reader._states) <= 70
 
@@ -295,7 +295,7 @@ def test_the_context_is_never_exceeded() -> None:
     spans = engine.encode(text).spans
     for index in range(most - 3, most + 2):
         typed = text[: spans[index][1]] + "zqzqzqzqzqzq"
-        expectation = engine.expect(typed, len(typed))
+        expectation = engine.predict_at(typed, len(typed))
         assert expectation.distribution is not None
         assert expectation.window[1] - expectation.window[0] <= most
 
@@ -308,8 +308,8 @@ def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
     engine = LocalEngine(replace(tiny.loaded(), model=made))
     text = TEXT + "qu"
     for cursor in (len(text), len(TEXT), 20):
-        assert engine.expect(text, cursor).distribution is not None
-        heat = tokens(list(engine.heat(text, 0, len(text))))
+        assert engine.predict_at(text, cursor).distribution is not None
+        heat = tokens(list(engine.score_span(text, 0, len(text))))
         expected = scored(engine, text)
         assert [t.logprob for t in heat[1:]] == pytest.approx(expected[1:], abs=1e-4)
 
@@ -319,7 +319,7 @@ def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
 def test_what_follows_is_found_among_the_rows(text: str, place: float) -> None:
     engine = tiny.engine()
     cursor = round(place * len(text))
-    expectation = engine.expect(text, cursor, top=1000)
+    expectation = engine.predict_at(text, cursor, top=1000)
     following, after = expectation.following, text[cursor:].encode()
     if following is None:
         assert not after or expectation.distribution is None
@@ -339,7 +339,7 @@ def test_the_numbers_of_what_was_typed_come_along() -> None:
     expected = scored(engine, TEXT)
     known: dict[int, float | None] = {}
     for end in range(1, len(TEXT) + 1):
-        if read := engine.expect(TEXT[:end], end).read:
+        if read := engine.predict_at(TEXT[:end], end).read:
             known |= {token.index: token.logprob for token in read.tokens}
     count = len(expected) - 1  # the space at the end is still being typed
     assert known.pop(0) is None
@@ -350,7 +350,7 @@ def test_the_numbers_of_what_was_typed_come_along() -> None:
 
 @pytest.mark.parametrize("text", ["", "the cat"])
 def test_there_is_nothing_to_go_by_at_the_beginning(text: str) -> None:
-    expectation = tiny.engine().expect(text, 0)
+    expectation = tiny.engine().predict_at(text, 0)
     assert expectation.distribution is None
     assert expectation.typed_logprob is None
     assert expectation.typed == ""
@@ -359,7 +359,7 @@ def test_there_is_nothing_to_go_by_at_the_beginning(text: str) -> None:
 
 def test_the_first_word_is_context_and_not_healed() -> None:
     engine = tiny.engine()
-    expectation = engine.expect("the", 3)
+    expectation = engine.predict_at("the", 3)
     row = tiny.reference_logprobs("llama", list(engine.encode("the").ids))[-1]
     assert expectation.distribution is not None
     best = expectation.distribution.candidates[0]

@@ -25,7 +25,7 @@ drafts = st.lists(
 def test_every_draft_is_scored_as_a_whole(history: list[str]) -> None:
     engine = tiny.engine()
     for draft in history:
-        trace = engine.trace(BEFORE, draft, PLAIN)
+        trace = engine.score_draft(BEFORE, draft, PLAIN)
         context, ids = engine._writer.draft(BEFORE, draft)
         assert [t.id for t in trace.tokens] == ids
         for traced, scored in zip(
@@ -33,7 +33,7 @@ def test_every_draft_is_scored_as_a_whole(history: list[str]) -> None:
         ):
             assert traced.logprob == pytest.approx(scored.logprob, abs=1e-4)
             assert traced.entropy == pytest.approx(scored.entropy, abs=1e-3)
-        expected = tiny.engine().look([*context, *ids], PLAIN)
+        expected = tiny.engine().next_distribution([*context, *ids], PLAIN)
         assert [c.logprob for c in trace.distribution.candidates] == pytest.approx(
             [c.logprob for c in expected.candidates], abs=1e-4
         )
@@ -41,12 +41,12 @@ def test_every_draft_is_scored_as_a_whole(history: list[str]) -> None:
 
 def test_a_keystroke_runs_what_changed() -> None:
     engine = tiny.engine()
-    engine.trace(BEFORE, "the quick brown", PLAIN)
+    engine.score_draft(BEFORE, "the quick brown", PLAIN)
     with counted(tiny.model()) as lengths:
-        engine.trace(BEFORE, "the quick brown fox", PLAIN)
+        engine.score_draft(BEFORE, "the quick brown fox", PLAIN)
     assert sum(lengths) <= 4
     with counted(tiny.model()) as lengths:
-        engine.trace(BEFORE, "the quick brown fox", PLAIN)
+        engine.score_draft(BEFORE, "the quick brown fox", PLAIN)
     assert lengths == []
 
 
@@ -61,9 +61,9 @@ def test_the_draft_stands_in_an_open_turn_of_the_user(draft: str) -> None:
 
 def test_other_work_in_between_changes_nothing() -> None:
     engine = tiny.engine()
-    first = engine.trace(BEFORE, "the quick", PLAIN)
+    first = engine.score_draft(BEFORE, "the quick", PLAIN)
     list(engine.generate(engine.prompt(BEFORE), SamplingSettings(max_tokens=3)))
-    again = engine.trace(BEFORE, "the quick", PLAIN)
+    again = engine.score_draft(BEFORE, "the quick", PLAIN)
     assert again.tokens == first.tokens
     assert [c.id for c in again.distribution.candidates] == [
         c.id for c in first.distribution.candidates
@@ -72,16 +72,16 @@ def test_other_work_in_between_changes_nothing() -> None:
 
 def test_a_draft_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LmtuiError, match="does not fit"):
-        tiny.engine(context=30).trace(BEFORE, "the cat " * 30, PLAIN)
+        tiny.engine(context=30).score_draft(BEFORE, "the cat " * 30, PLAIN)
 
 
 def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
     engine, draft = tiny.engine(), "the quick brown fox 日 jumps"
     context, ids = engine._writer.draft(BEFORE, draft)
     for upto in (len(ids), 3, 0, 4):
-        trace = engine.trace(BEFORE, draft, PLAIN, upto=upto)
+        trace = engine.score_draft(BEFORE, draft, PLAIN, upto=upto)
         assert [token.id for token in trace.tokens] == ids
-        expected = tiny.engine().look([*context, *ids[:upto]], PLAIN)
+        expected = tiny.engine().next_distribution([*context, *ids[:upto]], PLAIN)
         assert [c.logprob for c in trace.distribution.candidates] == pytest.approx(
             [c.logprob for c in expected.candidates], abs=1e-4
         )
@@ -96,8 +96,8 @@ def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
 
 def test_walking_back_through_a_draft_does_not_run_all_of_it() -> None:
     engine, draft = tiny.engine(), "the quick brown fox jumps over the lazy dog"
-    count = len(engine.trace(BEFORE, draft, PLAIN).tokens)
+    count = len(engine.score_draft(BEFORE, draft, PLAIN).tokens)
     for upto in range(count - 1, count - 4, -1):
         with counted(tiny.model()) as lengths:
-            engine.trace(BEFORE, draft, PLAIN, upto=upto)
+            engine.score_draft(BEFORE, draft, PLAIN, upto=upto)
         assert sum(lengths) <= 2

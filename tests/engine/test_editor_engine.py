@@ -27,7 +27,7 @@ RULES = SuggestionRules(
 def gone_on(
     engine: LocalEngine, text: str, cursor: int, **how: Any
 ) -> tuple[list[Step], GenerationResult]:
-    *steps, finish = engine.go_on(text, cursor, GREEDY, **how)
+    *steps, finish = engine.complete(text, cursor, GREEDY, **how)
     assert isinstance(finish, GenerationResult)
     return steps, finish  # type: ignore[return-value]
 
@@ -37,13 +37,15 @@ def gone_on(
 @settings(max_examples=8)
 def test_the_first_step_is_the_first_row(family: str, cursor: int) -> None:
     engine = tiny.engine(family, context=64)
-    expectation = engine.expect(TEXT, cursor, top=5)
+    expectation = engine.predict_at(TEXT, cursor, top=5)
     assert expectation.distribution
     first = expectation.distribution.candidates[0]
     steps, _ = gone_on(engine, TEXT, cursor)
     fresh, _ = gone_on(tiny.engine(family, context=64), TEXT, cursor)
     assert [step.bytes for step in steps] == [step.bytes for step in fresh]
-    if engine.beginning(TEXT, cursor, GREEDY).ids == _read(engine, expectation.window):
+    if engine.completion_context(TEXT, cursor, GREEDY).ids == _read(
+        engine, expectation.window
+    ):
         assert (steps[0].id, steps[0].bytes) == (first.id, first.bytes)
         assert steps[0].logprob == pytest.approx(first.logprob, abs=1e-4)
         assert steps[0].entropy == pytest.approx(
@@ -57,9 +59,9 @@ def _read(engine: LocalEngine, window: tuple[int, int]) -> tuple[int, ...]:
 
 def test_what_the_panel_knows_is_not_run_again() -> None:
     engine = tiny.engine()
-    engine.expect(TEXT, 49)
+    engine.predict_at(TEXT, 49)
     with counted(tiny.model()) as lengths:
-        first = next(iter(engine.go_on(TEXT, 49, GREEDY)))
+        first = next(iter(engine.complete(TEXT, 49, GREEDY)))
     assert isinstance(first, Step)
     assert lengths == []
     with counted(tiny.model()) as lengths:
@@ -70,7 +72,7 @@ def test_what_the_panel_knows_is_not_run_again() -> None:
 
 def test_the_alternatives_follow_the_rows() -> None:
     engine = tiny.engine()
-    expectation = engine.expect(TEXT, 49)
+    expectation = engine.predict_at(TEXT, 49)
     assert expectation.distribution
     rows = [row.text for row in expectation.distribution.candidates]
     begins = [
@@ -109,7 +111,7 @@ def test_an_engine_that_can_reads_both_sides() -> None:
     loaded = replace(tiny.loaded(), tokenizer=tokenizer)
     engine, text = LocalEngine(loaded), "one two thr\nfour"
     assert engine.capabilities.infill
-    read = engine.beginning(text, 11, GREEDY)
+    read = engine.completion_context(text, 11, GREEDY)
     assert (read.infilled, read.typed) == (True, b" thr")
     assert tokenizer.decode(read.ids) == (
         "<|fim_prefix|>one two<|fim_suffix|>\nfour<|fim_middle|>"
@@ -117,4 +119,4 @@ def test_an_engine_that_can_reads_both_sides() -> None:
     steps, finish = gone_on(engine, text, 11)
     assert finish.prompt_tokens == len(read.ids)
     assert steps[0].distribution.candidates[0].bytes == steps[0].bytes
-    assert not engine.beginning(text, len(text), GREEDY).infilled
+    assert not engine.completion_context(text, len(text), GREEDY).infilled

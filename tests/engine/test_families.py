@@ -80,7 +80,7 @@ def test_a_score_is_the_naive_one(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reuse_changes_nothing(family: str) -> None:
     forward = TransformersBackend(model(family))
-    forward.chunk = 24
+    forward.prefill_chunk = 24
     cache = PrefixCache(forward)
     changed = [*IDS[:10], 299, *IDS[11:30]]
     for ids in (IDS[:30], IDS, [*IDS, 5], IDS[:40], changed, changed, IDS):
@@ -124,10 +124,10 @@ def test_layers_that_are_never_asked_are_noticed() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_head_makes_the_logits_of_the_states(family: str) -> None:
     forward = TransformersBackend(model(family))
-    forward.chunk = 24
+    forward.prefill_chunk = 24
     cache = PrefixCache(forward)
     for ids in (IDS, IDS[:40], [*IDS[:30], 5]):
-        parts = list(cache.states(ids, len(ids) - 4, stop=lambda: False))
+        parts = list(cache.hidden_states(ids, len(ids) - 4, stop=lambda: False))
         made = torch.cat([forward.head(states) for _, states in parts])
         assert parts[0][0] <= len(ids) - 4
         close(made.log_softmax(-1), naive(family, ids)[parts[0][0] :])
@@ -146,9 +146,9 @@ def test_paths_are_read_side_by_side_where_that_is_possible(family: str) -> None
     if cache.fork(1) is None:
         return
     single = torch.stack([naive(family, [*IDS[:50], *path])[-1] for path in PATHS])
-    states = forward.states_after(PATHS, cache.fork(len(PATHS), 50))
+    states = forward.hidden_states_after(PATHS, cache.fork(len(PATHS), 50))
     close(forward.head(states).log_softmax(-1), single)
     if forward.reads_trees:
         tree = Tree.of(PATHS)
-        states = forward.states_in(tree, cache.fork(1, 50))[tree.places]
+        states = forward.hidden_states_tree(tree, cache.fork(1, 50))[tree.places]
         close(forward.head(states).log_softmax(-1), single)

@@ -242,7 +242,7 @@ def test_a_preview_is_what_would_have_been_drawn_from(
         repetition_penalty=penalty,
         max_tokens=3,
     )
-    before = engine.look(PROMPT.ids, FREE)
+    before = engine.next_distribution(PROMPT.ids, FREE)
     steps, _ = run(engine, wanted=wanted)
     assert _rows(engine.preview(before.handle, wanted)) == _rows(steps[0].distribution)
     for step in steps:
@@ -260,7 +260,7 @@ def _rows(distribution: Any) -> Any:
 
 @pytest.mark.parametrize("wanted", [FREE, SamplingSettings(), plain(temperature=0)])
 def test_rows_and_rest_are_everything(wanted: SamplingSettings) -> None:
-    shown = tiny.engine().look(PROMPT.ids, wanted, top=7)
+    shown = tiny.engine().next_distribution(PROMPT.ids, wanted, top=7)
     raw = sum(c.prob for c in shown.candidates) + shown.rest_prob
     sampled = sum(c.sampled_prob or 0 for c in shown.candidates)
     assert len(shown.candidates) == 7
@@ -271,7 +271,7 @@ def test_rows_and_rest_are_everything(wanted: SamplingSettings) -> None:
 
 def test_the_whole_ranking_can_be_paged_through() -> None:
     engine = tiny.engine()
-    handle = engine.look(PROMPT.ids, FREE).handle
+    handle = engine.next_distribution(PROMPT.ids, FREE).handle
     pages = [
         engine.preview(handle, FREE, start=start, count=64)
         for start in range(0, len(tiny.tokenizer()), 64)
@@ -284,7 +284,7 @@ def test_the_whole_ranking_can_be_paged_through() -> None:
 
 def test_an_old_position_is_computed_again() -> None:
     engine = tiny.engine()
-    first = engine.look(PROMPT.ids, SamplingSettings())
+    first = engine.next_distribution(PROMPT.ids, SamplingSettings())
     run(engine, wanted=plain(max_tokens=100, seed=4))
     again = engine.preview(first.handle, SamplingSettings())
     assert again.handle == first.handle
@@ -295,6 +295,6 @@ def test_an_old_position_is_computed_again() -> None:
 
 def test_looking_costs_nothing_twice() -> None:
     engine = tiny.engine()
-    first = engine.look(PROMPT.ids, FREE)
-    second = engine.look(PROMPT.ids, FREE)
+    first = engine.next_distribution(PROMPT.ids, FREE)
+    second = engine.next_distribution(PROMPT.ids, FREE)
     assert first.candidates == second.candidates

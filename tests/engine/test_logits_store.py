@@ -45,7 +45,7 @@ def test_a_rank_counts_what_is_greater(
     logits = torch.randn(100, generator=generator).mul(3).round()
     position = StoredLogits(logits, ContextIds((1, 2, 3), 3))
     wanted = SamplingSettings(top_k=top_k, repetition_penalty=penalty)
-    look = position.look(wanted, count)
+    look = position.view(wanted, count)
     for place, kept in enumerate(look.kept.ids.tolist()):
         greater = sum(value > logits[kept] for value in logits)
         assert position.rank(place, look) == 1 + greater

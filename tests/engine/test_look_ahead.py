@@ -21,7 +21,7 @@ def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> li
     """The way on after a token, one look after the other."""
     way = [start]
     while len(way) <= more:
-        shown = engine.look([*ids, *way], PLAIN, top=1)
+        shown = engine.next_distribution([*ids, *way], PLAIN, top=1)
         way.append(shown.candidates[0].id)
         if way[-1] in engine._end_ids:
             break
@@ -36,7 +36,7 @@ def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
     @given(ids=IDS, starts=STARTS, more=st.integers(0, 6))
     def check(ids: list[int], starts: list[int], more: int) -> None:
         starts = [start for start in starts if start not in engine._end_ids]
-        ways = engine.look_ahead(ids, starts, more=more)
+        ways = engine.continue_each(ids, starts, more=more)
         assert len(ways) == len(starts)
         for start, way in zip(starts, ways, strict=True):
             own = [token.id for token in way]
@@ -54,19 +54,19 @@ def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
 def test_a_full_context_leaves_the_alternatives_alone() -> None:
     engine = tiny.engine("llama", context=8)
     for length, more in ((6, 1), (7, 0), (8, 0)):
-        ways = engine.look_ahead([5] * length, [9, 11], more=6)
+        ways = engine.continue_each([5] * length, [9, 11], more=6)
         assert [len(way) for way in ways] == [1 + more] * 2
     with pytest.raises(LmtuiError, match="does not fit"):
-        engine.look_ahead([5] * 9, [9])
+        engine.continue_each([5] * 9, [9])
     with pytest.raises(LmtuiError, match="nothing to continue"):
-        engine.look_ahead([], [9])
+        engine.continue_each([], [9])
 
 
 def test_it_can_be_stopped_and_asked_again() -> None:
     engine = tiny.engine("llama")
     with pytest.raises(Cancelled):
-        engine.look_ahead([5, 6, 7], [9, 11], stop=lambda: True)
-    ids = [[token.id for token in way] for way in engine.look_ahead([5, 6, 7], [9])]
+        engine.continue_each([5, 6, 7], [9, 11], stop=lambda: True)
+    ids = [[token.id for token in way] for way in engine.continue_each([5, 6, 7], [9])]
     assert ids == [one_by_one(engine, [5, 6, 7], 9, 6)]
 
 
@@ -75,9 +75,9 @@ def test_it_can_be_stopped_and_asked_again() -> None:
 def test_tokens_are_found_with_their_ranks(ids: list[int], text: str) -> None:
     engine = tiny.engine("llama")
     drawn = SamplingSettings(top_k=7)
-    handle = engine.look(ids, drawn).handle
+    handle = engine.next_distribution(ids, drawn).handle
     whole = engine.preview(handle, drawn, count=engine.info.vocabulary).candidates
-    found = engine.find(handle, text, drawn, count=1000)
+    found = engine.search_vocabulary(handle, text, drawn, count=1000)
     cased = text != text.lower()
     fits = {
         row.id: row for row in whole
@@ -94,10 +94,13 @@ def test_tokens_are_found_with_their_ranks(ids: list[int], text: str) -> None:
 
 def test_the_token_itself_comes_first() -> None:
     engine = tiny.engine("llama")
-    handle = engine.look([5, 6], PLAIN).handle
-    texts = [each.candidate.text for each in engine.find(handle, "o", PLAIN).rows]
+    handle = engine.next_distribution([5, 6], PLAIN).handle
+    texts = [
+        each.candidate.text
+        for each in engine.search_vocabulary(handle, "o", PLAIN).rows
+    ]
     exact = [text for text in texts if text.removeprefix(" ").lower() == "o"]
     assert texts[: len(exact)] == exact and exact
-    assert len(engine.find(handle, "o", PLAIN, count=2).rows) == 2
+    assert len(engine.search_vocabulary(handle, "o", PLAIN, count=2).rows) == 2
     with pytest.raises(KeyError):
-        engine.find(-5, "o", PLAIN)
+        engine.search_vocabulary(-5, "o", PLAIN)

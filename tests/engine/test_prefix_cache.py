@@ -123,7 +123,7 @@ def _out_of_memory(*_: Any, **__: Any) -> None:
 
 def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
     forward = TransformersBackend(tiny.model("llama"))
-    forward.chunk = 16
+    forward.prefill_chunk = 16
     cache = PrefixCache(forward)
     seen: list[tuple[int, int]] = []
     cache.read(
@@ -140,11 +140,11 @@ def test_the_head_makes_the_logits_of_the_states(
     family: str, device: str, history: list[list[int]], since: int
 ) -> None:
     forward = TransformersBackend(tiny.model(family, device))
-    forward.chunk = 16
+    forward.prefill_chunk = 16
     cache = PrefixCache(forward)
     for ids in history:
         first = min(since, len(ids) - 1)
-        parts = list(cache.states(ids, first, stop=lambda: False))
+        parts = list(cache.hidden_states(ids, first, stop=lambda: False))
         start = parts[0][0]
         assert start <= first
         assert cache.ids == ids
@@ -164,7 +164,7 @@ def test_states_that_are_the_logits(family: str) -> None:
     forward = TransformersBackend(tiny.model(family))
     forward._decoder = None  # as for a model whose layers can't be told apart
     cache = PrefixCache(forward)
-    ((_, states),) = cache.states([5, 6, 7], 0, stop=lambda: False)
+    ((_, states),) = cache.hidden_states([5, 6, 7], 0, stop=lambda: False)
     expected = tiny.reference_logprobs(family, [5, 6, 7])
     made = forward.head(states).log_softmax(-1)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
@@ -190,10 +190,10 @@ def test_paths_read_side_by_side(
             for path in paths
         ]
     )
-    found = [forward.states_after(paths, cache.fork(len(paths), held))]
+    found = [forward.hidden_states_after(paths, cache.fork(len(paths), held))]
     if forward.reads_trees:
         tree = Tree.of(paths)
-        found.append(forward.states_in(tree, cache.fork(1, held))[tree.places])
+        found.append(forward.hidden_states_tree(tree, cache.fork(1, held))[tree.places])
     for states in found:
         made = forward.head(states).log_softmax(-1)
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)

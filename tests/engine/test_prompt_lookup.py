@@ -18,7 +18,7 @@ from tests.engine.test_prefix_cache import counted
 
 TEXT = "the cat sat on the mat and the dog sat on the log\nthe cat sat on the mat and"
 SEEDS = 200
-COSTS = TransformersBackend.guess_costs
+COSTS = TransformersBackend.extra_token_costs
 MOST = len(COSTS)
 
 
@@ -135,7 +135,7 @@ def test_what_stands_behind_the_cursor_is_guessed_too(
     engine = tiny.engine(context=256)
     settings = SamplingSettings(temperature=0, max_tokens=6)
     text = TEXT + " the dog sat on the log\n"
-    list(engine.go_on(text, len(TEXT), settings))
+    list(engine.complete(text, len(TEXT), settings))
     beside, before = seen[:2]
     assert beside == list(engine.encode(text).ids[-len(beside) :])
     assert before[:5] == list(engine.encode(TEXT).ids[:5])

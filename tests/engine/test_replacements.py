@@ -42,7 +42,7 @@ def naive_scores(
     naive: NaiveReader, start: int, word: str, behind: str
 ) -> tuple[float, float]:
     """Logprobs of a word, given what is typed before it, and of what follows it."""
-    place = naive.place(TEXT, start)
+    place = naive.context_at(TEXT, start)
     text = TEXT[:start] + word + behind
     read = naive.part(text, 0, len(text))
     own = following = 0.0
@@ -91,7 +91,7 @@ def test_words_are_whole_and_go_on_as_the_model_would(place: tuple[int, int]) ->
 
 def test_a_part_of_a_word_is_replaced_by_a_row() -> None:
     naive = reader()
-    place = naive.place(TEXT, 12)
+    place = naive.context_at(TEXT, 12)
     rows = naive.continuations(place.before, place.typed, top=10).rows
     expected = {row.beyond for row in rows if row.special is None}
     found = [one.text for one in find(TEXT, 12, 14) if one.text != TEXT[12:14]]

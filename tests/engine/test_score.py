@@ -75,7 +75,7 @@ def test_a_window_alone_gives_its_tokens_the_same_numbers(
     whole = list(engine.score(IDS, **how))
     for *_, first in Windows(32, 12).over(len(IDS)):
         assert list(engine.score(IDS, since=first, **how)) == whole[first:]
-    spelled = engine.spell(IDS)
+    spelled = engine.describe_tokens(IDS)
     assert [(t.index, t.id, t.text, t.bytes) for t in spelled] == [
         (t.index, t.id, t.text, t.bytes) for t in whole
     ]

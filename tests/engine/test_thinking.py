@@ -239,5 +239,5 @@ def test_an_engine_says_whether_it_can_be_switched() -> None:
     messages = [ChatTurn("user", "the cat")]
     prompt = engine.prompt(messages, thinking=False)
     assert prompt.text.endswith("</think>\n\n")
-    trace = engine.trace(messages, "sat", SamplingSettings(), thinking=False)
+    trace = engine.score_draft(messages, "sat", SamplingSettings(), thinking=False)
     assert trace.context

@@ -364,7 +364,7 @@ def test_the_default_model_completes_words(default_model: LoadedModel) -> None:
     tokens = tokenizer_bytes(tokenizer, model.config.vocab_size)
 
     @torch.inference_mode()
-    def expect(before: str, typed: bytes) -> HealedDistribution:
+    def predict_at(before: str, typed: bytes) -> HealedDistribution:
         context = tokenizer.encode(before)
 
         def run(paths: list[tuple[int, ...]]) -> list[Tensor]:
@@ -376,9 +376,9 @@ def test_the_default_model_completes_words(default_model: LoadedModel) -> None:
         assert found.unexplored <= 1e-3
         return found
 
-    country = expect("The capital of", b" Fran")
+    country = predict_at("The capital of", b" Fran")
     assert country.rows[0].beyond == b"ce"
     assert country.rows[0].logprob > -0.1
     assert country.lookup(b"ce") == (country.rows[0].logprob, 1)
-    for row in expect("I would like to", b" ").rows:
+    for row in predict_at("I would like to", b" ").rows:
         assert not row.beyond.startswith(b"\n")

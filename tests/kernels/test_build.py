@@ -46,8 +46,8 @@ def kept(home: Path) -> Path:
     folder = build.folder_of({"sources": "some"})
     with paths.scratch_folder(paths.ensure_folder(build.root())) as scratch:
         (scratch / "made.so").write_bytes(b"a library")
-        build.keep(scratch, folder, source="a test")
-    assert build.is_kept(folder)
+        build.store(scratch, folder, source="a test")
+    assert build.is_usable(folder)
     return folder
 
 
@@ -56,12 +56,12 @@ def test_what_others_can_have_written_is_not_used(
     harm: Callable[[Path], object], kept: Path
 ) -> None:
     harm(kept)
-    assert not build.is_kept(kept)
+    assert not build.is_usable(kept)
 
 
 def test_the_folder_of_all_becomes_our_own_to_write(kept: Path) -> None:
     build.root().chmod(0o777)
-    assert build.is_kept(kept)
+    assert build.is_usable(kept)
     assert build.root().stat().st_mode & 0o022 == 0
     others(build.root())
-    assert not build.is_kept(kept)
+    assert not build.is_usable(kept)

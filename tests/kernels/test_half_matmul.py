@@ -16,7 +16,7 @@ from lmtui.models.llama.half import HalfLinear, MappedHalfHead
 from lmtui.models.llama.int4 import FEW, LoraWeights
 
 pytestmark = pytest.mark.skipif(
-    build.found() is None, reason="there is no C++ compiler"
+    build.compiler_id() is None, reason="there is no C++ compiler"
 )
 
 
@@ -86,7 +86,7 @@ def test_many_inputs_are_rounded_where_that_is_told(products: HalfMatmulKernel) 
 def test_what_is_beside_is_added(products: HalfMatmulKernel) -> None:
     matrix = torch.randn(48, 40).bfloat16()
     beside = LoraWeights(torch.randn(4, 40) / 6, torch.randn(48, 4) / 2)
-    stored = HalfLinear((matrix,), products, rounds=False).with_beside(beside)
+    stored = HalfLinear((matrix,), products, rounds=False).with_lora(beside)
     whole = matrix.float() + beside.second @ beside.first
     for count in (1, 5, FEW + 1):
         inputs = torch.randn(count, 40)

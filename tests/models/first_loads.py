@@ -38,13 +38,13 @@ WAVES, AT_ONCE = 8, 8
 
 def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:
     """Load a model, and print what it says."""
-    put_in_place = cache_dir.seal
+    put_in_place = cache_dir.commit_dir
 
     def seal_together(*arguments: Any, **options: Any) -> None:
         meeting.wait(60)
         put_in_place(*arguments, **options)
 
-    cache_dir.seal = seal_together
+    cache_dir.commit_dir = seal_together
     engine = LocalEngine.open(model, device="cpu", quantize=quantize, threads=1)
     *_, last = engine.score(engine.encode("the quick fox").ids)
     said = f"{Path(model).name} {engine.info.precision} {last.logprob:.3f}\n"

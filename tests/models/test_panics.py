@@ -11,7 +11,7 @@ import pytest
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
-from lmtui.errors import LmtuiError, panics_told
+from lmtui.errors import LmtuiError, panics_as_errors
 from tests.models import panics, tiny
 
 TITLE = "the model's tokenizer fails on this text"
@@ -31,7 +31,7 @@ def test_a_text_that_a_tokenizer_fails_on_is_an_error(spoilt: Path, quantize) ->
     with pytest.raises(LmtuiError, match=TITLE):
         engine.prompt([ChatTurn("user", panics.TEXT)])
     with pytest.raises(LmtuiError, match=TITLE):
-        list(engine.heat(panics.TEXT, 0, 1))
+        list(engine.score_span(panics.TEXT, 0, 1))
     assert engine.encode("the quick fox").ids
 
 
@@ -53,5 +53,5 @@ def test_the_program_says_it_in_a_line_and_a_hint(spoilt: Path, tmp_path: Path) 
 
 def test_other_ends_of_the_program_are_let_through() -> None:
     for end in (KeyboardInterrupt, SystemExit):
-        with pytest.raises(end), panics_told():
+        with pytest.raises(end), panics_as_errors():
             raise end

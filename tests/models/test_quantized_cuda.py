@@ -124,7 +124,7 @@ def test_how_a_model_is_held_on_a_gpu(
     assert (asked("auto").dtype, asked("auto").words) == ("auto", "it runs on cuda")
     monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda device: False)
     with pytest.raises(NotSupported):
-        quantized_cuda.held_on(
+        quantized_cuda.cuda_quantization(
             cuda, tmp_path, LoadOptions("auto", "auto", "int4", None, ignore)
         )
 

@@ -224,7 +224,7 @@ class Worker:
 if __name__ == "__main__":
     worker = Worker(json.loads(sys.argv[1]), Path(sys.argv[2]), set(sys.argv[3:]))
     try:
-        with worker.run.held():
+        with worker.run.locked():
             worker.work()
     except LmtuiError as error:
         sys.exit(str(error))

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from lmtui.train import cpu_kernels
-from lmtui.train.cpu_kernels import quicken
+from lmtui.train.cpu_kernels import accelerate_linears
 from tests.engine import tiny
 
 IDS = torch.tensor([[3 + (5 * i * i + i) % 200 for i in range(64)]])
@@ -41,7 +41,7 @@ def outcome(model: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 def test_float32_is_the_same(name: str, adapter: bool) -> None:
     model = adapted(name) if adapter else deepcopy(tiny.model(name))
     expected, wanted = outcome(model)
-    quicken(model)
+    accelerate_linears(model)
     found, gradients = outcome(model)
     torch.testing.assert_close(found, expected)
     assert gradients.keys() == wanted.keys()
@@ -55,7 +55,7 @@ def test_autocast_is_as_near_as_the_plain_layers_are(adapter: bool) -> None:
     _, exact = outcome(model)
     with torch.autocast("cpu", HALF):
         _, plain = outcome(model)
-        quicken(model)
+        accelerate_linears(model)
         _, ours = outcome(model)
     for key, gradient in ours.items():
         scale = exact[key].norm()
@@ -85,7 +85,7 @@ def test_without_its_adapter_a_layer_is_plain() -> None:
     model = adapted()
     with model.disable_adapter():
         expected = model(input_ids=IDS).logits
-    quicken(model)
+    accelerate_linears(model)
     with model.disable_adapter():
         torch.testing.assert_close(model(input_ids=IDS).logits, expected)
 
@@ -95,7 +95,7 @@ def test_other_layers_are_left_alone() -> None:
     config = LoraConfig(r=4, lora_dropout=0.5, target_modules="all-linear")
     model: Any = get_peft_model(deepcopy(tiny.model()), config).eval()
     expected = model(input_ids=IDS).logits
-    quicken(model)
+    accelerate_linears(model)
     layer = model.base_model.model.model.layers[0].self_attn.q_proj
     assert not isinstance(layer.forward, cpu_kernels._Adapted)
     torch.testing.assert_close(model(input_ids=IDS).logits, expected)

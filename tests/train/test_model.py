@@ -15,9 +15,9 @@ from lmtui.errors import LmtuiError
 from lmtui.models import hardware
 from lmtui.train import model as model_module
 from lmtui.train.model import (
+    activation_bytes,
     bytes_to_come,
     computes_in_half,
-    kept_bytes,
     open_trainee,
     random_model,
     resized,
@@ -151,7 +151,7 @@ def test_other_arithmetic_is_refused() -> None:
 
 def test_an_estimate_grows_with_what_is_kept() -> None:
     plain, whole = trainee(), trainee(method="full")
-    assert kept_bytes(plain, 64) > 1.9 * kept_bytes(plain, 32)
+    assert activation_bytes(plain, 64) > 1.9 * activation_bytes(plain, 32)
     assert bytes_to_come(plain, 512) > bytes_to_come(plain, 64)
     assert bytes_to_come(whole, 64) > 12 * whole.parameters
     assert all(weight.grad is None for weight in plain.weights.values())
@@ -159,14 +159,14 @@ def test_an_estimate_grows_with_what_is_kept() -> None:
 
 def test_memory_is_saved_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = trainee()
-    kept = kept_bytes(subject, LENGTH)
+    kept = activation_bytes(subject, LENGTH)
     assert save_memory_where_needed(subject, 64) is None
-    assert kept_bytes(subject, LENGTH) == kept
+    assert activation_bytes(subject, LENGTH) == kept
     monkeypatch.setattr(hardware, "available_memory", lambda _: 1_000)
     missing = save_memory_where_needed(subject, 64)
     assert missing is not None
     assert missing > 0
-    assert kept_bytes(subject, LENGTH) < kept / 2
+    assert activation_bytes(subject, LENGTH) < kept / 2
 
 
 def test_a_base_is_opened_as_it_is_asked_for(tmp_path: Path, home: Path) -> None:

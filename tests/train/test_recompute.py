@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lmtui.train.cpu_kernels import quicken, recipe_of, remake
-from lmtui.train.model import kept_bytes
+from lmtui.train.cpu_kernels import accelerate_linears, enable_recompute, recipe_of
+from lmtui.train.model import activation_bytes
 from tests.engine import tiny
 from tests.train.test_cpu_kernels import HALF, adapted, outcome
 from tests.train.tiny_training import trainee
@@ -27,10 +27,10 @@ def test_every_bit_of_a_gradient_is_the_same(
     name: str, *, adapter: bool, half: bool
 ) -> None:
     model = adapted(name) if adapter else deepcopy(tiny.model(name))
-    quicken(model)
+    accelerate_linears(model)
     with torch.autocast("cpu", HALF, enabled=half):
         expected, wanted = outcome(model)
-        undo = remake(model)
+        undo = enable_recompute(model)
         found, gradients = outcome(model)
         undo()
         again, _ = outcome(model)
@@ -43,14 +43,14 @@ def test_every_bit_of_a_gradient_is_the_same(
 @pytest.mark.parametrize("name", GATED)
 def test_less_is_kept_and_under_checkpoints_no_recipe_keeps_more(name: str) -> None:
     subject = trainee(name)
-    some = kept_bytes(subject, 32)
-    subject.keep_all()
-    everything = kept_bytes(subject, 32)
+    some = activation_bytes(subject, 32)
+    subject.keep_activations()
+    everything = activation_bytes(subject, 32)
     assert some < 0.85 * everything
     checkpointed = trainee(name)
     checkpointed.checkpoint_activations()
     subject.checkpoint_activations()
-    assert kept_bytes(checkpointed, 32) == kept_bytes(subject, 32) < some
+    assert activation_bytes(checkpointed, 32) == activation_bytes(subject, 32) < some
     x = torch.ones(1, 2, 3)
     norms = [m for m in checkpointed.model.modules() if "Norm" in type(m).__name__]
     for norm in norms[:1]:
@@ -72,13 +72,13 @@ class Doubled(nn.Module):
 
 def test_what_is_no_plain_gated_layer_stays_as_it_is() -> None:
     model = nn.Sequential(Doubled())
-    remake(model)
+    enable_recompute(model)
     assert "forward" not in vars(model[0])
 
 
 def test_where_nothing_is_differentiated_nothing_is_noted() -> None:
     norm = nn.LayerNorm(4)
-    remake(nn.Sequential(norm))
+    enable_recompute(nn.Sequential(norm))
     with torch.no_grad():
         assert recipe_of(norm(torch.ones(1, 4))) is None
     x = torch.linspace(0, 1, 8).view(2, 4)
@@ -96,7 +96,7 @@ class GatedNorm(nn.Module):
 
 def test_what_is_made_of_more_than_its_input_is_kept() -> None:
     gated, batch = GatedNorm(), nn.BatchNorm1d(4)
-    remake(nn.Sequential(gated, batch))
+    enable_recompute(nn.Sequential(gated, batch))
     x = torch.linspace(0, 1, 8).view(2, 4)
     assert recipe_of(gated(x)) is not None
     assert recipe_of(gated(x, x)) is None
@@ -106,7 +106,7 @@ def test_what_is_made_of_more_than_its_input_is_kept() -> None:
 
 def test_what_was_changed_in_place_is_kept() -> None:
     norm = nn.LayerNorm(4)
-    remake(nn.Sequential(norm))
+    enable_recompute(nn.Sequential(norm))
     y = norm(torch.linspace(0, 1, 8).view(2, 4))
     assert recipe_of(y) is not None
     y *= 2
@@ -116,8 +116,8 @@ def test_what_was_changed_in_place_is_kept() -> None:
 def test_what_a_recipe_holds_goes_with_the_way_back() -> None:
     norm, layer = nn.LayerNorm(4), nn.Linear(4, 4)
     model = nn.Sequential(norm, layer)
-    remake(model)
-    quicken(model)
+    enable_recompute(model)
+    accelerate_linears(model)
     held = []
     gc.disable()
     try:

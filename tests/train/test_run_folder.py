@@ -25,7 +25,7 @@ from lmtui.train.events import (
     read_events,
     to_json,
 )
-from lmtui.train.request import TrainRequest, absolute_place, default_name, safe_name
+from lmtui.train.request import TrainRequest, absolute_path, default_name, safe_name
 from lmtui.train.run_folder import Manifest, RunFolder
 from lmtui.train.settings import TrainSettings
 
@@ -149,9 +149,9 @@ def test_half_a_line_at_the_end_is_taken_away(run: RunFolder) -> None:
 
 def test_a_training_that_runs_holds_its_folder(run: RunFolder) -> None:
     assert not run.in_use
-    with run.held():
+    with run.locked():
         assert run.in_use
-        with pytest.raises(LmtuiError, match="running already"), run.held():
+        with pytest.raises(LmtuiError, match="running already"), run.locked():
             pass
         assert run.in_use
     assert not run.in_use
@@ -163,7 +163,7 @@ def test_what_can_be_resumed_is_listed(run: RunFolder) -> None:
     for each in (run, other, RunFolder.named(".scratch-1-x")):
         checkpoint(each, 1)
     assert run_folder.unfinished() == (run, other)
-    with other.held():
+    with other.locked():
         assert run_folder.unfinished() == (run,)
     run.remove()
     run.remove()
@@ -229,6 +229,6 @@ def test_places_are_the_same_from_everywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    assert absolute_place("a/*.md") == f"{tmp_path}/a/*.md"
-    assert absolute_place("~/notes") == "/home/me/notes"
-    assert absolute_place("~nobody-of-this-name/x").endswith("/x")
+    assert absolute_path("a/*.md") == f"{tmp_path}/a/*.md"
+    assert absolute_path("~/notes") == "/home/me/notes"
+    assert absolute_path("~nobody-of-this-name/x").endswith("/x")

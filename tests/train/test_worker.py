@@ -225,7 +225,7 @@ POINTS = (
     Mishap(SAVING, "save_best", 2),
     Mishap("shutil", "rmtree", 9),  # while an older one is removed
     Mishap(SAVING, "load_best", 1),
-    Mishap("lmtui.train.save", "keep", 1),
+    Mishap("lmtui.train.save", "save_adapter", 1),
     Mishap("lmtui.train.save", "_settle", 1),
 )
 

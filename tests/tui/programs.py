@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.listing import ListedModel
+from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.chat.message import MessageView

@@ -11,7 +11,7 @@ from textual.widgets import Input, OptionList
 
 from lmtui.models.adapters.card import Base, Card, Data, Metrics
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.listing import ListedModel, adapter_row
+from lmtui.models.list_rows import ListedModel, adapter_row
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.models import (

@@ -49,7 +49,9 @@ async def drawn(
         if isinstance(widget, TokenView):
             widget.show(TOKENS)
         elif isinstance(widget, ProbabilityPanel):
-            widget.show(FakeEngine().look((97,), SamplingSettings()), chosen=32)
+            widget.show(
+                FakeEngine().next_distribution((97,), SamplingSettings()), chosen=32
+            )
         elif isinstance(widget, LikelihoodStrip):
             widget.extend(TOKENS)
         elif isinstance(widget, DialogList):

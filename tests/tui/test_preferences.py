@@ -105,7 +105,7 @@ async def test_a_theme_is_shown_under_the_cursor_and_kept_where_chosen() -> None
         kept.append(name)
         return "Where --theme is given, it still wins."
 
-    async with host(Preferences("paper", keep_theme=keep)) as (app, pilot):
+    async with host(Preferences("paper", save_theme=keep)) as (app, pilot):
         await open_list(app, pilot)
         assert app.theme == "paper"
         await pilot.press("down")
@@ -121,7 +121,7 @@ async def test_a_theme_is_shown_under_the_cursor_and_kept_where_chosen() -> None
 
 async def test_leaving_the_list_brings_back_the_theme() -> None:
     kept: list[str] = []
-    preferences = Preferences("paper", keep_theme=lambda name: kept.append(name) or "")
+    preferences = Preferences("paper", save_theme=lambda name: kept.append(name) or "")
     async with host(preferences) as (app, pilot):
         await open_list(app, pilot)
         await pilot.press(*"solar", "down")
@@ -136,7 +136,7 @@ async def test_a_theme_that_can_not_be_kept_is_shown_all_the_same() -> None:
     def keep(name: str) -> str:
         raise LmtuiError("the file can't be written", "/x\x1b", "Make it writable.")
 
-    async with host(Preferences(keep_theme=keep)) as (app, pilot):
+    async with host(Preferences(save_theme=keep)) as (app, pilot):
         await open_list(app, pilot)
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.notices)

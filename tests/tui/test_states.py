@@ -61,17 +61,17 @@ class Slow(FakeWriter):
                 raise Cancelled
         raise AssertionError(f"{verb} was held for too long")
 
-    def expect(self, *asked: Any, stop: Any, **how: Any) -> CursorPrediction:
+    def predict_at(self, *asked: Any, stop: Any, **how: Any) -> CursorPrediction:
         self.wait("expect", stop)
-        return super().expect(*asked, stop=stop, **how)
+        return super().predict_at(*asked, stop=stop, **how)
 
-    def heat(self, *asked: Any, stop: Any, **how: Any) -> Iterator[ScoredSpan]:
+    def score_span(self, *asked: Any, stop: Any, **how: Any) -> Iterator[ScoredSpan]:
         self.wait("heat", stop)
-        yield from super().heat(*asked, stop=stop, **how)
+        yield from super().score_span(*asked, stop=stop, **how)
 
-    def trace(self, *asked: Any, stop: Any, **how: Any) -> DraftScores:
+    def score_draft(self, *asked: Any, stop: Any, **how: Any) -> DraftScores:
         self.wait("trace", stop)
-        return super().trace(*asked, stop=stop, **how)
+        return super().score_draft(*asked, stop=stop, **how)
 
     def encode(self, *asked: Any, **how: Any) -> Encoding:
         self.wait("encode")

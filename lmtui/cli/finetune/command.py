@@ -31,7 +31,7 @@ from lmtui.train.client import (
 from lmtui.train.notes import find
 from lmtui.train.request import (
     TrainRequest,
-    absolute_place,
+    absolute_path,
     default_name,
     require_safe_name,
 )
@@ -267,7 +267,7 @@ def read_request(
         find(places)  # raises for missing notes; the worker reads them
     return TrainRequest(
         name=name,
-        places=tuple(map(absolute_place, places)),
+        places=tuple(map(absolute_path, places)),
         base=None if resume else _base(settings.model),
         settings=settings.training,
         device=settings.device,

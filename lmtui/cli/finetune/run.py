@@ -31,7 +31,7 @@ from lmtui.train.client import WorkerProcess, history, resume_command
 from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
 from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import RunFolder
-from lmtui.tui.finetune.format import home_path, told
+from lmtui.tui.finetune.format import describe_event, home_path
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.panes import facts_of, sample_of
 from lmtui.tui.finetune.run import TrainingRun
@@ -170,7 +170,7 @@ class LinesView:
                 self._status.draw(step_words(event, self._run.steps))
             case End() | Failed():
                 self._status.clear()  # `_last_words` reports the outcome
-            case _ if line := told(event):
+            case _ if line := describe_event(event):
                 self._status.lines(text_of([line]))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptMessage(TextAfterContext):
+class StoredMessageText(TextAfterContext):
     """Message of a conversation, with the messages before it."""
 
     messages: tuple[ChatTurn, ...] = ()
@@ -45,7 +45,7 @@ class KeptMessage(TextAfterContext):
             ids = tuple(step.id for step in self.steps)
             spans = spans_of(self.text, [step.bytes for step in self.steps])
             return Encoding(ids, spans, self.before), True
-        trace = engine.trace(self.messages, self.text, SamplingSettings(), top=1)
+        trace = engine.score_draft(self.messages, self.text, SamplingSettings(), top=1)
         ids = tuple(token.id for token in trace.tokens)
         spans = spans_of(self.text, [token.bytes for token in trace.tokens])
         return Encoding(ids, spans, trace.context), False
@@ -66,7 +66,7 @@ class KeptMessage(TextAfterContext):
         )
 
 
-def kept_message(which: str, number: int | None) -> KeptMessage:
+def stored_message(which: str, number: int | None) -> StoredMessageText:
     """Return a message on the shown branch of a conversation.
 
     `number` counts from 1; None is the last message.
@@ -86,7 +86,7 @@ def kept_message(which: str, number: int | None) -> KeptMessage:
         )
     node = chat.node(said[number - 1].id)
     whole = node.steps and node.prompt and not (node.given or node.rest)
-    return KeptMessage(
+    return StoredMessageText(
         name=f"chat {loaded.about.id}, message {number}",
         text=node.content,
         messages=chat.messages(node.parent),

@@ -12,8 +12,8 @@ import typer
 from lmtui import state
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
-from lmtui.cli.errors import DONE, USER, note, tell
-from lmtui.cli.inspect.chat_message import KeptMessage, kept_message
+from lmtui.cli.errors import DONE, USER, note, print_error
+from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
 from lmtui.cli.inspect.json_output import JsonRows, JsonScoreView
 from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
 from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
@@ -165,7 +165,7 @@ def open_inspector(
 
 
 def _subject(document: TextSource, rules: Rules) -> InspectSource:
-    if isinstance(document, KeptMessage):
+    if isinstance(document, StoredMessageText):
         return document.subject(rules)
     from lmtui.tui.inspector.source import InspectSource
 
@@ -348,7 +348,7 @@ def _texts(
         return read_documents(files, skip=skip)
     if files:
         raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")
-    return [kept_message(chat, message)]
+    return [stored_message(chat, message)]
 
 
 def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
@@ -369,7 +369,7 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
                 raise
     told = errors if documents else errors[:-1]
     for each in told:
-        tell(each)
+        print_error(each)
     if not documents:
         raise errors[-1]
     return documents
@@ -413,9 +413,11 @@ def score_rows(
 
 
 def _place(html: str) -> Path:
-    from lmtui.cli.inspect.json_output import require_place  # most runs need none
+    from lmtui.cli.inspect.json_output import (
+        require_writable_file,  # most runs need none
+    )
 
-    return require_place(html)
+    return require_writable_file(html)
 
 
 def score_page(
@@ -438,10 +440,7 @@ def score_page(
 def _plain_view(
     no_color: bool, rules: Rules, *, many: bool, compares: bool
 ) -> ScoreView:
-    from lmtui.cli.inspect.plain import (
-        PlainView,
-        terminal_console,  # Rich: only when drawn
-    )
+    from lmtui.cli.inspect.plain import PlainView, terminal_console
 
     console = terminal_console(no_color=no_color)
     return PlainView(console, headings=many, expected=rules.top > 0, compares=compares)

@@ -153,9 +153,9 @@ def summary_fields(summary: Summary) -> JsonEvent:
 
 
 def _place(summary: Summary) -> JsonEvent:
-    if summary.kept is None:
+    if summary.stored is None:
         return {}
-    ids = "kept" if summary.kept else "retokenised"
+    ids = "kept" if summary.stored else "retokenised"
     return {"before": summary.before, "ids": ids}
 
 
@@ -196,7 +196,7 @@ def comparison_fields(scored: Scored) -> JsonEvent:
     }
 
 
-def require_place(name: str) -> Path:
+def require_writable_file(name: str) -> Path:
     """Return the path of a page, if it can be written.
 
     Called before a model is loaded.

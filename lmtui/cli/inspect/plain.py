@@ -204,9 +204,9 @@ def _windows(summary: Summary) -> str:
 
 def _before(summary: Summary) -> str:
     """Describe what each window begins with, and the origin of a message's ids."""
-    if summary.kept is None:
+    if summary.stored is None:
         return "with BOS" if summary.bos else "without BOS"
-    ids = "kept ids" if summary.kept else "re-tokenised"
+    ids = "kept ids" if summary.stored else "re-tokenised"
     return f"after {summary.before:,} tokens, {ids}"
 
 

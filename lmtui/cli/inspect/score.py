@@ -71,7 +71,7 @@ class Summary:
     bos: bool
     before: int = 0
     """Number of context tokens, which are not scored; 0 for a file, BOS not counted."""
-    kept: bool | None = None
+    stored: bool | None = None
     """Whether the ids are those that the text was written with; None for a file."""
 
 
@@ -118,7 +118,7 @@ def score_all(
     for document in documents:
         with stop_on_interrupt() as stop, meter("scoring") as shown:
             reading = TextScores(engines, document, rules)
-            reading.into(view, stop=stop, report=shown, begun=shown.give_way)
+            reading.into(view, stop=stop, report=shown, begun=shown.pause)
 
 
 def _score_quietly(
@@ -153,7 +153,7 @@ class TextScores:
         self._comparison: Comparison | None = None
         if self._other:
             unit = unit_of(self._own.encoding, self._other.encoding)
-            self._comparison = Comparison(unit, keep=WORST)
+            self._comparison = Comparison(unit, limit=WORST)
 
     def into(
         self,
@@ -213,7 +213,7 @@ class _Half:
         self._windows = engine.windows(
             len(self.encoding.prefix), rules.window, rules.stride
         )
-        self.totals = Totals(keep=WORST)
+        self.totals = Totals(limit=WORST)
 
     def tokens(self, stop: Stop) -> Iterator[PlacedToken]:
         """Yield the tokens with their spans, and add each to the totals."""
@@ -240,5 +240,5 @@ class _Half:
             windows=self._windows,
             bos=alone and before > 0,
             before=0 if alone else before,
-            kept=self._kept,
+            stored=self._kept,
         )

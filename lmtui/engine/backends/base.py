@@ -49,7 +49,7 @@ class KVCache(Protocol):
         """Return `rows` rows that each hold the first `length` tokens of this one row,
         or all. Running tokens on the fork does not change this cache."""
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
 
 
@@ -64,11 +64,11 @@ class Passes(Protocol[H]):
     """
 
     @property
-    def chunk(self) -> int:
+    def prefill_chunk(self) -> int:
         """Most prompt tokens of one prefill pass."""
 
     @property
-    def guess_costs(self) -> Sequence[float]:
+    def extra_token_costs(self) -> Sequence[float]:
         """Cost of running 1, 2, … speculated tokens along with one token, in passes
         over one token; as many entries as may pay."""
 
@@ -81,11 +81,11 @@ class Passes(Protocol[H]):
         """Whether `states_in` gives the states that the tree's paths have on their
         own."""
 
-    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`, during which the way the model runs must not change;
         work that makes the next answer faster may be done before and after."""
 
-    def hold(self) -> H:
+    def new_cache(self) -> H:
         """Return an empty KV cache."""
 
     def logits(
@@ -114,7 +114,7 @@ class Passes(Protocol[H]):
             LmtuiError: the logits are no distribution.
         """
 
-    def states(
+    def hidden_states(
         self,
         ids: Sequence[int],
         held: H | None = None,
@@ -129,7 +129,7 @@ class Passes(Protocol[H]):
             Cancelled, LmtuiError: as in `logits`.
         """
 
-    def states_after(
+    def hidden_states_after(
         self, paths: Sequence[Sequence[int]], held: H, *, stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each of n paths of at least one token; `held` has one
@@ -140,7 +140,9 @@ class Passes(Protocol[H]):
             LmtuiError: as in `logits`.
         """
 
-    def states_in(self, tree: Tree, held: H, *, stop: Stop | None = None) -> Tensor:
+    def hidden_states_tree(
+        self, tree: Tree, held: H, *, stop: Stop | None = None
+    ) -> Tensor:
         """States [n, width] after each token of a tree that continues the one row of
         `held`. A token attends to `held`, its ancestors and itself.
 

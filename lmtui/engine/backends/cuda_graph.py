@@ -126,7 +126,7 @@ class StaticKVCache:
             forked.layers.append(row)
         return TransformersKVCache(forked)
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Raise a ValueError: the cache has one row."""
         raise ValueError("a static cache has one row")
 
@@ -230,10 +230,10 @@ class CudaGraphBackend(TransformersBackend):
             return False
         return all(type(layer) is StaticLayer for layer in layers)
 
-    def hold(self) -> Any:
+    def new_cache(self) -> Any:
         """Return an empty KV cache."""
         if self.reuse is not Reuse.ANY_PREFIX:
-            return super().hold()
+            return super().new_cache()
         config = self.model.config.get_text_config()
         most = getattr(config, "max_position_embeddings", _FIRST)
         return StaticKVCache(config.num_hidden_layers, most)
@@ -259,7 +259,7 @@ class CudaGraphBackend(TransformersBackend):
         held.added(len(ids))
         return logits
 
-    def states(
+    def hidden_states(
         self,
         ids: Sequence[int],
         held: Any = None,
@@ -269,10 +269,10 @@ class CudaGraphBackend(TransformersBackend):
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`: the input of `head`."""
         if not _is_static(held):
-            return super().states(ids, held, keep=keep, stop=stop)
+            return super().hidden_states(ids, held, keep=keep, stop=stop)
         held.make_room(len(ids))
         before = held.length
-        states = super().states(ids, held, keep=keep, stop=stop)
+        states = super().hidden_states(ids, held, keep=keep, stop=stop)
         if held.length == before:  # `states` may fall back to `logits`, which counts
             held.added(len(ids))
         return states

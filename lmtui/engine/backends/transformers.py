@@ -167,7 +167,7 @@ class TransformersKVCache:
         forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
         return TransformersKVCache(forked)
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
         for layer in self.cache.layers:
             layer.batch_select_indices(rows)
@@ -177,7 +177,7 @@ class TransformersBackend:
     """Forward passes through transformers; see `base.Passes` for each method's
     contract."""
 
-    guess_costs: tuple[float, ...] = _GUESS_COSTS
+    extra_token_costs: tuple[float, ...] = _GUESS_COSTS
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -191,13 +191,14 @@ class TransformersBackend:
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
         self._block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
-        self.chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
+        self.prefill_chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
         """Most prompt tokens of one prefill pass."""
         if kind == "cpu":
             weights = sum(map(weights_in, layers))
-            self.chunk = chunk_for(weights // max(len(layers), 1), self.chunk)
+            per_layer = weights // max(len(layers), 1)
+            self.prefill_chunk = chunk_for(per_layer, self.prefill_chunk)
             if weights > sum(p.numel() for layer in layers for p in layer.parameters()):
-                self.guess_costs = _PACKED_COSTS
+                self.extra_token_costs = _PACKED_COSTS
         kinds = set(
             getattr(model.config.get_text_config(), "layer_types", None)
             or ["full_attention"]
@@ -208,17 +209,17 @@ class TransformersBackend:
 
     def _goes_on(self) -> bool:
         """Return whether a recurrent model computes the same in two parts as in one."""
-        held, half = self.hold(), len(_PROBE) // 2
+        held, half = self.new_cache(), len(_PROBE) // 2
         self.logits(_PROBE[:half], held)
         parts = self.logits(_PROBE[half:], held)
         difference = parts.log_softmax(-1) - self.logits(_PROBE).log_softmax(-1)
         return float(difference.abs().max()) < 0.01
 
-    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Return `answer` as it is."""
         return answer
 
-    def hold(self) -> TransformersKVCache:
+    def new_cache(self) -> TransformersKVCache:
         """Return an empty KV cache."""
         # Without the config, the cache keeps all tokens of sliding-window layers. The
         # attention mask still limits the window, and any number of tokens can be
@@ -274,7 +275,7 @@ class TransformersBackend:
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
             return answered(output.logits[:, -1])
 
-    def states(
+    def hidden_states(
         self,
         ids: Sequence[int],
         held: TransformersKVCache | None = None,
@@ -299,7 +300,7 @@ class TransformersBackend:
         states: Tensor = output.last_hidden_state[0, -keep:]
         return states.clone()  # the others need not stay in memory
 
-    def states_after(
+    def hidden_states_after(
         self,
         paths: Sequence[Sequence[int]],
         held: TransformersKVCache,
@@ -314,7 +315,7 @@ class TransformersBackend:
         last = [len(path) - 1 for path in paths]
         return self._batch(inputs, held, stop)[range(len(paths)), last]
 
-    def states_in(
+    def hidden_states_tree(
         self, tree: Tree, held: TransformersKVCache, *, stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
@@ -359,8 +360,8 @@ class TransformersBackend:
         held = TransformersKVCache(slab_cache())
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
-            self.states(_PROBES[0][:1], held)
-            found = self.head(self.states_in(tree, held)[tree.places])
+            self.hidden_states(_PROBES[0][:1], held)
+            found = self.head(self.hidden_states_tree(tree, held)[tree.places])
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False
         single = torch.cat([self.logits(path) for path in _PROBES])

@@ -38,7 +38,7 @@ def export(
     Raises:
         LmtuiError: `out` exists, it can't be written, or the weights are links.
     """
-    out = new_place(out)
+    out = new_path(out)
     files = list(parts(adapter, with_report=with_report))
     if not any(file.suffix == ".safetensors" for file in files):
         raise LmtuiError(
@@ -64,7 +64,7 @@ def export(
     return tuple(file.name for file in files)
 
 
-def new_place(out: Path) -> Path:
+def new_path(out: Path) -> Path:
     """Return `out` as an absolute path.
 
     Raises:

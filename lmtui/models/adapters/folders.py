@@ -114,7 +114,7 @@ def read(folder: Path) -> Adapter:
     return Adapter(folder.name, folder, kind, card)
 
 
-def kept(name: str) -> Adapter:
+def stored(name: str) -> Adapter:
     """Return the adapter with this name or path in the folder of adapters, damaged or
     not.
 
@@ -233,7 +233,7 @@ def require_name(adapter: Adapter, found: source.ModelSource) -> None:
     Raises:
         LmtuiError: the adapter was made for another one.
     """
-    if adapter.card is None or describe.place_of(found) is not None:
+    if adapter.card is None or describe.path_of(found) is not None:
         return
     meant = adapter.card.base
     names = {

@@ -23,10 +23,10 @@ from transformers.pytorch_utils import Conv1D
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.adapters import lora_config
-from lmtui.models.adapters.export import new_place
+from lmtui.models.adapters.export import new_path
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.adapters.lora_config import Lora
-from lmtui.models.errors import explained, offline, quiet
+from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
 
@@ -54,7 +54,7 @@ def put_on(model: Any, adapter: Adapter) -> Any:
     from peft import LoraConfig, PeftModel
 
     asked = lora_config.read_lora(adapter.path)
-    with explained(str(adapter.path)), quiet(), offline():
+    with wrap_load_errors(str(adapter.path)), quiet(), offline():
         modules = _fitting(model, adapter)
         config = LoraConfig(
             task_type="CAUSAL_LM", target_modules=modules, **_scaling(asked)
@@ -76,7 +76,7 @@ def merged(model: Any, adapter: Adapter) -> Any:
     return _merged(put_on(model, adapter), adapter)
 
 
-def beside(base: LoadedModel, adapter: Adapter) -> LoadedModel:
+def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
     """Return `base` with the adapter beside its matrices. The two share their weights:
     only the adapter's are new, and `base` itself is not changed.
 
@@ -106,7 +106,7 @@ def write_merged(
         LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
             merged model has other logits.
     """
-    out = new_place(out)
+    out = new_path(out)
     parent = paths.ensure_users_folder(out.parent)
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     cache_dir.require_space(parent, need)
@@ -249,7 +249,7 @@ def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
     """
     from transformers import AutoModelForCausalLM
 
-    with explained(str(folder)), offline():
+    with wrap_load_errors(str(folder)), offline():
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32,

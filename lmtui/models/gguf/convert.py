@@ -340,7 +340,7 @@ def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
     with paths.scratch_folder(root) as scratch, quiet():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        cache_dir.seal(scratch, folder, source=source, made_by=_made_by())
+        cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
 
 
 def _not_kept(file: Path, error: Exception) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lmtui.models.gguf.header import GgufHeader, GgufTensor
 from lmtui.models.llama.int4 import GROUP, GroupQuantized, quantise
 
-KEPT = ("Q4_0", "Q4_1", "Q4_K", "Q8_0")
+UNROUNDED_TYPES = ("Q4_0", "Q4_1", "Q4_K", "Q8_0")
 """Types whose integers are kept as they are; only the scales are rounded to
 bfloat16."""
 

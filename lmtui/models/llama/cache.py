@@ -22,7 +22,7 @@ from torch import Tensor
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
-from lmtui.models.errors import explained, offline, quiet
+from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.gguf import convert
 from lmtui.models.gguf.convert import alone, read_once
 from lmtui.models.gguf.header import GgufHeader
@@ -56,13 +56,13 @@ def is_complete(folder: Path) -> bool:
     return cache_dir.is_complete(folder, _made_by())
 
 
-def seal(scratch: Path, folder: Path, source: str) -> None:
+def commit_model(scratch: Path, folder: Path, source: str) -> None:
     """Move `scratch`, in which everything is written, to its name in the cache.
 
     Raises:
         OSError: the disk is full, or can't be written.
     """
-    cache_dir.seal(scratch, folder, source=source, made_by=_made_by())
+    cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
 
 
 def _made_by() -> dict[str, str]:
@@ -175,7 +175,7 @@ class NotSupported(Exception):
     """Raised with the reason why a model does not run on the Llama backend."""
 
 
-class NotKept(NotSupported):
+class NotStored(NotSupported):
     """Raised where the disk is full or not writable; the user has been told."""
 
 
@@ -184,7 +184,7 @@ class NotLlama(NotSupported):
     instead."""
 
 
-def kept_model(
+def cached_model(
     folder: Path, name: str, config: dict[str, Any], weights: LlamaWeights
 ) -> LoadedModel:
     """Return the model that a cache folder describes, with the given weights.
@@ -241,7 +241,7 @@ class ModelConverter:
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
                 write(config, scratch)
-                seal(scratch, folder, self._source)
+                commit_model(scratch, folder, self._source)
         except (OSError, LmtuiError) as error:
             if is_complete(folder):
                 return  # another process has made it meanwhile
@@ -249,7 +249,7 @@ class ModelConverter:
                 raise
             raise self._not_kept(error) from error
 
-    def held(self, weights: Callable[[Any], LlamaWeights]) -> LoadedModel:
+    def in_memory(self, weights: Callable[[Any], LlamaWeights]) -> LoadedModel:
         """Convert the model for this process only, where the cache can't be written.
         `weights` reads them, given the model's configuration.
 
@@ -262,16 +262,16 @@ class ModelConverter:
                 folder = Path(scratch)
                 found = weights(self._describe(folder))
                 config = config_in(folder)
-                return kept_model(folder, self._name, config, found)
+                return cached_model(folder, self._name, config, found)
         except OSError as error:
             raise NotSupported(f"it can't be {self._done}: {error}") from error
 
-    def _not_kept(self, error: Exception) -> NotKept:
+    def _not_kept(self, error: Exception) -> NotStored:
         full = cache_dir.is_disk_full(error)
         why = f"it can't be kept: {'the disk is full' if full else error}"
         said = f"{self._name} is {self._done} anew at every start: {why}"
         self._on_progress(Progress(said, warning=True, unkept=True))
-        return NotKept(why)
+        return NotStored(why)
 
     @property
     def _source(self) -> str:
@@ -284,7 +284,7 @@ class ModelConverter:
         from transformers import AutoConfig, AutoTokenizer
 
         place = self._looked.path
-        with self._readable() as (folder, options), explained(str(place)):
+        with self._readable() as (folder, options), wrap_load_errors(str(place)):
             with quiet(), offline():
                 config = AutoConfig.from_pretrained(folder, **options)
                 why = unsuitable(config.to_dict(), packed=self._packs)
@@ -295,7 +295,7 @@ class ModelConverter:
                 shutil.copy(folder / _GENERATION, scratch)
         if why is not None:
             raise NotLlama(why)
-        with explained(str(place)):
+        with wrap_load_errors(str(place)):
             same = same_as(tokenizer, LightTokenizer(scratch))
         if not same:
             raise NotLlama("its tokenizer has something of its own")

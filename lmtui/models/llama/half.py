@@ -29,7 +29,12 @@ from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.digests import model_digest
 from lmtui.models.llama import cache
-from lmtui.models.llama.cache import ModelConverter, NotLlama, NotSupported, kept_model
+from lmtui.models.llama.cache import (
+    ModelConverter,
+    NotLlama,
+    NotSupported,
+    cached_model,
+)
 from lmtui.models.llama.int4 import FEW, LoraWeights
 from lmtui.models.llama.linear import Linear, LMHead, MatrixRows, of_shape
 from lmtui.models.llama.weights import (
@@ -66,7 +71,7 @@ class HalfLinear:
     places: Tensor | None = None
     """int64 [N]: the row of the stack that each output row takes; None for the stack's
     own order."""
-    beside: LoraWeights | None = None
+    lora: LoraWeights | None = None
     """A LoRA adapter that is added to each product."""
 
     @property
@@ -89,9 +94,9 @@ class HalfLinear:
         """The dtype of its weights: `bfloat16` or `float16`."""
         return str(self.parts[0].dtype).removeprefix("torch.")
 
-    def with_beside(self, beside: LoraWeights) -> HalfLinear:
+    def with_lora(self, beside: LoraWeights) -> HalfLinear:
         """Return the same layer with a LoRA adapter."""
-        return replace(self, beside=beside)
+        return replace(self, lora=beside)
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
@@ -100,17 +105,17 @@ class HalfLinear:
     @cached_property
     def _few(self) -> Multiply:
         plain = self.products.of(self.parts, self.places)
-        if self.beside is None:
+        if self.lora is None:
             return plain
-        first = self.products.of([self.beside.first], None)
-        second = self.products.of([self.beside.second], None)
+        first = self.products.of([self.lora.first], None)
+        second = self.products.of([self.lora.second], None)
         return lambda inputs: plain(inputs).add_(second(first(inputs)))
 
     def _many(self, inputs: Tensor) -> Tensor:
         product = self._alone(inputs)
-        if self.beside is None:
+        if self.lora is None:
             return product
-        return product.add_(self.beside.times(inputs))
+        return product.add_(self.lora.times(inputs))
 
     def _alone(self, inputs: Tensor) -> Tensor:
         many = _rounded if self.rounds else _in_blocks
@@ -231,7 +236,7 @@ def _opened(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
     config = cache.config_in(folder)
     numbers = json.loads((folder / _FREQUENCIES).read_bytes())
     weights = _weights(looked, config, torch.tensor(numbers, dtype=torch.float32))
-    return kept_model(folder, name, config, weights)
+    return cached_model(folder, name, config, weights)
 
 
 def _weights(

@@ -120,7 +120,7 @@ class Int4Linear:
     bits: int
     dense: Tensor | None = None
     """bfloat16 [N, K]: the weights again, where this is faster for many inputs."""
-    beside: LoraWeights | None = None
+    lora: LoraWeights | None = None
     """A LoRA adapter that is added to each product."""
 
     @classmethod
@@ -164,17 +164,17 @@ class Int4Linear:
         """The format of its weights: `int8` or `int4`."""
         return f"int{self.bits}"
 
-    def with_beside(self, beside: LoraWeights) -> Int4Linear:
+    def with_lora(self, beside: LoraWeights) -> Int4Linear:
         """Return the same layer with a LoRA adapter."""
-        return replace(self, beside=beside)
+        return replace(self, lora=beside)
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32
         with an adapter."""
         product = self._times(inputs)
-        if self.beside is None:
+        if self.lora is None:
             return product
-        return self.beside.times(inputs.float()).add_(product)
+        return self.lora.times(inputs.float()).add_(product)
 
     def _times(self, inputs: Tensor) -> Tensor:
         if self.dense is not None and inputs.shape[0] > FEW:

@@ -22,20 +22,20 @@ from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import RoundedTensors
 from lmtui.models.config_check import FLOATS, read_model
 from lmtui.models.digests import model_digest
-from lmtui.models.errors import explained
+from lmtui.models.errors import wrap_load_errors
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
 from lmtui.models.llama.cache import (
     ModelConverter,
-    NotKept,
     NotLlama,
+    NotStored,
     NotSupported,
-    kept_model,
+    cached_model,
 )
 from lmtui.models.llama.linear import GroupSource, PackedMatrices
-from lmtui.models.llama.lora import UnsupportedLora, put_beside
+from lmtui.models.llama.lora import UnsupportedLora, add_lora
 from lmtui.models.llama.weights import (
     FAMILIES,
     LlamaModel,
@@ -84,9 +84,9 @@ def packed_or_why(
         if how.dtype != "auto":
             raise NotSupported(f"its weights are to be {how.dtype}")
         if device.type == "cuda":
-            from lmtui.models.quantized_cuda import held_on
+            from lmtui.models.quantized_cuda import cuda_quantization
 
-            return held_on(device, place, how)
+            return cuda_quantization(device, place, how)
         if device.type != "cpu":
             raise NotSupported(f"it runs on {device}")
         if torch.backends.cpu.get_cpu_capability() in _SLOW:
@@ -132,7 +132,7 @@ def with_adapter(
             asked for.
     """
     try:
-        weights = put_beside(base.model.weights, adapter)
+        weights = add_lora(base.model.weights, adapter)
     except UnsupportedLora as error:
         return _refused(adapter.name, str(error), how)
     model = LlamaModel(weights, base.model.facts)
@@ -170,15 +170,15 @@ def _load(
     keeping = ModelConverter(name, looked, on_progress, packs=True)
     try:
         keeping.into(folder, packing.write)
-    except NotKept:
-        return keeping.held(packing.weights)
-    with explained(str(place)):
+    except NotStored:
+        return keeping.in_memory(packing.weights)
+    with wrap_load_errors(str(place)):
         return _opened(folder, name)
 
 
 def _opened(folder: Path, name: str) -> LoadedModel:
     config = cache.config_in(folder)
-    return kept_model(folder, name, config, cache.read(folder, config))
+    return cached_model(folder, name, config, cache.read(folder, config))
 
 
 def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
@@ -252,7 +252,7 @@ class _Packing:
             source = RoundedTensors(looked, self._bits)
         if has_more(shape, source, naming):
             raise NotLlama("its layers have something of their own")
-        with explained(str(looked.path)):
+        with wrap_load_errors(str(looked.path)):
             require_shapes(shape, config.vocab_size, looked.shapes, naming)
         dense = pays_dense(looked.parameters)
         what = f"packing {self._name}, once"
@@ -264,5 +264,5 @@ class _Packing:
         reading = WeightReading(
             source, naming, config.vocab_size, frequencies, matrices, on_layer
         )
-        with explained(str(looked.path)):
+        with wrap_load_errors(str(looked.path)):
             return read_weights(shape, reading)

@@ -34,7 +34,7 @@ class UnsupportedLora(Exception):
     """Raised with the reason why an adapter can't be put beside the weights."""
 
 
-def put_beside(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
+def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
     """Return the weights with the adapter beside them.
 
     Raises:
@@ -133,7 +133,7 @@ def _stacked(matrix: Linear, parts: Sequence[tuple[_Pair | None, int]]) -> Linea
         raise UnsupportedLora(
             f"it reads {first.shape[1]} numbers, the model {matrix.columns}"
         )
-    return matrix.with_beside(LoraWeights(first, second))
+    return matrix.with_lora(LoraWeights(first, second))
 
 
 def _require_rows(matrix: Tensor, rows: int) -> None:

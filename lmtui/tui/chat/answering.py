@@ -168,8 +168,8 @@ class AnsweringScreen(WhoseScreen):
         self._strip.reset(info=self._info, before=before)
         self.keep_first(self._job)
 
-    @on(kept.ConversationKept)
-    def begin_job(self, event: kept.ConversationKept) -> None:
+    @on(kept.ConversationStored)
+    def begin_job(self, event: kept.ConversationStored) -> None:
         """The user's words are on the disk: now the model may see them."""
         given_up = event.job == self._given_up
         if event.job != self._job or self._begin is None or given_up:

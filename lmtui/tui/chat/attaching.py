@@ -18,7 +18,7 @@ from textual.widgets import TextArea
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
 from lmtui.errors import LmtuiError
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.commands import CommandScreen
 from lmtui.tui.chat.prompt import PromptField, as_message
@@ -125,7 +125,7 @@ class AttachingScreen(CommandScreen):
             except LmtuiError as error:
                 return self.Attached(text, said, error)
 
-        aside(work, self.post_message, otherwise=self.Attached(text, said))
+        run_in_thread(work, self.post_message, otherwise=self.Attached(text, said))
 
     def pass_on(self, whole: str, written: str) -> None:
         """Say a message whose files are read."""
@@ -164,5 +164,5 @@ class AttachingScreen(CommandScreen):
 
 def _location(text: str, offset: int) -> tuple[int, int]:
     """A place of a text as a text field counts, from 0."""
-    line, column = positions.place_of(text, offset)
+    line, column = positions.location_of(text, offset)
     return line - 1, column - 1

@@ -30,7 +30,7 @@ from lmtui.chat.attachments import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.dialog_list import DialogList
 
 WALKS = {"up": "cursor_up", "down": "cursor_down"}
@@ -64,7 +64,7 @@ closes the list. @@ is an @ that names no file.
     """
 
     @dataclass
-    class Found(Message):
+    class Completions(Message):
         """The completions of a name."""
 
         mention: Mention
@@ -134,12 +134,12 @@ closes the list. @@ is an @ that names no file.
             return
 
         def work() -> Message:
-            return self.Found(mention, completions(mention.path, self.folder))
+            return self.Completions(mention, completions(mention.path, self.folder))
 
-        aside(work, self.post_message, otherwise=self.Found(mention, ()))
+        run_in_thread(work, self.post_message, otherwise=self.Completions(mention, ()))
 
-    @on(Found)
-    def offer(self, event: Found) -> None:
+    @on(Completions)
+    def offer(self, event: Completions) -> None:
         """List the completions, unless the name has changed meanwhile."""
         event.stop()
         if event.mention != self._mention or self._left is not None:
@@ -199,7 +199,7 @@ closes the list. @@ is an @ that names no file.
             except LmtuiError as error:
                 return self.FilesRead(named, error=error)
 
-        aside(work, self.post_message, otherwise=self.FilesRead(named))
+        run_in_thread(work, self.post_message, otherwise=self.FilesRead(named))
 
     @on(FilesRead)
     def show_files(self, event: FilesRead) -> None:

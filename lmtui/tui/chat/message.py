@@ -46,7 +46,7 @@ def blocks_for(
     line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
     if folded:
         return [line]
-    words = text[thought.place.start : thought.place.stop].strip("\n")
+    words = text[thought.span.start : thought.span.stop].strip("\n")
     blocks = blocks_of(tame_heaps(visible(words)), joined=True)
     return [line, *(replace(block, kind=THOUGHT) for block in blocks)]
 
@@ -190,7 +190,7 @@ Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
     @property
     def answer(self) -> str:
         """The text without the reasoning."""
-        return self.text[self._thought.place.end :] if self._thought else self.text
+        return self.text[self._thought.span.end :] if self._thought else self.text
 
     @property
     def folded(self) -> bool:

@@ -85,12 +85,12 @@ class RememberingScreen(TokensScreen):
     def keep_first(self, job: int) -> None:
         """Keep it, and let the job begin when that is done."""
         if self._chats is None:
-            self.begin_job(kept.ConversationKept(job))
+            self.begin_job(kept.ConversationStored(job))
             return
         changes = replace(self._conversation.take_changes(), thinking=self.told)
         self._chats.keep(self._uid, changes, job=job, to=self.post_message)
 
-    def begin_job(self, event: kept.ConversationKept) -> None:
+    def begin_job(self, event: kept.ConversationStored) -> None:
         """What was said is on the disk."""
         raise NotImplementedError
 

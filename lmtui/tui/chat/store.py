@@ -21,8 +21,8 @@ from lmtui.chat.summary import ConversationSummary, StoredConversation
 from lmtui.chat.writer import (
     ChangedByOther,
     ConversationWriter,
-    KeepFailed,
-    KeptAgain,
+    WriteFailed,
+    WriteRecovered,
     WriterEvent,
 )
 from lmtui.engine.types import Role
@@ -31,7 +31,7 @@ from lmtui.tui.engine.batching import Post
 
 
 @dataclass
-class ConversationKept(Message):
+class ConversationStored(Message):
     """The pending changes are written, or could not be: the generation job can
     begin."""
 
@@ -73,7 +73,7 @@ class ConversationsListed(Message):
 
 
 @dataclass
-class WordsFound(Message):
+class SearchFinished(Message):
     """The results of a search."""
 
     text: str
@@ -145,9 +145,9 @@ class ConversationStore:
 
     def _tell(self, fact: WriterEvent) -> None:
         match fact:
-            case KeepFailed():
+            case WriteFailed():
                 _posted(self._post, KeepingFailed(fact.error))
-            case KeptAgain():
+            case WriteRecovered():
                 _posted(self._post, KeepingRecovered())
             case ChangedByOther():
                 _posted(self._post, ChangedElsewhere(fact.uid))
@@ -167,11 +167,11 @@ class ConversationStore:
         job: int = 0,
         to: Post | None = None,
     ) -> None:
-        """Write changes of a conversation. `ConversationKept` with the job is posted to
-        `to` once that was tried."""
+        """Write changes of a conversation. `ConversationStored` with the job is posted
+        to `to` once that was tried."""
         then = None
         if to is not None:
-            kept, whom = ConversationKept(job), to
+            kept, whom = ConversationStored(job), to
 
             def then() -> None:
                 _posted(whom, kept)
@@ -188,13 +188,13 @@ class ConversationStore:
         self._ask(work, to, nothing=ConversationsListed(()))
 
     def search(self, to: Post, text: str) -> None:
-        """Post `WordsFound` or `StoreFailed`."""
+        """Post `SearchFinished` or `StoreFailed`."""
 
         def work(store: Store) -> Message:
             hits = search.search(store, text, limit=SHOWN)
-            return WordsFound(text, tuple(hits))
+            return SearchFinished(text, tuple(hits))
 
-        self._ask(work, to, nothing=WordsFound(text, ()))
+        self._ask(work, to, nothing=SearchFinished(text, ()))
 
     def peek(self, to: Post, id_: int) -> None:
         """Post `ConversationPeeked` or `StoreFailed`."""

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.token_codec import NOT_KEPT
+from lmtui.chat.token_codec import NO_VALUE
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.engine import messages as facts
@@ -215,7 +215,7 @@ class TokensScreen(SamplingScreen):
         self._panel.outdate()
         self._looking = self.runner.number()
         token = node.tokens[event.index]
-        if isinstance(token, Step) and token.distribution.handle != NOT_KEPT:
+        if isinstance(token, Step) and token.distribution.handle != NO_VALUE:
             self._panel.show(token.distribution, chosen=token.id)
             return
         if node.own_ids:

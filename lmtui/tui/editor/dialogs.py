@@ -22,14 +22,14 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.editing import surprises
-from lmtui.editing.positions import place_of
+from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
 from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, count, difference, in_bits, percent
 from lmtui.text import visible, visible_line, visible_token
-from lmtui.tui.background import aside
-from lmtui.tui.widgets.cells import clip, clusters, fit, tame
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 
 ASKING = "Asking the model…"
@@ -142,7 +142,7 @@ def replacement_rows(
         lines.append(
             Content.assemble(
                 ("● " if is_there else "  ", "$accent"),
-                (fit(word, width), "bold"),
+                (pad_to(word, width), "bold"),
                 f"  {prob:>{len(_PROBABILITY)}}  ",
                 f"{change_words(each.change):>{len(_CHANGE)}}  ",
                 (clip(visible_line(each.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
@@ -242,10 +242,10 @@ that is ignored is passed over in every text.
         def work() -> Message:
             return self.Ignored(word, surprises.ignore(word))
 
-        aside(work, self.post_message, otherwise=self.Ignored(word, False))
+        run_in_thread(work, self.post_message, otherwise=self.Ignored(word, False))
 
     @on(Ignored)
-    def tell_ignored(self, event: Ignored) -> None:
+    def show_ignored(self, event: Ignored) -> None:
         """Warn if the word could not be saved."""
         if not event.remembered:
             shown = clip(visible_line(event.word), _WORD)
@@ -262,7 +262,7 @@ that is ignored is passed over in every text.
 def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
     """Return a row for each word: location, surprisal and rank, the word in its
     line."""
-    where = [":".join(map(str, place_of(text, place.start))) for place in places]
+    where = [":".join(map(str, location_of(text, place.start))) for place in places]
     width = max(map(len, where), default=0)
     return [
         Content.assemble(
@@ -291,7 +291,7 @@ def _surroundings(text: str, place: SurprisingWord) -> tuple[tuple[str, str], ..
 
 def _tail(text: str, width: int) -> str:
     """Return the end of a text in exactly `width` cells, after `…` where it is cut."""
-    text = tame(text)
+    text = limit_combining(text)
     if cell_len(text) <= width:
         return " " * (width - cell_len(text)) + text
     taken = ""

@@ -502,7 +502,7 @@ class ExactArea(TextEdges):
         row = layout.row(number)
         layers = [*self._layers(row), *self._found(row), *self._selected(row)]
         if self._draw_cursor:
-            cursor_row, index = layout.place_of(self.cursor_location)
+            cursor_row, index = layout.location_of(self.cursor_location)
             if cursor_row == number:
                 look = self.get_component_rich_style("text-area--cursor")
                 if row.is_ghost(index):

@@ -28,7 +28,7 @@ from lmtui.editing.text_file import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.editor.keeping import KeepingScreen, told
 from lmtui.tui.editor.options import Writing
@@ -109,7 +109,7 @@ class FileScreen(KeepingScreen):
 
     def _ask_disk(self, work: Callable[[], Message], *, otherwise: LmtuiError) -> None:
         self._under_way += 1
-        aside(work, self.post_message, otherwise=self.Failed(otherwise))
+        run_in_thread(work, self.post_message, otherwise=self.Failed(otherwise))
 
     @on(Stored)
     @on(Conflicted)
@@ -137,7 +137,7 @@ class FileScreen(KeepingScreen):
         def work() -> Message:
             return self.Watched(file, changed_on_disk(file))
 
-        aside(work, self.post_message, otherwise=self.Watched(file, None))
+        run_in_thread(work, self.post_message, otherwise=self.Watched(file, None))
 
     @on(Watched)
     def tell_change(self, event: Watched) -> None:
@@ -203,7 +203,7 @@ class FileScreen(KeepingScreen):
             self._keeper.close()
             self._keeper = RecoveryCopy(event.saved.file)
         self._take_file(event.saved.file)
-        aside(self._rebase, self.post_message, otherwise=self.Kept(-1, False))
+        run_in_thread(self._rebase, self.post_message, otherwise=self.Kept(-1, False))
         for note in event.saved.notes:
             self.notify(f"Saved, but {note}.", severity="warning", markup=False)
         self.told_of_file()

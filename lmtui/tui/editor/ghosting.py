@@ -76,7 +76,7 @@ class GhostingScreen(WatchingScreen):
     def ask_after_edit(self, event: GhostEditor.Edited) -> None:
         """Another text: another ghost, unless what was typed is what it says."""
         self._others = ()
-        if event.ghost_kept:
+        if event.ghost_stays:
             return
         self._drop_job()
         self._wait()

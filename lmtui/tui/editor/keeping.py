@@ -19,7 +19,7 @@ from lmtui.editing import recovery
 from lmtui.editing.recovery import Recovered, RecoveryCopy
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.options import Writing
@@ -131,7 +131,7 @@ class KeepingScreen(LiveScreen):
     @on(GhostEditor.CursorMoved)
     def withdraw(self, event: GhostEditor.Edited | GhostEditor.CursorMoved) -> None:
         """What was said holds no longer, but of a ghost that is typed along."""
-        if isinstance(event, GhostEditor.Edited) and event.ghost_kept:
+        if isinstance(event, GhostEditor.Edited) and event.ghost_stays:
             self._said_at = self._said_at and self._here
         elif self._said_at not in (None, self._here):
             self.unsay()
@@ -151,7 +151,7 @@ class KeepingScreen(LiveScreen):
                 return self.NotKept(error)
 
         bug = LmtuiError("the recovery copy can't be written", "", "See the log.")
-        aside(work, self.post_message, otherwise=self.NotKept(bug))
+        run_in_thread(work, self.post_message, otherwise=self.NotKept(bug))
 
     @on(Kept)
     def note_kept(self, event: Kept) -> None:
@@ -209,7 +209,7 @@ class KeepingScreen(LiveScreen):
                 recovery.discard(recovered)
             return self.Kept(revision, done)
 
-        aside(work, self.post_message, otherwise=self.Kept(revision, False))
+        run_in_thread(work, self.post_message, otherwise=self.Kept(revision, False))
 
 
 def told(seconds: float) -> str:

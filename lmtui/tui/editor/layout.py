@@ -20,23 +20,23 @@ from textual.document._document import Location
 from textual.document._wrapped_document import WrappedDocument
 from textual.geometry import Offset
 
-from lmtui.text import visible_in_place
+from lmtui.text import visible_same_length
 from lmtui.tui.editor.document import DocumentChange, LineDocument
-from lmtui.tui.widgets.cells import chunks, clusters, tame_in_place
+from lmtui.tui.widgets.cells import chunks, clusters, limit_combining_same_length
 
 
 @lru_cache(maxsize=256)
 def drawn(line: str) -> str:
     """Return a line as it is drawn, with as many characters; tabs stay."""
     plain = line.isascii() and line.isprintable()
-    return line if plain else tame_in_place(visible_in_place(line))
+    return line if plain else limit_combining_same_length(visible_same_length(line))
 
 
 def steps(line: str) -> Iterator[str]:
     """Yield the characters of a line as the cursor moves: each with its marks, and an
     emoji sequence as one."""
     for index, part in enumerate(
-        tame_in_place(visible_in_place(line, whole=True)).split("\t")
+        limit_combining_same_length(visible_same_length(line, whole=True)).split("\t")
     ):
         if index:
             yield "\t"
@@ -372,7 +372,7 @@ class GhostRows:
             parts=(RowPart(0, end - start + ends, start),),
         )
 
-    def place_of(self, location: Location) -> tuple[int, int]:
+    def location_of(self, location: Location) -> tuple[int, int]:
         """Return the row of a location, and its index in that row."""
         line, column = location
         if self._ghost and line == self._line:
@@ -388,7 +388,7 @@ class GhostRows:
 
     def location_to_offset(self, location: Location) -> Offset:
         """Return the cell and row of a location."""
-        row, index = self.place_of(location)
+        row, index = self.location_of(location)
         return Offset(cells_of(self.row(row).text[:index], self._rows.tab), row)
 
     def offset_to_location(self, offset: Offset) -> Location:

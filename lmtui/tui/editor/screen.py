@@ -25,7 +25,7 @@ from lmtui.text import visible_line
 from lmtui.tui.editor.dialogs import ReplacementsScreen
 from lmtui.tui.editor.ghosting import GhostingScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.status import ExpectedLines, PlaceLine
+from lmtui.tui.editor.status import ExpectedLines, FileLine
 from lmtui.tui.editor.suggestion_status import ghost_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine import messages as facts
@@ -90,7 +90,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         yield FindBar(id="find")
         yield LinePrompt(id="line")
         yield HintLine("complete", HINT)
-        yield PlaceLine(id="place")
+        yield FileLine(id="place")
         yield Status(id="status")
 
     def on_mount(self) -> None:
@@ -144,8 +144,8 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         if bar.is_open:
             bar.update(self.editor.text, self.editor.selection_indexes[0])
 
-    @on(FindBar.Found)
-    def mark_matches(self, event: FindBar.Found) -> None:
+    @on(FindBar.MatchesChanged)
+    def mark_matches(self, event: FindBar.MatchesChanged) -> None:
         """Show all of them."""
         self.editor.matches = event.matches
 
@@ -169,7 +169,7 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
 
     def action_go_to_line(self) -> None:
         """Ask for a place."""
-        self.query_one(LinePrompt).ask_place(self.editor.text)
+        self.query_one(LinePrompt).ask_location(self.editor.text)
 
     @on(LinePrompt.Answered)
     def take_line(self, event: LinePrompt.Answered) -> None:

@@ -20,7 +20,7 @@ from lmtui.notation import (
     surprisal,
 )
 from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 Forms = Sequence[Sequence[str]]
@@ -63,7 +63,7 @@ searched" is the share of the probability whose cuts were not looked at.
             return []
         following = following_forms(self._expectation, at_end=self._at_end)
         forms = (typed_forms(self._expectation), following)
-        return [[(pack_best(form, width)[0], "")] for form in forms]
+        return [[(fit_best(form, width)[0], "")] for form in forms]
 
 
 def typed_forms(expectation: CursorPrediction) -> Forms:
@@ -128,11 +128,11 @@ class FileStatus:
     """Whether some scores are from before an edit."""
 
 
-class PlaceLine(StyledLines):
+class FileLine(StyledLines):
     """One line about the file and the cursor."""
 
     DEFAULT_CSS = """
-    PlaceLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
+    FileLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -145,7 +145,7 @@ class PlaceLine(StyledLines):
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [[(pack_best(forms(self._place), width)[0], "")]]
+        return [[(fit_best(forms(self._place), width)[0], "")]]
 
 
 def forms(place: FileStatus) -> Sequence[Sequence[str]]:

@@ -6,7 +6,7 @@ Knows no widget and no model.
 from __future__ import annotations
 
 from lmtui.engine.suggestion import SuggestionEnd, SuggestionRules
-from lmtui.tui.widgets.cells import pack_best
+from lmtui.tui.widgets.cells import fit_best
 
 _WIDEST = 160  # cells
 
@@ -71,7 +71,7 @@ def ghost_words(
     read = "reads both sides" if infill else "reads left context only"
     where = _where(window, total)
     forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
-    return pack_best(forms, width)[0]
+    return fit_best(forms, width)[0]
 
 
 def _limits(rules: SuggestionRules) -> str:

@@ -188,7 +188,7 @@ goes on with the line above has ↳ in the place of a number.
 
         revision: int
         cursor: int
-        ghost_kept: bool
+        ghost_stays: bool
         """Whether a suggestion remains at the cursor, so that none need be
         requested."""
 

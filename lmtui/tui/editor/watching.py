@@ -35,7 +35,7 @@ from lmtui.tui.editor.dialogs import SurprisesScreen
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.file import FileScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.status import ExpectedLines, PlaceLine
+from lmtui.tui.editor.status import ExpectedLines, FileLine
 from lmtui.tui.editor.status import FileStatus as Shown
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine import messages as facts
@@ -166,7 +166,7 @@ class WatchingScreen(FileScreen):
         self._asked = self.runner.number()
         self._panel.outdate()
         self.query_one(ExpectedLines).outdate()
-        self.runner.expect(self._asked, self.editor.text, self.editor.cursor_index)
+        self.runner.predict_at(self._asked, self.editor.text, self.editor.cursor_index)
 
     @on(writing_facts.ExpectationReady)
     def show_expectation(self, event: writing_facts.ExpectationReady) -> None:
@@ -223,10 +223,10 @@ class WatchingScreen(FileScreen):
             return
         first, last = self.editor.visible_lines
         whole = len(self._scored.text) <= _WHOLE
-        part = self._scored.wanted(first, last, most=_PART, whole=whole)
+        part = self._scored.next_span(first, last, most=_PART, whole=whole)
         if part is not None:
             self._heat_job, self._heat_part = self.runner.number(), part
-            self.runner.heat(self._heat_job, self._scored.text, *part)
+            self.runner.score_span(self._heat_job, self._scored.text, *part)
         self.tell_doing()
 
     @on(writing_facts.HeatArrived)
@@ -315,7 +315,7 @@ class WatchingScreen(FileScreen):
             parts.append(self._sums("selection", low, high))
         self.query_one(TextTotals).show(*parts)
         line, column = editor.cursor_location
-        self.query_one(PlaceLine).show(
+        self.query_one(FileLine).show(
             Shown(
                 name=self._file.path.name,
                 modified=self.unsaved,

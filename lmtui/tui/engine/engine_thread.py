@@ -19,7 +19,7 @@ from lmtui import log
 from lmtui.engine.protocol import EditorEngine, Engine
 from lmtui.engine.truncation import dropped, fitted
 from lmtui.engine.types import GenerationResult, Prompt, Step
-from lmtui.errors import Cancelled, LmtuiError, panics_told
+from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.models.progress import Progress
 from lmtui.tui.engine import inspecting_work, scoring_work, writing_work
 from lmtui.tui.engine.batching import Batch, Clock, LoadReports
@@ -76,7 +76,7 @@ class EngineWork:
 
     def _answer(self, question: Question) -> None:
         try:
-            with panics_told():
+            with panics_as_errors():
                 self._do(question)
         except Cancelled:
             self._give_up(question)
@@ -208,7 +208,7 @@ class EngineWork:
             self._answer(preview)
 
     def _look(self, look: Look) -> None:
-        trace = self._loaded().trace(
+        trace = self._loaded().score_draft(
             look.messages,
             look.draft,
             look.settings,
@@ -223,7 +223,7 @@ class EngineWork:
         self._reply(look, looked)
 
     def _look_after(self, look: LookAfter) -> None:
-        shown = self._loaded().look(
+        shown = self._loaded().next_distribution(
             look.ids,
             look.settings,
             top=look.top,

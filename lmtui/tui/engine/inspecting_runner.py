@@ -66,7 +66,7 @@ class InspectingRunner(ScreenRunner):
             )
         )
 
-    def look_ahead(
+    def continue_each(
         self, job: int, ids: Sequence[int], starts: Sequence[int], *, more: int = 6
     ) -> None:
         """Where each of some tokens would lead: `WaysLookedAhead`,

@@ -34,14 +34,14 @@ def answer(
     """
     match question:
         case LookAt():
-            shown = engine.look(
+            shown = engine.next_distribution(
                 question.ids, question.settings, top=question.top, stop=stop
             )
             tell(PlaceLooked(question.revision, shown))
         case FindTokens():
             _find(engine, question, tell)
         case LookAhead():
-            ways = engine.look_ahead(
+            ways = engine.continue_each(
                 question.ids, question.starts, more=question.more, stop=stop
             )
             tell(WaysLookedAhead(question.job, tuple(ways)))
@@ -49,7 +49,7 @@ def answer(
 
 def _find(engine: Engine, question: FindTokens, tell: Tell) -> None:
     try:
-        found = engine.find(
+        found = engine.search_vocabulary(
             question.handle, question.text, question.settings, count=question.count
         )
     except KeyError as error:

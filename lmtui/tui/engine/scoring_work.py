@@ -39,7 +39,7 @@ def cut(engine: Engine, question: Cut, *, tell: Tell, stop: Stop) -> None:
     document = question.document
     encoding = _encoded(engine, document, stop)
     windows = engine.windows(len(encoding.prefix), document.window, document.stride)
-    tokens = engine.spell(encoding.ids)
+    tokens = engine.describe_tokens(encoding.ids)
     tell(DocumentCut(question.job, encoding, windows, tokens))
 
 
@@ -69,7 +69,7 @@ def _encoded(engine: Engine, document: DocumentAlone, stop: Stop) -> Encoding:
     if document.after is None:
         return engine.encode(document.text, bos=document.bos)
     nothing_drawn = SamplingSettings()
-    trace = engine.trace(document.after, document.text, nothing_drawn, stop=stop)
+    trace = engine.score_draft(document.after, document.text, nothing_drawn, stop=stop)
     return Encoding(tuple(t.id for t in trace.tokens), (), trace.context)
 
 
@@ -91,6 +91,8 @@ def _tokens(
 ) -> Iterator[ScoredToken]:
     if isinstance(passage, TextAfter):
         nothing_drawn = SamplingSettings()
-        trace = engine.trace(passage.messages, passage.text, nothing_drawn, stop=stop)
+        trace = engine.score_draft(
+            passage.messages, passage.text, nothing_drawn, stop=stop
+        )
         return iter(trace.tokens)
     return engine.score(passage.ids, prefix=passage.prefix, top=passage.top, stop=stop)

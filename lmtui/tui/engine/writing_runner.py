@@ -24,7 +24,9 @@ class WritingRunner(ScreenRunner):
     what is less urgent is broken off and comes back later, unless it was stopped.
     """
 
-    def expect(self, revision: int, text: str, cursor: int, *, top: int = 40) -> None:
+    def predict_at(
+        self, revision: int, text: str, cursor: int, *, top: int = 40
+    ) -> None:
         """What the model expects at a cursor: `ExpectationReady`,
         `ExpectationFailed`."""
         self.ask(
@@ -60,7 +62,7 @@ class WritingRunner(ScreenRunner):
             )
         )
 
-    def heat(self, job: int, text: str, start: int, end: int) -> None:
+    def score_span(self, job: int, text: str, start: int, end: int) -> None:
         """Score a part of a text: `HeatArrived`, then `HeatFinished` or
         `WritingFailed`."""
         self.ask(Heat(reply=self._post, job=job, text=text, start=start, end=end))

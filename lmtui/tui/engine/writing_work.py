@@ -54,7 +54,7 @@ def answer(
     """
     match question:
         case Expect():
-            expectation = engine.expect(
+            expectation = engine.predict_at(
                 question.text, question.cursor, top=question.top, stop=stop
             )
             tell(ExpectationReady(question.revision, expectation))
@@ -71,7 +71,7 @@ def answer(
             tell(AlternativesReady(question.job, tuple(ghosts)))
         case Heat():
             start, end = question.start, question.end
-            for stretch in engine.heat(question.text, start, end, stop=stop):
+            for stretch in engine.score_span(question.text, start, end, stop=stop):
                 tell(HeatArrived(question.job, stretch))
             tell(HeatFinished(question.job))
         case Replace():
@@ -97,7 +97,9 @@ def _suggest(
     greedy = SamplingSettings(temperature=0, max_tokens=question.rules.max_tokens)
     shown = ""
     held: Step | None = None
-    for item in engine.go_on(question.text, question.cursor, greedy, top=1, stop=stop):
+    for item in engine.complete(
+        question.text, question.cursor, greedy, top=1, stop=stop
+    ):
         if isinstance(item, GenerationResult):
             return _ended(ghost, item, held)
         steps = [step for step in (held, item) if step is not None]

@@ -36,7 +36,7 @@ ENDINGS = {
 """A clause for each way a run ends."""
 
 
-def told(event: Event, doing: Doing | None = None) -> Paragraph | None:
+def describe_event(event: Event, doing: Doing | None = None) -> Paragraph | None:
     """Return an event as a line of the log; None for one that is shown elsewhere, or
     that repeats the activity `doing`."""
     words, style = _words(event)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 
 from lmtui.train.events import Eval
-from lmtui.tui.widgets.cells import clip, fit
+from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.chart import (
     ACROSS,
     DOWN,
@@ -185,11 +185,11 @@ better. Where the line falls and the circles rise, the model learns by heart.
         steps = label_line(sorted(at.items()), scale.width)
         foot: list[Line] = [
             [(" " * (gutter - 1) + "└" + axis, "quiet")],
-            [(fit("step", gutter - 1) + " " + steps, "quiet")],
+            [(pad_to("step", gutter - 1) + " " + steps, "quiet")],
         ]
         if epochs and self._epochs > 0 and self._steps > 0:
             row = epoch_line(self._steps / self._epochs, scale)
-            foot.append([(fit("epoch", gutter - 1) + "│" + row, "quiet")])
+            foot.append([(pad_to("epoch", gutter - 1) + "│" + row, "quiet")])
         return foot
 
 

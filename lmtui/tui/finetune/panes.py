@@ -20,7 +20,7 @@ from lmtui.notation import NONE, counted, lasting, percent
 from lmtui.text import visible, visible_line
 from lmtui.train.events import Eval, Plan, Sample, Skip, Step
 from lmtui.tui.finetune.format import epochs
-from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
@@ -118,7 +118,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
     yield _fact("memory", f"≈ {size(plan.memory)}")
     yield _fact("time", f"≈ {lasting(plan.seconds)}")
     for note in plan.notes:
-        yield Paragraph(((fit("!", _LABEL), "warning"),
+        yield Paragraph(((pad_to("!", _LABEL), "warning"),
                          (visible_line(note), "warning")), _LABEL)  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _settings(plan: Plan) -> str:
 
 
 def _fact(name: str, words: str) -> Paragraph:
-    return Paragraph(((fit(name, _LABEL), "quiet"), (words, "")), _LABEL)
+    return Paragraph(((pad_to(name, _LABEL), "quiet"), (words, "")), _LABEL)
 
 
 def sample_of(plan: Plan | None) -> list[Paragraph]:
@@ -226,12 +226,12 @@ class RunHead(StyledLines):
         gap = width - cell_len(title) - cell_len(state)
         first: Line = [(title, "title"), (" " * gap, ""), (state, "state")]
         if head.share is None:
-            return [first, [(pack_best(head.progress, width)[0], "quiet")]]
+            return [first, [(fit_best(head.progress, width)[0], "quiet")]]
         return [first, self._bar(head.share, width)]
 
     def _bar(self, share: float, width: int) -> Line:
         room = min(_BAR[1], max(_BAR[0], width * 2 // 5))
-        words = pack_best(self._head.progress, max(1, width - room - 7))[0]
+        words = fit_best(self._head.progress, max(1, width - room - 7))[0]
         done = int(room * min(1.0, max(0.0, share)))
         return [
             ("━" * done, "done"),
@@ -324,12 +324,12 @@ is the model as it was, best what will be kept.
         each = max(6, (width - max(first, 8)) // 3)
         first = width - 3 * each
         head: Line = [
-            (fit("Held-out", first), "name"),
+            (pad_to("Held-out", first), "name"),
             *((f"{name:>{each}}", "quiet") for name, _, _ in columns),
         ]
         rows: list[Line] = [
             [
-                (fit(long if wide else short, first), "quiet"),
+                (pad_to(long if wide else short, first), "quiet"),
                 *(
                     (_right(value(figures) if figures else NONE, each), style)
                     for _, figures, style in columns

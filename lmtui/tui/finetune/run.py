@@ -25,7 +25,7 @@ from lmtui.train.events import (
     Step,
     Warned,
 )
-from lmtui.tui.finetune.format import told
+from lmtui.tui.finetune.format import describe_event
 from lmtui.tui.widgets.chart import Curve
 from lmtui.tui.widgets.paragraphs import Paragraph
 
@@ -98,7 +98,7 @@ class TrainingRun:
         """Update the state with an event."""
         if isinstance(event, Step | Eval | Sample) and event.step < self.last_step:
             return  # repeated from before the checkpoint
-        if (line := told(event, self.doing)) is not None:
+        if (line := describe_event(event, self.doing)) is not None:
             self.log.append(line)
         self.doing = self._doing_after(event)
         match event:

@@ -142,7 +142,9 @@ class BranchingScreen(PlacesScreen):
         self._list = AlternativesScreen(rows, chosen=chosen)
         self.app.push_screen(self._list, self._answer_alternative)
         starts = [row.id for row in rows]
-        self.runner.look_ahead(self._ahead, self.ids_before(index), starts, more=AHEAD)
+        self.runner.continue_each(
+            self._ahead, self.ids_before(index), starts, more=AHEAD
+        )
 
     @on(inspecting_facts.WaysLookedAhead)
     def show_ways(self, event: inspecting_facts.WaysLookedAhead) -> None:

@@ -164,7 +164,7 @@ class ComparingScreen(ExportingScreen):
         unit = unit_of(ours.encoding, theirs.encoding)
         placed = zip(tokens, ours.spans, strict=True)
         compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
-        self.comparison = Comparison(unit, keep=MOST)
+        self.comparison = Comparison(unit, limit=MOST)
         for piece in compared:
             self.comparison.add(piece)
             self._piece_at.update((token.index, piece) for token, _ in piece.tokens)

@@ -26,7 +26,7 @@ from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, log_prob, percent, surprisal
 from lmtui.text import bytes_text, visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit
+from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.token_lines import pieces_of
 
@@ -116,7 +116,7 @@ def rows_of(
                 ("● " if row.id == chosen else "  ", "$accent"),
                 (f"{percent(row.prob):>6} ", "$prob-raw"),
                 (f"{cost(way):>{len(_COST)}}  " if ways else "", "$quiet"),
-                (fit(token, width), "bold"),
+                (pad_to(token, width), "bold"),
                 ("  " + clip(ahead(way), _AHEAD) if way else "", "$quiet"),
             )
         )

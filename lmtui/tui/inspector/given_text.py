@@ -14,7 +14,7 @@ from textual.message import Message
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.engine.batching import Post
 from lmtui.tui.engine.inspecting_runner import InspectingRunner
 from lmtui.tui.inspector.source import InspectSource
@@ -64,7 +64,7 @@ class GivenTextScreen(SamplingScreen):
             bug = LmtuiError(
                 "the text can't be shown", self._subject.name, "See the log."
             )
-            aside(self._read, self.post_message, otherwise=self.Refused(bug))
+            run_in_thread(self._read, self.post_message, otherwise=self.Refused(bug))
 
     def text_known(self) -> None:
         """There is a text now."""

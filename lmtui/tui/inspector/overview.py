@@ -30,7 +30,7 @@ from lmtui.analysis.summary import RANKS, Totals
 from lmtui.engine.totals import Sums
 from lmtui.notation import NONE, bits, percent
 from lmtui.text import bytes_text, visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit, pack
+from lmtui.tui.widgets.cells import clip, pack, pad_to
 from lmtui.tui.widgets.chart import (
     ACROSS,
     DOWN,
@@ -381,7 +381,7 @@ def changed_rows(
             Content.assemble(
                 (f"{place:>6,} ", "$quiet"),
                 (f"{told:>6} bits ", colour),
-                (fit(name, width), "bold"),
+                (pad_to(name, width), "bold"),
                 (" " + _after(tokens, place - 1 + len(piece.tokens)), "$quiet"),
             )
         )
@@ -411,7 +411,7 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
                 (f"{place + 1:>{last},} ", "$quiet"),
                 f"{notation.surprisal(token.logprob):>5} ",
                 (f"{notation.count(token.rank):>7} ", "$quiet"),
-                (fit(name, width), "bold"),
+                (pad_to(name, width), "bold"),
                 (" " + _after(tokens, place + 1), "$quiet"),
             )
         )

@@ -106,7 +106,7 @@ and goes on from one of them; what stood there stays on its own branch.
         reading = self._reading
         if reading.ids and reading.road == ROOT:
             return reading.totals_so_far()
-        totals = Totals(keep=MOST)
+        totals = Totals(limit=MOST)
         for place, token in enumerate(self.path):
             totals.add(as_scored(token, place))
         return totals

@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 from lmtui.engine.types import RankedCandidate, TokenMatches
 from lmtui.notation import likely, percent
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import fit
+from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import TextField
 
@@ -182,7 +182,7 @@ def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
     return [
         Content.assemble(
             (f"{rank:>{first}} ", "$quiet"),
-            (fit(visible_token(row.candidate.text), room), "bold"),
+            (pad_to(visible_token(row.candidate.text), room), "bold"),
             (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
             (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
              "$prob-sampled"),

@@ -29,7 +29,7 @@ class SheetRead(Message):
         super().__init__()
 
 
-class SettingKept(SheetRead):
+class SettingSaved(SheetRead):
     """A setting was written to the file or removed from it."""
 
     def __init__(self, sheet: SettingsSnapshot, name: str) -> None:
@@ -37,11 +37,11 @@ class SettingKept(SheetRead):
         super().__init__(sheet)
 
 
-class PresetsKept(SheetRead):
+class PresetsSaved(SheetRead):
     """A preset was written to the file or removed from it."""
 
 
-class KeysKept(SheetRead):
+class KeysSaved(SheetRead):
     """Keys were written to the file or removed from it."""
 
 

@@ -42,14 +42,14 @@ class KeyRow:
 
 def keys_of(item: Bound, sheet: SettingsSnapshot) -> tuple[str, ...]:
     """Return the keys of an action: the user's own where they are valid."""
-    wanted = sheet.kept.keys
+    wanted = sheet.saved.keys
     own = user_keys(wanted).keymap.get(item.id) if item.id in wanted else None
     return tuple(own.split(",")) if own else item.keys
 
 
 def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
     """Return the list row of an action."""
-    keys, kept = keys_of(item, sheet), item.id in sheet.kept.keys
+    keys, kept = keys_of(item, sheet), item.id in sheet.saved.keys
     return Content.assemble(
         f"  {item.id:<{_ID}} ",
         (f"{_shown(keys):<14}", "$foreground" if keys == item.keys else "bold $accent"),
@@ -59,13 +59,13 @@ def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
 
 def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
     """Return the preview of an action."""
-    kept = sheet.kept.keys.get(item.id)
+    kept = sheet.saved.keys.get(item.id)
     lines = [
         Content.assemble((item.id, "bold"), f"\n{item.name}: {item.what}\n"),
         Content(f"Default: {_shown(item.keys)}"),
         Content(f"In config.toml: {'nothing' if kept is None else visible_line(kept)}"),
     ]
-    if kept is not None and (wrong := _wrong(item, sheet.kept.keys)):
+    if kept is not None and (wrong := _wrong(item, sheet.saved.keys)):
         words = f"That can't be used: {wrong}."
         lines.append(Content.assemble((visible_line(words), "$warning")))
     lines.append(Content.assemble(("A change counts at once.", "$quiet")))
@@ -146,7 +146,7 @@ def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[Settings
         keys = map(key_display, keys_of(item, sheet))
         if _has(words, KEYS, item.id, item.name, item.what, *keys):
             found.setdefault(KEYS, []).append(KeyRow(item))
-    for preset in sheet.kept.presets.values():
+    for preset in sheet.saved.presets.values():
         if _has(words, PRESETS, preset.name, preset.system or ""):
             found.setdefault(PRESETS, []).append(PresetRow(preset))
     if not words.strip():
@@ -193,7 +193,7 @@ def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
     value = getattr(sheet.counting, row.name)
     changed = value != getattr(Settings(), row.name)
     origin = sheet.counting.origin(row.name)
-    source = {"default": "", "file": "config.toml"}.get(origin.source, origin.place)
+    source = {"default": "", "file": "config.toml"}.get(origin.source, origin.where)
     name = own_name(fields.item(row.name))
     return Content.assemble(
         f"  {name:<{_NAME}} ",
@@ -227,7 +227,7 @@ def about(
     lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]
     if stronger := sheet.stronger(name):
         words = (
-            f"{stronger.place} is given and counts instead of what the file says, "
+            f"{stronger.where} is given and counts instead of what the file says, "
             "this time."
         )
         lines.append(Content.assemble((visible_line(words), "$warning")))
@@ -246,8 +246,8 @@ def _facts(name: str, sheet: SettingsSnapshot, more: Sequence[str]) -> Iterator[
     elif kind is bool:
         yield "Enter turns it over."
     yield f"Default: {shown(getattr(Settings(), name))}"
-    kept = shown(getattr(sheet.kept, name))
-    there = sheet.kept.origin(name).source == "file"
+    kept = shown(getattr(sheet.saved, name))
+    there = sheet.saved.origin(name).source == "file"
     yield f"In config.toml: {kept if there else 'nothing'}"
 
 

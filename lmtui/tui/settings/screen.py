@@ -25,7 +25,7 @@ from lmtui.config.settings import Preset, SettingValue
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.background import aside
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
@@ -135,7 +135,7 @@ one, or several, parted by commas; one that something else has is refused.
                 return facts.SheetFailed(error, asked=asked)
 
         failed = facts.SheetFailed(_BUG, asked=asked)
-        aside(work, self.post_message, otherwise=failed)
+        run_in_thread(work, self.post_message, otherwise=failed)
 
     @on(facts.SheetRead)
     def show_sheet(self, event: facts.SheetRead) -> None:
@@ -217,16 +217,16 @@ one, or several, parted by commas; one that something else has is refused.
             case SettingRow(name):
                 self._change_setting(name, self._sheet)
             case KeyRow(item):
-                asked = about_changing(item, self._sheet.kept.keys)
+                asked = about_changing(item, self._sheet.saved.keys)
                 self._ask(asked, partial(self._put_keys, item.id))
             case PresetRow(preset):
-                others = self._sheet.kept.presets
+                others = self._sheet.saved.presets
                 drawn = self._sheet.counting.sampling
                 form = PresetForm(preset, others=others, drawn=drawn)
                 self.app.push_screen(form, partial(self._take_preset, preset))
 
     def _change_setting(self, name: str, sheet: SettingsSnapshot) -> None:
-        value = getattr(sheet.kept, name)
+        value = getattr(sheet.saved, name)
         if isinstance(value, bool):
             self._put(name, not value)
             return
@@ -247,13 +247,13 @@ one, or several, parted by commas; one that something else has is refused.
         wanted = None if keys is None else str(keys)
 
         def write(sheet: SettingsSnapshot) -> Message:
-            return facts.KeysKept(self._file.put_keys(sheet, id, wanted))
+            return facts.KeysSaved(self._file.put_keys(sheet, id, wanted))
 
         self._write(write)
 
     def _put(self, name: str, value: SettingValue) -> None:
         def write(sheet: SettingsSnapshot) -> Message:
-            return facts.SettingKept(self._file.put(sheet, name, value), name)
+            return facts.SettingSaved(self._file.put(sheet, name, value), name)
 
         self._write(write)
 
@@ -266,7 +266,7 @@ one, or several, parted by commas; one that something else has is refused.
 
         def write(sheet: SettingsSnapshot) -> Message:
             assert edited.preset is not None
-            return facts.PresetsKept(
+            return facts.PresetsSaved(
                 self._file.put_preset(sheet, edited.preset, before)
             )
 
@@ -276,12 +276,12 @@ one, or several, parted by commas; one that something else has is refused.
         """Remove the row under the cursor from the file."""
         match self._row:
             case SettingRow(name) if self._sheet is not None:
-                if self._sheet.kept.origin(name).source == "file":
+                if self._sheet.saved.origin(name).source == "file":
                     self._put(name, None)
                 else:
                     self.notify(_NOT_THERE)
             case KeyRow(item) if self._sheet is not None:
-                if item.id in self._sheet.kept.keys:
+                if item.id in self._sheet.saved.keys:
                     self._put_keys(item.id, None)
                 else:
                     self.notify(_NOT_THERE)
@@ -300,7 +300,7 @@ one, or several, parted by commas; one that something else has is refused.
 
     def _delete(self, name: str, answer: str | None) -> None:
         def write(sheet: SettingsSnapshot) -> Message:
-            return facts.PresetsKept(self._file.drop_preset(sheet, name))
+            return facts.PresetsSaved(self._file.drop_preset(sheet, name))
 
         if answer == "d":
             self._write(write)
@@ -320,10 +320,10 @@ one, or several, parted by commas; one that something else has is refused.
                 return facts.KeepingSettingFailed(error)
 
         failed = facts.KeepingSettingFailed(_BUG)
-        aside(work, self.post_message, otherwise=failed)
+        run_in_thread(work, self.post_message, otherwise=failed)
 
     @on(facts.KeepingSettingFailed)
-    def tell_not_kept(self, event: facts.KeepingSettingFailed) -> None:
+    def warn_not_stored(self, event: facts.KeepingSettingFailed) -> None:
         """Show why nothing was written, and read the file again."""
         self._writing = False
         error = event.error

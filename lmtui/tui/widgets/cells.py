@@ -62,7 +62,7 @@ def clusters(text: str) -> Iterator[str]:
         yield held
 
 
-def tame(text: str) -> str:
+def limit_combining(text: str) -> str:
     """Return `text` without an excess of combining marks: those left out become `…`,
     and a mark without a base character gets one (`◌`)."""
     if text.isascii() and text.isprintable():
@@ -73,10 +73,10 @@ def tame(text: str) -> str:
 def tame_heaps(text: str) -> str:
     """Return `tame(text)` where a character has too many marks, else `text` itself.
     Cheap for texts without such characters."""
-    return tame(text) if _HEAP.search(text) else text
+    return limit_combining(text) if _HEAP.search(text) else text
 
 
-def tame_in_place(text: str) -> str:
+def limit_combining_same_length(text: str) -> str:
     """Return a line of the same length in which excess marks, and a mark without a base
     character at the beginning, are replaced by `\ufffd`. Tabs stay."""
     if text.isascii():
@@ -100,7 +100,7 @@ def _tame(cluster: str) -> str:
 def clip(text: str, width: int) -> str:
     """Cut `text` to at most `width` cells; it ends in `…` where a part is missing."""
     # Bounds the work: a character and its marks are far less than 16 code points.
-    text = tame(text[: 16 * (width + 1)])
+    text = limit_combining(text[: 16 * (width + 1)])
     if cell_len(text) <= width:
         return text
     taken, used = [], 0
@@ -114,7 +114,7 @@ def clip(text: str, width: int) -> str:
 
 def clip_middle(text: str, width: int) -> str:
     """Cut `text` to at most `width` cells, with `…` where its middle is missing."""
-    text = tame(text)
+    text = limit_combining(text)
     if cell_len(text) <= width:
         return text
     parts, head, tail = list(clusters(text)), "", ""
@@ -127,7 +127,7 @@ def clip_middle(text: str, width: int) -> str:
     return f"{head}…{tail}" if width > 0 else ""
 
 
-def fit(text: str, width: int) -> str:
+def pad_to(text: str, width: int) -> str:
     """Cut or pad `text` to exactly `width` cells."""
     clipped = clip(text, width)
     return clipped + " " * (width - cell_len(clipped))
@@ -149,7 +149,7 @@ def pack(
     return packed if len(packed) <= lines else None
 
 
-def pack_best(
+def fit_best(
     forms: Sequence[Sequence[str]], width: int, *, lines: int = 1
 ) -> list[str]:
     """Return the lines of the first form that fits; where none does, the last form,

@@ -110,7 +110,7 @@ def _placed(labels: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int
         yield max(0, start), label
 
 
-KEPT = 0.9
+EMA_WEIGHT = 0.9
 """Weight of the previous average at each step: averages over about ten steps."""
 
 
@@ -132,7 +132,7 @@ class Curve:
             return
         before = self._averages[-1] if self._averages else 0.0
         self._steps.append(step)
-        self._averages.append(KEPT * before + (1 - KEPT) * loss)
+        self._averages.append(EMA_WEIGHT * before + (1 - EMA_WEIGHT) * loss)
         self._sums.append(self._sums[-1] + self._smoothed(len(self._steps) - 1))
 
     def cut(self, step: int) -> None:
@@ -148,7 +148,7 @@ class Curve:
     def _smoothed(self, place: int) -> float:
         # Bias correction: the average begins at 0, dividing by the sum of the weights
         # removes that. Kingma and Ba, "Adam" (2015), section 3.
-        weights: float = 1 - KEPT ** (place + 1)
+        weights: float = 1 - EMA_WEIGHT ** (place + 1)
         return self._averages[place] / weights
 
     @property

@@ -65,7 +65,7 @@ step to undo.
                 tooltip="Close the bar; the match stays selected."),
     ]  # fmt: skip
 
-    class Found(Message):
+    class MatchesChanged(Message):
         """The matches in the text have changed; there may be none."""
 
         def __init__(self, matches: Matches) -> None:
@@ -137,7 +137,7 @@ step to undo.
         self._search()
         self._stand_at(cursor)
         if words and self._present is None:
-            self._to(self._matches.from_place(cursor))
+            self._to(self._matches.at_or_after(cursor))
         self.screen.set_focus(field)  # at once: what is typed next is meant for it
         field.action_select_all()
 
@@ -149,7 +149,7 @@ step to undo.
             self._search()
             if self._go_on_from is not None:
                 self._from, self._go_on_from = self._go_on_from, None
-                self._to(self._matches.from_place(self._from))
+                self._to(self._matches.at_or_after(self._from))
                 return
         self._stand_at(cursor)
 
@@ -169,11 +169,11 @@ step to undo.
         began."""
         self._note, self._go_on_from = "", None
         self._search()
-        self._to(self._matches.from_place(self._from))
+        self._to(self._matches.at_or_after(self._from))
 
     def _search(self) -> None:
         self._matches, self._present = find(self._text, self._words.value), None
-        self.post_message(self.Found(self._matches))
+        self.post_message(self.MatchesChanged(self._matches))
 
     def _stand_at(self, cursor: int) -> None:
         """Select the match that begins or ends at the cursor, if there is one."""
@@ -186,10 +186,10 @@ step to undo.
         """Return the match that begins at `cursor`, else the one that ends there, else
         None."""
         matches = self._matches
-        here = matches.from_place(cursor)
+        here = matches.at_or_after(cursor)
         if here is None or matches.starts[here] == cursor:
             return here
-        number = matches.from_place(cursor - matches.length)
+        number = matches.at_or_after(cursor - matches.length)
         assert number is not None
         return number if cursor in matches.span(number) else None
 
@@ -206,9 +206,9 @@ step to undo.
         at = self._from if present is None else matches.starts[present]
         self._note, self._go_on_from = "", None
         if by < 0:
-            number = matches.before_place(at)
+            number = matches.before(at)
         else:
-            number = matches.from_place(at if present is None else at + 1)
+            number = matches.at_or_after(at if present is None else at + 1)
         if number is not None:
             self._from = matches.starts[number]
             if (self._from - at) * by < 0:
@@ -260,5 +260,5 @@ step to undo.
 
     def action_close(self) -> None:
         self.remove_class("-open")
-        self.post_message(self.Found(Matches()))
+        self.post_message(self.MatchesChanged(Matches()))
         self.post_message(self.Closed())

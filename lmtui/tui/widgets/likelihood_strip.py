@@ -19,7 +19,7 @@ from lmtui import notation
 from lmtui import surprisal_scale as scale
 from lmtui.engine.types import EngineInfo, GenerationResult, ScoredToken, Step
 from lmtui.notation import bits
-from lmtui.tui.widgets.cells import clip, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
 
@@ -265,9 +265,9 @@ first token, "prompt" the part of it in which the prompt is evaluated.
             return [clip(EMPTY, width)]
         sum_, mean, speed, room = self.sentences()
         if _lines(width) == 4:
-            return [pack_best(forms, width)[0] for forms in (sum_, mean, speed, room)]
+            return [fit_best(forms, width)[0] for forms in (sum_, mean, speed, room)]
         pairs = (_paired(sum_, mean), _paired(speed, room))
-        return [pack_best(forms, width)[0] for forms in pairs]
+        return [fit_best(forms, width)[0] for forms in pairs]
 
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)

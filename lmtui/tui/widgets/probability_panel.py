@@ -22,7 +22,7 @@ from lmtui import notation
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.notation import likely
 from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, Part, StyledLines
 
 
@@ -102,7 +102,7 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     if not is_drawn_from(distribution):
         return (*spread, (entropy,))
     kept = f"kept {distribution.kept:,}"
-    mass = notation.percent(distribution.kept_prob)
+    mass = notation.percent(distribution.remaining_prob)
     whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
     short = f"{kept}, {mass} of mass"
     return (
@@ -150,8 +150,8 @@ def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Pa
     room = width - cell_len(title) - 1
     right = next((text for text in forms if cell_len(text) <= room), "")
     if not right:
-        return [(fit(title, width), "title")]
-    left = fit(title, width - cell_len(right))
+        return [(pad_to(title, width), "title")]
+    left = pad_to(title, width - cell_len(right))
     return [(left, "title"), *_legend(right)]
 
 
@@ -172,7 +172,7 @@ def row_line(
 @lru_cache(maxsize=4096)
 def _token(text: str, width: int) -> str:
     """Return a token's text in exactly `width` cells. Cached: the same tokens recur."""
-    return fit(visible_token(text), width)
+    return pad_to(visible_token(text), width)
 
 
 def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[Part]:
@@ -180,7 +180,7 @@ def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[P
     among them."""
     return [
         ("●" if chosen else " ", "chosen"),
-        (fit(_REST, columns.token), "quiet"),
+        (pad_to(_REST, columns.token), "quiet"),
         (" ", "token"),
         *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
     ]
@@ -540,4 +540,4 @@ would leave the model as unsure.
     ) -> list[Line]:
         room = self._summary_room(height)
         forms = summary_forms(distribution)
-        return [[(line, "quiet")] for line in pack_best(forms, width, lines=room)]
+        return [[(line, "quiet")] for line in fit_best(forms, width, lines=room)]

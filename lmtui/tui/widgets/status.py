@@ -71,10 +71,10 @@ class MainPart(Horizontal):
     """The main area of a screen; it takes the height that the lines below leave."""
 
     def on_resize(self) -> None:
-        self.place_notices()
+        self.move_notices()
 
     @on(SamplerControls.Moved)
-    def place_notices(self) -> None:
+    def move_notices(self) -> None:
         """Keep notifications off the lines below and off the sampler's controls."""
         free = self.region.bottom
         for sampler in self.query(SamplerControls):

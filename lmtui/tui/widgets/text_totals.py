@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from lmtui import notation
 from lmtui.engine.totals import Sums
 from lmtui.notation import NONE
-from lmtui.tui.widgets.cells import clip, fit
+from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the text adds up to appears here."
@@ -84,7 +84,7 @@ def _row(cells: Sequence[str], first: int, widths: Sequence[int], style: str) ->
         " " + " " * (width - cell_len(cell)) + cell
         for cell, width in zip(cells[1:], widths, strict=True)
     )
-    return [(fit(cells[0], first), "quiet"), ("".join(values), style)]
+    return [(pad_to(cells[0], first), "quiet"), ("".join(values), style)]
 
 
 def fitting(parts: Sequence[Sums], width: int) -> tuple[Sequence[str], Sequence[Sums]]:

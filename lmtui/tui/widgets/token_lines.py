@@ -26,7 +26,7 @@ from textual.timer import Timer
 from lmtui.engine.types import ScoredToken, Step
 from lmtui.surprisal_scale import SIGNED, Shade, difference_step, surprisal_step
 from lmtui.text import bytes_text, visible_codes
-from lmtui.tui.widgets.cells import clip, clusters, tame
+from lmtui.tui.widgets.cells import clip, clusters, limit_combining
 from lmtui.tui.widgets.surprisal_styles import (
     CLASSES,
     DIFFERENCE_CLASSES,
@@ -96,7 +96,9 @@ def picture(text: str, *, spaces: bool = False) -> str:
     set."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
     cut = cut.replace(" ", "·") if spaces else cut
-    shown = tame(visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n"))
+    shown = limit_combining(
+        visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n")
+    )
     return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
 
 

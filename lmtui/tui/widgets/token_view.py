@@ -18,7 +18,7 @@ from textual.widget import Widget
 from lmtui import notation, surprisal_scale
 from lmtui.surprisal_scale import Shade
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import (
     CLASSES,
@@ -139,7 +139,7 @@ class TokenDetail(StyledLines):
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return each sentence in the longest form that fits."""
-        return [[(pack_best(forms, width)[0], "")] for forms in self._sentences]
+        return [[(fit_best(forms, width)[0], "")] for forms in self._sentences]
 
 
 class TokenView(Widget):

@@ -90,7 +90,7 @@ def test_words_without_ids_are_read_in_their_place(
     assert said.decode().endswith(text)
     assert tokens[-1]["end"] == len(text)
     engine = LocalEngine(load(str(llama), device="cpu"))
-    trace = engine.trace(kept.messages(0), text, SamplingSettings())
+    trace = engine.score_draft(kept.messages(0), text, SamplingSettings())
     for token, told in zip(tokens, trace.tokens, strict=True):
         assert token["logprob"] == pytest.approx(told.logprob, abs=1e-4)
 

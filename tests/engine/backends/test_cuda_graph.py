@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
-from lmtui.engine.batched import grow
+from lmtui.engine.batched import decode_batch
 from lmtui.engine.engine import LocalEngine, forward_of
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.token_tree import Tree
@@ -60,7 +60,7 @@ def test_whatever_was_read_before(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda_graph, "_FIRST", 16)  # so that it has to grow
         runs = forward(family, device)
-        runs.chunk = 32
+        runs.prefill_chunk = 32
         cache = PrefixCache(runs)
         for begin, more in history:
             ids = [*IDS[:begin], *more]
@@ -83,14 +83,14 @@ def test_rows_and_trees_continue_it(family: str, device: str) -> None:
     cache.read(IDS[:40])
     cache.extend([5])
     paths = [[7], [7, 8], [9, 8, 7]]
-    states = runs.states_after(paths, cache.fork(3, 30))
+    states = runs.hidden_states_after(paths, cache.fork(3, 30))
     for state, path in zip(runs.head(states), paths, strict=True):
         close(state[None], family, [*IDS[:30], *path], device)
     tree = Tree.of(paths)
-    states = runs.states_in(tree, cache.fork(1, 30))[tree.places]
+    states = runs.hidden_states_tree(tree, cache.fork(1, 30))[tree.places]
     for state, path in zip(runs.head(states), paths, strict=True):
         close(state[None], family, [*IDS[:30], *path], device)
-    branches = grow(runs, cache, [[5], [6, 7]], more=6)
+    branches = decode_batch(runs, cache, [[5], [6, 7]], more=6)
     assert [len(branch.ids) for branch in branches] == [7, 8]
     assert cache.ids == [*IDS[:40], 5]
     close(cache.extend([6]), family, [*IDS[:40], 5, 6], device)

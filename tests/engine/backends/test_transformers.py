@@ -116,8 +116,8 @@ def test_what_a_row_takes_is_counted() -> None:
 class Concatenated(TransformersBackend):
     """The same over the library's own cache."""
 
-    def hold(self) -> TransformersKVCache:
-        attention = super().hold().cache.layer_class_to_replicate is not None
+    def new_cache(self) -> TransformersKVCache:
+        attention = super().new_cache().cache.layer_class_to_replicate is not None
         config = {} if attention else {"config": self.model.config}
         return TransformersKVCache(DynamicCache(**config))
 
@@ -139,7 +139,7 @@ def test_not_a_bit_of_a_logit_changes(
             for kind in (TransformersBackend, Concatenated)
         ]
         for cache in caches:
-            cache._forward.chunk = 24  # type: ignore[misc]
+            cache._forward.prefill_chunk = 24  # type: ignore[misc]
         for ids in history:
             for cache in caches:
                 cache.read(ids)
@@ -147,16 +147,16 @@ def test_not_a_bit_of_a_logit_changes(
             assert torch.equal(*found)
             found = [cache.extend([5, 6, 9]) for cache in caches]
             assert torch.equal(*found)
-        if caches[0].takes_back:
+        if caches[0].can_rollback:
             paths = [[7], [8, 9], [4, 5, 6]]
             length = min(stops, len(caches[0].ids))
             forked = caches[0].fork(3, length), _copied(caches[1]._held, 3, length)
             for rows in ([0, 1, 2], [2, 0]):
                 found = []
                 for cache, held in zip(caches, forked, strict=True):
-                    held.keep_rows(rows)
+                    held.select_rows(rows)
                     asked = [paths[row] for row in rows]
-                    found.append(cache._forward.states_after(asked, held))
+                    found.append(cache._forward.hidden_states_after(asked, held))
                 assert torch.equal(*found)
 
 

@@ -466,7 +466,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
 def test_what_lies_elsewhere_is_not_removed(notes: Path, lora: Path):
     with pytest.raises(LmtuiError, match="only files in lmtui's own folders"):
         folders.remove(folders.find(str(lora)))
-    folders.remove(folders.kept("notes"))
+    folders.remove(folders.stored("notes"))
     assert not notes.exists()
 
 

@@ -23,7 +23,7 @@ from lmtui.models.loaded_model import LoadedModel
 from tests.models import tiny
 
 needs_compiler = pytest.mark.skipif(
-    build.found() is None, reason="there is no C++ compiler"
+    build.compiler_id() is None, reason="there is no C++ compiler"
 )
 DTYPES = (torch.bfloat16, torch.float16)
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(home))
         home.mkdir()
-        if build.found() is not None:
+        if build.compiler_id() is not None:
             build.compiled_for(16, 2)
     return home
 
@@ -266,7 +266,7 @@ def test_a_compiler_that_fails_is_asked_once(
     exactly(folder, "nothing is compiled for it: tired")
     exactly(folder, "nothing is compiled for it: tired")
     assert (tmp_path / "asked").read_text() == "x\n"
-    assert list(build.failures(str(build.found())).values()) == ["tired"]
+    assert list(build.failures(str(build.compiler_id())).values()) == ["tired"]
 
 
 @needs_compiler

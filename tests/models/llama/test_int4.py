@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.models.gguf.header import read_gguf_header
-from lmtui.models.gguf.tensors import KEPT, GgufTensors
+from lmtui.models.gguf.tensors import UNROUNDED_TYPES, GgufTensors
 from lmtui.models.llama import int4
 from lmtui.models.llama.int4 import FEW, HalfWeight, Int4Linear, quantise, stacked
 
@@ -46,7 +46,7 @@ def _tame(data: np.ndarray, kind: str) -> None:
         data[..., place] = (data[..., place] & 0x83) | 0x28
 
 
-@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize("kind", UNROUNDED_TYPES)
 @pytest.mark.parametrize("seed", range(3))
 def test_few_bits_are_kept_as_they_are(kind: str, seed: int, tmp_path: Path) -> None:
     tensors = written(tmp_path, kind, seed)
@@ -68,7 +68,7 @@ def test_other_types_are_rounded_to_256_steps(kind: str, tmp_path: Path) -> None
     assert bool((error <= 1.001 * half + 1e-6).all())
 
 
-@pytest.mark.parametrize("kind", (*KEPT, *OTHERS))
+@pytest.mark.parametrize("kind", (*UNROUNDED_TYPES, *OTHERS))
 @pytest.mark.parametrize("seed", range(3))
 def test_floats_are_the_library_s_to_the_bit(
     kind: str, seed: int, tmp_path: Path

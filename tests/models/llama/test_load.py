@@ -44,7 +44,7 @@ def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose weights have 16 bits, and are run as they are."""
-    if build.found() is None:
+    if build.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     return tiny.save_brief(tmp_path_factory.mktemp("brief"), "llama", torch.bfloat16)
 
@@ -251,8 +251,8 @@ def test_the_next_start_needs_no_transformers(
         f"engine = LocalEngine.open({str(q8)!r}, device='cpu', quantize='auto')\n"
         "prompt = engine.prompt([ChatTurn('user', 'the fox')])\n"
         "list(engine.generate(prompt, SamplingSettings(max_tokens=5)))\n"
-        "list(engine.heat('the quick fox', 0, 13))\n"
-        "engine.expect('the qui', 7)\n"
+        "list(engine.score_span('the quick fox', 0, 13))\n"
+        "engine.predict_at('the qui', 7)\n"
         "assert engine.info.precision == 'fast'\n"
         "unwanted = {'transformers', 'gguf', 'accelerate'}\n"
         "sys.exit(' '.join(unwanted & set(sys.modules)))\n"

@@ -462,7 +462,7 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         await running.type("more")
         strip = running.screen.query_one(LikelihoodStrip)
         messages = running.screen._conversation.messages()
-        before = len(engine.trace(messages, "more", SETTINGS).context)
+        before = len(engine.score_draft(messages, "more", SETTINGS).context)
         await running.until(
             lambda: (
                 f"context {before + len('more')} / 4,096" in strip.sentences()[3][0][0]
@@ -470,7 +470,7 @@ async def test_the_context_is_counted_with_what_stands_before() -> None:
         )
         running.views[0].focus()
         await running.pilot.press("f3")
-        shown = len(engine.trace((), "first", SETTINGS).context) + len("first")
+        shown = len(engine.score_draft((), "first", SETTINGS).context) + len("first")
         await running.until(
             lambda: f"context {shown} / 4,096" in strip.sentences()[3][0][0]
         )

@@ -12,7 +12,7 @@ from textual.widgets import OptionList, Static
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.models.inventory import not_here
+from lmtui.models.inventory import missing_model
 from lmtui.models.source import ModelRef
 from lmtui.tui import dialogs
 from lmtui.tui.chat.options import ChatOptions
@@ -247,7 +247,7 @@ async def test_a_program_without_the_model_opens_it_to_read(file: Path) -> None:
         return lambda _: engines[name]
 
     options = ChatOptions(
-        is_here=lambda wanted: wanted.model != "fake", missing=not_here("fake", "")
+        is_here=lambda wanted: wanted.model != "fake", missing=missing_model("fake", "")
     )
     async with program(
         open_model=open_model,

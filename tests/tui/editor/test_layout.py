@@ -64,9 +64,9 @@ def test_each_character_has_one_place(
     assert set(found) == every
     for place, (number, n) in found.items():
         if ghost and place == at:  # the cursor stands before the ghost
-            assert layout.place_of(place) == _place_before(layout, rows, at)
+            assert layout.location_of(place) == _place_before(layout, rows, at)
         else:
-            assert layout.place_of(place) == (number, n)
+            assert layout.location_of(place) == (number, n)
 
 
 def _place_before(layout: GhostRows, rows: WrappedLines, at: tuple[int, int]) -> object:

@@ -185,8 +185,8 @@ async def test_what_was_scored_is_not_asked_for_again(
     class Sparse(FakeWriter):
         """Cuts a text into tokens that leave out most of it."""
 
-        def heat(self, *asked: Any, **how: Any) -> Iterator[ScoredSpan]:
-            for stretch in super().heat(*asked, **how):
+        def score_span(self, *asked: Any, **how: Any) -> Iterator[ScoredSpan]:
+            for stretch in super().score_span(*asked, **how):
                 yield ScoredSpan(stretch.tokens[:tokens], stretch.spans[:tokens])
 
     engine = Sparse()

@@ -245,13 +245,13 @@ async def test_typing_along_asks_nobody() -> None:
         assert await on.suggest(" world")
         await on.press("space", "w")
         assert on.editor.ghost == "orld"
-        assert all(message.ghost_kept for message in on.posted(Edited))
+        assert all(message.ghost_stays for message in on.posted(Edited))
         await on.press("e")
         assert on.editor.ghost == ""
-        assert [message.ghost_kept for message in on.posted(Edited)] == [False]
+        assert [message.ghost_stays for message in on.posted(Edited)] == [False]
         await on.press("backspace")
         assert on.editor.ghost == "orld"
-        assert [message.ghost_kept for message in on.posted(Edited)] == [True]
+        assert [message.ghost_stays for message in on.posted(Edited)] == [True]
         assert on.editor.text == "Hello w"
 
 

@@ -245,7 +245,7 @@ def test_what_comes_after_ids_is_told() -> None:
     with running(engine) as (screen, runner):
         runner.look_after(7, (104, 105), PLAIN)
         looked = screen.wait(DraftLooked)
-        expected = engine.look((104, 105), PLAIN)
+        expected = engine.next_distribution((104, 105), PLAIN)
         assert (looked.revision, looked.before, looked.tokens) == (7, 2, ())
         assert looked.distribution.candidates == expected.candidates
         runner.look_after(8, tuple(range(9_000)), PLAIN)

@@ -46,7 +46,7 @@ def writing(engine: FakeWriter) -> Iterator[tuple[Screen, WritingRunner]]:
 def test_an_expectation_names_its_revision() -> None:
     engine = FakeWriter()
     with writing(engine) as (screen, runner):
-        runner.expect(7, TEXT, 4)
+        runner.predict_at(7, TEXT, 4)
         ready = screen.wait(ExpectationReady)
     assert ready.revision == 7
     assert ready.expectation.window == (0, 4)
@@ -106,7 +106,7 @@ def test_a_keystroke_goes_before_a_suggestion_and_the_newest_suggestion_wins() -
         runner.suggest(1, TEXT, len(TEXT), RULES)
         gate.wait()
         longer = TEXT + " on the"
-        runner.expect(2, longer, len(longer))
+        runner.predict_at(2, longer, len(longer))
         runner.suggest(3, longer, len(longer), RULES)
         gate.open()
         ended = screen.wait(GhostEnded)
@@ -122,7 +122,7 @@ def test_a_suggestion_that_gave_way_comes_back() -> None:
     with writing(engine) as (screen, runner):
         runner.suggest(1, TEXT, len(TEXT), RULES)
         gate.wait()
-        runner.expect(2, TEXT, 3)
+        runner.predict_at(2, TEXT, 3)
         gate.open()
         ended = screen.wait(GhostEnded)
     assert (ended.job, ended.ghost.text) == (1, " on the mat.")
@@ -133,9 +133,9 @@ def test_heat_comes_in_parts_and_gives_way_to_a_keystroke() -> None:
     gate = Gate(at=9)
     engine = FakeWriter(on_token=gate)
     with writing(engine) as (screen, runner):
-        runner.heat(1, TEXT, 4, 11)
+        runner.score_span(1, TEXT, 4, 11)
         gate.wait()
-        runner.expect(2, TEXT, 3)
+        runner.predict_at(2, TEXT, 3)
         gate.open()
         screen.wait(HeatFinished)
     kinds = screen.kinds()
@@ -160,13 +160,13 @@ def test_alternatives_and_replacements_are_told() -> None:
 def test_a_failure_is_told_to_whoever_asked() -> None:
     error = LmtuiError("no", "it fails", "do not")
     with writing(FakeWriter(error=error)) as (screen, runner):
-        runner.expect(1, TEXT, 2)
+        runner.predict_at(1, TEXT, 2)
         assert screen.wait(ExpectationFailed).error.title == "no"
         for job, ask in enumerate(
             (
                 lambda job: runner.suggest(job, TEXT, 2, RULES),
                 lambda job: runner.alternatives(job, TEXT, 2, RULES),
-                lambda job: runner.heat(job, TEXT, 0, 2),
+                lambda job: runner.score_span(job, TEXT, 0, 2),
                 lambda job: runner.replacements(job, TEXT, 0, 2),
             ),
             start=1,

@@ -21,7 +21,7 @@ from lmtui.tui.finetune.loss_chart import (
 )
 from lmtui.tui.widgets.chart import (
     DOWN,
-    KEPT,
+    EMA_WEIGHT,
     Curve,
     bridged,
     label_line,
@@ -51,7 +51,7 @@ def scored(step: int, loss: float) -> Eval:
 @given(LOSSES)
 def test_the_average_has_no_memory_of_its_beginning(losses: list[float]) -> None:
     count = len(losses)
-    weights = [KEPT ** (count - place) for place in range(1, count + 1)]
+    weights = [EMA_WEIGHT ** (count - place) for place in range(1, count + 1)]
     products = (weight * loss for weight, loss in zip(weights, losses, strict=True))
     expected = math.fsum(products) / math.fsum(weights)
     assert curve_of(losses).last == pytest.approx(expected)

@@ -45,7 +45,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 
 async def test_a_line_is_gone_to() -> None:
-    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
+    app = Asking(lambda prompt: prompt.ask_location("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         assert "LINE or LINE:COL, 1 to 3" in app.text()
         await pilot.press("3", "enter")
@@ -55,7 +55,7 @@ async def test_a_line_is_gone_to() -> None:
 
 
 async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
-    app = Asking(lambda prompt: prompt.ask_place("a\nb\nc"))
+    app = Asking(lambda prompt: prompt.ask_location("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("9", "enter")
         await until(pilot, lambda: "there is no such line" in app.text())
@@ -67,7 +67,7 @@ async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
 
 
 async def test_escape_answers_nothing() -> None:
-    app = Asking(lambda prompt: prompt.ask_place("a"))
+    app = Asking(lambda prompt: prompt.ask_location("a"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("1", "escape")
         assert isinstance(app.posted[-1], LinePrompt.Closed)

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from lmtui.notation import lasting, perplexity
 from lmtui.train.events import Doing, Eval, Plan, Skip, Step, Warned
-from lmtui.tui.finetune.format import epochs, told
+from lmtui.tui.finetune.format import describe_event, epochs
 from lmtui.tui.widgets.cells import WORDS, chunks
 from lmtui.tui.widgets.paragraphs import (
     Pane,
@@ -144,9 +144,12 @@ def test_numbers_in_words() -> None:
 
 def test_the_log_says_what_is_shown_nowhere_else() -> None:
     step = Step(1, 0.1, 2.0, 1e-4, 1.0, 10, 5.0, 3.0, 100)
-    assert told(step) is None
+    assert describe_event(step) is None
     doing = Doing("reading", 0.5)
-    assert told(doing) is not None and told(doing, Doing("reading", 0.4)) is None
+    assert (
+        describe_event(doing) is not None
+        and describe_event(doing, Doing("reading", 0.4)) is None
+    )
     best = Eval(4, 2.5, 12.2, 0.9, best=True)
     assert words_of(best) == "step 4: held-out loss 2.500, the best"
     assert words_of(Skip("a\x1b.md", "binary")) == "skipped a␛.md: binary"
@@ -156,6 +159,6 @@ def test_the_log_says_what_is_shown_nowhere_else() -> None:
 
 
 def words_of(event: Eval | Skip | Warned | Plan) -> str:
-    line = told(event)
+    line = describe_event(event)
     assert line is not None
     return "".join(text for text, _ in line.parts)

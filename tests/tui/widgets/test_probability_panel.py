@@ -13,7 +13,7 @@ from textual.message import Message
 
 from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
 from lmtui.notation import likely, percent
-from lmtui.tui.widgets.cells import clip, fit, pack_best
+from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.probability_panel import (
     EMPTY,
     ProbabilityPanel,
@@ -28,7 +28,7 @@ ENGINE = FakeEngine()
 
 
 def look(text: str = "the cat", *, top: int = 20) -> Distribution:
-    return ENGINE.look(tuple(text.encode()), SamplingSettings(), top=top)
+    return ENGINE.next_distribution(tuple(text.encode()), SamplingSettings(), top=top)
 
 
 def distribution(
@@ -46,7 +46,7 @@ def distribution(
         rest_prob=0.1,
         rest_sampled_prob=0.1,
         kept=12,
-        kept_prob=0.931,
+        remaining_prob=0.931,
         entropy=2.7 * math.log(2),
         handle=handle,
     )
@@ -61,7 +61,7 @@ def distribution(
 def test_whatever_is_drawn_sums_to_one(
     top: int, count: int, first: int, text: str
 ) -> None:
-    shown = ENGINE.look(
+    shown = ENGINE.next_distribution(
         text.encode(errors="replace"), SamplingSettings(temperature=1.3), top=top
     )
     rows = fit_rows(shown, count, first=first)
@@ -118,7 +118,7 @@ def test_tiny_probabilities_are_told_apart_where_there_is_room(
 @given(st.text(), st.integers(0, 30))
 def test_clipping_keeps_to_the_cells(text: str, width: int) -> None:
     assert cell_len(clip(text, width)) <= max(width, 0)
-    assert cell_len(fit(text, width)) == width
+    assert cell_len(pad_to(text, width)) == width
 
 
 def test_a_heap_of_marks_is_clipped() -> None:
@@ -127,14 +127,14 @@ def test_a_heap_of_marks_is_clipped() -> None:
 
 def test_the_summary() -> None:
     forms = summary_forms(distribution(["a"]))
-    assert pack_best(forms, 80) == [
+    assert fit_best(forms, 80) == [
         "kept 12 of 49,152 · 93.1% of mass · entropy 2.7 bits · perplexity here 6.5"
     ]
-    assert pack_best(forms, 40, lines=2) == [
+    assert fit_best(forms, 40, lines=2) == [
         "kept 12 of 49,152 · 93.1% of mass",
         "entropy 2.7 bits · perplexity here 6.5",
     ]
-    assert pack_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
+    assert fit_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
 
 
 @pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])

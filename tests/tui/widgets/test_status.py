@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from lmtui.editing.text_file import load
 from lmtui.models.source import short_label
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.widgets.cells import clip_middle, tame
+from lmtui.tui.widgets.cells import clip_middle, limit_combining
 from lmtui.tui.widgets.status import fitted
 from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
@@ -55,7 +55,9 @@ def test_a_name_is_cut_in_its_middle(name: str, width: int) -> None:
     assert cell_len(cut) <= width
     if "…" in cut:
         head, _, tail = cut.partition("…")
-        assert tame(name).startswith(head) and tame(name).endswith(tail)
+        assert limit_combining(name).startswith(head) and limit_combining(
+            name
+        ).endswith(tail)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class BackgroundCompiler:
         self._process: subprocess.Popen[bytes] | None = None
         self._put_in_use()
 
-    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`. Before it, kernels compiled in the meantime are put into
         use; after it, a compilation may start."""
         if self._process is not None and self._process.poll() is not None:
@@ -59,7 +59,7 @@ class BackgroundCompiler:
         try:
             if steps.kernels is not None:
                 steps.use(compile.opened_for(steps.shape, steps.kernels), None)
-            elif self._plan is not None and compile.is_kept(self._plan):
+            elif self._plan is not None and compile.is_stored(self._plan):
                 steps.use(compile.opened(self._plan), self._plan)
                 self._may_compile = False
         except ValueError as error:
@@ -70,7 +70,7 @@ class BackgroundCompiler:
         if self._plan is None or not self._may_compile:
             return
         self._may_compile = False
-        compiler = build.found()
+        compiler = build.compiler_id()
         folder = compile.folder_of(self._plan)
         if compiler is None or build.failure(folder, compiler) is not None:
             return
@@ -106,20 +106,20 @@ class LlamaCpuBackend:
         stored = weights.layers[0].qkv.takes is torch.float32
         self._costs = _STORED_COSTS if stored else _GUESS_COSTS
         self._compiling = BackgroundCompiler(self._steps, lasting=lasting)
-        self.chunk = chunk_for(weights.layers[0].numel, _CHUNK)
+        self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.head
 
     @property
-    def guess_costs(self) -> Sequence[float]:
+    def extra_token_costs(self) -> Sequence[float]:
         """Cost of running more than one token in one pass; see `Passes.guess_costs`."""
         return _NATIVE_COSTS if self._steps.are_native else self._costs
 
-    def answering(self, answer: Iterator[T]) -> Iterator[T]:
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`; faster kernels are loaded before it and compiled after
         it."""
-        return self._compiling.answering(answer)
+        return self._compiling.around_generation(answer)
 
-    def hold(self) -> PreallocatedKVCache:
+    def new_cache(self) -> PreallocatedKVCache:
         """Return an empty KV cache."""
         return PreallocatedKVCache(self._steps.sizes)
 
@@ -133,7 +133,7 @@ class LlamaCpuBackend:
         stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        return self.head(self.states(ids, held, keep=keep, stop=stop))
+        return self.head(self.hidden_states(ids, held, keep=keep, stop=stop))
 
     @torch.inference_mode()
     def next_logits(
@@ -145,10 +145,10 @@ class LlamaCpuBackend:
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
-        return self.head(self._steps.states(ids, held, between=_looking(stop)))
+        return self.head(self._steps.hidden_states(ids, held, between=_looking(stop)))
 
     @torch.inference_mode()
-    def states(
+    def hidden_states(
         self,
         ids: Sequence[int],
         held: PreallocatedKVCache | None = None,
@@ -157,15 +157,15 @@ class LlamaCpuBackend:
         stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
-        return self._steps.states(
+        return self._steps.hidden_states(
             torch.tensor([list(ids)]),
-            self.hold() if held is None else held,
+            self.new_cache() if held is None else held,
             keep=torch.arange(len(ids) - keep, len(ids)),
             between=_looking(stop),
         )
 
     @torch.inference_mode()
-    def states_after(
+    def hidden_states_after(
         self,
         paths: Sequence[Sequence[int]],
         held: PreallocatedKVCache,
@@ -177,16 +177,16 @@ class LlamaCpuBackend:
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         last = [row * longest + len(path) - 1 for row, path in enumerate(paths)]
-        return self._steps.states(
+        return self._steps.hidden_states(
             torch.tensor(filled), held, keep=torch.tensor(last), between=_looking(stop)
         )
 
     @torch.inference_mode()
-    def states_in(
+    def hidden_states_tree(
         self, tree: Tree, held: PreallocatedKVCache, *, stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
-        return self._steps.states(
+        return self._steps.hidden_states(
             torch.tensor([tree.ids]),
             held,
             depths=torch.tensor(tree.depths),
@@ -206,7 +206,7 @@ class LlamaCpuBackend:
         V]."""
         if skip >= len(ids):
             return
-        states = self.states(ids, keep=len(ids) - skip, stop=stop)
+        states = self.hidden_states(ids, keep=len(ids) - skip, stop=stop)
         for block in torch.split(states, _BLOCK_ROWS):
             yield self.head(block)
 

@@ -43,19 +43,19 @@ def folder_of(plan: BlockShape) -> Path:
     return build.folder_of(asdict(plan))
 
 
-def keep(plan: BlockShape, scratch: Path) -> None:
+def store(plan: BlockShape, scratch: Path) -> None:
     """Keep `scratch`, the folder in which the kernels of `plan` were compiled.
 
     Raises:
         OSError: the disk is full, or can't be written.
     """
     width, feed = plan.out.rows, plan.down.columns
-    build.keep(scratch, folder_of(plan), source=f"{width} × {feed}")
+    build.store(scratch, folder_of(plan), source=f"{width} × {feed}")
 
 
-def is_kept(plan: BlockShape) -> bool:
+def is_stored(plan: BlockShape) -> bool:
     """Return whether the kernels of `plan` were compiled on this machine."""
-    return build.is_kept(folder_of(plan))
+    return build.is_usable(folder_of(plan))
 
 
 @torch.inference_mode()

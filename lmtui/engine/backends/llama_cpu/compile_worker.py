@@ -34,7 +34,9 @@ def main(said: str, compiler: str) -> None:
     try:
         _keep(plan)
     except Exception as error:  # compilers raise errors of any type
-        if not build.is_kept(folder):  # another process may have compiled it meanwhile
+        if not build.is_usable(
+            folder
+        ):  # another process may have compiled it meanwhile
             words = str(error).strip() or type(error).__name__
             build.note_failure(folder, compiler, words.partition("\n")[0])
 
@@ -53,7 +55,7 @@ def _keep(plan: BlockShape) -> None:
             build.build_crossing(scratch, **plan.sizes())
         else:
             export(plan, scratch / compile.PACKAGE)
-        compile.keep(plan, scratch)
+        compile.store(plan, scratch)
 
 
 def export(plan: BlockShape, package: Path) -> None:

@@ -86,7 +86,7 @@ class DecoderLayers:
         """Whether packed weights are multiplied by our own C++ code."""
         return isinstance(self._compiled and self._compiled.crossing, FusedBlockKernel)
 
-    def states(
+    def hidden_states(
         self,
         ids: Tensor,
         held: PreallocatedKVCache,

@@ -42,7 +42,7 @@ class PackedShape:
     def of(cls, linear: Linear) -> PackedShape:
         """Return the shape of a packed matrix."""
         packed = _packed(linear)
-        rank = len(packed.beside.first) if packed.beside is not None else 0
+        rank = len(packed.lora.first) if packed.lora is not None else 0
         return cls(packed.rows, packed.columns, packed.bits, rank)
 
 
@@ -124,8 +124,8 @@ def weights_of(
     for linear in (layer.out, layer.gate_up, layer.down, following.qkv):
         packed = _packed(linear)
         tensors += [packed.weights, packed.scales]
-        if packed.beside is not None:
-            tensors += [packed.beside.first, packed.beside.second]
+        if packed.lora is not None:
+            tensors += [packed.lora.first, packed.lora.second]
     more = following.bias, following.q_norm, following.k_norm
     return [*tensors, *(tensor for tensor in more if tensor is not None)]
 

@@ -86,7 +86,7 @@ class PreallocatedKVCache:
         shared = self.length if length is None else min(length, self.length)
         return PreallocatedKVCache(self._sizes, rows, before=self, shared=shared)
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
         self._data = self._data[:, rows]
         self._rows = len(rows)

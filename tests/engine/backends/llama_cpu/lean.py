@@ -160,7 +160,7 @@ class Whole:
     def times(self, inputs: Tensor) -> Tensor:
         return F.linear(inputs, self.weights)
 
-    def with_beside(self, beside: object) -> Any:
+    def with_lora(self, beside: object) -> Any:
         raise NotImplementedError
 
 
@@ -191,7 +191,7 @@ def plain(kind: str) -> LlamaCpuBackend:
 @cache
 def products() -> HalfMatmulKernel:
     """What multiplies with numbers of 16 bits; a test without a compiler is skipped."""
-    if build.found() is None:
+    if build.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     with tempfile.TemporaryDirectory() as folder:
         build.build_products(Path(folder))

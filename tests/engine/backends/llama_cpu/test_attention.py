@@ -25,7 +25,7 @@ from lmtui.engine.backends.llama_cpu.kv_cache import (
 from lmtui.kernels import build
 
 pytestmark = pytest.mark.skipif(
-    build.found() is None, reason="there is no C++ compiler"
+    build.compiler_id() is None, reason="there is no C++ compiler"
 )
 FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
 """H, KV and d."""

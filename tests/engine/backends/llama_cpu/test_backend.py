@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
-from lmtui.engine.batched import grow
+from lmtui.engine.batched import decode_batch
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.score import score_rows
 from lmtui.engine.token_tree import Tree
@@ -108,10 +108,10 @@ def test_paths_are_read_side_by_side(kind: str, forward: LlamaCpuBackend) -> Non
     cache.read(IDS)
     for held in (1, 40, 300, 400):
         single = [lean.naive(kind, [*IDS[:held], *path])[-1] for path in PATHS]
-        states = forward.states_after(PATHS, cache.fork(len(PATHS), held))
+        states = forward.hidden_states_after(PATHS, cache.fork(len(PATHS), held))
         close(forward.head(states).log_softmax(-1), torch.stack(single))
         tree = Tree.of(PATHS)
-        states = forward.states_in(tree, cache.fork(1, held))
+        states = forward.hidden_states_tree(tree, cache.fork(1, held))
         close(forward.head(states[tree.places]).log_softmax(-1), torch.stack(single))
     assert cache.ids == IDS
     close(cache.extend([5]).log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
@@ -121,7 +121,7 @@ def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
     cache = PrefixCache(forward)
     cache.read(IDS[:90])
     begins = [[5], [6], [7, 8], [9]]
-    branches = grow(forward, cache, begins, more=40)
+    branches = decode_batch(forward, cache, begins, more=40)
     for begin, branch in zip(begins, branches, strict=True):
         assert branch.ids[: len(begin)] == tuple(begin)
         assert len(branch.ids) == len(begin) + 40
@@ -133,11 +133,11 @@ def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
 
 def test_rows_that_are_left_alone_change_nothing() -> None:
     forward = lean.plain("llama")
-    held = forward.hold()
-    forward.states(IDS[:20], held)
+    held = forward.new_cache()
+    forward.hidden_states(IDS[:20], held)
     forked = held.fork(3)
     forward.next_logits([4, 5, 6], forked)
-    forked.keep_rows([0, 2])
+    forked.select_rows([0, 2])
     found = forward.next_logits([8, 9], forked).log_softmax(-1)
     expected = [
         lean.naive("llama", [*IDS[:20], *more])[-1] for more in ([4, 8], [6, 9])

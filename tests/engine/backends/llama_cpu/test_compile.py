@@ -28,7 +28,7 @@ from tests.engine.backends.llama_cpu import lean
 IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
 CROSSED = build.CROSSING if build.crosses() else compile.PACKAGE
 needs_compiler = pytest.mark.skipif(
-    build.found() is None, reason="there is no C++ compiler"
+    build.compiler_id() is None, reason="there is no C++ compiler"
 )
 
 
@@ -43,7 +43,7 @@ def with_beside(weights: LlamaWeights) -> LlamaWeights:
     def added(matrix: Linear) -> Linear:
         first = torch.randn(4, matrix.columns) / 30
         second = torch.randn(matrix.rows, 4) / 30
-        return matrix.with_beside(LoraWeights(first, second))
+        return matrix.with_lora(LoraWeights(first, second))
 
     layers = tuple(
         replace(layer, qkv=added(layer.qkv), down=added(layer.down))
@@ -128,7 +128,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         process = forward._compiling._process
         assert process is not None
         assert process.wait(timeout=200) == 0
-        assert build.failures(str(build.found())) == {}
+        assert build.failures(str(build.compiler_id())) == {}
         wanted = following(forward, IDS)  # what is done waits for the next answer
         answer(forward)
         assert forward._steps._compiled is not None
@@ -235,12 +235,12 @@ def test_what_is_damaged_is_not_used(
         folder.rename(compile.folder_of(plan))
         with pytest.raises(ValueError, match="something else"):
             compile.opened(plan)
-        assert not compile.is_kept(plan)
+        assert not compile.is_stored(plan)
         return
     forward = fresh()
     assert forward._steps._compiled is None
     assert answer(forward) == answer(fresh())
-    assert not compile.is_kept(plan)
+    assert not compile.is_stored(plan)
 
 
 @needs_compiler
@@ -255,7 +255,7 @@ def test_what_another_processor_has_compiled_is_left_alone(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (scratch / CROSSED).write_bytes(b"another one")
-    compile.keep(plan, scratch)
+    compile.store(plan, scratch)
     assert folder.is_dir() and compile.folder_of(plan).is_dir()
     monkeypatch.undo()
     monkeypatch.setenv("LMTUI_HOME", str(home))
@@ -285,7 +285,7 @@ def test_a_failure_is_noted_and_tried_again_with_another_compiler(
     process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
     assert forward._steps._compiled is None
-    ((note, why),) = build.failures(str(build.found())).items()
+    ((note, why),) = build.failures(str(build.compiler_id())).items()
     assert why
     assert note.parent == build.root()
     assert set(build.root().iterdir()) == {note}
@@ -317,7 +317,7 @@ def test_the_compiler_ends_with_who_began_it(home: Path) -> None:
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=60) < 0
-    assert not compile.is_kept(plan_of(fresh()))
+    assert not compile.is_stored(plan_of(fresh()))
 
 
 def replaced(file: Path, content: bytes) -> None:
@@ -348,4 +348,4 @@ def answer(forward: LlamaCpuBackend) -> list[int]:
             yield int(cache.logits.argmax())
             cache.extend([int(cache.logits.argmax())])
 
-    return list(forward.answering(tokens()))
+    return list(forward.around_generation(tokens()))

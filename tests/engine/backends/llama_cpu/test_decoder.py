@@ -140,7 +140,7 @@ def test_whatever_was_read_before_it_says_nearly_the_same(
 ) -> None:
     exact, packed = both(family)
     forward = TransformersBackend(packed)
-    forward.chunk = 24
+    forward.prefill_chunk = 24
     cache = PrefixCache(forward)
 
     def near(found: torch.Tensor, ids: list[int]) -> None:
@@ -154,7 +154,7 @@ def test_whatever_was_read_before_it_says_nearly_the_same(
             near(logits, [*ids, *tail[:end]])
         if (forked := cache.fork(2, len(ids))) is not None:
             paths = [tail[:1], tail[1:3]]
-            states = forward.states_after(paths, forked)
+            states = forward.hidden_states_after(paths, forked)
             for logits, path in zip(forward.head(states), paths, strict=True):
                 near(logits, [*ids, *path])
         assert cache.ids == [*ids, *tail[:3]]
@@ -196,6 +196,6 @@ def test_guesses_change_nothing(
 
 def test_what_is_packed_counts_for_how_it_is_run() -> None:
     exact, packed = (TransformersBackend(each) for each in both("granite"))
-    assert exact.guess_costs is TransformersBackend.guess_costs
-    assert packed.guess_costs is not TransformersBackend.guess_costs
-    assert exact.chunk == packed.chunk == 512
+    assert exact.extra_token_costs is TransformersBackend.extra_token_costs
+    assert packed.extra_token_costs is not TransformersBackend.extra_token_costs
+    assert exact.prefill_chunk == packed.prefill_chunk == 512

@@ -19,7 +19,7 @@ from lmtui.kernels import build
 from lmtui.models.llama.int4 import FEW
 
 pytestmark = [
-    pytest.mark.skipif(build.found() is None, reason="there is no C++ compiler"),
+    pytest.mark.skipif(build.compiler_id() is None, reason="there is no C++ compiler"),
     pytest.mark.skipif(
         not build.crosses(), reason="this processor does not multiply bfloat16"
     ),
