@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from shutil import get_terminal_size
@@ -19,13 +18,14 @@ from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, read_document, stdin_is_terminal, table
-from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from lmtui.chat.json_format import Imported
+    from lmtui.chat.search import Hit
     from lmtui.chat.store import Store
-    from lmtui.chat.summary import StoredConversation
+    from lmtui.chat.summary import ConversationSummary, StoredConversation
 
 T = TypeVar("T")
 
@@ -101,50 +101,6 @@ def _number(which: str) -> int:
             "Give one from `lmtui history list`, or last.",
         ) from None
 
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message of a saved conversation, with what is needed to score it again."""
-
-    text: str
-    before: tuple[ChatTurn, ...]
-    """The messages before it."""
-    ids: tuple[int, ...] = ()
-    """Its token ids under `model`; empty if they are not known, so that the text has to
-    be tokenised again ("re-tokenised")."""
-    prefix: tuple[int, ...] = ()
-    """The token ids before them."""
-    model: str | None = None
-    """The model that wrote it, with its adapter."""
-
-
-def load_message(which: str, number: int) -> StoredMessage:
-    """Return a message by its id, as `lmtui history search` and the JSON show it.
-
-    Raises:
-        LmtuiError: there is no such conversation, or no such message in it.
-    """
-    conversation = load(which).conversation
-    try:
-        node = conversation.node(number)
-    except KeyError:
-        node = None
-    if node is None or node.gone or not node.content:
-        raise LmtuiError(
-            "there is no such message in this conversation",
-            f"{number} of {which}",
-            "`lmtui history show ID --json` gives the id of each.",
-        )
-    before = () if node.parent is None else conversation.messages(node.parent)
-    return StoredMessage(
-        node.content, before, node.own_ids, node.ids_before, node.model
-    )
-
-
-if TYPE_CHECKING:
-    from lmtui.chat.json_format import Imported
-    from lmtui.chat.store import Store
-    from lmtui.chat.summary import StoredConversation
 
 _AT_ONCE = 50  # conversations that an export loads at a time
 
@@ -301,11 +257,6 @@ def _write(out: Path | None, parts: Iterator[str]) -> None:
     for part in parts:
         output.text(part)
 
-
-if TYPE_CHECKING:
-    from lmtui.chat.search import Hit
-    from lmtui.chat.store import Store
-    from lmtui.chat.summary import ConversationSummary
 
 app = options.group(
     "List, search, show, export, import and delete conversations.",

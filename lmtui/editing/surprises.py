@@ -31,15 +31,6 @@ def ignore(word: str) -> bool:
     return word in words or _write([*words, word])
 
 
-def heed(word: str) -> bool:
-    """Stop ignoring `word`; return whether that is saved."""
-    words = _words()
-    if words is None:
-        return False
-    rest = [other for other in words if other != word.strip()]
-    return rest == words or _write(rest)
-
-
 def _file() -> Path:
     return paths.data_folder() / "ignored-words.txt"
 

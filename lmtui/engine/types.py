@@ -116,11 +116,6 @@ class Distribution:
     handle: int
     """Names the position for `preview`."""
 
-    @property
-    def effective_choices(self) -> float:
-        """exp(entropy): how many equally likely tokens would be as uncertain."""
-        return math.exp(self.entropy)
-
 
 @dataclass(frozen=True, slots=True)
 class RankedCandidate:

@@ -39,10 +39,6 @@ class CatalogueEntry:
         """Whether this is the default model."""
         return self.name == DEFAULT
 
-    def weight_bytes(self, bytes_per_weight: int = 4) -> int:
-        """Return the size of the weights in memory, by default in float32."""
-        return self.parameters * bytes_per_weight
-
 
 CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(

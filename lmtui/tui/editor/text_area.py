@@ -249,11 +249,6 @@ goes on with the line above has ↳ in the place of a number.
             self._show_change()
         return shown
 
-    def clear_ghost(self) -> None:
-        """Remove the suggestion at the cursor."""
-        self._ghosts.drop()
-        self._show_change()
-
     def forget_ghosts(self) -> None:
         """Remove all suggestions, also earlier ones: the model or the prompt has
         changed."""

@@ -405,7 +405,7 @@ async def test_it_is_scrolled_to() -> None:
         on.editor.go_to(len(text))
         await on.suggest(" a\nb\nc")
         assert on.rows()[-3:] == ["19 a", "b", "c"]
-        on.editor.clear_ghost()
+        on.editor.forget_ghosts()
         await on.pilot.pause()
         assert on.rows()[-1] == "19"
 
