@@ -1,9 +1,8 @@
-"""Asking the model for an answer, and taking it in token by token.
+"""Generation of answers in the chat, one at a time.
 
-Owns one answer at a time: how it begins, grows, ends and goes on, and the messages that
-wait for their turn. The engine is asked through the runner and answers by messages; a
-handler here makes every change, and an answer to an older question is dropped. Knows no
-torch.
+An answer begins, grows token by token, ends and can be continued; further messages
+wait. The engine is asked through the runner and answers by messages; an answer to an
+older job is ignored. Knows no torch.
 """
 
 from __future__ import annotations
@@ -83,9 +82,9 @@ class AnsweringScreen(WhoseScreen):
     # Its beginning.
 
     async def say(self, text: str, written: str, *, stopped: bool = False) -> None:
-        """Say something at the end of the branch, and have it answered unless that was
-        stopped. A message there that got no answer makes way: the model is not given
-        it."""
+        """Add a user message at the end of the branch, and have it answered unless it
+        was stopped. A last message without an answer is replaced: the model is not
+        given it."""
         if not stopped:
             self._claim()
         end = self._conversation.path[-1]
@@ -141,7 +140,7 @@ class AnsweringScreen(WhoseScreen):
         await self.answer_beginning(reply, reply.content)
 
     async def answer_beginning(self, reply: ChatMessage, words: str) -> None:
-        """Answer in place of a reply, beginning with these words."""
+        """Answer in place of a reply, with an answer that begins with these words."""
         assert self._info is not None and reply.parent is not None
         self._claim()
         self._reply = self._conversation.reply(
@@ -154,7 +153,7 @@ class AnsweringScreen(WhoseScreen):
         self._start(self._conversation.messages(reply.parent), prefill=words)
 
     def _claim(self) -> None:
-        """Begin with an answer: from here on it can be stopped."""
+        """Mark an answer as begun: from here on it can be stopped."""
         self.stop_scoring()
         self._job = self._job or self.runner.number()
 
@@ -170,7 +169,7 @@ class AnsweringScreen(WhoseScreen):
 
     @on(kept.ConversationStored)
     def begin_job(self, event: kept.ConversationStored) -> None:
-        """The user's words are on the disk: now the model may see them."""
+        """Start the generation, once the user's message is on the disk."""
         given_up = event.job == self._given_up
         if event.job != self._job or self._begin is None or given_up:
             return
@@ -193,7 +192,7 @@ class AnsweringScreen(WhoseScreen):
 
     @on(facts.GenerationStarted)
     def keep_prompt(self, event: facts.GenerationStarted) -> None:
-        """The prompt is laid out: its ids are what a continuation goes on from."""
+        """Keep the prompt: a continuation goes on from its ids."""
         if event.job != self._job or self._reply is None:
             return
         self._reply = self._conversation.lay_out(
@@ -203,13 +202,11 @@ class AnsweringScreen(WhoseScreen):
 
     @on(facts.PromptProgressed)
     def show_reading(self, event: facts.PromptProgressed) -> None:
-        """Say how much of the prompt is read."""
         if event.job == self._job and self._info is not None:
             self._status.state = f"reading the prompt {event.done:,}/{event.total:,}"
 
     @on(facts.StepsArrived)
     async def show_steps(self, event: facts.StepsArrived) -> None:
-        """The answer grows, and the panel takes its last distribution."""
         if event.job != self._job or self._reply is None:
             return
         self._reply = self._conversation.grow(self._reply.id, event.steps)
@@ -229,7 +226,6 @@ class AnsweringScreen(WhoseScreen):
 
     @on(facts.GenerationFinished)
     async def end_answer(self, event: facts.GenerationFinished) -> None:
-        """The answer is whole, or was stopped."""
         if event.job != self._job or self._reply is None:
             return
         self._job = 0
@@ -263,7 +259,7 @@ class AnsweringScreen(WhoseScreen):
             view.complete()
 
     def _renew(self, node: ChatMessage) -> None:
-        """Show what is said beside a message by now."""
+        """Update the notes beside a message."""
         entry = entry_of(self._conversation, node)
         self.transcript.renew(entry)
         if view := self.view_of(node):
@@ -272,8 +268,8 @@ class AnsweringScreen(WhoseScreen):
 
     @on(facts.GenerationFailed)
     async def return_prompt(self, event: facts.GenerationFailed) -> None:
-        """Nothing is lost: what was written goes back to the prompt, if the model was
-        never given it."""
+        """Give the user's message back to the prompt field, unless the model has read
+        it."""
         if event.job != self._job or self._reply is None:
             return
         self._show_error(event.error)
@@ -287,7 +283,6 @@ class AnsweringScreen(WhoseScreen):
 
     @on(facts.JobDropped)
     async def end_dropped(self, event: facts.JobDropped) -> None:
-        """It was given up before it began."""
         if event.job == self._job and self._reply is not None:
             await self._break_off(self._conversation.stop(self._reply.id))
 
@@ -328,7 +323,7 @@ class AnsweringScreen(WhoseScreen):
         self._show_waiting()
 
     def next_waiting(self) -> tuple[str, str]:
-        """The message whose turn it is; it waits no longer."""
+        """Take the next message out of the waiting ones."""
         waited = self._waiting.pop(0)
         self._show_waiting()
         return waited
@@ -345,7 +340,7 @@ class AnsweringScreen(WhoseScreen):
         return True
 
     def _show_waiting(self) -> None:
-        """A line for each message that waits."""
+        """Draw a line for each waiting message."""
         line = self.query_one("#waiting", Static)
         line.display = bool(self._waiting)
         lines = [f"waits · {preview_of(written)}" for _, written in self._waiting]
@@ -354,7 +349,7 @@ class AnsweringScreen(WhoseScreen):
 
 
 def _ended(finish: GenerationResult, *, empty: bool) -> str:
-    """What is said once an answer has ended: of one that was only ended, that too."""
+    """Return the status line for an ended answer."""
     if finish.reason is FinishReason.CANCELLED:
         return _STOPPED_EMPTY if empty else _STOPPED
     only_ended = finish.reason is FinishReason.STOP and finish.tokens <= 1

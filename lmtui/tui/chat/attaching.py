@@ -1,8 +1,8 @@
-"""Files that go along with a message: named in the prompt, read when it is sent.
+"""Files attached to a chat message: named in the prompt field, read when sent.
 
-Owns the way of a draft through the widget that completes names, the count of what is
-attached, and the way of a message from the prompt to where it is said: its files are
-read aside, and it is handed back where one can't be. Knows no torch.
+Completes file names, counts the tokens of what is attached, and reads the files on
+another thread. A message whose files can't be read goes back to the prompt field. Knows
+no torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AttachingScreen(CommandScreen):
 
     @dataclass
     class Attached(Message):
-        """The files that a message names were read, or why one can't be."""
+        """The files that a message names, read; or the error."""
 
         written: str
         whole: str
@@ -52,7 +52,6 @@ class AttachingScreen(CommandScreen):
     @on(TextArea.Changed, "#prompt")
     @on(TextArea.SelectionChanged, "#prompt")
     def follow_names(self, event: TextArea.Changed | TextArea.SelectionChanged) -> None:
-        """Something else is written, or the cursor stands elsewhere."""
         area = event.text_area
         if isinstance(area, PromptField) and area.folded != self._counted[2]:
             self._count(self._counted[1], area.folded)
@@ -71,11 +70,10 @@ class AttachingScreen(CommandScreen):
 
     @on(Attachments.FilesRead)
     def count_files(self, event: Attachments.FilesRead) -> None:
-        """Other files are named."""
         self._count(event.files, self._counted[2])
 
     def count_again(self) -> None:
-        """Another model has other tokens."""
+        """Count again: another model has another tokenizer."""
         self._count(*self._counted[1:])
 
     def _count(self, files: Sequence[Attachment], folded: Sequence[str]) -> None:
@@ -89,7 +87,7 @@ class AttachingScreen(CommandScreen):
 
     @on(facts.TextsCounted)
     def show_tokens(self, event: facts.TextsCounted) -> None:
-        """Say it, unless there is something else by now; what can't fit is refused."""
+        """Show the count, unless the draft has changed since; refuse what can't fit."""
         revision, files, _ = self._counted
         if event.revision != revision:
             return
@@ -103,13 +101,12 @@ class AttachingScreen(CommandScreen):
 
     @on(PromptField.Refused)
     def tell_refused(self, event: PromptField.Refused) -> None:
-        """It stays in the prompt."""
         self.notify(event.why, title="This message does not fit", severity="warning")
 
     # Sending.
 
     def deliver(self, text: str) -> None:
-        """Say what a draft says, with the files that it names."""
+        """Send a draft, with the files that it names."""
         if self.held_back(partial(self.deliver, text), text):
             return
         said = as_message(text)
@@ -128,24 +125,25 @@ class AttachingScreen(CommandScreen):
         run_in_thread(work, self.post_message, otherwise=self.Attached(text, said))
 
     def pass_on(self, whole: str, written: str) -> None:
-        """Say a message whose files are read."""
+        """Send a message whose files are read already."""
         self._on_the_way += 1
         self.post_message(self.Attached(written, whole))
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is being made, or a message is on its way to one."""
+        """Whether an answer is being made, or a message is on its way to the model."""
         return super().busy or self._on_the_way > 0
 
     def stop_work(self) -> bool:
-        """A message on its way to the model is stopped too."""
+        """Stop the answer, and a message on its way to the model."""
         on_the_way = self._on_the_way > self._stopped
         self._stopped = self._on_the_way
         return super().stop_work() or on_the_way
 
     @on(Attached)
     async def say_attached(self, event: Attached) -> None:
-        """Say it now, or when there is a model and room."""
+        """Add the message now, or queue it until there is a model and no other
+        answer."""
         stopped = self._stopped > 0
         self._on_the_way -= 1
         self._stopped -= stopped
@@ -163,6 +161,6 @@ class AttachingScreen(CommandScreen):
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:
-    """A place of a text as a text field counts, from 0."""
+    """Return a location in a text as a text field counts it: from 0."""
     line, column = positions.location_of(text, offset)
     return line - 1, column - 1

@@ -1,8 +1,7 @@
-"""What can be done by writing a line that begins with a slash.
+"""Slash commands of the chat: the list with a sentence each, and their actions.
 
-Owns the list of commands with a sentence each, and what every one does. All of them are
-in the palette too. A line that begins with two slashes is a message that begins with
-one. Knows no torch.
+All of them are in the palette too. A line that begins with two slashes is a message
+that begins with one. Knows no torch.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from lmtui.tui.widgets.dialog_list import DialogList
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something that is done by its name."""
+    """Slash command."""
 
     name: str
     """With its slash."""

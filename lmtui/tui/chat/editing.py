@@ -1,8 +1,7 @@
-"""Changing what was said: other words, other ways, and back again.
+"""Editing the messages of a chat, with undo.
 
-Owns which message is being edited in the prompt, and what can be undone. Nothing is
-lost by any of it: an edit is a version beside the old one unless the user wants it in
-its place, and what is deleted can be had back. Knows no torch.
+An edit is a new version beside the old one, unless the user wants to replace it. A
+deleted message can be restored. Knows no torch.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class EditingScreen(AnsweringScreen):
     _deleted: tuple[int, ...] = ()  # since something was said
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is not always something edited."""
+        """Enable "save_edit" and "alternatives" only where they apply."""
         if action == "save_edit":
             return self._edited is not None
         if action == "alternatives":
@@ -66,7 +65,6 @@ class EditingScreen(AnsweringScreen):
 
     @on(MessageView.Wished)
     async def fulfil(self, event: MessageView.Wished) -> None:
-        """Something is to be done with a message."""
         node = self._conversation.node(int(event.key))
         if event.wish == "totals":
             self._tell_totals(node)
@@ -80,7 +78,7 @@ class EditingScreen(AnsweringScreen):
             await self.fork(node)
 
     def _tell_totals(self, node: ChatMessage) -> None:
-        """Say what the tokens of a message come to."""
+        """Show the token totals of a message."""
         totals = totals_page(node)
         if totals is None:
             self.notify("Its tokens are not scored yet; F3 does that.")
@@ -113,8 +111,8 @@ class EditingScreen(AnsweringScreen):
 
     @property
     def before_draft(self) -> tuple[ChatTurn, ...] | None:
-        """What stands before what is written; None where that is no message of the
-        user."""
+        """The messages before the draft; None where a message that is not the user's is
+        edited."""
         if self._edited is None:
             return self._conversation.messages(self._conversation.turns[-1].id)
         node = self._conversation.node(self._edited)

@@ -1,7 +1,7 @@
-"""A conversation that is kept while it is held, and others that can be opened instead.
+"""Storing the chat's conversation, and opening others.
 
-Owns when the store is told of what was said, and that nothing is begun before the
-user's words are on the disk. What is said is its subclass's. Knows no torch.
+The conversation is stored while it is held. No answer is generated before the user's
+message is on the disk. Knows no torch.
 """
 
 from __future__ import annotations
@@ -91,18 +91,18 @@ class RememberingScreen(TokensScreen):
         self._chats.keep(self._uid, changes, job=job, to=self.post_message)
 
     def begin_job(self, event: kept.ConversationStored) -> None:
-        """What was said is on the disk."""
+        """Start the job: the messages are on the disk."""
         raise NotImplementedError
 
     def keep_whole(self) -> None:
-        """The store is another one: it has nothing of this conversation, or less."""
+        """Store the whole conversation: the store is another one, and has less of it or
+        none."""
         if self._chats is not None and self.is_begun:
             whole = replace(self._conversation.whole(), thinking=self.told)
             self._chats.keep(self._uid, whole)
 
     def keep_as_another(self, uid: str) -> None:
-        """Another program goes on with this conversation: what is held here goes on as
-        one of its own."""
+        """Go on as a copy, because another program writes to this conversation."""
         if uid == self._uid:
             said = [*(node.content for node in self._conversation.path[1:]), ""]
             named = self._about.title if self._about else title_of(said[0])
@@ -121,11 +121,11 @@ class RememberingScreen(TokensScreen):
 
     @property
     def thinking(self) -> bool | None:
-        """What a model is told of thinking; None for nothing."""
+        """Whether the model is told to think; None where it is told nothing."""
         return self.options.thinking if self.told is None else THINKING[self.told]
 
     def tell_thinking(self, value: str) -> None:
-        """Tell a model this of thinking from now on; the conversation keeps it."""
+        """Set what the model is told of thinking; the conversation keeps it."""
         self.told = value
         if self._chats is not None and self.is_begun:
             self._chats.keep(self._uid, ConversationDelta(thinking=value))
@@ -146,7 +146,7 @@ class RememberingScreen(TokensScreen):
 
     @on(kept.ConversationOpened)
     async def show_opened(self, event: kept.ConversationOpened) -> None:
-        """It was read: show it, as it was left or at a message."""
+        """Show a conversation that was read, as it was left or at a message."""
         if self.busy:
             return
         self._take(event.loaded)
@@ -160,7 +160,6 @@ class RememberingScreen(TokensScreen):
 
     @on(kept.StoreFailed)
     def show_store_failed(self, event: kept.StoreFailed) -> None:
-        """What is shown stays."""
         self._show_error(event.error)
 
     def save_title(self, title: str) -> None:
@@ -173,12 +172,10 @@ class RememberingScreen(TokensScreen):
 
     @on(kept.ConversationChanged)
     def tell_title(self) -> None:
-        """It has its title."""
         self.notify("The conversation has its title.")
 
     @on(kept.PromptsRecalled)
     def recall_prompts(self, event: kept.PromptsRecalled) -> None:
-        """What was asked in earlier runs is a key away."""
         self.query_one(PromptField).recall([as_draft(text) for text in event.prompts])
 
     def on_mount(self) -> None:
@@ -188,7 +185,7 @@ class RememberingScreen(TokensScreen):
             self._chats.recall(self.post_message)
 
     def _adopt_settings(self) -> None:
-        """Draw as the last answer of this conversation was drawn."""
+        """Use the sampler settings of this conversation's last answer."""
         settings = self._conversation.path[-1].settings
         if settings is not None:
             self._settings = settings
@@ -204,7 +201,7 @@ class RememberingScreen(TokensScreen):
         await self.show_branch()
 
     def conversation_changed(self) -> None:
-        """Another conversation is held now, or another branch of it."""
+        """Follow a change of the conversation, or of its active branch."""
         raise NotImplementedError
 
     async def show_branch(self, *, at: str | None = None, found: Places = ()) -> None:

@@ -1,7 +1,7 @@
-"""The chat: talk, and watch every distribution beside the words.
+"""The chat screen: a conversation, and the distribution at every token beside it.
 
-Owns what is on the screen, the draft, and what each key does to the conversation; how
-it is answered and kept is that of what it is made from. Knows no torch.
+Lays out the widgets, follows the draft, and maps keys to what the parent classes do.
+Knows no torch.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class ChatScreen(AttachingScreen):
     _revision = 0  # of the draft that was looked at last
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with MainPart(id="main"):
             with Vertical(id="talk"):
                 yield Transcript(TRY, id="transcript")
@@ -122,7 +121,7 @@ class ChatScreen(AttachingScreen):
         self._status.told = words[self.thinking] if able else ""
 
     def _tell_of_base_model(self) -> None:
-        """Say once how a model without a template is asked."""
+        """Notify once how a model without a chat template is asked."""
         label = (
             "" if self._info is None or self._info.has_template else self._info.label
         )
@@ -149,7 +148,7 @@ class ChatScreen(AttachingScreen):
             self._look()
 
     def model_missing(self) -> None:
-        """What waited for the model goes back to the prompt."""
+        """Give the messages that waited for the model back to the prompt field."""
         self.take_back()
 
     def to_text(self) -> None:
@@ -164,14 +163,14 @@ class ChatScreen(AttachingScreen):
         return closed
 
     async def show_version(self, node: ChatMessage) -> None:
-        """Another version of a message was chosen: draw it and what follows it."""
+        """Draw the chosen version of a message and what follows it."""
         await self.show_branch()
         if view := self.view_of(node):
             view.focus()
         self._look()
 
     def conversation_changed(self) -> None:
-        """Look at the draft after what stands before it now."""
+        """Look at the draft after the messages that now stand before it."""
         self.leave_edit()
         self.close_tokens()
         self.tell_whose()
@@ -182,7 +181,7 @@ class ChatScreen(AttachingScreen):
 
     @property
     def draft(self) -> str:
-        """What is written and was not sent."""
+        """The text in the prompt field that was not sent."""
         return self.query_one(PromptField).draft if self.is_mounted else ""
 
     @on(TextArea.Changed)
@@ -227,7 +226,6 @@ class ChatScreen(AttachingScreen):
 
     @on(facts.LookFailed)
     def show_look_failed(self, event: facts.LookFailed) -> None:
-        """The draft can't be looked at; writing goes on."""
         if event.revision == self._revision and not self._job:
             self._panel.clear(str(event.error))
             self._status.state = "ready"
@@ -260,7 +258,7 @@ class ChatScreen(AttachingScreen):
         await self.run_command("/new")
 
     async def action_regenerate(self) -> None:
-        """Another answer in place of the last one, or one to what was said last."""
+        """Replace the last answer by a new version, or answer the last message."""
         leaf = self._free_leaf()
         if leaf is None or self.held_back(partial(self.run_action, "regenerate")):
             return
@@ -278,7 +276,8 @@ class ChatScreen(AttachingScreen):
             await self.go_on_with(leaf)
 
     def _free_leaf(self) -> ChatMessage | None:
-        """The last message, where something can be made of it now."""
+        """Close the token view and return the last message; None while an answer is
+        made or where no model is loaded."""
         if self.close_tokens():
             self.to_text()
         return None if self._job or self._info is None else self._conversation.leaf

@@ -1,7 +1,6 @@
-"""Taking what was said elsewhere: the clipboard, a file, an editor.
+"""Taking a conversation elsewhere: the clipboard, a file, $EDITOR.
 
-Owns what is copied, written and saved of the conversation that is held. Waiting for a
-disk is done aside. Knows no torch.
+Disks are waited for on another thread. Knows no torch.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class TakingScreen(EditingScreen):
     ]  # fmt: skip
 
     class Exported(Message):
-        """The conversation was written to a file, or why it can't be."""
+        """The conversation was written to a file; or the error."""
 
         def __init__(self, path: Path, error: LmtuiError | None = None) -> None:
             self.path, self.error = path, error
@@ -64,7 +63,7 @@ class TakingScreen(EditingScreen):
 
     @property
     def facts(self) -> ConversationMeta:
-        """What is said of this conversation beside its messages."""
+        """The conversation's title and other facts beside its messages."""
         asked = [n.content for n in self._conversation.path if n.role == "user"]
         made = title_of(asked[0]) if asked else "Conversation"
         facts = self._about.facts if self._about else ConversationMeta(made)
@@ -93,7 +92,6 @@ class TakingScreen(EditingScreen):
 
     @on(Exported)
     def tell_exported(self, event: Exported) -> None:
-        """Say what came of it."""
         if event.error is not None:
             self._show_error(event.error)
         else:

@@ -1,7 +1,6 @@
-"""Reading the messages of a conversation token by token, in place of the transcript.
+"""Token view of a chat's messages, in place of the transcript.
 
-Owns which message is read, and scoring one that the model did not write. What is said
-in the conversation is its subclass's. Knows no torch.
+A message that the model did not write is scored first. Knows no torch.
 """
 
 from __future__ import annotations
@@ -127,11 +126,11 @@ class TokensScreen(SamplingScreen):
         return shown
 
     def keep(self) -> None:
-        """Something became of the conversation."""
+        """Store the conversation, which has changed."""
         raise NotImplementedError
 
     async def show_version(self, node: ChatMessage) -> None:
-        """Another version of a message was chosen."""
+        """Show a version of a message that was chosen."""
         raise NotImplementedError
 
     async def action_version(self, by: int) -> None:
@@ -177,14 +176,12 @@ class TokensScreen(SamplingScreen):
 
     @on(facts.ScoreFailed)
     def show_score_failed(self, event: facts.ScoreFailed) -> None:
-        """The message stays as it reads."""
         if event.job == self._scoring:
             self._end_scoring()
             self._show_error(event.error)
 
     @on(facts.JobDropped)
     def end_dropped_scoring(self, event: facts.JobDropped) -> None:
-        """Another model is on its way, say: the message stays as it reads."""
         if event.job == self._scoring:
             self._end_scoring()
 
@@ -207,7 +204,6 @@ class TokensScreen(SamplingScreen):
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
-        """The panel shows the step that the cursor is on."""
         node = self._inspected
         if event.index >= len(node.tokens):
             return
@@ -238,7 +234,6 @@ class TokensScreen(SamplingScreen):
 
     @on(facts.DraftLooked)
     def show_written(self, event: facts.DraftLooked) -> None:
-        """What the model expected where a token of a message stands."""
         tokens = self._inspected.tokens
         index = self.query_one(TokenView).index
         if event.revision == self._looking and index < len(tokens):
@@ -246,7 +241,7 @@ class TokensScreen(SamplingScreen):
             self._strip.read(self._inspected_from(event) + len(tokens))
 
     def _inspected_from(self, event: facts.DraftLooked) -> int:
-        """How many tokens stand before the message."""
+        """Return how many tokens stand before the message."""
         node = self._inspected
         return len(node.ids_before) if node.own_ids else event.before
 

@@ -1,8 +1,7 @@
-"""A conversation and the model that it was had with.
+"""The model that an opened conversation was had with, where another is in use.
 
-Owns what is said, and asked, where an opened conversation was had with another model
-than the one in use: nothing is loaded, and nothing goes on with another model, before
-the user wants it. All of it can be read meanwhile. Knows no torch.
+The user is asked before a model is loaded and before another model goes on with the
+conversation. It can be read meanwhile. Knows no torch.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class WhoseScreen(RememberingScreen):
 
     @dataclass
     class OwnerLooked(Message):
-        """It was looked whether a model is on this machine."""
+        """Whether the conversation's model is on this machine."""
 
         owner: str
         here: bool
@@ -57,13 +56,14 @@ class WhoseScreen(RememberingScreen):
             self._under = self._state.wanted
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
-        """A new one is nobody's yet."""
+        """Begin a conversation; a new one belongs to no model yet."""
         if conversation is None:
             self._under = None
         await super().begin_new(conversation)
 
     def follow_model(self, state: ModelState) -> None:
-        """Another model may be the right one, or the one that was chosen instead."""
+        """Go on with what waited for the model, and name the conversation's own
+        model."""
         self._state = state
         super().follow_model(state)
         again, text = self._again or (None, "")
@@ -89,7 +89,7 @@ class WhoseScreen(RememberingScreen):
     # Saying it.
 
     def tell_whose(self) -> None:
-        """Name the conversation's own model, where it is another one."""
+        """Name the conversation's own model, where another one is in use."""
         line, owner = self.query_one("#whose", Static), self._owner
         if owner is not None and owner not in self._here:
             self._here[owner] = None
@@ -109,7 +109,6 @@ class WhoseScreen(RememberingScreen):
 
     @on(OwnerLooked)
     def tell_looked(self, event: OwnerLooked) -> None:
-        """Now it is known."""
         self._here[event.owner] = event.here
         self.tell_whose()
 

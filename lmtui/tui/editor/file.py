@@ -1,7 +1,7 @@
-"""The file behind an editor: saving it, under its name or another.
+"""The editor's file: saving it, under its name or another, and reloading it.
 
-Owns when the text is written where, and what is asked before. Everything that waits
-for a disk runs beside the screen. What the text is worth to a model is the subclass's.
+Disks are waited for on another thread, and nothing is overwritten unasked. Knows no
+model.
 """
 
 from __future__ import annotations
@@ -62,28 +62,28 @@ class FileScreen(KeepingScreen):
 
     @dataclass
     class Conflicted(Message):
-        """Somebody else has changed the file meanwhile."""
+        """The file on the disk has changed meanwhile."""
 
         change: FileChange
         then: Then | None
 
     @dataclass
     class Watched(Message):
-        """What has become of a file since it was read or written, if anything."""
+        """Change of a file since it was read or written, if any."""
 
         file: TextFile
         change: FileChange | None
 
     @dataclass
     class Occupied(Message):
-        """There is a file already where the text is to be saved."""
+        """The file to save to exists already."""
 
         path: Path
         then: Then | None
 
     @dataclass
     class Failed(Message):
-        """Something about the file could not be done; the text is as it was."""
+        """Error of a file operation; the text is as it was."""
 
         error: LmtuiError
 
@@ -141,7 +141,6 @@ class FileScreen(KeepingScreen):
 
     @on(Watched)
     def tell_change(self, event: Watched) -> None:
-        """Another program has written the file, or removed it."""
         self._looking = False
         if event.file is not self._file or event.change == self._change:
             return
@@ -197,7 +196,6 @@ class FileScreen(KeepingScreen):
 
     @on(Stored)
     def show_stored(self, event: Stored) -> None:
-        """It is safe now."""
         moved = event.saved.file.path != self._file.path
         if moved:
             self._keeper.close()
@@ -220,12 +218,11 @@ class FileScreen(KeepingScreen):
 
     @on(Failed)
     def show_failed_file(self, event: Failed) -> None:
-        """Nothing was lost; say what can be done."""
         self._show_error(event.error)
 
     @on(Conflicted)
     def ask_about_change(self, event: Conflicted) -> None:
-        """Two texts want to be in one file."""
+        """Ask what to do: the file and the editor's text have both changed."""
         name, change = visible_line(self._file.path.name), event.change
         before = told(change.before) if change.before else "it was not there"
         now = told(change.now) if change.now else "it is gone"
@@ -272,7 +269,7 @@ class FileScreen(KeepingScreen):
 
     @on(Reloaded)
     def show_reloaded(self, event: Reloaded) -> None:
-        """The file's text is here, and what was written is one undo away."""
+        """Show the file's text; the text before it can be had back by undo."""
         cursor = self.editor.cursor_index
         self._take_file(event.file)
         self._keeper.rebase(self._file)
@@ -291,7 +288,6 @@ class FileScreen(KeepingScreen):
         self.query_one(LinePrompt).ask_path(str(self._file.path))
 
     def take_name(self, name: str) -> None:
-        """A name was given."""
         path = path_named(name) or self._file.path
         then, self._saving = self._saving, None
         if path == self._file.path:
@@ -301,7 +297,6 @@ class FileScreen(KeepingScreen):
 
     @on(Occupied)
     def ask_about_file(self, event: Occupied) -> None:
-        """There is a file of that name."""
         details = [visible_line(str(event.path))]
         choices = [
             Choice("o", "Overwrite", "replace that file with your text"),

@@ -1,8 +1,7 @@
-"""The ghost in the editor: when it is asked for, and what is said about it.
+"""Suggestions in the editor: when one is asked for, and how it is shown.
 
-Owns the wait after a key, the jobs that write suggestions, and the alternatives. A
-suggestion belongs to one text and one cursor; the editor refuses it elsewhere. Knows
-no torch.
+Waits after a key, runs the jobs that write suggestions, and steps through the
+alternatives. A suggestion belongs to one text and one cursor. Knows no torch.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _COUNT = 5  # alternatives
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """What a suggestion was asked for."""
+    """Text revision and cursor that a suggestion was asked for."""
 
     revision: int
     cursor: int
 
 
 class GhostingScreen(WatchingScreen):
-    """An editor in which the model writes along."""
+    """Editor that shows suggestions as ghost text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f4", "mode", "Ghost", id="ghost.mode",
@@ -74,7 +73,7 @@ class GhostingScreen(WatchingScreen):
 
     @on(GhostEditor.Edited)
     def ask_after_edit(self, event: GhostEditor.Edited) -> None:
-        """Another text: another ghost, unless what was typed is what it says."""
+        """Ask for a new suggestion, unless the user typed along the ghost text."""
         self._others = ()
         if event.ghost_stays:
             return
@@ -83,8 +82,7 @@ class GhostingScreen(WatchingScreen):
 
     @on(GhostEditor.CursorMoved)
     def ask_after_move(self) -> None:
-        """Another place: whoever walks through the text asks for no suggestion, but
-        one who comes to the end of a line may want to go on there."""
+        """Ask for a suggestion only where the cursor comes to the end of a line."""
         self._others = ()
         self._drop_job()
         editor = self.editor
@@ -94,12 +92,12 @@ class GhostingScreen(WatchingScreen):
 
     @on(GhostEditor.GhostDismissed)
     def rest(self) -> None:
-        """The user wants none here."""
+        """Suggest nothing at this cursor: the user dismissed the suggestion."""
         self._drop_job()
         self._say("dismissed")
 
     def model_ready(self) -> None:
-        """Another model has other ideas."""
+        """Forget the suggestions of the model before, and ask for a new one."""
         super().model_ready()
         self.editor.forget_ghosts()
         self._others = ()
@@ -135,7 +133,7 @@ class GhostingScreen(WatchingScreen):
 
     @on(GhostEditor.SuggestionRequested)
     def force(self) -> None:
-        """The user wants one, however unsure it is."""
+        """Ask for a suggestion, however unsure the model is."""
         if self._info is None:
             self.notify("The model is not there yet.")
             return
@@ -161,14 +159,12 @@ class GhostingScreen(WatchingScreen):
 
     @on(writing_facts.GhostGrew)
     def grow_ghost(self, event: writing_facts.GhostGrew) -> None:
-        """It goes on."""
         if event.job == self._ghost_job and len(event.text) > self._shown:
             self._shown = len(event.text)
             self._show(event.text)
 
     @on(writing_facts.GhostEnded)
     def end_ghost(self, event: writing_facts.GhostEnded) -> None:
-        """It is whole, or there is none."""
         if event.job != self._ghost_job:
             return
         self._ghost_job = 0
@@ -192,7 +188,6 @@ class GhostingScreen(WatchingScreen):
 
     @on(facts.JobDropped)
     def note_ghost_dropped(self, event: facts.JobDropped) -> None:
-        """It was stopped, or another one is wanted."""
         if event.job == self._ghost_job:
             self._ghost_job = 0
         if event.job == self._others_job:
@@ -200,7 +195,6 @@ class GhostingScreen(WatchingScreen):
 
     @on(writing_facts.WritingFailed)
     def show_ghost_failed(self, event: writing_facts.WritingFailed) -> None:
-        """There is none, and the reason."""
         if event.job in (self._ghost_job, self._others_job):
             self._ghost_job = self._others_job = 0
             self._say(event.error.title)
@@ -209,7 +203,7 @@ class GhostingScreen(WatchingScreen):
 
     @on(GhostEditor.AlternativeRequested)
     def show_other(self, event: GhostEditor.AlternativeRequested) -> None:
-        """Another of the alternatives; the first time they have to be written."""
+        """Show another alternative; the first time they have to be generated."""
         if self._others:
             self._turn(event.by)
             return
@@ -231,7 +225,6 @@ class GhostingScreen(WatchingScreen):
 
     @on(writing_facts.AlternativesReady)
     def keep_others(self, event: writing_facts.AlternativesReady) -> None:
-        """They can be turned over now."""
         if event.job != self._others_job:
             return
         self._others_job = 0
@@ -252,7 +245,6 @@ class GhostingScreen(WatchingScreen):
     # The mode.
 
     def action_mode(self) -> None:
-        """The next way of suggesting."""
         self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
         self._drop_job()
         self.editor.forget_ghosts()

@@ -1,7 +1,7 @@
-"""An editor whose text survives: what is not saved is found again.
+"""The recovery copy of an editor's unsaved text.
 
-Owns the recovery copy, and that one is offered. Everything that waits for a disk runs
-beside the screen. Saving is the subclass's.
+It is written while the text changes, and offered when the file is opened. Disks are
+waited for on another thread. Saving the file is the subclass's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KeepingScreen(LiveScreen):
 
     @dataclass
     class Kept(Message):
-        """The unsaved text is in the recovery copy now, or its time has not come."""
+        """The unsaved text is in the recovery copy, or its time has not come."""
 
         revision: int
         done: bool
@@ -70,13 +70,13 @@ class KeepingScreen(LiveScreen):
 
     @property
     def unsaved(self) -> bool:
-        """Whether there is something that is not in the file."""
+        """Whether there is text that is not in the file and was not discarded."""
         if not self._opened or self._discarded:
             return False
         return self.editor.text != self._file.text
 
     def on_mount(self) -> None:
-        """Open the text, and offer what a killed program has left."""
+        """Open the text, and offer the recovery copy of a program that was killed."""
         self.editor.load(self._file.text, language_for(self._file.path))
         self.editor.go_to(self._first_cursor)
         self._opened = True
@@ -98,28 +98,27 @@ class KeepingScreen(LiveScreen):
             self.left = self._file.path
 
     def told_of_file(self) -> None:
-        """The file is another one, or in another state."""
+        """Follow a change of the file or of its state."""
         raise NotImplementedError
 
     # What the status line says.
 
     @property
     def doing(self) -> str:
-        """What the model does, in a few words."""
+        """Current work of the model, in a few words."""
         raise NotImplementedError
 
     def say(self, words: str) -> None:
-        """Say something of the text and the cursor as they are, until either is
-        another."""
+        """Show words in the status line until the text or the cursor changes."""
         self._status.state, self._said_at = words, self._here
 
     def unsay(self) -> None:
-        """Say only what the model does."""
+        """Show in the status line only what the model does."""
         self._said_at = None
         self.tell_doing()
 
     def tell_doing(self) -> None:
-        """Say what the model does, unless something else is said."""
+        """Show what the model does, unless other words are shown."""
         if self._said_at is None:
             self._status.state = self.doing
 
@@ -130,7 +129,8 @@ class KeepingScreen(LiveScreen):
     @on(GhostEditor.Edited)
     @on(GhostEditor.CursorMoved)
     def withdraw(self, event: GhostEditor.Edited | GhostEditor.CursorMoved) -> None:
-        """What was said holds no longer, but of a ghost that is typed along."""
+        """Remove the words that were shown, unless the user typed along the ghost
+        text."""
         if isinstance(event, GhostEditor.Edited) and event.ghost_stays:
             self._said_at = self._said_at and self._here
         elif self._said_at not in (None, self._here):
@@ -155,13 +155,12 @@ class KeepingScreen(LiveScreen):
 
     @on(Kept)
     def note_kept(self, event: Kept) -> None:
-        """Nothing more to do until the next change."""
         if event.done:
             self._kept_revision, self._told_not_kept = event.revision, False
 
     @on(NotKept)
     def show_not_kept(self, event: NotKept) -> None:
-        """Say it once; it is tried again."""
+        """Show the error once; writing the copy is tried again."""
         if not self._told_not_kept:
             self._told_not_kept = True
             self._show_error(event.error)
@@ -213,5 +212,5 @@ class KeepingScreen(LiveScreen):
 
 
 def told(seconds: float) -> str:
-    """A time as people of this place write it."""
+    """Format a time, in seconds since the epoch, as local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

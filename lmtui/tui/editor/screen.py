@@ -1,8 +1,7 @@
-"""The editor: write, and see what the model expects, thinks and would go on with.
+"""The editor screen: write, and see the model's predictions, scores and suggestions.
 
-Owns what is on the screen and the keys that belong to no other part: finding, going
-to a line, replacing a word. Watching the text, its ghost and its file are the classes
-below this one. Knows no torch.
+Lays out the widgets, and holds finding, going to a line and replacing a word. Scoring,
+suggestions and the file are the parent classes'. Knows no torch.
 """
 
 from __future__ import annotations
@@ -79,7 +78,6 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
         self._list = ReplacementsScreen("")
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with MainPart(id="main"):
             yield self.editor
             with Vertical(id="side"):
@@ -139,41 +137,38 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
     @on(GhostEditor.Edited)
     @on(GhostEditor.CursorMoved)
     def tell_find_bar(self) -> None:
-        """What is found may be elsewhere now."""
+        """Search again: the text or the cursor has changed."""
         bar = self.query_one(FindBar)
         if bar.is_open:
             bar.update(self.editor.text, self.editor.selection_indexes[0])
 
     @on(FindBar.MatchesChanged)
     def mark_matches(self, event: FindBar.MatchesChanged) -> None:
-        """Show all of them."""
         self.editor.matches = event.matches
 
     @on(FindBar.Moved)
     def show_match(self, event: FindBar.Moved) -> None:
-        """Select a match."""
         self.editor.go_to(event.start, event.end)
 
     @on(FindBar.Replaced)
     def replace_match(self, event: FindBar.Replaced) -> None:
-        """Put other words in its place."""
         self.editor.replace_span(event.start, event.end, event.text)
 
     @on(FindBar.ReplacedAll)
     def replace_matches(self, event: FindBar.ReplacedAll) -> None:
-        """Put other words in the place of all, in one step."""
+        """Replace all matches in one step of the history."""
         start, end = event.spans[0][0], event.spans[-1][1]
         spans = [(a - start, b - start) for a, b in event.spans]
         part = self.editor.text[start:end]
         self.editor.replace_span(start, end, replaced(part, spans, event.text))
 
     def action_go_to_line(self) -> None:
-        """Ask for a place."""
+        """Ask for a location."""
         self.query_one(LinePrompt).ask_location(self.editor.text)
 
     @on(LinePrompt.Answered)
     def take_line(self, event: LinePrompt.Answered) -> None:
-        """A place, or a name for the file."""
+        """Go to a location, or save under a name."""
         self.to_text()
         if event.question == "path":
             self.take_name(event.text)
@@ -183,7 +178,6 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
     @on(LinePrompt.Closed)
     @on(FindBar.Closed)
     def close_bar(self) -> None:
-        """Back to the text."""
         self.to_text()
 
     # Replacing a word.
@@ -207,19 +201,16 @@ Shift selects with every key that moves. Only Ctrl+S writes the file.
 
     @on(writing_facts.ReplacementsProgressed)
     def show_progress(self, event: writing_facts.ReplacementsProgressed) -> None:
-        """The list is on its way."""
         if event.job == self._replacing:
             self._list.show_progress(event.done, event.total)
 
     @on(writing_facts.ReplacementsReady)
     def show_replacements(self, event: writing_facts.ReplacementsReady) -> None:
-        """They can be chosen from now."""
         if event.job == self._replacing:
             self._list.show(event.replacements)
 
     @on(writing_facts.WritingFailed)
     def show_replace_failed(self, event: writing_facts.WritingFailed) -> None:
-        """There are none."""
         if event.job == self._replacing:
             self._list.show_error(event.error)
 

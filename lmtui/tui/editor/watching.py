@@ -1,9 +1,7 @@
-"""Watching a text while it is written: what the model expects at the cursor, and how
-surprising every word is.
+"""Prediction at the editor's cursor, and surprisal of the text.
 
-Owns when the engine is asked what, and which answer still belongs to the text. The
-most urgent is the panel at the cursor; the rest of the text is scored when nobody
-writes. Knows no torch.
+The prediction at the cursor is asked for first; the text is scored while the user does
+not write. An answer to an older text is ignored. Knows no torch.
 """
 
 from __future__ import annotations
@@ -97,13 +95,14 @@ class WatchingScreen(FileScreen):
         self.watch(self._panel, "stale", self.tell_doing, init=False)
 
     def told_of_file(self) -> None:
-        """Its name or its state is another one."""
+        """Mark the totals as changed: the file's name or state is another one."""
         self._changed = True
 
     # The model.
 
     def follow_model(self, state: ModelState) -> None:
-        """What was said, and what is expected, is another model's."""
+        """Remove what belongs to the model before from the panel and the status
+        line."""
         super().follow_model(state)
         self._model_words = self._status.state
         if state.info is None:
@@ -115,7 +114,7 @@ class WatchingScreen(FileScreen):
 
     @property
     def doing(self) -> str:
-        """What the model does, in a few words."""
+        """Current work of the model, in a few words."""
         if self._info is None:
             return self._model_words
         seen = self._panel.distribution is not None and not self._panel.stale
@@ -124,7 +123,7 @@ class WatchingScreen(FileScreen):
         return "scoring the text" if self._heat_job else "ready"
 
     def model_ready(self) -> None:
-        """Nothing that another model thought is of use."""
+        """Forget the scores of the model before, and score anew."""
         self._scored.forget()
         self.editor.set_heat(())
         self._heat_job = 0
@@ -144,7 +143,7 @@ class WatchingScreen(FileScreen):
 
     @on(GhostEditor.Edited)
     def follow_edit(self) -> None:
-        """The text changed: the numbers behind the change hang in the air."""
+        """Mark the scores behind the change as outdated."""
         stale = self._scored.update(self.editor.text)
         if self._heat is not None:
             self.editor.make_heat_stale(stale)
@@ -156,7 +155,6 @@ class WatchingScreen(FileScreen):
 
     @on(GhostEditor.CursorMoved)
     def follow_cursor(self) -> None:
-        """The cursor is somewhere else."""
         self._changed = True
         self._look()
 
@@ -170,7 +168,6 @@ class WatchingScreen(FileScreen):
 
     @on(writing_facts.ExpectationReady)
     def show_expectation(self, event: writing_facts.ExpectationReady) -> None:
-        """What the model expects where the cursor is."""
         if event.revision != self._asked:
             return
         self._answered = event.revision
@@ -195,7 +192,6 @@ class WatchingScreen(FileScreen):
 
     @on(writing_facts.ExpectationFailed)
     def show_no_expectation(self, event: writing_facts.ExpectationFailed) -> None:
-        """Writing goes on without the panel."""
         if event.revision != self._asked:
             return
         self._answered, self._expectation = event.revision, None
@@ -218,7 +214,7 @@ class WatchingScreen(FileScreen):
         self._heat_job = 0
 
     def _score_on(self) -> None:
-        """Score what is seen, and then the rest of a text that is not too long."""
+        """Score what is visible, then the rest of a text that is not too long."""
         if self._info is None or self._heat_job:
             return
         first, last = self.editor.visible_lines
@@ -231,13 +227,11 @@ class WatchingScreen(FileScreen):
 
     @on(writing_facts.HeatArrived)
     def add_heat(self, event: writing_facts.HeatArrived) -> None:
-        """Some of the text was scored."""
         if event.job == self._heat_job:
             self._put(event.stretch)
 
     @on(writing_facts.HeatFinished)
     def go_on_scoring(self, event: writing_facts.HeatFinished) -> None:
-        """There may be more."""
         if event.job == self._heat_job:
             self._heat_job = 0
             self._scored.settle(*self._heat_part)
@@ -245,14 +239,12 @@ class WatchingScreen(FileScreen):
 
     @on(facts.JobDropped)
     def note_dropped(self, event: facts.JobDropped) -> None:
-        """It was stopped."""
         if event.job == self._heat_job:
             self._heat_job = 0
             self.tell_doing()
 
     @on(writing_facts.WritingFailed)
     def show_writing_failed(self, event: writing_facts.WritingFailed) -> None:
-        """The text can't be scored; it can be written."""
         if event.job == self._heat_job:
             self._heat_job = 0
             self.say(visible_line(event.error.title))

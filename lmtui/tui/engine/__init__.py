@@ -1,1 +1,1 @@
-"""Between the screens and the engine thread."""
+"""Runners, questions and the thread between the screens and the engine."""

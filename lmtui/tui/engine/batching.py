@@ -1,7 +1,7 @@
-"""Reports at a pace a screen can draw.
+"""Throttling of the engine thread's reports.
 
-Owns when what the engine says is passed on: tokens are gathered, and repeated
-progress is thinned out, by time and at the source. Knows no thread and no screen.
+Gathers tokens, and drops progress reports that follow too closely, before they are
+posted. Knows no thread and no screen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Batch(Generic[T]):
-    """The tokens of one job: the first is passed on at once, later ones together."""
+    """Tokens of one job: the first is reported at once, later ones together."""
 
     def __init__(
         self, report: Callable[[tuple[T, ...]], Message], post: Post, clock: Clock
@@ -53,7 +53,7 @@ class Batch(Generic[T]):
 
 
 class LoadReports:
-    """The progress of one load: new facts at once, growing numbers at intervals."""
+    """Progress of one load: a new stage is reported at once, numbers at intervals."""
 
     def __init__(self, post: Post, clock: Clock) -> None:
         self._post, self._clock = post, clock

@@ -1,8 +1,7 @@
-"""The engine thread's side: questions in, reports out.
+"""The engine thread: takes questions from the mailbox and posts the answers.
 
-Owns the engine: opens it, makes every call and lets go of it before another one is
-opened. A failure ends one question, never the thread. Knows no screen and never
-waits for one: it only posts, each answer to whoever asked.
+Holds the engine, makes every call to it, and frees it before another one is opened. A
+failure ends one question, never the thread. Knows no screen.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ from lmtui.tui.engine.writing_questions import Expect, WritingJob
 
 
 class EngineWork:
-    """Answers what waits in a mailbox, one after the other, until it is closed."""
+    """Loop that answers the questions in a mailbox one by one until it is closed."""
 
     def __init__(self, mailbox: Mailbox, clock: Clock) -> None:
         self._mailbox = mailbox
@@ -62,16 +61,16 @@ class EngineWork:
         self._other: EditorEngine | None = None  # to compare it with
 
     def run(self) -> None:
-        """The whole life of the engine thread."""
+        """Run the engine thread's loop."""
         while question := self._mailbox.take():
             self._answer(question)
 
     def _reply(self, question: Question, report: Message) -> None:
         if self._mailbox.closed:
-            return  # nobody listens any more
+            return  # the program is closing
         try:
             question.reply(report)
-        except Exception as error:  # a screen that went away is no reason to end
+        except Exception as error:  # a closed screen must not end the thread
             log.record_bug(error)
 
     def _answer(self, question: Question) -> None:
@@ -133,7 +132,7 @@ class EngineWork:
 
     def _fail(self, question: Question, error: LmtuiError) -> None:
         if isinstance(question, Load) and question.flag.is_set():
-            return  # another model is wanted by now: this one's fate is no news
+            return  # another load has taken its place
         # A copy: the error's traceback would keep the engine and its model alive.
         copy = LmtuiError(error.title, error.detail, error.hint)
         self._reply(question, question.failed(copy))
@@ -178,8 +177,8 @@ class EngineWork:
             self._engine, self._other = engine, other
         finally:
             self._mailbox.done()  # from here on, ids and handles are of this engine
-        # What is here now stays: looking through it for garbage, again and again,
-        # would stop the screen and the model for a tenth of a second each time.
+        # The model's objects live until the next load. Without the freeze, each full
+        # garbage collection scans them and stops all threads for about 0.1 s.
         gc.collect()
         gc.freeze()
         if not load.flag.is_set():
@@ -238,7 +237,8 @@ class EngineWork:
         self._reply(count, TextsCounted(count.revision, tuple(tokens)))
 
     def _unwanted(self, question: Question) -> bool:
-        """Whether to break off: for good, or until something more urgent is done."""
+        """Return whether to break off: for good, or until a more urgent question is
+        done."""
         return question.flag.is_set() or self._mailbox.outranked(question)
 
     def _generate(self, question: Generate) -> None:
@@ -290,7 +290,7 @@ class EngineWork:
 
 
 def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
-    """The prompt of a question, and how many messages are left out of it."""
+    """Return the prompt of a question, and how many messages are left out of it."""
     start, prefill = question.start, question.prefill
     thinking = question.thinking
     if isinstance(start, Prompt):
@@ -303,8 +303,8 @@ def _laid_out(engine: Engine, question: Generate) -> tuple[Prompt, int]:
 
 
 def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
-    """A prompt that goes on with a text. The ids before it stay what they are; the text
-    is read by itself, and nothing in it becomes a control token."""
+    """Append a text to a prompt. The prompt's ids stay as they are; the text is encoded
+    by itself, and nothing in it becomes a control token."""
     if not text:
         return prompt
     ids = (*prompt.ids, *_inside(engine, text))
@@ -312,15 +312,15 @@ def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
 
 
 def _inside(engine: Engine, text: str) -> tuple[int, ...]:
-    """The ids of a text that does not begin a document: some tokenizers put a space
-    before one, which is seen where it is read after a line."""
+    """Return the ids of a text that does not begin a document. Some tokenizers put a
+    space before the first word, so the text is also encoded after a newline."""
     alone, line = (engine.encode(part, bos="no").ids for part in (text, "\n"))
     after = engine.encode(f"\n{text}", bos="no").ids
     return after[len(line) :] if after[: len(line)] == line else alone
 
 
 def _bug(error: Exception) -> LmtuiError:
-    """An unexpected error, as the user sees it; its traceback goes to the log."""
+    """Wrap an unexpected error for the user; its traceback goes to the log."""
     file = log.record_bug(error)
     return LmtuiError(
         "this is a bug in lmtui",

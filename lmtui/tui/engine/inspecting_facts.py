@@ -1,7 +1,6 @@
-"""What becomes known of a text that is looked into: facts, in the past tense.
+"""Messages that answer the questions of `inspecting_questions`.
 
-Owns the answers to the questions of `inspecting_questions`; each names the revision or
-the job it belongs to. Knows no widget and no engine.
+Each names the revision or the job that it answers. Knows no widget and no engine.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from lmtui.errors import LmtuiError
 
 @dataclass
 class PlaceLooked(Message):
-    """What the model expects at a place became known."""
+    """Distribution at a position."""
 
     revision: int
     distribution: Distribution
@@ -24,7 +23,7 @@ class PlaceLooked(Message):
 
 @dataclass
 class PlaceFailed(Message):
-    """Nothing can be said of a place."""
+    """Error in place of the distribution at a position."""
 
     revision: int
     error: LmtuiError
@@ -32,7 +31,7 @@ class PlaceFailed(Message):
 
 @dataclass
 class TokensFound(Message):
-    """The tokens that say what was typed, with their ranks."""
+    """Tokens whose text matches a search, with their ranks."""
 
     revision: int
     found: TokenMatches
@@ -40,7 +39,7 @@ class TokensFound(Message):
 
 @dataclass
 class FindFailed(Message):
-    """No tokens could be looked for."""
+    """Error of a search for tokens."""
 
     revision: int
     error: LmtuiError
@@ -48,7 +47,7 @@ class FindFailed(Message):
 
 @dataclass
 class WaysLookedAhead(Message):
-    """Where each of several tokens would lead became known."""
+    """Continuations of several candidate tokens."""
 
     job: int
     ways: tuple[tuple[ScoredToken, ...], ...]
@@ -56,7 +55,7 @@ class WaysLookedAhead(Message):
 
 @dataclass
 class LookAheadFailed(Message):
-    """Where several tokens would lead can't be said."""
+    """Error of a look-ahead after several candidate tokens."""
 
     job: int
     error: LmtuiError

@@ -1,7 +1,6 @@
-"""What can be asked about a place of a text that is looked into.
+"""Questions about a position of an inspected text, as values.
 
-Owns the questions as values, like `questions`; a place is given by the ids before it.
-Knows neither the thread nor the engine that answers.
+A position is given by the ids before it. Knows neither the thread nor the engine.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ class InspectingQuestion(Question):
 
     @property
     def bound(self) -> bool:
-        """They mean nothing to another model."""
+        """Return True: ids and handles belong to one model."""
         return True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookAt(InspectingQuestion):
-    """What the model expects after these ids."""
+    """Compute the distribution after these ids."""
 
     kind = Kind.LOOK
     revision: int
@@ -44,7 +43,7 @@ class LookAt(InspectingQuestion):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FindTokens(InspectingQuestion):
-    """Which tokens of a position say this, and where they stand in its ranking."""
+    """Find the tokens of a position whose text matches, with their ranks."""
 
     kind = Kind.PREVIEW
     revision: int
@@ -60,7 +59,7 @@ class FindTokens(InspectingQuestion):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookAhead(InspectingQuestion, Job):
-    """Where each of some tokens would lead."""
+    """Continue after each of several candidate tokens."""
 
     kind = Kind.GHOST
     ids: tuple[int, ...]

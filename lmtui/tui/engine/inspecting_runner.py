@@ -1,7 +1,6 @@
-"""What a screen that looks into a text can ask of the engine.
+"""The engine as the inspector asks it: puts questions into the mailbox.
 
-Owns nothing but the questions' way into the mailbox. Never waits; the answers come as
-`inspecting_facts`. Knows no engine.
+Never waits; the answers are the messages of `inspecting_facts`. Knows no engine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class InspectingRunner(ScreenRunner):
         top: int = 20,
         other: bool = False,
     ) -> None:
-        """What the model expects after these ids: `PlaceLooked`, `PlaceFailed`.
+        """Compute the distribution after these ids: `PlaceLooked`, `PlaceFailed`.
         `other` asks the model that is compared with."""
         self.ask(
             LookAt(
@@ -53,8 +52,8 @@ class InspectingRunner(ScreenRunner):
         *,
         count: int = 50,
     ) -> None:
-        """Which tokens of an earlier distribution say this: `TokensFound`,
-        `FindFailed`. Answered between two tokens of whatever is being generated."""
+        """Find the tokens of an earlier distribution whose text matches: `TokensFound`,
+        `FindFailed`. Answered between two decode steps of a running generation."""
         self.ask(
             FindTokens(
                 reply=self._post,
@@ -69,7 +68,7 @@ class InspectingRunner(ScreenRunner):
     def continue_each(
         self, job: int, ids: Sequence[int], starts: Sequence[int], *, more: int = 6
     ) -> None:
-        """Where each of some tokens would lead: `WaysLookedAhead`,
+        """Continue after each of several candidate tokens: `WaysLookedAhead`,
         `LookAheadFailed`."""
         self.ask(
             LookAhead(

@@ -1,7 +1,6 @@
-"""The engine thread's answers about a place of a text.
+"""Answers the inspector's questions on the engine thread.
 
-Everything is given in: the engine, where reports go, when to break off. Knows no
-screen.
+The engine, the receiver of reports and the stop test are passed in. Knows no screen.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where questions wait for the engine thread.
+"""Queue of questions for the engine thread, with one slot for each kind.
 
-Owns the order: one slot for each kind of question, the newest wins, the most urgent
-kind goes first; and which one is being answered now, so that a stop can't fall
-between waiting and running. Knows no engine and answers nothing itself.
+The newest question of a kind replaces the older one; the most urgent kind is taken
+first. The mailbox also knows the running question, so a stop can't be lost between
+waiting and running. Knows no engine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lmtui.tui.engine.questions import Job, Kind, Load, Question
 
 
 class Mailbox:
-    """One slot a kind; safe to use from any thread."""
+    """Thread-safe queue with one slot for each kind of question."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -23,11 +23,11 @@ class Mailbox:
 
     @property
     def closed(self) -> bool:
-        """Whether it takes nothing any more."""
+        """Whether the mailbox takes no more questions."""
         return self._closed
 
     def put(self, question: Question) -> list[Question]:
-        """Let a question wait; returns those that now never get an answer."""
+        """Queue a question; return those that now never get an answer."""
         with self._changed:
             if self._closed or (question.bound and self._loading()):
                 return [question]
@@ -43,7 +43,7 @@ class Mailbox:
         if not isinstance(question, Load):
             before = self._waiting.pop(question.kind, None)
             return [before] if before else []
-        # All else was meant for the model that now goes.
+        # The other questions were meant for the model that is replaced.
         displaced = list(self._waiting.values())
         self._waiting.clear()
         if self._running:
@@ -51,8 +51,8 @@ class Mailbox:
         return displaced
 
     def put_back(self, question: Question) -> bool:
-        """Let a question that was broken off wait again, unless it was stopped or a
-        newer one of its kind came; says whether it waits."""
+        """Queue an interrupted question again, unless it was stopped or a newer one of
+        its kind came; return whether it is queued."""
         with self._changed:
             gone = self._closed or question.flag.is_set()
             if gone or question.kind in self._waiting:
@@ -72,12 +72,14 @@ class Mailbox:
             return self._running
 
     def done(self) -> None:
-        """The running question is answered; what follows is asked knowing that."""
+        """Mark the running question as answered, before the engine thread takes the
+        next."""
         with self._changed:
             self._running = None
 
     def take_preview(self) -> Question | None:
-        """A waiting preview, if any, to be answered beside the running question."""
+        """Take a waiting preview, if any, to be answered during the running
+        question."""
         # Without the lock at first: this is asked after every token.
         if Kind.PREVIEW not in self._waiting:
             return None
@@ -90,8 +92,8 @@ class Mailbox:
             return any(kind <= question.kind for kind in self._waiting)
 
     def stop(self, job: int) -> Question | None:
-        """End a job: the running one is told to; a waiting one is taken out and
-        returned."""
+        """End a job: set the flag of a running one; take out and return a waiting
+        one."""
         with self._changed:
             running = self._running
             if isinstance(running, Job) and running.job == job:
@@ -103,7 +105,7 @@ class Mailbox:
             return None
 
     def close(self) -> None:
-        """Take nothing more, forget what waits, stop what runs."""
+        """Take no more questions, drop those that wait, and stop the running one."""
         with self._changed:
             self._closed = True
             self._waiting.clear()

@@ -1,8 +1,7 @@
-"""What the parts of the program tell each other: facts, in the past tense.
+"""Messages of the program: load progress, choices, and the engine's answers.
 
-Owns the messages that cross from one part of the program to another, each complete
-in itself. An answer names the question it answers: `revision` for what is shown
-live, `job` for work that is followed to its end. Knows no widget and no engine.
+An answer names its question: `revision` for what is shown live, `job` for work that is
+followed to its end. Knows no widget and no engine.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from lmtui.tui.inspector.source import InspectSource
 
 @dataclass
 class ModelFact(Message):
-    """Something came up on the way to a model."""
+    """Base of the messages about loading a model."""
 
     load: int = field(default=0, kw_only=True)
     """Which of the loads of this program it belongs to."""
@@ -39,7 +38,7 @@ class ModelFact(Message):
 
 @dataclass
 class ModelLoadProgressed(ModelFact):
-    """The loading of a model went on; `done` is None where nothing can be counted."""
+    """Progress of a load; `done` is None where nothing can be counted."""
 
     what: str
     done: int | None = None
@@ -49,19 +48,19 @@ class ModelLoadProgressed(ModelFact):
 
 @dataclass
 class ModelLoadWarned(ModelFact):
-    """Something came up while a model was loaded that the user should know."""
+    """Warning for the user that came up during a load."""
 
     what: str
 
 
 @dataclass
 class ModelLoaded(ModelFact):
-    """A model is ready; handles and ids of the one before mean nothing any more."""
+    """A model is ready; handles and ids of the one before are invalid."""
 
     info: EngineInfo
     capabilities: Capabilities = field(default_factory=Capabilities)
     against: EngineInfo | None = None
-    """What it is compared with, if anything."""
+    """The model that it is compared with, if any."""
 
 
 @dataclass
@@ -80,11 +79,11 @@ class ModelChosen(Message):
 
 @dataclass
 class AdapterChosen(Message):
-    """The user wants to go on with what a training has made."""
+    """The user wants to use an adapter that a training run made."""
 
     wanted: ModelRef
     place: Literal["chat", "complete"]
-    """Where to."""
+    """The screen to use it on."""
 
 
 @dataclass
@@ -96,15 +95,15 @@ class FileChosen(Message):
 
 @dataclass
 class SubjectChosen(Message):
-    """The user wants to look into a text that is shown elsewhere."""
+    """The user wants to inspect a text that is shown elsewhere."""
 
     subject: InspectSource
 
 
 @dataclass
 class DraftLooked(Message):
-    """What the model expects after a draft became known, with the draft's own tokens,
-    the sum of their log-probabilities in nats, and how many tokens stand before."""
+    """Distribution after a draft, with the draft's own tokens, the sum of their
+    logprobs in nats, and how many tokens stand before."""
 
     revision: int
     distribution: Distribution
@@ -123,7 +122,7 @@ class LookFailed(Message):
 
 @dataclass
 class TextsCounted(Message):
-    """How many tokens each of some texts is; nothing where that can't be told."""
+    """Token count of each text; empty where it can't be told."""
 
     revision: int
     tokens: tuple[int, ...]
@@ -166,7 +165,7 @@ class PromptProgressed(Message):
 
 @dataclass
 class StepsArrived(Message):
-    """Some tokens were generated since the last report."""
+    """Decode steps since the last report."""
 
     job: int
     steps: tuple[Step, ...]
@@ -201,8 +200,8 @@ class DocumentCut(Message):
 
 @dataclass
 class ScoresArrived(Message):
-    """Some tokens of a document were scored since the last report; those of a part that
-    had to be begun anew come again."""
+    """Tokens of a document that were scored since the last report. Tokens of a part
+    that had to be begun anew come again."""
 
     job: int
     tokens: tuple[ScoredToken, ...]

@@ -1,7 +1,7 @@
-"""What can be asked of the engine thread.
+"""Questions to the engine thread, as values.
 
-Owns the questions as values: which is more urgent, how each is told to stop, and
-what is said when one fails. Knows neither the thread nor the engine that answers.
+Each has a kind (its urgency), a flag that stops it, and the report of its failure.
+Knows neither the thread nor the engine.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from lmtui.tui.engine.messages import (
 )
 
 Opened = EditorEngine | tuple[EditorEngine, EditorEngine]
-"""An engine; or that, and one to compare it with."""
+"""An engine, or an engine and one to compare it with."""
 OpenEngine = Callable[[OnProgress], Opened]
-"""Opens it, on the thread that will own it, and says how far it is."""
+"""Opens the engine on the engine thread and reports its progress."""
 
 
 class Kind(IntEnum):
-    """The kinds of question, the most urgent first."""
+    """Kinds of question, the most urgent first."""
 
     LOAD = 0
     PREVIEW = 1
@@ -82,7 +82,7 @@ class DocumentAlone:
 
 @dataclass(frozen=True, repr=False)
 class PartOf:
-    """What is scored of a document in one of its windows."""
+    """Part of a document to score within one of its windows."""
 
     ids: tuple[int, ...]
     """Of the whole document."""
@@ -99,30 +99,30 @@ Passage = TextAfter | TokensAfter | PartOf
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Question(ABC):
-    """Something to be done, and the flag that ends it early."""
+    """Request to the engine, and the flag that ends it early."""
 
     kind: ClassVar[Kind]
     reply: Post
     """Takes the answer: that of whoever asked. Called on the engine thread."""
     flag: Event = field(default_factory=Event, repr=False)
-    """Raised when the answer is not wanted any more."""
+    """Set when the answer is not wanted any more."""
 
     @property
     def bound(self) -> bool:
-        """Whether it speaks in ids or handles of the model that is loaded now."""
+        """Whether the question holds ids or handles of the model that is loaded now."""
         return False
 
     @abstractmethod
     def failed(self, error: LmtuiError) -> Report:
-        """The report that it failed."""
+        """Return the report of its failure."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job(Question):
-    """A question that is followed to its end, not only until a newer one comes."""
+    """Question that is followed to its end, not only until a newer one comes."""
 
     job: int
-    """The asker's name for it."""
+    """The number that the asker gave it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +131,7 @@ class Load(Question):
 
     kind = Kind.LOAD
     load: int
-    """The asker's name for it."""
+    """The number that the asker gave it."""
     open_engine: OpenEngine
 
     def failed(self, error: LmtuiError) -> Report:
@@ -184,7 +184,7 @@ class Look(Question):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookAfter(Question):
-    """Say what comes after ids."""
+    """Compute the distribution after ids."""
 
     kind = Kind.LOOK
     revision: int
@@ -204,14 +204,14 @@ class LookAfter(Question):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Count(Question):
-    """Say how many tokens each of some texts is."""
+    """Count the tokens of each of several texts."""
 
     kind = Kind.COUNT
     revision: int
     texts: tuple[str, ...]
 
     def failed(self, error: LmtuiError) -> Report:
-        """Nothing is counted then."""
+        """As `TextsCounted` without counts."""
         return TextsCounted(self.revision, ())
 
 
@@ -241,7 +241,7 @@ class Generate(Job):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Score(Job):
-    """Say what the model thinks of a given text."""
+    """Score a given text."""
 
     kind = Kind.SCORE
     passage: Passage

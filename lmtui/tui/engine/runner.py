@@ -1,8 +1,8 @@
-"""The only bridge between the screens and the engine thread.
+"""The engine runner: one engine thread, shared by all screens.
 
-Owns the thread, which all screens share. Each asks through a `Runner` of its own and
-never waits; the answers come to it alone, as messages, each with the revision or the
-job it belongs to. Knows no widget; the engine comes from whoever calls `load`.
+Each screen asks through a `Runner` of its own and never waits. The answers go to that
+screen as messages with their revision or job. Knows no widget; the engine comes from
+whoever calls `load`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from lmtui.tui.engine.writing_runner import WritingRunner
 
 
 class Runner(Protocol):
-    """What a screen can ask of the engine; nothing here waits for an answer.
+    """A screen's interface to the engine; no method waits for its answer.
 
-    Of each kind of question one waits, the newest of the whole program. The most
-    urgent goes first: preview, look, count, generate, score. Every job ends with
-    exactly one message: finished, scored, failed or dropped. Of looks, counts and
-    previews only the last is sure to be answered.
+    Of each kind of question one waits, the newest of the whole program. The most urgent
+    goes first: preview, look, count, generate, score. Every job ends with exactly one
+    message: finished, scored, failed or dropped. Of looks, counts and previews only the
+    last is sure to be answered.
     """
 
     def number(self) -> int:
-        """A number for a revision or a job, which no screen ever had before."""
+        """Return a number for a revision or a job that no screen has had before."""
 
     def look(
         self,
@@ -61,13 +61,14 @@ class Runner(Protocol):
         *,
         top: int = 20,
     ) -> None:
-        """Say what comes after ids of the model in use: `DraftLooked`, `LookFailed`.
+        """Compute the distribution after ids of the loaded model.
 
-        Dropped where another model is loaded meanwhile.
+        Answers `DraftLooked` or `LookFailed`; dropped where another model is loaded
+        meanwhile.
         """
 
     def count(self, revision: int, texts: Sequence[str]) -> None:
-        """Say how many tokens each text is, read by itself: `TextsCounted`.
+        """Count the tokens of each text, encoded by itself: `TextsCounted`.
 
         Waits while an answer is generated.
         """
@@ -108,9 +109,8 @@ class Runner(Protocol):
         """
 
     def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
-        """Say what the model thinks of a text: `TokensScored`, `ScoreFailed`; of a part
-        of a document first `ScoresArrived`. `other` asks the model that is compared
-        with."""
+        """Score a text: `TokensScored`, `ScoreFailed`; a part of a document is reported
+        by `ScoresArrived` first. `other` asks the model that is compared with."""
 
     def stop(self, job: int) -> None:
         """End a job within one token; a job that has ended stays as it is."""
@@ -146,19 +146,19 @@ class EngineRunner:
         return load
 
     def for_screen(self, post: Post) -> Runner:
-        """A runner whose answers all go to `post`."""
+        """Return a runner whose answers all go to `post`."""
         return ScreenRunner(self._mailbox, post, self._numbers)
 
     def for_writing(self, post: Post) -> WritingRunner:
-        """The same for a screen on which a text is written."""
+        """Return a runner for the editor, with the questions of `WritingRunner`."""
         return WritingRunner(self._mailbox, post, self._numbers)
 
     def for_inspecting(self, post: Post) -> InspectingRunner:
-        """The same for a screen on which a text is looked into."""
+        """Return a runner for the inspector, with those of `InspectingRunner`."""
         return InspectingRunner(self._mailbox, post, self._numbers)
 
     def close(self, timeout: float = 0.8) -> bool:
-        """Stop everything and post nothing more; whether the thread has ended after
+        """Stop everything and post no more; return whether the thread has ended after
         at most `timeout` seconds."""
         self._mailbox.close()
         self._thread.join(timeout)

@@ -1,8 +1,7 @@
-"""The engine thread's answers about a text as it stands.
+"""Answers the scoring questions on the engine thread.
 
-Owns how each kind of passage is given to the engine, and that a part of a document is
-told of while it is read. Everything is given in: the engine, where reports go, when to
-break off. Knows no screen.
+Parts of a document are reported while they are scored. The engine, the receiver of
+reports and the stop test are passed in. Knows no screen.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def cut(engine: Engine, question: Cut, *, tell: Tell, stop: Stop) -> None:
 def answer(
     engine: Engine, score: Score, *, tell: Tell, stop: Stop, clock: Clock
 ) -> None:
-    """Say what the engine thinks of a text.
+    """Score a passage.
 
     Raises:
         Cancelled: `stop` answered True.

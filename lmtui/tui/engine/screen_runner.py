@@ -1,7 +1,6 @@
-"""One screen's side of the engine thread.
+"""One screen's `Runner`: puts questions into the mailbox with a reply address.
 
-Owns how a question gets into the mailbox: with the screen's own address for the
-answers, and whoever is displaced is told. Never waits. Knows no engine.
+The asker of a displaced job is told. Never waits. Knows no engine.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ class ScreenRunner:
         self._mailbox, self._post, self._numbers = mailbox, post, numbers
 
     def number(self) -> int:
-        """A number that was never used before."""
+        """Return a number that was never used before."""
         return next(self._numbers)
 
     def ask(self, question: Question) -> None:
-        """Let a question wait for the engine."""
+        """Queue a question for the engine."""
         put(self._mailbox, question)
 
     def look(
@@ -72,7 +71,7 @@ class ScreenRunner:
         *,
         top: int = 20,
     ) -> None:
-        """Say what comes after ids."""
+        """Compute the distribution after ids."""
         self.ask(
             LookAfter(
                 reply=self._post,
@@ -84,7 +83,7 @@ class ScreenRunner:
         )
 
     def count(self, revision: int, texts: Sequence[str]) -> None:
-        """Say how many tokens each text is."""
+        """Count the tokens of each text."""
         question = Count(reply=self._post, revision=revision, texts=tuple(texts))
         self.ask(question)
 
@@ -138,7 +137,7 @@ class ScreenRunner:
         )
 
     def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
-        """Say what the model thinks of a text."""
+        """Score a text."""
         self.ask(Score(reply=self._post, job=job, passage=passage, other=other))
 
     def stop(self, job: int) -> None:
@@ -148,7 +147,7 @@ class ScreenRunner:
 
 
 def put(mailbox: Mailbox, question: Question) -> None:
-    """Let a question wait; whose it displaces is told."""
+    """Queue a question; the askers of displaced jobs are told."""
     for displaced in mailbox.put(question):
         drop(mailbox, displaced)
 

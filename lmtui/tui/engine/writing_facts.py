@@ -1,7 +1,6 @@
-"""What becomes known of a text that is being written: facts, in the past tense.
+"""Messages that answer the questions of `writing_questions`.
 
-Owns the answers to the questions of `writing_questions`; each names the revision or
-the job it belongs to. Knows no widget and no engine.
+Each names the revision or the job that it answers. Knows no widget and no engine.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lmtui.errors import LmtuiError
 
 @dataclass
 class ExpectationReady(Message):
-    """What the model expects at the cursor became known."""
+    """Prediction at the cursor."""
 
     revision: int
     expectation: CursorPrediction
@@ -25,7 +24,7 @@ class ExpectationReady(Message):
 
 @dataclass
 class ExpectationFailed(Message):
-    """Nothing can be said of that cursor."""
+    """Error in place of the prediction at the cursor."""
 
     revision: int
     error: LmtuiError
@@ -33,7 +32,7 @@ class ExpectationFailed(Message):
 
 @dataclass
 class GhostGrew(Message):
-    """A suggestion grew to this text, which is only ever added to."""
+    """Growing suggestion: `text` only ever gets longer."""
 
     job: int
     text: str
@@ -41,7 +40,7 @@ class GhostGrew(Message):
 
 @dataclass
 class GhostEnded(Message):
-    """A suggestion is whole, or it turned out that there is none."""
+    """Complete suggestion, or the reason that there is none."""
 
     job: int
     ghost: Suggestion
@@ -57,7 +56,7 @@ class AlternativesReady(Message):
 
 @dataclass
 class HeatArrived(Message):
-    """Some tokens of a text were scored."""
+    """Scored tokens of a text."""
 
     job: int
     stretch: ScoredSpan
@@ -72,7 +71,7 @@ class HeatFinished(Message):
 
 @dataclass
 class ReplacementsReady(Message):
-    """What could stand in place of a word became known."""
+    """Replacements for a word."""
 
     job: int
     replacements: tuple[Replacement, ...]
@@ -80,7 +79,7 @@ class ReplacementsReady(Message):
 
 @dataclass
 class ReplacementsProgressed(Message):
-    """Of so many candidates for the place of a word, some are scored."""
+    """Progress of scoring the candidates for a replacement."""
 
     job: int
     done: int

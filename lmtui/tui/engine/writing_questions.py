@@ -1,7 +1,6 @@
-"""What can be asked about a text that is being written.
+"""Questions about a text that is being written, as values.
 
-Owns the questions as values, like `questions`; a text always comes whole, as it is
-at that moment. Knows neither the thread nor the engine that answers.
+Each holds the whole text at that moment. Knows neither the thread nor the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from lmtui.tui.engine.writing_facts import ExpectationFailed, WritingFailed
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Expect(Question):
-    """What the model expects at a cursor."""
+    """Compute what the model predicts at a cursor."""
 
     kind = Kind.LOOK
     revision: int

@@ -1,7 +1,6 @@
-"""What a screen on which a text is written can ask of the engine.
+"""The engine as the editor asks it: puts questions into the mailbox.
 
-Owns nothing but the questions' way into the mailbox. Never waits; the answers come as
-`writing_facts`. Knows no engine.
+Never waits; the answers are the messages of `writing_facts`. Knows no engine.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class WritingRunner(ScreenRunner):
     def predict_at(
         self, revision: int, text: str, cursor: int, *, top: int = 40
     ) -> None:
-        """What the model expects at a cursor: `ExpectationReady`,
+        """Compute what the model predicts at a cursor: `ExpectationReady`,
         `ExpectationFailed`."""
         self.ask(
             Expect(
@@ -70,7 +69,7 @@ class WritingRunner(ScreenRunner):
     def replacements(
         self, job: int, text: str, start: int, end: int, *, count: int = 8
     ) -> None:
-        """Find what could stand there instead: `ReplacementsProgressed`, then
+        """Find replacements for a part of the text: `ReplacementsProgressed`, then
         `ReplacementsReady` or `WritingFailed`."""
         self.ask(
             Replace(

@@ -1,7 +1,7 @@
-"""The engine thread's answers about a text that is being written.
+"""Answers the editor's questions on the engine thread.
 
-Owns how a suggestion is fed to its rules while the model writes it. Everything is
-given in: the engine, where reports go, when to break off. Knows no screen.
+A suggestion is fed to its rules while the model generates it. The engine, the receiver
+of reports and the stop test are passed in. Knows no screen.
 """
 
 from __future__ import annotations

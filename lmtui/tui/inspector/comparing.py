@@ -1,8 +1,7 @@
-"""Two models on one text: what the other one made of it, beside the first.
+"""Comparison of two models on one text.
 
-Owns the other model's tokens, and which part of the text is compared with which: token
-with token where both have cut it alike, else the smallest parts that both have. Knows
-no torch.
+Scores the text with the other model too. Tokens are compared one by one where both
+tokenizers cut alike, else by the smallest parts that both have. Knows no torch.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class ComparingScreen(ExportingScreen):
         return super().stop_work()
 
     def text_scored(self) -> None:
-        """Now the other model, on the same text."""
+        """Have the other model score the same text."""
         if self._against is None or self._text is None:
             return
         self._comparing = self.runner.number()
@@ -113,7 +112,6 @@ class ComparingScreen(ExportingScreen):
 
     @on(facts.DocumentCut)
     def begin_other(self, event: facts.DocumentCut) -> None:
-        """The other model has cut the text."""
         if event.job == self._comparing:
             self._theirs = ScoredDocument.of(
                 event.encoding, event.windows, event.tokens
@@ -124,7 +122,6 @@ class ComparingScreen(ExportingScreen):
 
     @on(facts.TokensScored)
     def end_other_part(self, event: facts.TokensScored) -> None:
-        """It has read a part."""
         if event.job == self._comparing:
             self._theirs.take(event.tokens)
             self._theirs.finish(event.tokens)
@@ -146,14 +143,12 @@ class ComparingScreen(ExportingScreen):
 
     @on(facts.ScoreFailed)
     def show_other_failed(self, event: facts.ScoreFailed) -> None:
-        """There is nothing to compare with."""
         if event.job == self._comparing:
             self._comparing = 0
             self._show_error(event.error)
 
     @on(facts.JobDropped)
     def end_other_dropped(self, event: facts.JobDropped) -> None:
-        """It was stopped."""
         if event.job == self._comparing:
             self._comparing = 0
             self._status.state = "stopped; nothing is compared"
@@ -182,13 +177,13 @@ class ComparingScreen(ExportingScreen):
         return bool(known and own and other and own.vocabulary == other.vocabulary)
 
     def other_sums(self) -> Sums | None:
-        """What the text adds up to for the other model."""
+        """Return the totals of the text under the other model."""
         if self.comparison is None:
             return None
         return self._others.sums("other", 0, len(self._others.tokens))
 
     def show_place(self, index: int) -> None:
-        """What either model expected there."""
+        """Show the distributions of both models at a position."""
         super().show_place(index)
         if self._against is None:
             return
@@ -233,7 +228,6 @@ class ComparingScreen(ExportingScreen):
 
     @on(inspecting_facts.PlaceFailed)
     def show_nothing_there(self, event: inspecting_facts.PlaceFailed) -> None:
-        """It has none."""
         if event.revision == self._asking and self._other.distribution is None:
             self._other.clear(visible_line(str(event.error)))
 

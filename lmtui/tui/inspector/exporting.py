@@ -1,7 +1,7 @@
 """The tree of a text's branches: showing, naming, deleting and exporting them.
 
-Owns what is asked before something is lost, and the way into a file: whole or not at
-all, and never over another one unasked. Knows no torch.
+A file is written whole or not at all, and never over another one unasked. Knows no
+torch.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class ExportingScreen(BranchingScreen):
             super().__init__()
 
     class Occupied(Message):
-        """There is a file already where it is to be written."""
+        """The file to export to exists already."""
 
         def __init__(self, path: Path, text: str) -> None:
             self.path, self.text = path, text
             super().__init__()
 
     class NotExported(Message):
-        """It could not be written."""
+        """Error of an export."""
 
         def __init__(self, error: LmtuiError) -> None:
             self.error = error
@@ -128,12 +128,11 @@ class ExportingScreen(BranchingScreen):
 
     @on(LinePrompt.Closed)
     def close_prompt(self) -> None:
-        """Back to the text."""
         self.to_text()
 
     @on(LinePrompt.Answered)
     def take_line(self, event: LinePrompt.Answered) -> None:
-        """A name or a file was given."""
+        """Name a branch, or export it to a file."""
         self.to_text()
         if self._asked_of not in self._reading.roads:
             return
@@ -204,17 +203,14 @@ class ExportingScreen(BranchingScreen):
 
     @on(Exported)
     def tell_exported(self, event: Exported) -> None:
-        """It is on the disk."""
         self._status.state = visible_line(f"exported to {event.path}")
 
     @on(NotExported)
     def tell_not_exported(self, event: NotExported) -> None:
-        """It is not."""
         self._show_error(event.error)
 
     @on(Occupied)
     def ask_about_file(self, event: Occupied) -> None:
-        """There is a file of that name."""
         choices = [
             Choice("o", "Overwrite", "replace that file with the branch"),
             Choice("n", "Other name", "choose a different name"),

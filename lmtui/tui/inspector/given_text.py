@@ -1,7 +1,7 @@
-"""A text that is to be looked into, and where it comes from.
+"""The text that an inspector shows, and where it comes from.
 
-Owns reading it aside, the longest that is shown, and why one can't be. What is made of
-it is the subclasses'. Knows no torch.
+It is read on another thread, up to a longest length; or refused, with the reason. Knows
+no torch.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class GivenTextScreen(SamplingScreen):
             run_in_thread(self._read, self.post_message, otherwise=self.Refused(bug))
 
     def text_known(self) -> None:
-        """There is a text now."""
+        """Begin the work on the text, which is read now."""
         raise NotImplementedError
 
     @property
@@ -80,7 +80,7 @@ class GivenTextScreen(SamplingScreen):
         self.view.focus()
 
     def tell_text(self) -> None:
-        """Say what became of the text."""
+        """Show in the status line how reading the text goes."""
         if self._refusal is not None:
             self._explain(self._refusal)
         elif self._text is None:
@@ -104,14 +104,12 @@ class GivenTextScreen(SamplingScreen):
 
     @on(Read)
     def keep_text(self, event: Read) -> None:
-        """There is a text now."""
         self._text = event.text
         self.view.show_text(event.text)
         self.text_known()
 
     @on(Refused)
     def show_refused(self, event: Refused) -> None:
-        """There is none."""
         self._refusal = event.error
         self.view.explain(EMPTY)
         self._explain(event.error)

@@ -1,8 +1,8 @@
-"""What the model expected at the place under the cursor: the whole vocabulary.
+"""The distribution at the inspector's cursor, over the whole vocabulary.
 
-Owns what the panel shows there: at once the rows that came with the token, and then the
-engine's own distribution, which can be paged, drawn under other settings and searched.
-Knows no torch.
+The panel shows at once the rows that came with the token, then the engine's own
+distribution. That one can be paged, drawn under other settings and searched. Knows no
+torch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PlacesScreen(ScoredScreen):
 
     @property
     def is_writing(self) -> bool:
-        """Whether the model goes on with the text now."""
+        """Whether the model generates now."""
         raise NotImplementedError
 
     @property
@@ -61,15 +61,16 @@ class PlacesScreen(ScoredScreen):
         return self.can_ask and not self.is_writing and not self.is_reading
 
     def ids_before(self, place: int) -> tuple[int, ...]:
-        """What the model reads before a place of the way that is shown."""
+        """Return the ids that the model reads before a position of the shown branch."""
         windows = self._reading.windows
         start = windows.start_of(place) if windows else 0
         return (*self._reading.before, *(t.id for t in self.path[start:place]))
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
-        """Another token is under the cursor. A look breaks into what is read, of which
-        a part has to be read again: it waits until the cursor rests."""
+        """Show the token at the cursor. While the text is scored, the engine is asked
+        only when the cursor rests: a look interrupts the scoring, and a part is scored
+        again."""
         self.show_place(event.index)
         if self._rest is not None:
             self._rest.stop()
@@ -109,7 +110,6 @@ class PlacesScreen(ScoredScreen):
 
     @on(inspecting_facts.PlaceLooked)
     def show_looked(self, event: inspecting_facts.PlaceLooked) -> None:
-        """All of it can be seen now."""
         if event.revision != self._looking:
             return
         path, index = self.path, self.view.index
@@ -121,7 +121,6 @@ class PlacesScreen(ScoredScreen):
 
     @on(inspecting_facts.PlaceFailed)
     def show_place_failed(self, event: inspecting_facts.PlaceFailed) -> None:
-        """What came with the token stays."""
         if event.revision == self._looking and self._place is None:
             self._explain(event.error)
 
@@ -139,7 +138,6 @@ class PlacesScreen(ScoredScreen):
 
     @on(TokenFinder.Typed)
     def find_typed(self) -> None:
-        """Something else is looked for."""
         self._search()
 
     def _search(self) -> None:
@@ -156,25 +154,22 @@ class PlacesScreen(ScoredScreen):
 
     @on(inspecting_facts.TokensFound)
     def show_found(self, event: inspecting_facts.TokensFound) -> None:
-        """They are there."""
         if event.revision == self._finding:
             self.query_one(TokenFinder).show(event.found)
 
     @on(inspecting_facts.FindFailed)
     def show_find_failed(self, event: inspecting_facts.FindFailed) -> None:
-        """They can't be had."""
         if event.revision == self._finding:
             self.query_one(TokenFinder).say(f"{event.error}. {event.error.hint}")
 
     @on(TokenFinder.Closed)
     def close_finder(self) -> None:
-        """The panel again."""
         self.remove_class("-finding")
         self.to_text()
 
 
 def kept_rows(token: Token, *, vocabulary: int) -> Distribution | None:
-    """The rows that came with a token; None where it has no distribution."""
+    """Return the rows that came with a token; None where it has no distribution."""
     if not isinstance(token, ScoredToken):
         kept = token.distribution  # without rows where it comes from a kept chat
         return kept if kept.candidates else None
@@ -184,8 +179,8 @@ def kept_rows(token: Token, *, vocabulary: int) -> Distribution | None:
 
 
 def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribution:
-    """What the model expected in place of a scored token, for the panel. Nothing was
-    drawn there, so nothing was cut; and it can't be drawn again."""
+    """Build the panel's distribution from a scored token's rows. Nothing was sampled
+    there, so no candidate is cut; and it can't be drawn again."""
     listed = sum(candidate.prob for candidate in token.top)
     return Distribution(
         candidates=tuple(token.top),

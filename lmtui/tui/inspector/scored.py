@@ -1,8 +1,7 @@
-"""A text that is read and scored: its tokens at once, their numbers as they come.
+"""The inspected text and its scores.
 
-Owns the text, its tokens and which of its roads is shown. The text is read aside, the
-tokens are scored by the engine, part by part and first where one looks; both answer by
-messages. What is done with the tokens is the subclasses'. Knows no torch.
+The tokens are shown at once; the engine scores them part by part, the visible part
+first. What is done with the tokens is the subclasses'. Knows no torch.
 """
 
 from __future__ import annotations
@@ -61,15 +60,14 @@ class ScoredScreen(GivenTextScreen):
         self._due = 0.0  # when the tokens may be drawn again
 
     def on_unmount(self) -> None:
-        """Nobody waits for the rest."""
         self.stop_work()
 
     def show_place(self, index: int) -> None:
-        """Show what was expected at a place of the way that is shown."""
+        """Show the distribution at a position of the shown branch."""
         raise NotImplementedError
 
     def tell_totals(self) -> None:
-        """Say what the tokens add up to."""
+        """Show the totals of the tokens."""
         raise NotImplementedError
 
     @property
@@ -79,12 +77,12 @@ class ScoredScreen(GivenTextScreen):
 
     @property
     def path(self) -> tuple[Token, ...]:
-        """The tokens of the way that is shown."""
+        """The tokens of the shown branch."""
         return self._reading.roads.path(self._reading.road)
 
     @property
     def written(self) -> BranchText:
-        """The way that is shown, as text."""
+        """The text of the shown branch."""
         reading = self._reading
         shared = reading.roads.leaves(reading.road)
         return BranchText(self.path, self._text or "", reading.spans, shared)
@@ -96,7 +94,7 @@ class ScoredScreen(GivenTextScreen):
 
     @property
     def why_not(self) -> str:
-        """Why it can't be, in a sentence; nothing where it can."""
+        """Reason why the model can't be asked, in a sentence; empty where it can."""
         known = self._subject.known
         if self._info is None:
             return "The model is not there yet."
@@ -124,7 +122,7 @@ class ScoredScreen(GivenTextScreen):
             self._score()
 
     def model_missing(self) -> None:
-        """What was scored stays; what was known before can be read."""
+        """Keep the scores; show those that came with the text, if any."""
         if self._subject.known is not None:
             self._take_known(mine=False)
 
@@ -153,7 +151,6 @@ class ScoredScreen(GivenTextScreen):
     # The tokens.
 
     def text_known(self) -> None:
-        """There is a text now."""
         self._score()
 
     def _score(self) -> None:
@@ -178,7 +175,6 @@ class ScoredScreen(GivenTextScreen):
 
     @on(facts.DocumentCut)
     def show_cut(self, event: facts.DocumentCut) -> None:
-        """These are its tokens."""
         if event.job != self._job or self._info is None:
             return
         self._reading = ScoredDocument.of(event.encoding, event.windows, event.tokens)
@@ -195,7 +191,7 @@ class ScoredScreen(GivenTextScreen):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Read the next part; say when there is none."""
+        """Score the next part, or end where none is left."""
         reading = self._reading
         if reading.is_read or reading.windows is None:
             self._job = 0
@@ -211,7 +207,6 @@ class ScoredScreen(GivenTextScreen):
 
     @on(facts.ScoresArrived)
     def add_scores(self, event: facts.ScoresArrived) -> None:
-        """Some numbers have come."""
         if event.job != self._job:
             return
         self._reading.take(event.tokens)
@@ -229,7 +224,6 @@ class ScoredScreen(GivenTextScreen):
 
     @on(facts.TokensScored)
     def end_part(self, event: facts.TokensScored) -> None:
-        """All of a part have come."""
         if event.job == self._job:
             self._reading.finish(event.tokens)
             self._draw_scores()
@@ -239,11 +233,10 @@ class ScoredScreen(GivenTextScreen):
                 self._read_on()
 
     def text_scored(self) -> None:
-        """All tokens of the text are known."""
+        """Run after all tokens of the text are scored; does nothing here."""
 
     @on(facts.JobDropped)
     def end_dropped(self, event: facts.JobDropped) -> None:
-        """It was stopped, or another model came."""
         if event.job == self._job:
             self._end_stopped()
 
@@ -253,7 +246,6 @@ class ScoredScreen(GivenTextScreen):
 
     @on(facts.ScoreFailed)
     def show_failed(self, event: facts.ScoreFailed) -> None:
-        """What came before stays."""
         if event.job == self._job:
             self._job = 0
             self._end(visible_line(event.error.title))
@@ -304,7 +296,7 @@ class ScoredScreen(GivenTextScreen):
         return f"{done:,}/{len(self._reading.ids):,} tokens"
 
     def draw_tokens(self, index: int) -> None:
-        """Draw the way that is shown, with the cursor on one of its tokens."""
+        """Draw the tokens of the shown branch, with the cursor on one of them."""
         path, reading = self.path, self._reading
         self.view.show(
             path,

@@ -1,7 +1,7 @@
-"""The inspector: a text as tokens, with the whole distribution at each of them.
+"""The inspector screen: a text as tokens, with the whole distribution at each.
 
-Owns what is on the screen, finding words in the text, copying, and what the text and
-the selection add up to. Knows no torch.
+Lays out the widgets; holds finding words, copying, and the totals of the text and of
+the selection. Knows no torch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ and goes on from one of them; what stood there stays on its own branch.
     ]  # fmt: skip
 
     def compose(self) -> ComposeResult:
-        """Everything is there from the first frame."""
         with MainPart(id="main"):
             yield TokenView(id="tokens")
             with Vertical(id="side"):
@@ -87,11 +86,10 @@ and goes on from one of them; what stood there stays on its own branch.
 
     @on(TokenView.SelectionChanged)
     def sum_selection(self) -> None:
-        """Something else is selected."""
         self.tell_totals()
 
     def action_overview(self) -> None:
-        """Show what all of it adds up to."""
+        """Show the totals of the text."""
         page = OverviewScreen(
             self._subject.name,
             self.written,
@@ -118,7 +116,6 @@ and goes on from one of them; what stood there stays on its own branch.
     # Finding and copying.
 
     def action_find(self) -> None:
-        """Open the bar."""
         place = self.view.index
         before = self.written.text_of(0, place)
         self.query_one(FindBar).open(self.written.whole_text(), len(before))
@@ -132,7 +129,6 @@ and goes on from one of them; what stood there stays on its own branch.
 
     @on(FindBar.Closed)
     def close_bar(self) -> None:
-        """Back to the text."""
         self.to_text()
 
     def action_interrupt(self) -> None:
