@@ -37,7 +37,7 @@ def test_every_verb_of_the_table_exists() -> None:
     there = {c.name for c in app.registered_commands}
     there |= {g.name for g in app.registered_groups}
     assert told <= there
-    assert len(told) == 10
+    assert len(told) == 11
 
 
 def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
@@ -54,3 +54,7 @@ def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
     assert load_themes().get(settings.theme)
     assert len(settings.keys) == 2
     assert user_keys(settings.keys).notices == ()
+
+
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 250

@@ -20,6 +20,7 @@ from lmtui.cli import (
     completion,
     config,
     doctor,
+    help,
     history,
     models,
     themes,
@@ -49,6 +50,7 @@ app.add_typer(models.app, name="models")
 app.command("themes")(themes.themes)
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
+app.command("help")(help.help_on)
 
 
 def _print_version(asked: bool) -> None:
