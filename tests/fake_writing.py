@@ -154,7 +154,7 @@ class FakeWriter(FakeEngine):
             row._replace(sampled_prob=None, cut=None) for row in shown.candidates
         )
         return replace(
-            shown, candidates=rows, kept=shown.vocabulary, remaining_prob=1.0
+            shown, candidates=rows, remaining=shown.vocabulary, remaining_prob=1.0
         )
 
     def _following(self, before: bytes, after: bytes) -> ActualNext:

@@ -422,7 +422,7 @@ class FakeEngine:
             vocabulary=len(self._bytes),
             rest_prob=1 - math.fsum(model_probs[rows]),
             rest_sampled_prob=1 - math.fsum(probs[rows]),
-            kept=kept,
+            remaining=kept,
             remaining_prob=math.fsum(model_probs[:kept]),
             entropy=position.entropy,
             handle=handle,

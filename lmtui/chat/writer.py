@@ -94,7 +94,7 @@ class ConversationWriter:
         with self._changed:
             self._known[uid] = touched
 
-    def keep(
+    def write(
         self, uid: str, changes: ConversationDelta, *, then: Done | None = None
     ) -> None:
         """Save changes of a conversation.

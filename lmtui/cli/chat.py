@@ -220,7 +220,7 @@ class Talk:
     def _keep(self, tried: Event | None = None) -> None:
         if self._keeper is not None:
             changes = replace(self._conversation.take_changes(), thinking=self._told)
-            self._keeper.keep(self._uid, changes, then=tried.set if tried else None)
+            self._keeper.write(self._uid, changes, then=tried.set if tried else None)
 
     def _entitle(self, store: Store) -> None:
         """Give a copy a title that tells it from the original."""
@@ -246,7 +246,7 @@ class Talk:
         elif isinstance(fact, ChangedByOther) and self._keeper is not None:
             self._uid = secrets.token_hex(8)
             whole = replace(self._conversation.whole(), thinking=self._told)
-            self._keeper.keep(self._uid, whole)
+            self._keeper.write(self._uid, whole)
             self._keeper.ask(self._entitle, _ignore, _ignore)
             note(
                 "note: the conversation has changed elsewhere; this is saved as a "
@@ -322,7 +322,7 @@ Top = Annotated[
 ]
 
 
-def chat(  # size: a line for each of its flags
+def chat(
     ctx: typer.Context,
     *,
     once: Once = None,

@@ -60,7 +60,7 @@ def open_local(settings: Settings, *, says_unkept: bool = True) -> EditorEngine:
     """
     with _loading() as show:
         heard = show if says_unkept else but_for_unkept(show)
-        return open_model(settings, settings.wanted, heard)
+        return open_model(settings, settings.model_ref, heard)
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def open_pair(
     Raises:
         LmtuiError: one of them can't be found, fetched or loaded here.
     """
-    own = settings.wanted
+    own = settings.model_ref
     if own.adapter is None and settings.origin("model").source != "flag":
         # The adapter names the model that it was made for.
         own = ModelRef() if other.adapter else own

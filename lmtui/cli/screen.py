@@ -91,7 +91,7 @@ def open_screen(
     log.start()
     app = LmtuiApp(
         open_model,
-        wanted=settings.wanted,
+        wanted=settings.model_ref,
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=state.recent_files,
@@ -116,7 +116,7 @@ def open_screen(
 
 def _tell_what_is_left(app: LmtuiApp) -> None:
     """Report on stderr what was unsaved when the app ended without asking the user."""
-    if not app.all_kept:
+    if not app.all_stored:
         note("note: the last messages could not be saved\n")
     if app.left_text is not None:
         note(f"{_told(app.left_text)}\n")
@@ -151,7 +151,7 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
     return ChatOptions(
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
-        told=settings.chat_thinking if by_flag else None,
+        thinking_override=settings.chat_thinking if by_flag else None,
         is_here=is_local,
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
@@ -235,7 +235,7 @@ def _open(
         return open_model(settings, wanted, on_progress, lasting=True)
     if open_engine is None:
         assert against is not None
-        if wanted != settings.wanted:
+        if wanted != settings.model_ref:
             return open_for_comparison(settings, wanted, against, on_progress)
         return open_pair(settings, against, on_progress)
 

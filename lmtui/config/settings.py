@@ -551,7 +551,7 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
         return self.origins.get(name, Origin())
 
     @property
-    def wanted(self) -> ModelRef:
+    def model_ref(self) -> ModelRef:
         """The model and the adapter. An adapter fits one model only: a model or an
         adapter that is named by a nearer source, such as a flag, drops the other if
         that was set by a farther one, such as the file."""

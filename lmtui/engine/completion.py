@@ -450,6 +450,6 @@ def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribut
             row._replace(sampled_prob=prob, cut=cut) for row, prob, cut in rows
         ),
         rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
-        kept=len(kept),
+        remaining=len(kept),
         remaining_prob=float(kept.logits[kept.ids].double().exp().sum()),
     )

@@ -238,7 +238,7 @@ class CursorPredictor:
             vocabulary=self._size,
             rest_prob=max(0.0, 1 - math.fsum(math.exp(row.logprob) for row in rows)),
             rest_sampled_prob=0.0,
-            kept=self._size,
+            remaining=self._size,
             remaining_prob=1.0,
             entropy=found.entropy,
             handle=next(_handles),

@@ -174,8 +174,8 @@ class Decoder:
         position = self._positions.add(logits, context)
         look = position.view(self._settings, self._top)
         # 2) draw
-        place = sampling.draw(look.kept, self._random)
-        token = int(look.kept.ids[place])
+        place = sampling.draw(look.sampled, self._random)
+        token = int(look.sampled.ids[place])
         self._ids.append(token)
         logprob = float(look.sampled_rows.logprobs[place])
         self._add(logprob)
@@ -191,7 +191,7 @@ class Decoder:
             logprob=logprob,
             rank=position.rank(place, look),
             entropy=look.entropy,
-            sampled_prob=float(look.kept.probs[place]),
+            sampled_prob=float(look.sampled.probs[place]),
             distribution=distribution(
                 position, look, self._vocabulary, count=self._top
             ),

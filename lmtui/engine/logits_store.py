@@ -67,7 +67,7 @@ class LogitsView:
 
     first: TokenRows
     """First tokens of the ranking by raw logits: as many as were asked for, or more."""
-    kept: sampling.SampledDistribution
+    sampled: sampling.SampledDistribution
     sampled_rows: TokenRows
     """Rows of the tokens that can be drawn."""
     entropy: float
@@ -118,7 +118,7 @@ class StoredLogits:
         more = len(kept) > drawn.ids.numel()
         return LogitsView(
             first=rows if same else rows.part(0, count),
-            kept=kept,
+            sampled=kept,
             sampled_rows=self.rows(kept.ids, kept)
             if more
             else drawn.part(0, len(kept)),
@@ -172,7 +172,7 @@ def distribution(
 ) -> Distribution:
     """Return `count` rows from rank index `start`, and the totals of all other
     tokens."""
-    kept = look.kept
+    kept = look.sampled
     first = look.first.part(start, start + count)
     rows = candidates(first, kept, vocabulary)
     shown = math.fsum(map(math.exp, first.logprobs.tolist()))
@@ -183,7 +183,7 @@ def distribution(
         vocabulary=position.logits.numel(),
         rest_prob=max(0.0, 1 - shown),
         rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
-        kept=len(kept),
+        remaining=len(kept),
         remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
         entropy=look.entropy,
         handle=position.handle,

@@ -107,7 +107,7 @@ class Distribution:
     """Probability of all tokens not among the rows."""
     rest_sampled_prob: float
     """Sampled probability of all tokens not among the rows."""
-    kept: int
+    remaining: int
     """Number of tokens that could be drawn."""
     remaining_prob: float
     """The model's own probability of the kept tokens together."""

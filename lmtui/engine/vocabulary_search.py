@@ -64,7 +64,7 @@ def search(
 ) -> TokenMatches:
     """Return the best `count` matches, with their ranks."""
     matching = lexicon.matching(text)
-    kept = position.view(settings).kept
+    kept = position.view(settings).sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
         zip(matching, told.logits.tolist(), strict=True),

@@ -35,7 +35,7 @@ class ListedModel:
     """The model to load when the row is chosen; None for the model called `name`."""
 
     @property
-    def wanted(self) -> ModelRef:
+    def model_ref(self) -> ModelRef:
         """The model to load when the row is chosen."""
         return self.chosen or ModelRef(self.name)
 

@@ -140,7 +140,7 @@ class TrainableModel:
     base: Base
     half: bool
     """Whether it computes in bfloat16; trained weights stay in float32."""
-    keep_activations: Callable[[], None] = lambda: None
+    disable_recompute: Callable[[], None] = lambda: None
     """Undoes `cpu_kernels.remake`: activations are kept for backward again."""
 
     @cached_property
@@ -196,7 +196,7 @@ class TrainableModel:
 
         This is slower and takes a fraction of the memory.
         """
-        self.keep_activations()  # recipes would hold what is to be freed
+        self.disable_recompute()  # recipes would hold what is to be freed
         with quiet():
             self.loaded.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs={"use_reentrant": False}

@@ -171,7 +171,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
                 priority=True, tooltip="Everything that can be done here, by name."),
     ]  # fmt: skip
 
-    all_kept = True
+    all_stored = True
     """Whether all messages were saved when the app ended."""
     unsent = ""
     """Draft in the chat when the app ended by a bug or a signal."""
@@ -247,7 +247,7 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         else:
             self.push_screen(self._first)
         if self._first != "finetune" and self.model.error is None:
-            self.call_after_refresh(self.load_model, self.model.wanted)
+            self.call_after_refresh(self.load_model, self.model.model_ref)
 
     def get_driver_class(self) -> type[Driver]:
         return TerminalDriver
@@ -294,12 +294,12 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         self.model = state = self.model.failed(event.error)
         if isinstance(self.screen, ErrorScreen):
             self.pop_screen()
-        asked = ErrorScreen(event.error, wanted=state.wanted, before=state.before)
+        asked = ErrorScreen(event.error, wanted=state.model_ref, before=state.before)
         self.push_screen(asked, self._answer_error)
 
     def _answer_error(self, answer: str | None) -> None:
         if answer == "again":
-            self.load_model(self.model.wanted)
+            self.load_model(self.model.model_ref)
         elif answer == "before" and self.model.before is not None:
             self.load_model(self.model.before)
         elif answer == "models":

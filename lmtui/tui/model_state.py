@@ -22,7 +22,7 @@ LOADING = "loading the model"
 class ModelState:
     """Model that is wanted, and the state of loading it; immutable."""
 
-    wanted: ModelRef = field(default_factory=ModelRef)
+    model_ref: ModelRef = field(default_factory=ModelRef)
     info: EngineInfo | None = None
     """The loaded model; None while it loads or if it failed."""
     capabilities: Capabilities = field(default_factory=Capabilities)
@@ -43,7 +43,7 @@ class ModelState:
         """Short name of the model for display."""
         if self.info is not None and self.info.adapter:
             return shown_label(self.info.label)  # includes the adapter's base model
-        return shown_name(self.wanted)
+        return shown_name(self.model_ref)
 
     @property
     def in_use(self) -> ModelRef | None:
@@ -68,8 +68,8 @@ class ModelState:
     def switched(self, wanted: ModelRef) -> ModelState:
         """Return the state at the start of loading `wanted`."""
         if self.info is None:
-            return replace(self, wanted=wanted, doing="", share=None, error=None)
-        return ModelState(wanted, before=self.wanted)
+            return replace(self, model_ref=wanted, doing="", share=None, error=None)
+        return ModelState(wanted, before=self.model_ref)
 
     def progressed(self, event: ModelLoadProgressed) -> ModelState:
         """Return the state after a report of progress."""

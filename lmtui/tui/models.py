@@ -133,7 +133,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:
-    wanted = row.wanted
+    wanted = row.model_ref
     if in_use is None or wanted.adapter != in_use.adapter:
         return False
     return bool(wanted.adapter) or same_model(wanted.model or "", in_use.model or "")
@@ -283,7 +283,7 @@ field for a folder, a .gguf file or a Hub id.
     @on(OptionList.OptionSelected)
     def choose_row(self) -> None:
         if row := self.query_one(ModelList).row:
-            self.post_message(ModelChosen(row.wanted))
+            self.post_message(ModelChosen(row.model_ref))
 
     @on(Input.Submitted)
     def choose_name(self, event: Input.Submitted) -> None:
@@ -297,7 +297,7 @@ field for a folder, a .gguf file or a Hub id.
         return self._state.before is not None
 
     def action_again(self) -> None:
-        self.post_message(ModelChosen(self._state.wanted))
+        self.post_message(ModelChosen(self._state.model_ref))
 
     def action_back(self) -> None:
         if self._state.before is not None:
@@ -309,7 +309,7 @@ field for a folder, a .gguf file or a Hub id.
 
 def what_enter_does(row: ListedModel) -> str:
     """Describe the effect of choosing a row."""
-    if row.wanted.adapter:
+    if row.model_ref.adapter:
         does = "Enter loads it with the model that it was made for."
     elif row.here:
         does = "Enter loads it; it is on this machine."

@@ -25,17 +25,17 @@ def main() -> None:
         kept = Event()
         asked = chat.say(f"message {len(chat.nodes)}")
         reply = chat.reply(asked.id, model="m", settings=PLAIN)
-        keeper.keep(uid, chat.take_changes(), then=kept.set)
+        keeper.write(uid, chat.take_changes(), then=kept.set)
         kept.wait()
         print("kept", uid, asked.id, time.monotonic(), flush=True)
         chat.lay_out(reply.id, prompt)
         for place, step in enumerate(steps):
             chat.grow(reply.id, [step])
-            keeper.keep(uid, chat.take_changes())
+            keeper.write(uid, chat.take_changes())
             print("grew", uid, reply.id, time.monotonic(), place + 1, flush=True)
             time.sleep(0.002)
         chat.finish(reply.id, finish)
-        keeper.keep(uid, chat.take_changes())
+        keeper.write(uid, chat.take_changes())
 
 
 main()

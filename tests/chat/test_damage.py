@@ -67,7 +67,7 @@ class Used:
 
     def keep(self, uid: str, changes: ConversationDelta) -> None:
         done = threading.Event()
-        self.keeper.keep(uid, changes, then=done.set)
+        self.keeper.write(uid, changes, then=done.set)
         assert done.wait(30)
 
     def ask(self, work: Any) -> Any:

@@ -36,7 +36,7 @@ class Keeping:
     def kept(self, uid: str, changes: ConversationDelta) -> None:
         """Keep, and wait until that is done."""
         done = threading.Event()
-        self.keeper.keep(uid, changes, then=done.set)
+        self.keeper.write(uid, changes, then=done.set)
         assert done.wait(20)
 
     def answer(self, work: Any) -> Any:
@@ -93,15 +93,15 @@ def test_a_reply_that_grows_is_written_now_and_then(
     chat.lay_out(reply.id, prompt)
     for step in steps[:3]:
         chat.grow(reply.id, [step])
-        keeping.keeper.keep("a", chat.take_changes())
+        keeping.keeper.write("a", chat.take_changes())
     assert keeping.contents() == ["hello", "a b c"]  # a question is asked of it all
     assert [written.get(), written.get()] == ["", "a b c"] and written.empty()
     keeping.now += 0.6
     chat.grow(reply.id, steps[3:])
-    keeping.keeper.keep("a", chat.take_changes())
+    keeping.keeper.write("a", chat.take_changes())
     assert written.get(timeout=20) == "a b c d"
     chat.finish(reply.id, finish)
-    keeping.keeper.keep("a", chat.take_changes())
+    keeping.keeper.write("a", chat.take_changes())
     assert written.get(timeout=20) == "a b c d"  # at once: it is whole
 
 
@@ -110,7 +110,7 @@ def test_what_is_held_is_written_at_the_end(keeping: Keeping) -> None:
     asked = chat.say("hello")
     keeping.kept("a", chat.take_changes())
     chat.reply(asked.id, model="m", settings=PLAIN, prefill="begun")
-    keeping.keeper.keep("a", chat.take_changes())
+    keeping.keeper.write("a", chat.take_changes())
     assert keeping.keeper.close()
     store = Store(keeping.file)
     assert store.load(1).conversation.leaf.content == "begun"
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_once_and_tried_again(
     assert keeping.told.empty()
     room.set()
     keeping.now += 3
-    keeping.keeper.keep("a", ConversationDelta())
+    keeping.keeper.write("a", ConversationDelta())
     assert isinstance(keeping.told.get(timeout=20), WriteRecovered)
     assert keeping.contents() == ["hello", "a b", "more", "a b"]
 
@@ -155,9 +155,9 @@ def test_a_disk_that_fills_up_while_a_reply_grows(keeping: Keeping) -> None:
         fact = keeping.told.get(timeout=20)
         assert isinstance(fact, WriteFailed) and "free space" in fact.error.hint
         chat.finish(reply.id, finish)
-        keeping.keeper.keep("a", chat.take_changes())
+        keeping.keeper.write("a", chat.take_changes())
     keeping.now += 3
-    keeping.keeper.keep("a", ConversationDelta())
+    keeping.keeper.write("a", ConversationDelta())
     assert isinstance(keeping.told.get(timeout=20), WriteRecovered)
     loaded = keeping.answer(lambda store: store.load(1)).conversation
     assert loaded.leaf.content == chat.leaf.content

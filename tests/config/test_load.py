@@ -55,7 +55,7 @@ def test_a_model_and_an_adapter_belong_together(file: Path) -> None:
     def wanted(written: str = "", env: str = "", **flags: str) -> ModelRef:
         file.write_text(written)
         names = dict.fromkeys(env.split(), "e")
-        return load(flags, environment=names, file=file).wanted
+        return load(flags, environment=names, file=file).model_ref
 
     both = 'model = "m"\nadapter = "a"'
     assert wanted() == ModelRef()

@@ -133,7 +133,7 @@ def test_a_first_step_is_drawn_as_any_other() -> None:
         assert step.sampled_prob == pytest.approx(
             next(r.sampled_prob for r in rows if r.bytes == step.bytes)
         )
-        assert step.distribution.kept == 3
+        assert step.distribution.remaining == 3
         kept = math.fsum(row.prob for row in rows[:3])
         assert step.distribution.remaining_prob == pytest.approx(kept, abs=1e-5)
     assert len(set(drawn)) > 1

@@ -121,11 +121,11 @@ def test_no_part_ends_within_a_character(shift: int) -> None:
     first = read.tokens[0].index
     assert spans[first - 1][1] <= spans[first][0]
     parts = ScoredText(text)
-    part = parts.wanted(0, 1, most=30)
+    part = parts.next_span(0, 1, most=30)
     while part is not None:
         for stretch in tiny.engine().score_span(text, *part):
             parts.put(stretch)
-        part = parts.wanted(0, 1, most=30)
+        part = parts.next_span(0, 1, most=30)
     total = parts.sum()
     assert (total.tokens, total.characters) == (len(spans), len(text) - spans[0][1])
     expected = math.fsum(logprob or 0.0 for logprob in scored(tiny.engine(), text))

@@ -46,9 +46,9 @@ def test_a_rank_counts_what_is_greater(
     position = StoredLogits(logits, ContextIds((1, 2, 3), 3))
     wanted = SamplingSettings(top_k=top_k, repetition_penalty=penalty)
     look = position.view(wanted, count)
-    for place, kept in enumerate(look.kept.ids.tolist()):
+    for place, kept in enumerate(look.sampled.ids.tolist()):
         greater = sum(value > logits[kept] for value in logits)
         assert position.rank(place, look) == 1 + greater
-    rows = position.rows(torch.tensor([token, 0]), look.kept)
+    rows = position.rows(torch.tensor([token, 0]), look.sampled)
     greater = sum(value > logits[token] for value in logits)
     assert position.ranks(rows)[0] == 1 + greater

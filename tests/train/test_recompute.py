@@ -44,7 +44,7 @@ def test_every_bit_of_a_gradient_is_the_same(
 def test_less_is_kept_and_under_checkpoints_no_recipe_keeps_more(name: str) -> None:
     subject = trainee(name)
     some = activation_bytes(subject, 32)
-    subject.keep_activations()
+    subject.disable_recompute()
     everything = activation_bytes(subject, 32)
     assert some < 0.85 * everything
     checkpointed = trainee(name)

@@ -48,7 +48,7 @@ async def test_every_row_says_what_enter_does_before_it_is_done() -> None:
         await running.until(lambda: "Enter loads it" in running.seen)
         await running.press("down")
         await running.until(lambda: "Enter fetches ≈ 3.4 GB" in running.seen)
-        assert running.app.model.wanted == ModelRef()
+        assert running.app.model.model_ref == ModelRef()
         await running.press("down")
         await running.until(lambda: "does not fit" in running.seen)
         assert "[bold]too ␛[31m big[/nope]" in running.seen
@@ -128,11 +128,11 @@ async def test_an_adapter_is_loaded_and_let_go_of() -> None:
         await running.until(lambda: "● + notes" in running.seen)
         assert "● default" not in running.seen
         assert "default + notes" in running.seen
-        assert running.app.model.wanted == ModelRef(adapter="notes")
+        assert running.app.model.model_ref == ModelRef(adapter="notes")
         await choose(running, "no adapter")
         await running.until(lambda: "● default" in running.seen)
         assert "no adapter" not in running.seen
-        assert running.app.model.wanted == ModelRef("default")
+        assert running.app.model.model_ref == ModelRef("default")
         assert running.app.model.before == ModelRef(adapter="notes")
 
 

@@ -157,7 +157,7 @@ Json = Annotated[
 ]
 
 
-def finetune(  # size: a line for each of its flags
+def finetune(
     ctx: typer.Context,
     *,
     notes: Places = None,

@@ -178,7 +178,7 @@ def _subject(document: TextSource, rules: Rules) -> InspectSource:
     )
 
 
-def inspect(  # size: a line for each of its flags
+def inspect(
     ctx: typer.Context,
     *,
     files: Files = None,

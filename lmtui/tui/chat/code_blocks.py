@@ -108,7 +108,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         run_in_thread(work, self.post_message, otherwise=bug)
 
     @on(Saved)
-    def tell(self, event: Saved) -> None:
+    def show_saved(self, event: Saved) -> None:
         """Show the result of saving."""
         self.notify(
             visible(event.words),

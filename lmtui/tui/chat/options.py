@@ -24,7 +24,7 @@ class ChatOptions:
     """Whether the oldest turns are left out when the context is full."""
     thinking: bool | None = None
     """Whether the model is told to think (or not to); None leaves it to the model."""
-    told: str | None = None
+    thinking_override: str | None = None
     """The value of `chat.thinking` given by a flag: it replaces, and is kept as, the
     conversation's own."""
     is_here: Callable[[ModelRef], bool] = _all_here

@@ -80,7 +80,7 @@ class RememberingScreen(TokensScreen):
         if self._chats is None or not self.is_begun:
             return
         if changes := self._conversation.take_changes():
-            self._chats.keep(self._uid, replace(changes, thinking=self.told))
+            self._chats.save(self._uid, replace(changes, thinking=self.told))
 
     def keep_first(self, job: int) -> None:
         """Keep it, and let the job begin when that is done."""
@@ -88,7 +88,7 @@ class RememberingScreen(TokensScreen):
             self.begin_job(kept.ConversationStored(job))
             return
         changes = replace(self._conversation.take_changes(), thinking=self.told)
-        self._chats.keep(self._uid, changes, job=job, to=self.post_message)
+        self._chats.save(self._uid, changes, job=job, to=self.post_message)
 
     def begin_job(self, event: kept.ConversationStored) -> None:
         """Start the job: the messages are on the disk."""
@@ -99,7 +99,7 @@ class RememberingScreen(TokensScreen):
         none."""
         if self._chats is not None and self.is_begun:
             whole = replace(self._conversation.whole(), thinking=self.told)
-            self._chats.keep(self._uid, whole)
+            self._chats.save(self._uid, whole)
 
     def keep_as_another(self, uid: str) -> None:
         """Go on as a copy, because another program writes to this conversation."""
@@ -128,7 +128,7 @@ class RememberingScreen(TokensScreen):
         """Set what the model is told of thinking; the conversation keeps it."""
         self.told = value
         if self._chats is not None and self.is_begun:
-            self._chats.keep(self._uid, ConversationDelta(thinking=value))
+            self._chats.save(self._uid, ConversationDelta(thinking=value))
 
     # Others.
 
@@ -180,7 +180,7 @@ class RememberingScreen(TokensScreen):
 
     def on_mount(self) -> None:
         """Recall what was asked before; what a flag says holds in what is begun."""
-        self.told = self.options.told or self.told
+        self.told = self.options.thinking_override or self.told
         if self._chats is not None:
             self._chats.recall(self.post_message)
 

@@ -115,10 +115,10 @@ class ChatScreen(AttachingScreen):
         words = {None: "", True: "thinking on", False: "thinking off"}
         info = self._info
         if info is not None and not info.has_template:
-            self._status.told = "base model: no chat template"
+            self._status.note = "base model: no chat template"
             return
         able = info is not None and info.switches_thinking
-        self._status.told = words[self.thinking] if able else ""
+        self._status.note = words[self.thinking] if able else ""
 
     def _tell_of_base_model(self) -> None:
         """Notify once how a model without a chat template is asked."""

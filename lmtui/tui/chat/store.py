@@ -159,7 +159,7 @@ class ConversationStore:
         programs."""
         self._keeper.know(opened.about.uid, opened.about.touched)
 
-    def keep(
+    def save(
         self,
         uid: str,
         changes: ConversationDelta,
@@ -176,7 +176,7 @@ class ConversationStore:
             def then() -> None:
                 _posted(whom, kept)
 
-        self._keeper.keep(uid, changes, then=then)
+        self._keeper.write(uid, changes, then=then)
 
     def list(self, to: Post, *, archived: bool = False, limit: int = SHOWN) -> None:
         """Post `ConversationsListed` or `StoreFailed`."""

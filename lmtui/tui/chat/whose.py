@@ -48,12 +48,12 @@ class WhoseScreen(RememberingScreen):
         self._here: dict[str, bool | None] = {}  # None while it is looked for
         if self.options.missing is not None:
             self._state = self.app.model  # type: ignore[attr-defined]
-            self._under = self._state.wanted
+            self._under = self._state.model_ref
 
     def _take(self, opened: StoredConversation) -> None:
         super()._take(opened)
         if self.is_mounted:
-            self._under = self._state.wanted
+            self._under = self._state.model_ref
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         """Begin a conversation; a new one belongs to no model yet."""
@@ -80,7 +80,7 @@ class WhoseScreen(RememberingScreen):
         """The model to ask about: the conversation was opened and is another model's,
         and the user has not chosen one since."""
         owner, state = model_of(self._conversation), self._state
-        if self._under != state.wanted or state.loading:
+        if self._under != state.model_ref or state.loading:
             return None
         if state.info is not None and state.info.label == owner:
             return None

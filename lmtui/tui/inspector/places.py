@@ -188,7 +188,7 @@ def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribu
         vocabulary=vocabulary,
         rest_prob=max(0.0, 1.0 - listed),
         rest_sampled_prob=0.0,
-        kept=vocabulary,
+        remaining=vocabulary,
         remaining_prob=1.0,
         entropy=entropy,
         handle=-1 - token.index,

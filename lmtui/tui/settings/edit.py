@@ -41,7 +41,7 @@ class SettingQuestion:
     """Parse a text to a value; raises LmtuiError where it is invalid."""
     empty: str
     """Placeholder of the empty field."""
-    told: str = ""
+    limits_text: str = ""
     """Note shown below a valid value."""
     choices: tuple[str, ...] = ()
     """The values to choose from; if there are any, there is no text field."""
@@ -58,7 +58,7 @@ def about_setting(
         value,
         partial(written, name),
         empty=unset or limits(name) or "some text",
-        told=limits(name),
+        limits_text=limits(name),
         choices=tuple(choices),
     )
 
@@ -121,7 +121,7 @@ leaves everything as it is.
         self.dismiss(Chosen(self._question.choices[event.option_index]))
 
     @on(Input.Changed)
-    def tell(self) -> None:
+    def update_message(self) -> None:
         """Show what is wrong with the text typed so far."""
         self._check()
 
@@ -138,10 +138,10 @@ leaves everything as it is.
         except LmtuiError as error:
             words = f"{error.title}. {error.hint}"
         if not words and chosen is not None and chosen.value is not None:
-            words = self._question.told
-        told = self.query_one("#wrong", Static)
-        told.set_class(chosen is None, "-wrong")
-        told.update(Content(visible_line(words)))
+            words = self._question.limits_text
+        limits_text = self.query_one("#wrong", Static)
+        limits_text.set_class(chosen is None, "-wrong")
+        limits_text.update(Content(visible_line(words)))
         return chosen
 
     def action_leave(self) -> None:

@@ -105,7 +105,7 @@ into config.toml.
 
     @on(Input.Changed)
     @on(TextArea.Changed)
-    def tell(self) -> None:
+    def update_message(self) -> None:
         """Show what is wrong with the values typed so far."""
         try:
             self._values()

@@ -82,7 +82,7 @@ def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
         wanted.get(item.id, default),
         partial(read_keys, item, wanted),
         empty=f"empty: {default}",
-        told="Several keys are parted by commas.",
+        limits_text="Several keys are parted by commas.",
     )
 
 

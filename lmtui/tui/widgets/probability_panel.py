@@ -101,7 +101,7 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
     if not is_drawn_from(distribution):
         return (*spread, (entropy,))
-    kept = f"kept {distribution.kept:,}"
+    kept = f"kept {distribution.remaining:,}"
     mass = notation.percent(distribution.remaining_prob)
     whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
     short = f"{kept}, {mass} of mass"

@@ -108,7 +108,7 @@ class Status(Static):
     """The label of the model in use."""
     path: reactive[tuple[str, ...]] = reactive(())
     """How the model is computed, in full; then the precision alone."""
-    told: reactive[str] = reactive("")
+    note: reactive[str] = reactive("")
     """Instructions to the model that no message shows, such as a system prompt."""
     hints: reactive[tuple[str, ...]] = reactive(())
     """The most important keys, in forms of decreasing length."""
@@ -116,7 +116,7 @@ class Status(Static):
     def render(self) -> Content:
         width = max(1, self.content_size.width)
         room = width - self._reserved(width)
-        line = fitted(self.state, self.model, self.path, self.told, width=room)
+        line = fitted(self.state, self.model, self.path, self.note, width=room)
         free = width - cell_len(line) - _GAP
         hint = next((hint for hint in self.hints if cell_len(hint) <= free), "")
         if width < _HINTED or not hint:
@@ -127,11 +127,11 @@ class Status(Static):
     def _reserved(self, width: int) -> int:
         """Return the cells reserved for hints: for the longest of all but the first
         hint that leaves room for the first part of the state, the model, the precision
-        and `told`; else for the last hint."""
+        and `note`; else for the last hint."""
         if width < _HINTED or not self.hints:
             return 0
         first, precision = self.state.split(" · ")[0], "".join(self.path[-1:])
-        parts = (first, self.model, precision, self.told)
+        parts = (first, self.model, precision, self.note)
         needed = cell_len(" · ".join(filter(None, parts)))
         rooms = [cell_len(hint) + _GAP for hint in self.hints[1:]]
         return next((room for room in rooms if needed + room <= width), rooms[-1])
@@ -143,12 +143,12 @@ class Status(Static):
 
 
 def fitted(
-    state: str, model: str, path: Sequence[str], told: str, *, width: int
+    state: str, model: str, path: Sequence[str], note: str, *, width: int
 ) -> str:
     """Return the parts on one line of `width` cells. Dropped or cut are, in this order:
     the end of the state, all of `path` but the precision, the middle of the model's
-    name, the name, `told`. The precision stays."""
-    for parts in _forms(state.split(" · "), model, path, told, width):
+    name, the name, `note`. The precision stays."""
+    for parts in _forms(state.split(" · "), model, path, note, width):
         packed = pack([part for part in parts if part], width, lines=1)
         if packed:
             return packed[0]
@@ -159,15 +159,15 @@ def fitted(
 
 
 def _forms(
-    said: Sequence[str], model: str, path: Sequence[str], told: str, width: int
+    said: Sequence[str], model: str, path: Sequence[str], note: str, width: int
 ) -> Iterator[Sequence[str]]:
     """Yield the parts in forms of decreasing length."""
     for count in range(len(said), 0, -1):
-        yield *said[:count], model, *path[:1], told
-    yield said[0], model, *path[-1:], told
-    others = [part for part in (said[0], *path[-1:], told) if part]
+        yield *said[:count], model, *path[:1], note
+    yield said[0], model, *path[-1:], note
+    others = [part for part in (said[0], *path[-1:], note) if part]
     room = width - sum(cell_len(part) + 3 for part in others)
     if room >= _SHORTEST:
-        yield said[0], clip_middle(model, room), *path[-1:], told
-    yield said[0], *path[-1:], told
+        yield said[0], clip_middle(model, room), *path[-1:], note
+    yield said[0], *path[-1:], note
     yield said[0], *path[-1:]

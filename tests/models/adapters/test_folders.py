@@ -458,7 +458,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
     assert found["notes"].base == llama_folder.name and found["notes"].bytes > 1000
     rows = {row.name: row for row in inventory.rows()}
     assert "+ broken" not in rows
-    assert rows["+ notes"].wanted == ModelRef(adapter="notes")
+    assert rows["+ notes"].model_ref == ModelRef(adapter="notes")
     assert "held-out loss 3.210 → 2.870" in rows["+ notes"].note
     assert rows["+ all"].note.startswith("from random weights")
 

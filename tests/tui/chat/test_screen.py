@@ -322,10 +322,10 @@ async def test_the_slider_redraws_without_the_model() -> None:
         await running.until(lambda: running.panel.distribution)
         before = shown()
         running.screen.query_one(SamplerControls).focus()
-        assert before.kept == 1  # greedy
+        assert before.remaining == 1  # greedy
         for _ in range(40):
             await running.pilot.press("left")
-        await running.until(lambda: shown().kept > 1)
+        await running.until(lambda: shown().remaining > 1)
         assert shown().handle == before.handle
         verbs = {verb for verb, _ in engine.calls}
         assert "generate" not in verbs

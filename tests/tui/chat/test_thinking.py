@@ -283,7 +283,7 @@ async def test_thinking_is_switched_by_a_command() -> None:
             await p.ask(command)
             told = {"on": "thinking on", "off": "thinking off"}
             words = told.get(command.removeprefix("/think").strip(), "")
-            await p.until(lambda words=words: p.chat.query_one(Status).told == words)
+            await p.until(lambda words=words: p.chat.query_one(Status).note == words)
             await p.ask("more")
             await answered(p, 2 * count)
             assert sent(p).endswith(ending)

@@ -423,7 +423,7 @@ def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None
     (ready,) = screen.all(PreviewReady)
     assert ready.revision == 5
     shown = ready.distribution
-    assert (shown.start, len(shown.candidates), shown.kept) == (1, 3, 1)
+    assert (shown.start, len(shown.candidates), shown.remaining) == (1, 3, 1)
     assert shown.handle == handle
     assert screen.kinds().index("PreviewReady") == screen.kinds().index(
         "StepsArrived"

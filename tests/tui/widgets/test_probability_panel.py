@@ -45,7 +45,7 @@ def distribution(
         vocabulary=49_152,
         rest_prob=0.1,
         rest_sampled_prob=0.1,
-        kept=12,
+        remaining=12,
         remaining_prob=0.931,
         entropy=2.7 * math.log(2),
         handle=handle,

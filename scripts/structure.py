@@ -1,0 +1,258 @@
+"""Hold the package to its structure: sizes, chains of classes, names, docstrings.
+
+What breaks a rule today is in KNOWN with the reason. That list may only shrink: an
+entry that breaks no rule any more is an error, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("lmtui")
+LINES_OF_A_FILE = 600
+LINES_OF_A_FUNCTION = 60
+LINES_OF_A_CLASS = 600
+"""Together with its bases, the framework's not counted."""
+CLASSES_IN_A_CHAIN = 3
+SHARE_OF_VAGUE_DOCSTRINGS = 0.01
+
+VAGUE_NAMES = frozenset(
+    [
+        "keep",
+        "keeper",
+        "kept",
+        "told",
+        "tell",
+        "found",
+        "held",
+        "beside",
+        "place",
+        "spot",
+        "wanted",
+        "going",
+        "aside",
+    ]
+)
+"""Words with too many meanings to be part of a public name."""
+FIELD_NAMES = re.compile(r"held_?out|not_?found|replace", re.IGNORECASE)
+"""Names of the field that have such a word in them."""
+GERUNDS = frozenset(("sampling", "thinking", "token_healing", "editing", "batching"))
+"""Module names in -ing that the field uses."""
+VAGUE_STARTS = frozenset(
+    [
+        "it",
+        "they",
+        "there",
+        "what",
+        "who",
+        "nothing",
+        "another",
+        "some",
+        "its",
+        "say",
+        "nobody",
+    ]
+)
+"""What no docstring of a function begins with."""
+
+CHAIN = "a part of a screen that is cut into a chain of classes"
+GRID = "a part of what screens ask of the engine thread, once a kind of question"
+FLAGS = "one parameter for each flag"
+KNOWN: dict[str, str] = {
+    "lmtui/cli/chat.py:chat": FLAGS,
+    "lmtui/cli/engine.py:sharing_if_wanted": "TODO",
+    "lmtui/cli/engine.py:tell_of_others": "TODO",
+    "lmtui/cli/finetune/command.py:finetune": FLAGS,
+    "lmtui/cli/inspect/command.py:inspect": FLAGS,
+    "lmtui/config/settings.py": "one list of all settings",
+    "lmtui/config/settings.py:ChatSection.chat_keep": "a key in config.toml",
+    "lmtui/tui/app.py:LmtuiApp": "to hold what it inherits",
+    "lmtui/tui/chat/answering.py": CHAIN,
+    "lmtui/tui/chat/attaching.py": CHAIN,
+    "lmtui/tui/chat/commands.py": CHAIN,
+    "lmtui/tui/chat/editing.py": CHAIN,
+    "lmtui/tui/chat/remembering.py": CHAIN,
+    "lmtui/tui/chat/screen.py": CHAIN,
+    "lmtui/tui/chat/taking_along.py": CHAIN,
+    "lmtui/tui/chat/tokens.py": CHAIN,
+    "lmtui/tui/chat/whose.py": CHAIN,
+    "lmtui/tui/editor/file.py": CHAIN,
+    "lmtui/tui/editor/ghosting.py": CHAIN,
+    "lmtui/tui/editor/keeping.py": CHAIN,
+    "lmtui/tui/editor/screen.py": CHAIN,
+    "lmtui/tui/editor/text_area.py:GhostEditor": "one widget",
+    "lmtui/tui/editor/watching.py": CHAIN,
+    "lmtui/tui/engine/inspecting_facts.py": GRID,
+    "lmtui/tui/engine/inspecting_work.py": GRID,
+    "lmtui/tui/engine/messages.py": GRID,
+    "lmtui/tui/engine/scoring_work.py": GRID,
+    "lmtui/tui/engine/writing_questions.py": GRID,
+    "lmtui/tui/engine/writing_work.py": GRID,
+    "lmtui/tui/inspector/branching.py": CHAIN,
+    "lmtui/tui/inspector/comparing.py": CHAIN,
+    "lmtui/tui/inspector/exporting.py": CHAIN,
+    "lmtui/tui/inspector/given_text.py": CHAIN,
+    "lmtui/tui/inspector/places.py": CHAIN,
+    "lmtui/tui/inspector/scored.py": CHAIN,
+    "lmtui/tui/inspector/screen.py": CHAIN,
+}
+"""A file, with all that is in it, or one name of it: why it breaks a rule."""
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class of the package: where it is, and the classes that it inherits from."""
+
+    key: str
+    lines: int
+    bases: tuple[str, ...]
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def classes_in(path: Path, tree: ast.Module) -> Iterator[tuple[str, Class]]:
+    """The classes of a file, by their dotted names; bases by theirs."""
+    module = module_of(path)
+    names = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            names[node.name] = f"{module}.{node.name}"
+            bases = tuple(
+                names.get(ast.unparse(base).partition("[")[0], "")
+                for base in node.bases
+            )
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            yield names[node.name], Class(f"{path}:{node.name}", lines, bases)
+
+
+def chain_of(name: str, classes: dict[str, Class]) -> set[str]:
+    """A class and all of the package that it inherits from."""
+    if name not in classes:
+        return set()
+    return {name}.union(*(chain_of(base, classes) for base in classes[name].bases))
+
+
+def depth_of(name: str, classes: dict[str, Class]) -> int:
+    """How many classes of the package stand in a line, this one included."""
+    if name not in classes:
+        return 0
+    return 1 + max((depth_of(base, classes) for base in classes[name].bases), default=0)
+
+
+def class_breaches(classes: dict[str, Class]) -> Iterator[tuple[str, str]]:
+    """Classes that are too long or too deep with what they inherit."""
+    for name, each in classes.items():
+        lines = sum(classes[part].lines for part in chain_of(name, classes))
+        if lines > LINES_OF_A_CLASS:
+            yield each.key, f"{lines} lines with its bases"
+        elif (depth := depth_of(name, classes)) > CLASSES_IN_A_CHAIN:
+            yield each.key, f"{depth} classes deep"
+
+
+def file_breaches(
+    path: Path, source: str, tree: ast.Module
+) -> Iterator[tuple[str, str]]:
+    """What is too long in a file, or lacks a docstring."""
+    if tree.body and not ast.get_docstring(tree):
+        yield str(path), "no module docstring"
+    if (count := len(source.splitlines())) > LINES_OF_A_FILE:
+        yield str(path), f"{count} lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > LINES_OF_A_FUNCTION:
+                yield f"{path}:{node.name}", f"{length} lines"
+
+
+def is_vague(name: str) -> bool:
+    """Whether one of the words of a name says too little."""
+    parts = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_")
+    return not FIELD_NAMES.search(name) and not VAGUE_NAMES.isdisjoint(parts)
+
+
+def public_names(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
+    """The public names that a module or a class defines."""
+    for node in body:
+        found: list[str] = []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found = [node.name]
+        elif isinstance(node, ast.Assign):
+            found = [each.id for each in node.targets if isinstance(each, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found = [node.target.id]
+        yield from (owner + name for name in found if not name.startswith("_"))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_names(node.body, f"{node.name}.")
+
+
+def name_breaches(path: Path, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Vague public names, and modules that are named after an activity."""
+    if is_vague(path.stem):
+        yield str(path), "a vague module name"
+    elif path.stem.endswith("ing") and path.stem not in GERUNDS:
+        yield str(path), "a module name in -ing"
+    for name in public_names(tree.body):
+        if is_vague(name.rpartition(".")[2]):
+            yield f"{path}:{name}", "a vague name"
+
+
+def starts_vaguely(text: str) -> bool:
+    """Whether a docstring begins with a pronoun or a question word."""
+    return text.split()[0].strip("`.,:;").lower() in VAGUE_STARTS
+
+
+def known(key: str) -> bool:
+    """Whether a breach is on the list, by itself or with its file."""
+    return key in KNOWN or key.partition(":")[0] in KNOWN
+
+
+def stale(breaches: list[tuple[str, str]]) -> list[str]:
+    """Entries of the list for which there is no breach."""
+    broken = {part for key, _ in breaches for part in (key, key.partition(":")[0])}
+    return sorted(KNOWN.keys() - broken)
+
+
+def main() -> None:
+    """Print every breach that is not known; exit 1 if there is one."""
+    trees: dict[Path, ast.Module] = {}
+    classes: dict[str, Class] = {}
+    breaches: list[tuple[str, str]] = []
+    for path in sorted(ROOT.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        tree = trees[path] = ast.parse(source)
+        classes.update(classes_in(path, tree))
+        breaches += file_breaches(path, source, tree)
+        breaches += name_breaches(path, tree)
+    breaches += class_breaches(classes)
+    lines = [f"{key}: {what}" for key, what in breaches if not known(key)]
+    lines += [f"{key}: no breach any more: take it off" for key in stale(breaches)]
+
+    texts = [
+        text
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (text := ast.get_docstring(node))
+    ]
+    vague = [text.splitlines()[0] for text in texts if starts_vaguely(text)]
+    if len(vague) > SHARE_OF_VAGUE_DOCSTRINGS * len(texts):
+        lines.append(f"{len(vague)} of {len(texts)} docstrings begin vaguely, such as:")
+        lines += [f"    {text}" for text in vague[:5]]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    sys.exit(bool(lines))
+
+
+main()
