@@ -20,8 +20,8 @@ from lmtui.models.config_check import FLOATS
 from lmtui.models.gguf.header import read_gguf_header
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.int4 import FEW, GROUP, GroupQuantized, quantise
-from lmtui.models.llama.load import DENSE_SHARE, FallbackReason
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.quantize_choice import DENSE_SHARE, FallbackReason
 from lmtui.models.quantized_layers import PackedLinear
 
 _ROWS = 8  # the kernel takes multiples of this number of rows

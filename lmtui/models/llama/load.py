@@ -7,7 +7,7 @@ layout of `llama/weights` and cached by `llama/cache`. Runs no model.
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +50,12 @@ from lmtui.models.llama.weights import (
 )
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.quantize_choice import DENSE_SHARE, FallbackReason
 from lmtui.models.source import Quantize
 
 MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
 _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else ()
 """torch's names for x86 processors without AVX2."""
-DENSE_SHARE = 4  # the bfloat16 copy may take at most this part (1/4) of the free memory
-
-
-@dataclass(frozen=True, slots=True)
-class FallbackReason:
-    """The reason why a model does not run on the Llama backend."""
-
-    words: str
-    layers: bool = False
-    """Whether the linear layers of the transformers model can be packed instead."""
-    dtype: str = "auto"
-    """The dtype in which the weights of the transformers model are best held."""
 
 
 def packed_or_why(

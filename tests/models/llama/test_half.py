@@ -197,7 +197,8 @@ def test_damaged_files_are_told_as_ever(harm: str, before: bool, copied: Path) -
 def test_other_models_run_exactly(
     changes: dict[str, Any], why: str, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lmtui.models.llama.load import FallbackReason, packed_or_why
+    from lmtui.models.llama.load import packed_or_why
+    from lmtui.models.quantize_choice import FallbackReason
 
     config = copied / "config.json"
     about = json.loads(config.read_text())
