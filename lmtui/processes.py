@@ -1,28 +1,15 @@
-"""Registry of the program's running processes, and the start of child processes.
-
-Each process has a small file, locked as long as it lives: the system releases the lock
-however the process ends. Where no file can be written, others don't see the process,
-and nothing else fails. Knows no command and no screen.
-"""
+"""Start child processes, and tell whether a process id still is the same process."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import lmtui
-from lmtui import paths
-from lmtui.errors import LmtuiError
 
 _CLOCK = 5.0  # seconds by which psutil's start time of a process may vary
 
@@ -96,131 +83,3 @@ def _path() -> str:
     """Return PYTHONPATH for the process, with this program's folder first."""
     ours = str(Path(lmtui.__file__).parents[1])
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-
-
-TRAINING = "finetune"
-"""The first word of `what` of a training process."""
-
-_TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class RunningInstance:
-    """A running process of the program and its work."""
-
-    pid: int
-    what: str
-    """The command, and its object: `chat`, `finetune notes`."""
-    since: float
-    """Seconds since the epoch."""
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is a training run."""
-        return self.what.split(" ")[0] == TRAINING
-
-    @property
-    def words(self) -> str:
-        """The process in a few words."""
-        return f"{self.what} (process {self.pid})"
-
-
-@contextmanager
-def using(what: str) -> Iterator[None]:
-    """Register this process with `what` until the block ends."""
-    handle = file = None
-    with suppress(OSError, LmtuiError):
-        handle, file = _registered(RunningInstance(os.getpid(), what, time.time()))
-    try:
-        yield
-    finally:
-        if handle is not None and file is not None:
-            with suppress(OSError):
-                file.unlink()
-            os.close(handle)
-            _remove_if_empty(file.parent)
-
-
-def others() -> tuple[RunningInstance, ...]:
-    """Return the other registered processes, the oldest first; reads the disk."""
-    found = [use for file in _files() if (use := _living(file))]
-    return tuple(sorted(found, key=lambda use: use.since))
-
-
-def _folder() -> Path:
-    return paths.state_folder() / "running"
-
-
-def _files() -> list[Path]:
-    try:
-        return list(_folder().glob("*.json"))
-    except OSError:
-        return []
-
-
-def _registered(use: RunningInstance) -> tuple[int, Path]:
-    """Write and lock the file of this process; return its handle and path.
-
-    Raises:
-        OSError, LmtuiError: it can't be written.
-    """
-    name = f"{use.pid}-{secrets.token_hex(3)}.json"
-    told = json.dumps({"pid": use.pid, "what": use.what, "since": use.since})
-    for _ in range(_TRIES):
-        file = paths.ensure_folder(_folder()) / name
-        # another process has removed the empty folder
-        with suppress(FileNotFoundError):
-            handle = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            if _locked(handle, file):
-                os.write(handle, told.encode("ascii"))
-                return handle, file
-            os.close(handle)
-    raise OSError("the file does not stay")
-
-
-def _locked(handle: int, file: Path) -> bool:
-    """Lock a file; False where another process removed it as stale before that."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        return os.path.samestat(os.fstat(handle), file.stat())
-    except FileNotFoundError:
-        return False
-    except OSError:  # a file system without locks
-        file.unlink(missing_ok=True)
-        os.close(handle)
-        raise
-
-
-def _living(file: Path) -> RunningInstance | None:
-    """Return the process of a file, if it runs; remove the file of one that has
-    ended."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        file.unlink()
-    except BlockingIOError:
-        return _read(handle)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
-    return None
-
-
-def _read(handle: int) -> RunningInstance | None:
-    try:
-        told = json.loads(os.read(handle, 65536))
-        use = RunningInstance(int(told["pid"]), str(told["what"]), float(told["since"]))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # it is being written
-    return None if use.pid == os.getpid() else use
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Remove the folder and its parent where they are empty."""
-    with suppress(OSError):
-        folder.rmdir()
-        folder.parent.rmdir()

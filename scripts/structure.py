@@ -65,8 +65,6 @@ GRID = "a part of what screens ask of the engine thread, once a kind of question
 FLAGS = "one parameter for each flag"
 KNOWN: dict[str, str] = {
     "lmtui/cli/chat.py:chat": FLAGS,
-    "lmtui/cli/engine.py:sharing_if_wanted": "TODO",
-    "lmtui/cli/engine.py:tell_of_others": "TODO",
     "lmtui/cli/finetune/command.py:finetune": FLAGS,
     "lmtui/cli/inspect/command.py:inspect": FLAGS,
     "lmtui/config/settings.py": "one list of all settings",

@@ -14,38 +14,14 @@ from functools import partial
 
 import typer
 
-from lmtui import paths, processes
-from lmtui.cli.errors import note, take_stderr
+from lmtui import paths
+from lmtui.cli.errors import take_stderr
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.source import ModelRef
-from lmtui.text import visible_line
-
-
-def tell_of_others(*, trainings_only: bool = False) -> bool:
-    """Report on stderr which processes compute now; return whether any does."""
-    uses = [use for use in processes.others() if use.trains or not trainings_only]
-    for use in uses:
-        words = visible_line(use.words)
-        note(f"note: {words} runs too; on a CPU they slow each other down\n")
-    return bool(uses)
-
-
-@contextmanager
-def sharing_if_wanted(what: str) -> Iterator[None]:
-    """Register this process while the block runs; ask first if a training runs.
-
-    Raises:
-        typer.Abort: the user does not want to run beside it.
-    """
-    if tell_of_others(trainings_only=True):
-        typer.confirm("Go on all the same?", default=True, abort=True, err=True)
-    with processes.using(what):
-        yield
-
 
 OpenEngine = Callable[[Settings], EditorEngine]
 
@@ -207,8 +183,7 @@ def _collector_waits() -> Iterator[None]:
 def engine_for(
     context: typer.Context, settings: Settings, *, says_unkept: bool = True
 ) -> EditorEngine:
-    """Open the engine for a command, and register this process until it ends."""
-    context.with_resource(processes.using(context.info_name or "lmtui"))
+    """Open the engine for a command."""
     own: OpenEngine = partial(open_local, says_unkept=says_unkept)
     open_engine: OpenEngine = context.obj or own
     return open_engine(settings)
@@ -218,7 +193,6 @@ def engines_for(
     context: typer.Context, settings: Settings, other: ModelRef
 ) -> tuple[EditorEngine, EditorEngine]:
     """Open the engine for a command, and one to compare it with."""
-    context.with_resource(processes.using(context.info_name or "lmtui"))
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
         compared = replace(settings, model=other.model, adapter=other.adapter)

@@ -10,22 +10,21 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from lmtui import paths, processes, state
+from lmtui import paths, state
 from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
     open_for_comparison,
     open_model,
     open_pair,
-    sharing_if_wanted,
     storage_error,
 )
 from lmtui.cli.errors import note
@@ -73,7 +72,6 @@ def open_screen(
     """Run the app, beginning with the screen `first`, until the user leaves it.
 
     Raises:
-        typer.Abort: a training runs, and the user does not want to run beside it.
         typer.Exit: a signal ended the program; the code is the shell's for that signal.
         Exception: the error that the app ended with; the terminal is restored.
     """
@@ -82,7 +80,6 @@ def open_screen(
     from lmtui.tui.app import LmtuiApp
 
     def open_model(wanted: ModelRef) -> Callable[[OnProgress], Opened]:
-        tell()
         talks = first == "chat" and settings.chat_keep
         return partial(_open, settings, wanted, against, open_engine, talks=talks)
 
@@ -105,7 +102,7 @@ def open_screen(
         finetuning=finetuning,
         preferences=preferences,
     )
-    with _shared(first) as tell, _terminal_to_itself():
+    with _terminal_to_itself():
         app.run(mouse=settings.mouse)
     _tell_what_is_left(app)
     if app.broke_off_with is not None:
@@ -156,22 +153,6 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )
-
-
-@contextmanager
-def _shared(first: str) -> Iterator[Callable[[], object]]:
-    """Register this process for other instances of the program.
-
-    A training worker registers itself. For that screen the yielded function registers
-    this process when it is called, which is when a model is loaded.
-    """
-    with ExitStack() as until_left:
-        if first == processes.TRAINING:
-            yield cache(partial(until_left.enter_context, processes.using("lmtui")))
-            return
-        what = "lmtui" if first == "start" else first
-        until_left.enter_context(sharing_if_wanted(what))
-        yield lambda: None
 
 
 def _preferences(settings: Settings) -> Preferences:

@@ -159,7 +159,6 @@ class WorkerProcess:
             folder.write_request(replace(request, versions=known))
             options = {"--resume": resume, "--plan-only": plan_only, "--go": go}
             given = [option for option, on in options.items() if on]
-            stack.enter_context(processes.using(f"{processes.TRAINING} {request.name}"))
             events = stack.enter_context(folder.new_events())
             log_from = _size(folder.log_file)
             process = _start([*(command or COMMAND), str(folder.path), *given], folder)

@@ -171,7 +171,7 @@ class SamplingScreen(LiveScreen):
 
     def on_mount(self) -> None:
         """Follow the sampling settings and presets of the app."""
-        self.watch(self.app, "kept_sampling", self.follow_settings)
+        self.watch(self.app, "sampling_changes", self.follow_settings)
         self.watch(self.app, "presets", self.update_presets)
 
     def update_presets(self, presets: Mapping[str, Preset]) -> None:

@@ -22,7 +22,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, *missing: str) -> tuple[Any, list[st
         return str(wanted.model)
 
     told: list[Progress] = []
-    monkeypatch.setattr(engine, "open_wanted", open_wanted)
+    monkeypatch.setattr(engine, "open_model", open_wanted)
     chosen, other = ModelRef("new"), ModelRef("old")
     result = engine.open_for_comparison(Settings(), chosen, other, told.append)
     assert all(progress.warning for progress in told)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lmtui import paths, processes
+from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import client
 from lmtui.train.client import WorkerProcess, history, prepare
@@ -270,7 +270,6 @@ def test_an_error_is_told_once(start: Callable[..., WorkerProcess]) -> None:
 def test_a_worker_that_can_not_be_started(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be started"):
         WorkerProcess.start(REQUEST, command=("/no/such/program",))
-    assert processes.others() == ()
 
 
 def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
@@ -289,12 +288,10 @@ def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
     ) as parent:
         run = RunFolder.named("notes")
         wait_for(lambda: run.last_checkpoint == 2)
-        assert [use.what for use in processes.others()] == ["finetune notes"]
         parent.send_signal(signal.SIGKILL)
     wait_for(lambda: not run.in_use)
     assert run.last_checkpoint == 2
     assert b'"finish": "stopped"' in run.events_file.read_bytes()
-    assert processes.others() == ()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

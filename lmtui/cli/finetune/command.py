@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from lmtui.cli import options
-from lmtui.cli.engine import tell_of_others
 from lmtui.cli.errors import note
 from lmtui.cli.options import option
 from lmtui.cli.screen import is_interactive
@@ -237,7 +236,6 @@ def finetune(
             request, settings, resume=resume, no_color=no_color, open_engine=ctx.obj
         )
         raise typer.Exit(code)
-    tell_of_others()
     raise typer.Exit(train(request, resume=resume, as_json=json))
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import typer
 
-from lmtui import notation, paths, processes
+from lmtui import notation, paths
 from lmtui.cli.complete import new_writing
 from lmtui.cli.engine import OpenEngine
 from lmtui.cli.errors import STOPPED, note
@@ -314,7 +314,6 @@ def train_on_screen(
         adapters=paths.adapters_folder(),
         base=request.base,
         earlier=earlier,
-        others=processes.others,
     )
     try:
         open_screen(

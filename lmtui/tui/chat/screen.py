@@ -91,7 +91,7 @@ class ChatScreen(AttachingScreen):
     def on_mount(self) -> None:
         """The user can write at once, after what was said before."""
         self.query_one("#commands").can_focus = False
-        self.watch(self.app, "kept_chat", self.follow_chat)
+        self.watch(self.app, "chat_change", self.follow_chat)
         self.to_text()
         if self.is_begun:
             self.call_later(self.show_branch)

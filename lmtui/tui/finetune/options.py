@@ -5,17 +5,12 @@ The implementation of the protocol is in `lmtui.train.client`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lmtui.processes import RunningInstance
 from lmtui.train.events import Event
-
-
-def _nobody() -> Sequence[RunningInstance]:
-    return ()
 
 
 class TrainingSource(Protocol):
@@ -55,5 +50,3 @@ class Finetuning:
     """The base model, as `--model` takes it; None is the default model."""
     earlier: Sequence[Event] = ()
     """The events of the run up to the checkpoint from which it is resumed."""
-    others: Callable[[], Sequence[RunningInstance]] = _nobody
-    """Return the other running processes of this program; reads the disk."""

@@ -18,7 +18,6 @@ from textual.screen import Screen
 
 from lmtui.models.source import ModelRef
 from lmtui.notation import counted, lasting
-from lmtui.processes import RunningInstance
 from lmtui.text import visible_line
 from lmtui.train.client import resume_command
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Warned
@@ -43,7 +42,6 @@ from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs
 from lmtui.tui.widgets.status import Status
 
 STOPPING = "finishing the step and saving"
-_SHARED = "On one processor each makes the other slower."
 
 
 def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
@@ -112,24 +110,15 @@ def figures_of(run: TrainingRun) -> RunMetrics:
     )
 
 
-def question_of(
-    run: TrainingRun, others: Sequence[RunningInstance], *, again: bool = False
-) -> list[Paragraph]:
-    """Return the question before a training; `again` once the user has pressed
-    Enter."""
+def question_of(run: TrainingRun) -> list[Paragraph]:
+    """Return the question before a training."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
-    if again:
-        begins += " anyway"
-    asked = [
+    return [
         Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
                    ("Esc ", "accent"), ("leaves; nothing is changed", "")))
     ]  # fmt: skip
-    if others:
-        names = ", ".join(visible_line(use.words) for use in others)
-        asked.insert(0, Paragraph(((f"! Running too: {names}. {_SHARED}", "warning"),)))
-    return asked
 
 
 def outcome_of(
@@ -275,8 +264,6 @@ then goes on to the very weights of a run that was never stopped.
         self._leave, self._can_write = leave, can_write
         self.run = TrainingRun(finetuning.earlier)
         """The state of the training run."""
-        self._others: tuple[RunningInstance, ...] = ()
-        self._asked_again = False
         self._stopping = self._pausing = False
 
     @property
@@ -334,16 +321,9 @@ then goes on to the very weights of a run that was never stopped.
 
     def _enter(self) -> None:
         """React to a change of the phase."""
-        if self.run.phase == "planned":
-            self._others = self._slowed_by()
         if self.run.phase == "over" and isinstance(self.app.screen, ConfirmDialog):
             self.app.screen.action_leave()  # nothing is left to stop
         self.refresh_bindings()
-
-    def _slowed_by(self) -> tuple[RunningInstance, ...]:
-        """Return the processes that would share the CPU, if the training runs there."""
-        plan = self.run.plan
-        return tuple(self._given.others()) if plan and plan.device == "cpu" else ()
 
     # Drawing.
 
@@ -364,7 +344,7 @@ then goes on to the very weights of a run that was never stopped.
         if run.begun:
             self._draw_run()
         else:
-            asked = question_of(run, self._others, again=self._asked_again)
+            asked = question_of(run)
             self.query_one(PlanView).show(run.plan, run.skipped, asked, over=over)
 
     def _draw_run(self) -> None:
@@ -407,15 +387,10 @@ then goes on to the very weights of a run that was never stopped.
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
-        """Start the training. If another process has started since the plan, ask once
-        more."""
-        others = self._slowed_by()
-        if not self._asked_again and set(others) - set(self._others):
-            self._others, self._asked_again = others, True
-        else:
-            self.run.begun = True
-            self._training.go()
-            self.refresh_bindings()
+        """Start the training."""
+        self.run.begun = True
+        self._training.go()
+        self.refresh_bindings()
         self._draw()
 
     def action_pause(self) -> None:

@@ -27,7 +27,6 @@ from tests.cli.program import (
     started,
 )
 from tests.cli.program import read_until as terminal_until
-from tests.test_processes import another
 
 
 @pytest.fixture
@@ -408,23 +407,6 @@ def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
     assert RunFolder.named("My-Notes").read_request().base == str(model)
 
 
-def test_other_programs_are_named_by_a_training_alone(
-    notes: str, empty_home: Path
-) -> None:
-    with another("chat") as chat:
-        done = finetune(notes, "--headless")
-        said = f"note: chat (process {chat.pid}) runs too; on a CPU they slow each "
-        assert done.err.startswith(said)
-    with another("finetune notes"):
-        for arguments in (
-            ("chat", "--once", "a"),
-            ("inspect", "pyproject.toml"),
-            ("history", "list", "--json"),
-        ):
-            assert "note:" not in run(*arguments).err
-    assert not paths.state_folder().exists()
-
-
 def test_people_on_a_terminal_read_lines(notes: str) -> None:
     code, written = run_in_terminal(
         "finetune", notes, "--headless", script={"worker": {"skips": ["a\x07.bin"]}}
@@ -452,14 +434,6 @@ def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
     code, written = run_in_terminal("finetune", notes, typed=[(b"Replace it", b"n\n")])
     assert code == 130
     assert b"an adapter of this name already exists: My-Notes" in written
-    assert b"\x1b[?1049h" not in written
-
-
-def test_the_program_that_asks_is_the_only_one_that_waits(notes: str) -> None:
-    with another("finetune notes"):
-        code, written = run_in_terminal("chat", typed=[(b"all the same", b"n\n")])
-    assert code == 130
-    assert b"on a CPU they slow each other down" in written
     assert b"\x1b[?1049h" not in written
 
 

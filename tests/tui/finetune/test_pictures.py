@@ -13,7 +13,6 @@ import pytest
 
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.types import SamplingSettings
-from lmtui.processes import RunningInstance
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Skip
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.editor.options import Writing
@@ -62,7 +61,6 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
         *rounds: tuple[Sequence[Event], str],
         size: tuple[int, int] = (120, 40),
         theme: str = "dark",
-        others: Sequence[RunningInstance] = (),
         adapters: Path = ADAPTERS,
         until: str = "",
     ) -> bool:
@@ -72,7 +70,7 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
             sampling=SamplingSettings(seed=1),
             first="finetune",
             writing=Writing(TextFile(Path("/nowhere/walks.txt"), "")),
-            finetuning=Finetuning(training, "walks", adapters, others=lambda: others),
+            finetuning=Finetuning(training, "walks", adapters),
             preferences=Preferences(theme=theme),
         )
 
@@ -115,12 +113,6 @@ def test_preparing(picture: Compare) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_plan(picture: Compare, size: tuple[int, int]) -> None:
     assert picture((PLANNED[0], ""), size=size, until="Enter starts")
-
-
-def test_plan_beside_a_chat(picture: Compare) -> None:
-    others = [RunningInstance(4242, "chat", 0.0)]
-    news = (PLANNED[0], "tab")
-    assert picture(news, size=SMALL, others=others, until="4242")
 
 
 def test_before_the_first_step(picture: Compare) -> None:

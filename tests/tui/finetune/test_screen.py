@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from lmtui.editing.text_file import TextFile
-from lmtui.processes import RunningInstance
 from lmtui.train.events import (
     Doing,
     End,
@@ -51,7 +50,6 @@ from tests.fake_writing import FakeWriter
 from tests.tui.hosts import HOSTILE, safe
 from tests.tui.programs import Program, assert_laid_out, program
 
-CHAT = RunningInstance(4242, "chat", 0.0)
 RESUME = "lmtui finetune --resume --name walks"
 
 
@@ -110,16 +108,13 @@ class Watched:
 @asynccontextmanager
 async def watching(
     *,
-    others: Sequence[RunningInstance] = (),
     earlier: Sequence[Event] = (),
     size: tuple[int, int] = (120, 40),
     adapters: Path = Path("/data/adapters"),
     **options: Any,
 ) -> AsyncIterator[Watched]:
     training, opened = FakeTraining(), list[str]()
-    finetuning = Finetuning(
-        training, "walks", adapters, earlier=earlier, others=lambda: others
-    )
+    finetuning = Finetuning(training, "walks", adapters, earlier=earlier)
 
     def open_model(name: str) -> Any:
         opened.append(name)
@@ -211,42 +206,6 @@ async def test_what_the_user_should_know_stands_with_the_plan() -> None:
         await watched.press("enter")
         await watched.tell(Start("walks", 30))
         assert "Nothing is held out to evaluate on." in watched.seen
-
-
-async def test_who_shares_the_processor_is_named_in_the_question() -> None:
-    others: list[RunningInstance] = [CHAT]
-    async with watching(others=others) as watched:
-        await watched.planned()
-        assert "chat (process 4242)" in watched.seen
-        assert "makes the other slower" in watched.seen
-        # One that came since has to be seen first.
-        others.append(RunningInstance(5151, "complete", 0.0))
-        await watched.press("enter")
-        assert watched.training.asked == []
-        assert "complete (process 5151)" in watched.seen
-        await watched.press("enter")
-        assert watched.training.asked == ["go"]
-
-
-async def test_the_second_enter_begins_whoever_has_come_meanwhile() -> None:
-    others: list[RunningInstance] = []
-    async with watching(others=others) as watched:
-        await watched.planned()
-        others[:] = [RunningInstance(5151, "inspect", 0.0)]
-        await watched.press("enter")
-        assert watched.training.asked == []
-        assert "Enter starts anyway" in watched.seen
-        others[:] = [RunningInstance(5152, "inspect", 0.0)]
-        await watched.press("enter")
-        assert watched.training.asked == ["go"]
-
-
-async def test_a_graphics_card_is_not_shared_with_what_runs_on_the_processor() -> None:
-    async with watching(others=[CHAT]) as watched:
-        await watched.tell(*before_it(replace(PLAN, device="cuda")))
-        assert "4242" not in watched.seen
-        await watched.press("enter")
-        assert watched.training.asked == ["go"]
 
 
 # The run.
