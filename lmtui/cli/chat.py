@@ -50,6 +50,11 @@ from lmtui.models import inventory
 from lmtui.models.source import named
 from lmtui.text import visible
 
+if TYPE_CHECKING:
+    from lmtui.chat.store import Store
+    from lmtui.chat.summary import StoredConversation
+    from lmtui.chat.writer import ConversationWriter, WriterEvent
+
 PresetName = Annotated[
     str | None,
     typer.Option(
@@ -84,9 +89,6 @@ def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
     return replace(settings, **values, origins=origins), preset.system or ""
 
 
-if TYPE_CHECKING:
-    from lmtui.chat.summary import StoredConversation
-
 _HINT = "Name another model with --model to resume with it."
 
 
@@ -109,12 +111,6 @@ def with_own_model(
     return settings, None if inventory.is_local(own) else inventory.missing_model(
         label, _HINT
     )
-
-
-if TYPE_CHECKING:
-    from lmtui.chat.store import Store
-    from lmtui.chat.summary import StoredConversation
-    from lmtui.chat.writer import ConversationWriter, WriterEvent
 
 
 class Talk:
@@ -257,9 +253,6 @@ class Talk:
 def _ignore(_: object) -> None:
     """Do nothing: the copy is saved, whether renaming it succeeds or not."""
 
-
-if TYPE_CHECKING:
-    from lmtui.chat.summary import StoredConversation
 
 BASE_MODEL = "note: base model: no chat template, using the plain format\n"
 NO_SWITCH = "note: this model's chat template has no switch for thinking\n"

@@ -17,7 +17,12 @@ from lmtui.cli.errors import note
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.text import visible_line
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
 _PAUSE = 0.1  # seconds between two drawings
+_PATIENCE = 1.0  # seconds of work before a meter is drawn
+_WIDTH = 24  # cells of a meter
 _CLEAR = "\r\x1b[2K"
 
 
@@ -29,10 +34,12 @@ class StatusLine:
         *,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = 0.0,
     ) -> None:
+        """Nothing is drawn in the first `patience` seconds."""
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._next = float("-inf")
+        self._next = clock() + patience if patience else float("-inf")
         self._drawn = False
         self.is_terminal = self._stream is not None and self._stream.isatty()
         self._on = self.is_terminal
@@ -57,6 +64,11 @@ class StatusLine:
             self._drawn = False
             self._write(_CLEAR)
 
+    def stop(self) -> None:
+        """Erase the line and draw no more."""
+        self.clear()
+        self._on = False
+
     def _width(self) -> int:
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or 80
@@ -77,12 +89,6 @@ def _cut(words: str, width: int) -> str:
     return words if cell_len(words) <= width else set_cell_size(words, width)
 
 
-_PATIENCE = 1.0  # seconds of work before a meter is drawn
-_METER_PAUSE = 0.1  # seconds between two drawings
-_WIDTH = 24
-_CLEAR_LINE = "\r\x1b[2K"
-
-
 class Meter:
     """Progress bar of one piece of work; call it with (done, whole)."""
 
@@ -95,41 +101,20 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._title, self._unit = title, unit
-        self._stream = stream or sys.stderr
-        self._clock = clock
-        self._next = clock() + _PATIENCE
-        self._drawn = False
-        self._on = self._stream is not None and self._stream.isatty()
+        self._line = StatusLine(stream=stream, clock=clock, patience=_PATIENCE)
 
     def __call__(self, done: int, whole: int) -> None:
-        """Draw the progress, at most once per `_METER_PAUSE`."""
-        now = self._clock()
-        if not self._on or now < self._next:
-            return
-        self._next = now + _METER_PAUSE
-        self._drawn = True
-        self._write(
-            f"{_CLEAR_LINE}{self._title} {_meter_bar(done, whole)} {self._unit}"
-        )
+        """Draw the progress, at most once per `_PAUSE`."""
+        self._line.draw(f"{self._title} {_meter_bar(done, whole)} {self._unit}")
 
     def clear(self) -> None:
         """Erase the line."""
-        if self._drawn:
-            self._drawn = False
-            self._write(_CLEAR_LINE)
+        self._line.clear()
 
     def pause(self, results: TextIO | None = None) -> None:
         """Stop drawing because results begin to appear, if they go to a terminal."""
         if (results or sys.stdout).isatty():
-            self.clear()
-            self._on = False
-
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:
-            self._on = False
+            self._line.stop()
 
 
 def _meter_bar(done: int, whole: int) -> str:
@@ -147,10 +132,6 @@ def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
         yield drawing
     finally:
         drawing.clear()
-
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 from lmtui import paths
 from lmtui.errors import LmtuiError
 
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
 _MOST = 1 << 20  # bytes; a settings file is far smaller
 _DEPTH = 20  # of nested tables
 _LONGEST = 200  # characters of a line in an error
@@ -134,9 +137,6 @@ def _detail(file: Path, text: str, reason: str) -> str:
     line = lines[min(number, len(lines)) - 1][:_LONGEST]
     return f"{file}: {reason}\n{number} | {line}"
 
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
 
 TomlScalar = str | int | float | bool
 TomlPath = tuple[str, ...]

@@ -31,7 +31,7 @@ def far_engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     monkeypatch.setattr(
         "lmtui.engine.engine.forward_of", lambda loaded, **_: FarForward(loaded.model)
     )
-    monkeypatch.setattr(FarForward, "guess_costs", ())
+    monkeypatch.setattr(FarForward, "extra_token_costs", ())
     return tiny.engine("llama")
 
 

@@ -26,6 +26,9 @@ from lmtui.files import TextSource
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 
+if TYPE_CHECKING:
+    from lmtui.tui.inspector.source import InspectSource
+
 PAGE_TOP = 5
 """Default number of alternatives for each token of a page."""
 
@@ -135,10 +138,6 @@ AgainstAdapter = Annotated[
         rich_help_panel="Model",
     ),
 ]
-
-
-if TYPE_CHECKING:
-    from lmtui.tui.inspector.source import InspectSource
 
 
 def open_inspector(

@@ -28,6 +28,9 @@ from lmtui.models.errors import offline, quiet, refuse_incomplete, replaced
 from lmtui.models.gguf.header import SCALARS, STRING, GgufArray, GgufHeader, GgufTensor
 from lmtui.models.progress import OnProgress, Progress
 
+if TYPE_CHECKING:
+    import torch
+
 
 @contextmanager
 def alone(file: Path) -> Iterator[Path]:
@@ -194,10 +197,6 @@ def _field(value: _Pair) -> GgufField:
 def _part(value: bool | int | float | str) -> Any:
     """Return the bytes of a text, or a number in a tuple."""
     return value.encode() if isinstance(value, str) else (value,)
-
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, slots=True)

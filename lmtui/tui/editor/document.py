@@ -21,7 +21,7 @@ from textual.document._syntax_aware_document import SyntaxAwareDocument
 from textual.widgets import TextArea
 
 if TYPE_CHECKING:
-    from tree_sitter import Language
+    from tree_sitter import Language, Node, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,6 @@ def _bytes(line: str) -> int:
 def _words(lines: list[str]) -> int:
     return sum(len(line.split()) for line in lines)
 
-
-if TYPE_CHECKING:
-    from tree_sitter import Node, Query
 
 LARGEST = 500_000
 """Length in characters beyond which a text gets no syntax tree: in some languages a key

@@ -92,7 +92,7 @@ def test_whatever_was_read_before(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         forward = lean.unrounded(kind, dtype)
-        patch.setattr(forward, "chunk", chunk)
+        patch.setattr(forward, "prefill_chunk", chunk)
         cache = PrefixCache(forward)
         for ids in history:
             cache.read(ids)
