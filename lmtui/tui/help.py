@@ -134,5 +134,7 @@ def _own(owner: type[DOMNode], bound: tuple[Bound, ...]) -> Iterator[Bound]:
 
 
 def _title(owner: type[DOMNode]) -> str:
-    """Return the name of a class in words: `Probability panel`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", owner.__name__).capitalize()
+    """Return the `HELP_TITLE` of a class, or its name in words: `Probability panel`."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", owner.__name__).capitalize()
+    title: str = getattr(owner, "HELP_TITLE", words)
+    return title

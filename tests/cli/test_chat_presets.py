@@ -36,8 +36,8 @@ def test_a_flag_wins_over_a_preset_and_that_over_all_else(file: Path) -> None:
     drawn, system = under(settings, "pirate")
     assert (drawn.temperature, drawn.top_k, drawn.min_p) == (1.5, 9, 0.5)
     assert system == "You are a \x1b pirate."
-    assert drawn.origin("temperature").place == "--preset pirate"
-    assert drawn.origin("top_k").place == "--top-k"
+    assert drawn.origin("temperature").where == "--preset pirate"
+    assert drawn.origin("top_k").where == "--top-k"
     assert under(settings, None) == (settings, "")
     with pytest.raises(LmtuiError, match="no preset of that name"):
         under(settings, "priate")

@@ -146,7 +146,7 @@ def test_a_setting_is_put_and_taken_out_again(file: Path) -> None:
     sheet = settings.put(settings.read(), "top_k", 9)
     assert (sheet.saved.top_k, sheet.counting.top_k) == (9, 7)
     stronger = sheet.stronger("top_k")
-    assert stronger is not None and stronger.place == "--top-k"
+    assert stronger is not None and stronger.where == "--top-k"
     assert sheet.stronger("seed") is None
     with pytest.raises(LmtuiError, match="top-k is out of range"):
         settings.put(sheet, "top_k", -1)

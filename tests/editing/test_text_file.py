@@ -173,7 +173,7 @@ def test_half_a_character_is_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["text_file", "endings", "saving", "recovery", "words", "positions"],
+    ["text_file", "file_names", "find", "positions", "recovery", "surprises"],
 )
 def test_it_needs_neither_torch_nor_a_screen(module: str) -> None:
     assert loaded_by(f"lmtui.editing.{module}") == set()

@@ -47,6 +47,7 @@ FOLDED = 20_000
 class PromptField(DrawnArea):
     """A text field of one to ten lines; Enter sends."""
 
+    HELP_TITLE = "Prompt"
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
 the first and last line go through what you sent before; while messages wait for their

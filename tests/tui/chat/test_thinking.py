@@ -253,7 +253,7 @@ def test_the_words_beside_it() -> None:
     whole = thought_of(ChatMessage(2, 1, "assistant", THOUGHT))
     assert whole is not None
     assert (
-        ReasoningInfo(whole.place, 1_312, 4.24).words == "thought 1,312 tokens, ≈ 4.2 s"
+        ReasoningInfo(whole.span, 1_312, 4.24).words == "thought 1,312 tokens, ≈ 4.2 s"
     )
 
 
@@ -323,7 +323,7 @@ async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> Non
     off, auto = "<think>\n\n</think>\n\n", "assistant: "
     await said("one", off, thinking=False)  # from the settings: kept nowhere
     await said("two", auto)
-    await said("three", off, told="off", thinking=False)
+    await said("three", off, thinking_override="off", thinking=False)
     await said("four", off)
     await said("five", auto, "/think on", thinking=False)
     await said("six", auto, thinking=False)

@@ -54,13 +54,13 @@ async def test_every_row_of_the_vocabulary_is_paged_once() -> None:
 async def test_rows_are_there_at_once_and_the_whole_follows() -> None:
     go_on = Event()
     engine = FakeEngine(name="default")
-    look = engine.look
+    look = engine.next_distribution
 
     def slow(*args: Any, **how: Any) -> Any:
         assert go_on.wait(20)
         return look(*args, **how)
 
-    engine.look = slow  # type: ignore[method-assign]
+    engine.next_distribution = slow  # type: ignore[method-assign]
     async with inspecting(TEXT, engine) as page:
         page.view.select(4)
         await page.until(lambda: page.panel.title == "Expected at token 5")
