@@ -6,5 +6,5 @@ from tests.test_imports import loaded_by
 
 
 def test_conversations_load_nothing_heavy() -> None:
-    for module in ("tree", "keeper", "search"):
+    for module in ("conversation", "writer", "search"):
         assert loaded_by(f"lmtui.chat.{module}") == set()

@@ -136,5 +136,5 @@ async def test_a_change_costs_the_lines_that_it_changes() -> None:
         left.refresh(Region(0, 0, 3, 1))
         await pilot.pause(0.1)
         drawn = {name: regions for name, regions in asked.items() if regions}
-        assert set(drawn) == {"Staticright", "Words"}
+        assert set(drawn) == {"Staticright", "MarkdownView"}
         assert all(region.height == 1 for seen in drawn.values() for region in seen)
