@@ -36,8 +36,8 @@ from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
 from lmtui.config.settings import THINKING, Origin, Settings
+from lmtui.engine.drop_turns import dropped, fitted
 from lmtui.engine.protocol import Engine
-from lmtui.engine.truncation import dropped, fitted
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,

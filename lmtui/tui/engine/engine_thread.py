@@ -15,8 +15,8 @@ from functools import partial
 from textual.message import Message
 
 from lmtui import log
+from lmtui.engine.drop_turns import dropped, fitted
 from lmtui.engine.protocol import EditorEngine, Engine
-from lmtui.engine.truncation import dropped, fitted
 from lmtui.engine.types import GenerationResult, Prompt, Step
 from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.models.progress import Progress

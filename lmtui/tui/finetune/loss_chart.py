@@ -13,11 +13,11 @@ from typing import ClassVar
 from rich.cells import cell_len
 
 from lmtui.train.events import Eval
+from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.chart import (
     ACROSS,
     DOWN,
-    Curve,
     label_line,
     line_rows,
     runs,
@@ -93,13 +93,13 @@ better. Where the line falls and the circles rise, the model learns by heart.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._curve = Curve()
+        self._curve = SmoothedLoss()
         self._evals: Sequence[Eval] = ()
         self._steps = 0
         self._epochs = 0.0
 
     def show(
-        self, curve: Curve, evals: Sequence[Eval], *, steps: int, epochs: float
+        self, curve: SmoothedLoss, evals: Sequence[Eval], *, steps: int, epochs: float
     ) -> None:
         """Draw these losses; `steps` and `epochs` are those of the whole run."""
         self._curve, self._evals = curve, evals

@@ -26,7 +26,7 @@ from lmtui.train.events import (
     Warned,
 )
 from lmtui.tui.finetune.format import describe_event
-from lmtui.tui.widgets.chart import Curve
+from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
 from lmtui.tui.widgets.paragraphs import Paragraph
 
 LOG_LINES = 500
@@ -58,7 +58,7 @@ class TrainingRun:
         self.failed: Failed | None = None
         self.end: End | None = None
         self.skipped: list[Skip] = []
-        self.curve = Curve()
+        self.curve = SmoothedLoss()
         self.log: deque[Paragraph] = deque(maxlen=LOG_LINES)
         for event in earlier:
             self.take(event)

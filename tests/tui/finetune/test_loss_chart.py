@@ -19,10 +19,9 @@ from lmtui.tui.finetune.loss_chart import (
     loss_labels,
     marks_of,
 )
+from lmtui.tui.finetune.smoothed_loss import EMA_WEIGHT, SmoothedLoss
 from lmtui.tui.widgets.chart import (
     DOWN,
-    EMA_WEIGHT,
-    Curve,
     bridged,
     label_line,
     line_rows,
@@ -34,8 +33,8 @@ from tests.tui.hosts import Host, written
 LOSSES = st.lists(st.floats(0.01, 12), min_size=1, max_size=400)
 
 
-def curve_of(losses: list[float]) -> Curve:
-    curve = Curve()
+def curve_of(losses: list[float]) -> SmoothedLoss:
+    curve = SmoothedLoss()
     for step, loss in enumerate(losses, 1):
         curve.add(step, loss)
     return curve
@@ -90,11 +89,11 @@ def test_what_is_no_number_or_comes_too_late_is_left_out() -> None:
     curve.add(4, 9.0)
     curve.add(2, 9.0)
     assert (len(curve), curve.end) == (2, 4)
-    assert Curve().last is None and Curve().columns(10, 4) == [None] * 4
+    assert SmoothedLoss().last is None and SmoothedLoss().columns(10, 4) == [None] * 4
 
 
 def test_drawing_costs_the_width_not_the_length() -> None:
-    class Counted(Curve):
+    class Counted(SmoothedLoss):
         asked = 0
 
         def _mean(self, first: int, end: int) -> float | None:

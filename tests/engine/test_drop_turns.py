@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.truncation import dropped, fitted
+from lmtui.engine.drop_turns import dropped, fitted
 from lmtui.engine.types import ChatTurn, Prompt
 from tests.fakes import FakeEngine
 

@@ -1,6 +1,6 @@
-"""Truncation of a conversation that does not fit the context.
+"""Leave out the oldest turns of a conversation that does not fit the context.
 
-Drops whole turns, the oldest first; the system message and the last turn always stay.
+The system message and the last turn always stay.
 Knows the engine only through its protocol.
 """
 
