@@ -215,11 +215,11 @@ def _watch(
 def _grown(folder: Path) -> int:
     """Return the size of the wheel so far, wherever pip is writing it."""
     sizes = [0]
-    for path in folder.rglob("*.whl"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:  # moved meanwhile
-            continue
+    for where, _, names in os.walk(folder):  # passes over what is removed meanwhile
+        for name in names:
+            with suppress(OSError):
+                if name.endswith(".whl"):
+                    sizes.append(os.stat(os.path.join(where, name)).st_size)
     return max(sizes)
 
 
