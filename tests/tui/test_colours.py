@@ -128,7 +128,14 @@ def test_the_cursor_and_the_marks_are_seen(home: object, depth: str) -> None:
         assert (cursor.ground, cursor.attributes) != (field.ground, field.attributes)
         since = len(terminal.written)
         terminal.ask(b"\r", ENDED)
-        drawn = list(runs(terminal.written[since:]))
-    for mark in ("●", " m", " p"):
-        looks = [(run.colour, run.ground) for run in drawn if run.text == mark][-1]
-        assert looks[0] != looks[1]
+
+        def looks(mark: str) -> list[tuple[object, object]]:
+            """The colours that a mark was drawn in, and what is behind it."""
+            drawn = runs(terminal.written[since:])
+            return [(run.colour, run.ground) for run in drawn if run.text == mark]
+
+        marks = ("●", " m", " p")
+        terminal.wait(lambda: all(looks(mark) for mark in marks))
+    for mark in marks:
+        colour, ground = looks(mark)[-1]
+        assert colour != ground

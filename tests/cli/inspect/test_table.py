@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,8 @@ def test_two_models_as_json_lines(files: list[str]) -> None:
 def test_a_terminal_gets_the_same_rows(files: list[str], arguments: list[str]) -> None:
     code, written = run_in_terminal("inspect", "--summary", *arguments, *files)
     assert code == 0
-    lines = written.decode().splitlines()
+    # Without progress that was drawn and erased.
+    lines = re.sub(r"[^\n]*\r\x1b\[2K", "", written.decode()).splitlines()
     assert max(map(len, lines)) <= 80
     assert {line[-5:] for line in lines[1:4]} == set(TEXTS)
     assert lines[-1].endswith("total of 3")
