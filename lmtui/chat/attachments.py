@@ -168,7 +168,7 @@ def _read(mention: Mention, folder: Path) -> Attachment | None:
         raise _refused(name, unreadable(name, IsADirectoryError()))
     if not path.is_file():
         hint = "Attach a regular file."
-        raise LmtuiError("this is no file that can be attached", name, hint)
+        raise LmtuiError("this file can't be attached", name, hint)
     if size > LARGEST:
         raise _too_large(name, size)
     text = read_text(name, lambda: path.open("rb"))

@@ -91,7 +91,7 @@ def _require_file(file: Path) -> None:
     """
     if file.exists() and not file.is_file():
         raise LmtuiError(
-            "the conversations can't be kept in this place",
+            "conversations can't be saved here",
             f"{file} is {'a folder' if file.is_dir() else 'not an ordinary file'}",
             "Move it away, or set LMTUI_HOME to another folder.",
         )

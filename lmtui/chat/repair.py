@@ -94,10 +94,10 @@ def answered(
             return work(store)
     except Damaged as error:
         damaged = LmtuiError(
-            "the file of the conversations is damaged",
+            "the conversation file is damaged",
             f"{file} ({error})",
-            "Make its folder writable: then the file is put aside, and what can be read"
-            " of it is kept.",
+            "Make its folder writable: the file is then replaced, and what can be read of"
+            " it is saved.",
         )
     try:
         store, salvaged = replaced(file)

@@ -172,13 +172,13 @@ def version(connection: sqlite3.Connection) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if found > VERSION and application == APPLICATION:
         raise LmtuiError(
-            "your conversations were kept by a newer lmtui",
+            "your conversations were saved by a newer lmtui",
             f"version {found} of the file, this program knows {VERSION}",
             "Update lmtui, or set LMTUI_HOME to another folder.",
         )
     if (found or application) and application != APPLICATION:
         raise LmtuiError(
-            "the file of the conversations is of another program",
+            "the conversation file belongs to another program",
             f"application {application:#x}",
             "Move it away, or set LMTUI_HOME to another folder.",
         )

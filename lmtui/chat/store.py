@@ -217,7 +217,7 @@ class Store:
         with self.database.reading() as connection:
             found = _id_of(connection, uid)
         if found is None:
-            raise LmtuiError("this conversation is not kept yet", "", "Try it again.")
+            raise LmtuiError("this conversation is not saved yet", "", "Try it again.")
         return found
 
     def like(self, id_: int) -> int | None:

@@ -251,7 +251,7 @@ def _explained(error: Exception) -> LmtuiError:
         return error
     file = log.record_bug(error)
     return LmtuiError(
-        "the conversation can't be kept",
+        "the conversation can't be saved",
         f"{type(error).__name__}: {error}",
         f"The details are in {file}." if file else "",
     )

@@ -208,8 +208,8 @@ class ContextPlanner:
         if not ids:
             raise LmtuiError(
                 "there is nothing to continue",
-                "no text is before the place",
-                "Begin with a word, or go on behind it.",
+                "there is no text before the cursor",
+                "Type a word first, or move the cursor behind one.",
             )
         return CompletionContext(ids, place.typed)
 

@@ -197,8 +197,8 @@ class EngineWork:
         except KeyError as error:
             raise LmtuiError(
                 "this position can't be drawn again",
-                "it was looked at too long ago",
-                "Generate or type on to see a new one.",
+                "its numbers are no longer in memory",
+                "Type or generate more to see a new one.",
             ) from error
         self._reply(preview, PreviewReady(preview.revision, distribution))
 

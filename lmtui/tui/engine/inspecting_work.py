@@ -53,8 +53,8 @@ def _find(engine: Engine, question: FindTokens, tell: Tell) -> None:
         )
     except KeyError as error:
         raise LmtuiError(
-            "nothing can be found here any more",
-            "this position was looked at too long ago",
+            "tokens can't be searched here any more",
+            "the numbers of this position are no longer in memory",
             "Move the cursor and come back.",
         ) from error
     tell(TokensFound(question.revision, found))

@@ -97,7 +97,7 @@ def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
         return None
     others = {id: keys for id, keys in wanted.items() if id != item.id}
     if wrong := _wrong(item, {**others, item.id: text.strip()}):
-        raise LmtuiError("this can't be its key", "", f"{wrong}.")
+        raise LmtuiError("this key can't be used", "", f"{wrong}.")
     return text.strip()
 
 
