@@ -96,8 +96,8 @@ def answered(
         damaged = LmtuiError(
             "the conversation file is damaged",
             f"{file} ({error})",
-            "Make its folder writable: the file is then replaced, and what can be read of"
-            " it is saved.",
+            "Make its folder writable: the file is then replaced, and what can be read"
+            " of it is saved.",
         )
     try:
         store, salvaged = replaced(file)
