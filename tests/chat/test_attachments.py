@@ -139,7 +139,7 @@ def test_a_word_that_names_a_file_brings_it_along(tmp_path: Path) -> None:
         ("@binary.bin", "this is a binary file", "UTF-8"),
         ("@latin.txt", "not valid UTF-8", "iconv"),
         ("@large.txt", "too large to attach", "at most 1,000,000 bytes"),
-        ("@pipe.fifo", "no file that can be attached", "regular file"),
+        ("@pipe.fifo", "this file can.t be attached", "regular file"),
         ('@"nul\0.md"', "the file can't be read", "Tab completes"),
         (f"@{'x' * 5000}.md", "the file can't be read", "Tab completes"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 from lmtui.engine.types import ChatTurn
@@ -13,7 +14,7 @@ from tests.models import tiny
 
 
 def test_held_out_rows_that_can_not_be_used_are_warned_of() -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = copy(tiny.tokenizer())  # of which all tests have the same
     tokenizer.chat_template = "{{ raise_exception('no such role') }}"
     text = NotesDocument("a.md", "the quick brown fox " * 20)
     chat = (ChatTurn("user", "a"), ChatTurn("assistant", "b"))
