@@ -127,9 +127,7 @@ class ConfirmDialog(ModalScreen[str]):
     typed without a pause go on to the text field below and answer nothing.
     """
 
-    HELP = """\
-The letter before a choice takes it, as Enter does on the one that is marked.
-"""
+    HELP = "Press the letter of a choice, or Enter for the marked one."
     CSS_PATH = "ask.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -208,7 +206,8 @@ class ErrorScreen(ModalScreen[str]):
     """Failed load of a model; answers again, before, models or close."""
 
     HELP = """\
-The model could not be loaded; one that was there before was let go of to make room.
+The model could not be loaded. If another model was loaded before, it was released to
+make room.
 """
     CSS_PATH = "error.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

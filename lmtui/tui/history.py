@@ -52,9 +52,9 @@ class HistoryScreen(Screen[None]):
 
     HELP = """\
 Enter resumes the conversation under the cursor. Type into the field to search all
-messages: all words must be in the message, the last one may be the beginning of a
-word, and words in quotes must stand together. Enter on a hit opens its conversation
-at that message.
+messages: a message must contain all words; the last one may be the beginning of a word,
+and words in quotes must be next to each other. Enter on a hit opens its conversation at
+that message.
 """
     CSS_PATH = "history.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)

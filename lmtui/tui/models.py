@@ -156,11 +156,11 @@ class ModelsScreen(Screen[None]):
     """List of models, the effect of Enter, and a field for other names."""
 
     HELP = """\
-Enter loads the model under the cursor; below the list stands what that fetches first.
-Fits says whether it fits into the memory that is free: yes, only in bfloat16, or no. ●
-is the model in use. + is an adapter, what was learned from notes: it is loaded with the
-model that it was made for, and `no adapter` is that model alone again. Tab leads to the
-field for a folder, a .gguf file or a Hub id.
+Enter loads the model under the cursor; the line below the list says what has to be
+downloaded. Fits says whether it fits into the free memory: yes, only in bfloat16, or
+no. ● is the model in use. + is an adapter, trained on your notes: it is loaded with its
+base model; `no adapter` is that model alone. Tab moves to the field for a folder, a
+.gguf file or a Hub id.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)

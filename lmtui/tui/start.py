@@ -76,8 +76,8 @@ class StartScreen(Screen[None]):
     """Start screen: a centred column with the model and a list of choices."""
 
     HELP = """\
-Up and Down walk the list, Enter or a click takes a choice; each has a letter too. The
-model loads meanwhile: nothing has to wait for it.
+Up and Down choose, Enter or a click opens; each line has a letter too. The model loads
+in the background.
 """
     CSS_PATH = "start.tcss"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)

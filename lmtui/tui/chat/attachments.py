@@ -41,9 +41,9 @@ class Attachments(Vertical):
     """The list of completions and the line of attached files; hidden without an @."""
 
     HELP = """\
-An @ and the name of a file bring the file along, quoted in full below the message:
-@notes.md, or @"two words.md". Up and Down walk the names, Tab or Enter takes one, Esc
-closes the list. @@ is an @ that names no file.
+@ and a file name attach the file; it is quoted in full below the message: @notes.md, or
+@"two words.md". Up and Down choose a name, Tab or Enter takes it, Esc closes the list.
+@@ is an @ that names no file.
 """
     DEFAULT_CSS = """
     Attachments {

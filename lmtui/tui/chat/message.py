@@ -78,7 +78,7 @@ class MessageView(StreamingMarkdown, can_focus=True):
     """
 
     HELP = """\
-Alt+Up and Alt+Down go from message to message; Esc leads back to the prompt.
+Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 """
     DEFAULT_CSS = """
     MessageView {

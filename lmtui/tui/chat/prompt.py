@@ -49,12 +49,11 @@ class PromptField(DrawnArea):
 
     HELP_TITLE = "Prompt"
     HELP = """\
-Enter sends; Ctrl+J, or a backslash and then Enter, makes a new line. Up and Down at
-the first and last line go through what you sent before; while messages wait for their
-turn, Up in the empty prompt takes the last one back. A line that begins with / is
-a command: Up and Down walk the list, Tab or Enter writes one out, Enter then does it.
-/help shows them all. A long text that is pasted stands here as one line, and is sent
-in full.
+Enter sends; Ctrl+J, or a backslash and then Enter, starts a new line. Up and Down on
+the first and last line recall earlier prompts; while messages are queued, Up in the
+empty prompt takes the last one back. A line that begins with / is a command: Up and
+Down choose one, Tab or Enter completes it, Enter runs it; /help lists them all. A long
+pasted text is shown as one line and sent in full.
 """
     DEFAULT_CSS = """
     PromptField {

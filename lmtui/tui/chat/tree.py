@@ -34,8 +34,8 @@ class TreeScreen(ModalScreen[int | None]):
     """A list of all messages. Returns the id of the message to continue from."""
 
     HELP = """\
-Enter goes on from the message under the cursor: what follows it stays, as another
-branch. ● is what is shown now.
+Enter continues from the message under the cursor; what follows it stays, as another
+branch. ● marks what is shown now.
 """
     CSS_PATH = "tree.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -48,8 +48,8 @@ class ReplacementsScreen(ModalScreen[Replacement | None]):
     """A list of replacements, the most probable first. Returns the chosen one."""
 
     HELP = """\
-Each word stands with its probability given the text before it, and with how the model
-would go on after it. ● marks what is in the text now.
+Each word is shown with its probability given the text before it, and with how the model
+would continue after it. ● marks the word in the text.
 """
     CSS_PATH = "replacements.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -170,9 +170,9 @@ class SurprisesScreen(ModalScreen[SurprisingWord | None]):
 
     HELP = """\
 Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
-1 would have been the model's own first choice. Both are of the text's own token; the
-panel sums over all ways to cut the same letters, so its rank may be another one. A word
-that is ignored is passed over in every text.
+1 is the model's first choice. Both are those of the token in the text; the panel sums
+over all ways to tokenise the same letters, so its rank can differ. An ignored word is
+skipped in every text.
 """
     CSS_PATH = "surprises.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)

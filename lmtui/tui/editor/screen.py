@@ -47,8 +47,8 @@ class CompleteScreen(GhostingScreen):
 
     CSS_PATH = "screen.tcss"
     HELP = """\
-Ctrl+Z undoes and Ctrl+Y does again; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste;
-Shift selects with every key that moves. Only Ctrl+S writes the file.
+Ctrl+Z undoes and Ctrl+Y redoes; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste; Shift
+with a movement key selects. Only Ctrl+S writes the file.
 """
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -34,10 +34,10 @@ class ExpectedLines(StyledLines):
     it."""
 
     HELP = """\
-How probable it is that the word begins as it does, and which row the text goes on with.
-The same letters can be cut into tokens in several ways: p and rank here are summed over
-all cuts, while the heat, F8 and Ctrl+L show the rank of the text's own token. "not
-searched" is the share of the probability whose cuts were not looked at.
+The probability of the typed part of the word, and the row of the panel that the text
+continues with. The same letters can be tokenised in several ways: p and rank here are
+summed over all of them, while the heat map, F8 and Ctrl+L show the rank of the token in
+the text. "not searched" bounds the probability of the ways that were not searched.
 """
     DEFAULT_CSS = """
     ExpectedLines { height: 2; color: $quiet; }

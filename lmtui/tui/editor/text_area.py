@@ -133,11 +133,11 @@ class GhostEditor(ExactArea):
     """A text area with ghost text at the cursor and a heat map over its characters."""
 
     HELP = """\
-What the model would write stands behind the cursor as a ghost: Tab takes all of it,
-Ctrl+Right a word, Alt+Right a line, Esc sends it away. Writing what it says keeps it;
-writing anything else drops it. Alt+N and Alt+P show other ghosts, Ctrl+Space asks for
-one. Heat, where it is on, takes the place of the colours of a language. A row that
-goes on with the line above has ↳ in the place of a number.
+The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
+Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
+typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
+one. The heat map replaces the syntax colours. A row that continues the line above shows
+↳ instead of a line number.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

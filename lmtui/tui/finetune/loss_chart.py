@@ -72,7 +72,7 @@ class LossChart(StyledLines):
     HELP = """\
 The line is the training loss, averaged over about ten steps; ○ is the loss of the
 held-out documents, which are never trained on, and ● the best of these. Lower is
-better. Where the line falls and the circles rise, the model learns by heart.
+better. If the line falls while the circles rise, the model is memorising the notes.
 """
     PREFIX = "chart--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -37,9 +37,9 @@ class PlanView(Vertical):
     """The plan as a table, a sample of the training text, and the skipped files."""
 
     HELP = """\
-The training begins with Enter, not before. Memory and time are estimated from one
-block that was computed and undone. In the sample, ⟦ ⟧ stand around what the model reads
-without learning it, such as the questions of a conversation.
+The training starts when you press Enter. Memory and time are estimated from one block
+that was computed and undone. In the sample, ⟦ ⟧ enclose what the model reads without
+learning it, such as the questions of a conversation.
 """
     DEFAULT_CSS = """
     PlanView {
@@ -280,9 +280,9 @@ class RunFigures(StyledLines):
     training."""
 
     HELP = """\
-The held-out documents are never trained on. Their loss is the mean of −log P a token
-in nats, perplexity its exponential; bits a byte can be compared between models. Before
-is the model as it was, best what will be kept.
+The held-out documents are never trained on. Their loss is the mean of −log P a token in
+nats, perplexity its exponential; bits a byte can be compared between models. Before is
+the model without training; best is the checkpoint that is saved as the adapter.
 """
     PREFIX = "figures--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {

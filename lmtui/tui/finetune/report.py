@@ -31,8 +31,8 @@ class ReportScreen(Screen[None]):
     """A scrollable page of Markdown from a file."""
 
     HELP = """\
-Arrows, PgUp and PgDn scroll. The same text is in the adapter's folder, beside the
-figures as JSON.
+Arrows, PgUp and PgDn scroll. The same text is in the adapter's folder, with the numbers
+as JSON beside it.
 """
     CSS_PATH = "report.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -221,9 +221,9 @@ class FinetuneScreen(Screen[None]):
     log."""
 
     HELP = """\
-The training runs in a process of its own and goes on while help or the palette is open.
-Nothing is lost: stopping finishes the step and saves, and the command that is named
-then goes on to the very weights of a run that was never stopped.
+The training runs in its own process and continues while help or the palette is open.
+Stopping finishes the step and saves; the command that is shown then resumes to exactly
+the weights of a run that was never stopped.
 """
     CSS_PATH = "screen.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)

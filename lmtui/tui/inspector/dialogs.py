@@ -40,9 +40,8 @@ class AlternativesScreen(ModalScreen[Candidate | None]):
     """A list of tokens, the most probable first. Returns the one to continue from."""
 
     HELP = """\
-Each token stands with its own probability, how the model would go on after it if it
-always took the most probable token, and the surprisal of that whole way. ● marks what
-is in the text now.
+Each token is shown with its own probability, the greedy continuation after it, and the
+surprisal of both together. ● marks the token in the text.
 """
     CSS_PATH = "alternatives.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -155,9 +154,9 @@ class BranchesScreen(ModalScreen[BranchAction | None]):
     """The list of branches, each below the one it leaves."""
 
     HELP = """\
-Each branch stands below the one it leaves, with the token where it leaves, the
-probability of its own first token there, the sum of log P over its own tokens in nats,
-and how many these are. ● marks the one that is shown.
+Each branch is listed below the one that it leaves, with the token where it leaves, the
+probability of its first token there, the sum of log P over its own tokens in nats, and
+their number. ● marks the branch that is shown.
 """
     CSS_PATH = "branches.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

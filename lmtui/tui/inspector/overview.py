@@ -270,10 +270,10 @@ class OverviewScreen(ModalScreen[int | None]):
     """The overview of a text. Returns the index of the token to go to."""
 
     HELP = """\
-Ranks: how often the token that came was the model's first choice, among its first 10,
-and so on. Entropies: how unsure the model was of the next token, whatever came.
-Calibration: of all places where its first choice had, say, 50 to 60 %, how often did it
-come? A bar that ends before the mark means that the model was too sure of itself.
+Ranks: how often the token in the text was the model's first choice, among its first 10,
+and so on. Entropies: how unsure the model was of the next token. Calibration: of all
+positions where its first choice had, say, 50 to 60 %, how often was it right? A bar
+that ends before the mark means that the model was too sure.
 """
     CSS_PATH = "overview.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012

@@ -34,10 +34,10 @@ class InspectScreen(ComparingScreen):
     """The tokens, and beside them what the model expected at the one in focus."""
 
     HELP = """\
-The text as tokens. The panel shows what the model expected in place of the one under
-the cursor, which is marked with ●: go into it with Tab to page through the whole
-vocabulary, or find any token with f. Enter shows where the likeliest tokens would lead
-and goes on from one of them; what stood there stays on its own branch.
+The text as tokens. The panel shows the distribution at the token under the cursor,
+which is marked with ●: Tab enters the panel, to page through the whole vocabulary; f
+finds any token. Enter shows where the likeliest tokens would lead and continues from
+the one you choose; the old text stays on its own branch.
 """
     CSS_PATH = "screen.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as the base's)

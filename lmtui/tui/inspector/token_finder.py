@@ -34,9 +34,9 @@ class TokenFinder(Vertical):
     """A search field, and the tokens that contain its text."""
 
     HELP = """\
-Type a part of a token: those that are just this come first, then those that begin with
-it, then the others. Each has its rank among all, and its probability. A capital letter
-makes case count.
+Type a part of a token: exact matches come first, then tokens that begin with it, then
+the others. Each is shown with its rank and probability. A capital letter makes the
+search case-sensitive.
 """
     DEFAULT_CSS = """
     TokenFinder {

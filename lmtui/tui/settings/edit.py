@@ -75,8 +75,7 @@ class EditSetting(ModalScreen[Chosen | None]):
     None where nothing is to change."""
 
     HELP = """\
-Enter takes what is written, or what is marked, and writes it into config.toml; Esc
-leaves everything as it is.
+Enter writes the typed or marked value into config.toml; Esc changes nothing.
 """
     CSS_PATH = "edit.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -44,9 +44,9 @@ class PresetForm(ModalScreen[Edited | None]):
     to change."""
 
     HELP = """\
-Tab and Shift+Tab lead from field to field. What is left empty the preset does not say:
-it stays as it is set elsewhere, which stands there in grey. Ctrl+S writes the preset
-into config.toml.
+Tab and Shift+Tab move from field to field. An empty field is not part of the preset:
+the value from elsewhere, shown in grey, stays. Ctrl+S writes the preset into
+config.toml.
 """
     CSS_PATH = "preset.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

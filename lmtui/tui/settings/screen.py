@@ -56,12 +56,12 @@ class SettingsScreen(Screen[None]):
     """A search field, a list, and a preview of the row under the cursor."""
 
     HELP = """\
-Type to search names and sentences; Up and Down walk the list. Enter changes what is
-under the cursor and writes it into config.toml, where your comments and your order stay
-as they are. F8 takes it out of the file again, so that the default counts. A flag or a
-variable of the environment counts before the file, and is named where there is one. A
-preset is a system prompt and a way of drawing under one name. Every key can be another
-one, or several, parted by commas; one that something else has is refused.
+Type to search names and descriptions; Up and Down choose. Enter changes the setting
+under the cursor and writes it into config.toml, where your comments and order stay. F8
+removes it from the file, so that the default counts. A flag or an environment variable
+overrides the file and is named where it does. A preset is a system prompt and sampler
+settings under one name. An action can have several keys, separated by commas; a key
+that is already used on the same screen is refused.
 """
     CSS_PATH = "screen.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)

@@ -31,9 +31,9 @@ class FindBar(Vertical):
     match."""
 
     HELP = """\
-Matches are found while you type; a capital letter makes case count. Enter goes to the
-next match; in the field below, it replaces this one and goes on. Replacing all is one
-step to undo.
+Matches are found while you type; a capital letter makes the search case-sensitive.
+Enter goes to the next match; in the lower field it replaces this match and goes to the
+next. Replacing all is one step to undo.
 """
     DEFAULT_CSS = """
     FindBar {

@@ -106,11 +106,11 @@ class LikelihoodStrip(StyledLines):
     """Surprisal of the whole history as bars; below, Σ log P, speed and context use."""
 
     HELP = """\
-Each column is a token, or the most surprising of its neighbours: an eighth of a cell
-is one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;
+Each column is a token, or the most surprising of its neighbours: an eighth of a cell is
+one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;
 surprisal is the same, positive and in bits; the mean is bits a token; perplexity (ppl)
 is the exponential of the mean in nats. "first token" is the time from sending to the
-first token, "prompt" the part of it in which the prompt is evaluated.
+first token, "prompt" the part of it that evaluates the prompt.
 """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

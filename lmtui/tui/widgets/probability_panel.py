@@ -238,9 +238,9 @@ number are the model's own probability; the lower half and the second number are
 the sampler draws from. k, p, m and g mark the first stage that removed a token: top-k,
 top-p, min-p or greedy decoding. min-p comes last and sees only what top-k and top-p
 left, so a row with m can stand above one with p. ● marks the token that was chosen;
-"rest" is all of the vocabulary that has no row. 3e−7 is a probability below 0.05%.
-"perplexity here" is the exponential of the entropy: as many equally probable tokens
-would leave the model as unsure.
+"rest" is all of the vocabulary without a row. 3e−7 is a probability below 0.05%.
+"perplexity here" is the exponential of the entropy: the number of equally probable
+tokens with the same entropy.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

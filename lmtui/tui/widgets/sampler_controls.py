@@ -217,9 +217,10 @@ class SamplerControls(StyledLines, can_focus=True):
     """The confidence slider (temperature) and all other settings of the sampler."""
 
     HELP = """\
-Left and right (or - and +) change the setting under the cursor, up and down choose
-another, Enter types a value, Delete brings the default back. The slider runs from flat
-(every token alike) to sharp (only the likeliest); its end stop is greedy decoding.
+Left and Right (or - and +) change the setting under the cursor, Up and Down choose
+another, Enter types a value, Delete restores the default. The slider runs from flat
+(every token equally likely) to sharp (only the likeliest); its right end is greedy
+decoding.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -39,10 +39,10 @@ class TextTotals(StyledLines):
 
     HELP = """\
 Σ log P is the log-likelihood of the document, the paragraph and the selection, negative
-and in nats; surprisal is the same, positive and in bits. They stand here once all
-tokens are scored; perplexity (ppl) and bits a byte (bits/B), which can be compared
-between models, are those of the tokens that are scored so far. ≈ marks numbers that
-will change: not all is scored, or some was before an edit.
+and in nats; surprisal is the same, positive and in bits. Both are shown once all tokens
+are scored; perplexity (ppl) and bits a byte (bits/B), which can be compared between
+models, are those of the tokens scored so far. ≈ marks numbers that will change: tokens
+are still to be scored, or were scored before an edit.
 """
     PREFIX = "totals--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {"totals--name", "totals--quiet"}

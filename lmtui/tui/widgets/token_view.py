@@ -147,13 +147,12 @@ class TokenView(Widget):
     cursor."""
 
     HELP = """\
-Arrows and the mouse walk the tokens, with Shift they select; n and N jump to the next
-and the previous surprise. Plain text was expected; the more colour, underline and
-reverse, the less the model expected it: the line below the text says what each shade
-means, and m shades by something else. Below that: log P of the token in nats, its
-surprisal in bits, its probability and rank, and the sum of log P up to and with this
-token. A first step of surprisal below 0.32 bits is a probability above 0.8. Where a row
-goes on with a line, · is a space at its beginning.
+Arrows and the mouse move by token, Shift selects; n and N jump to the next and the
+previous surprise. Plain text was expected; more colour, underline and reverse mean less
+expected: the legend below the text says what each shade means, and m switches the
+measure. Below that: log P of the token in nats, its surprisal in bits, its probability
+and rank, and the sum of log P up to this token. The first step, below 0.32 bits, is a
+probability above 0.8. Where a row continues a line, · is a space at its beginning.
 """
 
     DEFAULT_CSS = """
