@@ -411,7 +411,7 @@ async def test_the_way_there_and_back(file: Path) -> None:
         assert len(running.app.screen_stack) == 3
         await running.press("f1")
         await running.on(HelpScreen)
-        assert "Type to search names and sentences" in running.seen
+        assert "Type to search names and descriptions" in running.seen
         await running.press("f1")
         await running.press("x", "escape")
         await running.on(SettingsScreen)
