@@ -225,8 +225,9 @@ def test_surprises_are_shaded_gone_to_and_replaced(start: Start) -> None:
     tmux.shows(" bits, token rank ")
     press(tmux, "watch.previous", first)
 
-    screen = press(tmux, "watch.list", "Enter goes there")
-    worst = rows_of(screen)
+    press(tmux, "watch.list", "Enter goes there")
+    tmux.until(lambda screen: rows_of(screen) == rows_of(tmux.screen) != [])
+    worst = rows_of(tmux.screen)
     press(tmux, "surprises.ignore", lambda screen: rows_of(screen) != worst)
     press(tmux, "surprises.close", without("Enter goes there"))
     press(tmux, "watch.list", "Enter goes there")
