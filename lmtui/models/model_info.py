@@ -6,6 +6,7 @@ They are read from a model of transformers, or from the files it was saved to.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,4 +79,9 @@ def _ids(*declared: int | list[int] | None) -> frozenset[int]:
 
 
 def _numbers(named: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
-    return tuple((n, float(value)) for n, value in named.items() if value is not None)
+    """Return the entries that are numbers; a file may say anything."""
+    return tuple(
+        (name, float(value))
+        for name, value in named.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    )
