@@ -202,7 +202,8 @@ def refuse_other_kinds(config: dict[str, Any], place: Path) -> None:
     Raises:
         LmtuiError: it is a masked or an encoder-decoder model.
     """
-    named = [str(name) for name in config.get("architectures") or ()]
+    listed = config.get("architectures")
+    named = [str(name) for name in listed] if isinstance(listed, list) else []
     masked = any("MaskedLM" in name or "PreTraining" in name for name in named)
     if masked or config.get("is_encoder_decoder"):
         raise LmtuiError(

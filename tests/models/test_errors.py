@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from transformers import FalconMambaConfig, FalconMambaForCausalLM
 
+from lmtui.errors import LmtuiError
+from lmtui.models.errors import refuse_other_kinds
 from tests.models import tiny
 
 
@@ -33,3 +36,9 @@ def test_a_model_that_warns_when_it_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_architectures_that_are_no_list_name_nothing(tmp_path: Path) -> None:
+    refuse_other_kinds({"architectures": 1.5}, tmp_path)
+    with pytest.raises(LmtuiError, match="not a causal language model"):
+        refuse_other_kinds({"architectures": 1.5, "is_encoder_decoder": 1}, tmp_path)

@@ -221,7 +221,10 @@ def _describe(
 
 def _write_frequencies(config: Any, folder: Path) -> None:
     """Write the RoPE frequencies, which the model's files don't hold."""
-    frequencies = frequencies_of(config).tolist()
+    try:
+        frequencies = frequencies_of(config).tolist()
+    except (ValueError, TypeError, KeyError) as error:
+        raise NotSupported(f"its rotary embedding is unusual: {error}") from error
     (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
 
 
