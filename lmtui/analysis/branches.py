@@ -57,46 +57,46 @@ class BranchTree:
     """All branches of one text, by id; ids are never reused."""
 
     def __init__(self, tokens: Sequence[Token] = ()) -> None:
-        self._roads = {ROOT: Branch(ROOT, None, 0, tuple(tokens))}
+        self._branches = {ROOT: Branch(ROOT, None, 0, tuple(tokens))}
         self._new = ROOT + 1
 
     def rescore(self, tokens: Sequence[ScoredToken]) -> None:
         """Replace consecutive tokens of the root by tokens with other scores."""
         if not tokens:
             return
-        text, first = self._roads[ROOT], tokens[0].index
+        text, first = self._branches[ROOT], tokens[0].index
         kept = text.tokens
         now = (*kept[:first], *tokens, *kept[first + len(tokens) :])
         self._put(replace(text, tokens=now))
 
     def __len__(self) -> int:
-        return len(self._roads)
+        return len(self._branches)
 
     def __contains__(self, id_: int) -> bool:
-        return id_ in self._roads
+        return id_ in self._branches
 
-    def road(self, id_: int) -> Branch:
+    def branch(self, id_: int) -> Branch:
         """Return a branch as it is now.
 
         Raises:
             KeyError: no branch has this id.
         """
-        return self._roads[id_]
+        return self._branches[id_]
 
     def path(self, id_: int) -> tuple[Token, ...]:
         """Return all tokens of a branch's path, from the beginning of the text."""
-        road = self._roads[id_]
-        if road.parent is None:
-            return road.tokens
-        return self.path(road.parent)[: road.fork] + road.tokens
+        branch = self._branches[id_]
+        if branch.parent is None:
+            return branch.tokens
+        return self.path(branch.parent)[: branch.fork] + branch.tokens
 
     def leaves(self, id_: int) -> int:
         """Return the position where a path leaves the root; the length of the root
         itself."""
-        road = self._roads[id_]
-        place = road.length
-        while road.parent is not None:
-            place, road = road.fork, self._roads[road.parent]
+        branch = self._branches[id_]
+        place = branch.length
+        while branch.parent is not None:
+            place, branch = branch.fork, self._branches[branch.parent]
         return place
 
     def siblings(self, id_: int, place: int) -> tuple[int, ...]:
@@ -111,13 +111,13 @@ class BranchTree:
     def forks(self, id_: int) -> tuple[int, ...]:
         """Return the positions of a path at which other branches fork, in order."""
         found: set[int] = set()
-        road = self._roads[id_]
-        last = road.length
+        branch = self._branches[id_]
+        last = branch.length
         while True:
-            found.update(r.fork for r in self._leaving(road.id) if r.fork <= last)
-            if road.parent is None:
+            found.update(r.fork for r in self._leaving(branch.id) if r.fork <= last)
+            if branch.parent is None:
                 return tuple(sorted(found))
-            last, road = road.fork, self._roads[road.parent]
+            last, branch = branch.fork, self._branches[branch.parent]
 
     def move(self, id_: int, place: int, by: int) -> tuple[int, int]:
         """Return the sibling `by` places further on, cyclically, and the fork's place.
@@ -140,7 +140,7 @@ class BranchTree:
         there and is not the root; or else a new one. The old token stays on its own
         branch.
         """
-        owner = self._roads[self._on(id_, place)]
+        owner = self._branches[self._on(id_, place)]
         if place == owner.length and owner.id != ROOT:
             self._put(replace(owner, tokens=(*owner.tokens, token), end=None))
             return owner.id
@@ -150,10 +150,10 @@ class BranchTree:
                 and self.path(way)[place].id == token.id
             ):
                 return way
-        road = Branch(self._new, self._owner(id_, place).id, place, (token,))
+        branch = Branch(self._new, self._owner(id_, place).id, place, (token,))
         self._new += 1
-        self._put(road)
-        return road.id
+        self._put(branch)
+        return branch.id
 
     def finish(self, id_: int, end: FinishReason) -> None:
         """Set the reason why generation of a branch ended."""
@@ -165,69 +165,69 @@ class BranchTree:
         A branch without tokens is removed, and its parent returned. None where nothing
         can be removed: the root, or a token that other branches fork after.
         """
-        road = self._roads[id_]
-        held = any(other.fork >= road.length for other in self._leaving(id_))
-        if road.parent is None or held:
+        branch = self._branches[id_]
+        held = any(other.fork >= branch.length for other in self._leaving(id_))
+        if branch.parent is None or held:
             return None
-        if len(road.tokens) > 1:
-            self._put(replace(road, tokens=road.tokens[:-1], end=None))
+        if len(branch.tokens) > 1:
+            self._put(replace(branch, tokens=branch.tokens[:-1], end=None))
             return id_
         if self._leaving(id_):
             return None
-        del self._roads[id_]
-        return road.parent
+        del self._branches[id_]
+        return branch.parent
 
     def rename(self, id_: int, name: str) -> None:
         """Set or clear a branch's name."""
-        self._put(replace(self._roads[id_], name=name))
+        self._put(replace(self._branches[id_], name=name))
 
     def family(self, id_: int) -> tuple[int, ...]:
         """Return a branch and all its descendants."""
-        return tuple(road.id for road, _ in self._below(self._roads[id_], 0))
+        return tuple(branch.id for branch, _ in self._below(self._branches[id_], 0))
 
     def remove(self, id_: int) -> int:
         """Remove a branch with all its descendants; return its parent."""
         parent = self._require_own(id_).parent
         assert parent is not None
         for gone in self.family(id_):
-            del self._roads[gone]
+            del self._branches[gone]
         return parent
 
     def rows(self) -> tuple[tuple[Branch, int], ...]:
         """Return every branch with its depth, each below its parent, sorted by fork."""
-        return tuple(self._below(self._roads[ROOT], 0))
+        return tuple(self._below(self._branches[ROOT], 0))
 
-    def _below(self, road: Branch, depth: int) -> Iterator[tuple[Branch, int]]:
-        yield road, depth
-        for other in sorted(self._leaving(road.id), key=lambda r: (r.fork, r.id)):
+    def _below(self, branch: Branch, depth: int) -> Iterator[tuple[Branch, int]]:
+        yield branch, depth
+        for other in sorted(self._leaving(branch.id), key=lambda r: (r.fork, r.id)):
             yield from self._below(other, depth + 1)
 
     def _leaving(self, id_: int) -> list[Branch]:
-        return [road for road in self._roads.values() if road.parent == id_]
+        return [branch for branch in self._branches.values() if branch.parent == id_]
 
     def _on(self, id_: int, place: int) -> int:
         """Return the branch of this path that owns the token at a position, or
         would."""
-        road = self._roads[id_]
-        while road.parent is not None and place < road.fork:
-            road = self._roads[road.parent]
-        return road.id
+        branch = self._branches[id_]
+        while branch.parent is not None and place < branch.fork:
+            branch = self._branches[branch.parent]
+        return branch.id
 
     def _owner(self, id_: int, place: int) -> Branch:
         """Return the branch that a branch with another token at a position would fork
         from."""
-        road = self._roads[id_]
-        while road.parent is not None and place <= road.fork:
-            road = self._roads[road.parent]
-        return road
+        branch = self._branches[id_]
+        while branch.parent is not None and place <= branch.fork:
+            branch = self._branches[branch.parent]
+        return branch
 
     def _require_own(self, id_: int) -> Branch:
         if id_ == ROOT:
             raise ValueError("the text itself stays as it is")
-        return self._roads[id_]
+        return self._branches[id_]
 
-    def _put(self, road: Branch) -> None:
-        self._roads[road.id] = road
+    def _put(self, branch: Branch) -> None:
+        self._branches[branch.id] = branch
 
 
 Span = tuple[int, int]

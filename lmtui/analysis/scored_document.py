@@ -88,8 +88,8 @@ class ScoredDocument:
     """Ids of the text."""
     spans: tuple[tuple[int, int], ...] = ()
     windows: Windows | None = None
-    roads: BranchTree = field(default_factory=BranchTree)
-    road: int = ROOT
+    branches: BranchTree = field(default_factory=BranchTree)
+    branch: int = ROOT
     """Id of the branch that is shown."""
     unread: list[WindowPart] = field(default_factory=list)
     """Parts that are not scored yet, in the order of the text."""
@@ -131,7 +131,7 @@ class ScoredDocument:
     @property
     def text(self) -> tuple[ScoredToken, ...]:
         """The tokens of the text itself, the root branch."""
-        path = self.roads.path(ROOT)
+        path = self.branches.path(ROOT)
         return tuple(as_scored(token, place) for place, token in enumerate(path))
 
     def next_part(self, place: int) -> WindowPart:
@@ -144,13 +144,13 @@ class ScoredDocument:
 
     def take(self, tokens: Sequence[ScoredToken]) -> None:
         """Store the scores of consecutive tokens of the text."""
-        self.roads.rescore([packed(token, self._names) for token in tokens])
+        self.branches.rescore([packed(token, self._names) for token in tokens])
 
     def totals_so_far(self) -> Totals:
         """Return the totals of all scored tokens, those of a part in progress
         included."""
         totals = deepcopy(self.totals)  # `add` changes them
-        path = self.roads.path(ROOT)
+        path = self.branches.path(ROOT)
         for part in self.unread:
             for place in range(part.first, part.end):
                 if path[place].logprob is not None:

@@ -59,7 +59,7 @@ def test_the_order_of_the_parts_changes_nothing(
         reading.finish(tokens)
         assert reading.scored == done + part.end - part.first
     whole = tuple(engine.score(encoding.ids, prefix=encoding.prefix, top=20))
-    assert reading.roads.path(ROOT) == reading.text == whole
+    assert reading.branches.path(ROOT) == reading.text == whole
     totals = Totals(limit=20)
     for token in whole:
         totals.add(token)

@@ -36,8 +36,8 @@ class Inspecting:
         return self.screen.query_one(ProbabilityPanel)
 
     @property
-    def roads(self) -> BranchTree:
-        return self.screen._reading.roads
+    def branches(self) -> BranchTree:
+        return self.screen._reading.branches
 
     @property
     def text(self) -> str:

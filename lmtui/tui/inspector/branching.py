@@ -78,7 +78,7 @@ class BranchingScreen(PlacesScreen):
     ) -> None:
         super().__init__(make_runner, subject, sampling=sampling)
         self._writing = 0  # the job that goes on with the text, 0 for none
-        self._tip = (ROOT, 0)  # the road it writes on, and the next place of it
+        self._tip = (ROOT, 0)  # the branch it writes on, and the next place of it
         self._follows = False  # whether the cursor goes along
         self._ahead = 0
         self._list: AlternativesScreen | None = None
@@ -96,19 +96,21 @@ class BranchingScreen(PlacesScreen):
             return True
         return super().stop_work()
 
-    def go_to(self, road: int, place: int) -> None:
+    def go_to(self, branch: int, place: int) -> None:
         """Show a branch, with the cursor at a position of it."""
-        self._reading.road = road
+        self._reading.branch = branch
         self.draw_tokens(place)
         self._status.state = self._where()
 
     def _where(self) -> str:
         """Which branch is shown, if there are several."""
-        roads, road = self._reading.roads, self._reading.road
-        if len(roads) == 1:
+        branches, branch = self._reading.branches, self._reading.branch
+        if len(branches) == 1:
             return f"ready · {self._shown_name}"
-        number = [each.id for each, _ in roads.rows()].index(road)
-        which = f"branch {number} of {len(roads) - 1}" if number else "the text itself"
+        number = [each.id for each, _ in branches.rows()].index(branch)
+        which = (
+            f"branch {number} of {len(branches) - 1}" if number else "the text itself"
+        )
         return f"{which} · {self._shown_name}"
 
     def _may_write(self) -> bool:
@@ -162,7 +164,7 @@ class BranchingScreen(PlacesScreen):
         if chosen is None or shown is None or not self._may_write():
             return
         if not self._put(shown, chosen, rank_in(shown, chosen)):
-            self._write(self._reading.road, self.view.index, self._settings)
+            self._write(self._reading.branch, self.view.index, self._settings)
 
     # One token.
 
@@ -183,7 +185,7 @@ class BranchingScreen(PlacesScreen):
     def _put(self, shown: Distribution, row: Candidate, rank: int) -> bool:
         """Put a token where the cursor is, which goes on behind it; whether the way
         was known beyond it already."""
-        roads, place = self._reading.roads, self.view.index
+        branches, place = self._reading.branches, self.view.index
         token = ScoredToken(
             index=place,
             id=row.id,
@@ -194,9 +196,9 @@ class BranchingScreen(PlacesScreen):
             entropy=shown.entropy,
             top=shown.candidates,
         )
-        road = roads.take(self._reading.road, place, token)
-        self.go_to(road, place + 1)
-        return roads.road(road).length > place + 1
+        branch = branches.take(self._reading.branch, place, token)
+        self.go_to(branch, place + 1)
+        return branches.branch(branch).length > place + 1
 
     def action_step(self, likeliest: bool) -> None:
         """Draw one token where the cursor is."""
@@ -204,13 +206,17 @@ class BranchingScreen(PlacesScreen):
             settings = replace(self._settings, max_tokens=1)
             if likeliest:
                 settings = replace(settings, temperature=0)
-            self._write(self._reading.road, self.view.index, settings)
+            self._write(self._reading.branch, self.view.index, settings)
 
     def action_back(self) -> None:
         """Take back the token before the cursor, where a branch ends; else walk."""
-        roads, road, place = self._reading.roads, self._reading.road, self.view.index
-        if not self._writing and place == roads.road(road).length:
-            before = roads.back(road)
+        branches, branch, place = (
+            self._reading.branches,
+            self._reading.branch,
+            self.view.index,
+        )
+        if not self._writing and place == branches.branch(branch).length:
+            before = branches.back(branch)
             if before is not None:
                 self.go_to(before, place - 1)
                 return
@@ -218,9 +224,9 @@ class BranchingScreen(PlacesScreen):
 
     def action_sibling(self, by: int) -> None:
         """Go to another branch, where it parts from this one."""
-        roads, road = self._reading.roads, self._reading.road
-        there, place = roads.move(road, self.view.index, by)
-        if there == road:
+        branches, branch = self._reading.branches, self._reading.branch
+        there, place = branches.move(branch, self.view.index, by)
+        if there == branch:
             self.notify("There is no other branch yet; Enter shows alternatives.")
         else:
             self.go_to(there, place)
@@ -230,11 +236,11 @@ class BranchingScreen(PlacesScreen):
     def action_go_on(self) -> None:
         """Let the model write from where the cursor is."""
         if self._may_write():
-            self._write(self._reading.road, self.view.index, self._settings)
+            self._write(self._reading.branch, self.view.index, self._settings)
 
-    def _write(self, road: int, place: int, settings: SamplingSettings) -> None:
+    def _write(self, branch: int, place: int, settings: SamplingSettings) -> None:
         self._writing = self.runner.number()
-        self._tip, self._follows = (road, place), True
+        self._tip, self._follows = (branch, place), True
         prompt = Prompt(self.ids_before(place), "")
         self.runner.generate(self._writing, prompt, settings)
         self._status.state = "writing · Esc stops"
@@ -249,16 +255,16 @@ class BranchingScreen(PlacesScreen):
     def add_steps(self, event: facts.StepsArrived) -> None:
         if event.job != self._writing:
             return
-        road, place = self._tip
-        follows = self._follows and self._reading.road == road
+        branch, place = self._tip
+        follows = self._follows and self._reading.branch == branch
         for step in event.steps:
-            road = self._reading.roads.take(road, place, step)
+            branch = self._reading.branches.take(branch, place, step)
             place += 1
-        self._tip = road, place
+        self._tip = branch, place
         if follows:
-            self._reading.road = road
+            self._reading.branch = branch
             self.draw_sometimes(partial(self.draw_tokens, place - 1))
-        elif self._reading.road == road:
+        elif self._reading.branch == branch:
             self.draw_sometimes(partial(self.draw_tokens, self.view.index))
         self._status.state = "writing · Esc stops"
 
@@ -266,10 +272,10 @@ class BranchingScreen(PlacesScreen):
     def end_writing(self, event: facts.GenerationFinished) -> None:
         if event.job != self._writing:
             return
-        road, place = self._tip
+        branch, place = self._tip
         reason = event.finish.reason
-        if road != ROOT and self._reading.roads.road(road).length == place:
-            self._reading.roads.finish(road, reason)
+        if branch != ROOT and self._reading.branches.branch(branch).length == place:
+            self._reading.branches.finish(branch, reason)
         self._end_writing()
         if event.finish.tokens != 1 or reason is not FinishReason.LENGTH:
             self._status.state = f"{_ENDS[reason]} · {self._where()}"
@@ -287,11 +293,11 @@ class BranchingScreen(PlacesScreen):
 
     def _end_writing(self) -> None:
         self._writing = 0
-        road, place = self._tip
-        if self._reading.road == road and self._follows:
-            self.go_to(road, place)
+        branch, place = self._tip
+        if self._reading.branch == branch and self._follows:
+            self.go_to(branch, place)
         else:
-            self.go_to(self._reading.road, self.view.index)
+            self.go_to(self._reading.branch, self.view.index)
 
     def show_place(self, index: int) -> None:
         """The cursor goes along with what is written until the user moves it."""

@@ -187,8 +187,10 @@ class ComparingScreen(ExportingScreen):
         super().show_place(index)
         if self._against is None:
             return
-        road = self._reading.roads
-        on_text = index < min(road.leaves(self._reading.road), len(self._reading.spans))
+        branch = self._reading.branches
+        on_text = index < min(
+            branch.leaves(self._reading.branch), len(self._reading.spans)
+        )
         piece = self._piece_at.get(index) if on_text else None
         self._asking = 0
         self._other.title = self._against_name

@@ -147,7 +147,7 @@ class BranchAction:
     """An action requested for a branch."""
 
     action: Literal["show", "delete", "name", "export"]
-    road: int
+    branch: int
 
 
 class BranchesScreen(ModalScreen[BranchAction | None]):
@@ -184,9 +184,9 @@ their number. ● marks the branch that is shown.
 
     def on_mount(self) -> None:
         listed = self.query_one(DialogList)
-        lines = [row_of(road, depth, self._shown) for road, depth in self._rows]
+        lines = [row_of(branch, depth, self._shown) for branch, depth in self._rows]
         listed.add_options([Option(line) for line in lines])
-        ids = [road.id for road, _ in self._rows]
+        ids = [branch.id for branch, _ in self._rows]
         listed.highlighted = ids.index(self._shown)
         listed.focus()
 
@@ -199,11 +199,11 @@ their number. ● marks the branch that is shown.
         at = self.query_one(DialogList).highlighted
         if at is None:
             return
-        road = self._rows[at][0].id
-        if road == ROOT and action == "delete":
+        branch = self._rows[at][0].id
+        if branch == ROOT and action == "delete":
             self.notify("The text itself stays.")
         else:
-            self.dismiss(BranchAction(action, road))
+            self.dismiss(BranchAction(action, branch))
 
     def action_close(self) -> None:
         self.dismiss(None)
@@ -212,26 +212,26 @@ their number. ● marks the branch that is shown.
 HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
-def row_of(road: Branch, depth: int, shown: int) -> Content:
+def row_of(branch: Branch, depth: int, shown: int) -> Content:
     """Return the row of a branch."""
-    first = road.tokens[0] if road.tokens else None
+    first = branch.tokens[0] if branch.tokens else None
     prob = None if first is None or first.logprob is None else math.exp(first.logprob)
-    here = f"{road.fork + 1:,}" if road.id != ROOT else NONE
-    odds = percent(prob) if road.id != ROOT else NONE
-    branch = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
+    here = f"{branch.fork + 1:,}" if branch.id != ROOT else NONE
+    odds = percent(prob) if branch.id != ROOT else NONE
+    indent = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
     return Content.assemble(
-        ("● " if road.id == shown else "  ", "$accent"),
+        ("● " if branch.id == shown else "  ", "$accent"),
         (f"{here:>6} {odds:>6} ", "$quiet"),
-        f"{log_prob(road.logprob):>10} ",
-        (f"{len(road.tokens):>6,}  ", "$quiet"),
-        (branch, "$quiet"),
-        *title_of(road),
+        f"{log_prob(branch.logprob):>10} ",
+        (f"{len(branch.tokens):>6,}  ", "$quiet"),
+        (indent, "$quiet"),
+        *title_of(branch),
     )
 
 
-def title_of(road: Branch) -> tuple[tuple[str, str] | str, ...]:
+def title_of(branch: Branch) -> tuple[tuple[str, str] | str, ...]:
     """Return the name of a branch, and its first words."""
-    data = b"".join(token.bytes for token in road.tokens[:_WORDS])
+    data = b"".join(token.bytes for token in branch.tokens[:_WORDS])
     words = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
-    name = visible_line(road.name) or ("the text itself" if road.id == ROOT else "")
+    name = visible_line(branch.name) or ("the text itself" if branch.id == ROOT else "")
     return ((clip(name, 40) + "  ", "bold"), (words, "$quiet")) if name else (words,)

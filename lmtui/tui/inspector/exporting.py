@@ -75,7 +75,7 @@ class ExportingScreen(BranchingScreen):
         readings = [*self._readings.values()]
         if not any(reading is self._reading for reading in readings):
             readings.append(self._reading)
-        return sum(len(reading.roads) - 1 for reading in readings)
+        return sum(len(reading.branches) - 1 for reading in readings)
 
     def leave_then(self, then: Callable[[], None]) -> None:
         """Do something that ends the screen, once it is sure that branches may go."""
@@ -109,22 +109,22 @@ class ExportingScreen(BranchingScreen):
     def action_branches(self) -> None:
         """Show all branches."""
         reading = self._reading
-        listed = BranchesScreen(reading.roads.rows(), shown=reading.road)
+        listed = BranchesScreen(reading.branches.rows(), shown=reading.branch)
         self.app.push_screen(listed, self._answer_branches)
 
     def _answer_branches(self, wish: BranchAction | None) -> None:
-        if wish is None or wish.road not in self._reading.roads:
+        if wish is None or wish.branch not in self._reading.branches:
             return
-        self._asked_of = wish.road
-        road = self._reading.roads.road(wish.road)
+        self._asked_of = wish.branch
+        branch = self._reading.branches.branch(wish.branch)
         if wish.action == "show":
-            self.go_to(road.id, road.fork)
+            self.go_to(branch.id, branch.fork)
         elif wish.action == "name":
-            self.query_one(LinePrompt).ask(_NAME, road.name)
+            self.query_one(LinePrompt).ask(_NAME, branch.name)
         elif wish.action == "delete":
-            self._ask_delete(wish.road)
+            self._ask_delete(wish.branch)
         else:
-            self.query_one(LinePrompt).ask_path(f"branch-{road.id}.txt")
+            self.query_one(LinePrompt).ask_path(f"branch-{branch.id}.txt")
 
     @on(LinePrompt.Closed)
     def close_prompt(self) -> None:
@@ -134,22 +134,22 @@ class ExportingScreen(BranchingScreen):
     def take_line(self, event: LinePrompt.Answered) -> None:
         """Name a branch, or export it to a file."""
         self.to_text()
-        if self._asked_of not in self._reading.roads:
+        if self._asked_of not in self._reading.branches:
             return
         if event.question == "name":
-            self._reading.roads.rename(self._asked_of, event.text.strip())
+            self._reading.branches.rename(self._asked_of, event.text.strip())
             self.action_branches()
         elif (path := path_named(event.text)) is not None:
             self._export(path, self._text_of(self._asked_of), sure=False)
 
     # Deleting.
 
-    def _ask_delete(self, road: int) -> None:
+    def _ask_delete(self, branch: int) -> None:
         if self._writing:
             self.notify("The model is writing; Esc stops it.")
             return
-        family = self._reading.roads.family(road)
-        count = sum(len(self._reading.roads.road(each).tokens) for each in family)
+        family = self._reading.branches.family(branch)
+        count = sum(len(self._reading.branches.branch(each).tokens) for each in family)
         which = "1 branch" if len(family) == 1 else f"{len(family):,} branches"
         choices = [
             Choice("d", "Delete", "they can't be brought back"),
@@ -159,26 +159,26 @@ class ExportingScreen(BranchingScreen):
         self.app.push_screen(
             ConfirmDialog("Delete this branch and all that leave it?", details, choices,
                 harmless="c"),
-            partial(self._answer_delete, road),
+            partial(self._answer_delete, branch),
         )  # fmt: skip
 
-    def _answer_delete(self, road: int, answer: str | None) -> None:
-        roads = self._reading.roads
-        if answer != "d" or self._writing or road not in roads:
+    def _answer_delete(self, branch: int, answer: str | None) -> None:
+        branches = self._reading.branches
+        if answer != "d" or self._writing or branch not in branches:
             return
-        shown, place = self._reading.road, self.view.index
-        fork = roads.road(road).fork
-        gone = shown in roads.family(road)
-        parent = roads.remove(road)
+        shown, place = self._reading.branch, self.view.index
+        fork = branches.branch(branch).fork
+        gone = shown in branches.family(branch)
+        parent = branches.remove(branch)
         self.go_to(parent if gone else shown, min(place, fork) if gone else place)
 
     # Exporting.
 
-    def _text_of(self, road: int) -> str:
+    def _text_of(self, branch: int) -> str:
         reading = self._reading
-        roads, text = reading.roads, self._text or ""
-        path, shared = roads.path(road), roads.leaves(road)
-        if roads.road(road).end is FinishReason.STOP:
+        branches, text = reading.branches, self._text or ""
+        path, shared = branches.path(branch), branches.leaves(branch)
+        if branches.branch(branch).end is FinishReason.STOP:
             path = path[:-1]  # the end token is no part of the text
         return BranchText(path, text, reading.spans, shared).whole_text()
 

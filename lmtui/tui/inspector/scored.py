@@ -78,13 +78,13 @@ class ScoredScreen(GivenTextScreen):
     @property
     def path(self) -> tuple[Token, ...]:
         """The tokens of the shown branch."""
-        return self._reading.roads.path(self._reading.road)
+        return self._reading.branches.path(self._reading.branch)
 
     @property
     def written(self) -> BranchText:
         """The text of the shown branch."""
         reading = self._reading
-        shared = reading.roads.leaves(reading.road)
+        shared = reading.branches.leaves(reading.branch)
         return BranchText(self.path, self._text or "", reading.spans, shared)
 
     @property
@@ -136,8 +136,10 @@ class ScoredScreen(GivenTextScreen):
     def _take_known(self, *, mine: bool) -> None:
         known = self._subject.known
         assert known is not None
-        if not len(self._reading.roads.path(ROOT)):
-            self._reading = ScoredDocument(known.before, roads=BranchTree(known.tokens))
+        if not len(self._reading.branches.path(ROOT)):
+            self._reading = ScoredDocument(
+                known.before, branches=BranchTree(known.tokens)
+            )
         self._reading.windows = None
         context = self._info.context if self._info and mine else 0
         room = context - len(known.before)
@@ -302,7 +304,7 @@ class ScoredScreen(GivenTextScreen):
             path,
             index=index,
             open_end=self.can_ask and bool(path or reading.before),
-            own=None if self._job else reading.roads.leaves(reading.road),
+            own=None if self._job else reading.branches.leaves(reading.branch),
         )
         self.tell_totals()
         self.show_place(self.view.index)

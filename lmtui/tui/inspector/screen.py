@@ -102,7 +102,7 @@ the one you choose; the old text stays on its own branch.
         """Those of the way that is shown. Of a text they were counted while it was
         read: it may be long."""
         reading = self._reading
-        if reading.ids and reading.road == ROOT:
+        if reading.ids and reading.branch == ROOT:
             return reading.totals_so_far()
         totals = Totals(limit=MOST)
         for place, token in enumerate(self.path):

@@ -112,7 +112,7 @@ async def test_branches_and_the_whole_vocabulary_of_the_other_model() -> None:
         await compared(page)
         await page.to(3)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         page.view.select(4)
         ids = tuple(token.id for token in page.view.tokens[:4])
@@ -148,7 +148,7 @@ async def test_branches_where_the_other_model_has_other_tokens() -> None:
         await compared(page)
         await page.to(3)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         assert page.screen._other.distribution is None
         assert "other tokens" in page.running.seen

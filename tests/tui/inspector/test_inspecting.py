@@ -1,4 +1,4 @@
-"""The inspector: the whole vocabulary at a place, and the roads from it."""
+"""The inspector: the whole vocabulary at a place, and the branches from it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_settings_are_seen_in_the_panel_at_once() -> None:
 async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
-        given = page.roads.path(ROOT)
+        given = page.branches.path(ROOT)
         await page.to(3)
         await page.press("enter")
         listed = await page.running.on(AlternativesScreen)
@@ -128,14 +128,14 @@ async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
         prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
         assert prompt.ids == (*ids, second.id)
         assert page.view.tokens[3].id == second.id
-        assert page.roads.path(ROOT) == given
-        assert len(page.roads) == 2
+        assert page.branches.path(ROOT) == given
+        assert len(page.branches) == 2
         await page.press("left_square_bracket")
         await page.until(lambda: page.text == TEXT)
         assert page.view.index == 3
         await page.press("right_square_bracket")
         await page.until(lambda: page.text != TEXT)
-        # The same alternative again is the same road, and nothing is written anew.
+        # The same alternative again is the same branch, and nothing is written anew.
         made = [verb for verb, _ in engine.calls].count("generate")
         await page.press("left_square_bracket")
         await page.until(lambda: page.text == TEXT)
@@ -145,7 +145,7 @@ async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
         await page.press("down", "enter")
         await page.until(lambda: page.text != TEXT)
         assert [verb for verb, _ in engine.calls].count("generate") == made
-        assert len(page.roads) == 2
+        assert len(page.branches) == 2
 
 
 async def test_step_by_step_by_argmax_row_and_back() -> None:
@@ -167,11 +167,11 @@ async def test_step_by_step_by_argmax_row_and_back() -> None:
         assert page.view.tokens[-1].id == first.id
         assert page.view.tokens[-1].logprob == first.logprob
         assert page.view.tokens[-1].rank == 1
-        assert len(page.roads) == 2  # one road, which grew
+        assert len(page.branches) == 2  # one branch, which grew
         page.screen.to_text()
         await page.press("u", "u", "u")
         await page.until(lambda: len(page.view.tokens) == len(TEXT))
-        assert page.text == TEXT and len(page.roads) == 1
+        assert page.text == TEXT and len(page.branches) == 1
         await page.press("u")
         assert page.view.index == len(TEXT) - 1 and page.text == TEXT
 
@@ -187,11 +187,11 @@ async def test_parts_of_a_character_can_be_alternatives() -> None:
         await page.press("escape")
         await page.running.on(InspectScreen)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         data = b"".join(token.bytes for token in page.view.tokens)
         assert data == "café".encode() + b"\xe6\xbc<end>"
-        assert page.screen._text_of(page.screen._reading.road).startswith("café")
+        assert page.screen._text_of(page.screen._reading.branch).startswith("café")
 
 
 async def test_stopping_keeps_what_was_written() -> None:
@@ -221,13 +221,13 @@ async def test_a_failure_while_writing_loses_nothing() -> None:
         engine.error = RuntimeError("boom")
         await page.press("g")
         await page.until(lambda: not page.screen.is_writing)
-        assert page.text == TEXT and len(page.roads) == 1
+        assert page.text == TEXT and len(page.branches) == 1
         await page.press("enter")
         listed = await page.running.on(AlternativesScreen)
         await page.until(lambda: "bug" in listed._note)
         engine.error = None
         await page.press("enter")  # the token is known without its way
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
 
 
 async def test_a_branch_goes_on_in_a_later_window() -> None:
@@ -235,7 +235,7 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
     engine = FakeEngine(["xyz"], name="default", context=len(TEXT))
     async with inspecting(TEXT, engine) as page:
         await page.press("end", "g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
         assert page.screen._reading.windows is not None
@@ -254,9 +254,9 @@ async def test_a_full_context_is_told(room: int) -> None:
         await page.press("end", "g")
         assert ("no room" in page.screen.why_not) == (room < 2)
         if room >= 2:
-            await page.until(lambda: len(page.roads) == 2)
+            await page.until(lambda: len(page.branches) == 2)
             await page.idle()
-        assert page.roads.path(ROOT) == tokens
+        assert page.branches.path(ROOT) == tokens
 
 
 # The tree.
@@ -267,7 +267,7 @@ async def branched(page: Inspecting) -> None:
     for place in (3, 5):
         await page.to(place)
         await page.press("g")
-        await page.until(lambda: page.screen.is_writing or len(page.roads) > 1)
+        await page.until(lambda: page.screen.is_writing or len(page.branches) > 1)
         await page.idle()
 
 
@@ -275,7 +275,7 @@ async def test_the_tree_shows_names_and_deletes() -> None:
     engine = FakeEngine([" dog ran", " xyz"], name="default")
     async with inspecting(TEXT, engine) as page:
         await branched(page)
-        assert len(page.roads) == 3
+        assert len(page.branches) == 3
         await page.press("b")
         tree = await page.running.on(BranchesScreen)
         assert [depth for _, depth in tree._rows] == [0, 1, 2]
@@ -292,7 +292,7 @@ async def test_the_tree_shows_names_and_deletes() -> None:
         assert "2 branches" in page.running.seen
         await page.running.pilot.pause(PAUSE + 0.05)
         await page.press("d")
-        await page.until(lambda: len(page.roads) == 1)
+        await page.until(lambda: len(page.branches) == 1)
         assert page.text == TEXT
         await page.press("b")
         await page.running.on(BranchesScreen)
@@ -305,7 +305,7 @@ async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> Non
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         target = tmp_path / "branch.txt"
 
@@ -338,14 +338,14 @@ async def test_branches_are_not_left_unasked(way: str) -> None:
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         app = page.running.app
         await page.press(way)
         await page.running.on(ConfirmDialog)
         await page.press("escape")
         await page.running.on(InspectScreen)
-        assert len(page.roads) == 2
+        assert len(page.branches) == 2
         await page.press(way)
         await page.running.on(ConfirmDialog)
         await page.running.pilot.pause(PAUSE + 0.05)
@@ -361,7 +361,7 @@ async def test_branches_wait_for_their_model() -> None:
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
         await page.press("g")
-        await page.until(lambda: len(page.roads) == 2)
+        await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         app, given = page.running.app, page.text
         for name, known in (("other", 1), ("default", 2)):
@@ -369,7 +369,7 @@ async def test_branches_wait_for_their_model() -> None:
             app.load_model(ModelRef(name))
             await page.running.ready(name)
             await page.until(lambda: page.screen.can_ask)
-            assert len(page.roads) == known
+            assert len(page.branches) == known
             assert page.screen.holds
         assert page.text == given
 

@@ -38,7 +38,7 @@ async def test_an_answer_is_looked_into_by_its_ids() -> None:
         node = running.chat._conversation.leaf
         await running.press("ctrl+t")
         page = await opened(running)
-        assert page.roads.path(ROOT) == node.steps
+        assert page.branches.path(ROOT) == node.steps
         assert node.prompt is not None
         assert page.screen._reading.before == node.prompt.ids
         looked = [question for verb, question in engine.calls if verb == "look"]
@@ -71,7 +71,7 @@ async def test_the_users_own_words_are_scored_where_they_stand() -> None:
         before = page.screen._reading.before
         assert bytes(before) == b"user: "
         scored = tuple(engine.score(b"hello", prefix=before, top=20))
-        assert page.roads.path(ROOT) == scored
+        assert page.branches.path(ROOT) == scored
 
 
 async def test_what_is_selected_in_the_editor_is_selected_here(tmp_path: Path) -> None:
