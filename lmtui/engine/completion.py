@@ -357,17 +357,17 @@ class Completer:
         # 1) rows of the healed distribution that may begin a suggestion
         found = self._continuations(read, count, stop)
         begun = [
-            (row.cover.ids, ghost)
+            (row.cover.ids, builder)
             for row in found.rows
             if row.special is None
-            and (ghost := _begun(row, rules, text[cursor:], read)).ghost is None
+            and (builder := _begun(row, rules, text[cursor:], read)).suggestion is None
         ][: min(count, MOST)]
-        ghosts = [ghost for _, ghost in begun]
+        builders = [builder for _, builder in begun]
 
         def goes_on(branch: int, token: int, row: TokenScore) -> bool:
             assert row.logprob is not None
             data = model.vocabulary.bytes(token)
-            return ghosts[branch].feed(data, math.exp(row.logprob))
+            return builders[branch].feed(data, math.exp(row.logprob))
 
         # 2) decode all branches as one batch, each until its suggestion ends
         model.cache.read(read.ids, stop=stop)
@@ -385,10 +385,10 @@ class Completer:
         # 3) finish those that the rules have not ended
         ended = [branch.ids[-1] in self._end_ids for branch in grown]
         whole = [
-            ghost.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
-            for ghost, end in zip(ghosts, ended, strict=True)
+            builder.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
+            for builder, end in zip(builders, ended, strict=True)
         ]
-        return [ghost for ghost in whole if ghost.text]
+        return [suggestion for suggestion in whole if suggestion.text]
 
     def _continuations(
         self, read: CompletionContext, count: int, stop: Stop
@@ -433,9 +433,9 @@ def _begun(
 ) -> SuggestionBuilder:
     """Return a suggestion that has to begin with `row`, however improbable that is."""
     patient = replace(rules, seconds=None)
-    ghost = SuggestionBuilder(patient, after, sees_after=read.infilled)
-    ghost.feed(row.beyond, 1.0)
-    return ghost
+    builder = SuggestionBuilder(patient, after, sees_after=read.infilled)
+    builder.feed(row.beyond, 1.0)
+    return builder
 
 
 def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribution:

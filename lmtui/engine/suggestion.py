@@ -99,22 +99,22 @@ class SuggestionBuilder:
         self._started = 0.0
         self.shown = ""
         """Part that is certain to be in the suggestion; it only grows."""
-        self.ghost: Suggestion | None = None
+        self.suggestion: Suggestion | None = None
         """The suggestion, once it has ended."""
 
     def feed(self, data: bytes, prob: float) -> bool:
         """Add a token other than an end token; return False once the suggestion has
         ended."""
-        if self.ghost is None:
+        if self.suggestion is None:
             self._add(data, prob)
-        return self.ghost is None
+        return self.suggestion is None
 
     def finish(self, end: SuggestionEnd) -> Suggestion:
         """End the suggestion for a reason outside these rules, such as an end token."""
-        if self.ghost is None:
+        if self.suggestion is None:
             self._end(end, len(self._text))
-        assert self.ghost is not None
-        return self.ghost
+        assert self.suggestion is not None
+        return self.suggestion
 
     def _add(self, data: bytes, prob: float) -> None:
         if self._tokens == 0:
@@ -181,7 +181,7 @@ class SuggestionBuilder:
             written.strip() or end in (SuggestionEnd.LENGTH, SuggestionEnd.TIME)
         ):
             end = SuggestionEnd.NOTHING
-        self.ghost = Suggestion(text, end)
+        self.suggestion = Suggestion(text, end)
         self.shown = text
 
     def _fitting(self, text: str, *, done: bool) -> str:

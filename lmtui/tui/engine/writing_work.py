@@ -110,8 +110,8 @@ def _suggest(
         if ghost.shown != shown:
             shown = ghost.shown
             tell(GhostGrew(question.job, shown))
-    assert ghost.ghost is not None, "a continuation ends with its Finish"
-    return ghost.ghost
+    assert ghost.suggestion is not None, "a continuation ends with its result"
+    return ghost.suggestion
 
 
 def _ended(
