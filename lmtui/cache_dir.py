@@ -26,6 +26,9 @@ KINDS = ("gguf", "packed")
 _NOTE = "lmtui.json"
 _FORMAT = 1
 
+_TITLE = "the disk is full"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def root(kind: str) -> Path:
     """Return the folder that holds the folders of a kind."""
@@ -122,10 +125,6 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     right = isinstance(note, dict) and note.get("format") == _FORMAT
     return note if right and isinstance(note.get("files"), dict) else None
-
-
-_TITLE = "the disk is full"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -13,6 +13,10 @@ import lmtui
 
 _CLOCK = 5.0  # seconds by which psutil's start time of a process may vary
 
+MODULE: Sequence[str] = (sys.executable, "-P", "-m")
+"""The command that runs a module. `-P` keeps Python files in the current folder from
+being imported in place of modules."""
+
 
 def started(pid: int) -> float | None:
     """Return when a process started, in seconds since the epoch; None if it does not
@@ -48,11 +52,6 @@ def shell_waits() -> bool:
         return os.getsid(shell) == os.getsid(0) and os.getpgid(shell) != group
     except (psutil.Error, OSError):
         return False
-
-
-MODULE: Sequence[str] = (sys.executable, "-P", "-m")
-"""The command that runs a module. `-P` keeps Python files in the current folder from
-being imported in place of modules."""
 
 
 def begin(

@@ -22,6 +22,9 @@ Names = dict[int, tuple[str, bytes]]
 
 _ROW = Struct("=id")  # id and logprob
 
+MOST = 20
+"""Length of the lists of the most surprising tokens and the largest changes."""
+
 
 class PackedRows(Sequence[Candidate]):
     """The alternatives of one token, packed into bytes.
@@ -64,10 +67,6 @@ class PackedRows(Sequence[Candidate]):
 def packed(token: ScoredToken, names: Names) -> ScoredToken:
     """Return a token whose alternatives take little memory."""
     return replace(token, top=PackedRows(token.top, names))
-
-
-MOST = 20
-"""Length of the lists of the most surprising tokens and the largest changes."""
 
 
 @dataclass(frozen=True, slots=True)

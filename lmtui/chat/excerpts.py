@@ -17,6 +17,14 @@ _ENDINGS = {
     "cpp": "cpp", "c++": "cpp", "yaml": "yaml", "toml": "toml", "markdown": "md",
 }  # fmt: skip
 
+TITLE = 60
+"""Largest length of a title made from a message, in code points."""
+_PREVIEW = 120
+_COPY = " (copy)"
+_READ = 2000  # code points of a long message that are examined
+_ATTACHED = re.compile(r"\s*`{3,}\w+ +([^`\n]+)\n")
+_LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
+
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
@@ -38,15 +46,6 @@ def blocks_of(text: str) -> list[CodeBlock]:
         for token in MarkdownIt().parse(text)
         if token.type == "fence"
     ]
-
-
-TITLE = 60
-"""Largest length of a title made from a message, in code points."""
-_PREVIEW = 120
-_COPY = " (copy)"
-_READ = 2000  # code points of a long message that are examined
-_ATTACHED = re.compile(r"\s*`{3,}\w+ +([^`\n]+)\n")
-_LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
 
 
 def title_of(text: str) -> str:

@@ -44,6 +44,21 @@ _LOOKS_ALIKE = re.compile(rf"^(\\*)({_OURS})", re.IGNORECASE | re.MULTILINE)
 _ESCAPED = re.compile(rf"^\\(\\*{_OURS})", re.IGNORECASE | re.MULTILINE)
 _CONTROL = re.compile(r"(\\*)(?:⟨U\+([0-9A-F]{4,5})⟩|([^\x20-\x7e\n\t]))")
 
+_WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #777; --user: #2a7ab0; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
+.quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
+article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
+article.user { border-color: var(--user); }
+summary { color: var(--quiet); font-size: .85rem; cursor: pointer; }
+details pre { color: var(--quiet); }
+pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+"""
+_OTHERS = {"markdown": "md", "htm": "html", "jsonl": "json"}
+
 
 def to_markdown(conversation: Conversation, title: str) -> str:
     """Return the active branch as Markdown, ending with a newline."""
@@ -170,21 +185,6 @@ def _before_heading(content: str) -> str:
     return content[:-2] if content.endswith("\n\n") else content.removesuffix("\n")
 
 
-_WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #777; --user: #2a7ab0; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
-.quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
-article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
-article.user { border-color: var(--user); }
-summary { color: var(--quiet); font-size: .85rem; cursor: pointer; }
-details pre { color: var(--quiet); }
-pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
-"""
-
-
 def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
     """Return the active branch as an HTML page; `updated` is in seconds since the
     epoch."""
@@ -230,9 +230,6 @@ class Format(StrEnum):
     MARKDOWN = "md"
     JSON = "json"
     HTML = "html"
-
-
-_OTHERS = {"markdown": "md", "htm": "html", "jsonl": "json"}
 
 
 def format_of(path: Path) -> Format:

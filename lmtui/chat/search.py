@@ -25,6 +25,8 @@ _PART, _PARTS = 1_000, 64  # code points of a part; parts in one transaction
 _BEFORE, _SHOWN = 60, 220  # code points of a passage before its words, and in all
 _LOOKED_AT = 200  # found words among which the best passage is chosen
 
+_QUERY_PARTS = re.compile(r'"([^"]*)"?|(\S+)')
+
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -120,9 +122,6 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
             end = end if end > 0 else start + _PART
         yield start, text[start:end]
         start = end
-
-
-_QUERY_PARTS = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 @dataclass(frozen=True, slots=True)

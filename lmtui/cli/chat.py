@@ -67,6 +67,10 @@ PresetName = Annotated[
     ),
 ]
 
+_HINT = "Name another model with --model to resume with it."
+BASE_MODEL = "note: base model: no chat template, using the plain format\n"
+NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
+
 
 def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
     """Return the settings with a preset applied, and its system prompt or "".
@@ -87,9 +91,6 @@ def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
     origin = Origin("flag", f"--preset {name}")
     origins = {**settings.origins, **dict.fromkeys(values, origin)}
     return replace(settings, **values, origins=origins), preset.system or ""
-
-
-_HINT = "Name another model with --model to resume with it."
 
 
 def with_own_model(
@@ -252,10 +253,6 @@ class Talk:
 
 def _ignore(_: object) -> None:
     """Do nothing: the copy is saved, whether renaming it succeeds or not."""
-
-
-BASE_MODEL = "note: base model: no chat template, using the plain format\n"
-NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,15 @@ from lmtui.engine.protocol import Stop
 from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.text import visible
 
+DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
+# Typer's and Click's messages about a rejected value, and the values to name instead.
+_TAKES = (
+    (re.compile(r"valid integer"), "a whole number"),
+    (re.compile(r"valid (?:number|float)"), "a number"),
+    (re.compile(r"(?:greater than or equal to |x>=)(-?\d+)"), r"at least \1"),
+)
+_CHOICES = re.compile(r"is not one of (.+?)\.?$")
+
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
@@ -47,9 +56,6 @@ def stop_on_interrupt() -> Iterator[Stop]:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
 
 
 def guarded(work: Callable[[], None]) -> int:
@@ -204,15 +210,6 @@ def silence_unless_open(stream: TextIO | None) -> None:
         flush_or_raise(stream)
     except (BrokenPipeError, LmtuiError):
         silence(stream)
-
-
-# Typer's and Click's messages about a rejected value, and the values to name instead.
-_TAKES = (
-    (re.compile(r"valid integer"), "a whole number"),
-    (re.compile(r"valid (?:number|float)"), "a number"),
-    (re.compile(r"(?:greater than or equal to |x>=)(-?\d+)"), r"at least \1"),
-)
-_CHOICES = re.compile(r"is not one of (.+?)\.?$")
 
 
 def explained(error: Exception) -> LmtuiError | None:

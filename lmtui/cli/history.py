@@ -39,6 +39,11 @@ Which = Annotated[
     ),
 ]
 
+_AT_ONCE = 50  # conversations that an export loads at a time
+_WITH_MODEL = 100  # least columns of a terminal for the column MODEL
+_OURS = ("uid", "touched")  # internal fields, not in the JSON
+EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
+
 
 def read(work: Callable[[Store], T]) -> T | None:
     """Run `work` on the store, read-only; return None if no store exists yet.
@@ -100,9 +105,6 @@ def _number(which: str) -> int:
             which,
             "Give one from `lmtui history list`, or last.",
         ) from None
-
-
-_AT_ONCE = 50  # conversations that an export loads at a time
 
 
 def export(
@@ -269,9 +271,6 @@ app = options.group(
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="Show at most this many; 0 shows all.")
 ]
-_WITH_MODEL = 100  # least columns of a terminal for the column MODEL
-_OURS = ("uid", "touched")  # internal fields, not in the JSON
-EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
 @app.command("list")

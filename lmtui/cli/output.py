@@ -23,6 +23,8 @@ from lmtui.text import safe_json, visible_flow, visible_line
 
 STDIN = "-"
 
+_UNLIMITED = 1000  # cells: the width of a table that is not for a terminal
+
 
 def read_document(name: str, *, nul: bool = False) -> TextSource:
     """Read the text of a file, or stdin for `-`; `nul` allows NUL characters.
@@ -60,9 +62,6 @@ def require_text(text: str, what: str) -> str:
     except UnicodeEncodeError as error:
         raise not_utf8(what, len(text[: error.start].encode("utf-8"))) from None
     return text
-
-
-_UNLIMITED = 1000  # cells: the width of a table that is not for a terminal
 
 
 def table(

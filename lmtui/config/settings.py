@@ -20,6 +20,26 @@ PREFIX = "LMTUI_"
 
 ValueType = type[str] | type[int] | type[float] | type[bool]
 
+SAMPLING = "sampling"
+_SAMPLING_DEFAULT = SamplingSettings()
+CHAT = "chat"
+WHEN_FULL = ("stop", "drop")
+FOLLOWED = ("chat_when_full", "chat_thinking")
+"""Settings whose change takes effect during a conversation."""
+THINKING = {"auto": None, "on": True, "off": False}
+"""The values of `chat.thinking`, and what the chat template gets for each."""
+COMPLETE = "complete"
+_RULES = SuggestionRules()
+FINETUNE = "finetune"
+_FINETUNE_DEFAULT = TrainSettings()
+_BEFORE = f"{FINETUNE}_"
+PRESETS = "presets"
+SYSTEM = "system"
+KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
+"""The keys of a preset."""
+LONGEST_NAME = 40
+_NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
+
 
 def setting(
     default: Any,
@@ -94,10 +114,6 @@ def _within(name: str, value: Any, *, most: float) -> None:
     raise LmtuiError(f"{name} is out of range", f"{value}", f"Give a value {bounds}.")
 
 
-SAMPLING = "sampling"
-_SAMPLING_DEFAULT = SamplingSettings()
-
-
 def _sampling(name: str, meaning: str, *, kind: ValueType) -> Any:
     default = getattr(_SAMPLING_DEFAULT, name)
     return setting(default, meaning, kind=kind, section=SAMPLING)
@@ -155,14 +171,6 @@ def check_sampling(name: str, value: Any) -> None:
     SamplingSettings(**{name: value})
 
 
-CHAT = "chat"
-WHEN_FULL = ("stop", "drop")
-FOLLOWED = ("chat_when_full", "chat_thinking")
-"""Settings whose change takes effect during a conversation."""
-THINKING = {"auto": None, "on": True, "off": False}
-"""The values of `chat.thinking`, and what the chat template gets for each."""
-
-
 @dataclass(frozen=True)
 class ChatSection:
     """Settings of saving and of the chat template."""
@@ -216,10 +224,6 @@ def check_chat(name: str, value: Any) -> None:
         raise LmtuiError(
             f"chat.{key} is unknown", f"{value}", f"Give one of: {options}."
         )
-
-
-COMPLETE = "complete"
-_RULES = SuggestionRules()
 
 
 def _complete(default: Any, meaning: str, *, kind: ValueType) -> Any:
@@ -290,11 +294,6 @@ _COMPLETE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "ghost_prob": share,
     "surprise_bits": positive,
 }
-
-
-FINETUNE = "finetune"
-_FINETUNE_DEFAULT = TrainSettings()
-_BEFORE = f"{FINETUNE}_"
 
 
 def _train(name: str, meaning: str, *, kind: ValueType, flag: str = "") -> Any:
@@ -423,13 +422,6 @@ def check_finetune(name: str, value: Any) -> None:
     TrainSettings(**{name.removeprefix(_BEFORE): value})
 
 
-PRESETS = "presets"
-SYSTEM = "system"
-KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
-"""The keys of a preset."""
-LONGEST_NAME = 40
-
-
 @dataclass(frozen=True, slots=True)
 class Preset:
     """A named system prompt with sampling settings, to begin a conversation with."""
@@ -463,8 +455,6 @@ def check_name(name: str) -> None:
 
 SettingOrigin = Literal["flag", "environment", "file", "default"]
 SettingValue = str | int | float | None
-
-_NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
 
 
 @dataclass(frozen=True, slots=True)

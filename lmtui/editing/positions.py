@@ -14,6 +14,8 @@ from lmtui.notation import counted
 _PLACE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
 _LINE = re.compile(r"[0-9]{1,15}")
 
+_HINT = "Lines and columns count from 1; columns are characters."
+
 
 def parsed(place: str) -> tuple[int, int]:
     """Return the line and the column of a location such as `12:5`.
@@ -62,9 +64,6 @@ def location_of(text: str, offset: int) -> tuple[int, int]:
     """Return the line and the column of an offset."""
     line = text.count("\n", 0, offset) + 1
     return line, offset - text.rfind("\n", 0, offset)
-
-
-_HINT = "Lines and columns count from 1; columns are characters."
 
 
 def paragraph_at(text: str, place: int) -> tuple[int, int]:

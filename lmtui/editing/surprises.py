@@ -16,6 +16,10 @@ from lmtui import paths
 from lmtui.engine.words import can_cut
 from lmtui.errors import LmtuiError
 
+_WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
+MOST = 20
+"""Length of a list of the most surprising words."""
+
 
 def ignored_words() -> frozenset[str]:
     """Return the words to ignore; waits for the disk."""
@@ -62,12 +66,6 @@ def _write(words: Iterable[str]) -> bool:
     except (OSError, ValueError, LmtuiError):
         return False
     return True
-
-
-_WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
-
-MOST = 20
-"""Length of a list of the most surprising words."""
 
 
 @dataclass(frozen=True, slots=True)

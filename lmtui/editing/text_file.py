@@ -25,6 +25,13 @@ from lmtui.errors import LmtuiError
 _ANY = re.compile(r"\r\n|\r|\n")
 _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
+MOST_BYTES = 20_000_000
+"""The largest file that can be edited, in bytes."""
+_BOM = b"\xef\xbb\xbf"
+_UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
 
 @dataclass(frozen=True, slots=True)
 class Endings:
@@ -155,13 +162,6 @@ def _once(lines: Sequence[str], within: range) -> dict[str, int]:
     """Return the unique lines of a range with their indices, in order."""
     counts = Counter(lines[at] for at in within)
     return {lines[at]: at for at in within if counts[lines[at]] == 1}
-
-
-MOST_BYTES = 20_000_000
-"""The largest file that can be edited, in bytes."""
-
-_BOM = b"\xef\xbb\xbf"
-_UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,10 +323,6 @@ def _is_read_only(path: Path) -> bool:
     folder = path.resolve().parent
     writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
     return not writable
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)

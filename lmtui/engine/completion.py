@@ -42,6 +42,13 @@ from lmtui.text import bytes_text
 
 _STEP = 256  # tokens by which the start of the context moves (see `split_room`)
 
+_DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
+_CHARACTERS = 8  # upper bound of the average code points of a token
+_TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
+ROWS = 20
+"""Least number of rows to compute: as many as a panel shows, so that its request finds
+them cached."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
@@ -221,14 +228,6 @@ class ContextPlanner:
         if len(before) + least + more > room and len(before) > self.stride:
             before = before[self.stride :]
         return before[max(0, len(before) + least - room) :]
-
-
-_DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
-_CHARACTERS = 8  # upper bound of the average code points of a token
-_TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
-ROWS = 20
-"""Least number of rows to compute: as many as a panel shows, so that its request finds
-them cached."""
 
 
 class DocumentReader(Protocol):

@@ -55,6 +55,8 @@ from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.source import Quantize
 
+_BESIDE = 512  # tokens after a cursor that prompt lookup searches
+
 
 def describe(
     loaded: LoadedModel,
@@ -109,9 +111,6 @@ def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
     from lmtui.engine.backends.transformers import TransformersBackend
 
     return TransformersBackend(loaded.model)
-
-
-_BESIDE = 512  # tokens after a cursor that prompt lookup searches
 
 
 class LocalWriting:

@@ -20,6 +20,11 @@ from lmtui.models.errors import tokenizing
 
 _KEPT = 64  # typed prefixes whose lists of tokens are cached
 
+_PART = 1 << 18  # code points that are tokenised at once
+# A pre-tokenizer's pattern looks ahead: at the rest of the word, the spaces after it
+# and the character behind them; not farther.
+_WORDS_LOOKED_AHEAD = 2
+
 
 class TokenBytes:
     """Sorted bytes of every token, for lookups by prefix.
@@ -108,12 +113,6 @@ class TokenBytes:
         index."""
         pairs = enumerate(pairwise(parts))
         return [(i, n) for n, (a, b) in pairs for i in self.exactly(a + b)[:1]]
-
-
-_PART = 1 << 18  # code points that are tokenised at once
-# A pre-tokenizer's pattern looks ahead: at the rest of the word, the spaces after it
-# and the character behind them; not farther.
-_WORDS_LOOKED_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,17 @@ from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
 
+ATTENTION = "attention.so"
+PRODUCTS = "products.so"
+CROSSING = "crossing.so"
+_SOURCES = Path(__file__).parent
+_FAILED = "-failed.json"
+_DIGESTS = "digests.json"
+_LAYOUT = "6"  # of everything compiled; another number gives another folder
+_LANES = 16  # attention takes head widths that are multiples of this
+_WIDEST = 256  # head width up to which a query's accumulators stay in registers
+_X86 = ("x86_64", "AMD64")
+
 
 def name() -> str:
     """Return the command of the compiler that torch uses: $CXX, or the system's usual
@@ -42,18 +53,6 @@ def compiler_id() -> str | None:
         file = Path(path).resolve()
         return f"{file} {file.stat().st_mtime_ns}"
     return None
-
-
-ATTENTION = "attention.so"
-PRODUCTS = "products.so"
-CROSSING = "crossing.so"
-_SOURCES = Path(__file__).parent
-_FAILED = "-failed.json"
-_DIGESTS = "digests.json"
-_LAYOUT = "6"  # of everything compiled; another number gives another folder
-_LANES = 16  # attention takes head widths that are multiples of this
-_WIDEST = 256  # head width up to which a query's accumulators stay in registers
-_X86 = ("x86_64", "AMD64")
 
 
 class NotCompiled(Exception):

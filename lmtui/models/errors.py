@@ -19,6 +19,39 @@ from lmtui.errors import LmtuiError, panics_as_errors
 
 _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
 
+_LONGEST = 300  # characters of a library's message
+_OTHER = "See `lmtui models list` for models that work."
+_OLD = "Update the transformers package, or use another model."
+# The first entry with words that occur in the library's message decides.
+_KNOWN = (
+    (
+        ("trust_remote_code", "custom code"),
+        "this model brings code of its own, which is never run",
+        _OTHER,
+    ),
+    (
+        (
+            "Unrecognized configuration class",
+            "not supported yet",
+            "not recognize this architecture",
+            "Unrecognized model",
+            "Unknown gguf model_type",
+        ),
+        "this kind of model is not supported",
+        _OLD,
+    ),
+    (
+        ("out of memory", "can't allocate memory", "not enough memory"),
+        "memory ran out while the model was loaded",
+        "Use a smaller model, --dtype bfloat16, or close other programs.",
+    ),
+    (
+        ("tokenizer", "Tokenizer", "vocab"),
+        "the model's tokenizer can't be loaded",
+        "Fetch or copy the model again, with all its tokenizer files.",
+    ),
+)
+
 
 def hush() -> None:
     """Silence transformers, before its import, for this whole process: some models warn
@@ -84,41 +117,6 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-_LONGEST = 300  # characters of a library's message
-_OTHER = "See `lmtui models list` for models that work."
-_OLD = "Update the transformers package, or use another model."
-
-# The first entry with words that occur in the library's message decides.
-_KNOWN = (
-    (
-        ("trust_remote_code", "custom code"),
-        "this model brings code of its own, which is never run",
-        _OTHER,
-    ),
-    (
-        (
-            "Unrecognized configuration class",
-            "not supported yet",
-            "not recognize this architecture",
-            "Unrecognized model",
-            "Unknown gguf model_type",
-        ),
-        "this kind of model is not supported",
-        _OLD,
-    ),
-    (
-        ("out of memory", "can't allocate memory", "not enough memory"),
-        "memory ran out while the model was loaded",
-        "Use a smaller model, --dtype bfloat16, or close other programs.",
-    ),
-    (
-        ("tokenizer", "Tokenizer", "vocab"),
-        "the model's tokenizer can't be loaded",
-        "Fetch or copy the model again, with all its tokenizer files.",
-    ),
-)
 
 
 @contextmanager

@@ -21,6 +21,13 @@ from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import has_tokenizer, pickles_only, read_folder
 from lmtui.models.progress import OnProgress, Progress, ignore
 
+# seconds until the Hub counts as out of reach, name resolution included
+_PATIENCE = 2.2
+# Small files first: a folder with complete weights then has everything else.
+_SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
+_WEIGHTS = ["model*.safetensors"]
+_BESIDES = ["*/*", "*.msgpack", "*.onnx"]
+
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
@@ -146,17 +153,6 @@ def _snapshot_size(folder: Path) -> int:
         except OSError:
             continue
     return total
-
-
-__all__ = ["download", "find_local", "is_reachable"]
-
-# seconds until the Hub counts as out of reach, name resolution included
-_PATIENCE = 2.2
-
-# Small files first: a folder with complete weights then has everything else.
-_SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
-_WEIGHTS = ["model*.safetensors"]
-_BESIDES = ["*/*", "*.msgpack", "*.onnx"]
 
 
 def is_reachable(patience: float = _PATIENCE) -> bool:

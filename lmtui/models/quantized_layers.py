@@ -28,6 +28,8 @@ from lmtui.models.llama.int4 import (
 
 _NEAR = 1e-5  # relative difference of two results that differ by rounding only
 
+_SAME = 1e-3  # of a step: a matrix this near to 16 steps a group has 4-bit weights
+
 
 class RMSNorm(nn.Module):
     """RMSNorm (Zhang & Sennrich 2019): x / √(mean x² + ε) · w, all in float32."""
@@ -65,9 +67,6 @@ def few_norm(module: Any) -> RMSNorm | None:
         for each in tried
     )
     return found if all(same) else None
-
-
-_SAME = 1e-3  # of a step: a matrix this near to 16 steps a group has 4-bit weights
 
 
 class PackedLinear(nn.Module):

@@ -17,6 +17,10 @@ from lmtui.models import catalogue
 Quantize = Literal["auto", "none", "int8", "int4"]
 """`auto` uses quantised weights where the file holds them; `none` never does."""
 
+_PATHS = ("/", "~", "./", "../")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+GGUF_MAGIC = b"GGUF"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
@@ -27,9 +31,6 @@ class ModelRef:
     the default model."""
     adapter: str | None = None
     """The value of `--adapter`; None is no adapter."""
-
-
-_PATHS = ("/", "~", "./", "../")
 
 
 def short_label(label: str) -> str:
@@ -50,10 +51,6 @@ def named(label: str) -> ModelRef:
     if found and model and "/" not in adapter:
         return ModelRef(model, adapter)
     return ModelRef(label)
-
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-GGUF_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True, slots=True)

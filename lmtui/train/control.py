@@ -19,6 +19,9 @@ from lmtui.train.events import Doing, End, Ending, Event, Start, Warned, to_json
 
 _PART = 4096  # bytes that are read at once
 
+_SAID_EVERY = 0.2  # seconds between two progress events of the same work
+_LAST_WORD = 1.0  # seconds to wait for the lock before the process exits without `End`
+
 
 class WorkerControl:
     """The commands received so far. Only the `wait_` methods block.
@@ -100,10 +103,6 @@ def _more(words: int) -> bytes:
         return os.read(words, _PART)
     except OSError:
         return b""
-
-
-_SAID_EVERY = 0.2  # seconds between two progress events of the same work
-_LAST_WORD = 1.0  # seconds to wait for the lock before the process exits without `End`
 
 
 class EventWriter:

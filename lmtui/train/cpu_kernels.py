@@ -21,6 +21,10 @@ Recipe = Callable[[], Tensor]
 _GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")
 _NAME = "_lmtui_recipe"  # attribute of a tensor: its recipe and its version
 
+HALF = torch.bfloat16
+_FEW = 32  # rows; below, oneDNN's set-up for a new shape costs more than it saves
+_HALVED = "_lmtui_halved"  # attribute of a tensor: its bfloat16 copy
+
 
 def recipe_of(tensor: Tensor) -> Recipe | None:
     """Return the function that recomputes a tensor; None for one that must be kept."""
@@ -159,10 +163,6 @@ def _is_plain(module: Any) -> bool:
         return False
 
 
-HALF = torch.bfloat16
-
-_FEW = 32  # rows; below, oneDNN's set-up for a new shape costs more than it saves
-_HALVED = "_lmtui_halved"  # attribute of a tensor: its bfloat16 copy
 _Kernel = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -22,6 +22,8 @@ from lmtui.train.split import NOTHING_HELD_OUT, Split, split
 
 _GAP = "\n\n\n"  # between documents, where the vocabulary has no token for it
 
+_NAMED = 5  # changes of the notes that an error text lists
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -174,9 +176,6 @@ def completion(
     trained += [end > given for _, end in encoding.spans]
     ids = [*encoding.prefix, *encoding.ids, *ending]
     return ids, trained + [True] * len(ending)
-
-
-_NAMED = 5  # changes of the notes that an error text lists
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ from lmtui.train.settings import TrainSettings
 _LARGEST = 0.02  # usual standard deviation of initial weights
 _MARGIN = 2.5  # nats by which a token's product with itself stays below ln V
 
+_ADAM_BYTES = 12  # for each trained weight: gradient and two moments, in float32
+_PROBES = (32, 64)  # tokens of two forward passes that measure the memory of a token
+_SPARE = 0.9  # share of the free memory that a training may use
+
 
 def random_model(config: Any, settings: TrainSettings) -> Any:
     """Return a model of `config`'s kind with random weights, in other sizes if given.
@@ -121,11 +125,6 @@ def _deviation(width: int, vocabulary: int) -> float:
         math.sqrt(0.02 * plain / width),
         max(0.5, plain - _MARGIN) / width,
     )
-
-
-_ADAM_BYTES = 12  # for each trained weight: gradient and two moments, in float32
-_PROBES = (32, 64)  # tokens of two forward passes that measure the memory of a token
-_SPARE = 0.9  # share of the free memory that a training may use
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,30 @@ from lmtui.text import bytes_text
 from lmtui.train.events import Skip
 from lmtui.train.settings import TrainSettings
 
+_KINDS = (("messages",), ("prompt", "completion"), ("text",))
+"""The keys that tell the kinds of rows apart; the first kind that fits is taken."""
+_SHOWN = 40  # code points of an unknown role
+_NO_NOTES = frozenset({"__MACOSX", "__pycache__", "node_modules", "venv"})
+"""Folders that programs fill; they are skipped at any depth."""
+_MAGIC = frozenset("*?[")
+_NOTES = frozenset(
+    {
+        ".adoc", ".asciidoc", ".markdown", ".md", ".mdx", ".org", ".qmd", ".rmd",
+        ".rst", ".tex", ".text", ".txt",
+    }
+)  # fmt: skip
+"""Suffixes of texts whose YAML front matter is metadata."""
+_ROWS = ".jsonl"
+_PART = 1 << 16  # bytes of a file that are read at once
+_ROWS_NAMED = 100  # broken rows of a file that are reported one by one
+_NO_ROWS = "no row that can be used"
+_REASONS = 20  # reasons listed in the error where no text is left
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # not in text of any encoding
+_FENCE = re.compile(r"---[ \t]*")
+_FENCE_END = re.compile(r"(?:---|\.\.\.)[ \t]*")
+_YAML_LINE = re.compile(r"""\s|#|-\s|[\]}]|["']?\w[^:]*:(?:\s|$)|$""")
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -37,11 +61,6 @@ class Completion:
 
 Content = str | Completion | tuple[ChatTurn, ...]
 """A text, a prompt with its completion, or a conversation."""
-
-_KINDS = (("messages",), ("prompt", "completion"), ("text",))
-"""The keys that tell the kinds of rows apart; the first kind that fits is taken."""
-
-_SHOWN = 40  # code points of an unknown role
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +150,6 @@ def _row_text(value: Any, what: str) -> str:
     except UnicodeEncodeError:
         raise _UnusableRow(f"{what} has an unpaired UTF-16 surrogate") from None
     return value
-
-
-_NO_NOTES = frozenset({"__MACOSX", "__pycache__", "node_modules", "venv"})
-"""Folders that programs fill; they are skipped at any depth."""
-
-_MAGIC = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,27 +327,6 @@ def _unseen(place: str, error: OSError | ValueError) -> LmtuiError:
     return LmtuiError(
         "can't look at the notes", f"{place} ({reason})", "Check the path."
     )
-
-
-_NOTES = frozenset(
-    {
-        ".adoc", ".asciidoc", ".markdown", ".md", ".mdx", ".org", ".qmd", ".rmd",
-        ".rst", ".tex", ".text", ".txt",
-    }
-)  # fmt: skip
-"""Suffixes of texts whose YAML front matter is metadata."""
-_ROWS = ".jsonl"
-
-_PART = 1 << 16  # bytes of a file that are read at once
-_ROWS_NAMED = 100  # broken rows of a file that are reported one by one
-_NO_ROWS = "no row that can be used"
-_REASONS = 20  # reasons listed in the error where no text is left
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # not in text of any encoding
-
-_FENCE = re.compile(r"---[ \t]*")
-_FENCE_END = re.compile(r"(?:---|\.\.\.)[ \t]*")
-_YAML_LINE = re.compile(r"""\s|#|-\s|[\]}]|["']?\w[^:]*:(?:\s|$)|$""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, share_of_loss
 
 _LOOKS = 0.01  # seconds between two measurements of the memory in use
 
+_SHOWN = 400  # tokens of the sample
+_ASKED = 2  # full evaluations: before and after the training
+
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
@@ -101,10 +104,6 @@ def used_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
-
-
-_SHOWN = 400  # tokens of the sample
-_ASKED = 2  # full evaluations: before and after the training
 
 
 def plan_of(

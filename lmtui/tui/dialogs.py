@@ -26,6 +26,10 @@ from lmtui.tui.model_state import full_name, shown_name
 
 _NAME = 13  # cells for the name of a choice
 
+PAUSE = 0.5
+"""Seconds without a letter before letters are taken as answers to the question."""
+_PAUSE = 0.6  # seconds before keys count, for a user who is typing
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -102,10 +106,6 @@ def choice_line(key: str, name: str, words: str) -> Content:
     return Content.assemble(
         (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
     )
-
-
-PAUSE = 0.5
-"""Seconds without a letter before letters are taken as answers to the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +197,6 @@ class ConfirmDialog(ModalScreen[str]):
 
     def action_leave(self) -> None:
         self.dismiss(self._harmless)
-
-
-_PAUSE = 0.6  # seconds before keys count, for a user who is typing
 
 
 class ErrorScreen(ModalScreen[str]):

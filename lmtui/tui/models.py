@@ -37,6 +37,9 @@ EMPTY = "Looking at what is on this machine."
 _WIDEST = 28  # cells of a name: a Hub id can be of any length
 _RIGHT = (1, 2)  # columns of numbers
 
+NOTHING = "No list could be made; name a model below."
+ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
+
 
 class ModelList(Vertical):
     """List of models in columns, below headings that do not scroll."""
@@ -147,9 +150,6 @@ def same_model(name: str, other: str) -> bool:
 
 ListModels = Callable[[], Sequence[ListedModel]]
 """Returns everything that can be chosen; may wait for a disk."""
-
-NOTHING = "No list could be made; name a model below."
-ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
 
 
 class ModelsScreen(Screen[None]):

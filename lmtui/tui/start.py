@@ -34,6 +34,10 @@ from lmtui.tui.widgets.status import HintLine
 
 _BAR = 24  # cells
 
+HINT = "c begins a chat; Ctrl+P and F1 show the rest."
+RECENT = 5
+"""Number of conversations listed."""
+
 
 class ModelLine(Static):
     """Name and state of the model, with a progress bar, or the error and its hint."""
@@ -66,10 +70,6 @@ class ModelLine(Static):
 
 RecentFiles = Callable[[], Sequence[Path]]
 """Returns the files inspected or edited last; may wait for a disk."""
-
-HINT = "c begins a chat; Ctrl+P and F1 show the rest."
-RECENT = 5
-"""Number of conversations listed."""
 
 
 class StartScreen(Screen[None]):

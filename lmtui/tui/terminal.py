@@ -26,9 +26,12 @@ from lmtui.tui.pastes import TerminalInput
 
 _EVERY = 1.0  # seconds between two checks of the terminal
 
-
 ASKED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """Signals that end the app, with the exit code of the signal."""
+
+_SECONDS = 3.0  # time limit of a clipboard command
+_AT_ONCE = 65_536  # bytes
+_LOOK_EVERY = 0.1  # seconds between two checks whether the app ends
 
 
 def exit_code(name: signal.Signals) -> int:
@@ -64,9 +67,6 @@ def terminal_is_there() -> bool:
     return True
 
 
-_SECONDS = 3.0  # time limit of a clipboard command
-
-
 def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | None:
     """Return the command that writes stdin to the clipboard, or None without one."""
     found: list[Sequence[str]] = []
@@ -97,10 +97,6 @@ def copy_here(text: str) -> None:
             )
 
     Thread(target=run, name="clipboard", daemon=True).start()
-
-
-_AT_ONCE = 65_536  # bytes
-_LOOK_EVERY = 0.1  # seconds between two checks whether the app ends
 
 
 @dataclass

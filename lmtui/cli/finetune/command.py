@@ -37,6 +37,13 @@ from lmtui.train.request import (
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.settings import Method
 
+_METHODS: Mapping[str, tuple[Method, str]] = {
+    "finetune_rank": ("lora", "Leave it out when all weights are trained."),
+    "finetune_alpha": ("lora", "Leave it out when all weights are trained."),
+    "finetune_layers": ("scratch", "Add --from-scratch."),
+    "finetune_width": ("scratch", "Add --from-scratch."),
+}
+
 
 def _training(name: str, metavar: str) -> Any:
     return option(f"finetune_{name}", metavar, "Training")
@@ -113,13 +120,6 @@ Strict = Annotated[
 ]
 Layers = Annotated[int | None, _training("layers", "N")]
 Width = Annotated[int | None, _training("width", "N")]
-
-_METHODS: Mapping[str, tuple[Method, str]] = {
-    "finetune_rank": ("lora", "Leave it out when all weights are trained."),
-    "finetune_alpha": ("lora", "Leave it out when all weights are trained."),
-    "finetune_layers": ("scratch", "Add --from-scratch."),
-    "finetune_width": ("scratch", "Add --from-scratch."),
-}
 
 
 def method_of(*, full: bool, from_scratch: bool) -> Method | None:

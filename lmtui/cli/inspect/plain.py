@@ -50,6 +50,24 @@ DIFFERENCE = (
 
 _PLAIN = {"dim", "none"}
 
+_CELLS = 24  # width of a token in a table
+_LABELS = (
+    notation.LOG_PROB,
+    notation.SURPRISAL,
+    notation.PERPLEXITY,
+    notation.PER_BYTE,
+    notation.PER_CHARACTER,
+)
+_NAMED = 17  # width of the column of names
+_LISTED = 10  # rows in a table of tokens
+_ENOUGH = 100  # least number of scored tokens for the calibration
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_UNITS: dict[Unit, str] = {
+    "token": "tokens",
+    "span": "parts of the text that both cut alike, since their tokens differ",
+}
+_PART = 4096  # characters of one line that are drawn at once
+
 
 def surprise_style(value: float | None) -> str:
     """Return the style for a surprisal in bits."""
@@ -127,24 +145,6 @@ def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
         legend.append(words, style)
         legend.append("  ")
     return legend.append(scale.unit(measure))
-
-
-_CELLS = 24  # width of a token in a table
-_LABELS = (
-    notation.LOG_PROB,
-    notation.SURPRISAL,
-    notation.PERPLEXITY,
-    notation.PER_BYTE,
-    notation.PER_CHARACTER,
-)
-_NAMED = 17  # width of the column of names
-_LISTED = 10  # rows in a table of tokens
-_ENOUGH = 100  # least number of scored tokens for the calibration
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_UNITS: dict[Unit, str] = {
-    "token": "tokens",
-    "span": "parts of the text that both cut alike, since their tokens differ",
-}
 
 
 def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
@@ -348,9 +348,6 @@ def _changed(text: str, most: Sequence[ComparedSpan]) -> Table:
             _clipped(text[start:end], difference_style(difference)),
         )
     return table
-
-
-_PART = 4096  # characters of one line that are drawn at once
 
 
 class _Console(Console):

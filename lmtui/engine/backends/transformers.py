@@ -26,6 +26,19 @@ from lmtui.models.model_info import weights_in
 _FIRST = 256  # spare tokens of the first allocation; doubled with each further one
 _OWN = 32  # the same for a fork
 
+_MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
+_GPU_TOKENS = 2048
+# Arbitrary tokens for the checks of `_goes_on` and `reads_trees`: the answers do not
+# depend on them.
+_PROBE = (1, 2, 3, 4)
+_PROBES = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))
+_BLOCK_BYTES = 64 * 2**20  # limit of the float32 logits in memory at once while scoring
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+# See `Passes.guess_costs`. In float32 on a CPU a pass over two tokens takes as long as
+# one over eight, which is less than two passes over one.
+_GUESS_COSTS = (0.7,) * 7
+_PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
+
 
 def slab_cache(config: Any = None) -> DynamicCache:
     """Return an empty cache that keeps every token in every layer. With a `config`,
@@ -122,22 +135,6 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         """Drop all tokens and the memory."""
         self._slabs = None
         super().reset()
-
-
-_MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
-_GPU_TOKENS = 2048
-# Arbitrary tokens for the checks of `_goes_on` and `reads_trees`: the answers do not
-# depend on them.
-_PROBE = (1, 2, 3, 4)
-_PROBES = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))
-_BLOCK_BYTES = 64 * 2**20  # limit of the float32 logits in memory at once while scoring
-
-
-_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-# See `Passes.guess_costs`. In float32 on a CPU a pass over two tokens takes as long as
-# one over eight, which is less than two passes over one.
-_GUESS_COSTS = (0.7,) * 7
-_PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
 
 class TransformersKVCache:

@@ -31,6 +31,12 @@ from lmtui.models.progress import OnProgress, Progress
 if TYPE_CHECKING:
     import torch
 
+_LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
+"""Architectures for which transformers reads more of a GGUF field than its value."""
+_ARRAY = 9
+_KINDS = {bool: 7, int: 10, float: 12, str: STRING}
+_LENGTH = struct.Struct("<Q")
+
 
 @contextmanager
 def alone(file: Path) -> Iterator[Path]:
@@ -38,14 +44,6 @@ def alone(file: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         os.symlink(file.resolve(), Path(folder) / file.name)
         yield Path(folder)
-
-
-_LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
-"""Architectures for which transformers reads more of a GGUF field than its value."""
-
-_ARRAY = 9
-_KINDS = {bool: 7, int: 10, float: 12, str: STRING}
-_LENGTH = struct.Struct("<Q")
 
 
 @contextmanager

@@ -44,6 +44,9 @@ _WEIGHTS = "packed.safetensors"
 # of this module and of `llama/weights`; another number gives another folder
 _LAYOUT = "1"
 
+_PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
+_GENERATION = "generation_config.json"
+
 
 def folder_of(digest: str, kind: str) -> Path:
     """Return the cache folder for the model with this digest, converted as `kind`."""
@@ -162,9 +165,6 @@ def config_in(folder: Path) -> dict[str, Any]:
         raise ValueError("config.json is not an object")
     return config
 
-
-_PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
-_GENERATION = "generation_config.json"
 
 Write = Callable[[Any, Path], None]
 """A function that writes more files about a model. It takes the model's configuration

@@ -63,6 +63,17 @@ LIBRARY = {
     "down": "mlp.down_proj",
 }
 
+FAMILIES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""The class of transformers that runs each `model_type`. Other Llama-like families
+differ in details that this code does not run."""
+# RoPE types whose angles depend only on the position
+_ROPE_TYPES = ("default", "linear", "llama3")
+
 
 @dataclass(frozen=True, slots=True)
 class Naming:
@@ -81,19 +92,6 @@ class Naming:
     def library(cls) -> Naming:
         """Return the naming of a model in the format of transformers."""
         return cls(LIBRARY, apart=True)
-
-
-FAMILIES = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
-"""The class of transformers that runs each `model_type`. Other Llama-like families
-differ in details that this code does not run."""
-
-# RoPE types whose angles depend only on the position
-_ROPE_TYPES = ("default", "linear", "llama3")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,14 @@ FOLD, THOUGHT = "fold", "thought"
 UNFOLDED = "-thoughts"
 """The class of a screen that shows all reasoning unfolded."""
 
+_ENDS = {
+    FinishReason.CANCELLED: "stopped",
+    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
+    FinishReason.CONTEXT: "the context is full",
+}
+_UNANSWERED = "not answered; the next one replaces it"
+_WRITERS = {"user": "You", "system": "System"}
+
 
 def blocks_for(
     thought: ReasoningInfo, text: str, *, folded: bool
@@ -264,15 +272,6 @@ def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
             start = max(end, whole.plain.find(part.plain, end))
             yield part, whole.plain[end:start] if end else "\n"
             end = start + len(part.plain)
-
-
-_ENDS = {
-    FinishReason.CANCELLED: "stopped",
-    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
-    FinishReason.CONTEXT: "the context is full",
-}
-_UNANSWERED = "not answered; the next one replaces it"
-_WRITERS = {"user": "You", "system": "System"}
 
 
 def entries_of(conversation: Conversation) -> list[Entry]:

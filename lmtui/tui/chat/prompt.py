@@ -24,6 +24,10 @@ from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 
 _ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
 
+_HINT = "Write a message; Enter sends it"
+FOLDED = 20_000
+"""Length in characters from which a text that is pasted or put back is folded."""
+
 
 def as_draft(message: str) -> str:
     """Return the draft that says exactly `message`: slashes and @ are escaped."""
@@ -37,11 +41,6 @@ def as_message(draft: str) -> str:
     become one. Mentioned files are not resolved yet."""
     begun = _TWO.match(draft)
     return f"{begun[1]}/{draft[begun.end() :]}" if begun else draft
-
-
-_HINT = "Write a message; Enter sends it"
-FOLDED = 20_000
-"""Length in characters from which a text that is pasted or put back is folded."""
 
 
 class PromptField(DrawnArea):

@@ -29,6 +29,9 @@ from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.batching import Post
 
+SHOWN = 500
+"""Most conversations or hits in a list; more are found by searching."""
+
 
 @dataclass
 class ConversationStored(Message):
@@ -129,10 +132,6 @@ class StoreFailed(Message):
     """The store could not answer a request."""
 
     error: LmtuiError
-
-
-SHOWN = 500
-"""Most conversations or hits in a list; more are found by searching."""
 
 
 class ConversationStore:

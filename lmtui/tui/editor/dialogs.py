@@ -43,6 +43,12 @@ _WIDEST = 24  # most cells of a word
 _AHEAD = 80
 _PROBABILITY, _CHANGE = "probability", " Δ log P"
 
+EMPTY = "Nothing is scored yet: once the model has read the text, come again."
+_SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
+_BEFORE = 16  # cells of text shown before a word
+_WORD = 30
+_AFTER = 80
+
 
 class ReplacementsScreen(ModalScreen[Replacement | None]):
     """A list of replacements, the most probable first. Returns the chosen one."""
@@ -155,13 +161,6 @@ def change_words(change: float | None) -> str:
     """Convert a change of surprisal in bits to a change of log P in nats, as text; 0
     has no sign."""
     return difference(None if change is None else -change * LN2)
-
-
-EMPTY = "Nothing is scored yet: once the model has read the text, come again."
-_SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
-_BEFORE = 16  # cells of text shown before a word
-_WORD = 30
-_AFTER = 80
 
 
 class SurprisesScreen(ModalScreen[SurprisingWord | None]):

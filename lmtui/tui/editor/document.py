@@ -23,6 +23,45 @@ from textual.widgets import TextArea
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query
 
+LARGEST = 500_000
+"""Length in characters beyond which a text gets no syntax tree: in some languages a key
+in the middle parses the rest again, 40 ms for a million characters."""
+KINDS = ("comment", "keyword", "name", "number", "string")
+"""The kinds of syntax that have a colour."""
+_SUFFIXES = {
+    "python": ".py .pyi .pyw",
+    "markdown": ".md .markdown",
+    "json": ".json .jsonl",
+    "toml": ".toml",
+    "yaml": ".yaml .yml",
+    "html": ".html .htm",
+    "css": ".css .tcss",
+    "javascript": ".js .mjs .cjs .jsx",
+    "rust": ".rs",
+    "go": ".go",
+    "sql": ".sql",
+    "java": ".java",
+    "bash": ".sh .bash",
+    "xml": ".xml .svg .xsd",
+}
+_BY_SUFFIX = {
+    suffix: language
+    for language, suffixes in _SUFFIXES.items()
+    for suffix in suffixes.split()
+}
+_KIND_OF = {
+    "comment": "comment",
+    "keyword": "keyword", "include": "keyword", "conditional": "keyword",
+    "repeat": "keyword", "exception": "keyword", "storageclass": "keyword",
+    "preproc": "keyword", "heading": "keyword", "markup": "keyword", "tag": "keyword",
+    "function": "name", "method": "name", "type": "name", "constructor": "name",
+    "attribute": "name", "property": "name", "field": "name", "yaml": "name",
+    "number": "number", "float": "number", "boolean": "number", "constant": "number",
+    "toml": "number",
+    "string": "string", "escape": "string", "text": "string", "link": "string",
+}  # fmt: skip
+_BLOCK = 64
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentChange:
@@ -150,49 +189,8 @@ def _words(lines: list[str]) -> int:
     return sum(len(line.split()) for line in lines)
 
 
-LARGEST = 500_000
-"""Length in characters beyond which a text gets no syntax tree: in some languages a key
-in the middle parses the rest again, 40 ms for a million characters."""
-
-KINDS = ("comment", "keyword", "name", "number", "string")
-"""The kinds of syntax that have a colour."""
-
 SyntaxPart = tuple[int, int, str]
 """First column in a line, column behind the last, and kind."""
-
-_SUFFIXES = {
-    "python": ".py .pyi .pyw",
-    "markdown": ".md .markdown",
-    "json": ".json .jsonl",
-    "toml": ".toml",
-    "yaml": ".yaml .yml",
-    "html": ".html .htm",
-    "css": ".css .tcss",
-    "javascript": ".js .mjs .cjs .jsx",
-    "rust": ".rs",
-    "go": ".go",
-    "sql": ".sql",
-    "java": ".java",
-    "bash": ".sh .bash",
-    "xml": ".xml .svg .xsd",
-}
-_BY_SUFFIX = {
-    suffix: language
-    for language, suffixes in _SUFFIXES.items()
-    for suffix in suffixes.split()
-}
-_KIND_OF = {
-    "comment": "comment",
-    "keyword": "keyword", "include": "keyword", "conditional": "keyword",
-    "repeat": "keyword", "exception": "keyword", "storageclass": "keyword",
-    "preproc": "keyword", "heading": "keyword", "markup": "keyword", "tag": "keyword",
-    "function": "name", "method": "name", "type": "name", "constructor": "name",
-    "attribute": "name", "property": "name", "field": "name", "yaml": "name",
-    "number": "number", "float": "number", "boolean": "number", "constant": "number",
-    "toml": "number",
-    "string": "string", "escape": "string", "text": "string", "link": "string",
-}  # fmt: skip
-_BLOCK = 64
 
 
 def language_for(path: PurePath) -> str | None:

@@ -50,6 +50,18 @@ from lmtui.tui.editor.layout import (
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 from lmtui.tui.widgets.styled_lines import rendered
 
+_BARS = "▁▂▃▄▅▆▇█"
+_STEPS = 10_000
+"""Most steps that can be undone."""
+_PAUSE = 1.0
+"""Seconds without a key after which typing begins a new undo step."""
+_CLUSTER = 64
+"""Characters that are searched for the boundary of the one beside the cursor."""
+_NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
+_GOES_ON = "↳"
+"""Drawn instead of a line number where a row continues the line above."""
+_PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
+
 
 class TextEdges(TextArea):
     """A text area with keys to go to, or select up to, the ends of the text."""
@@ -77,8 +89,6 @@ class TextEdges(TextArea):
         self.record_cursor_width()
         self.history.checkpoint()
 
-
-_BARS = "▁▂▃▄▅▆▇█"
 
 StyleSpan = tuple[int, int, Style]
 """First index in a row, index behind the last, and style."""
@@ -214,18 +224,6 @@ class DrawnArea(TextArea):
     def get_column_width(self, row: int, column: int) -> int:
         """Return the number of cells of a line up to a column."""
         return cells_of(drawn(self.document[row])[:column], self.indent_width)
-
-
-_STEPS = 10_000
-"""Most steps that can be undone."""
-_PAUSE = 1.0
-"""Seconds without a key after which typing begins a new undo step."""
-_CLUSTER = 64
-"""Characters that are searched for the boundary of the one beside the cursor."""
-_NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
-_GOES_ON = "↳"
-"""Drawn instead of a line number where a row continues the line above."""
-_PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 
 class ExactArea(TextEdges):

@@ -32,6 +32,29 @@ NONE_SKIPPED = "Nothing is left out."
 UNTRAINED = "⟦…⟧ is read, not learned."
 _LABEL = 11  # cells
 
+_BAR = (8, 48)  # least and most cells
+NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
+_MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
+    (*notation.LOSS, lambda each: notation.rate(each.loss)),
+    (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
+    (*notation.PER_BYTE, lambda each: notation.rate(each.bits_per_byte)),
+)
+_SPEED = notation.SPEED.full
+_PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
+    ("learning rate", lambda step: notation.number(step.lr, ".2e")),
+    ("gradient norm", lambda step: notation.number(step.grad_norm, ",.3f")),
+    (_SPEED, lambda step: notation.speed(step.tokens_per_second)),
+    ("tokens seen", lambda step: notation.count(step.tokens)),
+    ("memory", lambda step: size(step.memory)),
+)
+_AFTERWARDS = (_SPEED, "tokens seen")
+_COLUMN = 8  # width of a column in cells from which the long names fit
+NO_SAMPLES = """\
+At every evaluation the model goes on with the same beginnings here: before the \
+training and now."""
+SAME = "the same"
+_SAMPLE_LABEL = 8  # cells
+
 
 class PlanView(Vertical):
     """The plan as a table, a sample of the training text, and the skipped files."""
@@ -177,9 +200,6 @@ def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
     ]  # fmt: skip
 
 
-_BAR = (8, 48)  # least and most cells
-
-
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """The contents of the two lines of `RunHead`."""
@@ -239,24 +259,6 @@ class RunHead(StyledLines):
             (f" {int(100 * min(1.0, share)):3d}%  ", ""),
             (words, "quiet"),
         ]
-
-
-NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
-_MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
-    (*notation.LOSS, lambda each: notation.rate(each.loss)),
-    (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
-    (*notation.PER_BYTE, lambda each: notation.rate(each.bits_per_byte)),
-)
-_SPEED = notation.SPEED.full
-_PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
-    ("learning rate", lambda step: notation.number(step.lr, ".2e")),
-    ("gradient norm", lambda step: notation.number(step.grad_norm, ",.3f")),
-    (_SPEED, lambda step: notation.speed(step.tokens_per_second)),
-    ("tokens seen", lambda step: notation.count(step.tokens)),
-    ("memory", lambda step: size(step.memory)),
-)
-_AFTERWARDS = (_SPEED, "tokens seen")
-_COLUMN = 8  # width of a column in cells from which the long names fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,13 +359,6 @@ the model without training; best is the checkpoint that is saved as the adapter.
 def _right(text: str, width: int) -> str:
     clipped = clip(text, width)
     return " " * (width - cell_len(clipped)) + clipped
-
-
-NO_SAMPLES = """\
-At every evaluation the model goes on with the same beginnings here: before the \
-training and now."""
-SAME = "the same"
-_SAMPLE_LABEL = 8  # cells
 
 
 def samples_of(sample: Sample | None) -> list[Paragraph]:

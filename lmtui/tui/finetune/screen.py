@@ -43,6 +43,19 @@ from lmtui.tui.widgets.status import Status
 
 STOPPING = "finishing the step and saving"
 
+EVERY = 0.1
+"""Seconds between two polls of the training process."""
+_AT_ONCE = "q again leaves at once, with what was saved before"
+_PAUSING = "pausing before the next step · p goes on"
+_STATES = {
+    "preparing": "making the plan · Esc leaves",
+    "planned": "Enter begins · Esc leaves · Tab goes from part to part · F1 help",
+    "starting": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "training": "p pauses · q stops · Tab goes from part to part · F1 help",
+    "paused": "paused · p goes on · q stops · F1 help",
+    "over": "q leaves · Tab goes from part to part · F1 help",
+}
+
 
 def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
     """Return title, state and progress for `RunHead`."""
@@ -199,21 +212,6 @@ def _keys(*more: tuple[str, str]) -> Paragraph:
 def report_file(adapters: Path, adapter: str) -> Path:
     """Return the path of an adapter's report."""
     return adapters / adapter / "report.md"
-
-
-EVERY = 0.1
-"""Seconds between two polls of the training process."""
-
-_AT_ONCE = "q again leaves at once, with what was saved before"
-_PAUSING = "pausing before the next step · p goes on"
-_STATES = {
-    "preparing": "making the plan · Esc leaves",
-    "planned": "Enter begins · Esc leaves · Tab goes from part to part · F1 help",
-    "starting": "p pauses · q stops · Tab goes from part to part · F1 help",
-    "training": "p pauses · q stops · Tab goes from part to part · F1 help",
-    "paused": "paused · p goes on · q stops · F1 help",
-    "over": "q leaves · Tab goes from part to part · F1 help",
-}
 
 
 class FinetuneScreen(Screen[None]):

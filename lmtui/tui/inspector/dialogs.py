@@ -35,6 +35,11 @@ _WIDEST = 20  # most cells of a token
 _AHEAD = 120
 _COST = "surprisal"
 
+_BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
+_WORDS = 120
+_DEEPEST = 12  # most steps of indentation
+HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
+
 
 class AlternativesScreen(ModalScreen[Candidate | None]):
     """A list of tokens, the most probable first. Returns the one to continue from."""
@@ -137,11 +142,6 @@ def ahead(way: Sequence[ScoredToken]) -> str:
     return "".join(piece.text for piece in shown).replace("\n", "")
 
 
-_BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
-_WORDS = 120
-_DEEPEST = 12  # most steps of indentation
-
-
 @dataclass(frozen=True, slots=True)
 class BranchAction:
     """An action requested for a branch."""
@@ -207,9 +207,6 @@ their number. ● marks the branch that is shown.
 
     def action_close(self) -> None:
         self.dismiss(None)
-
-
-HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
 def row_of(branch: Branch, depth: int, shown: int) -> Content:

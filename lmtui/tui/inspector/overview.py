@@ -50,6 +50,15 @@ _NUMBER = 16  # cells behind a bar
 _NAME = max(len(label.full) for label in LABELS) + 1
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
+TITLE = "Surprisal along the text, bits a token"
+_GUTTER = 5
+_LEAST = 20  # least width in cells
+_FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
+_SURPRISES = "Most surprising: token, surprisal in bits, rank"
+_EMPTY = "No token has been scored."
+_AFTER = 40  # cells of the text behind a token
+_CHANGED = 24  # cells of a changed part
+
 
 class SummaryFigures(StyledLines):
     """Totals, histograms and calibration, as high as they need to be."""
@@ -179,11 +188,6 @@ def bar(share: float, room: int) -> str:
     return ("█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)
 
 
-TITLE = "Surprisal along the text, bits a token"
-_GUTTER = 5
-_LEAST = 20  # least width in cells
-
-
 class SurprisalPlot(StyledLines):
     """A plot of surprisal along the text."""
 
@@ -257,13 +261,6 @@ def _foot(tokens: int, width: int) -> list[Line]:
     names = label_line(sorted(at.items()), width)
     edge = " " * (_GUTTER - 1)
     return [[(f"{edge}└{axis}", "quiet")], [(f"{edge} {names}", "quiet")]]
-
-
-_FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
-_SURPRISES = "Most surprising: token, surprisal in bits, rank"
-_EMPTY = "No token has been scored."
-_AFTER = 40  # cells of the text behind a token
-_CHANGED = 24  # cells of a changed part
 
 
 class OverviewScreen(ModalScreen[int | None]):

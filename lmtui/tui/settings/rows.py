@@ -32,6 +32,11 @@ from lmtui.tui.settings.edit import SettingQuestion
 KEYS = "Keys"
 _ID = 25  # cells of the first column
 
+EVERYWHERE = "Everywhere"
+PRESETS = "Presets"
+_NAME, _VALUE = 22, 14  # cells of the columns
+_SYSTEM = 400  # characters of a system prompt that the preview shows
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
@@ -110,12 +115,6 @@ def _wrong(item: Bound, wanted: Mapping[str, str]) -> str:
 
 def _shown(keys: tuple[str, ...]) -> str:
     return ", ".join(map(key_display, keys))
-
-
-EVERYWHERE = "Everywhere"
-PRESETS = "Presets"
-_NAME, _VALUE = 22, 14  # cells of the columns
-_SYSTEM = 400  # characters of a system prompt that the preview shows
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,6 @@ WORDS = re.compile(rf"{_UNIT}|\s+")
 _WITH_SPACES = re.compile(rf"{_UNIT}\s*|\s+")
 _PLAIN = re.compile(r"\S+\s*|\s+")
 
-
-def chunks(line: str) -> re.Pattern[str]:
-    """Return a pattern that matches the unbreakable parts of a line, each with the
-    spaces behind it. ASCII lines get a simpler pattern: the same matches, but
-    faster."""
-    return _PLAIN if line.isascii() else _WITH_SPACES
-
-
 _ODD = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINER = "\u200d"
@@ -43,6 +35,13 @@ _HEAP = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f"
     f"\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{{{_MARKS + 1},}}"
 )
+
+
+def chunks(line: str) -> re.Pattern[str]:
+    """Return a pattern that matches the unbreakable parts of a line, each with the
+    spaces behind it. ASCII lines get a simpler pattern: the same matches, but
+    faster."""
+    return _PLAIN if line.isascii() else _WITH_SPACES
 
 
 def clusters(text: str) -> Iterator[str]:

@@ -29,6 +29,10 @@ CAPACITY = 512
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Column heights from empty to full, in eighths of a cell."""
 
+EMPTY = "The surprise of each token appears here."
+_BITS_PER_ROW = 8.0  # an eighth of a cell is one bit
+_WIDE = 72  # width in cells from which two sentences share a line
+
 
 class History:
     """Surprisal of each token, and sums. Beyond `CAPACITY` columns, neighbours are
@@ -93,10 +97,6 @@ def block(value: float, row: int, *, per_row: float) -> str:
     eighths = math.ceil((value - row * per_row) / per_row * 8)
     return BLOCKS[min(8, max(0, eighths, 1 if row == 0 else 0))]
 
-
-EMPTY = "The surprise of each token appears here."
-_BITS_PER_ROW = 8.0  # an eighth of a cell is one bit
-_WIDE = 72  # width in cells from which two sentences share a line
 
 Forms = Sequence[Sequence[str]]
 """One sentence in forms of decreasing length; each form is a sequence of parts."""

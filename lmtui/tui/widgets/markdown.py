@@ -57,6 +57,25 @@ _LISTS = ("bullet_list_open", "ordered_list_open")
 # a few milliseconds. Code and tables cost the most.
 _LONG = {"fence": 600, "table_open": 1_200, "paragraph_open": 6_000}
 
+CLASSES = {f"markdown--{name}" for name in STYLES}
+"""The component classes of a widget that draws Markdown."""
+SHEET = """
+        & > .markdown--heading { color: $primary; text-style: bold; }
+        & > .markdown--code { background: $surface; }
+        & > .markdown--bullet { color: $accent; }
+        & > .markdown--quote { color: $quiet; }
+        & > .markdown--link { color: $quiet; text-style: underline; }
+        & > .markdown--rule { color: $quiet; }
+        & > .markdown--keyword { color: $accent; text-style: bold; }
+        & > .markdown--string { color: $success; }
+        & > .markdown--number { color: $warning; }
+        & > .markdown--comment { color: $quiet; text-style: italic; }
+        & > .markdown--name { color: $primary; }
+"""
+"""CSS rules for the component classes, to be put within the widget's own rule."""
+_AHEAD = 6
+_PARTED = 2  # lines above the last one of a paragraph from which on it is split
+
 
 @dataclass(frozen=True, slots=True)
 class MarkdownBlock:
@@ -266,24 +285,6 @@ class _Document(Markdown):
 _EMPTY = _Document("", hyperlinks=False)
 
 
-CLASSES = {f"markdown--{name}" for name in STYLES}
-"""The component classes of a widget that draws Markdown."""
-SHEET = """
-        & > .markdown--heading { color: $primary; text-style: bold; }
-        & > .markdown--code { background: $surface; }
-        & > .markdown--bullet { color: $accent; }
-        & > .markdown--quote { color: $quiet; }
-        & > .markdown--link { color: $quiet; text-style: underline; }
-        & > .markdown--rule { color: $quiet; }
-        & > .markdown--keyword { color: $accent; text-style: bold; }
-        & > .markdown--string { color: $success; }
-        & > .markdown--number { color: $warning; }
-        & > .markdown--comment { color: $quiet; text-style: italic; }
-        & > .markdown--name { color: $primary; }
-"""
-"""CSS rules for the component classes, to be put within the widget's own rule."""
-
-
 def look_of(widget: Widget) -> MarkdownStyles:
     """Return the Markdown styles from the component styles of a widget (cached)."""
     return _look(
@@ -297,10 +298,6 @@ def look_of(widget: Widget) -> MarkdownStyles:
 @lru_cache(maxsize=4)
 def _look(styles: tuple[Style, ...]) -> MarkdownStyles:
     return MarkdownStyles(dict(zip(STYLES, styles, strict=True)))
-
-
-_AHEAD = 6
-_PARTED = 2  # lines above the last one of a paragraph from which on it is split
 
 
 MarkdownLine = tuple[Iterable[Segment], str]

@@ -25,6 +25,25 @@ from lmtui.text import visible_line, visible_token
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, Part, StyledLines
 
+# Keys: upper left, upper right, lower left, lower right.
+_QUARTERS = {
+    (False, False, False, False): " ",
+    (True, False, False, False): "▘",
+    (True, True, False, False): "▀",
+    (False, False, True, False): "▖",
+    (False, False, True, True): "▄",
+    (True, False, True, False): "▌",
+    (True, True, True, False): "▛",
+    (True, False, True, True): "▙",
+    (True, True, True, True): "█",
+}
+_REST = "rest"
+_LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
+_NARROW_LEGEND = "▀raw ▄drawn"
+EMPTY = "What the model expects next will appear here, with its probabilities."
+STALE_TITLE = "Before the last change"
+"""The title of rows that are older than the text or the cursor beside them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PanelRows:
@@ -80,20 +99,6 @@ def _halves(prob: float, width: int) -> int:
     return round(2 * width * min(1.0, max(0.0, prob)))
 
 
-# Keys: upper left, upper right, lower left, lower right.
-_QUARTERS = {
-    (False, False, False, False): " ",
-    (True, False, False, False): "▘",
-    (True, True, False, False): "▀",
-    (False, False, True, False): "▖",
-    (False, False, True, True): "▄",
-    (True, False, True, False): "▌",
-    (True, True, True, False): "▛",
-    (True, False, True, True): "▙",
-    (True, True, True, True): "█",
-}
-
-
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """Return the summary of the distribution in forms of decreasing length."""
     entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
@@ -112,11 +117,6 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
         (kept, entropy),
         (entropy,),
     )
-
-
-_REST = "rest"
-_LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
-_NARROW_LEGEND = "▀raw ▄drawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +221,6 @@ def message_lines(message: str, width: int) -> list[list[Part]]:
         else:
             lines.append(clip(word, width))
     return [[("", "quiet")], *([(line, "quiet")] for line in lines)]
-
-
-EMPTY = "What the model expects next will appear here, with its probabilities."
-STALE_TITLE = "Before the last change"
-"""The title of rows that are older than the text or the cursor beside them."""
 
 
 class ProbabilityPanel(StyledLines, can_focus=True):

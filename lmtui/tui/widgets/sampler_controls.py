@@ -31,6 +31,11 @@ STEPS = 40
 GREEDY = STEPS + 1
 """The step at the sharp end: greedy decoding (T = 0)."""
 
+_TYPEABLE = 24  # longest number that is parsed, in characters
+_TWO_COLUMNS = 44  # width in cells from which there are two columns
+_GAP = 4
+_TYPED = 24  # characters that can be typed
+
 
 def temperature_at(step: int) -> float:
     """Return the temperature of a step from 0 (flattest) to GREEDY, to three digits."""
@@ -74,7 +79,6 @@ def temperature_in(cell: int, width: int) -> float:
 
 
 Value = float | int | None
-_TYPEABLE = 24  # longest number that is parsed, in characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +212,6 @@ FIELDS = (
 
 
 ROWS: tuple[Field, ...] = (TEMPERATURE, *FIELDS)
-_TWO_COLUMNS = 44  # width in cells from which there are two columns
-_GAP = 4
-_TYPED = 24  # characters that can be typed
 
 
 class SamplerControls(StyledLines, can_focus=True):

@@ -21,6 +21,10 @@ from lmtui.tui.model_state import described, shown_label
 from lmtui.tui.widgets.cells import clip, clip_middle, pack
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
+_SHORTEST = 8  # least cells of a model name that is cut in the middle
+_HINTED = 60  # width in cells from which there is room for a hint
+_GAP = 2  # cells before a hint
+
 
 class HintLine(Static):
     """A hint for new users, of up to three lines; hidden at first."""
@@ -83,11 +87,6 @@ class MainPart(Horizontal):
         foot = self.screen.size.height - free
         for rack in self.screen.query("ToastRack"):
             rack.styles.margin = (0, 0, foot, 0)
-
-
-_SHORTEST = 8  # least cells of a model name that is cut in the middle
-_HINTED = 60  # width in cells from which there is room for a hint
-_GAP = 2  # cells before a hint
 
 
 class Status(Static):

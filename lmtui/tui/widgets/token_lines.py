@@ -40,6 +40,12 @@ _WORDS = re.compile(r"\s?\S{1,64}|\s")
 _NEWLINE = "⏎"
 _LONGEST = 4096  # characters of one token that are drawn at most
 
+EMPTY = "No tokens to show."
+END = "⌷"
+"""Drawn for the place behind the last token."""
+_AT_ONCE = 400  # lines laid out in one step: about 20 ms
+_PAUSE = 1 / 30  # seconds between two steps, for other events
+
 
 @dataclass(frozen=True, slots=True)
 class TokenGroup:
@@ -153,13 +159,6 @@ def _parts(text: str, width: int, used: int) -> Iterator[str]:
         room -= cells
     if taken:
         yield taken
-
-
-EMPTY = "No tokens to show."
-END = "⌷"
-"""Drawn for the place behind the last token."""
-_AT_ONCE = 400  # lines laid out in one step: about 20 ms
-_PAUSE = 1 / 30  # seconds between two steps, for other events
 
 
 class TokenLines(ScrollView):

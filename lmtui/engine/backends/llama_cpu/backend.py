@@ -30,6 +30,19 @@ from lmtui.models.llama.weights import LlamaWeights
 
 _COMMAND = (*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker")
 
+_CHUNK = 512  # most prompt tokens of one prefill pass
+_BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
+# Cost of running 1, 2, … speculated tokens along with one token, in passes over one
+# token (see `Passes.guess_costs`).
+# With torch's int4 kernel: a product of four tokens takes a third longer than one of a
+# single token, one of five takes twice as long; with AVX-512 or without, compiled by
+# torch's exporter or not.
+_GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
+# With our own int4 products (the C++ fused block), whose cost has no such step.
+_NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
+# With 16-bit weights and AVX-512.
+_STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
+
 
 class BackgroundCompiler:
     """Compiles a model's kernels in a separate process and puts them into use."""
@@ -77,20 +90,6 @@ class BackgroundCompiler:
         command = [*_COMMAND, json.dumps(asdict(self._plan)), compiler]
         with suppress(OSError), open(os.devnull, "wb") as nothing:
             self._process = processes.begin(command, nothing, beneath=True)
-
-
-_CHUNK = 512  # most prompt tokens of one prefill pass
-_BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
-# Cost of running 1, 2, … speculated tokens along with one token, in passes over one
-# token (see `Passes.guess_costs`).
-# With torch's int4 kernel: a product of four tokens takes a third longer than one of a
-# single token, one of five takes twice as long; with AVX-512 or without, compiled by
-# torch's exporter or not.
-_GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
-# With our own int4 products (the C++ fused block), whose cost has no such step.
-_NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
-# With 16-bit weights and AVX-512.
-_STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
 
 
 class LlamaCpuBackend:
