@@ -69,7 +69,6 @@ KNOWN: dict[str, str] = {
     "lmtui/cli/inspect/command.py:inspect": FLAGS,
     "lmtui/config/settings.py": "one list of all settings",
     "lmtui/config/settings.py:ChatSection.chat_keep": "a key in config.toml",
-    "lmtui/tui/app.py:LmtuiApp": "to hold what it inherits",
     "lmtui/tui/chat/answering.py": CHAIN,
     "lmtui/tui/chat/attaching.py": CHAIN,
     "lmtui/tui/chat/commands.py": CHAIN,

@@ -113,90 +113,8 @@ def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
     return TransformersBackend(loaded.model)
 
 
-class LocalWriting:
-    """Implementation of the methods that `EditorEngine` adds to `Engine`; see there."""
-
-    _forward: ModelBackend
-    _expecting: CursorPredictor
-    _going_on: Completer
-    _replacing: ReplacementFinder
-
-    def predict_at(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top: int = 20,
-        stop: Stop = lambda: False,
-    ) -> CursorPrediction:
-        """Return the prediction at a cursor."""
-        return self._expecting.predict_at(text, cursor, top=top, stop=stop)
-
-    def score_span(
-        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
-    ) -> Iterator[ScoredSpan]:
-        """Yield the scores of a part of a text."""
-        return self._expecting.score_span(text, start, end, stop=stop)
-
-    def completion_context(
-        self, text: str, cursor: int, settings: SamplingSettings
-    ) -> CompletionContext:
-        """Return the context that `go_on` would read."""
-        return self._going_on.completion_context(text, cursor, settings.max_tokens)
-
-    def complete(
-        self,
-        text: str,
-        cursor: int,
-        settings: SamplingSettings,
-        *,
-        top: int = 20,
-        single_line: bool = False,
-        stop: Stop = lambda: False,
-        progress: ReportCount | None = None,
-    ) -> Iterator[Step | GenerationResult]:
-        """Continue a text at a cursor."""
-        steps = self._going_on.steps(
-            self.completion_context(text, cursor, settings),
-            settings,
-            beside=self._going_on.after(text, cursor, _BESIDE),
-            top=top,
-            single_line=single_line,
-            stop=stop,
-            progress=progress,
-        )
-        return self._forward.around_generation(steps)
-
-    def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: SuggestionRules,
-        *,
-        count: int = 5,
-        stop: Stop = lambda: False,
-    ) -> list[Suggestion]:
-        """Return suggestions that begin in different ways."""
-        return self._going_on.alternatives(text, cursor, rules, count=count, stop=stop)
-
-    def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        stop: Stop = lambda: False,
-        progress: ReportCount | None = None,
-    ) -> list[Replacement]:
-        """Return texts that could replace a part of a text."""
-        return self._replacing.find(
-            text, start, end, count=count, stop=stop, progress=progress
-        )
-
-
-class LocalEngine(LocalWriting):
-    """Engine for a model on this machine; see `protocol.Engine` for each method's
+class LocalEngine:
+    """Engine for a model on this machine; see `protocol.EditorEngine` for each method's
     contract."""
 
     def __init__(
@@ -217,9 +135,9 @@ class LocalEngine(LocalWriting):
             switches_thinking=self._writer.switch is not None,
         )
         self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
-        self._prepare_writing(tokenizer)
+        self._prepare_editing(tokenizer)
 
-    def _prepare_writing(self, tokenizer: Any) -> None:
+    def _prepare_editing(self, tokenizer: Any) -> None:
         prefix = self._writer.document("", "auto").prefix
         context, windows = self._info.context, self.windows(len(prefix))
         reader = DocumentScorer(
@@ -230,7 +148,7 @@ class LocalEngine(LocalWriting):
             windows=windows,
             context=context,
         )
-        self._expecting = CursorPredictor(
+        self._predictor = CursorPredictor(
             self._forward, reader, self._vocabulary, size=self._info.vocabulary
         )
         infill = Infill.of(tokenizer, bos=prefix)
@@ -238,9 +156,9 @@ class LocalEngine(LocalWriting):
         model = CompletionModel(
             self._forward, self._cache, self._positions, self._vocabulary, context
         )
-        self._going_on = Completer(model, self._expecting, layout, self._end_ids)
-        self._replacing = ReplacementFinder(
-            model, self._expecting, layout, self._end_ids
+        self._completer = Completer(model, self._predictor, layout, self._end_ids)
+        self._replacements = ReplacementFinder(
+            model, self._predictor, layout, self._end_ids
         )
         self.capabilities = Capabilities(infill=infill is not None)
 
@@ -485,6 +403,81 @@ class LocalEngine(LocalWriting):
                 f"{tokens:,} tokens, the context holds {room:,}",
                 "Shorten the prompt, or raise --context where the model allows it.",
             )
+
+    # A text that is being edited.
+
+    def predict_at(
+        self,
+        text: str,
+        cursor: int,
+        *,
+        top: int = 20,
+        stop: Stop = lambda: False,
+    ) -> CursorPrediction:
+        """Return the prediction at a cursor."""
+        return self._predictor.predict_at(text, cursor, top=top, stop=stop)
+
+    def score_span(
+        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+    ) -> Iterator[ScoredSpan]:
+        """Yield the scores of a part of a text."""
+        return self._predictor.score_span(text, start, end, stop=stop)
+
+    def completion_context(
+        self, text: str, cursor: int, settings: SamplingSettings
+    ) -> CompletionContext:
+        """Return the context that `complete` reads."""
+        return self._completer.completion_context(text, cursor, settings.max_tokens)
+
+    def complete(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        top: int = 20,
+        single_line: bool = False,
+        stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Continue a text at a cursor."""
+        steps = self._completer.steps(
+            self.completion_context(text, cursor, settings),
+            settings,
+            beside=self._completer.after(text, cursor, _BESIDE),
+            top=top,
+            single_line=single_line,
+            stop=stop,
+            progress=progress,
+        )
+        return self._forward.around_generation(steps)
+
+    def alternatives(
+        self,
+        text: str,
+        cursor: int,
+        rules: SuggestionRules,
+        *,
+        count: int = 5,
+        stop: Stop = lambda: False,
+    ) -> list[Suggestion]:
+        """Return suggestions that begin in different ways."""
+        return self._completer.alternatives(text, cursor, rules, count=count, stop=stop)
+
+    def replacements(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        count: int = 8,
+        stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> list[Replacement]:
+        """Return texts that could replace a part of a text."""
+        return self._replacements.find(
+            text, start, end, count=count, stop=stop, progress=progress
+        )
 
 
 def open_pair(

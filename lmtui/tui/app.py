@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.driver import Driver
@@ -62,91 +62,11 @@ from lmtui.tui.terminal import (
     leave_when_gone,
 )
 
-
-class SettingsApp(PreferencesApp):
-    """App that applies settings as they are changed."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f10", "settings", "Settings", id="app.settings",
-                tooltip="See every setting and preset, and change them."),
-    ]  # fmt: skip
-
-    sampling_changes: var[Mapping[str, Any]] = var({})
-    """Sampling settings changed since the program started; watched by the screens with
-    a sampler."""
-    chat_change: var[events.SettingChanged | None] = var(None, always_update=True)
-    """Last change of a chat setting; watched by the chat screen."""
-    presets: var[Mapping[str, Preset]] = var({})
-    """Presets by name; watched by the screens that offer them."""
-
-    def __init__(self, preferences: Preferences) -> None:
-        super().__init__(preferences)
-        self._settings_file = file = preferences.settings_file
-        self.set_reactive(SettingsApp.presets, file.presets if file else {})
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "settings":
-            return self._settings_file is not None
-        return super().check_action(action, parameters)
-
-    def action_settings(self) -> None:
-        shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
-        if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
-            return
-        themes = {"theme": tuple(self.available_themes)}
-        self.push_screen(SettingsScreen(self._settings_file, choices=themes))
-
-    @on(events.SheetRead)
-    def follow_presets(self, event: events.SheetRead) -> None:
-        """Use the presets of the settings file."""
-        self.presets = event.sheet.saved.presets
-
-    @on(events.KeysSaved)
-    def follow_keys(self, event: events.KeysSaved) -> None:
-        """Use the keys of the settings file."""
-        self.use_keys(event.sheet.saved.keys)
-
-    @on(events.SettingSaved)
-    def follow_setting(self, event: events.SettingSaved) -> None:
-        """Apply a changed setting at once, unless a flag or variable overrides it."""
-        name = event.name
-        if event.sheet.stronger(name) is not None:
-            return
-        value = getattr(event.sheet.counting, name)
-        if name == "theme":
-            self.apply_theme(value)
-        elif fields.item(name).metadata["section"] == SAMPLING:
-            self.sampling_changes = {**self.sampling_changes, name: value}
-        elif name in FOLLOWED:
-            self.chat_change = events.SettingChanged(name, value)
-
-
-class KeepingApp(App[None]):
-    """App that reports whether conversations are saved."""
-
-    @on(kept.KeepingFailed)
-    def warn_not_stored(self, event: kept.KeepingFailed) -> None:
-        """Report that messages could not be saved; they stay on the screen."""
-        error = event.error
-        self.notify(
-            visible(f"{error.detail}\n{error.hint}".strip()),
-            title=f"Not kept: {visible_line(error.title)}",
-            severity="error",
-            markup=False,
-            timeout=15,
-        )
-
-    @on(kept.KeepingRecovered)
-    def note_stored(self) -> None:
-        """Report that the pending messages are saved now."""
-        self.notify("What was said is kept again.")
-
-
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
 
 
-class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
+class LmtuiApp(KeysInOrder, PreferencesApp):
     """The app of lmtui, with all its screens."""
 
     TITLE = "lmtui"
@@ -169,6 +89,8 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
                 tooltip="Back to the shell; `fg` brings the program back."),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 priority=True, tooltip="Everything that can be done here, by name."),
+        Binding("f10", "settings", "Settings", id="app.settings",
+                tooltip="See every setting and preset, and change them."),
     ]  # fmt: skip
 
     all_stored = True
@@ -177,6 +99,14 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
     """Draft in the chat when the app ended by a bug or a signal."""
     model: var[ModelState] = var(ModelState())
     """State of the model; watched by every screen that shows it."""
+
+    sampling_changes: var[Mapping[str, Any]] = var({})
+    """Sampling settings changed since the program started; watched by the screens with
+    a sampler."""
+    chat_change: var[events.SettingChanged | None] = var(None, always_update=True)
+    """Last change of a chat setting; watched by the chat screen."""
+    presets: var[Mapping[str, Preset]] = var({})
+    """Presets by name; watched by the screens that offer them."""
 
     def __init__(
         self,
@@ -196,7 +126,10 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         finetuning: Finetuning | None = None,
         preferences: Preferences | None = None,
     ) -> None:
-        super().__init__(preferences or Preferences())
+        preferences = preferences or Preferences()
+        super().__init__(preferences)
+        self._settings_file = file = preferences.settings_file
+        self.set_reactive(LmtuiApp.presets, file.presets if file else {})
         self._input_error: Exception | None = None
         self._open_model = open_model
         self._sampling = sampling
@@ -307,6 +240,23 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
 
     # The conversations.
 
+    @on(kept.KeepingFailed)
+    def warn_not_stored(self, event: kept.KeepingFailed) -> None:
+        """Report that messages could not be saved; they stay on the screen."""
+        error = event.error
+        self.notify(
+            visible(f"{error.detail}\n{error.hint}".strip()),
+            title=f"Not kept: {visible_line(error.title)}",
+            severity="error",
+            markup=False,
+            timeout=15,
+        )
+
+    @on(kept.KeepingRecovered)
+    def note_stored(self) -> None:
+        """Report that the pending messages are saved now."""
+        self.notify("What was said is kept again.")
+
     @on(kept.StoreReplaced)
     def show_store_replaced(self, event: kept.StoreReplaced) -> None:
         """Report how a damaged store was replaced, and save the conversation again."""
@@ -329,6 +279,39 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
         if self._chats and not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen(self._chats, words))
 
+    # The settings.
+
+    def action_settings(self) -> None:
+        shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
+        if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
+            return
+        themes = {"theme": tuple(self.available_themes)}
+        self.push_screen(SettingsScreen(self._settings_file, choices=themes))
+
+    @on(events.SheetRead)
+    def follow_presets(self, event: events.SheetRead) -> None:
+        """Use the presets of the settings file."""
+        self.presets = event.sheet.saved.presets
+
+    @on(events.KeysSaved)
+    def follow_keys(self, event: events.KeysSaved) -> None:
+        """Use the keys of the settings file."""
+        self.use_keys(event.sheet.saved.keys)
+
+    @on(events.SettingSaved)
+    def follow_setting(self, event: events.SettingSaved) -> None:
+        """Apply a changed setting at once, unless a flag or variable overrides it."""
+        name = event.name
+        if event.sheet.stronger(name) is not None:
+            return
+        value = getattr(event.sheet.counting, name)
+        if name == "theme":
+            self.apply_theme(value)
+        elif fields.item(name).metadata["section"] == SAMPLING:
+            self.sampling_changes = {**self.sampling_changes, name: value}
+        elif name in FOLLOWED:
+            self.chat_change = events.SettingChanged(name, value)
+
     # Navigation.
 
     def action_start(self) -> None:
@@ -346,19 +329,21 @@ class LmtuiApp(KeysInOrder, KeepingApp, SettingsApp):
             self._go("finetune")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable what is not available: the store, the editor, a training.
+        """Disable what is not available: history, settings, the editor, a training.
 
         With a training, the screens that need a model stay disabled until one is
         loaded.
         """
-        if action == "history" and self._chats is None:
+        needed: dict[str, object] = {
+            "history": self._chats,
+            "settings": self._settings_file,
+            "complete": self._complete,
+            "finetune": self.finetune,
+        }
+        if action in needed and needed[action] is None:
             return False
         if action == "suspend":  # in an Input, Ctrl+Z is undo
             return not (isinstance(self.focused, Input) and self.focused.value)
-        if action == "complete":
-            return self._complete is not None
-        if action == "finetune":
-            return self.finetune is not None
         if action in ("models", "start", "chat", "history"):
             return self.finetune is None or bool(self._load)
         return super().check_action(action, parameters)
