@@ -31,7 +31,7 @@ from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.kernels import build
 from lmtui.models import default_model
-from lmtui.models.llama.load import with_packed_layers
+from lmtui.models.llama.load import quantize_layers
 from lmtui.models.load import load
 
 CONTEXTS = (32, 512, 2048)
@@ -175,7 +175,7 @@ def use_compiled(engine: LocalEngine) -> bool:
 def through_layers(model: str | None) -> LocalEngine:
     """An engine that runs any model the way it runs those of another shape: through
     the library's own layers, with packed weights."""
-    return LocalEngine(with_packed_layers(load(model), "auto"))
+    return LocalEngine(quantize_layers(load(model), "auto"))
 
 
 def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:

@@ -142,12 +142,12 @@ def ours(blocks: list[list[int]], model: str | None, *, half: bool) -> dict[str,
     from lmtui.models.adapters.card import Base
     from lmtui.models.load import load
     from lmtui.train.dataset import Block
-    from lmtui.train.model import ready
+    from lmtui.train.model import prepare_for_training
     from lmtui.train.trainer import Sequences, StepResult, adam, train
 
     loaded = load(model, device="cpu")
     peak = Peak()
-    trainee = ready(loaded, Base("", "", ()), settings(), half=half)
+    trainee = prepare_for_training(loaded, Base("", "", ()), settings(), half=half)
     packed = [Block(tuple(ids), (True,) * len(ids), len(ids)) for ids in blocks]
     told: list[StepResult] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -74,7 +74,7 @@ def open_store(file: Path) -> tuple[Store, Salvaged | None]:
         return replaced(file)
 
 
-def answered(
+def with_repair(
     file: Path,
     work: Callable[[Store], T],
     tell: Callable[[Salvaged], None],

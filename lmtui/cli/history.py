@@ -65,10 +65,10 @@ def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
     Raises:
         LmtuiError: the store can't be used.
     """
-    from lmtui.chat.repair import answered
+    from lmtui.chat.repair import with_repair
     from lmtui.chat.store import default_file
 
-    return answered(
+    return with_repair(
         default_file(),
         work,
         lambda salvaged: note(f"note: {visible(salvaged.words)}\n"),

@@ -14,7 +14,7 @@ from functools import partial
 from torch import Tensor
 
 from lmtui.engine import sampling
-from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
@@ -41,7 +41,7 @@ class Continuation:
 
 
 def decode_batch(
-    forward: ModelBackend,
+    forward: AnyBackend,
     cache: PrefixCache,
     begins: Sequence[Sequence[int]],
     *,
@@ -123,7 +123,7 @@ def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Grow
 
 
 def _side_by_side(
-    forward: ModelBackend, cache: PrefixCache, growing: list[_Growing], stop: Stop
+    forward: AnyBackend, cache: PrefixCache, growing: list[_Growing], stop: Stop
 ) -> None:
     forked = cache.fork(len(growing))
     assert forked is not None

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from lmtui.engine import sampling
-from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.generate import Decoder, FirstStep, StopRules
@@ -253,7 +253,7 @@ class DocumentReader(Protocol):
 class CompletionModel:
     """Parts of an engine that run a model."""
 
-    forward: ModelBackend
+    forward: AnyBackend
     cache: PrefixCache
     positions: LogitsStore
     vocabulary: Vocabulary

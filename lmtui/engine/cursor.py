@@ -17,7 +17,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import ModelBackend, checked
+from lmtui.engine.backends.base import AnyBackend, require_distribution
 from lmtui.engine.completion import CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import PART, DocumentScorer, ScoredCursor
@@ -68,7 +68,7 @@ class CursorPredictor:
 
     def __init__(
         self,
-        forward: ModelBackend,
+        forward: AnyBackend,
         reader: DocumentScorer,
         vocabulary: Vocabulary,
         *,
@@ -218,7 +218,7 @@ class CursorPredictor:
         if new:
             logits = self._forward.head(torch.stack([states[path] for path in new]))
             # Token healing sums over covers in main memory.
-            logprobs = checked(logits.log_softmax(-1).cpu())
+            logprobs = require_distribution(logits.log_softmax(-1).cpu())
             known.update(zip(new, logprobs, strict=True))
 
     def _bytes(self, ids: Sequence[int]) -> bytes:

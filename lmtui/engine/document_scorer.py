@@ -15,7 +15,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.document import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
@@ -60,7 +60,7 @@ class DocumentScorer:
 
     def __init__(
         self,
-        forward: ModelBackend,
+        forward: AnyBackend,
         cache: PrefixCache,
         tokenizer: TextTokenizer,
         *,

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lmtui.engine.backends.base import ModelBackend
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner, Infill
 from lmtui.engine.cursor import CursorPredictor
@@ -96,10 +96,10 @@ def describe(
     )
 
 
-def forward_of(loaded: LoadedModel, *, lasting: bool) -> ModelBackend:
+def forward_of(loaded: LoadedModel, *, lasting: bool) -> AnyBackend:
     """Return the backend that runs the model; `lasting` says that many answers will
     follow."""
-    if loaded.is_lean:
+    if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 
         return LlamaCpuBackend(loaded.model.weights, lasting=lasting)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from lmtui.engine.backends.base import KVCache, ModelBackend, Reuse
+from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.errors import Cancelled
 
@@ -19,7 +19,7 @@ from lmtui.errors import Cancelled
 class PrefixCache:
     """Runs contexts through one model, reusing the longest common prefix."""
 
-    def __init__(self, forward: ModelBackend) -> None:
+    def __init__(self, forward: AnyBackend) -> None:
         self._forward = forward
         self._held: KVCache
         self.ids: list[int]

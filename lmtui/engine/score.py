@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import sampling
-from lmtui.engine.backends.base import ModelBackend, not_a_distribution
+from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.protocol import Stop
 from lmtui.engine.windows import Windows
 
@@ -40,7 +40,7 @@ UNSCORED = TokenScore(None, None, None)
 
 
 def score_rows(
-    forward: ModelBackend,
+    forward: AnyBackend,
     ids: Sequence[int],
     *,
     prefix: Sequence[int],

@@ -27,8 +27,8 @@ from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
 
 ATTENTION = "attention.so"
-PRODUCTS = "products.so"
-CROSSING = "crossing.so"
+HALF_MATMUL = "products.so"
+FUSED_BLOCK = "crossing.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
 _DIGESTS = "digests.json"
@@ -59,7 +59,7 @@ class NotCompiled(Exception):
     """Raised with the reason why the kernels can't be compiled or cached."""
 
 
-def attends(head: int) -> bool:
+def supports_attention(head: int) -> bool:
     """Return whether the attention kernel can be compiled for heads of width `head`."""
     return head % _LANES == 0 and head <= _WIDEST
 
@@ -75,7 +75,7 @@ def build_attention(head: int, share: int, folder: Path) -> None:
     _build(sources, folder / ATTENTION, HEAD=head, GQA=share)
 
 
-def crosses() -> bool:
+def supports_fused_block() -> bool:
     """Return whether the fused block can be compiled for this processor: it needs
     AVX512 with BF16 and VBMI, and its code follows the order of packed int4 weights
     there."""
@@ -83,23 +83,23 @@ def crosses() -> bool:
     return wide and cpu_features.has_features("avx512_bf16", "avx512vbmi")
 
 
-def build_crossing(folder: Path, **sizes: float) -> None:
+def build_fused_block(folder: Path, **sizes: float) -> None:
     """Compile the fused block for the sizes of a plan, which become macros of the
     source.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
     """
-    _build(["fused_block.cpp"], folder / CROSSING, **sizes)
+    _build(["fused_block.cpp"], folder / FUSED_BLOCK, **sizes)
 
 
-def build_products(folder: Path) -> None:
+def build_half_matmul(folder: Path) -> None:
     """Compile the matrix products with 16-bit weights.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
     """
-    _build(["half_matmul.cpp"], folder / PRODUCTS)
+    _build(["half_matmul.cpp"], folder / HALF_MATMUL)
 
 
 def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
@@ -255,8 +255,8 @@ def compiled_for(head: int, share: int) -> Path:
         raise NotCompiled(why)
     try:
         with paths.scratch_folder(paths.ensure_folder(root())) as scratch:
-            build_products(scratch)
-            if attends(head):
+            build_half_matmul(scratch)
+            if supports_attention(head):
                 build_attention(head, share, scratch)
             store(scratch, folder, source=f"heads of {head}")
     except RuntimeError as error:

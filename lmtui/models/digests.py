@@ -57,7 +57,7 @@ def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def places_of(digest: str) -> Iterator[Path]:
+def files_with(digest: str) -> Iterator[Path]:
     """Yield the unchanged files that are cached with this digest."""
     for name, entry in _load().items():
         same = isinstance(entry, dict) and entry.get("sha256") == digest

@@ -93,7 +93,7 @@ def load_pair(
     if own:
         meant = source.resolve(spec) if spec else folders.model_for(own)
         _locate_base(added, meant, how.on_progress)
-    if base.is_lean:
+    if base.is_llama:
         from lmtui.models.llama.load import with_adapter
 
         halves = [with_adapter(base, e, how) if e else base for e in (own, added)]
@@ -124,7 +124,7 @@ def _load_wanted(
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, replace(how, layers=False))
-    if base.is_lean:
+    if base.is_llama:
         from lmtui.models.llama.load import with_adapter
 
         beside = with_adapter(base, fitted, how)
@@ -197,16 +197,16 @@ def _load(name: str, place: Path, how: LoadOptions) -> LoadedModel:
     count = _start_torch(how.threads)
     if how.quantize == "none":
         return _load_exact(name, place, how, count)
-    from lmtui.models.llama.load import packed_or_why, with_packed_layers
+    from lmtui.models.llama.load import load_quantized, quantize_layers
 
-    found = packed_or_why(name, place, how)
+    found = load_quantized(name, place, how)
     if isinstance(found, LoadedModel):
         return found
     dtype = how.dtype if found.dtype == "auto" else found.dtype
     exact = _load_exact(name, place, replace(how, dtype=dtype), count)
     if found.layers:
         how.on_progress(Progress(f"packing {name}"))
-        exact = with_packed_layers(exact, how.quantize)
+        exact = quantize_layers(exact, how.quantize)
     return replace(exact, why=found.words or exact.why)
 
 

@@ -57,7 +57,7 @@ class LoadedModel:
     """Bits of the weights in quantised layers of a transformers model; 0 for none."""
 
     @property
-    def is_lean(self) -> bool:
+    def is_llama(self) -> bool:
         """Whether it is a `LlamaModel`."""
         from lmtui.models.llama.weights import LlamaModel
 
@@ -66,7 +66,7 @@ class LoadedModel:
     @property
     def number_format(self) -> str:
         """The format of its weights: `float32`, …, `int8` or `int4`."""
-        if self.is_lean:
+        if self.is_llama:
             return str(self.model.weights.number_format)
         if self.layer_bits:
             return f"int{self.layer_bits}"
@@ -75,4 +75,4 @@ class LoadedModel:
     @property
     def facts(self) -> ModelInfo:
         """The model's properties, from its configuration."""
-        return self.model.facts if self.is_lean else facts_of(self.model)
+        return self.model.facts if self.is_llama else facts_of(self.model)

@@ -56,7 +56,7 @@ def cuda_quantization(
     raise NotSupported(f"it runs on {device}")
 
 
-def with_few_bits(exact: LoadedModel) -> LoadedModel:
+def quantize_layers_cuda(exact: LoadedModel) -> LoadedModel:
     """Quantise the linear layers of a transformers model to int4, in place; where none
     can be, return the model with the reason."""
     room = hardware.available_memory(exact.device)

@@ -48,7 +48,7 @@ class RMSNorm(nn.Module):
 
 
 @torch.no_grad()
-def few_norm(module: Any) -> RMSNorm | None:
+def rms_norm_of(module: Any) -> RMSNorm | None:
     """Return a faster norm with the same results; None where the module is no
     RMSNorm."""
     weight = getattr(module, "weight", None)
@@ -172,7 +172,7 @@ def pack_layers(model: Any, bits: int, *, dense: bool) -> int:
         tied = head.weight is model.get_input_embeddings().weight
         _replace(model, {head: HalfHead(head, tied=tied)})
     norms: dict[nn.Module, nn.Module] = {
-        module: norm for module in model.modules() if (norm := few_norm(module))
+        module: norm for module in model.modules() if (norm := rms_norm_of(module))
     }
     _replace(model, norms)
     return 8 if counts[8] > counts[4] else 4

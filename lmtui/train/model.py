@@ -223,10 +223,10 @@ def open_trainee(
         threads=request.threads,
         on_progress=on_progress,
     )
-    return ready(loaded, base, settings, half=half)
+    return prepare_for_training(loaded, base, settings, half=half)
 
 
-def ready(
+def prepare_for_training(
     loaded: LoadedModel, base: Base, settings: TrainSettings, *, half: bool
 ) -> TrainableModel:
     """Prepare a loaded model for training; for a LoRA it is changed in place.
@@ -311,14 +311,14 @@ def save_memory_where_needed(trainee: TrainableModel, block: int) -> int | None:
     Returns the bytes that are missing even then, or None.
     """
     free = int(hardware.available_memory(trainee.loaded.device) * _SPARE)
-    if bytes_to_come(trainee, block) <= free:
+    if training_bytes(trainee, block) <= free:
         return None
     trainee.checkpoint_activations()
-    missing = bytes_to_come(trainee, block) - free
+    missing = training_bytes(trainee, block) - free
     return missing if missing > 0 else None
 
 
-def bytes_to_come(trainee: TrainableModel, block: int) -> int:
+def training_bytes(trainee: TrainableModel, block: int) -> int:
     """Return the bytes that training needs beyond the loaded model.
 
     They are gradients, moments and the activations of one block. The last are measured
@@ -335,14 +335,14 @@ def activation_bytes(trainee: TrainableModel, tokens: int) -> int:
     Weights are not counted.
     """
     ids = torch.ones(1, tokens, dtype=torch.long, device=trainee.loaded.device)
-    with unchanged(trainee.model), _counted(trainee.model) as kept:
+    with restored(trainee.model), _counted(trainee.model) as kept:
         trainee.model.train()
         trainee.loss(ids, ids)
     return sum(kept.values())
 
 
 @contextlib.contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
+def restored(model: nn.Module) -> Iterator[None]:
     """Restore the model's mode, gradients and the random generators at the end."""
     training = model.training
     devices = list(range(torch.cuda.device_count()))

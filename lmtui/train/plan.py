@@ -21,7 +21,7 @@ from lmtui.errors import Cancelled
 from lmtui.train.dataset import Block, Dataset, Example
 from lmtui.train.evaluate import PROMPTS, Evaluator
 from lmtui.train.events import Piece, Plan
-from lmtui.train.model import TrainableModel, unchanged
+from lmtui.train.model import TrainableModel, restored
 from lmtui.train.request import TrainRequest
 from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, share_of_loss
 
@@ -57,7 +57,7 @@ def calibrate(
     optimizer = adam(trainee, 0.0)
     if stop():
         raise Cancelled
-    with unchanged(trainee.model), _peak(trainee.loaded.device) as peak:
+    with restored(trainee.model), _peak(trainee.loaded.device) as peak:
         trainee.model.train()
         began = time.perf_counter()
         batch = {

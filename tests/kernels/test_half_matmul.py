@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def products(tmp_path_factory: pytest.TempPathFactory) -> HalfMatmulKernel:
     folder = tmp_path_factory.mktemp("products")
-    build.build_products(folder)
-    made = HalfMatmulKernel(folder / build.PRODUCTS)
+    build.build_half_matmul(folder)
+    made = HalfMatmulKernel(folder / build.HALF_MATMUL)
     made.require_right()
     return made
 
@@ -114,6 +114,6 @@ def test_another_arithmetic_is_found_out(
     (tmp_path / "half_matmul.cpp").write_text(wrong)
     (tmp_path / "simd.h").write_text((build._SOURCES / "simd.h").read_text())
     monkeypatch.setattr(build, "_SOURCES", tmp_path)
-    build.build_products(tmp_path)
+    build.build_half_matmul(tmp_path)
     with pytest.raises(ValueError, match="something else"):
-        HalfMatmulKernel(tmp_path / build.PRODUCTS).require_right()
+        HalfMatmulKernel(tmp_path / build.HALF_MATMUL).require_right()

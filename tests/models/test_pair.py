@@ -102,7 +102,7 @@ def test_packed_weights_are_shared_too(
     spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
     lora = learned.save_lora(tmp_path / "plain", llama_folder)
     plain, beside = load_pair(spec, adapter=None, other=str(lora), how=how("auto"))
-    assert plain.is_lean and beside.is_lean
+    assert plain.is_llama and beside.is_llama
     layers = zip(plain.model.weights.layers, beside.model.weights.layers, strict=True)
     assert all(a.qkv.weights is b.qkv.weights for a, b in layers)
 

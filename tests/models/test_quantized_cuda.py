@@ -13,7 +13,7 @@ from torch import Tensor
 from lmtui.models import hardware, quantized_cuda
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.int4 import GROUP, quantise
-from lmtui.models.llama.load import packed_or_why
+from lmtui.models.llama.load import load_quantized
 from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore
 from lmtui.models.quantized_cuda import CudaPacked, layout, pack_layers, tiles_of
@@ -115,7 +115,7 @@ def test_how_a_model_is_held_on_a_gpu(
 
     def asked(quantize: Any, *, layers: bool = True) -> Any:
         how = LoadOptions("auto", "auto", quantize, None, ignore, layers)
-        return packed_or_why("m", tmp_path, how)
+        return load_quantized("m", tmp_path, how)
 
     assert (asked("int4").layers, asked("int4").dtype) == (True, "bfloat16")
     beside = asked("int4", layers=False)

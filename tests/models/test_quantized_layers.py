@@ -19,8 +19,8 @@ from lmtui.models.model_info import weights_in
 from lmtui.models.quantized_layers import (
     FusedLinearPart,
     PackedLinear,
-    few_norm,
     pack_layers,
+    rms_norm_of,
 )
 from tests.engine.backends.llama_cpu.test_decoder import (
     FAMILIES,
@@ -169,13 +169,13 @@ class OddRMSNorm(nn.Module):
 
 
 def test_a_norm_is_known_by_what_it_answers() -> None:
-    assert few_norm(OddRMSNorm()) is None
+    assert rms_norm_of(OddRMSNorm()) is None
     for family in ("gemma3_text", "olmo2", "granite"):
         for norm in (
             m for m in model(family).modules() if "RMSNorm" in type(m).__name__
         ):
             nn.init.normal_(norm.weight, 1, 0.3)
-            few = few_norm(norm)
+            few = rms_norm_of(norm)
             assert few is not None
             states = 5 * torch.randn(2, 3, 4, len(norm.weight))
             torch.testing.assert_close(few(states), norm(states))

@@ -16,12 +16,12 @@ from lmtui.models import hardware
 from lmtui.train import model as model_module
 from lmtui.train.model import (
     activation_bytes,
-    bytes_to_come,
     computes_in_half,
     open_trainee,
     random_model,
     resized,
     save_memory_where_needed,
+    training_bytes,
 )
 from lmtui.train.request import TrainRequest
 from lmtui.train.schedule import Schedule
@@ -152,8 +152,8 @@ def test_other_arithmetic_is_refused() -> None:
 def test_an_estimate_grows_with_what_is_kept() -> None:
     plain, whole = trainee(), trainee(method="full")
     assert activation_bytes(plain, 64) > 1.9 * activation_bytes(plain, 32)
-    assert bytes_to_come(plain, 512) > bytes_to_come(plain, 64)
-    assert bytes_to_come(whole, 64) > 12 * whole.parameters
+    assert training_bytes(plain, 512) > training_bytes(plain, 64)
+    assert training_bytes(whole, 64) > 12 * whole.parameters
     assert all(weight.grad is None for weight in plain.weights.values())
 
 

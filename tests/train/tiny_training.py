@@ -10,7 +10,7 @@ import torch
 
 from lmtui.models.adapters.card import Base
 from lmtui.train.dataset import Block
-from lmtui.train.model import TrainableModel, ready
+from lmtui.train.model import TrainableModel, prepare_for_training
 from lmtui.train.settings import TrainSettings
 from tests.engine import tiny
 
@@ -24,7 +24,9 @@ def trainee(
     """A random model of a family, ready to be trained."""
     loaded = tiny.loaded(family)
     loaded = replace(loaded, model=deepcopy(loaded.model))
-    return ready(loaded, BASE, TrainSettings(**{"rank": 4} | settings), half=half)
+    return prepare_for_training(
+        loaded, BASE, TrainSettings(**{"rank": 4} | settings), half=half
+    )
 
 
 def blocks(count: int, *, seed: int = 0) -> tuple[Block, ...]:

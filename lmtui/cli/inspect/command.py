@@ -412,9 +412,7 @@ def score_rows(
 
 
 def _place(html: str) -> Path:
-    from lmtui.cli.inspect.json_output import (
-        require_writable_file,  # most runs need none
-    )
+    from lmtui.cli.inspect.json_output import require_writable_file
 
     return require_writable_file(html)
 

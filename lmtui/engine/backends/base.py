@@ -57,7 +57,7 @@ H = TypeVar("H", bound=KVCache)
 T = TypeVar("T")
 
 
-class Passes(Protocol[H]):
+class ModelBackend(Protocol[H]):
     """Forward passes of one model. `stop` is polled between two layers.
 
     `held` is the KV cache that the tokens continue; None reads them without one.
@@ -165,7 +165,7 @@ class Passes(Protocol[H]):
         """
 
 
-ModelBackend = Passes[Any]
+AnyBackend = ModelBackend[Any]
 """Any backend, with its own kind of KV cache."""
 
 
@@ -181,7 +181,7 @@ def chunk_for(layer_weights: int, most: int) -> int:
     return max(64, min(most, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
 
 
-def answered(logits: Tensor) -> Tensor:
+def float_logits(logits: Tensor) -> Tensor:
     """Return logits [..., V] as they leave a pass: float32, checked unless on CUDA.
 
     On a CUDA device they are not checked, since reading them would wait for the device;
@@ -190,10 +190,10 @@ def answered(logits: Tensor) -> Tensor:
     """
     if logits.is_cuda:
         return logits.float()
-    return checked(logits.float().cpu())
+    return require_distribution(logits.float().cpu())
 
 
-def checked(logits: Tensor) -> Tensor:
+def require_distribution(logits: Tensor) -> Tensor:
     """Return logits [..., V] that are a distribution: none NaN or +inf, not all -inf.
 
     Raises:

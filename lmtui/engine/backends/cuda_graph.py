@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from lmtui.engine.backends.base import Reuse, answered
+from lmtui.engine.backends.base import Reuse, float_logits
 from lmtui.engine.backends.transformers import TransformersBackend, TransformersKVCache
 from lmtui.engine.protocol import Stop
 from lmtui.errors import Cancelled
@@ -184,7 +184,7 @@ class CapturedStep:
             self._graph.replay()
         assert self._logits is not None
         # A copy: the next step overwrites this memory.
-        return answered(self._logits.to(torch.float32, copy=True))
+        return float_logits(self._logits.to(torch.float32, copy=True))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lmtui.engine.backends.base import Reuse, T, answered, chunk_for
+from lmtui.engine.backends.base import Reuse, T, chunk_for, float_logits
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
@@ -257,7 +257,7 @@ class TransformersBackend:
                 use_cache=held is not None,
                 logits_to_keep=keep,
             )
-            return answered(output.logits[0, -keep:])
+            return float_logits(output.logits[0, -keep:])
 
     def next_logits(
         self,
@@ -270,7 +270,7 @@ class TransformersBackend:
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
-            return answered(output.logits[:, -1])
+            return float_logits(output.logits[:, -1])
 
     def hidden_states(
         self,
@@ -343,7 +343,7 @@ class TransformersBackend:
             if self._apart and self._decoder is not None:
                 states: Tensor = self._decoder(**asked).last_hidden_state
                 return states
-            return answered(self.model(**asked).logits)
+            return float_logits(self.model(**asked).logits)
 
     @cached_property
     def reads_trees(self) -> bool:
@@ -374,7 +374,7 @@ class TransformersBackend:
         output = self._apart(last_hidden_state=hidden)
         with self._stoppable(None), self._replaced(output, hidden):
             block = self.model(input_ids=inputs, use_cache=False)
-        return answered(block.logits[0])
+        return float_logits(block.logits[0])
 
     @cached_property
     def _apart(self) -> type[Any] | None:
@@ -414,7 +414,7 @@ class TransformersBackend:
                 self._decoder = None
                 yield from self._whole(inputs, start, stop)
                 return
-            yield answered(block.logits[0])
+            yield float_logits(block.logits[0])
 
     def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
         """Yield blocks of logits that are computed at once: memory grows with tokens ×
@@ -422,7 +422,7 @@ class TransformersBackend:
         with self._stoppable(stop):
             output = self.model(input_ids=inputs, use_cache=False)
         for block in torch.split(output.logits[0, skip:], self._block_rows):
-            yield answered(block)
+            yield float_logits(block)
 
     @contextmanager
     def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:

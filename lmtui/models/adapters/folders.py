@@ -284,7 +284,7 @@ def _digests(place: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
 def _places(base: Base) -> Iterator[Path]:
     """Yield places where a model may be of which only the name is known: where files
     with its digest were seen, the current folder, and the folder of models."""
-    for file in digests.places_of(base.sha256[0]) if base.sha256 else ():
+    for file in digests.files_with(base.sha256[0]) if base.sha256 else ():
         yield file.parent if file.suffix == ".safetensors" else file
     if is_name(base.spec):
         yield from (Path(base.spec).absolute(), paths.models_folder() / base.spec)

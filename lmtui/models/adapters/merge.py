@@ -41,7 +41,7 @@ _TEXTS = (
 )
 
 
-def put_on(model: Any, adapter: Adapter) -> Any:
+def apply_adapter(model: Any, adapter: Adapter) -> Any:
     """Return `model` with the adapter beside its matrices, as it was trained: a
     PeftModel.
 
@@ -73,7 +73,7 @@ def merged(model: Any, adapter: Adapter) -> Any:
     Raises:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
     """
-    return _merged(put_on(model, adapter), adapter)
+    return _merged(apply_adapter(model, adapter), adapter)
 
 
 def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
@@ -85,7 +85,7 @@ def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
     """
     weights = chain(base.model.parameters(), base.model.buffers())
     twin = copy.deepcopy(base.model, {id(each): each for each in weights})
-    put_on(twin, adapter)
+    apply_adapter(twin, adapter)
     if not all(bool(each.isfinite().all()) for each in _added(twin)):
         raise _not_finite(adapter)
     return replace(base, model=twin.eval(), adapter=adapter.name)
@@ -111,7 +111,7 @@ def write_merged(
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     cache_dir.require_space(parent, need)
     on_progress(Progress(f"merging {adapter.name}"))
-    beside = put_on(base.model, adapter)
+    beside = apply_adapter(base.model, adapter)
     wanted = _logits(beside, base.tokenizer)
     model = _merged(beside, adapter)
     try:

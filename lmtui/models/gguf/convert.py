@@ -39,7 +39,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 @contextmanager
-def alone(file: Path) -> Iterator[Path]:
+def folder_with_only(file: Path) -> Iterator[Path]:
     """Yield a temporary folder that holds nothing but a link to `file`."""
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         os.symlink(file.resolve(), Path(folder) / file.name)
@@ -281,7 +281,7 @@ def _read(
     what = f"dequantising {file.name}, once"
     on_progress(Progress(what))
     with (
-        alone(file) as folder,
+        folder_with_only(file) as folder,
         read_once(header),
         quiet(),
         offline(),

@@ -24,7 +24,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.gguf import convert
-from lmtui.models.gguf.convert import alone, read_once
+from lmtui.models.gguf.convert import folder_with_only, read_once
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.llama.int4 import HalfWeight, Int4Linear
 from lmtui.models.llama.weights import (
@@ -33,7 +33,7 @@ from lmtui.models.llama.weights import (
     LlamaModel,
     LlamaWeights,
     shape_of,
-    unsuitable,
+    unsupported_reason,
 )
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.model_info import facts_in
@@ -287,7 +287,7 @@ class ModelConverter:
         with self._readable() as (folder, options), wrap_load_errors(str(place)):
             with quiet(), offline():
                 config = AutoConfig.from_pretrained(folder, **options)
-                why = unsuitable(config.to_dict(), packed=self._packs)
+                why = unsupported_reason(config.to_dict(), packed=self._packs)
                 if why is None:
                     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
                     tokenizer.save_pretrained(scratch)
@@ -319,5 +319,5 @@ class ModelConverter:
         elif copy := convert.cached_folder(place, "float32", self._on_progress):
             yield copy, options
         else:
-            with alone(place) as folder, read_once(self._looked):
+            with folder_with_only(place) as folder, read_once(self._looked):
                 yield folder, options | {"gguf_file": place.name}

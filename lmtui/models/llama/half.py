@@ -144,7 +144,7 @@ def _in_blocks(inputs: Tensor, weights: Tensor) -> Tensor:
     return torch.cat(blocks, 1)
 
 
-def load_stored(name: str, looked: ModelFolder, on_progress: OnProgress) -> LoadedModel:
+def load_half(name: str, looked: ModelFolder, on_progress: OnProgress) -> LoadedModel:
     """Load the model in a folder with its 16-bit weights as they are.
 
     Raises:
@@ -272,7 +272,7 @@ def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
     folder = _compiled_for(config)
     seen = cache_dir.identity(folder)
     try:
-        products = HalfMatmulKernel(folder / build.PRODUCTS)
+        products = HalfMatmulKernel(folder / build.HALF_MATMUL)
         products.require_right()
     except (OSError, AttributeError, ValueError) as error:
         # Not compiled again now: a process loads a library of one path only once.
@@ -309,7 +309,7 @@ class _Files(FolderTensors):
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
         """See `linear.Matrices`."""
         tensors = tuple(self.rows(part.name, part.rows, part.columns) for part in parts)
-        return HalfLinear(tensors, self._products, self._rounds, places_of(parts))
+        return HalfLinear(tensors, self._products, self._rounds, row_order(parts))
 
     def rows(self, name: str, count: int, width: int) -> Tensor:
         """See `linear.Matrices`."""
@@ -323,7 +323,7 @@ class _Files(FolderTensors):
         return MappedHalfHead(rows, self._products)
 
 
-def places_of(parts: Sequence[MatrixRows]) -> Tensor | None:
+def row_order(parts: Sequence[MatrixRows]) -> Tensor | None:
     """Return the row of the stacked parts that each output row takes, int64 [N]; None
     where all parts keep their order."""
     if all(part.order is None for part in parts):

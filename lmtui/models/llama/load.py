@@ -58,7 +58,7 @@ _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else 
 """torch's names for x86 processors without AVX2."""
 
 
-def packed_or_why(
+def load_quantized(
     name: str, place: Path, how: LoadOptions
 ) -> LoadedModel | FallbackReason:
     """Load the model in a folder or a `.gguf` file for the Llama backend, converting it
@@ -83,9 +83,9 @@ def packed_or_why(
         if how.quantize == "auto" and place.is_dir():
             looked = read_model(place)
             if looked.dtype in FORMATS:
-                from lmtui.models.llama.half import load_stored
+                from lmtui.models.llama.half import load_half
 
-                return load_stored(name, looked, how.on_progress)
+                return load_half(name, looked, how.on_progress)
         return _load(name, place, how.quantize, how.on_progress)
     except NotLlama as error:
         if how.layers:
@@ -95,15 +95,15 @@ def packed_or_why(
         return FallbackReason(_refused(name, str(error), how))
 
 
-def with_packed_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
+def quantize_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
     """Quantise the linear layers of a transformers model, in place."""
     if exact.device.type == "cuda":
-        from lmtui.models.quantized_cuda import with_few_bits
+        from lmtui.models.quantized_cuda import quantize_layers_cuda
 
-        return with_few_bits(exact)
+        return quantize_layers_cuda(exact)
     from lmtui.models.quantized_layers import pack_layers
 
-    dense = pays_dense(exact.facts.parameters)
+    dense = pays_bfloat16_copy(exact.facts.parameters)
     bits = pack_layers(exact.model, MOST_BITS[quantize], dense=dense)
     if not bits:
         return exact
@@ -187,7 +187,7 @@ def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> Non
         raise NotLlama(f"{kind} is not shaped like Llama")
 
 
-def pays_dense(parameters: int) -> bool:
+def pays_bfloat16_copy(parameters: int) -> bool:
     """Return whether a bfloat16 copy of all weights fits into memory and is faster."""
     room = 2 * parameters * DENSE_SHARE <= hardware.available_ram()
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
@@ -243,7 +243,7 @@ class _Packing:
             raise NotLlama("its layers have something of their own")
         with wrap_load_errors(str(looked.path)):
             require_shapes(shape, config.vocab_size, looked.shapes, naming)
-        dense = pays_dense(looked.parameters)
+        dense = pays_bfloat16_copy(looked.parameters)
         what = f"packing {self._name}, once"
 
         def on_layer(index: int) -> None:

@@ -174,7 +174,7 @@ class LlamaModel:
     facts: ModelInfo
 
 
-def unsuitable(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
+def unsupported_reason(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
     """Return why the Llama backend can't run a model, by its config as transformers
     writes it; None where it can. `packed` weights need matrices of certain sizes."""
     kind = config.get("model_type")

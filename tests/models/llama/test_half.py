@@ -197,13 +197,13 @@ def test_damaged_files_are_told_as_ever(harm: str, before: bool, copied: Path) -
 def test_other_models_run_exactly(
     changes: dict[str, Any], why: str, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lmtui.models.llama.load import packed_or_why
+    from lmtui.models.llama.load import load_quantized
     from lmtui.models.quantize_choice import FallbackReason
 
     config = copied / "config.json"
     about = json.loads(config.read_text())
     config.write_text(json.dumps(about | changes))
-    found = packed_or_why("m", copied, tiny.how())
+    found = load_quantized("m", copied, tiny.how())
     assert isinstance(found, FallbackReason)
     assert why in found.words
     assert not found.layers
@@ -217,7 +217,7 @@ def test_a_matrix_of_another_format_runs_exactly(copied: Path) -> None:
     file.unlink()
     save_file(tensors, file, {"format": "pt"})
     found = loaded(copied)
-    assert (found.precision, found.is_lean) == ("exact", False)
+    assert (found.precision, found.is_llama) == ("exact", False)
     assert "lm_head.weight is torch.float32" in found.why
 
 
@@ -245,7 +245,7 @@ def test_what_was_asked_for_is_done(folder: Path) -> None:
     assert loaded(folder, quantize="none").precision == "exact"
     assert loaded(folder, quantize="int8").number_format == "int8"
     assert loaded(folder, dtype="bfloat16").number_format == "bfloat16"
-    assert not loaded(folder, dtype="bfloat16").is_lean
+    assert not loaded(folder, dtype="bfloat16").is_llama
 
 
 def test_without_a_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_a_compiler_that_fails_is_asked_once(
 
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
-@pytest.mark.parametrize("file", [build.PRODUCTS, build.ATTENTION])
+@pytest.mark.parametrize("file", [build.HALF_MATMUL, build.ATTENTION])
 def test_what_was_compiled_and_is_damaged_is_made_anew(
     harm: str, file: str, folder: Path
 ) -> None:

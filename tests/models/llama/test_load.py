@@ -146,7 +146,7 @@ def test_why_it_is_not_packed(
 ) -> None:
     place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
     found = loaded(place, **more)
-    assert not found.is_lean
+    assert not found.is_llama
     assert why in found.why
     assert why in LocalEngine(found).info.why
 
@@ -186,7 +186,7 @@ def test_biases_that_are_not_run_are_noticed(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)
     found = loaded(tmp_path, "int8")
-    assert (found.is_lean, found.number_format) == (False, "int8")
+    assert (found.is_llama, found.number_format) == (False, "int8")
     exact = logprobs(LocalEngine(load(str(tmp_path), device="cpu")))
     one = logprobs(LocalEngine(found))
     assert float((exact.exp() * (exact - one)).sum(-1).mean()) < 1e-3
@@ -223,7 +223,7 @@ def test_what_cannot_be_kept_costs_one_warning(
     monkeypatch.setenv("LMTUI_HOME", str(place))
     seen: list[Progress] = []
     found = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
-    assert (found.is_lean, found.why) == (True, "")
+    assert (found.is_llama, found.why) == (True, "")
     assert torch.equal(logprobs(LocalEngine(found)), logprobs(LocalEngine(kept)))
     (warning,) = [progress for progress in seen if progress.warning]
     assert "is packed anew at every start" in warning.what

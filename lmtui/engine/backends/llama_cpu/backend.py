@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lmtui import processes
-from lmtui.engine.backends.base import Reuse, T, checked, chunk_for
+from lmtui.engine.backends.base import Reuse, T, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu import compile
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
@@ -196,7 +196,7 @@ class LlamaCpuBackend:
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, D]."""
-        return checked(self._head.times(states))
+        return require_distribution(self._head.times(states))
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None

@@ -98,8 +98,8 @@ def _crossing_in(folder: Path, plan: BlockShape) -> CompiledBlock:
     Raises:
         OSError, RuntimeError, ValueError: the file is damaged.
     """
-    if (folder / build.CROSSING).is_file():
-        native = FusedBlockKernel(folder / build.CROSSING, plan)
+    if (folder / build.FUSED_BLOCK).is_file():
+        native = FusedBlockKernel(folder / build.FUSED_BLOCK, plan)
         _require_right(native, plan, _NEAR_UNROUNDED)
         return native
     # torch's public loader imports a compiler first, which takes seconds.
@@ -120,7 +120,7 @@ def _attention_in(
     Raises:
         OSError, ValueError: the file is damaged.
     """
-    if not build.attends(head):
+    if not build.supports_attention(head):
         return None
     attention = Attention(folder / build.ATTENTION, heads, kv_heads)
     attention.require_right(head)

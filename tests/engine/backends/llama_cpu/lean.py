@@ -194,8 +194,8 @@ def products() -> HalfMatmulKernel:
     if build.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     with tempfile.TemporaryDirectory() as folder:
-        build.build_products(Path(folder))
-        return HalfMatmulKernel(Path(folder) / build.PRODUCTS)
+        build.build_half_matmul(Path(folder))
+        return HalfMatmulKernel(Path(folder) / build.HALF_MATMUL)
 
 
 @dataclass
@@ -206,7 +206,7 @@ class _Brief(_Whole):
 
     def linear(self, parts: Sequence[MatrixRows]) -> Any:
         tensors = tuple(self.tensors[part.name] for part in parts)
-        return HalfLinear(tensors, products(), self.rounds, half.places_of(parts))
+        return HalfLinear(tensors, products(), self.rounds, half.row_order(parts))
 
     def head(self, rows: Tensor) -> Any:
         return MappedHalfHead(rows, products())

@@ -15,7 +15,7 @@ from lmtui.engine.score import score_rows
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled
-from lmtui.models.llama.weights import unsuitable
+from lmtui.models.llama.weights import unsupported_reason
 from tests.engine.backends.llama_cpu import lean
 
 IDS = [3 + (7 * i * i + i) % 290 for i in range(400)]
@@ -37,7 +37,7 @@ def forward(kind: str, request: pytest.FixtureRequest) -> LlamaCpuBackend:
 
 
 def test_all_kinds_are_suitable(kind: str) -> None:
-    assert unsuitable(lean.model(kind).config.to_dict()) is None
+    assert unsupported_reason(lean.model(kind).config.to_dict()) is None
 
 
 def test_a_score_is_the_naive_one(kind: str, forward: LlamaCpuBackend) -> None:
@@ -187,4 +187,4 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
 )
 def test_what_is_not_run_this_way(changes: dict[str, object], why: str) -> None:
     config = lean.model("mistral").config.to_dict() | changes
-    assert why in str(unsuitable(config))
+    assert why in str(unsupported_reason(config))

@@ -26,7 +26,7 @@ from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
 
 IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
-CROSSED = build.CROSSING if build.crosses() else compile.PACKAGE
+CROSSED = build.FUSED_BLOCK if build.supports_fused_block() else compile.PACKAGE
 needs_compiler = pytest.mark.skipif(
     build.compiler_id() is None, reason="there is no C++ compiler"
 )
@@ -160,9 +160,12 @@ def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -
 
 
 @needs_compiler
-@pytest.mark.skipif(not build.crosses(), reason="there is but one way here")
+@pytest.mark.skipif(
+    not build.supports_fused_block(), reason="there is but one way here"
+)
 def test_other_processors_get_what_the_exporter_makes(home: Path) -> None:
-    code = "import sys; from lmtui.kernels import build; build.crosses = lambda: 0\n"
+    code = "import sys; from lmtui.kernels import build\n"
+    code += "build.supports_fused_block = lambda: 0\n"
     code += "from lmtui.engine.backends.llama_cpu.compile_worker import main\n"
     code += "main(*sys.argv[1:])"
     said = json.dumps(asdict(plan_of(fresh())))
@@ -170,7 +173,7 @@ def test_other_processors_get_what_the_exporter_makes(home: Path) -> None:
     assert build.failures("compiler") == {}
     folder = compile.folder_of(plan_of(fresh()))
     assert (folder / compile.PACKAGE).is_file()
-    assert not (folder / build.CROSSING).exists()
+    assert not (folder / build.FUSED_BLOCK).exists()
     forward = fresh()
     assert forward._steps._compiled is not None
     wanted = following(forward, IDS)

@@ -20,7 +20,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled
-from lmtui.models.llama.load import with_packed_layers
+from lmtui.models.llama.load import quantize_layers
 from lmtui.models.quantized_layers import PackedLinear, pack_layers
 from tests.engine import tiny
 from tests.engine.backends.llama_cpu import lean
@@ -185,7 +185,7 @@ def test_guesses_change_nothing(
     family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = replace(tiny.loaded(family), model=copy.deepcopy(tiny.model(family)))
-    packed = with_packed_layers(exact, "int8")
+    packed = quantize_layers(exact, "int8")
     assert (packed.precision, packed.number_format) == ("fast", "int8")
     wanted = SamplingSettings(temperature=temperature, seed=3, max_tokens=40)
     guessed, _ = made(LocalEngine(packed, context=256), wanted)

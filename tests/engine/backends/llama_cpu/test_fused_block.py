@@ -21,7 +21,8 @@ from lmtui.models.llama.int4 import FEW
 pytestmark = [
     pytest.mark.skipif(build.compiler_id() is None, reason="there is no C++ compiler"),
     pytest.mark.skipif(
-        not build.crosses(), reason="this processor does not multiply bfloat16"
+        not build.supports_fused_block(),
+        reason="this processor does not multiply bfloat16",
     ),
 ]
 
@@ -64,8 +65,8 @@ def built(
 ) -> tuple[BlockShape, FusedBlockKernel]:
     made = PLANS[request.param]
     folder: Path = tmp_path_factory.mktemp("native")
-    build.build_crossing(folder, **made.sizes())
-    return made, FusedBlockKernel(folder / build.CROSSING, made)
+    build.build_fused_block(folder, **made.sizes())
+    return made, FusedBlockKernel(folder / build.FUSED_BLOCK, made)
 
 
 @torch.inference_mode()
@@ -112,6 +113,6 @@ def test_a_token_is_the_same_alone_and_among_others(
 
 
 def test_what_has_no_such_function_is_damaged(tmp_path: Path) -> None:
-    build.build_products(tmp_path)
+    build.build_half_matmul(tmp_path)
     with pytest.raises(ValueError, match="fused_block"):
-        FusedBlockKernel(tmp_path / build.PRODUCTS, PLANS["8 bits"])
+        FusedBlockKernel(tmp_path / build.HALF_MATMUL, PLANS["8 bits"])
