@@ -150,7 +150,7 @@ def _number(chance: random.Random, data: bytearray, base: Path) -> bytearray:
     named = [k for k, v in pairs.items() if isinstance(v, int | float)]
     key = chance.choice(named)
     at = data.find(struct.pack("<Q", len(key)) + key.encode())
-    if at < 0:
+    if at < 0 or at + 8 + len(key) > len(data) - 12:  # it was cut before
         return data
     (kind,) = struct.unpack_from("<I", data, at + 8 + len(key))
     if kind not in SCALARS:
@@ -180,10 +180,12 @@ def _array(chance: random.Random, data: bytearray, base: Path) -> bytearray:
         place = at + size * chance.randrange(array.count)
         data[place : place + size] = chance.randbytes(size)
         return data
-    for _ in range(chance.randrange(array.count)):
+    skipped = chance.randrange(array.count)
+    while at <= len(data) - 8 and skipped:
         at += 8 + struct.unpack_from("<Q", data, at)[0]
-        if at > len(data) - 8:
-            return data
+        skipped -= 1
+    if at > len(data) - 8:  # it was cut before
+        return data
     length = struct.unpack_from("<Q", data, at)[0]
     data[at + 8 : at + 8 + length] = chance.randbytes(min(length, 64)).ljust(length)
     return data
