@@ -134,12 +134,12 @@ def test_no_part_ends_within_a_character(shift: int) -> None:
 
 def to_the_end(engine: LocalEngine) -> None:
     """Let it search for as long as there is something to find."""
-    engine._expecting._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=30)
+    engine._predictor._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=30)
 
 
 def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
     """The same answer, each run from the beginning."""
-    reader = engine._expecting._reader
+    reader = engine._predictor._reader
     reader.update(text)
     spot = reader.scored_cursor(cursor)
     vocabulary = engine._vocabulary
@@ -200,7 +200,7 @@ def test_a_scored_place_costs_no_forward(family: str) -> None:
     engine = tiny.engine(family)
     list(engine.score_span(TEXT, 0, len(TEXT)))
     engine.predict_at(TEXT, len(TEXT))
-    engine._expecting._effort = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
+    engine._predictor._effort = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
     with run(family) as lengths:
         for _, end in engine.encode(TEXT).spans:
             assert engine.predict_at(TEXT, end).distribution is not None
@@ -211,7 +211,7 @@ def test_a_scored_place_costs_no_forward(family: str) -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_typing_at_the_end_runs_what_changed(family: str) -> None:
     engine = tiny.engine(family)
-    engine._expecting._effort = SearchBudget(least=1.0, least_scored=1.0, runs=2)
+    engine._predictor._effort = SearchBudget(least=1.0, least_scored=1.0, runs=2)
     engine.predict_at(TEXT, len(TEXT))
     for size in range(1, 12):
         text = TEXT + "and the dog"[:size]
@@ -225,7 +225,7 @@ def test_typing_at_the_end_runs_what_changed(family: str) -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_letter_more_is_one_run(family: str) -> None:
     engine = tiny.engine(family)
-    engine._expecting._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
+    engine._predictor._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
     _ = engine._forward.reads_trees  # found out only once
     engine.predict_at(TEXT + "q", len(TEXT) + 1)
     for size in range(2, 6):
@@ -285,7 +285,7 @@ def test_known_numbers_outlive_their_states(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         found = tokens(list(engine.score_span(text, 0, len(text))))
         assert [t.logprob for t in found[1:]] == pytest.approx(expected[1:], abs=1e-4)
-    assert len(engine._expecting._reader._states) <= 70
+    assert len(engine._predictor._reader._states) <= 70
 
 
 def test_the_context_is_never_exceeded() -> None:
