@@ -223,7 +223,7 @@ class BranchTree:
 
     def _require_own(self, id_: int) -> Branch:
         if id_ == ROOT:
-            raise ValueError("the text itself stays as it is")
+            raise ValueError("the text itself can't be removed")
         return self._branches[id_]
 
     def _put(self, branch: Branch) -> None:

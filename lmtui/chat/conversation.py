@@ -70,14 +70,14 @@ class Conversation:
         for node in ordered:
             root = node.id == 0
             if root != (node.parent is None) or root != (node.role == "system"):
-                raise ValueError("no root, or more than one")
+                raise ValueError("no first message, or more than one")
             if not root and (node.parent not in conversation._nodes
                              or node.id in conversation._nodes):  # fmt: skip
-                raise ValueError("a message that follows none")
+                raise ValueError("a message follows one that is missing")
             conversation._lay(node)
         for parent, child in chosen.items():
             if child not in conversation._children.get(parent, ()):
-                raise ValueError("a branch that leads nowhere")
+                raise ValueError("a message's selected reply is missing")
             if not conversation._nodes[child].gone:
                 conversation._chosen[parent] = child
         conversation._changed.clear()
@@ -271,7 +271,7 @@ class Conversation:
         it."""
         parent = self._nodes[id_].parent
         if self._nodes[id_].role != "user" or parent is None:
-            raise ValueError("only what the user said can be said in other words")
+            raise ValueError("only a message of the user can be edited")
         return self._adopt(ChatMessage(self._new_id, parent, "user", text))
 
     def reword(self, id_: int, text: str) -> ChatMessage:
@@ -280,7 +280,7 @@ class Conversation:
         The messages after it stay.
         """
         if self._nodes[id_].role == "assistant":
-            raise ValueError("a reply is amended")
+            raise ValueError("only a reply can be amended")
         node = replace(self.node(id_), content=text, scored=(), scored_by=None)
         return self._put(node)
 

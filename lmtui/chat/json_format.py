@@ -199,7 +199,7 @@ def _node(found: Mapping[str, Any]) -> ChatMessage:
     parent = None if found["parent"] is None else _whole(found["parent"])
     steps = _tokens(found["steps"])
     if steps is not None and sum(steps.pieces) > len(content):
-        raise ValueError("tokens that say more than their message")
+        raise ValueError("the tokens are longer than their message")
     scored = _tokens(found["scored"])
     row = {
         "id": _whole(found["id"]),
@@ -244,7 +244,7 @@ def _tokens(found: object) -> TokenColumns | None:
     data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
     lists = {name: _list(table[name]) for name in _TOKENS}
     if {len(numbers) for numbers in lists.values()} != {len(data)}:
-        raise ValueError("lists of tokens that differ in length")
+        raise ValueError("the lists of tokens differ in length")
     values: dict[str, Any] = {
         name: [(_whole if name in _TOKENS[:3] else _real)(number) for number in numbers]
         for name, numbers in lists.items()
@@ -255,19 +255,19 @@ def _tokens(found: object) -> TokenColumns | None:
 
 def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("not an object where one is needed")
+        raise ValueError("a value is not an object")
     return value
 
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("not a list where one is needed")
+        raise ValueError("a value is not a list")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("not a text where one is needed")
+        raise ValueError("a value is not a text")
     return storable(value)
 
 
@@ -279,15 +279,15 @@ def _thinking(value: object) -> str | None:
     if value is None:
         return None
     if (name := _text(value)) not in THINKING:
-        raise ValueError("no such value of thinking")
+        raise ValueError("the value of thinking is unknown")
     return name
 
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("not a whole number where one is needed")
+        raise ValueError("a value is not a whole number")
     if not 0 <= value < _LARGEST:
-        raise ValueError("a number that is out of range")
+        raise ValueError("a number is out of range")
     return value
 
 
@@ -295,12 +295,12 @@ def _real(value: object) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("not a number where one is needed")
+        raise ValueError("a value is not a number")
     return float(value)
 
 
 def _time(value: object) -> float:
     number = _real(value)
     if not 0 <= number < 1e11:
-        raise ValueError("a time that is out of range")
+        raise ValueError("a time is out of range")
     return number

@@ -396,7 +396,7 @@ def chat(
     engine = engine_for(ctx, settings, says_unkept=unkept is None)
     output = Output()
     if unkept is not None:
-        note(f"note: not kept: {visible(str(unkept))}\n")
+        note(f"note: not saved: {visible(str(unkept))}\n")
     view = JsonAnswerView(output, top) if json else TextView(output)
     if not engine.info.has_template:
         note(BASE_MODEL)

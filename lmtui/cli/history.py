@@ -154,7 +154,7 @@ def export(
         return
     if which is None:
         raise LmtuiError(
-            "no conversation is named", "", "Give an ID, or last, or --all."
+            "no conversation was named", "", "Give an ID, or last, or --all."
         )
     loaded = load(which)
     wanted = format or (format_of(out) if out else Format.MARKDOWN)
@@ -195,7 +195,7 @@ def import_files(
             output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
             if same_as is not None:
                 note(
-                    f"note: {id_} looks the same as {same_as}, which is kept already\n"
+                    f"note: {id_} looks the same as {same_as}, which is saved already\n"
                 )
 
 

@@ -180,7 +180,7 @@ def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) 
     text = text_of(file)
     if seen is not None and text != seen:
         raise LmtuiError(
-            "the settings file was changed by someone else",
+            "the settings file was changed by another program",
             f"{file}",
             "Nothing was written. Look at it as it is now, and change it again.",
         )

@@ -184,7 +184,7 @@ def _require_own(place: Path) -> None:
     about = place.lstat()
     plain = stat.S_ISDIR(about.st_mode) or stat.S_ISREG(about.st_mode)
     if not plain or about.st_uid != os.geteuid():
-        raise PermissionError(None, "it belongs to somebody else", str(place))
+        raise PermissionError(None, "it belongs to another user", str(place))
 
 
 def _digests_of(folder: Path) -> dict[str, str]:

@@ -114,7 +114,7 @@ def _size(value: Any) -> int:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no size")
+    raise ValueError(f"{name} is not a size")
 
 
 def _damaged(path: Path, why: str) -> LmtuiError:

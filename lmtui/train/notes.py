@@ -325,7 +325,7 @@ def _why_not(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
 def _unseen(place: str, error: OSError | ValueError) -> LmtuiError:
     reason = getattr(error, "strerror", None) or error
     return LmtuiError(
-        "can't look at the notes", f"{place} ({reason})", "Check the path."
+        "the notes can't be read", f"{place} ({reason})", "Check the path."
     )
 
 

@@ -82,7 +82,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         Binding("f5", "models", "Model", id="app.models",
                 tooltip="Choose another model; it is loaded without a restart."),
         Binding("f9", "start", "Start screen", id="app.start",
-                tooltip="To the first screen; everything stays as it is."),
+                tooltip="Go to the first screen; nothing is closed."),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
         Binding("ctrl+z", "suspend", "Suspend", id="app.suspend", show=False,
@@ -246,7 +246,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         error = event.error
         self.notify(
             visible(f"{error.detail}\n{error.hint}".strip()),
-            title=f"Not kept: {visible_line(error.title)}",
+            title=f"Not saved: {visible_line(error.title)}",
             severity="error",
             markup=False,
             timeout=15,
@@ -255,7 +255,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     @on(kept.KeepingRecovered)
     def note_stored(self) -> None:
         """Report that the pending messages are saved now."""
-        self.notify("What was said is kept again.")
+        self.notify("Conversations are saved again.")
 
     @on(kept.StoreReplaced)
     def show_store_replaced(self, event: kept.StoreReplaced) -> None:
@@ -411,7 +411,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if shell_waits():
             self.action_suspend_process()
         else:
-            self.notify("No shell waits that could bring the program back.")
+            self.notify("No shell is waiting that could bring the program back.")
 
     def action_help(self) -> None:
         """Open the help, or close it."""

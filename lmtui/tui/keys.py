@@ -174,14 +174,14 @@ def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
         _Unusable: the id is unknown, or a key can't be used for it.
     """
     if id not in known:
-        raise _Unusable(f"nothing is called so{_did_you_mean(id, known)}")
+        raise _Unusable(f"there is no such action{_did_you_mean(id, known)}")
     written = [_key(part.strip()) for part in text.split(",")]
     keys = _normal(",".join(written))
     if _takes_text(known[id]):
         for key in keys:
             character = key_to_character(key)
             if character and character.isprintable():
-                raise _Unusable(f"{key} is needed for writing")
+                raise _Unusable(f"{key} is needed for typing text")
     return keys
 
 

@@ -33,11 +33,11 @@ from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.start import ModelLine
 from lmtui.tui.widgets.cells import pad_to
 
-EMPTY = "Looking at what is on this machine."
+EMPTY = "Listing the models on this machine."
 _WIDEST = 28  # cells of a name: a Hub id can be of any length
 _RIGHT = (1, 2)  # columns of numbers
 
-NOTHING = "No list could be made; name a model below."
+NOTHING = "The list could not be made; name a model below."
 ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
 
 
@@ -166,7 +166,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="models.close",
-                tooltip="Close the list; a model goes on loading."),
+                tooltip="Close the list; loading goes on."),
         Binding("r", "again", "Load again", id="models.again",
                 tooltip="Load the model that is named above once more."),
         Binding("b", "back", "Go back", id="models.back",

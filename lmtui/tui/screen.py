@@ -111,7 +111,7 @@ class LiveScreen(Screen[None]):
         elif state.error is not None:
             self._status.state = "no model"
             hint = state.error.hint
-            self._panel.clear(f"{state.error}. {hint} F5 leads to the models.")
+            self._panel.clear(f"{state.error}. {hint} F5 lists the models.")
             self.model_missing()
         else:
             self._status.state = state.words
@@ -156,7 +156,7 @@ class SamplingScreen(LiveScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f4", "sampler", "Sampler", id="live.sampler",
-                tooltip="To the slider and the other sampler settings, and back."),
+                tooltip="Go to the sampler settings, or back."),
     ]  # fmt: skip
 
     def __init__(

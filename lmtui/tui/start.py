@@ -105,7 +105,7 @@ in the background.
         Binding("q", "app.quit", "Quit", id="start.quit",
                 tooltip="Leave the program."),
         Binding("escape", "hide_hint", "Hide the hint", id="start.hide", show=False,
-                tooltip="Hide what is said to whoever is new here."),
+                tooltip="Hide the hint for new users."),
     ]  # fmt: skip
 
     class Recalled(Message):

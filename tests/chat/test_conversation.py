@@ -346,9 +346,9 @@ def test_an_amended_reply_without_ids_is_only_text() -> None:
 def test_only_what_fits_the_role_is_done() -> None:
     chat = Conversation("be brief")
     asked, reply = exchange(chat, "one")
-    with pytest.raises(ValueError, match="other words"):
+    with pytest.raises(ValueError, match="message of the user"):
         chat.edit(reply.id, "x")
-    with pytest.raises(ValueError, match="other words"):
+    with pytest.raises(ValueError, match="message of the user"):
         chat.edit(chat.root.id, "x")
     with pytest.raises(ValueError, match="reply"):
         chat.grow(asked.id, STEPS)

@@ -210,7 +210,7 @@ def test_config_lists_the_keys_in_force(empty_home: Path) -> None:
     file.write_text('[keys]\nchat.regenerate = "F12, f11"\nno.such = "x"\n', "utf-8")
     done = run("config", "--keys")
     assert done.code == 0
-    assert done.err == "note: [keys] no.such: nothing is called so\n"
+    assert done.err == "note: [keys] no.such: there is no such action\n"
     (line,) = (x for x in done.out.splitlines() if x.startswith("chat.regenerate"))
     assert line.split()[1:4] == ["f12,", "f11", "(yours)"]
     by_id = {event["id"]: event for event in run("config", "--keys", "--json").events}

@@ -49,7 +49,7 @@ def test_nothing_is_lost_but_what_cannot_be_kept(
     short = ("--max-tokens", "4")
     chosen = ("--model", str(model), "--device", "cpu", "--threads", "1")
     for verb, said in (
-        (("chat", "--once", "the fox", *short, *chosen), "note: not kept: "),
+        (("chat", "--once", "the fox", *short, *chosen), "note: not saved: "),
         (("complete", str(text), "--print", *short, *chosen), "warning: "),
         (("inspect", str(text), "--summary", *chosen), "warning: "),
     ):

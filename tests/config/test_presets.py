@@ -164,7 +164,7 @@ def test_a_sheet_that_is_old_writes_nothing(file: Path) -> None:
         lambda: settings.put_preset(sheet, Preset("x", "y")),
         lambda: settings.drop_preset(sheet, "pirate"),
     ):
-        with pytest.raises(LmtuiError, match="changed by someone else"):
+        with pytest.raises(LmtuiError, match="changed by another program"):
             change()
     assert file.read_text().endswith("# theirs\n")
     assert "light" not in file.read_text()

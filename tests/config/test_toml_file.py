@@ -136,7 +136,7 @@ def test_a_table_is_renamed_with_its_comments(tmp_path: Path) -> None:
 def test_nothing_is_written_over_what_someone_else_wrote(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("# theirs\n")
-    with pytest.raises(LmtuiError, match="changed by someone else"):
+    with pytest.raises(LmtuiError, match="changed by another program"):
         change(file, [Put(("theme",), "light")], seen="# mine\n")
     assert file.read_text() == "# theirs\n"
 

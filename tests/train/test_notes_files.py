@@ -198,9 +198,9 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         assert refused(tmp_path, place).detail == str(place)
     assert refused(tmp_path / "*.txt").title == "nothing matches the pattern"
     assert refused(tmp_path / "**" / "*.txt").title == "nothing matches the pattern"
-    assert refused("a\0b").title == "can't look at the notes"
+    assert refused("a\0b").title == "the notes can't be read"
     (tmp_path / "itself").symlink_to("itself")
-    assert refused(tmp_path / "itself").title == "can't look at the notes"
+    assert refused(tmp_path / "itself").title == "the notes can't be read"
 
 
 def test_reading_notes_needs_nothing_heavy() -> None:

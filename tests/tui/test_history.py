@@ -332,7 +332,7 @@ async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
     async with kept(tmp_path / "file" / "chats.db") as running:
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
-        await running.until(lambda: "Not kept" in notices(running))
+        await running.until(lambda: "Not saved" in notices(running))
 
 
 async def test_a_full_disk_is_said_and_tried_again(
@@ -352,7 +352,7 @@ async def test_a_full_disk_is_said_and_tried_again(
         await running.until(lambda: texts(running) == ["count", "one two three"])
         await running.until(lambda: "disk is full" in notices(running))
         room = True
-        await running.until(lambda: "kept again" in notices(running))
+        await running.until(lambda: "saved again" in notices(running))
     assert stored(file) == [["count", "one two three"]]
 
 

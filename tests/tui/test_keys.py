@@ -104,8 +104,11 @@ def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "notice"),
     [
-        ({"first.mor": "f5"}, "first.mor: nothing is called so; did you mean first."),
-        ({"\x1b[2J": "f5"}, "␛[2J: nothing is called so"),
+        (
+            {"first.mor": "f5"},
+            "first.mor: there is no such action; did you mean first.",
+        ),
+        ({"\x1b[2J": "f5"}, "␛[2J: there is no such action"),
         ({"first.more": "esc"}, "first.more: “esc” is no key; did you mean escape?"),
         ({"first.more": "cntrl+x"}, "first.more: “cntrl+x” is no key"),
         ({"first.more": "\x1b"}, "first.more: “␛” is no key"),
@@ -124,8 +127,8 @@ def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
         ({"first.more": "ctrl+j"}, "first.more: ctrl+j is taken by field.line"),
         ({"field.line": "ctrl+r"}, "field.line: ctrl+r is taken by first.more"),
         ({"field.line": "ctrl+k"}, "field.line: ctrl+k is taken by Textual"),
-        ({"field.line": "x"}, "field.line: x is needed for writing"),
-        ({"app.quit": "q"}, "app.quit: q is needed for writing"),
+        ({"field.line": "x"}, "field.line: x is needed for typing text"),
+        ({"app.quit": "q"}, "app.quit: q is needed for typing text"),
     ],
 )
 def test_what_can_not_be_used_is_one_notice(

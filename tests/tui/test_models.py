@@ -210,7 +210,7 @@ async def test_the_list_is_made_aside() -> None:
         await running.press("m")
         await running.on(ModelsScreen)
         await running.until(asked.is_set)
-        assert "Looking at what is on this machine." in running.seen
+        assert "Listing the models on this machine." in running.seen
         release.set()
         await running.until(lambda: "second" in running.seen)
 

@@ -186,7 +186,7 @@ async def test_the_users_keys_work_and_are_what_is_shown() -> None:
         assert shown["live.panel"] == "f11"
         assert shown["app.help"] == "f12"
         (notice,) = list(app._notifications)
-        assert notice.message.startswith("no.such: nothing is called so")
+        assert notice.message.startswith("no.such: there is no such action")
 
 
 async def test_every_key_of_the_program_has_a_name() -> None:

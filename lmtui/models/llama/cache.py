@@ -298,7 +298,9 @@ class ModelConverter:
         with wrap_load_errors(str(place)):
             same = same_as(tokenizer, LightTokenizer(scratch))
         if not same:
-            raise NotLlama("its tokenizer has something of its own")
+            raise NotLlama(
+                "its tokenizer has settings that only its own code can apply"
+            )
         facts = config.to_dict() | {
             "architectures": [FAMILIES[config.model_type]],
             _PARAMETERS: self._looked.parameters,

@@ -155,7 +155,9 @@ def load_half(name: str, looked: ModelFolder, on_progress: OnProgress) -> Loaded
     if kind not in FAMILIES:
         raise NotSupported(f"{kind} is not shaped like Llama; {_OTHERWISE}")
     if looked.config.get("quantization_config"):
-        raise NotSupported("its weights are quantised in a way of their own")
+        raise NotSupported(
+            "its weights are quantised in a format that is not supported"
+        )
     _require_shapes(looked)
     have = hardware.available_ram()
     number_format = str(FORMATS[looked.dtype]).removeprefix("torch.")
@@ -190,7 +192,7 @@ def _require_shapes(looked: ModelFolder) -> None:
         require_shapes(shape, vocabulary, looked.shapes, Naming.library())
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise NotSupported(
-            f"its configuration tells of other tensors: {error}"
+            f"its tensors do not match its configuration: {error}"
         ) from error
 
 
@@ -206,7 +208,7 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise NotSupported(f"its configuration lacks {error}") from error
     except NotCompiled as error:
-        raise NotSupported(f"nothing is compiled for it: {error}") from error
+        raise NotSupported(f"its kernels can't be compiled: {error}") from error
 
 
 def _describe(
@@ -256,7 +258,7 @@ def _weights(
     files = _Files(looked, products)
     files.require_head(tied=bool(config.get("tie_word_embeddings")))
     if has_more(shape, files, naming):
-        raise NotSupported("its layers have something of their own")
+        raise NotSupported("its layers have parts that Llama's layers lack")
     reading = WeightReading(
         files, naming, config["vocab_size"], frequencies, files, lambda _: None
     )
@@ -277,7 +279,7 @@ def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
     except (OSError, AttributeError, ValueError) as error:
         # Not compiled again now: a process loads a library of one path only once.
         cache_dir.discard(folder, seen)
-        raise NotSupported(f"what was compiled for it was damaged: {error}") from error
+        raise NotSupported(f"its compiled kernels were damaged: {error}") from error
     return products, folder
 
 
@@ -304,7 +306,7 @@ class _Files(FolderTensors):
         else:
             right = not tied or torch.equal(self.tensor(embedding), self.tensor(head))
         if not right:
-            raise NotSupported("its head is not the one that its configuration says")
+            raise NotSupported("its output layer does not match its configuration")
 
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
         """See `linear.Matrices`."""

@@ -240,7 +240,7 @@ class _Packing:
         else:
             source = RoundedTensors(looked, self._bits)
         if has_more(shape, source, naming):
-            raise NotLlama("its layers have something of their own")
+            raise NotLlama("its layers have parts that Llama's layers lack")
         with wrap_load_errors(str(looked.path)):
             require_shapes(shape, config.vocab_size, looked.shapes, naming)
         dense = pays_bfloat16_copy(looked.parameters)

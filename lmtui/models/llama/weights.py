@@ -193,7 +193,7 @@ def unsupported_reason(config: Mapping[str, Any], *, packed: bool = True) -> str
     ):
         return "it places its tokens in an unusual way"
     if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
-        return "its layers have something of their own"
+        return "its layers have parts that Llama's layers lack"
     if packed and _is_odd(shape_of(config)):
         return "its matrices are not multiples of 32"
     return None

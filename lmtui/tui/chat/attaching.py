@@ -95,7 +95,7 @@ class AttachingScreen(CommandScreen):
         tokens = sum(event.tokens)
         if self._info is not None and tokens > self._info.context:
             self.query_one(PromptField).refusal = (
-                f"What it brings along has {tokens:,} tokens; "
+                f"The message has {tokens:,} tokens; "
                 f"the context holds {self._info.context:,}."
             )
 
@@ -157,7 +157,7 @@ class AttachingScreen(CommandScreen):
         else:
             self.wait(event.whole, event.written)
             if self._info is None:
-                self._status.state = "your message is sent once the model is there"
+                self._status.state = "your message is sent once the model is loaded"
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:

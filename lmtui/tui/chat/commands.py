@@ -51,11 +51,11 @@ class Command:
 COMMANDS = (
     Command("/help", "", "show every key and command", waits=False),
     Command("/new", "", "begin another conversation; this one is kept"),
-    Command("/system", "[TEXT]", "say what the model is to be; edit it without TEXT"),
+    Command("/system", "[TEXT]", "set the system message; edit it without TEXT"),
     Command("/own", "", "use the model that wrote this conversation"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
-    Command("/adapter", "[NAME]", "use what was learned from notes; a list without"),
-    Command("/preset", "[NAME]", "use a system message and a sampler by their name"),
+    Command("/adapter", "[NAME]", "use an adapter; choose from a list without NAME"),
+    Command("/preset", "[NAME]", "use a preset; list them without NAME"),
     Command("/temp", "T", "temperature; 0 takes the most probable token", waits=False),
     Command("/topk", "K", "draw from the K most probable tokens", waits=False),
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
@@ -63,19 +63,19 @@ COMMANDS = (
     Command("/seed", "[N]", "repeat the same draws; a new seed without N", waits=False),
     Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
     Command("/regen", "", "another answer in place of the last one"),
-    Command("/continue", "", "let the last answer go on from its end"),
+    Command("/continue", "", "continue the last answer from its end"),
     Command("/edit", "", "change your last message, or the one in focus"),
-    Command("/tree", "", "show every branch and go on from any message"),
-    Command("/fork", "", "go on from here in a conversation of its own"),
+    Command("/tree", "", "show every branch; continue from any message"),
+    Command("/fork", "", "continue from here in a new conversation"),
     Command("/undo", "", "restore what was deleted, or undo the last turn"),
     Command("/redo", "", "restore the turn that was undone"),
     Command("/copy", "[all]", "copy the answer in focus or the last; all with thoughts",
             waits=False),
-    Command("/code", "", "walk the blocks of code: copy or save one", waits=False),
+    Command("/code", "", "list the blocks of code: copy or save one", waits=False),
     Command("/save", "TITLE", "give this conversation a title", waits=False),
     Command("/export", "[FILE]", "write it to a .md, .json or .html file", waits=False),
     Command("/search", "[WORDS]", "find words in all conversations"),
-    Command("/stats", "", "what was said in numbers", waits=False),
+    Command("/stats", "", "show the numbers of this conversation", waits=False),
     Command("/prompt", "", "show what the model was given, token for token",
             waits=False),
     Command("/quit", "", "leave the program", waits=False),
@@ -194,7 +194,7 @@ class CommandScreen(TakingScreen):
         if command is None:
             raise _Refused("There is no such command; /help lists them all.")
         if command.waits and self.busy:
-            raise _Refused("An answer is being made; Esc stops it.")
+            raise _Refused("The model is answering; Esc stops it.")
         if command.needs and not argument:
             raise _Refused(f"It needs {command.argument}: {command.what}.")
         if name in _SAMPLING:

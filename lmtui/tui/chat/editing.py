@@ -24,11 +24,11 @@ from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_view import TokenView
 
 _TITLES = {
-    "user": "Editing: Enter asks it as another branch, Ctrl+S in its place, Esc leaves",
-    "assistant": "Editing the answer: Enter goes on from its end, Ctrl+S only keeps it",
-    "system": "The system message: Enter keeps it, empty for none; Esc leaves",
+    "user": "Editing: Enter sends it on a new branch, Ctrl+S replaces it, Esc cancels",
+    "assistant": "Editing the answer: Enter continues from its end, Ctrl+S saves it",
+    "system": "The system message: Enter saves it, empty for none; Esc cancels",
 }
-_BUSY = "An answer is being made; Esc stops it."
+_BUSY = "The model is answering; Esc stops it."
 
 
 class EditingScreen(AnsweringScreen):
@@ -37,7 +37,7 @@ class EditingScreen(AnsweringScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
                 priority=True,
-                tooltip="Keep what is edited without asking the model."),
+                tooltip="Save the edit without asking the model."),
         Binding("alt+up,ctrl+up", "message(-1)", "Message before", show=False,
                 id="chat.message-before",
                 tooltip="To the message before, where letters edit and copy."),
@@ -46,10 +46,10 @@ class EditingScreen(AnsweringScreen):
                 tooltip="To the message after; from the last one to the prompt."),
         Binding("enter", "alternatives", "Alternatives", show=False,
                 id="chat.alternatives",
-                tooltip="Among the tokens: to what could stand there instead; Enter on"
-                " a row goes on from it."),
+                tooltip="Among the tokens: what could stand there instead; Enter on"
+                " a row continues from it."),
         Binding("f8", "tree", "Tree", id="chat.tree",
-                tooltip="Every branch; go on from any message."),
+                tooltip="Every branch; continue from any message."),
     ]  # fmt: skip
 
     _edited: int | None = None
@@ -83,7 +83,7 @@ class EditingScreen(AnsweringScreen):
         if totals is None:
             self.notify("Its tokens are not scored yet; F3 does that.")
         else:
-            self.app.push_screen(PageScreen("This message in numbers", totals))
+            self.app.push_screen(PageScreen("The numbers of this message", totals))
 
     def action_message(self, by: int) -> None:
         """Go from message to message, and from the last one to the prompt."""
@@ -140,7 +140,9 @@ class EditingScreen(AnsweringScreen):
             self.notify(_BUSY)
             return
         if ask and node.role != "system" and self._info is None:
-            self.notify("There is no model yet; Ctrl+S keeps the words as they are.")
+            self.notify(
+                "No model is loaded yet; Ctrl+S saves the edit without an answer."
+            )
             return
         if ask and self.held_back(partial(self.send_edit, text, ask=True)):
             return
@@ -169,7 +171,7 @@ class EditingScreen(AnsweringScreen):
         await self.go_on_with(node)
 
     async def action_save_edit(self) -> None:
-        """Keep what is edited without asking the model."""
+        """Save the edit without asking the model."""
         if self.is_editing and self._prompt.can_send:
             await self.send_edit(self._prompt.draft, ask=False)
 
@@ -203,7 +205,7 @@ class EditingScreen(AnsweringScreen):
         try:
             other = self._conversation.branch(node.id, index, token)
         except ValueError:
-            self.notify("That token is only a part of a character.")
+            self.notify("That token is only part of a character.")
             return
         self.close_tokens()
         self.to_text()
@@ -238,7 +240,7 @@ class EditingScreen(AnsweringScreen):
     async def redo(self) -> None:
         """Have the turn back that was undone last."""
         if self._conversation.redo() is None:
-            self.notify("There is nothing to do again.")
+            self.notify("There is nothing to redo.")
             return
         await self.branch_changed()
 

@@ -117,7 +117,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         Binding("d", "wish('delete')", "Delete", id="message.delete",
                 tooltip="Delete it and what follows it; /undo brings it back."),
         Binding("k", "wish('fork')", "Fork", id="message.fork",
-                tooltip="Go on from here in a conversation of its own."),
+                tooltip="Continue from here in a new conversation."),
         Binding("t", "wish('totals')", "Totals", id="message.totals",
                 tooltip="How probable it was in all, and which seed draws it again."),
     ]  # fmt: skip

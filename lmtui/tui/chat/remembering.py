@@ -135,7 +135,7 @@ class RememberingScreen(TokensScreen):
     def open_stored(self, chosen: kept.ConversationChosen) -> None:
         """Go on with another conversation, once it is read."""
         if self.busy:
-            self.notify("An answer is being made; Esc stops it.")
+            self.notify("The model is answering; Esc stops it.")
         elif self._chats is not None:
             self._chats.open(
                 self.post_message,
@@ -165,14 +165,14 @@ class RememberingScreen(TokensScreen):
     def save_title(self, title: str) -> None:
         """Give the conversation a title."""
         if self._chats is None or not self.is_begun:
-            self.notify("Only a conversation that is kept has a title.")
+            self.notify("Only a saved conversation has a title.")
             return
         self._title = " ".join(title.split())
         self._chats.entitle(self.post_message, self._uid, title)
 
     @on(kept.ConversationChanged)
     def tell_title(self) -> None:
-        self.notify("The conversation has its title.")
+        self.notify("The conversation was renamed.")
 
     @on(kept.PromptsRecalled)
     def recall_prompts(self, event: kept.PromptsRecalled) -> None:

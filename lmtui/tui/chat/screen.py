@@ -65,7 +65,7 @@ class ChatScreen(AttachingScreen):
         Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
-                tooltip="Let the last answer go on from exactly where it stands."),
+                tooltip="Continue the last answer from exactly where it stands."),
     ]  # fmt: skip
 
     _told_of = ""  # the base model that was told of last
@@ -197,7 +197,9 @@ class ChatScreen(AttachingScreen):
         self._revision = self.runner.number()
         prompt = self.query_one(PromptField)
         if prompt.folded:  # its tokens are more than can be shown at every key
-            self._panel.clear("What comes next is not asked with a long text in it.")
+            self._panel.clear(
+                "While the message holds a long pasted text, nothing is computed."
+            )
             return
         if self._panel.distribution is None:
             self._status.state = "reading your message"
@@ -268,7 +270,7 @@ class ChatScreen(AttachingScreen):
             await self.another_answer(leaf)
 
     async def action_go_on(self) -> None:
-        """Let the last answer go on from exactly where it stands."""
+        """Continue the last answer from exactly where it stands."""
         leaf = self._free_leaf()
         if leaf is None or self.held_back(partial(self.run_action, "go_on")):
             return

@@ -36,7 +36,7 @@ class TakingScreen(EditingScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+l", "editor", "Editor", id="chat.editor", show=False,
-                tooltip="Write the draft in the program that $EDITOR names."),
+                tooltip="Edit the draft in the program that $EDITOR names."),
     ]  # fmt: skip
 
     class Exported(Message):

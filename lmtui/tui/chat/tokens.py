@@ -33,7 +33,7 @@ class TokensScreen(SamplingScreen):
         Binding("f3", "tokens", "Tokens", id="chat.tokens",
                 tooltip="Show the message in focus, or the last one, as tokens."),
         Binding("ctrl+t", "inspect", "Inspect", id="chat.inspect", show=False,
-                tooltip="Look into the message in focus, or the last one."),
+                tooltip="Inspect the message in focus, or the last one."),
         Binding("left_square_bracket", "version(-1)", "Version before",
                 id="chat.version-before", show=False,
                 tooltip="The version before of the message in focus, or of the last one"
@@ -69,11 +69,11 @@ class TokensScreen(SamplingScreen):
             return
         node = self._message_in_focus()
         if self._job:
-            self.notify("An answer is being made; Esc stops it.")
+            self.notify("The model is answering; Esc stops it.")
         elif self._scoring:
             self.notify("The message is being scored; Esc stops that.")
         elif node is None:
-            self.notify("There is no message yet whose tokens could be shown.")
+            self.notify("There is no message yet to show as tokens.")
         else:
             self._read(node)
 
@@ -82,7 +82,7 @@ class TokensScreen(SamplingScreen):
         shown = self.has_class("-tokens")
         node = self._inspected if shown else self._message_in_focus()
         if node is None or self._job:
-            self.notify("There is no whole message yet that could be looked into.")
+            self.notify("There is no finished message yet to inspect.")
             return
         before = self._conversation.messages(node.parent)
         subject = InspectSource(node.role, read=lambda: node.content, after=before)

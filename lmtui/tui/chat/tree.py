@@ -40,7 +40,7 @@ branch. ● marks what is shown now.
     CSS_PATH = "tree.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", id="tree.close",
-                tooltip="Leave everything as it is."),
+                tooltip="Close without a change."),
     ]  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:

@@ -37,13 +37,13 @@ NOTHING = "The model has nothing to put there."
 LEGEND = """\
 Δ log P: by how many nats what follows gets more (+) or less (−) likely.
 Rare, yet about 0 or +: it may be right. Far below 0: it does not fit."""
-_WAITING = "Esc closes · Enter counts once the words are there"
+_WAITING = "Esc closes · Enter works once the words are there"
 _REPLACEMENTS_FOOT = "Enter replaces the word · Esc cancels"
 _WIDEST = 24  # most cells of a word
 _AHEAD = 80
 _PROBABILITY, _CHANGE = "probability", " Δ log P"
 
-EMPTY = "Nothing is scored yet: once the model has read the text, come again."
+EMPTY = "Nothing is scored yet; come back once the model has read the text."
 _SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
 _BEFORE = 16  # cells of text shown before a word
 _WORD = 30
@@ -177,7 +177,7 @@ skipped in every text.
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "ignore", "Ignore", id="surprises.ignore",
-                tooltip="Pass this word over, here and in every text from now on."),
+                tooltip="Ignore this word, here and in every text from now on."),
         Binding("escape", "close", "Close", id="surprises.close",
                 tooltip="Back to the text."),
     ]  # fmt: skip
@@ -249,7 +249,7 @@ skipped in every text.
         if not event.remembered:
             shown = clip(visible_line(event.word), _WORD)
             self.notify(
-                f"“{shown}” is passed over only now: it could not be remembered.",
+                f"“{shown}” is ignored this time only: it could not be saved.",
                 severity="warning",
                 markup=False,
             )

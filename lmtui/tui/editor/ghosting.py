@@ -135,7 +135,7 @@ class GhostingScreen(WatchingScreen):
     def force(self) -> None:
         """Ask for a suggestion, however unsure the model is."""
         if self._info is None:
-            self.notify("The model is not there yet.")
+            self.notify("No model is loaded yet.")
             return
         self._drop_job()
         self._say("writing one")

@@ -60,9 +60,9 @@ with a movement key selects. Only Ctrl+S writes the file.
                 priority=True, tooltip="To a line, or to LINE:COL."),
         Binding("f7", "replace", "Replace word", id="complete.replace",
                 priority=True,
-                tooltip="What could stand in place of the word under the cursor."),
+                tooltip="Words that could replace the one under the cursor."),
         Binding("ctrl+t", "inspect", "Inspect", id="complete.inspect", priority=True,
-                show=False, tooltip="Look into the text, or what is selected of it."),
+                show=False, tooltip="Inspect the text, or the selection."),
         Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
                 tooltip="Break long lines at the edge, or let them run on."),
         Binding("alt+l", "numbers", "Line numbers", id="complete.numbers", show=False,
@@ -186,7 +186,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         """Ask the model for other words."""
         editor = self.editor
         if self._info is None:
-            self.notify("The model is not there yet.")
+            self.notify("No model is loaded yet.")
             return
         start, end = word_at(editor.text, editor.cursor_index)
         if start == end:

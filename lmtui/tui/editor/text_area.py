@@ -142,21 +142,21 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "take('all')", "Take all", id="editor.take-all",
-                tooltip="Take the whole ghost; indent where there is none"),
+                tooltip="Take the whole suggestion, or indent"),
         Binding("ctrl+right", "take('word')", "Take word", id="editor.take-word",
                 show=False,
-                tooltip="Take a word of the ghost; a word on where there is none"),
+                tooltip="Take a word of the suggestion, or move a word on"),
         Binding("alt+right", "take('line')", "Take line", id="editor.take-line",
-                show=False, tooltip="Take a line of the ghost"),
+                show=False, tooltip="Take a line of the suggestion"),
         Binding("escape", "dismiss", "Dismiss", id="editor.dismiss", show=False,
-                tooltip="Send the ghost away"),
+                tooltip="Dismiss the suggestion"),
         Binding("alt+n", "ask(1)", "Next ghost", id="editor.next-ghost",
                 show=False, tooltip="Show the next alternative"),
         Binding("alt+p", "ask(-1)", "Previous ghost",
                 id="editor.previous-ghost", show=False,
                 tooltip="Show the previous alternative"),
         Binding("ctrl+@", "ask", "Suggest", id="editor.suggest", show=False,
-                tooltip="Ask for a ghost here"),
+                tooltip="Ask for a suggestion here"),
     ]  # fmt: skip
 
     PASSED_ON: ClassVar[frozenset[str]] = frozenset({"editor.dismiss"})

@@ -65,7 +65,7 @@ def _words(event: Event) -> tuple[str, str]:
         case Doing():
             said = event.what, "quiet"
         case Paused():
-            said = "paused" if event.paused else "it goes on", ""
+            said = "paused" if event.paused else "resumed", ""
         case Warned():
             said = f"! {event.text}", "warning"
         case Failed():

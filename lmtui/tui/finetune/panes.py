@@ -25,9 +25,9 @@ from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 EMPTY = """\
-What would be done is worked out first: what is read, what is left out, how long it \
-takes. Nothing is trained before you say so."""
-NO_SAMPLE = "A stretch of the text as the model will see it appears here."
+First comes the plan: what is read, what is left out, how long it \
+takes. Nothing is trained before you press Enter."""
+NO_SAMPLE = "A part of the text as the model will see it appears here."
 NONE_SKIPPED = "Nothing is left out."
 UNTRAINED = "⟦…⟧ is read, not learned."
 _LABEL = 11  # cells
@@ -50,8 +50,8 @@ _PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
 _AFTERWARDS = (_SPEED, "tokens seen")
 _COLUMN = 8  # width of a column in cells from which the long names fit
 NO_SAMPLES = """\
-At every evaluation the model goes on with the same beginnings here: before the \
-training and now."""
+At every evaluation the model continues the same beginnings; the texts from before the \
+training and from now appear here."""
 SAME = "the same"
 _SAMPLE_LABEL = 8  # cells
 

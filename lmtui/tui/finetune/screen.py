@@ -77,7 +77,7 @@ def _state(run: TrainingRun, stopping: bool) -> str:
     if stopping:
         return STOPPING
     if phase == "planned":
-        return "waiting for you"
+        return "waiting for Enter"
     if phase == "paused":
         return "‖ paused"
     if phase == "training" and run.doing is not None:
@@ -231,9 +231,9 @@ the weights of a run that was never stopped.
     VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-high")]  # noqa: RUF012 (as above)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "begin", "Start", id="finetune.start",
-                tooltip="Begin the training that is planned."),
+                tooltip="Start the planned training."),
         Binding("p", "pause", "Pause", id="finetune.pause",
-                tooltip="Wait before the next step, or go on."),
+                tooltip="Pause before the next step, or resume."),
         Binding("c", "use('chat')", "Chat with it", id="finetune.chat",
                 tooltip="Load the adapter and talk."),
         Binding("e", "use('complete')", "Write with it", id="finetune.editor",

@@ -37,7 +37,7 @@ ALTERNATIVES = 8
 AHEAD = 6
 """Greedy tokens that are shown behind each alternative."""
 
-_SOON = "One moment: the model is looking at this place."
+_SOON = "One moment: the model is computing what comes next here."
 _ENDS = {
     FinishReason.STOP: "the model ended here",
     FinishReason.LENGTH: "reached max tokens; g goes on",
@@ -120,7 +120,7 @@ class BranchingScreen(PlacesScreen):
         elif self.why_not:
             self.notify(self.why_not)
         elif not self.ids_before(self.view.index):
-            self.notify("Nothing stands before this token that could be gone on with.")
+            self.notify("There is no text before this token to continue.")
         else:
             return True
         return False

@@ -30,8 +30,8 @@ from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
 _ONLY_TEXT = "The other model has other tokens: it reads the text, and no branch."
-_ASKED = "The other model is asked."
-_TO_COME = "The other model reads the text now."
+_ASKED = "Asking the other model."
+_TO_COME = "The other model is reading the text."
 _UNITS = {
     "token": "token by token",
     "span": "other tokens: compared by parts that both have",
@@ -202,7 +202,9 @@ class ComparingScreen(ExportingScreen):
             (t for t, (_, end) in piece.others if end > start), piece.others[0][0]
         )
         if token.entropy is None:
-            self._other.clear("There it is a first token without context.")
+            self._other.clear(
+                "For the other model this is a first token without context."
+            )
             return
         size = self._against.vocabulary
         shown = expected(token, token.entropy, vocabulary=size)

@@ -28,7 +28,7 @@ from lmtui.tui.inspector.dialogs import BranchAction, BranchesScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 
 _NAME = LineQuestion(
-    "name", "Name", "a few words; none takes the name away", lambda _: ""
+    "name", "Name", "a few words; empty removes the name", lambda _: ""
 )
 
 
@@ -86,7 +86,7 @@ class ExportingScreen(BranchingScreen):
         which = "1 branch" if count == 1 else f"{count:,} branches"
         choices = [
             Choice("l", "Leave", "they can't be brought back"),
-            Choice("b", "Branches", "see them, and export what is worth it with x"),
+            Choice("b", "Branches", "list them; x exports one"),
             Choice("c", "Cancel", "stay"),
         ]
         self.app.push_screen(

@@ -22,7 +22,7 @@ from lmtui.tui.screen import SamplingScreen
 from lmtui.tui.widgets.token_lines import EMPTY
 from lmtui.tui.widgets.token_view import TokenView
 
-AWAITED = "The text appears here once the model has cut it into tokens."
+AWAITED = "The text appears here once it is tokenized."
 _LONGEST = 2_000_000
 """Characters: each takes some 250 bytes of memory, and 1,000 are read in a second."""
 

@@ -25,7 +25,7 @@ from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.widgets.token_view import TokenView
 
 NO_CONTEXT = "A first token without context has no probability."
-_EMPTY = "There is nothing to read, so nothing is expected."
+_EMPTY = "The text is empty: there is nothing to predict."
 _REST = 0.8  # seconds without a move
 _SOON = "This is known once the model has read up to here."
 

@@ -39,7 +39,7 @@ class ScoredScreen(GivenTextScreen):
     runner: InspectingRunner
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
-                tooltip="Go on with a reading that was stopped, from what is seen."),
+                tooltip="Continue a stopped reading, from the visible part on."),
     ]  # fmt: skip
 
     def __init__(
@@ -97,7 +97,7 @@ class ScoredScreen(GivenTextScreen):
         """Reason why the model can't be asked, in a sentence; empty where it can."""
         known = self._subject.known
         if self._info is None:
-            return "The model is not there yet."
+            return "No model is loaded yet."
         if known is None and self._reading.windows is None:
             return "The model has to read the text first."
         if known is not None and known.model != self._info.label:

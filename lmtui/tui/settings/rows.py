@@ -87,7 +87,7 @@ def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
         wanted.get(item.id, default),
         partial(read_keys, item, wanted),
         empty=f"empty: {default}",
-        limits_text="Several keys are parted by commas.",
+        limits_text="Separate several keys with commas.",
     )
 
 
@@ -226,8 +226,7 @@ def about(
     lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]
     if stronger := sheet.stronger(name):
         words = (
-            f"{stronger.where} is given and counts instead of what the file says, "
-            "this time."
+            f"{stronger.where} is given and overrides the file until the program ends."
         )
         lines.append(Content.assemble((visible_line(words), "$warning")))
     else:
@@ -243,7 +242,7 @@ def _facts(name: str, sheet: SettingsSnapshot, more: Sequence[str]) -> Iterator[
     elif bounds := limits(name):
         yield bounds
     elif kind is bool:
-        yield "Enter turns it over."
+        yield "Enter switches it."
     yield f"Default: {shown(getattr(Settings(), name))}"
     kept = shown(getattr(sheet.saved, name))
     there = sheet.saved.origin(name).source == "file"
@@ -254,9 +253,9 @@ def _about_preset(preset: Preset | None) -> Content:
     if preset is None:
         return Content.assemble(
             ("A preset", "bold"),
-            "\nA system prompt and a way of drawing under one name. "
-            "A conversation begins with it where it is asked for by its name; what it "
-            "does not say stays as it is set above.",
+            "\nA system prompt and sampler settings under one name. "
+            "--preset NAME or /preset NAME uses it; a setting that it leaves out stays "
+            "as set above.",
         )
     lines = [f"{name} = {shown(value)}" for name, value in preset.sampling.items()]
     if preset.system is not None:

@@ -60,7 +60,7 @@ next. Replacing all is one step to undo.
         Binding("alt+a", "replace_all", "Replace all", id="find.all",
                 tooltip="Replace every match; one step to undo."),
         Binding("tab,shift+tab", "other", "Other field", id="find.other", show=False,
-                tooltip="To the words to put in their place, and back."),
+                tooltip="Go to the replacement, or back."),
         Binding("escape", "close", "Close", id="find.close",
                 tooltip="Close the bar; the match stays selected."),
     ]  # fmt: skip

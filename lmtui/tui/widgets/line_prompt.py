@@ -182,9 +182,9 @@ class LinePrompt(Horizontal):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "Complete", id="ask-line.complete", show=False,
-                tooltip="Write the rest of a name, as far as there is only one."),
+                tooltip="Complete the name, as far as only one fits."),
         Binding("escape", "close", "Close", id="ask-line.close",
-                tooltip="Close the bar; nothing is done."),
+                tooltip="Close the bar without a change."),
     ]  # fmt: skip
 
     class Answered(Message):

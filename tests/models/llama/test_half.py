@@ -264,8 +264,8 @@ def test_a_compiler_that_fails_is_asked_once(
     )
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    exactly(folder, "nothing is compiled for it: tired")
-    exactly(folder, "nothing is compiled for it: tired")
+    exactly(folder, "its kernels can't be compiled: tired")
+    exactly(folder, "its kernels can't be compiled: tired")
     assert (tmp_path / "asked").read_text() == "x\n"
     assert list(build.failures(str(build.compiler_id())).values()) == ["tired"]
 

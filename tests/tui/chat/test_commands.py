@@ -205,7 +205,7 @@ async def test_a_new_conversation_leaves_the_other_one_in_the_store(
         await running.ask("two")
         await answered(running, "two", "second")
         await running.ask("/save My title")
-        await running.until(lambda: "has its title" in said(running))
+        await running.until(lambda: "was renamed" in said(running))
     store = Store(file)
     assert [found.title for found in store.listed()] == ["My title", "one"]
     store.close()

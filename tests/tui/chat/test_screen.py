@@ -125,7 +125,7 @@ async def test_the_prompt_can_be_used_before_there_is_a_model() -> None:
         await running.type("the capital")
         assert running.prompt.text == "the capital"
         await running.pilot.press("enter")
-        assert "sent once the model is there" in running.state
+        assert "sent once the model is loaded" in running.state
         release.set()
         await running.answered()
         assert [view.text for view in running.views] == ["the capital", "Paris"]

@@ -332,11 +332,11 @@ def rows_in_panel(screen: str) -> list[str]:
 @needs_tmux
 def test_help_the_palette_and_other_screens(start: Start) -> None:
     tmux = start()
-    press(tmux, "app.help", "Send the ghost away")
-    press(tmux, "app.help", without("Send the ghost away"))
+    press(tmux, "app.help", "Dismiss the suggestion")
+    press(tmux, "app.help", without("Dismiss the suggestion"))
     for key in (0, 1):
-        press(tmux, "app.help", "Send the ghost away")
-        press(tmux, "help.close", without("Send the ghost away"), key=key)
+        press(tmux, "app.help", "Dismiss the suggestion")
+        press(tmux, "help.close", without("Dismiss the suggestion"), key=key)
     press(tmux, "app.palette", "Search for commands")
     tmux.type("wrap")
     tmux.shows("Break long lines at the edge")

@@ -58,7 +58,7 @@ async def test_it_waits_and_then_shows_the_list(size: tuple[int, int]) -> None:
 async def test_a_walk_waits_for_the_list() -> None:
     app = Chooser()
     async with app.run_test(size=(80, 24)) as pilot:
-        assert "Enter counts once the words are there" in app.text()
+        assert "Enter works once the words are there" in app.text()
         await pilot.press("down", "down", "up", "enter")
         assert app.answers == []
         app.asked.show(FOUND)

@@ -76,7 +76,7 @@ async def test_a_word_that_can_not_be_remembered_is_told(
                 break
             await pilot.pause(0.01)
         (told,) = app._notifications
-        assert told.message.startswith("“Frunce” is passed over only now")
+        assert told.message.startswith("“Frunce” is ignored this time only")
 
 
 async def test_there_are_twenty_at_most_and_all_can_be_reached() -> None:

@@ -47,9 +47,9 @@ def test_planned_and_left(start: Start) -> None:
     tmux = start(skips=[f"maps/{n}.png" for n in range(40)])
     tmux.shows("⟦Question⟧")
     tmux.press("F1")
-    tmux.shows("Begin the training that is planned.")
+    tmux.shows("Start the planned training.")
     tmux.press("Escape")
-    tmux.lacks("Begin the training that is planned.")
+    tmux.lacks("Start the planned training.")
     assert "maps/39.png" not in tmux.screen
     tmux.press("Tab", "End")
     tmux.shows("maps/39.png")

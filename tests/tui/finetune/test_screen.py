@@ -140,7 +140,9 @@ def writing() -> Writing:
 
 async def test_nothing_begins_before_the_user_says_so() -> None:
     async with watching() as watched:
-        assert "Nothing is trained before you say so." in " ".join(watched.seen.split())
+        assert "Nothing is trained before you press Enter." in " ".join(
+            watched.seen.split()
+        )
         await watched.tell(Doing("loading the model", 0.25))
         assert "loading the model" in watched.seen and "25%" in watched.seen
         await watched.press("enter", "p")
@@ -559,7 +561,7 @@ async def test_the_help_says_what_the_signs_mean() -> None:
         await watched.trained()
         await watched.press("f1")
         await watched.on(HelpScreen)
-        for words in ("Loss chart", "held-out documents", "Wait before the next step"):
+        for words in ("Loss chart", "held-out documents", "Pause before the next step"):
             assert words in watched.seen
         await watched.tell(ended())  # it goes on meanwhile
         await watched.press("escape")

@@ -300,7 +300,7 @@ async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> N
         theirs = MINE + "\n[chat]\nkeep = false  # theirs\n"
         file.write_text(theirs)
         await running.press("enter")
-        await running.until(lambda: "changed by someone else" in notices(running))
+        await running.until(lambda: "changed by another program" in notices(running))
         await said(running, "In config.toml: false")
         assert file.read_text() == theirs
         await running.press("enter")
@@ -342,7 +342,7 @@ async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:
 async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         await running.press("up")
-        await said(running, "asked for by its name")
+        await said(running, "sampler settings under one name")
         await running.press("enter")
         form = await running.on(PresetForm)
         assert_laid_out(form)

@@ -112,7 +112,7 @@ class Attention:
             wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
             far = float((found.transpose(1, 2) - wanted).abs().max())
             if not far < (_NEAR if tokens <= _FEW else _MANY_NEAR):
-                raise ValueError("it computes something else")
+                raise ValueError("its result differs from the reference")
 
 
 def _plainly(queries: Tensor, seen: Tensor) -> Tensor:
