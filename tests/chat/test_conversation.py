@@ -372,7 +372,8 @@ class RandomConversation(RuleBasedStateMachine):
 
     @rule(text=st.text(min_size=1, max_size=3))
     def say(self, text: str) -> None:
-        self.chat.say(text)
+        said = self.chat.say(text)
+        assert self.chat.leaf == said and (said.role, said.content) == ("user", text)
 
     @rule(data=st.data(), text=st.text(max_size=3))
     def edit(self, data: st.DataObject, text: str) -> None:
@@ -470,7 +471,8 @@ class RandomConversation(RuleBasedStateMachine):
         path = self.chat.path
         assert path == self.chat.trail(self.chat.leaf.id)
         assert [node.parent for node in path] == [None, *(n.id for n in path[:-1])]
-        assert not self.chat.children(path[-1].id)
+        # What is said again without an answer continues before its empty replies.
+        assert all(reply.is_empty for reply in self.chat.children(path[-1].id))
 
     @invariant()
     def siblings_are_in_order_of_creation(self) -> None:

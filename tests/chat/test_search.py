@@ -213,12 +213,12 @@ def test_words_that_an_older_program_kept_are_found(tmp_path: Path) -> None:
 def test_a_word_that_is_said_a_million_times_stops_nothing(tmp_path: Path) -> None:
     text = "word \x1b[31m " * 1_000_000 + "lighthouse"
     store = kept(tmp_path, text)
-    start = time.monotonic()
+    start = time.process_time()
     (hit,) = search(store, "word")
     assert len(hit.passage.text) < 300 and set(marked(hit)) == {"word"}
     whole = places(store, "word", conversation=1, message=1)
     assert whole.text == text and len(whole.places) == MOST
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert "lighthouse" in marked(search(store, "lighthouse")[0])
     store.close()
 

@@ -94,12 +94,12 @@ def test_a_line_that_moved_is_another_line_to_the_rest() -> None:
     ]
 
 
-def test_a_hundred_thousand_lines_take_no_time() -> None:
+def test_a_hundred_thousand_lines_are_not_compared_each_with_each() -> None:
     old = [f"{number // 2}" if number % 3 else "" for number in range(100_000)]
     new = ["first", *old[:50_000], "middle", *old[50_000:], "last"]
-    began = time.perf_counter()
+    began = time.process_time()
     partners = partners_of(new, old)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     assert [old[partner] for partner in partners if partner is not None] == old
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,13 +46,11 @@ def test_a_template_that_breaks_off_or_grows_is_an_error(
 ) -> None:
     if template == LOOPS:
         monkeypatch.setattr(template_renderer, "SECONDS", 0.5)
-    began = time.monotonic()
     with pytest.raises(LmtuiError) as caught:
         rendered(template)
     assert caught.value.title == "the model's chat template can't be used"
     assert BROKEN[template] in caught.value.detail
     assert caught.value.hint
-    assert time.monotonic() - began < 10  # far less where nothing else computes
     assert rendered("{{ messages[0].content }}!") == "Hi!"
 
 
