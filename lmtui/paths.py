@@ -161,13 +161,13 @@ def _within_ours(folder: Path) -> list[Path]:
     return list(takewhile(lambda part: not part.is_symlink(), inside))
 
 
-def make_private(place: Path) -> None:
+def make_private(path: Path) -> None:
     """Remove other users' permissions from a file or a folder. A link is not followed,
     and files of another user stay as they are."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with suppress(OSError):
-        if _excess(place.lstat()):  # only opened where needed: it may be locked
-            handle = os.open(place, flags)
+        if _excess(path.lstat()):  # only opened where needed: it may be locked
+            handle = os.open(path, flags)
             try:
                 found = os.fstat(handle)
                 os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_excess(found))
@@ -188,14 +188,14 @@ def make_all_private(folder: Path) -> None:
             make_private(Path(where, name))
 
 
-def _excess(found: os.stat_result) -> int:
+def _excess(info: os.stat_result) -> int:
     """Return the mode bits that a file or folder of the program should not have: all of
     group and others, and execution of a file."""
-    if found.st_uid != os.geteuid():
+    if info.st_uid != os.geteuid():
         return 0
-    if stat.S_ISDIR(found.st_mode):
-        return found.st_mode & 0o077
-    return found.st_mode & 0o177 if stat.S_ISREG(found.st_mode) else 0
+    if stat.S_ISDIR(info.st_mode):
+        return info.st_mode & 0o077
+    return info.st_mode & 0o177 if stat.S_ISREG(info.st_mode) else 0
 
 
 def open_private(path: str | Path, flags: int) -> int:

@@ -32,13 +32,13 @@ def started(pid: int) -> float | None:
         return None
 
 
-def runs_elsewhere(pid: int, since: float) -> bool:
+def runs_elsewhere(pid: int, start_time: float) -> bool:
     """Return whether the process with this id and start time still runs, and is not
     this one."""
     if pid == os.getpid():
         return False
     found = started(pid)
-    return found is not None and abs(found - since) < _CLOCK
+    return found is not None and abs(found - start_time) < _CLOCK
 
 
 def shell_waits() -> bool:

@@ -157,7 +157,9 @@ def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
         timer = threading.Timer(delay, asked.set)
         timer.start()
         prompt = Prompt(ids, "")
-        (finish,) = engine.generate(prompt, SamplingSettings(), stop=asked.is_set)
+        (finish,) = engine.generate(
+            prompt, SamplingSettings(), should_stop=asked.is_set
+        )
         assert isinstance(finish, GenerationResult)
         waits.append(finish.prompt_seconds - delay)
         timer.join()
@@ -266,7 +268,7 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
 def unguessed(engine: LocalEngine, prompt: Prompt, settings: SamplingSettings) -> float:
     """Tokens a second where nothing is guessed."""
     guess = PromptLookup.guess
-    PromptLookup.guess = lambda self, most: ()  # type: ignore[method-assign]
+    PromptLookup.guess = lambda self, limit: ()  # type: ignore[method-assign]
     try:
         return our_decode(engine, prompt, settings, read=True)
     finally:

@@ -211,7 +211,7 @@ def print_fast(
     """All tables of the fast path."""
     rounds, tokens = options.rounds, options.tokens  # type: ignore[attr-defined]
     guess = PromptLookup.guess
-    PromptLookup.guess = lambda self, most: ()  # type: ignore[method-assign]
+    PromptLookup.guess = lambda self, limit: ()  # type: ignore[method-assign]
     can = use_compiled(fast)
     print("" if can else "\nNothing can be compiled here.")
     try:

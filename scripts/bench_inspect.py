@@ -34,7 +34,7 @@ def score(engine: LocalEngine, ids: Sequence[int]) -> Totals:
     """All that `inspect` computes, in one window."""
     totals = Totals(keep=20)
     window = len(ids)
-    for token in engine.score(ids, window=window, top=calibration.ROWS):
+    for token in engine.score(ids, window=window, top_n=calibration.ROWS):
         totals.add(token)
     return totals
 

@@ -73,7 +73,7 @@ def our_ghost(engine: LocalEngine, text: str) -> float:
     greedy = SamplingSettings(temperature=0, max_tokens=GHOST)
     engine.predict_at(text, len(text))
     start = time.perf_counter()
-    steps = list(engine.complete(text, len(text), greedy, top=1))
+    steps = list(engine.complete(text, len(text), greedy, top_n=1))
     taken = time.perf_counter() - start
     assert len(steps) == GHOST + 1, "the text ends where the model goes on"
     return 1 / taken

@@ -70,7 +70,7 @@ def print_fidelity(options: Namespace) -> None:
     for device, dtype in (("cpu", "float32"), (options.device, "auto")):
         engine = LocalEngine.open(options.model, device=device, dtype=dtype)
         ids = engine.encode(text).ids[:2000]
-        rows.append(list(engine.score(ids, top=1)))
+        rows.append(list(engine.score(ids, top_n=1)))
     exact, ours = rows
     pairs = [(a, b) for a, b in zip(exact, ours, strict=True) if a.logprob is not None]
     off = [abs((a.logprob or 0) - (b.logprob or 0)) for a, b in pairs]

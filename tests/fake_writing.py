@@ -45,14 +45,14 @@ class FakeWriter(FakeEngine):
     capabilities = Capabilities()
 
     def predict_at(
-        self, text: str, cursor: int, *, top: int = 20, stop: Stop = no_stop
+        self, text: str, cursor: int, *, top_n: int = 20, should_stop: Stop = no_stop
     ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
         self._begin("expect", (text, cursor))
-        if stop():
+        if should_stop():
             raise Cancelled
         before, after = text[:cursor].encode(), text[cursor:].encode()
-        shown = self._after(before, top) if before else None
+        shown = self._after(before, top_n) if before else None
         return CursorPrediction(
             distribution=shown,
             typed="",
@@ -65,12 +65,12 @@ class FakeWriter(FakeEngine):
         )
 
     def score_span(
-        self, text: str, start: int, end: int, *, stop: Stop = no_stop
+        self, text: str, start: int, end: int, *, should_stop: Stop = no_stop
     ) -> Iterator[ScoredSpan]:
         """The scores of the bytes of a part."""
         self._begin("heat", (text, start, end))
         spans = self.encode(text).spans
-        tokens = list(self._scores(tuple(text.encode()), (), 0, stop))
+        tokens = list(self._scores(tuple(text.encode()), (), 0, should_stop))
         wanted = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
         begun = (n for n, i in enumerate(wanted) if not n or spans[i] != spans[i - 1])
         for first, beyond in pairwise([*list(begun)[::_PART], len(wanted)]):
@@ -93,9 +93,9 @@ class FakeWriter(FakeEngine):
         cursor: int,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = no_stop,
+        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token."""
@@ -106,9 +106,9 @@ class FakeWriter(FakeEngine):
         return self.generate(
             prompt,
             settings,
-            top=top,
+            top_n=top_n,
             single_line=single_line,
-            stop=stop,
+            should_stop=should_stop,
             progress=progress,
         )
 
@@ -119,11 +119,11 @@ class FakeWriter(FakeEngine):
         rules: SuggestionRules,
         *,
         count: int = 5,
-        stop: Stop = no_stop,
+        should_stop: Stop = no_stop,
     ) -> list[Suggestion]:
         """As scripted."""
         self._begin("alternatives", (text, cursor))
-        if stop():
+        if should_stop():
             raise Cancelled
         return list(self.others[:count])
 
@@ -134,7 +134,7 @@ class FakeWriter(FakeEngine):
         end: int,
         *,
         count: int = 8,
-        stop: Stop = no_stop,
+        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
         """As scripted."""
@@ -143,7 +143,7 @@ class FakeWriter(FakeEngine):
             if progress:
                 progress(done, len(self.words[:count]))
             self.on_token(done)
-        if stop():
+        if should_stop():
             raise Cancelled
         return list(self.words[:count])
 

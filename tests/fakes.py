@@ -143,15 +143,15 @@ class FakeEngine:
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
-        stop: Stop = no_stop,
+        top_n: int = 20,
+        should_stop: Stop = no_stop,
     ) -> Distribution:
         """The distribution after `ids`."""
         self._begin("look", (tuple(ids), settings))
         self._require_room(len(ids), spare=0)
-        if stop():
+        if should_stop():
             raise Cancelled
-        return self._distribution(self._remember(state_after(ids)), settings, 0, top)
+        return self._distribution(self._remember(state_after(ids)), settings, 0, top_n)
 
     def score_draft(
         self,
@@ -159,10 +159,10 @@ class FakeEngine:
         draft: str,
         settings: SamplingSettings,
         *,
-        upto: int | None = None,
+        prefix_len: int | None = None,
         thinking: bool | None = None,
-        top: int = 20,
-        stop: Stop = no_stop,
+        top_n: int = 20,
+        should_stop: Stop = no_stop,
     ) -> DraftScores:
         """The draft on a line of its own, after a line for each message."""
         self._begin("trace", (tuple(messages), draft, settings))
@@ -170,11 +170,11 @@ class FakeEngine:
         context = tuple(("".join(lines) + "user: ").encode())
         ids = tuple(draft.encode())
         self._require_room(len(context) + len(ids), spare=0)
-        tokens = tuple(self._scores(ids, context, 0, stop))
-        if stop():
+        tokens = tuple(self._scores(ids, context, 0, should_stop))
+        if should_stop():
             raise Cancelled
-        handle = self._remember(state_after((*context, *ids[:upto])))
-        shown = self._distribution(handle, settings, 0, top)
+        handle = self._remember(state_after((*context, *ids[:prefix_len])))
+        shown = self._distribution(handle, settings, 0, top_n)
         return DraftScores(shown, tokens, context)
 
     def preview(
@@ -203,15 +203,15 @@ class FakeEngine:
         ids: Sequence[int],
         starts: Sequence[int],
         *,
-        more: int = 6,
-        stop: Stop = no_stop,
+        max_new_tokens: int = 6,
+        should_stop: Stop = no_stop,
     ) -> list[tuple[ScoredToken, ...]]:
         """Each start, and the most probable tokens after it."""
         self._begin("look_ahead", (tuple(ids), tuple(starts)))
         self._require_room(len(ids), spare=0)
-        if stop():
+        if should_stop():
             raise Cancelled
-        return [self._way(tuple(ids), start, more) for start in starts]
+        return [self._way(tuple(ids), start, max_new_tokens) for start in starts]
 
     def _way(
         self, ids: tuple[int, ...], start: int, more: int
@@ -226,9 +226,9 @@ class FakeEngine:
         prompt: Prompt,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = no_stop,
+        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token."""
@@ -236,7 +236,7 @@ class FakeEngine:
         self._require_room(len(prompt.ids), spare=1)
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
-        return self._answer(prompt.ids, settings, top, single_line, stop)
+        return self._answer(prompt.ids, settings, top_n, single_line, should_stop)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -252,15 +252,15 @@ class FakeEngine:
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
-        since: int = 0,
-        top: int = 0,
-        stop: Stop = no_stop,
+        start: int = 0,
+        top_n: int = 0,
+        should_stop: Stop = no_stop,
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
         windows = self.windows(len(prefix), window, stride)
-        assert not since or since in (first for *_, first in windows.over(len(ids)))
-        return self._scores(tuple(ids), tuple(prefix), top, stop, since=since)
+        assert not start or start in (first for *_, first in windows.over(len(ids)))
+        return self._scores(tuple(ids), tuple(prefix), top_n, should_stop, since=start)
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """The tokens without numbers."""

@@ -30,11 +30,11 @@ SAMPLING = st.builds(
 
 
 def generate(
-    engine: Engine, sampling: SamplingSettings, top: int = 20
+    engine: Engine, sampling: SamplingSettings, top_n: int = 20
 ) -> tuple[tuple[int, ...], list[Step], GenerationResult]:
     """A whole answer to "hi": the prompt's ids, the steps, the end."""
     prompt = engine.prompt([ChatTurn("user", "hi")])
-    *steps, finish = engine.generate(prompt, sampling, top=top)
+    *steps, finish = engine.generate(prompt, sampling, top_n=top_n)
     assert isinstance(finish, GenerationResult)
     return prompt.ids, [step for step in steps if isinstance(step, Step)], finish
 
@@ -67,7 +67,7 @@ def test_distributions_and_totals_are_consistent(sampling: SamplingSettings) -> 
 
 def test_preview_pages_through_the_whole_vocabulary() -> None:
     engine = FakeEngine(["a b"])
-    shown = engine.next_distribution(b"hello", SamplingSettings(), top=5)
+    shown = engine.next_distribution(b"hello", SamplingSettings(), top_n=5)
     whole = engine.preview(shown.handle, SamplingSettings(), count=shown.vocabulary)
     assert whole.candidates[:5] == shown.candidates
     assert whole.rest_prob == pytest.approx(0)
@@ -79,12 +79,12 @@ def test_preview_pages_through_the_whole_vocabulary() -> None:
 def test_it_stops_when_asked_and_when_full() -> None:
     engine = FakeEngine(["a b c", "a b c"], context=64)
     prompt = engine.prompt([ChatTurn("user", "hi")])
-    ended = list(engine.generate(prompt, SamplingSettings(), stop=lambda: True))
+    ended = list(engine.generate(prompt, SamplingSettings(), should_stop=lambda: True))
     assert isinstance(ended[0], GenerationResult)
     assert ended[0].reason is FinishReason.CANCELLED
     assert ended[0].perplexity is None
     with pytest.raises(Cancelled):
-        list(engine.score(b"abc", stop=lambda: True))
+        list(engine.score(b"abc", should_stop=lambda: True))
     with pytest.raises(LmtuiError):
         engine.generate(engine.prompt([ChatTurn("user", "x" * 99)]), SamplingSettings())
 

@@ -99,14 +99,14 @@ class BranchTree:
             place, branch = branch.fork, self._branches[branch.parent]
         return place
 
-    def siblings(self, id_: int, place: int) -> tuple[int, ...]:
+    def siblings(self, id_: int, index: int) -> tuple[int, ...]:
         """Return the branches that part at a position of a path.
 
         The first is the one that the others fork from, which may end there; the others
         follow in order of creation. Only one where there is no fork.
         """
-        owner = self._owner(id_, place).id
-        return (owner, *(r.id for r in self._leaving(owner) if r.fork == place))
+        owner = self._owner(id_, index).id
+        return (owner, *(r.id for r in self._leaving(owner) if r.fork == index))
 
     def forks(self, id_: int) -> tuple[int, ...]:
         """Return the positions of a path at which other branches fork, in order."""
@@ -119,38 +119,38 @@ class BranchTree:
                 return tuple(sorted(found))
             last, branch = branch.fork, self._branches[branch.parent]
 
-    def move(self, id_: int, place: int, by: int) -> tuple[int, int]:
+    def move(self, id_: int, index: int, by: int) -> tuple[int, int]:
         """Return the sibling `by` places further on, cyclically, and the fork's place.
 
-        The fork is the last one up to `place`, else the first one after it. Without any
+        The fork is the last one up to `index`, else the first one after it. Without any
         fork return the arguments.
         """
         forks = self.forks(id_)
         if not forks:
-            return id_, place
-        fork = max((p for p in forks if p <= place), default=forks[0])
+            return id_, index
+        fork = max((p for p in forks if p <= index), default=forks[0])
         ways = self.siblings(id_, fork)
         at = ways.index(self._on(id_, fork))
         return ways[(at + by) % len(ways)], fork
 
-    def take(self, id_: int, place: int, token: Token) -> int:
+    def take(self, id_: int, index: int, token: Token) -> int:
         """Put a token at a position of a path and return the branch that has it.
 
         That is a branch that has the token there already; the same branch if it ends
         there and is not the root; or else a new one. The old token stays on its own
         branch.
         """
-        owner = self._branches[self._on(id_, place)]
-        if place == owner.length and owner.id != ROOT:
+        owner = self._branches[self._on(id_, index)]
+        if index == owner.length and owner.id != ROOT:
             self._put(replace(owner, tokens=(*owner.tokens, token), end=None))
             return owner.id
-        for way in self.siblings(id_, place):
+        for way in self.siblings(id_, index):
             if (
-                self.path(way)[place : place + 1]
-                and self.path(way)[place].id == token.id
+                self.path(way)[index : index + 1]
+                and self.path(way)[index].id == token.id
             ):
                 return way
-        branch = Branch(self._new, self._owner(id_, place).id, place, (token,))
+        branch = Branch(self._new, self._owner(id_, index).id, index, (token,))
         self._new += 1
         self._put(branch)
         return branch.id
@@ -205,19 +205,19 @@ class BranchTree:
     def _leaving(self, id_: int) -> list[Branch]:
         return [branch for branch in self._branches.values() if branch.parent == id_]
 
-    def _on(self, id_: int, place: int) -> int:
+    def _on(self, id_: int, index: int) -> int:
         """Return the branch of this path that owns the token at a position, or
         would."""
         branch = self._branches[id_]
-        while branch.parent is not None and place < branch.fork:
+        while branch.parent is not None and index < branch.fork:
             branch = self._branches[branch.parent]
         return branch.id
 
-    def _owner(self, id_: int, place: int) -> Branch:
+    def _owner(self, id_: int, index: int) -> Branch:
         """Return the branch that a branch with another token at a position would fork
         from."""
         branch = self._branches[id_]
-        while branch.parent is not None and place <= branch.fork:
+        while branch.parent is not None and index <= branch.fork:
             branch = self._branches[branch.parent]
         return branch
 
@@ -324,25 +324,25 @@ class BranchText:
         last = end == len(self.spans)
         return start, len(self.text) if last else self.spans[end - 1][1]
 
-    def _cuts(self, place: int) -> bool:
+    def _cuts(self, index: int) -> bool:
         """Return whether the tokens before and after a position share no character."""
-        if not 0 < place < len(self.spans):
+        if not 0 < index < len(self.spans):
             return True
-        return self.spans[place][0] >= self.spans[place - 1][1]
+        return self.spans[index][0] >= self.spans[index - 1][1]
 
-    def _boundary(self, place: int) -> int:
-        """Return the last position up to `place` that cuts no character."""
-        while not self._cuts(place):
-            place -= 1
-        return place
+    def _boundary(self, index: int) -> int:
+        """Return the last position up to `index` that cuts no character."""
+        while not self._cuts(index):
+            index -= 1
+        return index
 
 
-def as_scored(token: Token, place: int) -> ScoredToken:
+def as_scored(token: Token, index: int) -> ScoredToken:
     """Return a token of a path as a `ScoredToken` with the scores that it has."""
     if isinstance(token, ScoredToken):
-        return token if token.index == place else replace(token, index=place)
+        return token if token.index == index else replace(token, index=index)
     return ScoredToken(
-        index=place,
+        index=index,
         id=token.id,
         text=token.text,
         bytes=token.bytes,

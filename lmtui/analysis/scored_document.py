@@ -44,11 +44,11 @@ class PackedRows(Sequence[Candidate]):
         return len(self._data) // _ROW.size
 
     @overload
-    def __getitem__(self, place: int) -> Candidate: ...
+    def __getitem__(self, index: int) -> Candidate: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Candidate, ...]: ...
-    def __getitem__(self, place: int | slice) -> Candidate | tuple[Candidate, ...]:
-        places = range(len(self))[place]
+    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
+        places = range(len(self))[index]
         if isinstance(places, range):
             return tuple(map(self._row, places))
         return self._row(places)
@@ -59,8 +59,8 @@ class PackedRows(Sequence[Candidate]):
     def __hash__(self) -> int:
         return hash(self._data)
 
-    def _row(self, place: int) -> Candidate:
-        id_, logprob = _ROW.unpack_from(self._data, place * _ROW.size)
+    def _row(self, index: int) -> Candidate:
+        id_, logprob = _ROW.unpack_from(self._data, index * _ROW.size)
         return Candidate(id_, *self._names[id_], logprob)
 
 
@@ -133,12 +133,12 @@ class ScoredDocument:
         path = self.branches.path(ROOT)
         return tuple(as_scored(token, place) for place, token in enumerate(path))
 
-    def next_part(self, place: int) -> WindowPart:
+    def next_part(self, index: int) -> WindowPart:
         """Return the part to score next.
 
         It is the one at a position, else the next after it, else the first.
         """
-        behind = (part for part in self.unread if part.end > place)
+        behind = (part for part in self.unread if part.end > index)
         return next(behind, self.unread[0])
 
     def take(self, tokens: Sequence[ScoredToken]) -> None:

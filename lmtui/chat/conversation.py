@@ -181,12 +181,12 @@ class Conversation:
             way.append(self._nodes[parent])
         return tuple(reversed(way))
 
-    def messages(self, upto: int | None = None) -> tuple[ChatTurn, ...]:
+    def messages(self, last_id: int | None = None) -> tuple[ChatTurn, ...]:
         """Return the conversation as the engine reads it, without empty messages.
 
-        It ends with the message `upto`, or with the leaf.
+        It ends with the message `last_id`, or with the leaf.
         """
-        trail = self.path if upto is None else self.trail(upto)
+        trail = self.path if last_id is None else self.trail(last_id)
         return tuple(node.message for node in trail if node.content)
 
     def choose(self, id_: int) -> ChatMessage:
@@ -333,10 +333,10 @@ class Conversation:
         self.choose(id_)
         return node
 
-    def fork(self, upto: int) -> Conversation:
+    def fork(self, last_id: int) -> Conversation:
         """Return a new conversation with the messages from the root to one of this
         one."""
-        trail = self.trail(upto)
+        trail = self.trail(last_id)
         links = ((a.id, b.id) for a, b in pairwise(trail))
         fork = Conversation.restored(trail, dict(links))
         fork._changed = {node.id for node in trail}

@@ -168,79 +168,79 @@ def _short(numbers: Sequence[float]) -> list[float | None]:
     ]
 
 
-def _finite(found: Mapping[str, Any]) -> dict[str, Any]:
+def _finite(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in found.items()
+        for name, value in fields.items()
     }
 
 
-def _imported(found: Mapping[str, Any]) -> Imported:
-    nodes = [_node(_table(message)) for message in _list(found["messages"])]
+def _imported(fields: Mapping[str, Any]) -> Imported:
+    nodes = [_node(_table(message)) for message in _list(fields["messages"])]
     chosen = {
         int(message["id"]): _whole(message["chosen"])
-        for message in found["messages"]
+        for message in fields["messages"]
         if message["chosen"] is not None
     }
     facts = ConversationMeta(
-        _text(found["title"]),
-        named=bool(found["named"]),
-        pinned=bool(found["pinned"]),
-        archived=bool(found["archived"]),
-        thinking=_thinking(found.get("thinking")),
-        created=_time(found["created"]),
-        updated=_time(found["updated"]),
+        _text(fields["title"]),
+        named=bool(fields["named"]),
+        pinned=bool(fields["pinned"]),
+        archived=bool(fields["archived"]),
+        thinking=_thinking(fields.get("thinking")),
+        created=_time(fields["created"]),
+        updated=_time(fields["updated"]),
     )
     return Imported(Conversation.restored(nodes, chosen), facts)
 
 
-def _node(found: Mapping[str, Any]) -> ChatMessage:
-    content = _text(found["content"])
-    parent = None if found["parent"] is None else _whole(found["parent"])
-    steps = _tokens(found["steps"])
+def _node(fields: Mapping[str, Any]) -> ChatMessage:
+    content = _text(fields["content"])
+    parent = None if fields["parent"] is None else _whole(fields["parent"])
+    steps = _tokens(fields["steps"])
     if steps is not None and sum(steps.pieces) > len(content):
         raise ValueError("the tokens are longer than their message")
-    scored = _tokens(found["scored"])
+    scored = _tokens(fields["scored"])
     row = {
-        "id": _whole(found["id"]),
+        "id": _whole(fields["id"]),
         "parent": parent,
-        "role": found["role"],
+        "role": fields["role"],
         "content": content,
-        "state": found["state"],
+        "state": fields["state"],
         "gone": False,
         "writer": None,
-        "model": _name(found["model"]),
-        "scored_by": _name(found["scored_by"]),
-        "given": _whole(found["given"]),
-        "rest": _text(found["rest"]),
-        "left_out": _whole(found["left_out"]),
+        "model": _name(fields["model"]),
+        "scored_by": _name(fields["scored_by"]),
+        "given": _whole(fields["given"]),
+        "rest": _text(fields["rest"]),
+        "left_out": _whole(fields["left_out"]),
         "settings": None,
         "finish": None,
         "steps": pack_columns(steps) if steps else b"",
         "scored": pack_columns(scored) if scored else b"",
-        "prompt": _prompt(found["prompt"]),
+        "prompt": _prompt(fields["prompt"]),
     }
     return replace(
         node_of(row),
-        settings=settings_of(found["settings"]),
-        finish=finish_of(found["finish"]),
+        settings=settings_of(fields["settings"]),
+        finish=finish_of(fields["finish"]),
         packed=EncodedTokens(row["steps"], row["scored"], row["prompt"]),
     )
 
 
-def _prompt(found: object) -> bytes:
-    if found is None:
+def _prompt(value: object) -> bytes:
+    if value is None:
         return b""
-    table = _table(found)
+    table = _table(value)
     ids = tuple(_whole(number) for number in _list(table["ids"]))
     stops = tuple(_text(text) for text in _list(table["stop_texts"]))
     return pack_prompt(Prompt(ids, _text(table["text"]), stops))
 
 
-def _tokens(found: object) -> TokenColumns | None:
-    if found is None:
+def _tokens(value: object) -> TokenColumns | None:
+    if value is None:
         return None
-    table = _table(found)
+    table = _table(value)
     data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
     lists = {name: _list(table[name]) for name in _TOKENS}
     if {len(numbers) for numbers in lists.values()} != {len(data)}:

@@ -113,16 +113,16 @@ def settings_fields(settings: SamplingSettings) -> dict[str, Any]:
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
-def settings_of(found: Fields | None) -> SamplingSettings | None:
+def settings_of(fields: Fields | None) -> SamplingSettings | None:
     """Return sampling settings from JSON values.
 
     Raises:
         ValueError: the values are not sampling settings.
     """
-    if found is None:
+    if fields is None:
         return None
     try:
-        return SamplingSettings(**found)
+        return SamplingSettings(**fields)
     except (TypeError, LmtuiError) as error:
         raise ValueError("no sampling settings") from error
 
@@ -132,20 +132,20 @@ def finish_fields(finish: GenerationResult) -> dict[str, Any]:
     return {item.name: getattr(finish, item.name) for item in fields(finish)}
 
 
-def finish_of(found: Fields | None) -> GenerationResult | None:
+def finish_of(fields: Fields | None) -> GenerationResult | None:
     """Return the result of a generation from JSON values.
 
     Raises:
         ValueError: the values are not such a result.
     """
-    if found is None:
+    if fields is None:
         return None
     seconds = ("prompt_seconds", "seconds", "first_token_seconds")
     kinds = {"piece": str, "logprob": float, **dict.fromkeys(seconds, float)}
     try:
-        reason = FinishReason(found["reason"])
-        first = found.get("first_token_seconds")
-        others = {name: value for name, value in found.items() if name != "reason"}
+        reason = FinishReason(fields["reason"])
+        first = fields.get("first_token_seconds")
+        others = {name: value for name, value in fields.items() if name != "reason"}
         values: dict[str, Any] = {
             name: nan if value is None else kinds.get(name, int)(value)
             for name, value in others.items()
@@ -180,7 +180,7 @@ def grows_elsewhere(name: str | None) -> bool:
         return False
 
 
-def conversation_of(found: list[sqlite3.Row]) -> Conversation:
+def conversation_of(rows: list[sqlite3.Row]) -> Conversation:
     """Return the tree of these rows, repaired where rows are missing.
 
     A salvaged file may have holes. A message whose parent is lost follows the last one
@@ -189,7 +189,7 @@ def conversation_of(found: list[sqlite3.Row]) -> Conversation:
     nodes: dict[int, ChatMessage] = {}
     chosen: dict[int, int] = {}
     holes = {0}  # messages whose child on the branch is not known
-    for node, row in _readable(found):
+    for node, row in _readable(rows):
         if node.id == 0 and node.role == "system":
             nodes[0] = node
             holes.clear()
@@ -210,8 +210,8 @@ def conversation_of(found: list[sqlite3.Row]) -> Conversation:
     return Conversation.restored(nodes.values(), links)
 
 
-def _readable(found: list[sqlite3.Row]) -> Iterator[tuple[ChatMessage, sqlite3.Row]]:
-    for row in found:
+def _readable(rows: list[sqlite3.Row]) -> Iterator[tuple[ChatMessage, sqlite3.Row]]:
+    for row in rows:
         try:
             yield node_of(dict(row)), row
         except (ValueError, TypeError):

@@ -53,13 +53,13 @@ class Marker:
     def __exit__(self, *_: object) -> None:
         self._memory.close()
 
-    def marked(self, text: str, *, most: int = MOST) -> Excerpt:
-        """Return a text with the spans of at most `most` terms."""
-        return Excerpt(text, tuple(islice(self._places(text), most)))
+    def marked(self, text: str, *, limit: int = MOST) -> Excerpt:
+        """Return a text with the spans of at most `limit` terms."""
+        return Excerpt(text, tuple(islice(self._places(text), limit)))
 
     def passage(self, text: str) -> Excerpt:
         """Return the part of a text with the most different terms."""
-        return _around(text, self.marked(text, most=_LOOKED_AT).places)
+        return _around(text, self.marked(text, limit=_LOOKED_AT).places)
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the spans of the terms in the order of the text."""

@@ -105,12 +105,12 @@ def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
     return pack_columns(columns(tokens)) if tokens else b""
 
 
-def pack_columns(found: TokenColumns) -> bytes:
+def pack_columns(columns: TokenColumns) -> bytes:
     """Pack columns into bytes."""
-    parts = [_HEAD.pack(len(found.ids), len(found.data))]
-    parts += [_little(array("I", getattr(found, name))) for name in _COUNTS]
-    parts += [_little(array("f", getattr(found, name))) for name in _NUMBERS]
-    return zlib.compress(b"".join((*parts, found.data)), _LEVEL)
+    parts = [_HEAD.pack(len(columns.ids), len(columns.data))]
+    parts += [_little(array("I", getattr(columns, name))) for name in _COUNTS]
+    parts += [_little(array("f", getattr(columns, name))) for name in _NUMBERS]
+    return zlib.compress(b"".join((*parts, columns.data)), _LEVEL)
 
 
 def unpack(data: bytes) -> TokenColumns:

@@ -130,10 +130,10 @@ class Talk:
         keep: bool = False,
         drop_oldest: bool = False,
         thinking: bool | None = None,
-        told: str | None = None,
+        thinking_override: str | None = None,
     ) -> None:
-        """`thinking` applies where the conversation has no setting of its own; `told`
-        sets it from now on, in the values of `chat.thinking`."""
+        """`thinking` applies where the conversation has no setting of its own;
+        `thinking_override` sets it from now on, in the values of `chat.thinking`."""
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else secrets.token_hex(8)
         if before is not None and system:
@@ -142,7 +142,7 @@ class Talk:
         self.prefill = prefill
         """Text that the answer begins with."""
         self._drop_oldest, self._left_out = drop_oldest, 0
-        self._told = told or (before.about.thinking if before else None)
+        self._told = thinking_override or (before.about.thinking if before else None)
         self._thinking = THINKING[self._told] if self._told else thinking
         self._reply: ChatMessage | None = None
         self._keeper: ConversationWriter | None = (
@@ -410,7 +410,7 @@ def chat(
         keep=settings.chat_keep and unkept is None,
         drop_oldest=settings.chat_when_full == "drop",
         thinking=settings.thinking,
-        told=told,
+        thinking_override=told,
     )
     try:
         raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
@@ -489,7 +489,11 @@ def answer(
         talk.begin(prompt, engine.info.label, sampling)
         items = talk.recorded(
             engine.generate(
-                prompt, sampling, top=max(1, view.top), stop=stop, progress=progress
+                prompt,
+                sampling,
+                top_n=max(1, view.top),
+                should_stop=stop,
+                progress=progress,
             )
         )
         with closing(items):

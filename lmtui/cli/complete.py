@@ -241,9 +241,9 @@ def go_on(
             text,
             cursor,
             settings,
-            top=max(1, view.top),
+            top_n=max(1, view.top),
             single_line=request.single_line,
-            stop=stop,
+            should_stop=stop,
             progress=progress,
         )
         first = next(items)

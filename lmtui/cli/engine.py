@@ -82,14 +82,14 @@ def storage_error() -> LmtuiError | None:
 
 def open_model(
     settings: Settings,
-    wanted: ModelRef,
+    ref: ModelRef,
     on_progress: OnProgress,
     *,
-    lasting: bool = False,
+    long_running: bool = False,
 ) -> EditorEngine:
-    """Load the model `wanted` with the other settings.
+    """Load the model `ref` with the other settings.
 
-    `lasting` is for an engine that gives more than one answer.
+    `long_running` is for an engine that gives more than one answer.
 
     Raises:
         LmtuiError: the model can't be found, fetched or loaded here.
@@ -99,14 +99,14 @@ def open_model(
         from lmtui.engine.engine import LocalEngine
 
         return LocalEngine.open(
-            wanted.model,
-            adapter=wanted.adapter,
+            ref.model,
+            adapter=ref.adapter,
             device=settings.device,
             dtype=settings.dtype,
             quantize=bits(settings),
             threads=settings.threads,
             context=settings.context,
-            lasting=lasting,
+            long_running=long_running,
             on_progress=on_progress,
         )
 
@@ -148,7 +148,7 @@ def open_pair(
 
 
 def open_for_comparison(
-    settings: Settings, wanted: ModelRef, other: ModelRef, on_progress: OnProgress
+    settings: Settings, ref: ModelRef, other: ModelRef, on_progress: OnProgress
 ) -> EditorEngine | tuple[EditorEngine, EditorEngine]:
     """Load a model chosen later, and `other`, which it is compared with.
 
@@ -157,7 +157,7 @@ def open_for_comparison(
     Raises:
         LmtuiError: the chosen model can't be found, fetched or loaded here.
     """
-    own = open_model(settings, wanted, on_progress, lasting=True)
+    own = open_model(settings, ref, on_progress, long_running=True)
     try:
         return own, open_model(settings, other, on_progress)
     except LmtuiError as error:

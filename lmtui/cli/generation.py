@@ -87,9 +87,9 @@ class TextView:
 class JsonAnswerView:
     """Writer of every token with its numbers, one JSON object a line."""
 
-    def __init__(self, output: Output, top: int) -> None:
+    def __init__(self, output: Output, top_n: int) -> None:
         self._output = output
-        self.top = top
+        self.top = top_n
 
     def start(
         self,

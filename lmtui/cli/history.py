@@ -199,7 +199,7 @@ def import_files(
                 )
 
 
-def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
+def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
     """Add the conversations to the store.
 
     Returns the id of each, with the id of an older one that looks the same, if any.
@@ -208,7 +208,7 @@ def _added(found: list[Imported]) -> list[tuple[int, int | None]]:
 
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
-        for each in found[len(ids) :]:
+        for each in imports[len(ids) :]:
             uid = secrets.token_hex(8)
             ids.append(store.add(uid, each.conversation, each.facts))
         return [(id_, store.like(id_)) for id_ in ids]
@@ -400,10 +400,10 @@ def _fields(about: ConversationSummary) -> JsonEvent:
     return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
-def _table(found: list[ConversationSummary], *, terminal: bool) -> str:
+def _table(summaries: list[ConversationSummary], *, terminal: bool) -> str:
     """Return the table of conversations; narrow terminals get no column MODEL."""
     headings: tuple[str, ...] = ("ID", "USED", "MESSAGES", "MODEL", "", "TITLE")
-    rows: list[tuple[str, ...]] = [_row(listed) for listed in found]
+    rows: list[tuple[str, ...]] = [_row(listed) for listed in summaries]
     if terminal and get_terminal_size().columns < _WITH_MODEL:
         headings = headings[:3] + headings[4:]
         rows = [row[:3] + row[4:] for row in rows]
@@ -431,13 +431,13 @@ def _hit_event(hit: Hit) -> JsonEvent:
     }
 
 
-def _print_hits(found: list[Hit], *, no_color: bool) -> None:
+def _print_hits(hits: list[Hit], *, no_color: bool) -> None:
     from rich.text import Text
 
     from lmtui.cli.inspect.plain import terminal_console
 
     console = terminal_console(no_color=no_color)
-    for hit in found:
+    for hit in hits:
         head = f"{hit.conversation}:{hit.message}  {visible_line(hit.title)}"
         console.print(Text(head, "bold"), soft_wrap=True)
         line, at = Text("  "), 0
@@ -454,13 +454,13 @@ def _shown(text: str) -> str:
     return visible_line(text.replace("\n", " "))
 
 
-def _confirm(found: list[ConversationSummary]) -> None:
+def _confirm(summaries: list[ConversationSummary]) -> None:
     if not stdin_is_terminal():
         raise LmtuiError(
             "deleting needs a confirmation",
             "there is no terminal to ask on",
             "Add --yes.",
         )
-    for about in found:
+    for about in summaries:
         note(f"{about.id}  {visible_line(about.title)}  {about.messages:,} messages\n")
     typer.confirm("Delete permanently?", abort=True, err=True)

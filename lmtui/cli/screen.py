@@ -79,16 +79,16 @@ def open_screen(
     from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
 
-    def open_model(wanted: ModelRef) -> Callable[[OnProgress], Opened]:
+    def open_model(ref: ModelRef) -> Callable[[OnProgress], Opened]:
         talks = first == "chat" and settings.chat_keep
-        return partial(_open, settings, wanted, against, open_engine, talks=talks)
+        return partial(_open, settings, ref, against, open_engine, talks=talks)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
     log.start()
     app = LmtuiApp(
         open_model,
-        wanted=settings.model_ref,
+        ref=settings.model_ref,
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=state.recent_files,
@@ -197,14 +197,14 @@ def _list_models() -> list[ListedModel]:
 
 def _open(
     settings: Settings,
-    wanted: ModelRef,
+    ref: ModelRef,
     against: ModelRef | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
     *,
     talks: bool,
 ) -> Opened:
-    """Open the engine for `wanted`, and one for `against` if a model is compared.
+    """Open the engine for `ref`, and one for `against` if a model is compared.
 
     Runs on the thread that will own the engines. `talks` says whether conversations are
     saved: if no folder is writable, the chat reports that itself, and the warnings of
@@ -213,18 +213,18 @@ def _open(
     if talks and storage_error() is not None:
         on_progress = but_for_unkept(on_progress)
     if open_engine is None and against is None:
-        return open_model(settings, wanted, on_progress, lasting=True)
+        return open_model(settings, ref, on_progress, long_running=True)
     if open_engine is None:
         assert against is not None
-        if wanted != settings.model_ref:
-            return open_for_comparison(settings, wanted, against, on_progress)
+        if ref != settings.model_ref:
+            return open_for_comparison(settings, ref, against, on_progress)
         return open_pair(settings, against, on_progress)
 
     def opened(which: ModelRef) -> EditorEngine:
         model, adapter = which.model, which.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
 
-    own = opened(wanted)
+    own = opened(ref)
     return own if against is None else (own, opened(against))
 
 

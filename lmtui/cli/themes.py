@@ -79,73 +79,73 @@ def themes(
     output.text(f"\nyour own themes: {paths.themes_folder()}\n")
 
 
-def _file_of(name: str, found: Themes) -> str:
+def _file_of(name: str, themes: Themes) -> str:
     """Return the text of a theme's file."""
-    if name not in found.paths:
-        raise found.unknown(name)
-    return found.paths[name].read_text(encoding="utf-8")
+    if name not in themes.paths:
+        raise themes.unknown(name)
+    return themes.paths[name].read_text(encoding="utf-8")
 
 
-def _tell_what_is_wrong(settings: Settings, found: Themes) -> None:
-    for skipped in found.notices:
+def _tell_what_is_wrong(settings: Settings, themes: Themes) -> None:
+    for skipped in themes.notices:
         where = visible_line(str(skipped.path))
         note(f"note: {where} was skipped: {skipped.reason}\n")
-    if found.get(settings.theme) is None:
-        error = found.unknown(settings.theme)
+    if themes.get(settings.theme) is None:
+        error = themes.unknown(settings.theme)
         place = settings.origin("theme").where
         note(f"note: {visible(str(error))} in {visible_line(place)}; {error.hint}\n")
 
 
-def _is_used(theme: Theme, found: Themes, settings: Settings) -> bool:
-    return theme == found.or_default(settings.theme)
+def _is_used(theme: Theme, themes: Themes, settings: Settings) -> bool:
+    return theme == themes.or_default(settings.theme)
 
 
-def _origin(theme: Theme, found: Themes) -> str:
-    return "shipped" if found.is_shipped(theme.name) else "yours"
+def _origin(theme: Theme, themes: Themes) -> str:
+    return "shipped" if themes.is_shipped(theme.name) else "yours"
 
 
 def _kind(theme: Theme) -> str:
     return "dark" if theme.dark else "light"
 
 
-def _event(theme: Theme, found: Themes, settings: Settings) -> JsonEvent:
+def _event(theme: Theme, themes: Themes, settings: Settings) -> JsonEvent:
     from lmtui.tui.themes import BASE
 
     return {
         "event": "theme",
         "name": theme.name,
         "kind": _kind(theme),
-        "from": _origin(theme, found),
-        "file": str(found.paths[theme.name]),
-        "in_use": _is_used(theme, found, settings),
+        "from": _origin(theme, themes),
+        "file": str(themes.paths[theme.name]),
+        "in_use": _is_used(theme, themes, settings),
         "colours": {name: getattr(theme, name) for name in BASE} | theme.variables,
     }
 
 
-def _write_table(found: Themes, settings: Settings, output: Output) -> None:
+def _write_table(themes: Themes, settings: Settings, output: Output) -> None:
     rows = [
         [
             theme.name,
             _kind(theme),
-            _origin(theme, found),
-            "yes" if _is_used(theme, found, settings) else "",
+            _origin(theme, themes),
+            "yes" if _is_used(theme, themes, settings) else "",
         ]
-        for theme in found.themes
+        for theme in themes.themes
     ]
     headings = ("NAME", "KIND", "FROM", "IN USE")
     output.text(table(headings, rows, terminal=output.is_terminal))
 
 
-def _print_samples(found: Themes, settings: Settings, console: Console) -> None:
+def _print_samples(themes: Themes, settings: Settings, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", "NAME", "KIND", "FROM", "SAMPLE"):
         grid.add_column(heading, no_wrap=True)
-    for theme in found.themes:
-        mark = "●" if _is_used(theme, found, settings) else ""
-        words = (mark, theme.name, _kind(theme), _origin(theme, found))
+    for theme in themes.themes:
+        mark = "●" if _is_used(theme, themes, settings) else ""
+        words = (mark, theme.name, _kind(theme), _origin(theme, themes))
         grid.add_row(*map(Text, words), sample(theme))
     console.print(grid)
 

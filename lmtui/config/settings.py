@@ -95,7 +95,7 @@ def positive(name: str, value: Any) -> None:
     Raises:
         LmtuiError: it is.
     """
-    _within(name, value, most=float("inf"))
+    _within(name, value, limit=float("inf"))
 
 
 def share(name: str, value: Any) -> None:
@@ -104,13 +104,13 @@ def share(name: str, value: Any) -> None:
     Raises:
         LmtuiError: it is below 0 or above 1.
     """
-    _within(name, value, most=1)
+    _within(name, value, limit=1)
 
 
-def _within(name: str, value: Any, *, most: float) -> None:
-    if isinstance(value, int | float) and 0 <= value <= most and value < float("inf"):
+def _within(name: str, value: Any, *, limit: float) -> None:
+    if isinstance(value, int | float) and 0 <= value <= limit and value < float("inf"):
         return
-    bounds = "at least 0" if most > 1 else "from 0 to 1"
+    bounds = "at least 0" if limit > 1 else "from 0 to 1"
     raise LmtuiError(f"{name} is out of range", f"{value}", f"Give a value {bounds}.")
 
 

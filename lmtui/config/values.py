@@ -19,8 +19,8 @@ _KINDS: Mapping[ValueType, str] = {
 _YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
-def parse(name: str, text: str, place: str) -> SettingValue:
-    """Parse a value from `text`; `place` is where it was set, for the error.
+def parse(name: str, text: str, location: str) -> SettingValue:
+    """Parse a value from `text`; `location` is where it was set, for the error.
 
     Raises:
         LmtuiError: it is not of the setting's type.
@@ -29,10 +29,10 @@ def parse(name: str, text: str, place: str) -> SettingValue:
     try:
         return _YES_OR_NO[text.strip().lower()] if kind is bool else kind(text.strip())
     except (ValueError, KeyError):
-        raise _not_a(kind, name, f"{text!r} in {place}", name=name) from None
+        raise _not_a(kind, name, f"{text!r} in {location}", name=name) from None
 
 
-def typed(name: str, value: object, place: str, *, shown: str = "") -> SettingValue:
+def typed(name: str, value: object, location: str, *, shown: str = "") -> SettingValue:
     """Return a TOML value in the setting's type; an integer is accepted as a float.
     `shown` is the setting's name in errors, where that is not its key.
 
@@ -44,7 +44,7 @@ def typed(name: str, value: object, place: str, *, shown: str = "") -> SettingVa
         return float(value)
     if type(value) is kind:
         return value  # type: ignore[return-value]
-    raise _not_a(kind, shown or key(name), f"{value!r} in {place}", name=name)
+    raise _not_a(kind, shown or key(name), f"{value!r} in {location}", name=name)
 
 
 def written(name: str, text: str) -> SettingValue:

@@ -41,19 +41,19 @@ class Matches:
         end = bisect_left(self.starts, high)
         return tuple(map(self.span, range(first, end)))
 
-    def at_or_after(self, place: int) -> int | None:
+    def at_or_after(self, position: int) -> int | None:
         """Return the number of the first match at or after an offset, else the first of
         all."""
         if not self.starts:
             return None
-        return bisect_left(self.starts, place) % len(self.starts)
+        return bisect_left(self.starts, position) % len(self.starts)
 
-    def before(self, place: int) -> int | None:
+    def before(self, position: int) -> int | None:
         """Return the number of the last match that begins before an offset, else the
         last."""
         if not self.starts:
             return None
-        return (bisect_left(self.starts, place) - 1) % len(self.starts)
+        return (bisect_left(self.starts, position) - 1) % len(self.starts)
 
 
 def find(text: str, words: str) -> Matches:

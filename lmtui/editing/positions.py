@@ -17,15 +17,15 @@ _LINE = re.compile(r"[0-9]{1,15}")
 _HINT = "Lines and columns count from 1; columns are characters."
 
 
-def parsed(place: str) -> tuple[int, int]:
+def parsed(line_col: str) -> tuple[int, int]:
     """Return the line and the column of a location such as `12:5`.
 
     Raises:
         LmtuiError: the text is not a location.
     """
-    if not (match := _PLACE.fullmatch(place.strip())):
+    if not (match := _PLACE.fullmatch(line_col.strip())):
         hint = "Give a line and a column that count from 1, for example 12:5."
-        raise LmtuiError("this is not a LINE:COL", place, hint)
+        raise LmtuiError("this is not a LINE:COL", line_col, hint)
     return int(match[1]), int(match[2])
 
 
@@ -50,14 +50,16 @@ def offset_of(text: str, line: int, column: int) -> int:
     return start + column - 1
 
 
-def offset_named(text: str, place: str) -> int:
+def offset_named(text: str, line_col: str) -> int:
     """Return the offset of a location: LINE:COL, or LINE for the beginning of a line.
 
     Raises:
-        LmtuiError: `place` is not a location, or the text has no such location.
+        LmtuiError: `line_col` is not a location, or the text has no such location.
     """
-    place = place.strip()
-    return offset_of(text, *parsed(f"{place}:1" if _LINE.fullmatch(place) else place))
+    line_col = line_col.strip()
+    return offset_of(
+        text, *parsed(f"{line_col}:1" if _LINE.fullmatch(line_col) else line_col)
+    )
 
 
 def location_of(text: str, offset: int) -> tuple[int, int]:
@@ -66,14 +68,14 @@ def location_of(text: str, offset: int) -> tuple[int, int]:
     return line, offset - text.rfind("\n", 0, offset)
 
 
-def paragraph_at(text: str, place: int) -> tuple[int, int]:
+def paragraph_at(text: str, position: int) -> tuple[int, int]:
     """Return start and end of the paragraph at an offset, without its last line break.
 
     On a blank line both are the offset.
     """
-    start, end = _line(text, place)
+    start, end = _line(text, position)
     if not text[start:end].strip():
-        return place, place
+        return position, position
     while start > 0:
         above, _ = _line(text, start - 1)
         if not text[above:start].strip():
@@ -87,7 +89,7 @@ def paragraph_at(text: str, place: int) -> tuple[int, int]:
     return start, end
 
 
-def _line(text: str, place: int) -> tuple[int, int]:
+def _line(text: str, position: int) -> tuple[int, int]:
     """Return start and end of the line at an offset."""
-    end = text.find("\n", place)
-    return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
+    end = text.find("\n", position)
+    return text.rfind("\n", 0, position) + 1, len(text) if end < 0 else end

@@ -146,9 +146,9 @@ class ScoredText:
 
     # Queries.
 
-    def line_of(self, place: int) -> int:
+    def line_of(self, position: int) -> int:
         """Return the line of an offset, from 0."""
-        return bisect_right(self._starts, place) - 1
+        return bisect_right(self._starts, position) - 1
 
     def tokens(self, start: int = 0, end: int | None = None) -> Iterator[TokenAt]:
         """Yield the tokens that begin from `start` to before `end`, in order."""
@@ -159,12 +159,14 @@ class ScoredText:
                 if start <= placed.start + base < end:
                     yield placed.moved(base)
 
-    def at(self, place: int) -> TokenAt | None:
+    def at(self, position: int) -> TokenAt | None:
         """Return the token at an offset; the first of those that share the
         character."""
-        line = self.line_of(place)
+        line = self.line_of(position)
         base = self._starts[line]
-        found = (p for p in self._lines[line] if p.start + base <= place < p.end + base)
+        found = (
+            p for p in self._lines[line] if p.start + base <= position < p.end + base
+        )
         placed = next(found, None)
         return placed.moved(base) if placed else None
 
@@ -188,9 +190,9 @@ class ScoredText:
                 yield start + self._fresh[line], start + self._length(line)
 
     def next_span(
-        self, first: int, last: int, *, most: int, whole: bool = True
+        self, first: int, last: int, *, length: int, whole: bool = True
     ) -> tuple[int, int] | None:
-        """Return the span to score next, of at most about `most` code points.
+        """Return the span to score next, of at most about `length` code points.
 
         Stale text of the lines `first` to `last` comes first, then with `whole` that of
         all lines. None when nothing is stale.
@@ -202,7 +204,7 @@ class ScoredText:
             if line is not None:
                 start = self._starts[line] + self._fresh[line]
                 limit = self._starts[last + 1 :][:1] if lines.stop == last + 1 else []
-                end = min(start + most, *limit, len(self.text))
+                end = min(start + length, *limit, len(self.text))
                 return start, max(end, min(start + 1, len(self.text)))
         return None
 
@@ -233,11 +235,11 @@ class ScoredText:
 
     # Helpers.
 
-    def _last_before(self, place: int) -> TokenAt | None:
+    def _last_before(self, position: int) -> TokenAt | None:
         """Return the last token that begins before an offset."""
-        for line in range(self.line_of(place), -1, -1):
+        for line in range(self.line_of(position), -1, -1):
             base = self._starts[line]
-            found = [p for p in self._lines[line] if p.start + base < place]
+            found = [p for p in self._lines[line] if p.start + base < position]
             if found:
                 return found[-1].moved(base)
         return None
@@ -253,12 +255,12 @@ class ScoredText:
             known = self._sums[line] = _sum(self._lines[line])
         return known
 
-    def _drop_reaching(self, line: int, place: int) -> None:
+    def _drop_reaching(self, line: int, position: int) -> None:
         """Drop the tokens of earlier lines that reach beyond an offset."""
         for above in range(line - 1, -1, -1):
             tokens, base = self._lines[above], self._starts[above]
-            if tokens and tokens[-1].end + base > place:
-                while tokens and tokens[-1].end + base > place:
+            if tokens and tokens[-1].end + base > position:
+                while tokens and tokens[-1].end + base > position:
                     tokens.pop()
                 self._sums[above] = None
                 reach = tokens[-1].end if tokens else 0

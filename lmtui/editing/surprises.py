@@ -110,7 +110,7 @@ def places_of(
             continue
         start, end = token.start, token.end
         if end > taken:
-            start, end = _grown(text, start, end, least=taken)
+            start, end = _grown(text, start, end, minimum=taken)
         if start < taken:
             last = found[-1]
             worse = token if token.bits > last.bits else last
@@ -145,8 +145,8 @@ def most_surprising(
     return sorted(places, key=lambda place: (-place.bits, place.start))[:count]
 
 
-def _grown(text: str, start: int, end: int, *, least: int) -> tuple[int, int]:
-    """Return a token's span extended to whole words, not before `least`.
+def _grown(text: str, start: int, end: int, *, minimum: int) -> tuple[int, int]:
+    """Return a token's span extended to whole words, not before `minimum`.
 
     White space at its ends is left out.
     """
@@ -155,16 +155,16 @@ def _grown(text: str, start: int, end: int, *, least: int) -> tuple[int, int]:
         return start, end
     start += inner.index(word)
     end = start + len(word)
-    while start > least and not can_cut(text, start):
+    while start > minimum and not can_cut(text, start):
         start -= 1
     while end < len(text) and not can_cut(text, end):
         end += 1
     return start, end
 
 
-def _named(text: str, found: SurprisingToken) -> SurprisingWord:
+def _named(text: str, token: SurprisingToken) -> SurprisingWord:
     """Return the words of a span without punctuation around them, if there are any."""
-    start, end = found.start, found.end
+    start, end = token.start, token.end
     if words := _WORDS.search(text, start, end):
         start, end = words.span()
-    return SurprisingWord(start, end, text[start:end], found.bits, found.rank)
+    return SurprisingWord(start, end, text[start:end], token.bits, token.rank)

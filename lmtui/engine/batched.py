@@ -45,32 +45,32 @@ def decode_batch(
     cache: PrefixCache,
     begins: Sequence[Sequence[int]],
     *,
-    more: int,
+    max_new_tokens: int,
     end_ids: frozenset[int] = frozenset(),
     goes_on: GoesOn = lambda branch, token, row: True,
-    stop: Stop = lambda: False,
+    should_stop: Stop = lambda: False,
 ) -> list[Continuation]:
     """Continue the context in `cache`, a token or more, in several branches.
 
-    Each branch begins with one of `begins` (a token or more) and goes on with `more`
-    greedy tokens, or up to the first of `end_ids`, or to where `goes_on` answers False.
-    The cache does not change, except for a model whose state can't be copied: it then
-    holds the last branch, or nothing.
+    Each branch begins with one of `begins` (a token or more) and goes on with
+    `max_new_tokens` greedy tokens, or up to the first of `end_ids`, or to where
+    `goes_on` answers False. The cache does not change, except for a model whose state
+    can't be copied: it then holds the last branch, or nothing.
 
     Raises:
-        Cancelled: `stop` answered True; polled before every token and within it.
+        Cancelled: `should_stop` answered True; polled before every token and within it.
     """
     if len(begins) > MOST:
         raise ValueError(f"{len(begins)} branches")
     growing = [
-        _Growing(begin, more, end_ids, partial(goes_on, index))
+        _Growing(begin, max_new_tokens, end_ids, partial(goes_on, index))
         for index, begin in enumerate(begins)
     ]
     if cache.fork(1) is None:
-        _one_by_one(cache, growing, stop)
+        _one_by_one(cache, growing, should_stop)
     else:
         for some in _batches(growing, cache):
-            _side_by_side(forward, cache, some, stop)
+            _side_by_side(forward, cache, some, should_stop)
     return [Continuation(tuple(g.ids), tuple(g.rows)) for g in growing]
 
 
@@ -80,12 +80,12 @@ class _Growing:
     def __init__(
         self,
         begin: Sequence[int],
-        more: int,
+        max_new_tokens: int,
         end_ids: frozenset[int],
         goes_on: Callable[[int, TokenScore], bool],
     ) -> None:
         self._begin = begin
-        self._length = len(begin) + more
+        self._length = len(begin) + max_new_tokens
         self._end_ids = end_ids
         self._goes_on = goes_on
         self._ended = False
@@ -123,7 +123,7 @@ def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Grow
 
 
 def _side_by_side(
-    forward: AnyBackend, cache: PrefixCache, growing: list[_Growing], stop: Stop
+    forward: AnyBackend, cache: PrefixCache, growing: list[_Growing], should_stop: Stop
 ) -> None:
     forked = cache.fork(len(growing))
     assert forked is not None
@@ -134,28 +134,28 @@ def _side_by_side(
         going = [row for row, branch in enumerate(growing) if not branch.done]
         if not going:
             return
-        if stop():
+        if should_stop():
             raise Cancelled
         # Once half of the branches are done, copying the others' cache pays.
         if len(going) <= len(growing) // 2:
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
             forked.select_rows(going)
-        logits = forward.next_logits(tokens, forked, stop=stop)
+        logits = forward.next_logits(tokens, forked, should_stop=should_stop)
 
 
-def _one_by_one(cache: PrefixCache, growing: list[_Growing], stop: Stop) -> None:
+def _one_by_one(cache: PrefixCache, growing: list[_Growing], should_stop: Stop) -> None:
     context = list(cache.ids)
     for branch in growing:
-        cache.read(context, stop=stop)
+        cache.read(context, should_stop=should_stop)
         assert cache.logits is not None
         logits = cache.logits.unsqueeze(0)  # [1, V]
         while True:
             tokens = _step([branch], logits)
             if branch.done:
                 break
-            if stop():
+            if should_stop():
                 raise Cancelled
-            logits = cache.extend(tokens, stop=stop)
+            logits = cache.extend(tokens, should_stop=should_stop)
 
 
 def _step(growing: list[_Growing], logits: Tensor) -> list[int]:

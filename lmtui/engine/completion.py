@@ -197,37 +197,44 @@ class ContextPlanner:
     infill: Infill | None = None
 
     def completion_context(
-        self, place: CursorContext, after: Callable[[int], Sequence[int]], more: int
+        self,
+        context: CursorContext,
+        after: Callable[[int], Sequence[int]],
+        max_new_tokens: int,
     ) -> CompletionContext:
-        """Return the context for `more` new tokens at a cursor.
+        """Return the context for `max_new_tokens` new tokens at a cursor.
 
         `after(n)` returns the first n tokens after the cursor, or none.
 
         Raises:
             LmtuiError: there is nothing to continue, or no room for a single token.
         """
-        least = len(place.typed) + 1  # at most one token per typed byte, and a new one
+        least = (
+            len(context.typed) + 1
+        )  # at most one token per typed byte, and a new one
         if self.infill and (following := after(self.window)):
-            room = min(self.window, self.context - least - more)
-            ids = self.infill.ids(place.before, following, room=room)
-            return CompletionContext(ids, place.typed, infilled=True)
-        ids = (*place.prefix, *self._kept(place, least, more))
+            room = min(self.window, self.context - least - max_new_tokens)
+            ids = self.infill.ids(context.before, following, room=room)
+            return CompletionContext(ids, context.typed, infilled=True)
+        ids = (*context.prefix, *self._kept(context, least, max_new_tokens))
         if not ids:
             raise LmtuiError(
                 "there is nothing to continue",
                 "there is no text before the cursor",
                 "Type a word first, or move the cursor behind one.",
             )
-        return CompletionContext(ids, place.typed)
+        return CompletionContext(ids, context.typed)
 
-    def _kept(self, place: CursorContext, least: int, more: int) -> Sequence[int]:
+    def _kept(
+        self, context: CursorContext, minimum: int, max_new_tokens: int
+    ) -> Sequence[int]:
         """Return the tokens to read before the piece: those of the window; from one
         stride later where the context would otherwise run out; fewer if there were no
         room to begin."""
-        before, room = place.before, self.context - len(place.prefix)
-        if len(before) + least + more > room and len(before) > self.stride:
+        before, room = context.before, self.context - len(context.prefix)
+        if len(before) + minimum + max_new_tokens > room and len(before) > self.stride:
             before = before[self.stride :]
-        return before[max(0, len(before) + least - room) :]
+        return before[max(0, len(before) + minimum - room) :]
 
 
 class DocumentReader(Protocol):
@@ -240,13 +247,13 @@ class DocumentReader(Protocol):
         """Return the tokens of a part of a text; offsets are in code points."""
 
     def continuations(
-        self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
+        self, context: Sequence[int], typed: bytes, *, top_n: int, should_stop: Stop
     ) -> HealedDistribution:
         """Return the healed distribution after a context, of what begins with
         `typed`."""
 
-    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
-        """Return the first `top` rows as a distribution without sampling."""
+    def distribution(self, healed: HealedDistribution, top_n: int) -> Distribution:
+        """Return the first `top_n` rows as a distribution without sampling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +285,9 @@ class Completer:
         self._end_ids = end_ids | infill | model.vocabulary.specials
 
     def completion_context(
-        self, text: str, cursor: int, more: int
+        self, text: str, cursor: int, max_new_tokens: int
     ) -> CompletionContext:
-        """Return the context for `more` new tokens at a cursor.
+        """Return the context for `max_new_tokens` new tokens at a cursor.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -290,7 +297,7 @@ class Completer:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
 
         return self._layout.completion_context(
-            self._reader.context_at(text, cursor), after, more
+            self._reader.context_at(text, cursor), after, max_new_tokens
         )
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
@@ -303,14 +310,14 @@ class Completer:
         read: CompletionContext,
         settings: SamplingSettings,
         *,
-        beside: Sequence[int] = (),
-        top: int,
+        lookup_ids: Sequence[int] = (),
+        top_n: int,
         single_line: bool,
-        stop: Stop,
+        should_stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a context: yield each step, then the result. Prompt lookup also
-        searches the tokens `beside`."""
+        searches the tokens `lookup_ids`."""
         model = self._model
         rules = StopRules(
             end_ids=self._end_ids,
@@ -324,37 +331,43 @@ class Completer:
             model.vocabulary,
             settings=settings,
             rules=rules,
-            top=top,
-            beside=beside,
+            top_n=top_n,
+            lookup_ids=lookup_ids,
         )
 
         # The first step is drawn from the healed distribution of the typed bytes.
         def open_with(random: torch.Generator) -> FirstStep:
             reused = model.cache.common(read.ids)
             if progress:
-                model.cache.read(read.ids, stop=stop, progress=progress)
+                model.cache.read(read.ids, should_stop=should_stop, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
-            found = self._continuations(read, max(top, drawn_from), stop)
-            row, step = self._first(found, settings, top, random)
+            found = self._continuations(read, max(top_n, drawn_from), should_stop)
+            row, step = self._first(found, settings, top_n, random)
             return FirstStep(row.cover.ids, step, reused)
 
-        return decoder.run_from(read.ids, open_with, stop)
+        return decoder.run_from(read.ids, open_with, should_stop)
 
     def alternatives(
-        self, text: str, cursor: int, rules: SuggestionRules, *, count: int, stop: Stop
+        self,
+        text: str,
+        cursor: int,
+        rules: SuggestionRules,
+        *,
+        count: int,
+        should_stop: Stop,
     ) -> list[Suggestion]:
         """Return suggestions with different beginnings, the most probable first; each
         is long enough to choose by.
 
         Raises:
             LmtuiError: there is nothing to continue.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         model = self._model
         read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         # 1) rows of the healed distribution that may begin a suggestion
-        found = self._continuations(read, count, stop)
+        found = self._continuations(read, count, should_stop)
         begun = [
             (row.cover.ids, builder)
             for row in found.rows
@@ -369,17 +382,19 @@ class Completer:
             return builders[branch].feed(data, math.exp(row.logprob))
 
         # 2) decode all branches as one batch, each until its suggestion ends
-        model.cache.read(read.ids, stop=stop)
+        model.cache.read(read.ids, should_stop=should_stop)
         begins = [ids for ids, _ in begun]
         longest = max(map(len, begins), default=0)
         grown = decode_batch(
             model.forward,
             model.cache,
             begins,
-            more=min(rules.max_tokens - 1, model.context - len(read.ids) - longest),
+            max_new_tokens=min(
+                rules.max_tokens - 1, model.context - len(read.ids) - longest
+            ),
             end_ids=self._end_ids,
             goes_on=goes_on,
-            stop=stop,
+            should_stop=should_stop,
         )
         # 3) finish those that the rules have not ended
         ended = [branch.ids[-1] in self._end_ids for branch in grown]
@@ -390,25 +405,27 @@ class Completer:
         return [suggestion for suggestion in whole if suggestion.text]
 
     def _continuations(
-        self, read: CompletionContext, count: int, stop: Stop
+        self, read: CompletionContext, count: int, should_stop: Stop
     ) -> HealedDistribution:
         top = max(count, ROWS)
-        return self._reader.continuations(read.ids, read.typed, top=top, stop=stop)
+        return self._reader.continuations(
+            read.ids, read.typed, top_n=top, should_stop=should_stop
+        )
 
     def _first(
         self,
-        found: HealedDistribution,
+        healed: HealedDistribution,
         settings: SamplingSettings,
-        top: int,
+        top_n: int,
         random: torch.Generator,
     ) -> tuple[HealedRow, Step]:
         """Draw one of the rows; return it and its step."""
-        if not found.rows:
+        if not healed.rows:
             raise LmtuiError("the model has no tokens for this text")
-        logprobs = torch.tensor([row.logprob for row in found.rows])
+        logprobs = torch.tensor([row.logprob for row in healed.rows])
         kept = sampling.filter_logits(logprobs, settings)
         place = sampling.draw(kept, random)
-        row = found.rows[int(kept.ids[place])]
+        row = healed.rows[int(kept.ids[place])]
         vocabulary = self._model.vocabulary
         control = row.special is not None
         token = row.cover.ids[-1]
@@ -419,10 +436,10 @@ class Completer:
             bytes=vocabulary.bytes(token) if control else row.beyond,
             piece="",
             logprob=row.logprob,
-            rank=1 + sum(other.logprob > row.logprob for other in found.rows),
-            entropy=found.entropy,
+            rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
+            entropy=healed.entropy,
             sampled_prob=float(kept.probs[place]),
-            distribution=_drawn(self._reader.distribution(found, top), kept),
+            distribution=_drawn(self._reader.distribution(healed, top_n), kept),
         )
         return row, step
 
@@ -437,11 +454,11 @@ def _begun(
     return builder
 
 
-def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribution:
-    """Return `shown` with the sampler's probs and cuts; the ids of `kept` are row
+def _drawn(shown: Distribution, sampled: sampling.SampledDistribution) -> Distribution:
+    """Return `shown` with the sampler's probs and cuts; the ids of `sampled` are row
     indices."""
     places = torch.arange(len(shown.candidates))
-    probs, cuts = kept.prob(places), kept.cuts(places, kept.logits[places])
+    probs, cuts = sampled.prob(places), sampled.cuts(places, sampled.logits[places])
     rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)
     return replace(
         shown,
@@ -449,6 +466,6 @@ def _drawn(shown: Distribution, kept: sampling.SampledDistribution) -> Distribut
             row._replace(sampled_prob=prob, cut=cut) for row, prob, cut in rows
         ),
         rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
-        remaining=len(kept),
-        remaining_prob=float(kept.logits[kept.ids].double().exp().sum()),
+        remaining=len(sampled),
+        remaining_prob=float(sampled.logits[sampled.ids].double().exp().sum()),
     )

@@ -87,18 +87,18 @@ class CursorPredictor:
         most of them again."""
 
     def predict_at(
-        self, text: str, cursor: int, *, top: int, stop: Stop
+        self, text: str, cursor: int, *, top_n: int, should_stop: Stop
     ) -> CursorPrediction:
         """Return the prediction at a cursor.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         reader = self._reader
         reader.update(text)
         spot = reader.scored_cursor(cursor)
         typed = text[spot.start : cursor]
-        found = self._found(spot, top, stop)
+        found = self._found(spot, top_n, should_stop)
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if found is None:
@@ -106,7 +106,7 @@ class CursorPredictor:
                 None, typed, None, 0.0, None, read, len(reader), window
             )
         return CursorPrediction(
-            distribution=self.distribution(found, top),
+            distribution=self.distribution(found, top_n),
             typed=typed,
             typed_logprob=found.logprob if spot.context else None,
             unexplored=found.unexplored,
@@ -117,26 +117,26 @@ class CursorPredictor:
         )
 
     def _found(
-        self, spot: ScoredCursor, top: int, stop: Stop
+        self, cursor: ScoredCursor, top_n: int, should_stop: Stop
     ) -> HealedDistribution | None:
-        if not spot.context and not spot.typed:
+        if not cursor.context and not cursor.typed:
             return None
-        if spot.context:
-            context, typed = spot.context, spot.typed
+        if cursor.context:
+            context, typed = cursor.context, cursor.typed
         else:  # a first piece without context has no probability
-            context, typed = spot.typed, ()
-        key = (context, self._bytes(typed), top)
+            context, typed = cursor.typed, ()
+        key = (context, self._bytes(typed), top_n)
         if known := self._kept.get(key):
             return known
-        scored = len(self._reader.known_at(spot)) == len(typed) + 1
+        scored = len(self._reader.known_at(cursor)) == len(typed) + 1
         least = self._effort.least_scored if scored else self._effort.least
         states: dict[Path, Tensor] = {}
         if scored or not self._is_wider(context, typed, least):
-            read = self._reader.states_at(spot, stop=stop)
+            read = self._reader.states_at(cursor, should_stop=should_stop)
             states = _by_path(typed, read[-len(typed) - 1 :])
-        return self._search(key, states, stop, least=least)
+        return self._search(key, states, should_stop, tolerance=least)
 
-    def _is_wider(self, context: Path, typed: Path, least: float) -> bool:
+    def _is_wider(self, context: Path, typed: Path, tolerance: float) -> bool:
         """Return whether cached logprobs show that the search needs other paths than
         the typed tokens: one batch of all paths then costs less than a pass over those
         and another batch."""
@@ -144,7 +144,11 @@ class CursorPredictor:
         if () not in known or not self._reader.branches:
             return False
         wanted = required_paths(
-            self._tokens, known[()], self._bytes(typed), known=known, least=least
+            self._tokens,
+            known[()],
+            self._bytes(typed),
+            known=known,
+            tolerance=tolerance,
         )
         return any(path != typed[: len(path)] for path in wanted)
 
@@ -163,25 +167,32 @@ class CursorPredictor:
         return self._reader.document.read(text, start, end)
 
     def continuations(
-        self, context: Sequence[int], typed: bytes, *, top: int, stop: Stop
+        self, context: Sequence[int], typed: bytes, *, top_n: int, should_stop: Stop
     ) -> HealedDistribution:
         """Return the healed distribution after a context (a token or more), of what
         begins with `typed`.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
-        key = (tuple(context), typed, top)
+        key = (tuple(context), typed, top_n)
         if known := self._kept.get(key):
             return known
         likely = self._tokens.guess(typed)
         states: dict[Path, Tensor] = {}
         if not {(), likely} <= self._known(key[0]).keys():
-            states = _by_path(likely, self._reader.read(context, likely, stop=stop))
-        return self._search(key, states, stop, least=self._effort.least)
+            states = _by_path(
+                likely, self._reader.read(context, likely, should_stop=should_stop)
+            )
+        return self._search(key, states, should_stop, tolerance=self._effort.least)
 
     def _search(
-        self, key: Key, states: dict[Path, Tensor], stop: Stop, *, least: float
+        self,
+        key: Key,
+        states: dict[Path, Tensor],
+        should_stop: Stop,
+        *,
+        tolerance: float,
     ) -> HealedDistribution:
         context, typed, top = key
         known = self._known(context)
@@ -189,7 +200,9 @@ class CursorPredictor:
 
         def run(paths: list[Path]) -> list[Tensor]:
             if new := [path for path in paths if path not in known]:
-                states = self._reader.hidden_states_after(context, new, stop=stop)
+                states = self._reader.hidden_states_after(
+                    context, new, should_stop=should_stop
+                )
                 self._learn(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
@@ -199,8 +212,8 @@ class CursorPredictor:
             typed,
             run,
             known=known,
-            top=top,
-            least=least,
+            top_n=top,
+            tolerance=tolerance,
             most_runs=self._effort.runs if self._reader.branches else 0,
         )
         self._kept[key] = found
@@ -229,9 +242,9 @@ class CursorPredictor:
         spelled = [self._vocabulary.bytes(i) for i in range(self._size)]
         return TokenBytes(spelled, self._vocabulary.specials)
 
-    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
-        """Return the first `top` rows as a distribution without sampling."""
-        rows = found.rows[:top]
+    def distribution(self, healed: HealedDistribution, top_n: int) -> Distribution:
+        """Return the first `top_n` rows as a distribution without sampling."""
+        rows = healed.rows[:top_n]
         return Distribution(
             candidates=tuple(map(self._candidate, rows)),
             start=0,
@@ -240,7 +253,7 @@ class CursorPredictor:
             rest_sampled_prob=0.0,
             remaining=self._size,
             remaining_prob=1.0,
-            entropy=found.entropy,
+            entropy=healed.entropy,
             handle=next(_handles),
         )
 
@@ -251,7 +264,7 @@ class CursorPredictor:
         name, data = self._vocabulary.text(token), self._vocabulary.bytes(token)
         return Candidate(token, name, data, row.logprob)
 
-    def _following(self, cursor: int, found: HealedDistribution) -> ActualNext | None:
+    def _following(self, cursor: int, healed: HealedDistribution) -> ActualNext | None:
         """Return the row of the text after the cursor: the one of the text's own token,
         or else the longest row that the text begins with."""
         document = self._reader.document
@@ -259,15 +272,15 @@ class CursorPredictor:
         token = self._token_at(cursor)
         sizes = range(len(after), 0, -1)
         for data in (token, *(after[:size] for size in sizes)):
-            known = found.lookup(data) if data else None
+            known = healed.lookup(data) if data else None
             if known and after.startswith(data):
-                return self._row(found, data, *known)
+                return self._row(healed, data, *known)
         return None
 
     def _row(
-        self, found: HealedDistribution, data: bytes, logprob: float, rank: int
+        self, healed: HealedDistribution, data: bytes, logprob: float, rank: int
     ) -> ActualNext:
-        known = (row for row in found.rows if row.beyond == data)
+        known = (row for row in healed.rows if row.beyond == data)
         row = next(known, None)
         ids = self._tokens.exactly(data)
         token = row.cover.ids[-1] if row else ids[0] if ids else -1
@@ -288,31 +301,31 @@ class CursorPredictor:
         return document.text[cursor:end].encode()
 
     def score_span(
-        self, text: str, start: int, end: int, *, stop: Stop
+        self, text: str, start: int, end: int, *, should_stop: Stop
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens that overlap [`start`, `end`), in code points,
         and of those that share a character with them, part by part.
 
         Raises:
-            Cancelled: `stop` answered True; scores that were yielded stay known.
+            Cancelled: `should_stop` answered True; scores that were yielded stay known.
         """
         reader = self._reader
         reader.update(text)
         first, last = reader.document.between(start, end)
         first, last = self._whole(first, -1), self._whole(last, 1)
-        for _, known in reader.rows(first, last, stop=stop):
+        for _, known in reader.rows(first, last, should_stop=should_stop):
             whole = self._whole(known, -1)
             if first < whole:
                 yield self._stretch(first, whole)
                 first = whole
 
-    def _read_before(self, spot: ScoredCursor) -> ScoredSpan | None:
+    def _read_before(self, cursor: ScoredCursor) -> ScoredSpan | None:
         """Return the scores of the last tokens before a cursor whose states are
         known."""
-        first = self._reader.score_read(spot.index - PART, spot.index)
+        first = self._reader.score_read(cursor.index - PART, cursor.index)
         if first is None:
             return None
-        return self._stretch(self._whole(first, 1), spot.index)
+        return self._stretch(self._whole(first, 1), cursor.index)
 
     def _whole(self, index: int, step: int) -> int:
         """Return the first token from `index` on, in direction `step`, that begins a

@@ -69,10 +69,10 @@ class TokenizedDocument:
         starts, ends = self._starts[part].tolist(), self._ends[part].tolist()
         return list(zip(starts, ends, strict=True))
 
-    def index_at(self, place: int) -> int:
-        """Return the index of the first token that ends after `place` (code points);
+    def index_at(self, position: int) -> int:
+        """Return the index of the first token that ends after `position` (code points);
         the number of tokens if there is none."""
-        return int(torch.searchsorted(self._ends, place, right=True))
+        return int(torch.searchsorted(self._ends, position, right=True))
 
     def between(self, start: int, end: int) -> tuple[int, int]:
         """Return the range of tokens that overlap [`start`, `end`), in code points."""
@@ -139,11 +139,11 @@ class TokenizedDocument:
         within = 0 < place < cursor
         return within and self._tokenizer.safe(self.text, place, opens=False)
 
-    def _safe_before(self, place: int) -> tuple[int, int]:
+    def _safe_before(self, position: int) -> tuple[int, int]:
         """Return index and start of the last token such that all tokens before it stay
-        the same, whatever changes from `place` on."""
+        the same, whatever changes from `position` on."""
         left = self._tokenizer.margin
-        for at in range(place - max(1, self._tokenizer.reach), 0, -1):
+        for at in range(position - max(1, self._tokenizer.reach), 0, -1):
             index = self._safe_at(at)
             if index is None:
                 continue
@@ -152,20 +152,20 @@ class TokenizedDocument:
             left = max(0, left - 1)
         return 0, 0
 
-    def _safe_at(self, place: int) -> int | None:
-        """Return the token that begins at `place`, if the boundary before it is
+    def _safe_at(self, position: int) -> int | None:
+        """Return the token that begins at `position`, if the boundary before it is
         safe."""
-        if not 0 < place < len(self.text):
+        if not 0 < position < len(self.text):
             return None
-        if not (self.text[place] == " " or self.text[place - 1] == "\n"):
+        if not (self.text[position] == " " or self.text[position - 1] == "\n"):
             return None
-        index = int(torch.searchsorted(self._starts, place))
-        if index in (0, len(self)) or int(self._starts[index]) != place:
+        index = int(torch.searchsorted(self._starts, position))
+        if index in (0, len(self)) or int(self._starts[index]) != position:
             return None
         opens = bool(self._opens[index])
-        if int(self._ends[index - 1]) > place:
+        if int(self._ends[index - 1]) > position:
             return None
-        return index if self._tokenizer.safe(self.text, place, opens=opens) else None
+        return index if self._tokenizer.safe(self.text, position, opens=opens) else None
 
     def read(self, text: str, start: int, end: int) -> TokenizedText:
         """Return the tokens of `text` from the safe boundary `start` to `end`."""
@@ -199,10 +199,10 @@ class TokenizedDocument:
         return met[0] if met and more == 0 else None
 
     def _splice(
-        self, kept: int, again: int, read: TokenizedText, count: int, grown: int
+        self, prefix_len: int, again: int, read: TokenizedText, count: int, grown: int
     ) -> None:
-        """Replace the tokens from `kept` up to `again` by the first `count` of `read`;
-        those after them move by `grown` code points."""
+        """Replace the tokens from `prefix_len` up to `again` by the first `count` of
+        `read`; those after them move by `grown` code points."""
         starts = torch.tensor(
             [start for start, _ in read.spans[:count]], dtype=torch.int64
         )
@@ -212,7 +212,7 @@ class TokenizedDocument:
 
         def spliced(old: Tensor, new: Tensor, moved: int = 0) -> Tensor:
             return torch.cat(
-                [old[:kept], new, old[again:] + moved if moved else old[again:]]
+                [old[:prefix_len], new, old[again:] + moved if moved else old[again:]]
             )
 
         self._ids = spliced(self._ids, ids)
@@ -240,10 +240,10 @@ def _changed(old: str, new: str) -> tuple[int, int, int]:
     return first, len(old) - tail, len(new) - tail
 
 
-def _shared(most: int, same: Callable[[int, int], bool]) -> int:
-    """Return the length, at most `most`, up to which `same` is true of every part, by
+def _shared(length: int, same: Callable[[int, int], bool]) -> int:
+    """Return the length, at most `length`, up to which `same` is true of every part, by
     bisection; each part is compared about once."""
-    sure, limit = 0, most
+    sure, limit = 0, length
     while sure < limit:
         middle = (sure + limit + 1) // 2
         if same(sure, middle):

@@ -111,26 +111,28 @@ class DocumentScorer:
         """Return the rows of tokens that are all scored."""
         return [row for row in self._rows[first:last] if row is not None]
 
-    def rows(self, first: int, last: int, *, stop: Stop) -> Iterator[tuple[int, int]]:
+    def rows(
+        self, first: int, last: int, *, should_stop: Stop
+    ) -> Iterator[tuple[int, int]]:
         """Score the tokens from `first` up to `last`; yield where each part begins and
         ends, once all its rows are known.
 
         Raises:
-            Cancelled: `stop` answered True; scored parts stay known.
+            Cancelled: `should_stop` answered True; scored parts stay known.
         """
         while first < last:
             window = self._windows.start_of(first)
             end = min(first + PART, last, self._windows.last_of(window) + 1)
-            self._score(first, end, stop)
+            self._score(first, end, should_stop)
             yield first, end
             first = end
 
-    def _score(self, first: int, last: int, stop: Stop) -> None:
+    def _score(self, first: int, last: int, should_stop: Stop) -> None:
         """Score those tokens of one window that have no row."""
         missing = [i for i in range(first, last) if self._rows[i] is None]
         unread = [i for i in missing if not self._is_read(i)]
         if unread:
-            self._read(unread[0], unread[-1], stop)
+            self._read(unread[0], unread[-1], should_stop)
         self._make_rows(missing)
 
     def score_read(self, first: int, last: int) -> int | None:
@@ -158,13 +160,18 @@ class DocumentScorer:
         for index, row in zip(indexes, rows_of(logits, came), strict=True):
             self._rows[index] = row
 
-    def _read(self, first: int, last: int, stop: Stop) -> None:
+    def _read(self, first: int, last: int, should_stop: Stop) -> None:
         """Compute the states of tokens of one window."""
         window = self._windows.start_of(first)
         ids = [*self.prefix, *self.document.ids(window, last)]
         since = len(self.prefix) + first - window - 1
         self._run(
-            self._cache_of(window), ids, since, window=window, own=last, stop=stop
+            self._cache_of(window),
+            ids,
+            since,
+            window=window,
+            own=last,
+            should_stop=should_stop,
         )
 
     def _cache_of(self, window: int) -> PrefixCache:
@@ -179,22 +186,22 @@ class DocumentScorer:
         self,
         cache: PrefixCache,
         ids: Sequence[int],
-        since: int,
+        first: int,
         *,
         window: int,
         own: int,
-        stop: Stop,
+        should_stop: Stop,
     ) -> list[Tensor]:
-        """Return the states [width] after each of `ids` from position `since` on; store
+        """Return the states [width] after each of `ids` from position `first` on; store
         those of the text's own tokens up to index `own`."""
         found: list[Tensor] = []
         moved = window + 1 - len(self.prefix)
-        for start, states in cache.hidden_states(ids, since, stop=stop):
+        for start, states in cache.hidden_states(ids, first, should_stop=should_stop):
             for place, state in enumerate(states, start):
                 index = place + moved
                 if index <= own and self._belongs(index, window):
                     self._remember(index, state)
-                if place >= since:
+                if place >= first:
                     found.append(state)
         return found
 
@@ -231,34 +238,41 @@ class DocumentScorer:
             return window
         return min(self._windows.start_of(end + _SPARE), max(0, index - 1))
 
-    def known_at(self, spot: ScoredCursor) -> list[Tensor]:
+    def known_at(self, cursor: ScoredCursor) -> list[Tensor]:
         """Return the leading states of `states_at` that are cached."""
-        own = self._own(spot)
-        first = spot.index if spot.context else 1
-        indexes = range(first, min(own, spot.index + len(spot.typed)) + 1)
+        own = self._own(cursor)
+        first = cursor.index if cursor.context else 1
+        indexes = range(first, min(own, cursor.index + len(cursor.typed)) + 1)
         return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
 
-    def states_at(self, spot: ScoredCursor, *, stop: Stop) -> list[Tensor]:
-        """Return the states [width] after the context of a spot and after each typed
-        token.
+    def states_at(self, cursor: ScoredCursor, *, should_stop: Stop) -> list[Tensor]:
+        """Return the states [width] after the context of a cursor and after each
+        typed token.
 
         Raises:
-            Cancelled: `stop` answered True; what was read stays cached.
+            Cancelled: `should_stop` answered True; what was read stays cached.
         """
-        known = self.known_at(spot)
-        ids = [*spot.context, *spot.typed]
-        since = max(0, len(spot.context) - 1) + len(known)
+        known = self.known_at(cursor)
+        ids = [*cursor.context, *cursor.typed]
+        since = max(0, len(cursor.context) - 1) + len(known)
         if since == len(ids):
             return known
-        if self._looks_back(ids, spot.window):
+        if self._looks_back(ids, cursor.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
             seen = self._forward.hidden_states(
-                ids[since:], forked, keep=keep, stop=stop
+                ids[since:], forked, keep=keep, should_stop=should_stop
             )
             return [*known, *seen]
-        self._writing, own = spot.window, self._own(spot)
-        new = self._run(self._cache, ids, since, window=spot.window, own=own, stop=stop)
+        self._writing, own = cursor.window, self._own(cursor)
+        new = self._run(
+            self._cache,
+            ids,
+            since,
+            window=cursor.window,
+            own=own,
+            should_stop=should_stop,
+        )
         return [*known, *new]
 
     def _looks_back(self, ids: Sequence[int], window: int) -> bool:
@@ -271,28 +285,30 @@ class DocumentScorer:
         read = [*self.prefix, *text.ids(window, window + len(cache.ids))]
         return cache.common(read) > common + _LOST
 
-    def _own(self, spot: ScoredCursor) -> int:
-        """Return the last index whose state is computed on the way to a spot; -1 for
-        none."""
-        if not (spot.own and self._belongs(spot.index, spot.window)):
+    def _own(self, cursor: ScoredCursor) -> int:
+        """Return the last index whose state is computed on the way to a cursor; -1
+        for none."""
+        if not (cursor.own and self._belongs(cursor.index, cursor.window)):
             return -1
-        ids = self.document.ids(spot.index, spot.index + len(spot.typed))
-        pairs = enumerate(zip(ids, spot.typed, strict=False))
+        ids = self.document.ids(cursor.index, cursor.index + len(cursor.typed))
+        pairs = enumerate(zip(ids, cursor.typed, strict=False))
         same = next((i for i, (a, b) in pairs if a != b), len(ids))
-        last = self._windows.last_of(spot.window)
-        return min(spot.index + same, last)
+        last = self._windows.last_of(cursor.window)
+        return min(cursor.index + same, last)
 
     def read(
-        self, context: Sequence[int], more: Sequence[int], *, stop: Stop
+        self, context: Sequence[int], extra_ids: Sequence[int], *, should_stop: Stop
     ) -> list[Tensor]:
         """Return the states [width] after any context (a token or more), and after each
-        of `more`.
+        of `extra_ids`.
 
         Raises:
-            Cancelled: `stop` answered True; what was read stays cached.
+            Cancelled: `should_stop` answered True; what was read stays cached.
         """
-        ids, since = [*context, *more], len(context) - 1
-        return self._run(self._cache, ids, since, window=0, own=-1, stop=stop)
+        ids, since = [*context, *extra_ids], len(context) - 1
+        return self._run(
+            self._cache, ids, since, window=0, own=-1, should_stop=should_stop
+        )
 
     @property
     def branches(self) -> bool:
@@ -300,26 +316,34 @@ class DocumentScorer:
         return self._cache.fork(1) is not None
 
     def hidden_states_after(
-        self, context: Sequence[int], paths: Sequence[Sequence[int]], *, stop: Stop
+        self,
+        context: Sequence[int],
+        paths: Sequence[Sequence[int]],
+        *,
+        should_stop: Stop,
     ) -> list[Tensor]:
         """Return the state [width] after a context (a token or more) and each of some
         paths, for a model that `branches`. The cache keeps the context.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         cache = self._cache
         if cache.common(context) < len(context):
-            cache.read(context, stop=stop)
+            cache.read(context, should_stop=should_stop)
         if self._forward.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
             return list(
-                self._forward.hidden_states_tree(tree, forked, stop=stop)[tree.places]
+                self._forward.hidden_states_tree(tree, forked, should_stop=should_stop)[
+                    tree.places
+                ]
             )
         found: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))
-            found += self._forward.hidden_states_after(some, forked, stop=stop)
+            found += self._forward.hidden_states_after(
+                some, forked, should_stop=should_stop
+            )
         return found

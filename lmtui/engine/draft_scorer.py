@@ -25,23 +25,23 @@ class DraftScorer:
         self._rows: list[TokenScore] = []
 
     def rows(
-        self, context: Sequence[int], ids: Sequence[int], *, stop: Stop
+        self, context: Sequence[int], ids: Sequence[int], *, should_stop: Stop
     ) -> list[TokenScore]:
         """Return one row for each of `ids`, given `context` (at least one token) and
         the tokens before it.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         known = self._known(context, ids)
         self._context, self._ids = list(context), list(ids[:known])
         del self._rows[known:]
         if known == len(ids):
             return list(self._rows)
-        self._cache.read([*context, *ids[:known]], stop=stop)
+        self._cache.read([*context, *ids[:known]], should_stop=should_stop)
         while (done := len(self._ids)) < len(ids):
             part = ids[done : done + _PART]
-            self._rows += self._read_on(part, stop)
+            self._rows += self._read_on(part, should_stop)
             self._ids += part
         return list(self._rows)
 
@@ -53,9 +53,9 @@ class DraftScorer:
         shorter = min(len(self._ids), len(ids))
         return next((i for i, (a, b) in pairs if a != b), shorter)
 
-    def _read_on(self, part: Sequence[int], stop: Stop) -> list[TokenScore]:
+    def _read_on(self, part: Sequence[int], should_stop: Stop) -> list[TokenScore]:
         before = self._cache.logits
         assert before is not None
-        after = self._cache.extend(part, stop=stop)
+        after = self._cache.extend(part, should_stop=should_stop)
         first = list(rows_of(before.unsqueeze(0), part[:1]))
         return [*first, *rows_of(after[:-1], part[1:])]

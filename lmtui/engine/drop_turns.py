@@ -39,10 +39,10 @@ def fitted(
     cuts = [i for i, m in enumerate(messages) if m.role == "user" and i >= first]
     cuts = cuts or [first]
 
-    def laid_out(place: int) -> Prompt:
-        kept = (*messages[:first], *messages[cuts[place] :])
+    def laid_out(index: int) -> Prompt:
+        kept = (*messages[:first], *messages[cuts[index] :])
         return engine.prompt(
-            kept if place else messages, prefill=prefill, thinking=thinking
+            kept if index else messages, prefill=prefill, thinking=thinking
         )
 
     whole = laid_out(0)

@@ -96,13 +96,13 @@ def describe(
     )
 
 
-def forward_of(loaded: LoadedModel, *, lasting: bool) -> AnyBackend:
-    """Return the backend that runs the model; `lasting` says that many answers will
-    follow."""
+def forward_of(loaded: LoadedModel, *, long_running: bool) -> AnyBackend:
+    """Return the backend that runs the model; `long_running` says that many answers
+    will follow."""
     if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 
-        return LlamaCpuBackend(loaded.model.weights, lasting=lasting)
+        return LlamaCpuBackend(loaded.model.weights, long_running=long_running)
     if loaded.device.type == "cuda":
         from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 
@@ -118,10 +118,14 @@ class LocalEngine:
     contract."""
 
     def __init__(
-        self, loaded: LoadedModel, *, context: int | None = None, lasting: bool = False
+        self,
+        loaded: LoadedModel,
+        *,
+        context: int | None = None,
+        long_running: bool = False,
     ) -> None:
         tokenizer = loaded.tokenizer
-        self._forward = forward_of(loaded, lasting=lasting)
+        self._forward = forward_of(loaded, long_running=long_running)
         self._cache = PrefixCache(self._forward)
         self._tracer = DraftScorer(self._cache)
         self._vocabulary = Vocabulary(tokenizer)
@@ -173,14 +177,14 @@ class LocalEngine:
         quantize: Quantize = "none",
         threads: int | None = None,
         context: int | None = None,
-        lasting: bool = False,
+        long_running: bool = False,
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or the one that `spec` names.
 
         `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id. `adapter` is
-        the name or the folder of one trained for that model. `lasting` says that many
-        answers will follow, so that time spent on making them faster pays.
+        the name or the folder of one trained for that model. `long_running` says that
+        many answers will follow, so that time spent on making them faster pays.
 
         Raises:
             LmtuiError: the model can't be found, fetched or loaded here.
@@ -194,7 +198,7 @@ class LocalEngine:
             threads=threads,
             on_progress=on_progress,
         )
-        return cls(loaded, context=context, lasting=lasting)
+        return cls(loaded, context=context, long_running=long_running)
 
     @property
     def info(self) -> EngineInfo:
@@ -220,17 +224,17 @@ class LocalEngine:
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> Distribution:
         """Return the distribution of the token after `ids`."""
         self._require_room(len(ids), spare=0)
-        self._cache.read(ids, stop=stop)
+        self._cache.read(ids, should_stop=should_stop)
         logits = self._cache.logits
         assert logits is not None
         position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
-        look = position.view(settings, top)
-        return distribution(position, look, self._vocabulary, count=top)
+        look = position.view(settings, top_n)
+        return distribution(position, look, self._vocabulary, count=top_n)
 
     def score_draft(
         self,
@@ -238,18 +242,21 @@ class LocalEngine:
         draft: str,
         settings: SamplingSettings,
         *,
-        upto: int | None = None,
+        prefix_len: int | None = None,
         thinking: bool | None = None,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> DraftScores:
         """Score a message that is being written, and predict its next token."""
         context, ids = self._writer.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
-        rows = self._tracer.rows(context, ids, stop=stop)
+        rows = self._tracer.rows(context, ids, should_stop=should_stop)
         tokens = tuple(self._scored(ids, rows))
         shown = self.next_distribution(
-            [*context, *ids[:upto]], settings, top=top, stop=stop
+            [*context, *ids[:prefix_len]],
+            settings,
+            top_n=top_n,
+            should_stop=should_stop,
         )
         return DraftScores(shown, tokens, tuple(context))
 
@@ -278,22 +285,22 @@ class LocalEngine:
         ids: Sequence[int],
         starts: Sequence[int],
         *,
-        more: int = 6,
-        stop: Stop = lambda: False,
+        max_new_tokens: int = 6,
+        should_stop: Stop = lambda: False,
     ) -> list[tuple[ScoredToken, ...]]:
         """Return several branches after `ids`, decoded as one batch."""
         self._require_room(len(ids), spare=0)
         room = max(0, self._info.context - len(ids) - 1)
         ways: list[tuple[ScoredToken, ...]] = []
         for first in range(0, len(starts), MOST):
-            self._cache.read(ids, stop=stop)
+            self._cache.read(ids, should_stop=should_stop)
             grown = decode_batch(
                 self._forward,
                 self._cache,
                 [[start] for start in starts[first : first + MOST]],
-                more=min(more, room),
+                max_new_tokens=min(max_new_tokens, room),
                 end_ids=self._ends_after(ids),
-                stop=stop,
+                should_stop=should_stop,
             )
             ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
         return ways
@@ -303,9 +310,9 @@ class LocalEngine:
         prompt: Prompt,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
@@ -323,9 +330,11 @@ class LocalEngine:
             self._vocabulary,
             settings=settings,
             rules=rules,
-            top=top,
+            top_n=top_n,
         )
-        return self._forward.around_generation(decoder.run(prompt.ids, stop, progress))
+        return self._forward.around_generation(
+            decoder.run(prompt.ids, should_stop, progress)
+        )
 
     def score(
         self,
@@ -334,21 +343,21 @@ class LocalEngine:
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
-        since: int = 0,
-        top: int = 0,
-        stop: Stop = lambda: False,
+        start: int = 0,
+        top_n: int = 0,
+        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """Yield the score of each of `ids`, in order, from `since` on."""
+        """Yield the score of each of `ids`, in order, from `start` on."""
         rows = score_rows(
             self._forward,
             ids,
             prefix=prefix,
             windows=self.windows(len(prefix), window, stride),
-            since=since,
-            top=top,
-            stop=stop,
+            start=start,
+            top_n=top_n,
+            should_stop=should_stop,
         )
-        return self._scored(ids[since:], rows, first=since)
+        return self._scored(ids[start:], rows, first=start)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -411,17 +420,19 @@ class LocalEngine:
         text: str,
         cursor: int,
         *,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor."""
-        return self._predictor.predict_at(text, cursor, top=top, stop=stop)
+        return self._predictor.predict_at(
+            text, cursor, top_n=top_n, should_stop=should_stop
+        )
 
     def score_span(
-        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of a part of a text."""
-        return self._predictor.score_span(text, start, end, stop=stop)
+        return self._predictor.score_span(text, start, end, should_stop=should_stop)
 
     def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
@@ -435,19 +446,19 @@ class LocalEngine:
         cursor: int,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor."""
         steps = self._completer.steps(
             self.completion_context(text, cursor, settings),
             settings,
-            beside=self._completer.after(text, cursor, _BESIDE),
-            top=top,
+            lookup_ids=self._completer.after(text, cursor, _BESIDE),
+            top_n=top_n,
             single_line=single_line,
-            stop=stop,
+            should_stop=should_stop,
             progress=progress,
         )
         return self._forward.around_generation(steps)
@@ -459,10 +470,12 @@ class LocalEngine:
         rules: SuggestionRules,
         *,
         count: int = 5,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
     ) -> list[Suggestion]:
         """Return suggestions that begin in different ways."""
-        return self._completer.alternatives(text, cursor, rules, count=count, stop=stop)
+        return self._completer.alternatives(
+            text, cursor, rules, count=count, should_stop=should_stop
+        )
 
     def replacements(
         self,
@@ -471,12 +484,12 @@ class LocalEngine:
         end: int,
         *,
         count: int = 8,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace a part of a text."""
         return self._replacements.find(
-            text, start, end, count=count, stop=stop, progress=progress
+            text, start, end, count=count, should_stop=should_stop, progress=progress
         )
 
 

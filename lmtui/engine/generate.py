@@ -66,17 +66,17 @@ class Decoder:
         *,
         settings: SamplingSettings,
         rules: StopRules,
-        top: int,
-        beside: Iterable[int] = (),
+        top_n: int,
+        lookup_ids: Iterable[int] = (),
     ) -> None:
-        """`beside` are tokens near the prompt that the text may repeat."""
+        """`lookup_ids` are tokens near the prompt that the text may repeat."""
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
         self._settings = settings
         self._rules = rules
-        self._top = top
-        self._beside = beside
+        self._top = top_n
+        self._beside = lookup_ids
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
@@ -91,23 +91,25 @@ class Decoder:
         self._first_at = self._last_at = self._started
 
     def run(
-        self, prompt: Sequence[int], stop: Stop, progress: ReportCount | None
+        self, prompt: Sequence[int], should_stop: Stop, progress: ReportCount | None
     ) -> Iterator[Step | GenerationResult]:
         """Generate after `prompt` (at least one id, shorter than the context). Yields
         each step, then the result."""
         # 1) prefill
         self._begin(prompt)
         try:
-            self._reused = self._cache.read(self._ids, stop=stop, progress=progress)
+            self._reused = self._cache.read(
+                self._ids, should_stop=should_stop, progress=progress
+            )
         except Cancelled:
             yield self._finish(FinishReason.CANCELLED)
             return
         # 2) decode steps
         self._prompt_read = time.perf_counter()
-        yield from self._go_on(stop)
+        yield from self._go_on(should_stop)
 
     def run_from(
-        self, prompt: Sequence[int], open_with: Open, stop: Stop
+        self, prompt: Sequence[int], open_with: Open, should_stop: Stop
     ) -> Iterator[Step | GenerationResult]:
         """Generate after `prompt`, with the first step from `open_with`. Yields each
         step, then the result."""
@@ -120,22 +122,22 @@ class Decoder:
                 yield self._finish(reason)
                 return
             # 2) prefill of the prompt and the first step's tokens
-            self._cache.read(self._ids, stop=stop)
+            self._cache.read(self._ids, should_stop=should_stop)
         except Cancelled:
             yield self._finish(FinishReason.CANCELLED)
             return
         # 3) decode steps
-        yield from self._go_on(stop)
+        yield from self._go_on(should_stop)
 
     def _begin(self, prompt: Sequence[int]) -> None:
         self._ids = list(prompt)
         self._prompt_tokens = len(prompt)
 
-    def _go_on(self, stop: Stop) -> Iterator[Step | GenerationResult]:
+    def _go_on(self, should_stop: Stop) -> Iterator[Step | GenerationResult]:
         """Run decode steps from the logits in the cache until the generation ends."""
         ahead = SpeculativeDecoder(self._cache, self._beside, self._ids)
         while True:
-            if stop():
+            if should_stop():
                 yield self._finish(FinishReason.CANCELLED)
                 return
             # 1) sample from the logits [V], and report the step
@@ -146,7 +148,7 @@ class Decoder:
                 yield self._finish(reason)
                 return
             try:
-                ahead.run(step.id, self._room - 1, stop)
+                ahead.run(step.id, self._room - 1, should_stop)
             except Cancelled:
                 yield self._finish(FinishReason.CANCELLED)
                 return

@@ -125,18 +125,18 @@ class StoredLogits:
             entropy=float(entropy),
         )
 
-    def rows(self, ids: Tensor, kept: sampling.SampledDistribution) -> TokenRows:
+    def rows(self, ids: Tensor, sampled: sampling.SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
         _, greatest, log_total = self._normalised()
         there = sampling.to_device(ids, self.logits)
         logits = self.logits[there]
-        columns = logits, logits - greatest - log_total, kept.logits[there]
+        columns = logits, logits - greatest - log_total, sampled.logits[there]
         return TokenRows(ids, *sampling.to_cpu(*columns))
 
-    def rank(self, place: int, look: LogitsView) -> int:
+    def rank(self, index: int, look: LogitsView) -> int:
         """Return 1 + the number of tokens with a strictly greater logit than the one at
-        index `place` of the kept tokens."""
-        logit = float(look.sampled_rows.logits[place])
+        index `index` of the kept tokens."""
+        logit = float(look.sampled_rows.logits[index])
         above = int((look.first.logits > logit).sum())
         if above == look.first.ids.numel():  # more may be greater: count them all
             above = int((self.logits > logit).sum())
@@ -191,11 +191,11 @@ def distribution(
 
 
 def candidates(
-    rows: TokenRows, kept: sampling.SampledDistribution, vocabulary: Vocabulary
+    rows: TokenRows, sampled: sampling.SampledDistribution, vocabulary: Vocabulary
 ) -> tuple[Candidate, ...]:
     """Return the rows as candidates, in the same order."""
-    numbers = rows.logprobs.tolist(), kept.prob(rows.ids).tolist()
-    cuts, ids = kept.cuts(rows.ids, rows.scores), rows.ids.tolist()
+    numbers = rows.logprobs.tolist(), sampled.prob(rows.ids).tolist()
+    cuts, ids = sampled.cuts(rows.ids, rows.scores), rows.ids.tolist()
     return tuple(
         Candidate(
             id=token,

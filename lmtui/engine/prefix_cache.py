@@ -45,7 +45,7 @@ class PrefixCache:
         self,
         ids: Sequence[int],
         *,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> int:
         """Make the cache hold exactly `ids`, at least one, running as few tokens as
@@ -54,49 +54,51 @@ class PrefixCache:
         Returns how many of them were reused.
 
         Raises:
-            Cancelled: `stop` answered True; what was run so far stays usable.
+            Cancelled: `should_stop` answered True; what was run so far stays usable.
         """
         reused = self._shared(ids)
         self._keep(reused)
         while (done := len(self.ids)) < len(ids):
-            if stop():
+            if should_stop():
                 raise Cancelled
             if progress:
                 progress(done, len(ids))
             in_parts = self._reuse is not Reuse.NOTHING
             part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
-            self._last(self._run(self._forward.logits, part, stop))
+            self._last(self._run(self._forward.logits, part, should_stop))
         return reused
 
-    def extend(self, part: Sequence[int], *, stop: Stop | None = None) -> Tensor:
+    def extend(self, part: Sequence[int], *, should_stop: Stop | None = None) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after
         each.
 
         Raises:
-            Cancelled: `stop` answered True; nothing was added.
+            Cancelled: `should_stop` answered True; nothing was added.
         """
-        logits = self._run(self._forward.logits, part, stop, keep=len(part))
+        logits = self._run(self._forward.logits, part, should_stop, keep=len(part))
         return self._last(logits)
 
     def hidden_states(
-        self, ids: Sequence[int], since: int, *, stop: Stop
+        self, ids: Sequence[int], start: int, *, should_stop: Stop
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states after
         them (see `Passes.states`).
 
         Yields, per part, the position of its first token and the states [n, width]
-        after its n tokens. The first part begins at `since` or before.
+        after its n tokens. The first part begins at `start` or before.
 
         Raises:
-            Cancelled: `stop` answered True; what was run so far stays usable.
+            Cancelled: `should_stop` answered True; what was run so far stays usable.
         """
-        self._keep(min(self.common(ids), since))
+        self._keep(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
-            if stop():
+            if should_stop():
                 raise Cancelled
             in_parts = self._reuse is not Reuse.NOTHING
             part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
-            states = self._run(self._forward.hidden_states, part, stop, keep=len(part))
+            states = self._run(
+                self._forward.hidden_states, part, should_stop, keep=len(part)
+            )
             self._state = states[-1:]
             yield done, states
 
@@ -163,7 +165,7 @@ class PrefixCache:
         self,
         run: Callable[..., Tensor],
         part: Sequence[int],
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
@@ -171,7 +173,7 @@ class PrefixCache:
         for the last `keep` tokens."""
         held = len(self.ids)
         try:
-            results = self._results_of(run, part, stop, keep)
+            results = self._results_of(run, part, should_stop, keep)
         except Cancelled:
             # Only the layers that ran hold the part: crop all to the same length.
             self.ids += part
@@ -188,12 +190,12 @@ class PrefixCache:
         self,
         run: Callable[..., Tensor],
         part: Sequence[int],
-        stop: Stop | None,
+        should_stop: Stop | None,
         keep: int,
     ) -> Tensor:
         if self._reuse is Reuse.NOTHING:
-            return run([*self.ids, *part], keep=keep, stop=stop)
-        results = run(part, self._held, keep=keep, stop=stop)
+            return run([*self.ids, *part], keep=keep, should_stop=should_stop)
+        results = run(part, self._held, keep=keep, should_stop=should_stop)
         attention = self._reuse is Reuse.ANY_PREFIX
         if attention and self._held.length != len(self.ids) + len(part):
             # The model keeps its state elsewhere, or nowhere. The results are still

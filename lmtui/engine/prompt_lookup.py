@@ -63,14 +63,14 @@ class PromptLookup:
                 self._after[tuple(self._ids[place - same :])] = place
         self._ids.append(token)
 
-    def guess(self, most: int) -> Sequence[int]:
-        """Return at most `most` tokens that may come next; none without a match, or
+    def guess(self, limit: int) -> Sequence[int]:
+        """Return at most `limit` tokens that may come next; none without a match, or
         where guesses do not pay."""
         found = self._again()
         if found is None:
             return ()
         same, place = found
-        count = self._pays(self._right[same] / self._all[same], most)
+        count = self._pays(self._right[same] / self._all[same], limit)
         # Past its end, the text is taken to repeat from the match on.
         return list(islice(cycle(self._ids[place:]), count))
 
@@ -83,13 +83,13 @@ class PromptLookup:
                 return same, place
         return None
 
-    def _pays(self, probable: float, most: int) -> int:
+    def _pays(self, probable: float, limit: int) -> int:
         """Return how many guesses save most passes, if each is right with probability
         `probable` given that those before it are.
 
         n guesses save Σ probable^i, i = 1 … n, passes and cost `costs[n - 1]` of one.
         """
-        costs = self._costs[: max(most, 0)]
+        costs = self._costs[: max(limit, 0)]
         expected = accumulate(accumulate(repeat(probable, len(costs)), float.__mul__))
         won = [
             0.0,
@@ -107,14 +107,14 @@ class SpeculativeDecoder:
     """
 
     def __init__(
-        self, cache: PrefixCache, beside: Iterable[int], ids: Sequence[int]
+        self, cache: PrefixCache, lookup_ids: Iterable[int], ids: Sequence[int]
     ) -> None:
-        """`cache` holds `ids`, the context, and their logits; `beside` are tokens
+        """`cache` holds `ids`, the context, and their logits; `lookup_ids` are tokens
         elsewhere that the text may repeat."""
         assert cache.logits is not None
         self._cache = cache
         self._held = len(ids)  # tokens in the cache that are no mere guesses
-        texts = beside, ids[-_LOOKS_BACK:]
+        texts = lookup_ids, ids[-_LOOKS_BACK:]
         self._guesser = (
             PromptLookup(cache.extra_token_costs, *texts)
             if cache.can_rollback
@@ -125,22 +125,22 @@ class SpeculativeDecoder:
         self.logits = cache.logits
         """Logits of the token to be drawn next: float32 [V]."""
 
-    def run(self, token: int, most: int, stop: Stop) -> None:
-        """Run the drawn `token`, with at most `most` guesses; sets `logits`.
+    def run(self, token: int, limit: int, should_stop: Stop) -> None:
+        """Run the drawn `token`, with at most `limit` guesses; sets `logits`.
 
         Raises:
-            Cancelled: `stop` answered True; nothing was run.
+            Cancelled: `should_stop` answered True; nothing was run.
         """
         if self._guesser is None:
-            (self.logits,) = self._cache.extend([token], stop=stop)
+            (self.logits,) = self._cache.extend([token], should_stop=should_stop)
             return
         # 1) A right guess has been run already: its logits are there.
         self._guesser.add(token)
         if self._guessed and self._is_right(token):
             return
         # 2) Otherwise run the token and new guesses in one pass.
-        guess = self._guesser.guess(most)
-        rows = self._cache.extend([token, *guess], stop=stop)
+        guess = self._guesser.guess(limit)
+        rows = self._cache.extend([token, *guess], should_stop=should_stop)
         # Clones, so that keeping one row does not keep the memory of all.
         self.logits, *after = map(Tensor.clone, rows) if guess else rows
         self._held += 1

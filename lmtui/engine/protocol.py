@@ -78,14 +78,14 @@ class Engine(Protocol):
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> Distribution:
         """Return the distribution of the token after `ids`.
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
     def score_draft(
@@ -94,20 +94,20 @@ class Engine(Protocol):
         draft: str,
         settings: SamplingSettings,
         *,
-        upto: int | None = None,
+        prefix_len: int | None = None,
         thinking: bool | None = None,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> DraftScores:
         """Score a message that the user is writing, and return the distribution of the
         token after it. Runs only what changed since the last call.
 
-        The distribution is that after the whole draft, or after its first `upto`
+        The distribution is that after the whole draft, or after its first `prefix_len`
         tokens; `thinking` is that of `prompt`.
 
         Raises:
             LmtuiError: the conversation does not fit the context.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
     def preview(
@@ -143,16 +143,16 @@ class Engine(Protocol):
         ids: Sequence[int],
         starts: Sequence[int],
         *,
-        more: int = 6,
-        stop: Stop = lambda: False,
+        max_new_tokens: int = 6,
+        should_stop: Stop = lambda: False,
     ) -> list[tuple[ScoredToken, ...]]:
         """Return one branch for each token of `starts` after `ids`: that token, then up
-        to `more` greedy ones; fewer before an end token or where the context is full.
-        The numbers are those that each branch would have alone.
+        to `max_new_tokens` greedy ones; fewer before an end token or where the context
+        is full. The numbers are those that each branch would have alone.
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
     def generate(
@@ -160,9 +160,9 @@ class Engine(Protocol):
         prompt: Prompt,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one and yield each; the last item is the
@@ -191,11 +191,11 @@ class Engine(Protocol):
         prefix: Sequence[int] = (),
         window: int | None = None,
         stride: int | None = None,
-        since: int = 0,
-        top: int = 0,
-        stop: Stop = lambda: False,
+        start: int = 0,
+        top_n: int = 0,
+        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
-        """Yield the score of each of `ids`, in order, from `since` on: the first token
+        """Yield the score of each of `ids`, in order, from `start` on: the first token
         that is scored in a window.
 
         `prefix` (BOS, or a prompt) is context for every window and is not scored.
@@ -204,7 +204,7 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: window or stride can't be used.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
 
@@ -222,25 +222,25 @@ class EditorEngine(Engine, Protocol):
         text: str,
         cursor: int,
         *,
-        top: int = 20,
-        stop: Stop = lambda: False,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor, with token healing.
 
         A cursor whose neighbourhood was scored before costs no forward pass.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
     def score_span(
-        self, text: str, start: int, end: int, *, stop: Stop = lambda: False
+        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens from `start` to `end` of a text, in order;
         known scores are not computed again.
 
         Raises:
-            Cancelled: `stop` answered True; scores that were yielded stay known.
+            Cancelled: `should_stop` answered True; scores that were yielded stay known.
         """
 
     def completion_context(
@@ -258,9 +258,9 @@ class EditorEngine(Engine, Protocol):
         cursor: int,
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         single_line: bool = False,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor, with token healing; the last item is the
@@ -283,14 +283,14 @@ class EditorEngine(Engine, Protocol):
         rules: SuggestionRules,
         *,
         count: int = 5,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
     ) -> list[Suggestion]:
         """Return suggestions that begin with the first rows of `expect`, in their
         order, and continue greedily.
 
         Raises:
             LmtuiError: there is nothing to continue.
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
 
     def replacements(
@@ -300,7 +300,7 @@ class EditorEngine(Engine, Protocol):
         end: int,
         *,
         count: int = 8,
-        stop: Stop = lambda: False,
+        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace the one from `start` to `end`, the most
@@ -308,5 +308,5 @@ class EditorEngine(Engine, Protocol):
         that are scored.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """

@@ -58,14 +58,14 @@ class ReplacementFinder:
         end: int,
         *,
         count: int,
-        stop: Stop,
+        should_stop: Stop,
         progress: ReportCount | None = None,
     ) -> list[Replacement]:
         """Return texts that could stand from `start` to `end`, the most probable first;
         empty without context.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         # 1) beginnings of candidates: the rows of the healed distribution
         place = self._reader.context_at(text, start)
@@ -75,25 +75,27 @@ class ReplacementFinder:
             )
         except LmtuiError:
             return []
-        found = self._reader.continuations(read.ids, read.typed, top=ROWS, stop=stop)
+        found = self._reader.continuations(
+            read.ids, read.typed, top_n=ROWS, should_stop=should_stop
+        )
         begun = _Begun.at(text, place.start, start)
         rows = [row for row in found.rows if row.special is None]
         rows = rows[: min(count + _SPARE, MOST - 1)]
         # 2) decode each to the end of its word, as one batch
         words = [_Word.given(text[start:end])]
         words += [_Word(row.beyond, whole=can_cut(text, end)) for row in rows]
-        self._model.cache.read(read.ids, stop=stop)
+        self._model.cache.read(read.ids, should_stop=should_stop)
         now, _ = self._tokens(begun, words[0].text)
-        self._grow(words, [now, *(row.cover.ids for row in rows)], stop)
+        self._grow(words, [now, *(row.cover.ids for row in rows)], should_stop)
         # 3) score each candidate and the text that follows it
-        self._model.cache.read(read.ids, stop=stop)
+        self._model.cache.read(read.ids, should_stop=should_stop)
         chosen = _different(words)[:count]
         following = self._following(text, end, len(read.ids))
         scores: list[_Score] = []
         for word in chosen:
             if progress is not None:
                 progress(len(scores), len(chosen))
-            scores.append(self._score(begun, word.text, following, stop))
+            scores.append(self._score(begun, word.text, following, should_stop))
         rest = scores[0].following
         replacements = [
             Replacement(
@@ -107,7 +109,7 @@ class ReplacementFinder:
         return sorted(replacements, key=lambda some: (-some.logprob, some.text))
 
     def _grow(
-        self, words: list[_Word], begins: Sequence[Sequence[int]], stop: Stop
+        self, words: list[_Word], begins: Sequence[Sequence[int]], should_stop: Stop
     ) -> None:
         """Decode greedily after the beginnings of the words, until each has ended."""
         model = self._model
@@ -120,10 +122,10 @@ class ReplacementFinder:
             model.forward,
             model.cache,
             begins,
-            more=max(0, min(_LONGEST + _AHEAD, room)),
+            max_new_tokens=max(0, min(_LONGEST + _AHEAD, room)),
             end_ids=self._end_ids,
             goes_on=goes_on,
-            stop=stop,
+            should_stop=should_stop,
         )
         for word, branch in zip(words, grown, strict=True):
             if branch.ids[-1] in self._end_ids:
@@ -147,31 +149,35 @@ class ReplacementFinder:
         spans = self._reader.part(text, end, last).spans[: max(0, most)]
         return text[end : spans[-1][1]] if spans else ""
 
-    def _score(self, begun: _Begun, word: str, following: str, stop: Stop) -> _Score:
+    def _score(
+        self, begun: _Begun, word: str, following: str, should_stop: Stop
+    ) -> _Score:
         """Score a word and the text that follows it, after the context in the cache."""
-        if stop():
+        if should_stop():
             raise Cancelled
         ids, starts = self._tokens(begun, word + following)
-        logprobs = [row.logprob or 0.0 for row in self._rows(ids, stop)]
+        logprobs = [row.logprob or 0.0 for row in self._rows(ids, should_stop)]
         own = sum(start < len(word) for start in starts)
         return _Score(math.fsum(logprobs[:own]), math.fsum(logprobs[own:]))
 
-    def _rows(self, ids: Sequence[int], stop: Stop) -> list[TokenScore]:
+    def _rows(self, ids: Sequence[int], should_stop: Stop) -> list[TokenScore]:
         model = self._model
         assert model.cache.logits is not None
         first = model.cache.logits.unsqueeze(0)  # [1, V]
         rows = list(rows_of(first, ids[:1]))
         if len(ids) > 1:
-            rows += rows_of(self._after(ids[:-1], stop), ids[1:])
+            rows += rows_of(self._after(ids[:-1], should_stop), ids[1:])
         return rows
 
-    def _after(self, ids: Sequence[int], stop: Stop) -> Tensor:
+    def _after(self, ids: Sequence[int], should_stop: Stop) -> Tensor:
         """Return logits [n, V] after each of `ids`, which continue the context in the
         cache."""
         model = self._model
         forked = model.cache.fork(1)
         before = [] if forked else model.cache.ids
-        return model.forward.logits([*before, *ids], forked, keep=len(ids), stop=stop)
+        return model.forward.logits(
+            [*before, *ids], forked, keep=len(ids), should_stop=should_stop
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +199,11 @@ class _Begun:
     """Part of the piece before the place."""
 
     @classmethod
-    def at(cls, text: str, start: int, place: int) -> _Begun:
-        """Return the piece that begins at `start` and contains `place`."""
+    def at(cls, text: str, start: int, position: int) -> _Begun:
+        """Return the piece that begins at `start` and contains `position`."""
         least = max(0, start - _LEAD)
         space = text.rfind(" ", least, start)
-        return cls(text[max(least, space) : start], text[start:place])
+        return cls(text[max(least, space) : start], text[start:position])
 
 
 class _Word:

@@ -89,8 +89,8 @@ class SampledDistribution:
         places = zip((-scores).tolist(), tokens.tolist(), strict=True)
         return [None if place <= last else self._cut(place) for place in places]
 
-    def _cut(self, place: tuple[float, int]) -> Cut:
-        return next(stage for stage, last in self.bounds if place > last)
+    def _cut(self, sort_key: tuple[float, int]) -> Cut:
+        return next(stage for stage, last in self.bounds if sort_key > last)
 
     def prob(self, tokens: Tensor) -> Tensor:
         """Return float64 probs [m] of tokens, int64 [m]; 0 for those that were cut."""
@@ -192,13 +192,13 @@ def filter_logits(
 
 
 def ranking_inputs(
-    logits: Tensor, settings: SamplingSettings, least: int = 0
+    logits: Tensor, settings: SamplingSettings, minimum: int = 0
 ) -> list[Tensor]:
     """Return the tensors of a `Ranking` of logits [V], still on their device: at least
-    `least` tokens, and as many as the filters usually need."""
+    `minimum` tokens, and as many as the filters usually need."""
     everything = _size(logits, settings) == logits.numel() > _FIRST_LOOK
     size = _FIRST_LOOK if everything else _size(logits, settings)
-    parts = [*rank(logits, min(max(size, least), logits.numel()))]
+    parts = [*rank(logits, min(max(size, minimum), logits.numel()))]
     if everything and settings.temperature:
         parts.append(log_total(logits, settings.temperature))
     return parts
@@ -263,15 +263,15 @@ def _rank_until_top_p(
         look *= _WIDENING
 
 
-def draw(kept: SampledDistribution, generator: torch.Generator) -> int:
+def draw(sampled: SampledDistribution, generator: torch.Generator) -> int:
     """Draw a token by inverting the cumulative distribution at one uniform number.
 
     Returns its place among those that are kept.
     """
-    cumulative = kept.probs.cumsum(0)
+    cumulative = sampled.probs.cumsum(0)
     uniform = torch.rand(1, dtype=torch.float64, generator=generator)
     place = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)
-    return min(int(place), len(kept) - 1)
+    return min(int(place), len(sampled) - 1)
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:

@@ -45,35 +45,37 @@ def score_rows(
     *,
     prefix: Sequence[int],
     windows: Windows,
-    since: int = 0,
-    top: int = 0,
-    stop: Stop | None = None,
+    start: int = 0,
+    top_n: int = 0,
+    should_stop: Stop | None = None,
 ) -> Iterator[TokenScore]:
-    """Yield one row per token of `ids`, in order, from `since` on, the first token that
+    """Yield one row per token of `ids`, in order, from `start` on, the first token that
     is scored in a window; `prefix` begins every window.
 
     Raises:
-        Cancelled: `stop` answered True.
+        Cancelled: `should_stop` answered True.
     """
-    for start, end, first in windows.over(len(ids)):
-        if first < since:
+    for begin, end, first in windows.over(len(ids)):
+        if first < start:
             continue
-        read = [*prefix, *ids[start:end]]
+        read = [*prefix, *ids[begin:end]]
         # The row at position i of `read` is the distribution of read[i + 1].
         targets = read[1:]
-        skipped = len(prefix) + first - start - 1  # rows of tokens not scored here
+        skipped = len(prefix) + first - begin - 1  # rows of tokens not scored here
         if skipped < 0:
             yield UNSCORED
             skipped = 0
         position = 0
-        for block in forward.all_logits(read[:-1], skip=skipped, stop=stop):
+        for block in forward.all_logits(
+            read[:-1], skip=skipped, should_stop=should_stop
+        ):
             at = skipped + position
-            yield from rows_of(block, targets[at : at + block.shape[0]], top)
+            yield from rows_of(block, targets[at : at + block.shape[0]], top_n)
             position += block.shape[0]
 
 
 def rows_of(
-    block: Tensor, targets: Sequence[int], top: int = 0
+    block: Tensor, targets: Sequence[int], top_n: int = 0
 ) -> Iterator[TokenScore]:
     """Yield the rows of n target tokens, given the logits [n, V] they are predicted
     from.
@@ -93,7 +95,7 @@ def rows_of(
         own = logprobs.gather(1, ids).squeeze(1)
         above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
         ranks = above.sum(1).long() + 1  # exact in float32: counts are below 2^24
-        best = [sampling.rank(logits, top)[0]] if top else []
+        best = [sampling.rank(logits, top_n)[0]] if top_n else []
         best += [logprobs.gather(1, each) for each in best]
         probs = torch.exp(logprobs, out=second[:rows])
         entropies = sampling.entropy(logprobs, probs=probs)
@@ -102,7 +104,7 @@ def rows_of(
         if any(map(math.isnan, logprob)):
             raise not_a_distribution()
         yield from map(
-            TokenScore, logprob, rank, nats, _pairs(*tops) if top else [()] * rows
+            TokenScore, logprob, rank, nats, _pairs(*tops) if top_n else [()] * rows
         )
 
 

@@ -262,9 +262,9 @@ def _repeated_from(text: str, after: str) -> int | None:
     return None
 
 
-def _find_squeezed(text: str, wanted: str) -> int | None:
-    """Return where `wanted`, which has no white space, begins in `text`, white space
+def _find_squeezed(text: str, target: str) -> int | None:
+    """Return where `target`, which has no white space, begins in `text`, white space
     aside."""
     places = [i for i, character in enumerate(text) if not character.isspace()]
-    found = _squeeze(text).find(wanted)
+    found = _squeeze(text).find(target)
     return places[found] if found >= 0 else None

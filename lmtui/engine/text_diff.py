@@ -23,9 +23,9 @@ def changed(old: str, new: str) -> tuple[int, int, int]:
     return first, len(old) - tail, len(new) - tail
 
 
-def _most(most: int, same: Callable[[int, int], bool]) -> int:
-    """Return the length, at most `most`, up to which `same` is true, by bisection."""
-    low, high = 0, most
+def _most(limit: int, same: Callable[[int, int], bool]) -> int:
+    """Return the length, at most `limit`, up to which `same` is true, by bisection."""
+    low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
         if same(low, middle):

@@ -84,28 +84,28 @@ def search(
     run: RunBatch,
     *,
     known: Mapping[tuple[int, ...], Tensor] | None = None,
-    top: int = 20,
-    least: float = 1e-3,
+    top_n: int = 20,
+    tolerance: float = 1e-3,
     most_runs: int = 4,
 ) -> HealedDistribution:
     """Find the covers of `typed`, best first, and return the distribution.
 
     `first` are the logprobs [V], float32, after the context; `known` are those after
-    some paths, which need no run. The search ends when at most the share `least` of
+    some paths, which need no run. The search ends when at most the share `tolerance` of
     P(r) is unexplored, or after `most_runs` batches.
     """
     # 1) covers of one token, and those behind known paths
     covers = _covers(tokens, first, typed, known or {})
     # 2) per batch: expand the most probable open paths
     for turn in range(most_runs):
-        if covers.unexplored(covers.open) <= least:
+        if covers.unexplored(covers.open) <= tolerance:
             break
-        wanted = [path.ids for path in covers.needed(least)]
+        wanted = [path.ids for path in covers.needed(tolerance)]
         if turn == 0:
             wanted = _ahead(tokens.guess(typed[:_GUESSED]), wanted)
         covers.learn(wanted, run(wanted))
     # 3) sum the covers by the bytes that they add
-    return covers.continuations(top)
+    return covers.continuations(top_n)
 
 
 def required_paths(
@@ -114,13 +114,13 @@ def required_paths(
     typed: bytes,
     *,
     known: Mapping[tuple[int, ...], Tensor],
-    least: float,
+    tolerance: float,
 ) -> list[tuple[int, ...]]:
     """Return the paths that such a search has to run in its first batch."""
     covers = _covers(tokens, first, typed, known)
-    if covers.unexplored(covers.open) <= least:
+    if covers.unexplored(covers.open) <= tolerance:
         return []
-    return [path.ids for path in covers.needed(least)]
+    return [path.ids for path in covers.needed(tolerance)]
 
 
 def _covers(
@@ -135,15 +135,15 @@ def _covers(
 
 
 def _ahead(
-    guess: tuple[int, ...], wanted: list[tuple[int, ...]]
+    guess: tuple[int, ...], paths: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
     """Return the paths of the first batch. If one of them begins the likely
     tokenisation `guess`, all prefixes of that are included, as if they had been
     searched."""
-    if guess[:1] not in wanted:
-        return wanted
+    if guess[:1] not in paths:
+        return paths
     chain = [guess[:size] for size in range(1, WIDTH // 2 + 1)]
-    return list(dict.fromkeys([*chain, *wanted]))[:WIDTH]
+    return list(dict.fromkeys([*chain, *paths]))[:WIDTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,21 +229,21 @@ class _Covers:
         doubtful = _sum([path.logprob for path in left if path.rest])
         return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
 
-    def needed(self, least: float) -> list[_Path]:
-        """Return the fewest open paths after whose expansion at most `least` may be
+    def needed(self, tolerance: float) -> list[_Path]:
+        """Return the fewest open paths after whose expansion at most `tolerance` may be
         unexplored."""
         counts = range(1, min(WIDTH, len(self.open)))
-        enough = (n for n in counts if self.unexplored(self.open[n:]) <= least)
+        enough = (n for n in counts if self.unexplored(self.open[n:]) <= tolerance)
         return self.open[: next(enough, WIDTH)]
 
-    def continuations(self, top: int) -> HealedDistribution:
+    def continuations(self, top_n: int) -> HealedDistribution:
         """Return the distribution of what the covers add."""
         logprobs = self._by_key()
         known = logprobs[logprobs > -math.inf]
         total = known.logsumexp(0)
         shares = known - total
         return HealedDistribution(
-            rows=self._rows(logprobs, top),
+            rows=self._rows(logprobs, top_n),
             logprob=min(0.0, self.logprob),  # float32 sums can pass 1
             unexplored=self.unexplored(self.open),
             entropy=max(0.0, -float((shares.exp() * shares).sum())),
@@ -261,8 +261,8 @@ class _Covers:
         sums = torch.zeros_like(logprobs).index_add_(0, keys, (masses - most).exp())
         return sums.log() + (most - self.logprob)
 
-    def _rows(self, logprobs: Tensor, top: int) -> tuple[HealedRow, ...]:
-        count = min(top, int((logprobs > -math.inf).sum()))
+    def _rows(self, logprobs: Tensor, top_n: int) -> tuple[HealedRow, ...]:
+        count = min(top_n, int((logprobs > -math.inf).sum()))
         if count == 0:
             return ()
         least = logprobs.topk(count).values[-1]

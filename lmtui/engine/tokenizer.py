@@ -206,10 +206,10 @@ class TextTokenizer:
             left = max(0, left - 1)
         return 0
 
-    def begins_alone(self, text: str, place: int) -> bool:
-        """Return whether a token begins at `place` also where the text begins one
+    def begins_alone(self, text: str, position: int) -> bool:
+        """Return whether a token begins at `position` also where the text begins one
         character before it."""
-        read = self.read(text[place - 1 : place + 1])
+        read = self.read(text[position - 1 : position + 1])
         return any(
             start == 1 and opens >= self.cuts
             for (start, _), opens in zip(read.spans, read.opens, strict=True)
@@ -225,10 +225,10 @@ class TextTokenizer:
         """Number of further safe boundaries needed between a boundary and a change."""
         return _WORDS_LOOKED_AHEAD if self.cuts else 0
 
-    def safe(self, text: str, place: int, *, opens: bool) -> bool:
-        """Return whether the token boundary at `place` is safe, 0 < place < len(text);
-        `opens` says whether a piece begins with the token there."""
-        before, after = text[place - 1], text[place]
+    def safe(self, text: str, position: int, *, opens: bool) -> bool:
+        """Return whether the token boundary at `position` is safe, 0 < position <
+        len(text); `opens` says whether a piece begins with the token there."""
+        before, after = text[position - 1], text[position]
         word = after == " " and not before.isspace()
         line = before == "\n" and after.isalnum()
         if not (word or line):
@@ -236,7 +236,7 @@ class TextTokenizer:
         if self.cuts:
             return opens
         # The normalizer may compose characters, so compare with its output.
-        last = self._seen(text[max(0, place - 8) : place])[-1:]
+        last = self._seen(text[max(0, position - 8) : position])[-1:]
         return self._never_joined(last, word)
 
     def _never_joined(self, last: str, word: bool) -> bool:

@@ -72,7 +72,7 @@ class Windows:
         """Return the last token that is scored in the window that starts at `start`."""
         return start + self.window - 1
 
-    def first_from(self, place: int) -> int:
-        """Return the first token that is scored in a window that starts at `place`, at
+    def first_from(self, index: int) -> int:
+        """Return the first token that is scored in a window that starts at `index`, at
         least 1, or later."""
-        return self.window + self.stride * (-(-place // self.stride) - 1)
+        return self.window + self.stride * (-(-index // self.stride) - 1)

@@ -28,53 +28,58 @@ def in_word(character: str) -> bool:
     return (character.isalnum() or character in _HOLDS) and not _spaceless(character)
 
 
-def word_end(text: str, most: int) -> int:
-    """Return the last place, at most `most`, at which `text` can be cut; 0 if there is
+def word_end(text: str, limit: int) -> int:
+    """Return the last place, at most `limit`, at which `text` can be cut; 0 if there is
     none.
 
-    Text after `most` is looked at. The end of `text` counts only where a word can't go
+    Text after `limit` is looked at. The end of `text` counts only where a word can't go
     on, whatever follows.
     """
-    return next((i for i in range(most, 0, -1) if can_cut(text, i)), 0)
+    return next((i for i in range(limit, 0, -1) if can_cut(text, i)), 0)
 
 
-def can_cut(text: str, place: int) -> bool:
-    """Return whether no word of `text` crosses `place`."""
-    if place == 0:
+def can_cut(text: str, position: int) -> bool:
+    """Return whether no word of `text` crosses `position`."""
+    if position == 0:
         return True
-    before, after = text[place - 1], text[place : place + 1]
+    before, after = text[position - 1], text[position : position + 1]
     if not after:
-        return _closes(before) and not _number(text + "0", place)
+        return _closes(before) and not _number(text + "0", position)
     if not _closes(before) and (_extends(after) or before == _JOINER):
         return False
     # A combining mark belongs to the letter before it, and so to the word.
     inside = (in_word(before) or _is_mark(before)) and in_word(after)
-    return not inside and not _number(text, place)
+    return not inside and not _number(text, position)
 
 
-def word_at(text: str, place: int) -> tuple[int, int]:
-    """Return start and end of the word that `place` is in, or at either end of; (place,
-    place) if there is none."""
-    start = end = place
-    if not in_word(text[place : place + 1] or " ") and place:
+def word_at(text: str, position: int) -> tuple[int, int]:
+    """Return start and end of the word that `position` is in, or at either end of;
+    (position, position) if there is none."""
+    start = end = position
+    if not in_word(text[position : position + 1] or " ") and position:
         start -= 1
     while start > 0 and not can_cut(text, start):
         start -= 1
     if not in_word(text[start : start + 1] or " "):
-        return place, place
+        return position, position
     end = start + 1
     while end < len(text) and not can_cut(text, end):
         end += 1
     return start, end
 
 
-def _number(text: str, place: int) -> bool:
-    """Return whether a number crosses `place`, at its point or comma, or may do so."""
-    if text[place] in _IN_NUMBERS:
-        after = text[place + 1 : place + 2]
-        return text[place - 1].isdigit() and (not after or after.isdigit())
-    before = text[place - 2 : place - 1]
-    return text[place - 1] in _IN_NUMBERS and before.isdigit() and text[place].isdigit()
+def _number(text: str, position: int) -> bool:
+    """Return whether a number crosses `position`, at its point or comma, or may do
+    so."""
+    if text[position] in _IN_NUMBERS:
+        after = text[position + 1 : position + 2]
+        return text[position - 1].isdigit() and (not after or after.isdigit())
+    before = text[position - 2 : position - 1]
+    return (
+        text[position - 1] in _IN_NUMBERS
+        and before.isdigit()
+        and text[position].isdigit()
+    )
 
 
 def _closes(character: str) -> bool:

@@ -59,20 +59,21 @@ class NotCompiled(Exception):
     """Raised with the reason why the kernels can't be compiled or cached."""
 
 
-def supports_attention(head: int) -> bool:
-    """Return whether the attention kernel can be compiled for heads of width `head`."""
-    return head % _LANES == 0 and head <= _WIDEST
+def supports_attention(head_dim: int) -> bool:
+    """Return whether the attention kernel can be compiled for heads of width
+    `head_dim`."""
+    return head_dim % _LANES == 0 and head_dim <= _WIDEST
 
 
-def build_attention(head: int, share: int, folder: Path) -> None:
-    """Compile the attention kernels for heads of width `head`, of which `share` query
-    heads use one key head.
+def build_attention(head_dim: int, share: int, folder: Path) -> None:
+    """Compile the attention kernels for heads of width `head_dim`, of which `share`
+    query heads use one key head.
 
     Raises:
         RuntimeError: the compiler failed, in its words.
     """
     sources = "attention_decode.cpp", "attention_prefill.cpp"
-    _build(sources, folder / ATTENTION, HEAD=head, GQA=share)
+    _build(sources, folder / ATTENTION, HEAD=head_dim, GQA=share)
 
 
 def supports_fused_block() -> bool:
@@ -175,16 +176,16 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def _require_own(place: Path) -> None:
+def _require_own(path: Path) -> None:
     """Check that a path is a file or folder of this user, and no link.
 
     Raises:
         PermissionError: it is not.
     """
-    about = place.lstat()
+    about = path.lstat()
     plain = stat.S_ISDIR(about.st_mode) or stat.S_ISREG(about.st_mode)
     if not plain or about.st_uid != os.geteuid():
-        raise PermissionError(None, "it belongs to another user", str(place))
+        raise PermissionError(None, "it belongs to another user", str(path))
 
 
 def _digests_of(folder: Path) -> dict[str, str]:
@@ -237,15 +238,15 @@ def _note_of(folder: Path) -> Path:
     return folder.with_name(folder.name + _FAILED)
 
 
-def compiled_for(head: int, share: int) -> Path:
+def compiled_for(head_dim: int, share: int) -> Path:
     """Return the folder with the matrix products and, where it can be compiled,
-    attention for heads of width `head`, of which `share` use one key head; compile them
-    first if they are not cached.
+    attention for heads of width `head_dim`, of which `share` use one key head; compile
+    them first if they are not cached.
 
     Raises:
         NotCompiled: they can't be compiled or cached.
     """
-    folder = folder_of({"sources": _sources(), "head": head, "share": share})
+    folder = folder_of({"sources": _sources(), "head": head_dim, "share": share})
     if is_usable(folder):
         return folder
     compiler = compiler_id()
@@ -256,9 +257,9 @@ def compiled_for(head: int, share: int) -> Path:
     try:
         with paths.scratch_folder(paths.ensure_folder(root())) as scratch:
             build_half_matmul(scratch)
-            if supports_attention(head):
-                build_attention(head, share, scratch)
-            store(scratch, folder, source=f"heads of {head}")
+            if supports_attention(head_dim):
+                build_attention(head_dim, share, scratch)
+            store(scratch, folder, source=f"heads of {head_dim}")
     except RuntimeError as error:
         words = str(error).partition("\n")[0]
         note_failure(folder, compiler, words)

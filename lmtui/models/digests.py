@@ -43,15 +43,15 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     return digest
 
 
-def model_digest(place: Path, on_progress: OnProgress = ignore) -> str:
+def model_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     """Return a SHA-256 over all files of a model, which is one file or a folder.
 
     Raises:
         LmtuiError: a file can't be read.
     """
-    if place.is_file():
-        return file_digest(place, on_progress)
-    found = (file for pattern in _OF_MODELS for file in place.glob(pattern))
+    if path.is_file():
+        return file_digest(path, on_progress)
+    found = (file for pattern in _OF_MODELS for file in path.glob(pattern))
     files = sorted(file for file in found if file.is_file())  # a pipe would block
     digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

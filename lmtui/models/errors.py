@@ -120,8 +120,8 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
 
 
 @contextmanager
-def wrap_load_errors(place: str) -> Iterator[None]:
-    """Turn a library's exceptions about `place` into an LmtuiError.
+def wrap_load_errors(path: str) -> Iterator[None]:
+    """Turn a library's exceptions about `path` into an LmtuiError.
 
     Raises:
         LmtuiError: anything went wrong inside.
@@ -132,7 +132,7 @@ def wrap_load_errors(place: str) -> Iterator[None]:
     except LmtuiError:
         raise
     except Exception as error:
-        raise _explain(error, place) from error
+        raise _explain(error, path) from error
 
 
 @contextmanager
@@ -154,11 +154,11 @@ def tokenizing() -> Iterator[None]:
         raise LmtuiError(title, str(error)[:_LONGEST], hint) from error
 
 
-def _explain(error: Exception, place: str) -> LmtuiError:
+def _explain(error: Exception, path: str) -> LmtuiError:
     words = " ".join(str(error).split()) or type(error).__name__
-    detail = f"{place}: {words[:_LONGEST]}"
+    detail = f"{path}: {words[:_LONGEST]}"
     if cache_dir.is_disk_full(error):
-        return cache_dir.disk_full(Path(place))
+        return cache_dir.disk_full(Path(path))
     if isinstance(error, ImportError):
         return LmtuiError(
             "a package that this model needs is missing",
@@ -173,7 +173,7 @@ def _explain(error: Exception, place: str) -> LmtuiError:
     return LmtuiError("this model can't be loaded", detail, _OTHER)
 
 
-def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
+def refuse_incomplete(info: dict[str, Any], path: Path) -> None:
     """Refuse a model for which transformers made up some weights.
 
     `info` is the loading info of `from_pretrained`.
@@ -188,13 +188,13 @@ def refuse_incomplete(info: dict[str, Any], place: Path) -> None:
     first, count = (missing or wrong)[0], len(missing) + len(wrong)
     raise LmtuiError(
         "the weights don't belong to this model",
-        f"{place}: {count} tensors are missing or have the wrong shape, the first is "
+        f"{path}: {count} tensors are missing or have the wrong shape, the first is "
         f"{first}",
         "Fetch or copy config.json and the weights again, from the same model.",
     )
 
 
-def refuse_other_kinds(config: dict[str, Any], place: Path) -> None:
+def refuse_other_kinds(config: dict[str, Any], path: Path) -> None:
     """Refuse a model that is not a causal language model.
 
     Raises:
@@ -206,6 +206,6 @@ def refuse_other_kinds(config: dict[str, Any], place: Path) -> None:
     if masked or config.get("is_encoder_decoder"):
         raise LmtuiError(
             "this is not a causal language model",
-            f"{place}: {', '.join(named) or config.get('model_type')}",
+            f"{path}: {', '.join(named) or config.get('model_type')}",
             _OTHER,
         )

@@ -27,25 +27,25 @@ from lmtui.models.adapters import folders
 from lmtui.models.source import ModelRef
 
 
-def is_local(wanted: ModelRef) -> bool:
+def is_local(ref: ModelRef) -> bool:
     """Return whether a model and its adapter are on this machine. The default model
     always counts: every command fetches it at its first use."""
     try:
-        if wanted.adapter is None:
-            return _is_here(source.resolve(wanted.model))
-        adapter = folders.find(wanted.adapter)
+        if ref.adapter is None:
+            return _is_here(source.resolve(ref.model))
+        adapter = folders.find(ref.adapter)
         if adapter.is_whole:
             return True
-        if wanted.model is None:
+        if ref.model is None:
             return _is_here(folders.model_for(adapter))
-        return _is_here(source.resolve(wanted.model))
+        return _is_here(source.resolve(ref.model))
     except LmtuiError:
         return False
 
 
-def _is_here(found: source.ModelSource) -> bool:
-    default = isinstance(found, source.DefaultModel)
-    return default or describe.path_of(found) is not None
+def _is_here(model_source: source.ModelSource) -> bool:
+    default = isinstance(model_source, source.DefaultModel)
+    return default or describe.path_of(model_source) is not None
 
 
 def missing_model(label: str, hint: str) -> LmtuiError:
@@ -113,23 +113,23 @@ def rows() -> list[list_rows.ListedModel]:
     ]
 
 
-def items_of(found: source.ModelSource) -> list[Item]:
-    """Return the items of the model `found`, which can be removed.
+def items_of(model_source: source.ModelSource) -> list[Item]:
+    """Return the items of the model `model_source`, which can be removed.
 
     Raises:
         LmtuiError: there are none, or the files are the user's own.
     """
-    items = [item for item in inventory() if _belongs(item, found)]
-    if isinstance(found, source.FolderModel) and not items:
+    items = [item for item in inventory() if _belongs(item, model_source)]
+    if isinstance(model_source, source.FolderModel) and not items:
         raise LmtuiError(
             "your own folders are not removed",
-            str(found.path),
+            str(model_source.path),
             "Remove it yourself if you are sure.",
         )
     if not items:
         raise LmtuiError(
             "this model is not on this machine",
-            found.name,
+            model_source.name,
             "See `lmtui models list` for what is here.",
         )
     return items
@@ -149,15 +149,17 @@ def remove(item: Item) -> None:
     hub.remove_folder(item.path, roots)
 
 
-def _belongs(item: Item, found: source.ModelSource) -> bool:
-    if isinstance(found, source.HubModel):
-        return item.kind != "default" and item.name.lower() == found.hub_id.lower()
-    if isinstance(found, source.DefaultModel):
+def _belongs(item: Item, model_source: source.ModelSource) -> bool:
+    if isinstance(model_source, source.HubModel):
+        return (
+            item.kind != "default" and item.name.lower() == model_source.hub_id.lower()
+        )
+    if isinstance(model_source, source.DefaultModel):
         return item.kind == "default" or _is_copy_of(item, default_model.FILE_SHA256)
-    if isinstance(found, source.FolderModel):
-        return item.kind == "packed" and item.name == found.name
-    if isinstance(found, source.GgufModel):
-        return _is_copy_of(item, digests.file_digest(found.path))
+    if isinstance(model_source, source.FolderModel):
+        return item.kind == "packed" and item.name == model_source.name
+    if isinstance(model_source, source.GgufModel):
+        return _is_copy_of(item, digests.file_digest(model_source.path))
     return False
 
 

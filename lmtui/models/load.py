@@ -176,11 +176,11 @@ def _load_whole(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedM
 
 
 def _locate_base(
-    adapter: Adapter, found: source.ModelSource, on_progress: OnProgress
+    adapter: Adapter, model_source: source.ModelSource, on_progress: OnProgress
 ) -> Path:
-    folders.require_name(adapter, found)
-    place = locate(found, on_progress)
-    folders.require_base(adapter, found, place, on_progress)
+    folders.require_name(adapter, model_source)
+    place = locate(model_source, on_progress)
+    folders.require_base(adapter, model_source, place, on_progress)
     return place
 
 
@@ -193,31 +193,31 @@ def _warn_unproven(adapter: Adapter, base: LoadedModel, how: LoadOptions) -> Non
         how.on_progress(Progress(words, warning=True))
 
 
-def _load(name: str, place: Path, how: LoadOptions) -> LoadedModel:
+def _load(name: str, path: Path, how: LoadOptions) -> LoadedModel:
     count = _start_torch(how.threads)
     if how.quantize == "none":
-        return _load_exact(name, place, how, count)
+        return _load_exact(name, path, how, count)
     from lmtui.models.llama.load import load_quantized, quantize_layers
 
-    found = load_quantized(name, place, how)
+    found = load_quantized(name, path, how)
     if isinstance(found, LoadedModel):
         return found
     dtype = how.dtype if found.dtype == "auto" else found.dtype
-    exact = _load_exact(name, place, replace(how, dtype=dtype), count)
+    exact = _load_exact(name, path, replace(how, dtype=dtype), count)
     if found.layers:
         how.on_progress(Progress(f"packing {name}"))
         exact = quantize_layers(exact, how.quantize)
     return replace(exact, why=found.words or exact.why)
 
 
-def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedModel:
-    looked = read_gguf_model(place) if place.is_file() else read_model(place)
+def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedModel:
+    looked = read_gguf_model(path) if path.is_file() else read_model(path)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
         model, tokenizer, folder = _load_gguf(looked, plan)
     else:
         model, tokenizer, folder = _load_folder(looked, plan)
-    with wrap_load_errors(str(place)):
+    with wrap_load_errors(str(path)):
         facts_of(model)  # these can be nonsense, too, and raise
     return LoadedModel(
         model=model.to(plan.device).eval(),
@@ -231,17 +231,19 @@ def _load_exact(name: str, place: Path, how: LoadOptions, count: int) -> LoadedM
     )
 
 
-def locate(found: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
+def locate(model_source: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
     """Return the folder or `.gguf` file of a model, downloaded first where necessary.
 
     Raises:
         LmtuiError: it can't be fetched.
     """
-    if isinstance(found, source.DefaultModel):
+    if isinstance(model_source, source.DefaultModel):
         return default_model.default_model(on_progress)
-    if isinstance(found, source.HubModel):
-        return hub.find_local(found.hub_id) or hub.download(found.hub_id, on_progress)
-    return found.path
+    if isinstance(model_source, source.HubModel):
+        return hub.find_local(model_source.hub_id) or hub.download(
+            model_source.hub_id, on_progress
+        )
+    return model_source.path
 
 
 def _start_torch(threads: int | None) -> int:
@@ -255,8 +257,12 @@ def _start_torch(threads: int | None) -> int:
     return count
 
 
-def _plan(name: str, looked: ModelFolder | GgufHeader, how: LoadOptions) -> _Plan:
-    stored = looked.dtype if isinstance(looked, ModelFolder) else _gguf_dtype(looked)
+def _plan(name: str, checkpoint: ModelFolder | GgufHeader, how: LoadOptions) -> _Plan:
+    stored = (
+        checkpoint.dtype
+        if isinstance(checkpoint, ModelFolder)
+        else _gguf_dtype(checkpoint)
+    )
     chosen = hardware.choose_device(how.device)
     computed = hardware.choose_dtype(how.dtype, chosen, stored)
     precision = hardware.precision_of(computed, chosen, stored)
@@ -300,12 +306,12 @@ def _refuse_unreadable(header: GgufHeader) -> None:
         )
 
 
-def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
-    folder = looked.path
+def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
+    folder = files.path
     if not has_tokenizer(folder):
         raise _no_tokenizer(folder)
-    refuse_other_kinds(looked.config, folder)
-    _require_memory(looked.parameters, plan)
+    refuse_other_kinds(files.config, folder)
+    _require_memory(files.parameters, plan)
     plan.on_progress(Progress(f"loading {plan.name}"))
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -315,7 +321,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         )
         # A model's files may not choose the code that runs it.
         config._attn_implementation = config._experts_implementation = None
-        require_small(config, looked.parameters, folder)
+        require_small(config, files.parameters, folder)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
@@ -329,7 +335,7 @@ def _load_folder(looked: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
             trust_remote_code=False,
         )
     refuse_incomplete(info, folder)
-    refuse_leftover(looked, info.get("unexpected_keys") or ())
+    refuse_leftover(files, info.get("unexpected_keys") or ())
     return model, _checked(tokenizer, folder), folder
 
 
@@ -347,13 +353,13 @@ def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) ->
     )
 
 
-def _checked(tokenizer: Any, place: Path) -> Any:
+def _checked(tokenizer: Any, path: Path) -> Any:
     if tokenizer is None:
-        raise _no_tokenizer(place)
+        raise _no_tokenizer(path)
     if not getattr(tokenizer, "is_fast", False):
         raise LmtuiError(
             "this model has only a slow tokenizer",
-            f"{place}: {type(tokenizer).__name__} can't tell where its tokens begin",
+            f"{path}: {type(tokenizer).__name__} can't tell where its tokens begin",
             "Use a version of the model with a tokenizer.json.",
         )
     return tokenizer

@@ -31,7 +31,7 @@ _NEAR = 0.02  # relative to the largest number of a product, whose sums are in b
 
 
 def cuda_quantization(
-    device: torch.device, place: Path, how: LoadOptions
+    device: torch.device, path: Path, how: LoadOptions
 ) -> FallbackReason:
     """Return how a transformers model is held on a GPU, where its weights are
     quantised.
@@ -50,7 +50,7 @@ def cuda_quantization(
         return FallbackReason(
             "on a GPU no adapter is beside packed weights", dtype="bfloat16"
         )
-    header = read_gguf_header(place) if place.is_file() else None
+    header = read_gguf_header(path) if path.is_file() else None
     if header and next(iter(header.by_type), "F32") not in FLOATS:
         return FallbackReason("on a GPU its weights are bfloat16", dtype="bfloat16")
     raise NotSupported(f"it runs on {device}")

@@ -133,13 +133,13 @@ class FusedLinearPart(nn.Module):
 class HalfHead(nn.Module):
     """An LM head with float16 weights and float32 logits."""
 
-    def __init__(self, head: nn.Linear, *, tied: bool) -> None:
-        """Pack `head`; `tied` says that its weights are those of the embedding, which
-        stays."""
+    def __init__(self, lm_head: nn.Linear, *, tied: bool) -> None:
+        """Pack `lm_head`; `tied` says that its weights are those of the embedding,
+        which stays."""
         super().__init__()
-        self._multiply = int4.half_product(head.weight.detach())
-        self._bias = None if head.bias is None else head.bias.detach().float()
-        self.packed_weights = 0 if tied else head.weight.numel()
+        self._multiply = int4.half_product(lm_head.weight.detach())
+        self._bias = None if lm_head.bias is None else lm_head.bias.detach().float()
+        self.packed_weights = 0 if tied else lm_head.weight.numel()
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the logits [..., V] of states [..., K]."""

@@ -128,33 +128,33 @@ class _Process:
             raise
         return answer
 
-    def _wait(self, until: float, most: int) -> bytes:
+    def _wait(self, until: float, limit: int) -> bytes:
         """Return the next line that the process writes.
 
         Raises:
-            ValueError: it takes longer than `until`, uses more than `most` bytes, or
+            ValueError: it takes longer than `until`, uses more than `limit` bytes, or
                 ends.
         """
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
         while b"\n" not in self._heard:
             if not poll.poll(_LOOK):
-                self._require_small(most)
+                self._require_small(limit)
                 if time.monotonic() > until:
                     raise ValueError(f"it runs for more than {SECONDS:g} seconds")
                 continue
             part = self._answers.read(1 << 20) or b""
             self._heard += part
-            if not part or len(self._heard) > most:
+            if not part or len(self._heard) > limit:
                 raise ValueError("it needs too much time or memory")
         line, _, self._heard = self._heard.partition(b"\n")
         return line
 
-    def _require_small(self, most: int) -> None:
+    def _require_small(self, limit: int) -> None:
         import psutil  # imported only where an answer takes longer
 
         with suppress(psutil.Error):
-            if psutil.Process(self._child.pid).memory_info().rss > most:
+            if psutil.Process(self._child.pid).memory_info().rss > limit:
                 raise ValueError("it needs too much memory")
 
     def end(self) -> None:

@@ -39,15 +39,15 @@ def main() -> None:
         _say(answer)
 
 
-def _answer(question: Mapping[str, Any], most: int) -> dict[str, Any]:
+def _answer(question: Mapping[str, Any], limit: int) -> dict[str, Any]:
     template = question["template"]
     if "variables" not in question:
         return {"names": sorted(chat_template.variables(template))}
     parts, length = [], 0
     for part in _compiled(template).generate(**question["variables"]):
         length += len(part)
-        if length > most:
-            return {"failed": f"it writes more than {most:,} characters"}
+        if length > limit:
+            return {"failed": f"it writes more than {limit:,} characters"}
         parts.append(part)
     text = "".join(parts)
     text.encode()  # raises for a lone surrogate

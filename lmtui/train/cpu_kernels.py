@@ -288,10 +288,10 @@ class _DenseProduct(torch.autograd.Function):
         return to_x, to_weight, to_bias, None
 
 
-def _again(kept: Tensor | None, ctx: Any) -> Tensor:
-    """Return a layer's input [n, inputs]: as kept, or recomputed, which works once."""
-    if kept is not None:
-        return kept
+def _again(saved: Tensor | None, ctx: Any) -> Tensor:
+    """Return a layer's input [n, inputs]: as saved, or recomputed, which works once."""
+    if saved is not None:
+        return saved
     x: Tensor = ctx.recipe()
     ctx.recipe = None  # frees its tensors during backward, like saved tensors
     return x.reshape(-1, x.shape[-1])

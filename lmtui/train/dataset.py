@@ -233,15 +233,15 @@ def read(
 
 
 def prepare(
-    found: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
+    notes: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
 ) -> Dataset:
     """Encode the notes as token ids.
 
     Raises:
         LmtuiError: no token's loss would count.
     """
-    training, left_out = examples(found.split.training, tokenizer)
-    held_out, also_left_out = examples(found.split.held_out, tokenizer)
+    training, left_out = examples(notes.split.training, tokenizer)
+    held_out, also_left_out = examples(notes.split.held_out, tokenizer)
     for each in (*left_out, *also_left_out):
         skip(each)
     packed = pack(training, length, padding(tokenizer))
@@ -251,15 +251,15 @@ def prepare(
             f"{len(training)} documents without a token whose loss would count",
             "Give more text, or conversations with answers.",
         )
-    remarks = found.remarks
-    if found.split.held_out and not any(any(x.trained[1:]) for x in held_out):
+    remarks = notes.remarks
+    if notes.split.held_out and not any(any(x.trained[1:]) for x in held_out):
         remarks = (*remarks, f"no held-out token counts: {NOTHING_HELD_OUT}")
     return Dataset(
-        notes=found.notes,
+        notes=notes.notes,
         training=training,
         held_out=held_out,
         blocks=packed,
-        skipped=len(found.notes.skipped) + len(left_out) + len(also_left_out),
+        skipped=len(notes.notes.skipped) + len(left_out) + len(also_left_out),
         remarks=remarks,
     )
 

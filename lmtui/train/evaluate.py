@@ -61,18 +61,18 @@ class Evaluator:
         held_out: Sequence[Example],
         training: Sequence[Example],
         prompts: Sequence[Prompt],
-        stop: Stop = never,
+        should_stop: Stop = never,
     ) -> Answers:
         """Return all answers of a full evaluation, made before and after a training.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         return Answers(
-            held_out=self.score(engine, held_out, stop=stop),
-            neutral=self.neutral(engine, stop=stop),
-            continued=self.continued(engine, prompts, stop=stop),
-            recalled=self.recalled(engine, training, stop=stop),
+            held_out=self.score(engine, held_out, should_stop=should_stop),
+            neutral=self.neutral(engine, should_stop=should_stop),
+            continued=self.continued(engine, prompts, should_stop=should_stop),
+            recalled=self.recalled(engine, training, should_stop=should_stop),
         )
 
     def score(
@@ -80,30 +80,37 @@ class Evaluator:
         engine: LocalEngine,
         examples: Sequence[Example],
         *,
-        stop: Stop = never,
+        should_stop: Stop = never,
     ) -> tuple[DocumentScore, ...]:
         """Score each document.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
-        return tuple(self._score(engine, example, stop) for example in examples)
+        return tuple(self._score(engine, example, should_stop) for example in examples)
 
-    def neutral(self, engine: LocalEngine, *, stop: Stop = never) -> DocumentScore:
+    def neutral(
+        self, engine: LocalEngine, *, should_stop: Stop = never
+    ) -> DocumentScore:
         """Score a text that has nothing to do with anyone's notes."""
         encoding = engine.encode(neutral_text())
-        return self._score(engine, _as_example("neutral text", encoding), stop)
+        return self._score(engine, _as_example("neutral text", encoding), should_stop)
 
     def continued(
-        self, engine: LocalEngine, prompts: Sequence[Prompt], *, stop: Stop = never
+        self,
+        engine: LocalEngine,
+        prompts: Sequence[Prompt],
+        *,
+        should_stop: Stop = never,
     ) -> tuple[str, ...]:
         """Return the model's greedy continuation of each prompt.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         return tuple(
-            "".join(_greedy(engine, prompt, CONTINUED, stop)[1]) for prompt in prompts
+            "".join(_greedy(engine, prompt, CONTINUED, should_stop)[1])
+            for prompt in prompts
         )
 
     def prompts(
@@ -122,7 +129,11 @@ class Evaluator:
         return tuple(map(self._prompt, chosen))
 
     def recalled(
-        self, engine: LocalEngine, training: Sequence[Example], *, stop: Stop = never
+        self,
+        engine: LocalEngine,
+        training: Sequence[Example],
+        *,
+        should_stop: Stop = never,
     ) -> Memorized | None:
         """Return the longest run of training text that the model repeats word for word.
 
@@ -130,28 +141,28 @@ class Evaluator:
         too short.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
         """
         long_enough = [x for x in training if len(x.ids) >= _CUE + _PROMPT.stop]
         stream = np.array([i for x in training for i in x.ids], dtype=np.int64)
         best: Memorized | None = None
         for example in _spread(long_enough, RECALLED):
             cue = Prompt(example.ids[:_CUE], "")
-            ids = _greedy(engine, cue, _RECALL, stop)[0]
+            ids = _greedy(engine, cue, _RECALL, should_stop)[0]
             start, length = longest_run(np.array(ids, dtype=np.int64), stream)
             if best is None or length > best.tokens:
                 said = self._text(ids[start : start + length])
                 best = Memorized(length, len(said), example.path, said)
         return best
 
-    def quote(self, example: Example, place: int) -> tuple[str, str]:
+    def quote(self, example: Example, index: int) -> tuple[str, str]:
         """Return the text before a position in a document's ids, and that of its
         token."""
-        before = example.ids[max(0, place - _QUOTED) : place]
-        return self._text(before), self._text(example.ids[place : place + 1])
+        before = example.ids[max(0, index - _QUOTED) : index]
+        return self._text(before), self._text(example.ids[index : index + 1])
 
     def _score(
-        self, engine: LocalEngine, example: Example, stop: Stop
+        self, engine: LocalEngine, example: Example, should_stop: Stop
     ) -> DocumentScore:
         before = 1 if self._begins(example) else 0
         ids = example.ids[before:]
@@ -161,7 +172,7 @@ class Evaluator:
             prefix=example.ids[:before],
             window=window,
             stride=max(1, window // 2),
-            stop=stop,
+            should_stop=should_stop,
         )
         controls = self._controls
         logprobs: list[float | None] = [None] * before
@@ -234,13 +245,13 @@ def longest_run(said: Any, stream: Any) -> tuple[int, int]:
 
 
 def _greedy(
-    engine: LocalEngine, prompt: Prompt, tokens: int, stop: Stop
+    engine: LocalEngine, prompt: Prompt, tokens: int, should_stop: Stop
 ) -> tuple[list[int], list[str]]:
     """Return the ids and the pieces of text of a greedy continuation."""
     ids: list[int] = []
     pieces: list[str] = []
     settings = SamplingSettings(temperature=0, max_tokens=tokens)
-    for step in engine.generate(prompt, settings, top=1, stop=stop):
+    for step in engine.generate(prompt, settings, top_n=1, should_stop=should_stop):
         pieces.append(step.piece)
         if isinstance(step, GenerationResult):
             if step.reason is FinishReason.CANCELLED:

@@ -133,8 +133,8 @@ class TrainLoop:
         began = time.perf_counter()
         judging, stop = self._judging, self._commands.stopping
         engine = self._trainee.engine()
-        scores = judging.evaluating.score(engine, judging.held_out, stop=stop)
-        said = judging.evaluating.continued(engine, judging.prompts, stop=stop)
+        scores = judging.evaluating.score(engine, judging.held_out, should_stop=stop)
+        said = judging.evaluating.continued(engine, judging.prompts, should_stop=stop)
         self._note(scores)
         self._tell(self._sample(said))
         self._evaluation_seconds = time.perf_counter() - began

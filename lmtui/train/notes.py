@@ -129,17 +129,17 @@ def _messages(turns: Any) -> tuple[ChatTurn, ...]:
     return messages
 
 
-def _message(turn: Any, place: int) -> ChatTurn:
+def _message(turn: Any, index: int) -> ChatTurn:
     if not isinstance(turn, dict):
-        raise _UnusableRow(f"message {place} is not a JSON object")
+        raise _UnusableRow(f"message {index} is not a JSON object")
     role, content = turn.get("role"), turn.get("content")
     if not isinstance(role, str):
-        raise _UnusableRow(f"message {place} has no role")
+        raise _UnusableRow(f"message {index} has no role")
     known = next((known for known in get_args(Role) if known == role), None)
     if known is None:
         shown = json.dumps(role[:_SHOWN])
-        raise _UnusableRow(f"message {place} has the unknown role {shown}")
-    return ChatTurn(known, _row_text(content, f"the content of message {place}"))
+        raise _UnusableRow(f"message {index} has the unknown role {shown}")
+    return ChatTurn(known, _row_text(content, f"the content of message {index}"))
 
 
 def _row_text(value: Any, what: str) -> str:
@@ -216,16 +216,16 @@ class _Search:
         self.closed: dict[Path, str] = {}
         """The reason for each folder that can't be read."""
 
-    def look_at(self, place: str) -> None:
-        path = Path(os.path.abspath(os.path.expanduser(place)))
+    def look_at(self, pattern: str) -> None:
+        path = Path(os.path.abspath(os.path.expanduser(pattern)))
         try:
-            mode = path.stat().st_mode if place else None
+            mode = path.stat().st_mode if pattern else None
         except (FileNotFoundError, NotADirectoryError):
             mode = None
         except (OSError, ValueError) as error:
-            raise _unseen(place, error) from error
+            raise _unseen(pattern, error) from error
         if mode is None:
-            self._match(place, path)
+            self._match(pattern, path)
         elif stat.S_ISDIR(mode):
             self.bases.append(path)
             self._walk(path)
@@ -233,18 +233,18 @@ class _Search:
             self.bases.append(path.parent)
             self.files.add(path)
 
-    def _match(self, place: str, path: Path) -> None:
+    def _match(self, pattern: str, path: Path) -> None:
         """Take the files that match a pattern."""
         parts = path.parts
         magic = (i for i, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
         first = next(magic, len(parts))
         base = Path(*parts[:first])
-        if not place or first == len(parts) or not base.is_dir():
+        if not pattern or first == len(parts) or not base.is_dir():
             hint = "Check the path."
-            raise LmtuiError("there is no such file or folder", place, hint)
+            raise LmtuiError("there is no such file or folder", pattern, hint)
         if not self._expand(base, parts[first:]):
             hint = "Check the pattern; ** stands for folders at any depth."
-            raise LmtuiError("nothing matches the pattern", place, hint)
+            raise LmtuiError("nothing matches the pattern", pattern, hint)
         self.bases.append(base)
 
     def _expand(self, base: Path, pattern: tuple[str, ...]) -> bool:
@@ -322,10 +322,10 @@ def _why_not(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
     return "a backup copy" if entry.name.endswith("~") else ""
 
 
-def _unseen(place: str, error: OSError | ValueError) -> LmtuiError:
+def _unseen(pattern: str, error: OSError | ValueError) -> LmtuiError:
     reason = getattr(error, "strerror", None) or error
     return LmtuiError(
-        "the notes can't be read", f"{place} ({reason})", "Check the path."
+        "the notes can't be read", f"{pattern} ({reason})", "Check the path."
     )
 
 
@@ -445,29 +445,29 @@ class _Reading:
         return usable
 
 
-def _read(path: Path, most: int) -> bytes:
-    """Return a file's bytes, at most `most`; of a binary file, only its beginning."""
+def _read(path: Path, limit: int) -> bytes:
+    """Return a file's bytes, at most `limit`; of a binary file, only its beginning."""
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
             raise SkipReason("not a regular file")
-        if info.st_size > most:
-            raise SkipReason(_too_large(info.st_size, most))
+        if info.st_size > limit:
+            raise SkipReason(_too_large(info.st_size, limit))
         data = bytearray()
         with path.open("rb") as file:
-            while len(data) <= most and (part := file.read(_PART)):
+            while len(data) <= limit and (part := file.read(_PART)):
                 data += part
                 if b"\0" in part:
                     break
     except OSError as error:
         raise SkipReason(f"can't be read ({error.strerror})") from None
-    if len(data) > most:  # it has grown, or stat does not know its size
-        raise SkipReason(_too_large(len(data), most))
+    if len(data) > limit:  # it has grown, or stat does not know its size
+        raise SkipReason(_too_large(len(data), limit))
     return bytes(data)
 
 
-def _too_large(size: int, most: int) -> str:
-    return f"{size / 1e6:,.1f} MB, more than {most / 1e6:,g} MB"
+def _too_large(size: int, limit: int) -> str:
+    return f"{size / 1e6:,.1f} MB, more than {limit / 1e6:,g} MB"
 
 
 def _text(data: bytes) -> str:

@@ -41,7 +41,7 @@ class StepCost:
 
 
 def calibrate(
-    trainee: TrainableModel, sequences: Sequences, *, clip: float, stop: Stop
+    trainee: TrainableModel, sequences: Sequences, *, clip: float, should_stop: Stop
 ) -> StepCost:
     """Measure one block of the next step, or of the last step where none is left.
 
@@ -49,13 +49,13 @@ def calibrate(
     update. The weights don't change: the learning rate is 0.
 
     Raises:
-        Cancelled: `stop` returned True.
+        Cancelled: `should_stop` returned True.
         NonFiniteLoss: the gradient is NaN or infinite.
     """
     step = min(sequences.made + 1, sequences.schedule.steps)
     blocks = sequences.step(step)
     optimizer = adam(trainee, 0.0)
-    if stop():
+    if should_stop():
         raise Cancelled
     with restored(trainee.model), _peak(trainee.loaded.device) as peak:
         trainee.model.train()
@@ -173,21 +173,21 @@ def evaluation_seconds(
     held_out: Sequence[Example],
     block: Block,
     *,
-    stop: Stop,
+    should_stop: Stop,
 ) -> float:
     """Estimate the seconds of an evaluation from one scored block and one continuation.
 
     Raises:
-        Cancelled: `stop` answered True.
+        Cancelled: `should_stop` answered True.
     """
     ids = block.ids[: max(2, block.real)]
     trial = Example("", ids, tuple(True for _ in ids))
     engine = trainee.engine()
     began = time.perf_counter()
-    evaluating.score(engine, [trial], stop=stop)
+    evaluating.score(engine, [trial], should_stop=should_stop)
     scored = time.perf_counter()
     cue = Prompt(ids[: max(1, len(ids) // 8)], "")
-    evaluating.continued(engine, [cue], stop=stop)
+    evaluating.continued(engine, [cue], should_stop=should_stop)
     said = time.perf_counter() - scored
     read = sum(_read(len(x.ids), evaluating.block) for x in held_out)
     return (scored - began) * read / len(ids) + said * PROMPTS

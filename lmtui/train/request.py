@@ -82,10 +82,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def absolute_path(place: str) -> str:
+def absolute_path(path: str) -> str:
     """Return a file, folder or pattern as an absolute path, `~` expanded."""
     # Not Path.expanduser: it raises for the home of an unknown user.
-    return str(Path(os.path.expanduser(place)).absolute())
+    return str(Path(os.path.expanduser(path)).absolute())
 
 
 def default_name(places: Sequence[str]) -> str:

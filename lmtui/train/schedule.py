@@ -74,8 +74,8 @@ class Schedule:
         last = min(first + self.batch, self.sequences)
         return tuple(self._block(place) for place in range(first, last))
 
-    def _block(self, place: int) -> int:
-        epoch, index = divmod(place, self.blocks)
+    def _block(self, number: int) -> int:
+        epoch, index = divmod(number, self.blocks)
         return _shuffled(self.blocks, self.seed, epoch)[index]
 
     def epoch(self, step: int) -> float:

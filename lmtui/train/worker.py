@@ -55,15 +55,15 @@ def explained(error: Exception, folder: Path) -> LmtuiError:
 
 
 def no_number(
-    error: NonFiniteLoss, *, rate: float, half: bool, kept: int | None = None
+    error: NonFiniteLoss, *, rate: float, half: bool, saved_step: int | None = None
 ) -> LmtuiError:
     """Return the error for a loss that is NaN or infinite.
 
-    `kept` is the step whose weights were saved nevertheless.
+    `saved_step` is the step whose weights were saved nevertheless.
     """
     detail = f"in step {error.step}"
-    if kept is not None:
-        detail += f"; the adapter has the weights of step {kept}"
+    if saved_step is not None:
+        detail += f"; the adapter has the weights of step {saved_step}"
     other = ", or with --dtype float32" if half else ""
     hint = f"Train with a lower rate than --lr {rate:g}{other}."
     return LmtuiError("the loss is no longer a number", detail, hint)
@@ -132,16 +132,16 @@ class Worker:
 
     def __init__(
         self,
-        place: RunFolder,
+        run_folder: RunFolder,
         options: Options,
         commands: WorkerControl,
         tell: EventWriter,
     ) -> None:
-        self._place = place
+        self._place = run_folder
         self._options = options
         self._commands = commands
         self._tell = tell
-        self._request = place.read_request()
+        self._request = run_folder.read_request()
         self._settings = self._request.settings
         self._begun = False
         self._prepared: _Prepared | None = None
@@ -242,7 +242,7 @@ class Worker:
         self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
         calibration = calibrate(
-            trainee, prepared.sequences, clip=self._settings.clip, stop=stop
+            trainee, prepared.sequences, clip=self._settings.clip, should_stop=stop
         )
         self._tell(Doing("timing an evaluation"))
         evaluation = evaluation_seconds(
@@ -250,7 +250,7 @@ class Worker:
             prepared.evaluating,
             material.held_out,
             material.blocks[0],
-            stop=stop,
+            should_stop=stop,
         )
         if missing is not None:
             short = f"{cache_dir.size(missing)} more memory may be needed than is free"
@@ -305,7 +305,7 @@ class Worker:
             held_out=material.held_out,
             training=material.training,
             prompts=prompts,
-            stop=self._commands.stopping,
+            should_stop=self._commands.stopping,
         )
         return Baseline(prepared.trainee.base.sha256, prompts, answers)
 
@@ -337,7 +337,7 @@ class Worker:
             held_out=material.held_out,
             training=material.training,
             prompts=beginning.prompts,
-            stop=self._commands.stopping,
+            should_stop=self._commands.stopping,
         )
         learned = TrainResult(
             request=self._request,
@@ -388,7 +388,7 @@ class Worker:
             with suppress(Cancelled, LmtuiError):
                 end = self._finish(prepared, running.state)
         kept = end.best_step if end else None
-        failed = self._failed(no_number(error, rate=rate, half=half, kept=kept))
+        failed = self._failed(no_number(error, rate=rate, half=half, saved_step=kept))
         return replace(end, finish="failed") if end else failed
 
 

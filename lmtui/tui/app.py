@@ -112,7 +112,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self,
         open_model: OpenModel,
         *,
-        wanted: ModelRef | None = None,
+        ref: ModelRef | None = None,
         sampling: SamplingSettings,
         list_models: ListModels = tuple,
         recent_files: RecentFiles = tuple,
@@ -162,7 +162,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.install_screen(self.finetune, "finetune")
         self._first, self._subject = first, subject
         self._list_models = list_models
-        state = ModelState(wanted or ModelRef(), error=options.missing)
+        state = ModelState(ref or ModelRef(), error=options.missing)
         self.set_reactive(LmtuiApp.model, state)
 
     def on_mount(self) -> None:
@@ -187,10 +187,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     # Loading of the model.
 
-    def load_model(self, wanted: ModelRef) -> None:
+    def load_model(self, ref: ModelRef) -> None:
         """Load a model, with its adapter, in place of the current one."""
-        self.model = self.model.switched(wanted)
-        self._load = self._engine.load(self._open_model(wanted))
+        self.model = self.model.switched(ref)
+        self._load = self._engine.load(self._open_model(ref))
 
     @on(facts.ModelChosen)
     def load_chosen(self, event: facts.ModelChosen) -> None:
@@ -227,7 +227,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.model = state = self.model.failed(event.error)
         if isinstance(self.screen, ErrorScreen):
             self.pop_screen()
-        asked = ErrorScreen(event.error, wanted=state.model_ref, before=state.before)
+        asked = ErrorScreen(event.error, ref=state.model_ref, before=state.before)
         self.push_screen(asked, self._answer_error)
 
     def _answer_error(self, answer: str | None) -> None:

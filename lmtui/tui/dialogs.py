@@ -219,11 +219,11 @@ make room.
     ]  # fmt: skip
 
     def __init__(
-        self, error: LmtuiError, *, wanted: ModelRef, before: ModelRef | None
+        self, error: LmtuiError, *, ref: ModelRef, before: ModelRef | None
     ) -> None:
         super().__init__()
         self._error = error
-        self._wanted, self._before = visible_line(full_name(wanted)), before
+        self._wanted, self._before = visible_line(full_name(ref)), before
         self._offered = False
 
     def compose(self) -> ComposeResult:

@@ -78,19 +78,19 @@ def all_bound() -> tuple[Bound, ...]:
 
 
 def user_keys(
-    wanted: Mapping[str, str], *, bound: Iterable[Bound] | None = None
+    keymap: Mapping[str, str], *, bound: Iterable[Bound] | None = None
 ) -> UserKeys:
     """Check the wanted keys, given by binding id. Of two that clash, the first is used.
 
     A key is usable if it exists, its id is known, and no other action that is active at
     the same time has it.
     """
-    if not wanted:
+    if not keymap:
         return UserKeys({}, ())
     known = {item.id: item for item in (all_bound() if bound is None else bound)}
     usable: dict[str, tuple[str, ...]] = {}
     notices: list[str] = []
-    for id, text in wanted.items():
+    for id, text in keymap.items():
         try:
             usable[id] = _keys_of(id, text, known)
         except _Unusable as unusable:

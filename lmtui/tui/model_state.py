@@ -65,11 +65,11 @@ class ModelState:
         ready = f"ready · {described(self.info)} · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
-    def switched(self, wanted: ModelRef) -> ModelState:
-        """Return the state at the start of loading `wanted`."""
+    def switched(self, ref: ModelRef) -> ModelState:
+        """Return the state at the start of loading `ref`."""
         if self.info is None:
-            return replace(self, model_ref=wanted, doing="", share=None, error=None)
-        return ModelState(wanted, before=self.model_ref)
+            return replace(self, model_ref=ref, doing="", share=None, error=None)
+        return ModelState(ref, before=self.model_ref)
 
     def progressed(self, event: ModelLoadProgressed) -> ModelState:
         """Return the state after a report of progress."""
@@ -105,19 +105,19 @@ def shown_label(label: str) -> str:
     return visible_line(short_label(label))
 
 
-def shown_name(wanted: ModelRef) -> str:
+def shown_name(ref: ModelRef) -> str:
     """Return the short name of a model and its adapter, safe to draw."""
-    return shown_label(full_name(wanted))
+    return shown_label(full_name(ref))
 
 
-def full_name(wanted: ModelRef) -> str:
+def full_name(ref: ModelRef) -> str:
     """Return the name of a model and its adapter, with the whole path if local."""
-    model = catalogue.DEFAULT if wanted.model in (None, DEFAULT) else wanted.model
-    if wanted.adapter is None:
+    model = catalogue.DEFAULT if ref.model in (None, DEFAULT) else ref.model
+    if ref.adapter is None:
         return model or ""
-    if wanted.model is None:
-        return f"adapter {wanted.adapter}"
-    return f"{model} + {wanted.adapter}"
+    if ref.model is None:
+        return f"adapter {ref.adapter}"
+    return f"{model} + {ref.adapter}"
 
 
 def described(info: EngineInfo) -> str:

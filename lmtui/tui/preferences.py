@@ -154,9 +154,9 @@ class PreferencesApp(ColourlessApp):
             self._warn(f"Unknown theme {error.detail}", error.hint)
         self.use_keys(self._preferences.keys)
 
-    def use_keys(self, wanted: Mapping[str, str]) -> None:
+    def use_keys(self, keymap: Mapping[str, str]) -> None:
         """Apply the user's keys, and report those that can't be used."""
-        keys = user_keys(wanted)
+        keys = user_keys(keymap)
         self.own_keys = keys.keymap
         self.set_keymap(keys.keymap)
         for notice in keys.notices:

@@ -177,11 +177,15 @@ class SamplingScreen(LiveScreen):
     def update_presets(self, presets: Mapping[str, Preset]) -> None:
         self.presets = presets
 
-    def follow_settings(self, kept: Mapping[str, Any]) -> None:
+    def follow_settings(self, changed: Mapping[str, Any]) -> None:
         """Apply sampling settings changed in the app; keep this screen's others."""
         known = self._followed
-        new = {name: kept[name] for name in kept if known.get(name, ...) != kept[name]}
-        self._followed = kept
+        new = {
+            name: changed[name]
+            for name in changed
+            if known.get(name, ...) != changed[name]
+        }
+        self._followed = changed
         if new:
             self.draw_with(replace(self._settings, **new))
 

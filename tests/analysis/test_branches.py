@@ -32,15 +32,15 @@ class Walks(RuleBasedStateMachine):
         return sorted(self.ways)[number % len(self.ways)]
 
     @rule(number=st.integers(0, 50), place=st.integers(0, 9), new=st.integers(1, 6))
-    def take(self, number: int, place: int, new: int) -> None:
+    def take(self, number: int, index: int, new: int) -> None:
         before = self.some(number)
-        place = min(place, len(self.ways[before]))
-        expected = (*self.ways[before][:place], new)
+        index = min(index, len(self.ways[before]))
+        expected = (*self.ways[before][:index], new)
         known = {way[: len(expected)] for way in self.ways.values()}
-        at = self.branches.take(before, place, token(new))
+        at = self.branches.take(before, index, token(new))
         assert ids(self.branches, at)[: len(expected)] == expected
-        if expected in known and place < len(self.ways[before]):
-            same = self.ways[before][: place + 1] == expected
+        if expected in known and index < len(self.ways[before]):
+            same = self.ways[before][: index + 1] == expected
             assert at in self.ways or not same
         self.ways[at] = ids(self.branches, at)
 
@@ -69,10 +69,10 @@ class Walks(RuleBasedStateMachine):
     @rule(
         number=st.integers(0, 50), place=st.integers(0, 9), by=st.sampled_from([1, -1])
     )
-    def move(self, number: int, place: int, by: int) -> None:
+    def move(self, number: int, index: int, by: int) -> None:
         branch = self.some(number)
-        place = min(place, len(self.ways[branch]))
-        there, fork = self.branches.move(branch, place, by)
+        index = min(index, len(self.ways[branch]))
+        there, fork = self.branches.move(branch, index, by)
         assert ids(self.branches, there)[:fork] == self.ways[branch][:fork]
         count = len(self.branches.siblings(branch, fork))
         at = branch

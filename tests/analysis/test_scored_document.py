@@ -50,15 +50,15 @@ def test_the_order_of_the_parts_changes_nothing(
             prefix=encoding.prefix,
             window=windows.window,
             stride=windows.stride,
-            since=part.first,
-            top=20,
+            start=part.first,
+            top_n=20,
         )
         tokens = [token for token in scored if token.index < part.end]
         reading.take(tokens[: len(tokens) // 2])
         reading.take(tokens)
         reading.finish(tokens)
         assert reading.scored == done + part.end - part.first
-    whole = tuple(engine.score(encoding.ids, prefix=encoding.prefix, top=20))
+    whole = tuple(engine.score(encoding.ids, prefix=encoding.prefix, top_n=20))
     assert reading.branches.path(ROOT) == reading.text == whole
     totals = Totals(limit=20)
     for token in whole:

@@ -54,6 +54,6 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
     scripted = json.dumps(given.get("worker", {}))
-    inventory.is_local = lambda wanted: wanted.model not in given.get("gone", ())
+    inventory.is_local = lambda ref: ref.model not in given.get("gone", ())
     client.COMMAND = (sys.executable, str(worker), scripted)
     sys.exit(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))

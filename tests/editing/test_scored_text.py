@@ -63,7 +63,7 @@ def check(scored: ScoredText) -> None:
 def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) -> None:
     """Ask for what is wanted until nothing is."""
     for _ in range(200):
-        part = scored.next_span(*seen, most=most)
+        part = scored.next_span(*seen, length=most)
         if part is None:
             return
         assert part[0] < part[1] or not scored.text
@@ -102,7 +102,7 @@ def test_numbers_stay_with_their_words(
         if scored.text != old:
             below = len(scored.text) > first
             assert not below or scored.stale(first)
-        if part := scored.next_span(1, 2, most=4):
+        if part := scored.next_span(1, 2, length=4):
             scored.put(read(scored.text, *part))
             check(scored)
     score(scored)
@@ -118,8 +118,8 @@ def test_what_is_before_an_edit_stays_true() -> None:
     assert not scored.stale(0, 6)
     assert scored.stale(6)
     assert [p.token.text for p in scored.tokens(0, 8)] == ["aa", " bb", "\nab"]
-    assert scored.next_span(2, 2, most=100) == (14, 19)
-    assert scored.next_span(0, 2, most=100) == (6, 19)
+    assert scored.next_span(2, 2, length=100) == (14, 19)
+    assert scored.next_span(0, 2, length=100) == (6, 19)
 
 
 def test_a_word_that_goes_on_loses_its_number() -> None:

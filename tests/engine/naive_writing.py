@@ -66,25 +66,25 @@ class NaiveReader:
         context: Sequence[int],
         typed: bytes,
         *,
-        top: int,
-        stop: Stop = lambda: False,
+        top_n: int,
+        should_stop: Stop = lambda: False,
     ) -> HealedDistribution:
         return search(
             self._tokens,
             self.logprobs(context),
             typed,
             lambda paths: [self.logprobs([*context, *path]) for path in paths],
-            top=top,
+            top_n=top_n,
         )
 
-    def distribution(self, found: HealedDistribution, top: int) -> Distribution:
+    def distribution(self, healed: HealedDistribution, top_n: int) -> Distribution:
         rows = tuple(
             Candidate(r.cover.ids[-1], bytes_text(r.beyond), r.beyond, r.logprob)
-            for r in found.rows[:top]
+            for r in healed.rows[:top_n]
         )
         rest = 1 - math.fsum(row.prob for row in rows)
         return Distribution(
-            rows, 0, self._size, rest, 0.0, self._size, 1.0, found.entropy, -1
+            rows, 0, self._size, rest, 0.0, self._size, 1.0, healed.entropy, -1
         )
 
 

@@ -57,7 +57,7 @@ def check(
 def test_each_is_what_it_would_be_alone(family: str, device: str) -> None:
     model = tiny.model(family, device)
     forward, cache = opened(model)
-    check(model, decode_batch(forward, cache, BEGINS, more=20), BEGINS, 20)
+    check(model, decode_batch(forward, cache, BEGINS, max_new_tokens=20), BEGINS, 20)
 
 
 @pytest.mark.parametrize("family", test_families.FAMILIES)
@@ -65,7 +65,7 @@ def test_whatever_the_architecture(family: str) -> None:
     model = test_families.model(family)
     forward, cache = opened(model)
     assert (cache.fork(2) is None) == (family in ALONE)
-    check(model, decode_batch(forward, cache, BEGINS, more=6), BEGINS, 6)
+    check(model, decode_batch(forward, cache, BEGINS, max_new_tokens=6), BEGINS, 6)
     expected = test_families.naive(family, CONTEXT)[-1]
     cache.read(CONTEXT)
     assert cache.logits is not None
@@ -78,7 +78,7 @@ def test_the_context_is_not_run_again_before_or_after() -> None:
     assert cache.logits is not None
     before = cache.logits.clone()
     with counted(model) as lengths:
-        decode_batch(forward, cache, BEGINS[:2], more=4)
+        decode_batch(forward, cache, BEGINS[:2], max_new_tokens=4)
         assert cache.read([*CONTEXT, 9]) == len(CONTEXT)
     assert lengths == [1] * 4 + [1]
     assert cache.read(CONTEXT) == len(CONTEXT) - 1
@@ -104,31 +104,33 @@ def test_all_rows_are_one_batch_unless_memory_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forward, cache = opened(tiny.model("llama"))
-    together = decode_batch(forward, cache, BEGINS, more=3)
+    together = decode_batch(forward, cache, BEGINS, max_new_tokens=3)
     monkeypatch.setattr(batched, "_BATCH_BYTES", 2 * cache.row_bytes)
     sizes = _batches(forward, monkeypatch)
-    apart = decode_batch(forward, cache, BEGINS, more=3)
+    apart = decode_batch(forward, cache, BEGINS, max_new_tokens=3)
     assert set(sizes) == {1, 2}
     assert [branch.ids for branch in apart] == [branch.ids for branch in together]
 
 
 def test_a_branch_ends_at_an_end_token() -> None:
     forward, cache = opened(tiny.model("llama"))
-    free = decode_batch(forward, cache, [[5], [9]], more=8)
+    free = decode_batch(forward, cache, [[5], [9]], max_new_tokens=8)
     end = free[0].ids[4]
     first, second = decode_batch(
-        forward, cache, [[5], [9]], more=8, end_ids=frozenset([end])
+        forward, cache, [[5], [9]], max_new_tokens=8, end_ids=frozenset([end])
     )
     assert first.ids == free[0].ids[: free[0].ids.index(end) + 1]
     assert len(first.rows) == len(first.ids)
     assert second.ids == free[1].ids or second.ids[-1] == end
-    only = decode_batch(forward, cache, [[end]], more=8, end_ids=frozenset([end]))
+    only = decode_batch(
+        forward, cache, [[end]], max_new_tokens=8, end_ids=frozenset([end])
+    )
     assert only[0].ids == (end,)
 
 
 def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, cache = opened(tiny.model("llama"))
-    free = decode_batch(forward, cache, BEGINS, more=8)
+    free = decode_batch(forward, cache, BEGINS, max_new_tokens=8)
     seen: list[list[int]] = [[] for _ in BEGINS]
 
     def goes_on(branch: int, token: int, row: TokenScore) -> bool:
@@ -137,7 +139,7 @@ def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> N
         return len(seen[branch]) < branch + 2
 
     sizes = _batches(forward, monkeypatch)
-    some = decode_batch(forward, cache, BEGINS, more=8, goes_on=goes_on)
+    some = decode_batch(forward, cache, BEGINS, max_new_tokens=8, goes_on=goes_on)
     for index, (branch, whole) in enumerate(zip(some, free, strict=True)):
         size = len(BEGINS[index]) + index + 2
         assert branch.ids == whole.ids[:size]
@@ -148,13 +150,15 @@ def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_more_tokens_than_asked_for() -> None:
     forward, cache = opened(tiny.model("llama"))
-    assert decode_batch(forward, cache, [], more=5) == []
-    assert [b.ids for b in decode_batch(forward, cache, [[4], [5, 6]], more=0)] == [
+    assert decode_batch(forward, cache, [], max_new_tokens=5) == []
+    assert [
+        b.ids for b in decode_batch(forward, cache, [[4], [5, 6]], max_new_tokens=0)
+    ] == [
         (4,),
         (5, 6),
     ]
     with pytest.raises(ValueError, match="17 branches"):
-        decode_batch(forward, cache, [[4]] * (MOST + 1), more=1)
+        decode_batch(forward, cache, [[4]] * (MOST + 1), max_new_tokens=1)
 
 
 @pytest.mark.parametrize("patience", range(0, 12, 3))
@@ -165,7 +169,11 @@ def test_a_stop_is_obeyed_within_one_token(family: str, patience: int) -> None:
     asked = count()
     with counted(model) as lengths, pytest.raises(Cancelled):
         decode_batch(
-            forward, cache, BEGINS, more=9, stop=lambda: next(asked) >= patience
+            forward,
+            cache,
+            BEGINS,
+            max_new_tokens=9,
+            should_stop=lambda: next(asked) >= patience,
         )
     assert len(lengths) <= patience
     assert next(asked) == patience + 1

@@ -52,7 +52,12 @@ def run(
     going: Completer, text: str = TEXT, wanted: SamplingSettings = GREEDY, **how: Any
 ) -> tuple[list[Step], GenerationResult]:
     read = going.completion_context(text, len(text), wanted.max_tokens)
-    options = {"top": 5, "single_line": False, "stop": lambda: False, "progress": None}
+    options = {
+        "top_n": 5,
+        "single_line": False,
+        "should_stop": lambda: False,
+        "progress": None,
+    }
     *steps, finish = going.steps(read, wanted, **(options | how))
     assert isinstance(finish, GenerationResult)
     assert all(isinstance(step, Step) for step in steps)
@@ -64,7 +69,7 @@ def run(
 def test_greedy_is_the_naive_loop(family: str, cut: int) -> None:
     text, naive = TEXT[:cut], reader(family)
     place = naive.context_at(text, cut)
-    found = naive.continuations(place.before, place.typed, top=5)
+    found = naive.continuations(place.before, place.typed, top_n=5)
     steps, finish = run(going_on(family), text)
     first = found.rows[0]
     assert (steps[0].bytes, steps[0].rank) == (first.beyond, 1)
@@ -160,7 +165,7 @@ def test_a_newline_ends_a_single_line_and_is_no_part_of_it() -> None:
 @pytest.mark.parametrize("patience", range(8))
 def test_it_can_be_stopped_at_any_time(patience: int) -> None:
     going, asked = going_on(), count()
-    steps, finish = run(going, stop=lambda: next(asked) >= patience)
+    steps, finish = run(going, should_stop=lambda: next(asked) >= patience)
     assert finish.reason is FinishReason.CANCELLED
     free, _ = run(going)
     assert [s.bytes for s in free[: len(steps)]] == [s.bytes for s in steps]
@@ -206,13 +211,18 @@ def test_both_sides_are_read_and_the_typed_letters_begin_the_middle(
     after = reader.part(text, cursor, len(text)).ids
     assert read.ids == layout.infill.ids(place.before, after, room=CONTEXT)
     assert (read.typed, read.infilled) == (b" thr", True)
-    found = reader.continuations(read.ids, b" thr", top=3)
-    options = {"top": 5, "single_line": False, "stop": lambda: False, "progress": None}
+    found = reader.continuations(read.ids, b" thr", top_n=3)
+    options = {
+        "top_n": 5,
+        "single_line": False,
+        "should_stop": lambda: False,
+        "progress": None,
+    }
     step, *_ = going.steps(read, GREEDY, **options)
     assert isinstance(step, Step)
     assert step.bytes == found.rows[0].beyond
     assert step.logprob == pytest.approx(found.rows[0].logprob, abs=1e-4)
-    assert going.alternatives(text, cursor, RULES, count=3, stop=lambda: False)
+    assert going.alternatives(text, cursor, RULES, count=3, should_stop=lambda: False)
 
 
 @pytest.mark.parametrize("family", test_infill.ORDERS)
@@ -229,7 +239,7 @@ def test_a_control_token_ends_a_middle() -> None:
     for seed in range(12):
         wanted = replace(FREE, seed=seed, max_tokens=40)
         read = going.completion_context("one two thr\nfour", 11, 40)
-        options = {"top": 1, "single_line": False, "stop": lambda: False}
+        options = {"top_n": 1, "single_line": False, "should_stop": lambda: False}
         *steps, finish = going.steps(read, wanted, progress=None, **options)
         assert not controls & {step.id for step in steps[:-1]}  # type: ignore[union-attr]
         assert isinstance(finish, GenerationResult)
@@ -246,7 +256,7 @@ def test_alternatives_are_the_rows_each_gone_on_with_greedily(
 ) -> None:
     text, naive = TEXT[:cut], reader(family)
     place = naive.context_at(text, cut)
-    found = naive.continuations(place.before, place.typed, top=20)
+    found = naive.continuations(place.before, place.typed, top_n=20)
     rules = replace(RULES, max_tokens=8, min_prob=0.02)
     expected: list[Suggestion] = []
     for row in found.rows:
@@ -281,7 +291,7 @@ def test_the_first_alternative_is_what_greedy_would_suggest(cut: int) -> None:
 def alternatives(
     going: Completer, text: str, rules: SuggestionRules = RULES, **how: Any
 ) -> list[Suggestion]:
-    options = {"count": 5, "stop": lambda: False}
+    options = {"count": 5, "should_stop": lambda: False}
     return going.alternatives(text, len(text), rules, **(options | how))
 
 
@@ -307,7 +317,7 @@ def test_alternatives_run_as_one_batch_after_one_reading() -> None:
 def test_alternatives_can_be_stopped(patience: int) -> None:
     going, asked = going_on(), count()
     with pytest.raises(Cancelled):
-        alternatives(going, TEXT, stop=lambda: next(asked) >= patience)
+        alternatives(going, TEXT, should_stop=lambda: next(asked) >= patience)
     assert alternatives(going, TEXT) == alternatives(going_on(), TEXT)
 
 

@@ -72,7 +72,7 @@ def verbs(engine: LocalEngine) -> list[Any]:
         engine.preview(shown.handle, SamplingSettings(), start=5, count=300).candidates,
         engine.search_vocabulary(shown.handle, "a", plain),
         engine.continue_each(ids, [5, 6, 7]),
-        list(engine.score(ids, top=3)),
+        list(engine.score(ids, top_n=3)),
         engine.score_draft([ChatTurn("user", "the")], "dog", plain).tokens,
         engine.predict_at(TEXT, len(TEXT) - 2).unexplored,
         [stretch.tokens for stretch in engine.score_span(TEXT, 0, len(TEXT))],
@@ -93,7 +93,7 @@ def test_a_text_is_scored_by_few_copies(monkeypatch: pytest.MonkeyPatch) -> None
     engine = far_engine(monkeypatch)
     ids = list(engine.encode(TEXT * 4).ids)
     with watched() as device:
-        list(engine.score(ids, top=3))
+        list(engine.score(ids, top_n=3))
     assert len(device.waits) < len(ids) / 8
 
 

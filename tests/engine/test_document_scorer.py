@@ -121,11 +121,11 @@ def test_no_part_ends_within_a_character(shift: int) -> None:
     first = read.tokens[0].index
     assert spans[first - 1][1] <= spans[first][0]
     parts = ScoredText(text)
-    part = parts.next_span(0, 1, most=30)
+    part = parts.next_span(0, 1, length=30)
     while part is not None:
         for stretch in tiny.engine().score_span(text, *part):
             parts.put(stretch)
-        part = parts.next_span(0, 1, most=30)
+        part = parts.next_span(0, 1, length=30)
     total = parts.sum()
     assert (total.tokens, total.characters) == (len(spans), len(text) - spans[0][1])
     expected = math.fsum(logprob or 0.0 for logprob in scored(tiny.engine(), text))
@@ -157,7 +157,9 @@ def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
 
     data = b"".join(map(vocabulary.bytes, typed))
     first = logprobs([()])[0]
-    return search(spelled, first, data, logprobs, top=top, least=1e-6, most_runs=30)
+    return search(
+        spelled, first, data, logprobs, top_n=top, tolerance=1e-6, most_runs=30
+    )
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -170,8 +172,8 @@ def test_what_is_expected_is_what_a_fresh_run_of_every_path_says(
     to_the_end(engine)
     for place in places:
         cursor = round(place * len(text))
-        engine.predict_at(text[:cursor], max(0, cursor - 1), top=5)  # a letter before
-        expectation = engine.predict_at(text, cursor, top=5)
+        engine.predict_at(text[:cursor], max(0, cursor - 1), top_n=5)  # a letter before
+        expectation = engine.predict_at(text, cursor, top_n=5)
         if cursor == 0:
             assert expectation.distribution is None
             continue
@@ -268,7 +270,7 @@ def test_what_a_stop_interrupts_is_gone_on_with() -> None:
 
     seen: list[ScoredSpan] = []
     with pytest.raises(Cancelled):
-        for stretch in engine.score_span(text, 0, len(text), stop=stop):
+        for stretch in engine.score_span(text, 0, len(text), should_stop=stop):
             seen.append(stretch)
     assert seen
     with run() as lengths:
@@ -319,7 +321,7 @@ def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
 def test_what_follows_is_found_among_the_rows(text: str, place: float) -> None:
     engine = tiny.engine()
     cursor = round(place * len(text))
-    expectation = engine.predict_at(text, cursor, top=1000)
+    expectation = engine.predict_at(text, cursor, top_n=1000)
     following, after = expectation.following, text[cursor:].encode()
     if following is None:
         assert not after or expectation.distribution is None

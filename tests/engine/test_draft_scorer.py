@@ -79,7 +79,7 @@ def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
     engine, draft = tiny.engine(), "the quick brown fox 日 jumps"
     context, ids = engine._writer.draft(BEFORE, draft)
     for upto in (len(ids), 3, 0, 4):
-        trace = engine.score_draft(BEFORE, draft, PLAIN, upto=upto)
+        trace = engine.score_draft(BEFORE, draft, PLAIN, prefix_len=upto)
         assert [token.id for token in trace.tokens] == ids
         expected = tiny.engine().next_distribution([*context, *ids[:upto]], PLAIN)
         assert [c.logprob for c in trace.distribution.candidates] == pytest.approx(
@@ -99,5 +99,5 @@ def test_walking_back_through_a_draft_does_not_run_all_of_it() -> None:
     count = len(engine.score_draft(BEFORE, draft, PLAIN).tokens)
     for upto in range(count - 1, count - 4, -1):
         with counted(tiny.model()) as lengths:
-            engine.score_draft(BEFORE, draft, PLAIN, upto=upto)
+            engine.score_draft(BEFORE, draft, PLAIN, prefix_len=upto)
         assert sum(lengths) <= 2

@@ -37,7 +37,7 @@ def gone_on(
 @settings(max_examples=8)
 def test_the_first_step_is_the_first_row(family: str, cursor: int) -> None:
     engine = tiny.engine(family, context=64)
-    expectation = engine.predict_at(TEXT, cursor, top=5)
+    expectation = engine.predict_at(TEXT, cursor, top_n=5)
     assert expectation.distribution
     first = expectation.distribution.candidates[0]
     steps, _ = gone_on(engine, TEXT, cursor)

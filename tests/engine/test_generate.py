@@ -152,7 +152,7 @@ def test_a_line_ends_at_its_newline() -> None:
 def test_a_stop_is_obeyed_within_one_token() -> None:
     produced: list[Step | GenerationResult] = []
     generation = tiny.engine().generate(
-        PROMPT, plain(max_tokens=50), stop=lambda: len(produced) == 3
+        PROMPT, plain(max_tokens=50), should_stop=lambda: len(produced) == 3
     )
     for item in generation:
         produced.append(item)
@@ -175,7 +175,7 @@ def test_times_are_those_of_the_tokens(
         clock.perf_counter()  # what is tried after the last token takes time, too
         return stopped and len(made) == 4
 
-    for item in tiny.engine().generate(PROMPT, plain(max_tokens=6), stop=stop):
+    for item in tiny.engine().generate(PROMPT, plain(max_tokens=6), should_stop=stop):
         made.append((item, clock.perf_counter()))
     (_, last), (finish, _) = made[-2:]
     assert (
@@ -189,7 +189,7 @@ def test_times_are_those_of_the_tokens(
 def test_a_stop_is_obeyed_while_the_prompt_is_read() -> None:
     engine = tiny.engine()
     asked = itertools.count()
-    steps, finish = run(engine, wanted=plain(), stop=lambda: next(asked) >= 2)
+    steps, finish = run(engine, wanted=plain(), should_stop=lambda: next(asked) >= 2)
     assert steps == [] and finish.first_token_seconds is None
     assert finish.reason is FinishReason.CANCELLED
     assert finish.perplexity is finish.tokens_per_second is None
@@ -260,7 +260,7 @@ def _rows(distribution: Any) -> Any:
 
 @pytest.mark.parametrize("wanted", [FREE, SamplingSettings(), plain(temperature=0)])
 def test_rows_and_rest_are_everything(wanted: SamplingSettings) -> None:
-    shown = tiny.engine().next_distribution(PROMPT.ids, wanted, top=7)
+    shown = tiny.engine().next_distribution(PROMPT.ids, wanted, top_n=7)
     raw = sum(c.prob for c in shown.candidates) + shown.rest_prob
     sampled = sum(c.sampled_prob or 0 for c in shown.candidates)
     assert len(shown.candidates) == 7

@@ -21,7 +21,7 @@ def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> li
     """The way on after a token, one look after the other."""
     way = [start]
     while len(way) <= more:
-        shown = engine.next_distribution([*ids, *way], PLAIN, top=1)
+        shown = engine.next_distribution([*ids, *way], PLAIN, top_n=1)
         way.append(shown.candidates[0].id)
         if way[-1] in engine._end_ids:
             break
@@ -36,7 +36,7 @@ def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
     @given(ids=IDS, starts=STARTS, more=st.integers(0, 6))
     def check(ids: list[int], starts: list[int], more: int) -> None:
         starts = [start for start in starts if start not in engine._end_ids]
-        ways = engine.continue_each(ids, starts, more=more)
+        ways = engine.continue_each(ids, starts, max_new_tokens=more)
         assert len(ways) == len(starts)
         for start, way in zip(starts, ways, strict=True):
             own = [token.id for token in way]
@@ -54,7 +54,7 @@ def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
 def test_a_full_context_leaves_the_alternatives_alone() -> None:
     engine = tiny.engine("llama", context=8)
     for length, more in ((6, 1), (7, 0), (8, 0)):
-        ways = engine.continue_each([5] * length, [9, 11], more=6)
+        ways = engine.continue_each([5] * length, [9, 11], max_new_tokens=6)
         assert [len(way) for way in ways] == [1 + more] * 2
     with pytest.raises(LmtuiError, match="does not fit"):
         engine.continue_each([5] * 9, [9])
@@ -65,7 +65,7 @@ def test_a_full_context_leaves_the_alternatives_alone() -> None:
 def test_it_can_be_stopped_and_asked_again() -> None:
     engine = tiny.engine("llama")
     with pytest.raises(Cancelled):
-        engine.continue_each([5, 6, 7], [9, 11], stop=lambda: True)
+        engine.continue_each([5, 6, 7], [9, 11], should_stop=lambda: True)
     ids = [[token.id for token in way] for way in engine.continue_each([5, 6, 7], [9])]
     assert ids == [one_by_one(engine, [5, 6, 7], 9, 6)]
 

@@ -94,7 +94,7 @@ def test_a_stop_between_layers_leaves_the_cache_usable() -> None:
 
     longer = [*start, *range(30, 60)]
     with pytest.raises(Cancelled):
-        cache.read(longer, stop=stop)
+        cache.read(longer, should_stop=stop)
     assert asked == 4
     assert cache.ids == start
     assert cache.read(longer) == len(start)
@@ -144,7 +144,7 @@ def test_the_head_makes_the_logits_of_the_states(
     cache = PrefixCache(forward)
     for ids in history:
         first = min(since, len(ids) - 1)
-        parts = list(cache.hidden_states(ids, first, stop=lambda: False))
+        parts = list(cache.hidden_states(ids, first, should_stop=lambda: False))
         start = parts[0][0]
         assert start <= first
         assert cache.ids == ids
@@ -164,7 +164,7 @@ def test_states_that_are_the_logits(family: str) -> None:
     forward = TransformersBackend(tiny.model(family))
     forward._decoder = None  # as for a model whose layers can't be told apart
     cache = PrefixCache(forward)
-    ((_, states),) = cache.hidden_states([5, 6, 7], 0, stop=lambda: False)
+    ((_, states),) = cache.hidden_states([5, 6, 7], 0, should_stop=lambda: False)
     expected = tiny.reference_logprobs(family, [5, 6, 7])
     made = forward.head(states).log_softmax(-1)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)

@@ -34,7 +34,7 @@ def replacing(
 
 
 def find(text: str, start: int, end: int, **how: Any) -> list[Replacement]:
-    options = {"count": 6, "stop": lambda: False}
+    options = {"count": 6, "should_stop": lambda: False}
     return replacing().find(text, start, end, **(options | how))
 
 
@@ -53,7 +53,7 @@ def naive_scores(
             own += logprob
         else:
             following += logprob
-    typed = naive.continuations(place.before, place.typed, top=1).logprob
+    typed = naive.continuations(place.before, place.typed, top_n=1).logprob
     return own - typed, following
 
 
@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_the_text_read_anew(
 ) -> None:
     start, end = place
     naive, behind = reader(family), TEXT[end:]
-    found = replacing(family).find(TEXT, start, end, count=6, stop=lambda: False)
+    found = replacing(family).find(TEXT, start, end, count=6, should_stop=lambda: False)
     _, now = naive_scores(naive, start, TEXT[start:end], behind)
     for one in found:
         own, following = naive_scores(naive, start, one.text, behind)
@@ -92,7 +92,7 @@ def test_words_are_whole_and_go_on_as_the_model_would(place: tuple[int, int]) ->
 def test_a_part_of_a_word_is_replaced_by_a_row() -> None:
     naive = reader()
     place = naive.context_at(TEXT, 12)
-    rows = naive.continuations(place.before, place.typed, top=10).rows
+    rows = naive.continuations(place.before, place.typed, top_n=10).rows
     expected = {row.beyond for row in rows if row.special is None}
     found = [one.text for one in find(TEXT, 12, 14) if one.text != TEXT[12:14]]
     assert found
@@ -115,7 +115,7 @@ def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
     text = TEXT + " " + TEXT * 12
     start = text.rindex("lazy")
     small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
-    found = small.find(text, start, start + 4, count=3, stop=lambda: False)
+    found = small.find(text, start, start + 4, count=3, should_stop=lambda: False)
     assert len(found) >= 2
     assert all(one.change is not None for one in found)
 
@@ -124,7 +124,7 @@ def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
 def test_it_can_be_stopped(patience: int) -> None:
     asked = count()
     with pytest.raises(Cancelled):
-        find(TEXT, 10, 15, stop=lambda: next(asked) >= patience)
+        find(TEXT, 10, 15, should_stop=lambda: next(asked) >= patience)
 
 
 def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
@@ -135,9 +135,9 @@ def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
     naive = NaiveReader(model, tokenizer)
     one = ReplacementFinder(parts(model, tokenizer), naive, LAYOUT, frozenset())
     text = "a b a b a b"
-    first = one.find(text, 4, 5, count=4, stop=lambda: False)
+    first = one.find(text, 4, 5, count=4, should_stop=lambda: False)
     assert len(first) == 4
-    again = one.find(text, 4, 5, count=4, stop=lambda: False)
+    again = one.find(text, 4, 5, count=4, should_stop=lambda: False)
     assert [found.text for found in again] == [found.text for found in first]
     for before, after in zip(first, again, strict=True):
         assert after.logprob == pytest.approx(before.logprob, abs=1e-3)

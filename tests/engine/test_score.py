@@ -22,7 +22,7 @@ IDS = [3 + (7 * i * i + i) % 200 for i in range(100)]
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_one_window_is_the_naive_pass(family: str, device: str) -> None:
     logprobs = tiny.reference_logprobs(family, IDS, device)
-    scored = list(tiny.engine(family, device).score(IDS, top=3))
+    scored = list(tiny.engine(family, device).score(IDS, top_n=3))
     assert (scored[0].logprob, scored[0].rank, scored[0].entropy) == (None, None, None)
     assert [token.id for token in scored] == IDS
     for row, token in zip(logprobs, scored[1:], strict=False):
@@ -71,10 +71,10 @@ def test_a_window_alone_gives_its_tokens_the_same_numbers(
     prefix: tuple[int, ...],
 ) -> None:
     engine = tiny.engine()
-    how: dict[str, Any] = {"prefix": prefix, "window": 32, "stride": 12, "top": 3}
+    how: dict[str, Any] = {"prefix": prefix, "window": 32, "stride": 12, "top_n": 3}
     whole = list(engine.score(IDS, **how))
     for *_, first in Windows(32, 12).over(len(IDS)):
-        assert list(engine.score(IDS, since=first, **how)) == whole[first:]
+        assert list(engine.score(IDS, start=first, **how)) == whole[first:]
     spelled = engine.describe_tokens(IDS)
     assert [(t.index, t.id, t.text, t.bytes) for t in spelled] == [
         (t.index, t.id, t.text, t.bytes) for t in whole
@@ -155,7 +155,7 @@ def test_the_layers_run_once_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stop_ends_it() -> None:
     asked = iter([False, False, True])
     with pytest.raises(Cancelled):
-        list(tiny.engine().score(IDS, stop=lambda: next(asked, True)))
+        list(tiny.engine().score(IDS, should_stop=lambda: next(asked, True)))
 
 
 @pytest.mark.parametrize("ids", [[], [9]])

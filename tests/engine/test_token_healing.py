@@ -116,7 +116,7 @@ def truth(case: Case) -> tuple[float, dict[Row, float]]:
 
 def searched(case: Case, **how: Any) -> HealedDistribution:
     model, tokens, specials, typed = case
-    options = {"top": 100, "least": 0.0, "most_runs": 100} | how
+    options = {"top_n": 100, "tolerance": 0.0, "most_runs": 100} | how
     spelled = TokenBytes(tokens, specials)
     return search(spelled, model.logprobs(()), typed, model.run, **options)
 
@@ -310,11 +310,11 @@ def test_no_more_is_run_than_is_needed() -> None:
         _1=[0.0, 0.0, 0.0, 0.0, 1.0],
         _0=[0.0, 0.0, 0.0, 0.0, 1.0],
     )
-    assert model.search(b"abc", least=0.25).unexplored == pytest.approx(0.23)
+    assert model.search(b"abc", tolerance=0.25).unexplored == pytest.approx(0.23)
     assert model.runs == []
-    assert model.search(b"abc", least=0.05).unexplored == pytest.approx(0.03)
+    assert model.search(b"abc", tolerance=0.05).unexplored == pytest.approx(0.03)
     assert model.runs.pop() == [(2,)]
-    assert model.search(b"abc", least=0.02).unexplored == pytest.approx(0.01 / 0.98)
+    assert model.search(b"abc", tolerance=0.02).unexplored == pytest.approx(0.01 / 0.98)
     assert model.runs.pop() == [(2,), (1,)]
 
 

@@ -37,7 +37,7 @@ def attempt(place: Path, *, chats: bool) -> None:
         str(place), device="cpu", threads=1, quantize="auto" if chats else "none"
     )
     ids = engine.encode(TEXT).ids
-    list(engine.score(ids[:12], prefix=ids[:1], top=3))
+    list(engine.score(ids[:12], prefix=ids[:1], top_n=3))
     settings = SamplingSettings(max_tokens=3)
     prompt = engine.prompt([ChatTurn("user", "Hi")]) if chats else Prompt(ids[:4], "")
     list(engine.generate(prompt, settings))

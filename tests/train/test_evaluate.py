@@ -109,10 +109,10 @@ def test_an_answer_is_continued_after_its_question(asking: Evaluator) -> None:
 
 def test_it_can_be_stopped(engine: LocalEngine, asking: Evaluator) -> None:
     with pytest.raises(Cancelled):
-        asking.score(engine, [of(TEXT)], stop=lambda: True)
+        asking.score(engine, [of(TEXT)], should_stop=lambda: True)
     prompts = asking.prompts([of(TEXT)], [])
     with pytest.raises(Cancelled):
-        asking.continued(engine, prompts, stop=lambda: True)
+        asking.continued(engine, prompts, should_stop=lambda: True)
 
 
 @given(

@@ -27,7 +27,7 @@ def sequences(made: int = 0) -> Sequences:
 def test_nothing_is_left_of_it(method: str, half: bool, made: int) -> None:
     subject = trainee(method=method, half=half)
     before, chance = copied(subject), torch.get_rng_state()
-    found = calibrate(subject, sequences(made), clip=1.0, stop=never)
+    found = calibrate(subject, sequences(made), clip=1.0, should_stop=never)
     assert same(copied(subject), before)
     assert torch.equal(torch.get_rng_state(), chance)
     assert all(weight.grad is None for weight in subject.weights.values())
@@ -39,7 +39,7 @@ def test_nothing_is_left_of_it(method: str, half: bool, made: int) -> None:
 def test_it_can_be_stopped() -> None:
     subject = trainee()
     with pytest.raises(Cancelled):
-        calibrate(subject, sequences(), clip=1.0, stop=lambda: True)
+        calibrate(subject, sequences(), clip=1.0, should_stop=lambda: True)
 
 
 def test_a_gradient_that_is_no_number_is_told_before_it_spoils_a_weight() -> None:
@@ -48,5 +48,5 @@ def test_a_gradient_that_is_no_number_is_told_before_it_spoils_a_weight() -> Non
     norm: Any = subject.loaded.model.model.norm
     norm.weight.data.fill_(math.nan)
     with pytest.raises(NonFiniteLoss):
-        calibrate(subject, sequences(), clip=1.0, stop=never)
+        calibrate(subject, sequences(), clip=1.0, should_stop=never)
     assert same(copied(subject), before)

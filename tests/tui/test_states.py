@@ -61,30 +61,34 @@ class Slow(FakeWriter):
                 raise Cancelled
         raise AssertionError(f"{verb} was held for too long")
 
-    def predict_at(self, *asked: Any, stop: Any, **how: Any) -> CursorPrediction:
-        self.wait("expect", stop)
-        return super().predict_at(*asked, stop=stop, **how)
+    def predict_at(self, *asked: Any, should_stop: Any, **how: Any) -> CursorPrediction:
+        self.wait("expect", should_stop)
+        return super().predict_at(*asked, should_stop=should_stop, **how)
 
-    def score_span(self, *asked: Any, stop: Any, **how: Any) -> Iterator[ScoredSpan]:
-        self.wait("heat", stop)
-        yield from super().score_span(*asked, stop=stop, **how)
+    def score_span(
+        self, *asked: Any, should_stop: Any, **how: Any
+    ) -> Iterator[ScoredSpan]:
+        self.wait("heat", should_stop)
+        yield from super().score_span(*asked, should_stop=should_stop, **how)
 
-    def score_draft(self, *asked: Any, stop: Any, **how: Any) -> DraftScores:
-        self.wait("trace", stop)
-        return super().score_draft(*asked, stop=stop, **how)
+    def score_draft(self, *asked: Any, should_stop: Any, **how: Any) -> DraftScores:
+        self.wait("trace", should_stop)
+        return super().score_draft(*asked, should_stop=should_stop, **how)
 
     def encode(self, *asked: Any, **how: Any) -> Encoding:
         self.wait("encode")
         return super().encode(*asked, **how)
 
-    def score(self, *asked: Any, stop: Any, **how: Any) -> Iterator[Any]:
-        self.wait("score", stop)
-        yield from super().score(*asked, stop=stop, **how)
+    def score(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
+        self.wait("score", should_stop)
+        yield from super().score(*asked, should_stop=should_stop, **how)
 
-    def generate(self, *asked: Any, stop: Any, **how: Any) -> Iterator[Any]:
-        for number, item in enumerate(super().generate(*asked, stop=stop, **how)):
+    def generate(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
+        for number, item in enumerate(
+            super().generate(*asked, should_stop=should_stop, **how)
+        ):
             try:
-                self.wait(f"token {number}", stop)
+                self.wait(f"token {number}", should_stop)
             except Cancelled:
                 continue  # its own next look at `stop` ends it
             yield item

@@ -33,9 +33,9 @@ class Cells:
     A cell holds a token, several that share a character, or text that no token covers.
     """
 
-    def __init__(self, text: str, *, top: int) -> None:
+    def __init__(self, text: str, *, top_n: int) -> None:
         self._text = text
-        self._top = top
+        self._top = top_n
         self._cells: list[str] = []
         self._drawn = 0
         self._line = self._column = 1
@@ -66,11 +66,11 @@ class Cells:
         self._drawn = end
         self._open = []
 
-    def _put(self, text: str, found: Sequence[ComparedSpan]) -> None:
-        if not (text or found):
+    def _put(self, text: str, spans: Sequence[ComparedSpan]) -> None:
+        if not (text or spans):
             return
-        tokens = [self._token(each) for piece in found for each in piece.tokens]
-        others = [self._token(each) for piece in found for each in piece.others]
+        tokens = [self._token(each) for piece in spans for each in piece.tokens]
+        others = [self._token(each) for piece in spans for each in piece.others]
         cell = [text, self._line, self._column, tokens]
         self._cells.append(_json([*cell, others] if others else cell))
         self._line += text.count("\n")

@@ -45,7 +45,9 @@ class StoredMessageText(TextAfterContext):
             ids = tuple(step.id for step in self.steps)
             spans = spans_of(self.text, [step.bytes for step in self.steps])
             return Encoding(ids, spans, self.before), True
-        trace = engine.score_draft(self.messages, self.text, SamplingSettings(), top=1)
+        trace = engine.score_draft(
+            self.messages, self.text, SamplingSettings(), top_n=1
+        )
         ids = tuple(token.id for token in trace.tokens)
         spans = spans_of(self.text, [token.bytes for token in trace.tokens])
         return Encoding(ids, spans, trace.context), False

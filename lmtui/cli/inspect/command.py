@@ -264,7 +264,7 @@ def inspect(
         score_page(engines, documents, rules, target=page)
         return
     if json:
-        view: ScoreView = JsonScoreView(Output(), top=rules.top)
+        view: ScoreView = JsonScoreView(Output(), top_n=rules.top)
     else:
         view = _plain_view(
             no_color, rules, many=len(documents) > 1, compares=bool(other)
@@ -428,7 +428,7 @@ def score_page(
     """
     from lmtui.cli.inspect.json_output import HtmlView, headings
 
-    view = HtmlView(target, headings(documents), top=rules.top)
+    view = HtmlView(target, headings(documents), top_n=rules.top)
     score_all(engines, documents, rules, view=view)
     view.write()
     note(f"wrote {visible_line(str(target))}\n")

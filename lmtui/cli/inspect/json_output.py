@@ -31,9 +31,9 @@ class JsonScoreView:
 
     grows = True
 
-    def __init__(self, output: Output, *, top: int = 0) -> None:
+    def __init__(self, output: Output, *, top_n: int = 0) -> None:
         self._output = output
-        self._top = top
+        self._top = top_n
 
     def start(self, document: TextSource) -> None:
         """Do nothing: the summary names the file."""
@@ -85,7 +85,7 @@ class JsonRows:
             self._output.event({**event, **comparison_fields(whole)})
 
 
-def _token(placed: PlacedToken, top: int) -> JsonEvent:
+def _token(placed: PlacedToken, top_n: int) -> JsonEvent:
     token, span = placed
     event = {
         "event": "token",
@@ -99,18 +99,18 @@ def _token(placed: PlacedToken, top: int) -> JsonEvent:
         "rank": token.rank,
         "entropy": token.entropy,
     }
-    rows = token.top[:top]
+    rows = token.top[:top_n]
     return {**event, "top": scored_rows(rows)} if rows else event
 
 
-def _other(placed: PlacedToken, top: int) -> JsonEvent:
+def _other(placed: PlacedToken, top_n: int) -> JsonEvent:
     token, _ = placed
     event = {
         "other_logprob": token.logprob,
         "other_rank": token.rank,
         "other_entropy": token.entropy,
     }
-    rows = token.top[:top]
+    rows = token.top[:top_n]
     return {**event, "other_top": scored_rows(rows)} if rows else event
 
 
@@ -239,15 +239,15 @@ class HtmlView:
 
     grows = False
 
-    def __init__(self, target: Path, names: Sequence[str], *, top: int) -> None:
+    def __init__(self, target: Path, names: Sequence[str], *, top_n: int) -> None:
         self._target = target
         self._names = [visible_line(name) for name in names]
-        self._top = top
+        self._top = top_n
         self._texts: list[str] = []
         self._total = Total()
 
     def start(self, document: TextSource) -> None:
-        self._cells = Cells(document.text, top=self._top)
+        self._cells = Cells(document.text, top_n=self._top)
 
     def piece(self, piece: ComparedSpan) -> None:
         self._cells.add(piece)

@@ -335,9 +335,9 @@ def _difference(comparison: Comparison) -> Text:
     )
 
 
-def _changed(text: str, most: Sequence[ComparedSpan]) -> Table:
+def _changed(text: str, most_changed: Sequence[ComparedSpan]) -> Table:
     table = _table("changed most", "difference", "bits", "other bits")
-    for piece in most:
+    for piece in most_changed:
         start, end = piece.span
         difference = piece.bits or 0.0
         table.add_row(

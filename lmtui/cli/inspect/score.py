@@ -118,7 +118,7 @@ def score_all(
     for document in documents:
         with stop_on_interrupt() as stop, meter("scoring") as shown:
             reading = TextScores(engines, document, rules)
-            reading.into(view, stop=stop, report=shown, begun=shown.pause)
+            reading.into(view, should_stop=stop, report=shown, begun=shown.pause)
 
 
 def _score_quietly(
@@ -133,7 +133,7 @@ def _score_quietly(
         for place, document in enumerate(documents):
             reading = TextScores(engines, document, rules)
             report = _part_of(shown, sum(sizes[:place]), sizes[place], sum(sizes))
-            reading.into(view, stop=stop, report=report, ended=shown.clear)
+            reading.into(view, should_stop=stop, report=report, ended=shown.clear)
 
 
 def _part_of(shown: Meter, before: int, size: int, whole: int) -> ReportScored:
@@ -159,7 +159,7 @@ class TextScores:
         self,
         view: ScoreView,
         *,
-        stop: Stop,
+        should_stop: Stop,
         report: ReportScored,
         begun: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -175,7 +175,7 @@ class TextScores:
         def stopped() -> bool:
             # Called between layers, too: the only progress within a window.
             report(sum(half.totals.tokens for half in halves), whole)
-            return stop()
+            return should_stop()
 
         view.start(self._document)
         scored = False
@@ -189,11 +189,11 @@ class TextScores:
         ended()
         view.end(self._scored())
 
-    def _pieces(self, stop: Stop) -> Iterator[ComparedSpan]:
-        tokens = self._own.tokens(stop)
+    def _pieces(self, should_stop: Stop) -> Iterator[ComparedSpan]:
+        tokens = self._own.tokens(should_stop)
         if not self._other or not self._comparison:
             return alone(tokens)
-        return pieces(tokens, self._other.tokens(stop), self._comparison.unit)
+        return pieces(tokens, self._other.tokens(should_stop), self._comparison.unit)
 
     def _scored(self) -> Scored:
         other = self._other.summary() if self._other else None
@@ -215,15 +215,15 @@ class _Half:
         )
         self.totals = Totals(limit=WORST)
 
-    def tokens(self, stop: Stop) -> Iterator[PlacedToken]:
+    def tokens(self, should_stop: Stop) -> Iterator[PlacedToken]:
         """Yield the tokens with their spans, and add each to the totals."""
         scored = self._engine.score(
             self.encoding.ids,
             prefix=self.encoding.prefix,
             window=self._windows.window,
             stride=self._windows.stride,
-            top=max(self._rules.top, calibration.ROWS),
-            stop=stop,
+            top_n=max(self._rules.top, calibration.ROWS),
+            should_stop=should_stop,
         )
         for token, span in zip(scored, self.encoding.spans, strict=True):
             self.totals.add(token, span)

@@ -94,23 +94,21 @@ class ModelBackend(Protocol[H]):
         held: H | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`, which continue `held`.
 
         Raises:
-            Cancelled: `stop` answered True between two layers; `held` then has to be
-                cropped.
-            LmtuiError: the logits are no distribution.
-        """
+            Cancelled: `should_stop` answered True between two layers; `held` then has
+            to be cropped. LmtuiError: the logits are no distribution."""
 
     def next_logits(
-        self, tokens: Sequence[int], held: H, *, stop: Stop | None = None
+        self, tokens: Sequence[int], held: H, *, should_stop: Stop | None = None
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows of `held`.
 
         Raises:
-            Cancelled: `stop` answered True; `held` is then unusable.
+            Cancelled: `should_stop` answered True; `held` is then unusable.
             LmtuiError: the logits are no distribution.
         """
 
@@ -120,7 +118,7 @@ class ModelBackend(Protocol[H]):
         held: H | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`, which continue `held`:
         the input of `head`, on the model's device.
@@ -130,18 +128,22 @@ class ModelBackend(Protocol[H]):
         """
 
     def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: H, *, stop: Stop | None = None
+        self,
+        paths: Sequence[Sequence[int]],
+        held: H,
+        *,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [n, width] after each of n paths of at least one token; `held` has one
         row for each path.
 
         Raises:
-            Cancelled: `stop` answered True; `held` is then unusable.
+            Cancelled: `should_stop` answered True; `held` is then unusable.
             LmtuiError: as in `logits`.
         """
 
     def hidden_states_tree(
-        self, tree: Tree, held: H, *, stop: Stop | None = None
+        self, tree: Tree, held: H, *, should_stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree that continues the one row of
         `held`. A token attends to `held`, its ancestors and itself.
@@ -154,13 +156,13 @@ class ModelBackend(Protocol[H]):
         """Logits [n, V], float32, of states [n, width]."""
 
     def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
     ) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in order, in
         blocks [rows, V], so that memory does not grow with tokens × vocabulary.
 
         Raises:
-            Cancelled: `stop` answered True.
+            Cancelled: `should_stop` answered True.
             LmtuiError: the logits are no distribution.
         """
 
@@ -174,11 +176,11 @@ _LAYER_WORK = 2.5e10
 # CPU cores.
 
 
-def chunk_for(layer_weights: int, most: int) -> int:
+def chunk_for(layer_weights: int, limit: int) -> int:
     """Return the most prompt tokens for one prefill pass on a CPU, for a layer with
-    `layer_weights` weights: `most`, above which nothing is gained, or fewer where a
+    `layer_weights` weights: `limit`, above which nothing is gained, or fewer where a
     stop would otherwise take too long."""
-    return max(64, min(most, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
+    return max(64, min(limit, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
 
 
 def float_logits(logits: Tensor) -> Tensor:

@@ -54,9 +54,9 @@ class StaticKVCache:
     recorded step is dropped.
     """
 
-    def __init__(self, layers: int, most: int) -> None:
-        self._most = most
-        self._room = min(_FIRST, most)
+    def __init__(self, layers: int, limit: int) -> None:
+        self._most = limit
+        self._room = min(_FIRST, limit)
         self._length = 0
         self.cache = Cache(layers=[_Layer(self._room) for _ in range(layers)])
         self.step: CapturedStep | None = None
@@ -244,18 +244,18 @@ class CudaGraphBackend(TransformersBackend):
         held: Any = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
         if not _is_static(held):
-            return super().logits(ids, held, keep=keep, stop=stop)
+            return super().logits(ids, held, keep=keep, should_stop=should_stop)
         held.make_room(len(ids))
         if len(ids) == 1 and held.length > 0:
-            if stop is not None and stop():
+            if should_stop is not None and should_stop():
                 raise Cancelled
             logits = self._step(held).logits(ids[0])
         else:
-            logits = super().logits(ids, held, keep=keep, stop=stop)
+            logits = super().logits(ids, held, keep=keep, should_stop=should_stop)
         held.added(len(ids))
         return logits
 
@@ -265,14 +265,14 @@ class CudaGraphBackend(TransformersBackend):
         held: Any = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`: the input of `head`."""
         if not _is_static(held):
-            return super().hidden_states(ids, held, keep=keep, stop=stop)
+            return super().hidden_states(ids, held, keep=keep, should_stop=should_stop)
         held.make_room(len(ids))
         before = held.length
-        states = super().hidden_states(ids, held, keep=keep, stop=stop)
+        states = super().hidden_states(ids, held, keep=keep, should_stop=should_stop)
         if held.length == before:  # `states` may fall back to `logits`, which counts
             held.added(len(ids))
         return states

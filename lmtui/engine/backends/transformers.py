@@ -229,8 +229,8 @@ class TransformersBackend:
             raise Cancelled
 
     @contextmanager
-    def _stoppable(self, stop: Stop | None) -> Iterator[None]:
-        self._stop = stop
+    def _stoppable(self, should_stop: Stop | None) -> Iterator[None]:
+        self._stop = should_stop
         try:
             with torch.inference_mode():
                 yield
@@ -247,10 +247,10 @@ class TransformersBackend:
         held: TransformersKVCache | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             output = self.model(
                 input_ids=self._inputs(ids),
                 cache=held and held.cache,
@@ -264,11 +264,11 @@ class TransformersBackend:
         tokens: Sequence[int],
         held: TransformersKVCache,
         *,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
             return float_logits(output.logits[:, -1])
 
@@ -278,7 +278,7 @@ class TransformersBackend:
         held: TransformersKVCache | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`: the input of `head`.
 
@@ -286,9 +286,9 @@ class TransformersBackend:
         can't be told apart from the head.
         """
         if not self._apart:
-            return self.logits(ids, held, keep=keep, stop=stop)
+            return self.logits(ids, held, keep=keep, should_stop=should_stop)
         assert self._decoder is not None
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             output = self._decoder(
                 input_ids=self._inputs(ids),
                 cache=held and held.cache,
@@ -302,7 +302,7 @@ class TransformersBackend:
         paths: Sequence[Sequence[int]],
         held: TransformersKVCache,
         *,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
@@ -310,10 +310,10 @@ class TransformersBackend:
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
         last = [len(path) - 1 for path in paths]
-        return self._batch(inputs, held, stop)[range(len(paths)), last]
+        return self._batch(inputs, held, should_stop)[range(len(paths)), last]
 
     def hidden_states_tree(
-        self, tree: Tree, held: TransformersKVCache, *, stop: Stop | None = None
+        self, tree: Tree, held: TransformersKVCache, *, should_stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
         device, before = self.model.device, held.length
@@ -324,7 +324,7 @@ class TransformersBackend:
         states = self._batch(
             inputs,
             held,
-            stop,
+            should_stop,
             attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
             position_ids=torch.tensor([tree.depths], device=device) + before,
         )
@@ -334,12 +334,12 @@ class TransformersBackend:
         self,
         inputs: Tensor,
         held: TransformersKVCache,
-        stop: Stop | None,
+        should_stop: Stop | None,
         **masked: Tensor,
     ) -> Tensor:
         """States [n, length, width] after every token of inputs [n, length]."""
         asked = {"input_ids": inputs, "cache": held.cache, "use_cache": True, **masked}
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             if self._apart and self._decoder is not None:
                 states: Tensor = self._decoder(**asked).last_hidden_state
                 return states
@@ -390,7 +390,7 @@ class TransformersBackend:
         return type(output) if used else None
 
     def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
     ) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
         V].
@@ -401,25 +401,30 @@ class TransformersBackend:
             return
         inputs = self._inputs(ids)
         if self._decoder is None:
-            yield from self._whole(inputs, skip, stop)
+            yield from self._whole(inputs, skip, should_stop)
             return
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             output = self._decoder(input_ids=inputs, use_cache=False)
         hidden = output.last_hidden_state  # [1, n, width]
         for start in range(skip, len(ids), self._block_rows):
             part = slice(start, start + self._block_rows)
-            with self._stoppable(stop), self._replaced(output, hidden[:, part]) as used:
+            with (
+                self._stoppable(should_stop),
+                self._replaced(output, hidden[:, part]) as used,
+            ):
                 block = self.model(input_ids=inputs[:, part], use_cache=False)
             if not used:  # this architecture does not call its layers as one module
                 self._decoder = None
-                yield from self._whole(inputs, start, stop)
+                yield from self._whole(inputs, start, should_stop)
                 return
             yield float_logits(block.logits[0])
 
-    def _whole(self, inputs: Tensor, skip: int, stop: Stop | None) -> Iterator[Tensor]:
+    def _whole(
+        self, inputs: Tensor, skip: int, should_stop: Stop | None
+    ) -> Iterator[Tensor]:
         """Yield blocks of logits that are computed at once: memory grows with tokens ×
         vocabulary."""
-        with self._stoppable(stop):
+        with self._stoppable(should_stop):
             output = self.model(input_ids=inputs, use_cache=False)
         for block in torch.split(output.logits[0, skip:], self._block_rows):
             yield float_logits(block)

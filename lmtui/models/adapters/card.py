@@ -166,8 +166,8 @@ def _is_a_place(text: str) -> bool:
     return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
-def _card(found: object) -> Card:
-    card = _table(found, "it")
+def _card(value: object) -> Card:
+    card = _table(value, "it")
     kind = card.get("kind")
     if not _is_kind(kind):
         raise ValueError(f"{kind!r} is not a kind of adapter")

@@ -165,14 +165,15 @@ def template_of(folder: Path) -> str | None:
 
 
 def base_of(
-    found: source.ModelSource, place: Path, on_progress: OnProgress = ignore
+    model_source: source.ModelSource, path: Path, on_progress: OnProgress = ignore
 ) -> Base:
-    """Return the card's entry for the model `found`, whose files are at `place`."""
-    if isinstance(found, source.DefaultModel | source.HubModel):
-        name = spec = found.name
+    """Return the card's entry for the model `model_source`, whose files are at
+    `path`."""
+    if isinstance(model_source, source.DefaultModel | source.HubModel):
+        name = spec = model_source.name
     else:
-        name = spec = found.path.name
-    return Base(name, spec, _digests(place, on_progress))
+        name = spec = model_source.path.name
+    return Base(name, spec, _digests(path, on_progress))
 
 
 def model_for(adapter: Adapter) -> source.ModelSource:
@@ -211,45 +212,46 @@ def name_of_base(adapter: Adapter) -> str:
 
 def require_base(
     adapter: Adapter,
-    found: source.ModelSource,
-    place: Path,
+    model_source: source.ModelSource,
+    path: Path,
     on_progress: OnProgress = ignore,
 ) -> None:
-    """Check by the weights that `found` is the base model of an adapter.
+    """Check by the weights that `model_source` is the base model of an adapter.
 
     Raises:
         LmtuiError: the adapter was made for another one.
     """
     if adapter.card is None:
         return  # only the shapes can be checked, when it is loaded
-    if _digests(place, on_progress) != adapter.card.base.sha256:
-        raise _made_for_another(adapter.card, found)
+    if _digests(path, on_progress) != adapter.card.base.sha256:
+        raise _made_for_another(adapter.card, model_source)
 
 
-def require_name(adapter: Adapter, found: source.ModelSource) -> None:
-    """Check by its name that `found` is the base model, where it would have to be
-    downloaded first.
+def require_name(adapter: Adapter, model_source: source.ModelSource) -> None:
+    """Check by its name that `model_source` is the base model, where it would have to
+    be downloaded first.
 
     Raises:
         LmtuiError: the adapter was made for another one.
     """
-    if adapter.card is None or describe.path_of(found) is not None:
+    if adapter.card is None or describe.path_of(model_source) is not None:
         return
     meant = adapter.card.base
     names = {
-        found.name,
-        *([found.hub_id] if isinstance(found, source.HubModel) else ()),
+        model_source.name,
+        *([model_source.hub_id] if isinstance(model_source, source.HubModel) else ()),
     }
-    is_default = isinstance(found, source.DefaultModel)
+    is_default = isinstance(model_source, source.DefaultModel)
     if meant.spec not in names and not (is_default and _is_default(meant)):
-        raise _made_for_another(adapter.card, found)
+        raise _made_for_another(adapter.card, model_source)
 
 
-def _made_for_another(card: Card, found: source.ModelSource) -> LmtuiError:
+def _made_for_another(card: Card, model_source: source.ModelSource) -> LmtuiError:
     base = card.base
     return LmtuiError(
         "this adapter was made for another model",
-        f"{card.name} was made for {base.name}, not for the weights of {found.name}",
+        f"{card.name} was made for {base.name}, "
+        f"not for the weights of {model_source.name}",
         f"Give --model {base.spec}, or leave --model out.",
     )
 
@@ -272,12 +274,12 @@ def _require_lora(folder: Path) -> None:
     read_weight_file(weights)
 
 
-def _digests(place: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
-    """Return the SHA-256 of each weights file at `place`, in the order of their
+def _digests(path: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
+    """Return the SHA-256 of each weights file at `path`, in the order of their
     names."""
-    if place.is_file():
-        return (digests.file_digest(place, on_progress),)
-    files = sorted(file.path for file in read_folder(place).weights)
+    if path.is_file():
+        return (digests.file_digest(path, on_progress),)
+    files = sorted(file.path for file in read_folder(path).weights)
     return tuple(digests.file_digest(file, on_progress) for file in files)
 
 
@@ -290,9 +292,9 @@ def _places(base: Base) -> Iterator[Path]:
         yield from (Path(base.spec).absolute(), paths.models_folder() / base.spec)
 
 
-def _is_at(base: Base, place: Path) -> bool:
+def _is_at(base: Base, path: Path) -> bool:
     try:
-        return place.exists() and _digests(place) == base.sha256
+        return path.exists() and _digests(path) == base.sha256
     except LmtuiError:  # something else is there
         return False
 

@@ -41,7 +41,7 @@ class _Part:
     open: Callable[[], IO[bytes]]
 
 
-def import_adapter(place: Path, name: str) -> Adapter:
+def import_adapter(path: Path, name: str) -> Adapter:
     """Copy the adapter in a folder or a .zip file into the folder of adapters,
     completely or not at all; `name` has to be valid for an adapter.
 
@@ -49,7 +49,7 @@ def import_adapter(place: Path, name: str) -> Adapter:
         LmtuiError: the name is taken, it is not an adapter that can be loaded, it is
             too large, or it can't be written.
     """
-    place = Path(os.path.expanduser(place)).absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     target = paths.adapters_folder() / name
     if os.path.lexists(target):
         raise LmtuiError(
@@ -57,36 +57,36 @@ def import_adapter(place: Path, name: str) -> Adapter:
             name,
             f"Give another --name, or remove it: lmtui adapters remove {name}",
         )
-    if place.is_dir():
-        folders.read(place)  # gives the best message about missing files
-        _put(list(_folder_parts(place)), place, target)
-    elif place.is_file():
-        with _explained(place), zipfile.ZipFile(place) as archive:
-            _put(_zip_parts(archive, place), place, target)
+    if path.is_dir():
+        folders.read(path)  # gives the best message about missing files
+        _put(list(_folder_parts(path)), path, target)
+    elif path.is_file():
+        with _explained(path), zipfile.ZipFile(path) as archive:
+            _put(_zip_parts(archive, path), path, target)
     else:
         raise LmtuiError(
             "there is no such file or folder",
-            str(place),
+            str(path),
             "Name a .zip file from `lmtui adapters export`, or an adapter's folder.",
         )
     return folders.read(target)
 
 
-def _put(found: Sequence[_Part], place: Path, target: Path) -> None:
+def _put(parts: Sequence[_Part], path: Path, target: Path) -> None:
     """Copy the parts into a folder, check the adapter there, and move it to
     `target`."""
-    if not any(part.name.endswith(".safetensors") for part in found):
+    if not any(part.name.endswith(".safetensors") for part in parts):
         raise _refused(
-            place, "it holds no .safetensors file, only links or other formats"
+            path, "it holds no .safetensors file, only links or other formats"
         )
     parent = paths.ensure_folder(target.parent)
-    need = sum(part.size for part in found)
+    need = sum(part.size for part in parts)
     cache_dir.require_space(parent, need)
     with paths.scratch_folder(parent) as scratch:
         made = scratch / target.name
         try:
             made.mkdir(mode=0o700)
-            for part in found:
+            for part in parts:
                 _copy(part, made / part.name)
         except OSError as error:
             if cache_dir.is_disk_full(error):
@@ -106,8 +106,8 @@ def _copy(part: _Part, target: Path) -> None:
         os.fsync(copy.fileno())
 
 
-def _folder_parts(place: Path) -> Iterator[_Part]:
-    for file in parts(Adapter(place.name, place), with_report=True):
+def _folder_parts(path: Path) -> Iterator[_Part]:
+    for file in parts(Adapter(path.name, path), with_report=True):
         yield _Part(file.name, file.stat().st_size, partial(_opened, file))
 
 
@@ -115,7 +115,7 @@ def _opened(file: Path) -> IO[bytes]:
     return file.open("rb")
 
 
-def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
+def _zip_parts(archive: zipfile.ZipFile, zip_path: Path) -> list[_Part]:
     """Return the files of an adapter in a .zip file: at its top level, or in one folder
     there."""
     found: dict[PurePosixPath, _Part] = {}
@@ -124,41 +124,41 @@ def _zip_parts(archive: zipfile.ZipFile, place: Path) -> list[_Part]:
         if entry.is_dir():
             continue
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
-            raise _refused(place, f"it names a file outside it: {entry.filename}")
+            raise _refused(zip_path, f"it names a file outside it: {entry.filename}")
         if not is_part(path.name):
             continue  # files that other programs add, such as __MACOSX/._notes
         # Programs that know no file modes leave them 0.
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise _refused(place, f"{entry.filename} is not a regular file")
+            raise _refused(zip_path, f"{entry.filename} is not a regular file")
         if len(os.fsencode(path.name)) > _LONGEST_NAME or path in found:
-            raise _refused(place, f"{entry.filename} can't be unpacked")
+            raise _refused(zip_path, f"{entry.filename} can't be unpacked")
         found[path] = _Part(path.name, entry.file_size, partial(archive.open, entry))
     if len({path.parent for path in found}) > 1 or len(found) > _MOST_FILES:
-        raise _refused(place, "it holds more than one adapter")
-    size, most = sum(part.size for part in found.values()), place.stat().st_size
+        raise _refused(zip_path, "it holds more than one adapter")
+    size, most = sum(part.size for part in found.values()), zip_path.stat().st_size
     if size > max(_SMALL, most * _RATIO):
         raise _refused(
-            place,
+            zip_path,
             f"{cache_dir.size(size)} unpacked, from a file of {cache_dir.size(most)}",
         )
     return list(found.values())
 
 
 @contextmanager
-def _explained(place: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     """Turn exceptions while a .zip file is read into LmtuiErrors."""
     try:
         yield
     # RuntimeError: it is encrypted, or its compression is not supported.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _refused(place, str(error)) from error
+        raise _refused(path, str(error)) from error
     except OSError as error:
-        raise _refused(place, error.strerror or str(error)) from error
+        raise _refused(path, error.strerror or str(error)) from error
 
 
-def _refused(place: Path, why: str) -> LmtuiError:
+def _refused(path: Path, why: str) -> LmtuiError:
     return LmtuiError(
         "this can't be imported as an adapter",
-        f"{place}: {why}",
+        f"{path}: {why}",
         "Name a .zip file from `lmtui adapters export`, or an adapter's folder.",
     )

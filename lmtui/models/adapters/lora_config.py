@@ -82,10 +82,10 @@ def read_lora(folder: Path) -> Lora:
         ) from error
 
 
-def _lora(found: object, file: Path) -> Lora:
-    if not isinstance(found, dict):
+def _lora(config: object, file: Path) -> Lora:
+    if not isinstance(config, dict):
         raise ValueError("it is not an object")
-    asked = dict(found)
+    asked = dict(config)
     if (kind := asked.pop("peft_type", None)) != "LORA":
         raise _unsupported(file, f"peft_type {kind!r}")
     if (task := asked.pop("task_type", None)) not in (None, "CAUSAL_LM"):

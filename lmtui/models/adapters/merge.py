@@ -201,15 +201,15 @@ def _misfit(adapter: Adapter, why: str) -> LmtuiError:
     )
 
 
-def _merged(beside: Any, adapter: Adapter) -> Any:
+def _merged(peft_model: Any, adapter: Adapter) -> Any:
     from peft.tuners.lora import LoraLayer
 
     try:
         with quiet():
-            for layer in beside.modules():
+            for layer in peft_model.modules():
                 if isinstance(layer, LoraLayer):
                     _merge_in_float32(layer)
-            model = beside.merge_and_unload()
+            model = peft_model.merge_and_unload()
     except ValueError as error:  # peft's safe merge found a number that is not finite
         raise _not_finite(adapter) from error
     return model.eval()
@@ -240,9 +240,9 @@ def _logits(model: Any, tokenizer: Any) -> list[Tensor]:
     return [model(torch.tensor([each["input_ids"]])).logits[0] for each in encoded]
 
 
-def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
+def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> float:
     """Return the largest difference between the logits of the model in `folder` and
-    `wanted`.
+    `expected`.
 
     Raises:
         LmtuiError: it exceeds `TOLERANCE`.
@@ -258,7 +258,7 @@ def _largest_error(folder: Path, wanted: list[Tensor], tokenizer: Any) -> float:
             trust_remote_code=False,
         ).eval()
     found = _logits(model, tokenizer)
-    pairs = zip(found, wanted, strict=True)
+    pairs = zip(found, expected, strict=True)
     error = max(float((one - other).abs().max()) for one, other in pairs)
     if not error <= TOLERANCE:
         raise LmtuiError(

@@ -215,9 +215,9 @@ class _Reader:
         value: int = kind.unpack_from(self.data, self._take(kind.size))[0]
         return value
 
-    def _count(self, most: int, what: str) -> int:
+    def _count(self, limit: int, what: str) -> int:
         count = self._number(_U64)
-        if count > most:
+        if count > limit:
             raise _Hostile(f"it claims to have {count:,} {what}")
         return count
 

@@ -87,8 +87,8 @@ def write(weights: LlamaWeights, folder: Path) -> None:
         "embedding": weights.embedding,
         "frequencies": weights.frequencies,
     }
-    if weights.head.weights is not weights.embedding:
-        tensors["head"] = weights.head.weights
+    if weights.lm_head.weights is not weights.embedding:
+        tensors["head"] = weights.lm_head.weights
     bits = {}
     for index, layer in enumerate(weights.layers):
         for name, part in _parts(f"{index}", layer):
@@ -132,7 +132,7 @@ def read(folder: Path, config: Mapping[str, Any]) -> LlamaWeights:
         layers=tuple(_layer(tensors, bits, index) for index in range(shape.layers)),
         norm=tensors["norm"],
         embedding=embedding,
-        head=HalfWeight(tensors.get("head", embedding)),
+        lm_head=HalfWeight(tensors.get("head", embedding)),
         frequencies=tensors["frequencies"],
     )
 
@@ -211,14 +211,14 @@ class ModelConverter:
     def __init__(
         self,
         name: str,
-        looked: ModelFolder | GgufHeader,
+        checkpoint: ModelFolder | GgufHeader,
         on_progress: OnProgress,
         *,
         packs: bool,
     ) -> None:
         """Prepare the conversion; `packs` says whether its weights are packed, too."""
         self._name = name
-        self._looked = looked
+        self._looked = checkpoint
         self._on_progress = on_progress
         self._packs = packs
         self._doing = "packing" if packs else "preparing"

@@ -94,9 +94,9 @@ class HalfLinear:
         """The dtype of its weights: `bfloat16` or `float16`."""
         return str(self.parts[0].dtype).removeprefix("torch.")
 
-    def with_lora(self, beside: LoraWeights) -> HalfLinear:
+    def with_lora(self, lora: LoraWeights) -> HalfLinear:
         """Return the same layer with a LoRA adapter."""
-        return replace(self, lora=beside)
+        return replace(self, lora=lora)
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
@@ -144,52 +144,52 @@ def _in_blocks(inputs: Tensor, weights: Tensor) -> Tensor:
     return torch.cat(blocks, 1)
 
 
-def load_half(name: str, looked: ModelFolder, on_progress: OnProgress) -> LoadedModel:
+def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedModel:
     """Load the model in a folder with its 16-bit weights as they are.
 
     Raises:
         NotSupported: the Llama backend can't run the model.
         LmtuiError: it can't be read, or is too big.
     """
-    kind = str(looked.config.get("model_type"))
+    kind = str(files.config.get("model_type"))
     if kind not in FAMILIES:
         raise NotSupported(f"{kind} is not shaped like Llama; {_OTHERWISE}")
-    if looked.config.get("quantization_config"):
+    if files.config.get("quantization_config"):
         raise NotSupported(
             "its weights are quantised in a format that is not supported"
         )
-    _require_shapes(looked)
+    _require_shapes(files)
     have = hardware.available_ram()
-    number_format = str(FORMATS[looked.dtype]).removeprefix("torch.")
-    memory.require_memory(looked.parameters, number_format, have, where="cpu")
-    digest = model_digest(looked.path, on_progress)
+    number_format = str(FORMATS[files.dtype]).removeprefix("torch.")
+    memory.require_memory(files.parameters, number_format, have, where="cpu")
+    digest = model_digest(files.path, on_progress)
     folder = cache.folder_of(digest, "stored")
     with ThreadPoolExecutor(1) as aside:
         # Compiling takes two seconds, about as long as importing transformers.
-        compiling = aside.submit(_compiled_for, looked.config)
+        compiling = aside.submit(_compiled_for, files.config)
         if not cache.is_complete(folder):
-            _describe(name, looked, on_progress, folder)
+            _describe(name, files, on_progress, folder)
     compiling.result()
     seen = cache_dir.identity(folder)
     try:
-        return _opened(folder, name, looked)
+        return _opened(folder, name, files)
     except _DAMAGED:
         # damaged in a way that `is_complete` does not see
         cache_dir.discard(folder, seen)
-        _describe(name, looked, on_progress, folder)
-        return _opened_again(folder, name, looked)
+        _describe(name, files, on_progress, folder)
+        return _opened_again(folder, name, files)
 
 
-def _require_shapes(looked: ModelFolder) -> None:
+def _require_shapes(files: ModelFolder) -> None:
     """Check that the tensors have the shapes that the configuration implies.
 
     Raises:
         NotSupported: they have others.
     """
-    config = looked.config
+    config = files.config
     try:
         shape, vocabulary = shape_of(config), config["vocab_size"]
-        require_shapes(shape, vocabulary, looked.shapes, Naming.library())
+        require_shapes(shape, vocabulary, files.shapes, Naming.library())
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise NotSupported(
             f"its tensors do not match its configuration: {error}"
@@ -204,7 +204,7 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
     """
     try:
         shape = shape_of(config)
-        return build.compiled_for(shape.head, shape.heads // shape.kv_heads)
+        return build.compiled_for(shape.head_dim, shape.heads // shape.kv_heads)
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise NotSupported(f"its configuration lacks {error}") from error
     except NotCompiled as error:
@@ -212,10 +212,10 @@ def _compiled_for(config: Mapping[str, Any]) -> Path:
 
 
 def _describe(
-    name: str, looked: ModelFolder, on_progress: OnProgress, folder: Path
+    name: str, files: ModelFolder, on_progress: OnProgress, folder: Path
 ) -> None:
     try:
-        keeping = ModelConverter(name, looked, on_progress, packs=False)
+        keeping = ModelConverter(name, files, on_progress, packs=False)
         keeping.into(folder, _write_frequencies)
     except NotLlama as error:
         raise NotSupported(f"{error}; {_OTHERWISE}") from error
@@ -230,22 +230,22 @@ def _write_frequencies(config: Any, folder: Path) -> None:
     (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
 
 
-def _opened_again(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
+def _opened_again(folder: Path, name: str, files: ModelFolder) -> LoadedModel:
     try:
-        return _opened(folder, name, looked)
+        return _opened(folder, name, files)
     except _DAMAGED as error:
         raise NotSupported(f"its weights can't be mapped: {error}") from error
 
 
-def _opened(folder: Path, name: str, looked: ModelFolder) -> LoadedModel:
+def _opened(folder: Path, name: str, files: ModelFolder) -> LoadedModel:
     config = cache.config_in(folder)
     numbers = json.loads((folder / _FREQUENCIES).read_bytes())
-    weights = _weights(looked, config, torch.tensor(numbers, dtype=torch.float32))
+    weights = _weights(files, config, torch.tensor(numbers, dtype=torch.float32))
     return cached_model(folder, name, config, weights)
 
 
 def _weights(
-    looked: ModelFolder, config: dict[str, Any], frequencies: Tensor
+    model_files: ModelFolder, config: dict[str, Any], frequencies: Tensor
 ) -> LlamaWeights:
     """Return the weights in a folder, memory-mapped.
 
@@ -255,7 +255,7 @@ def _weights(
     """
     shape, naming = shape_of(config), Naming.library()
     products, compiled = _products(config)
-    files = _Files(looked, products)
+    files = _Files(model_files, products)
     files.require_head(tied=bool(config.get("tie_word_embeddings")))
     if has_more(shape, files, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
@@ -286,9 +286,9 @@ def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
 class _Files(FolderTensors):
     """The tensors in a model's files, as 16-bit matrices."""
 
-    def __init__(self, looked: ModelFolder, products: HalfMatmulKernel) -> None:
-        super().__init__(looked)
-        self._format = FORMATS[looked.dtype]
+    def __init__(self, files: ModelFolder, products: HalfMatmulKernel) -> None:
+        super().__init__(files)
+        self._format = FORMATS[files.dtype]
         self._products = products
         brief = self._format is torch.bfloat16
         # Rounding float16 to bfloat16 would lose three bits of each weight.

@@ -164,9 +164,9 @@ class Int4Linear:
         """The format of its weights: `int8` or `int4`."""
         return f"int{self.bits}"
 
-    def with_lora(self, beside: LoraWeights) -> Int4Linear:
+    def with_lora(self, lora: LoraWeights) -> Int4Linear:
         """Return the same layer with a LoRA adapter."""
-        return replace(self, lora=beside)
+        return replace(self, lora=lora)
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32

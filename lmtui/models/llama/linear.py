@@ -50,7 +50,7 @@ class Linear(Protocol):
         """Return the product with inputs [m, K]: [m, N], float32 or the dtype of the
         inputs."""
 
-    def with_lora(self, beside: LoraWeights) -> Self:
+    def with_lora(self, lora: LoraWeights) -> Self:
         """Return the same layer with a LoRA adapter that is added to each product."""
 
 

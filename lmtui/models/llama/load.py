@@ -59,7 +59,7 @@ _SLOW = ("NO AVX", "DEFAULT") if platform.machine() in ("x86_64", "AMD64") else 
 
 
 def load_quantized(
-    name: str, place: Path, how: LoadOptions
+    name: str, path: Path, how: LoadOptions
 ) -> LoadedModel | FallbackReason:
     """Load the model in a folder or a `.gguf` file for the Llama backend, converting it
     the first time; or return the reason why it can't run there.
@@ -75,18 +75,18 @@ def load_quantized(
         if device.type == "cuda":
             from lmtui.models.quantized_cuda import cuda_quantization
 
-            return cuda_quantization(device, place, how)
+            return cuda_quantization(device, path, how)
         if device.type != "cpu":
             raise NotSupported(f"it runs on {device}")
         if torch.backends.cpu.get_cpu_capability() in _SLOW:
             raise NotSupported("this processor has no fast kernel for it")
-        if how.quantize == "auto" and place.is_dir():
-            looked = read_model(place)
+        if how.quantize == "auto" and path.is_dir():
+            looked = read_model(path)
             if looked.dtype in FORMATS:
                 from lmtui.models.llama.half import load_half
 
                 return load_half(name, looked, how.on_progress)
-        return _load(name, place, how.quantize, how.on_progress)
+        return _load(name, path, how.quantize, how.on_progress)
     except NotLlama as error:
         if how.layers:
             return FallbackReason(str(error), layers=True)
@@ -139,9 +139,9 @@ def _refused(name: str, why: str, how: LoadOptions) -> str:
 
 
 def _load(
-    name: str, place: Path, quantize: Quantize, on_progress: OnProgress
+    name: str, path: Path, quantize: Quantize, on_progress: OnProgress
 ) -> LoadedModel:
-    folder = cache.folder_of(model_digest(place, on_progress), quantize)
+    folder = cache.folder_of(model_digest(path, on_progress), quantize)
     if cache.is_complete(folder):
         seen = cache_dir.identity(folder)
         try:
@@ -149,7 +149,7 @@ def _load(
         except (OSError, ValueError, KeyError, TypeError):
             # damaged in a way that `is_complete` does not see; made again below
             cache_dir.discard(folder, seen)
-    looked = read_gguf_model(place) if place.is_file() else read_model(place)
+    looked = read_gguf_model(path) if path.is_file() else read_model(path)
     _require_suited(looked, quantize)
     bits = MOST_BITS[quantize]
     memory.require_memory(
@@ -161,7 +161,7 @@ def _load(
         keeping.into(folder, packing.write)
     except NotStored:
         return keeping.in_memory(packing.weights)
-    with wrap_load_errors(str(place)):
+    with wrap_load_errors(str(path)):
         return _opened(folder, name)
 
 
@@ -170,17 +170,17 @@ def _opened(folder: Path, name: str) -> LoadedModel:
     return cached_model(folder, name, config, cache.read(folder, config))
 
 
-def _require_suited(looked: ModelFolder | GgufHeader, quantize: Quantize) -> None:
+def _require_suited(checkpoint: ModelFolder | GgufHeader, quantize: Quantize) -> None:
     """Refuse, by the header alone, a model that need not be read further.
 
     Raises:
         NotSupported: its weights are not quantised, and no `--quantize` was given.
         NotLlama: it is not Llama-shaped.
     """
-    if isinstance(looked, GgufHeader):
-        kind, stored = looked.architecture, next(iter(looked.by_type), "F32")
+    if isinstance(checkpoint, GgufHeader):
+        kind, stored = checkpoint.architecture, next(iter(checkpoint.by_type), "F32")
     else:
-        kind, stored = str(looked.config.get("model_type")), looked.dtype
+        kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype
     if quantize == "auto" and stored in FLOATS:
         raise NotSupported("its weights are not quantised; --quantize int8 does it")
     if kind not in FAMILIES:
@@ -199,12 +199,12 @@ class _Packing:
     def __init__(
         self,
         name: str,
-        looked: ModelFolder | GgufHeader,
+        checkpoint: ModelFolder | GgufHeader,
         bits: int,
         on_progress: OnProgress,
     ) -> None:
         self._name = name
-        self._looked = looked
+        self._looked = checkpoint
         self._bits = bits
         self._on_progress = on_progress
 

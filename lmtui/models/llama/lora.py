@@ -83,12 +83,12 @@ def _with(
     layer: DecoderLayer, pairs: dict[str, _Pair], shape: LlamaConfig
 ) -> DecoderLayer:
     sizes = {
-        "q": shape.heads * shape.head,
-        "k": shape.kv_heads * shape.head,
-        "v": shape.kv_heads * shape.head,
+        "q": shape.heads * shape.head_dim,
+        "k": shape.kv_heads * shape.head_dim,
+        "v": shape.kv_heads * shape.head_dim,
         "out": shape.width,
-        "gate": shape.feed,
-        "up": shape.feed,
+        "gate": shape.ffn,
+        "up": shape.ffn,
         "down": shape.width,
     }
     known = {LIBRARY[name]: name for name in sizes}
@@ -99,7 +99,7 @@ def _with(
         if name in by_name:
             a, b = by_name[name]
             _require_rows(b, sizes[name])
-            by_name[name] = a, b[order_of(heads, shape.head, apart=True)]
+            by_name[name] = a, b[order_of(heads, shape.head_dim, apart=True)]
 
     def part(matrix: Linear, *names: str) -> Linear:
         return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])
@@ -107,7 +107,7 @@ def _with(
     return replace(
         layer,
         qkv=part(layer.qkv, "q", "k", "v"),
-        out=part(layer.out, "out"),
+        o_proj=part(layer.o_proj, "out"),
         gate_up=part(layer.gate_up, "gate", "up"),
         down=part(layer.down, "down"),
     )

@@ -102,8 +102,8 @@ class LlamaConfig:
     width: int
     heads: int
     kv_heads: int
-    head: int
-    feed: int
+    head_dim: int
+    ffn: int
     epsilon: float
 
 
@@ -113,16 +113,16 @@ class DecoderLayer:
 
     attention_norm: Tensor
     """float32 [D]."""
-    feed_norm: Tensor
+    ffn_norm: Tensor
     """float32 [D]."""
     qkv: Linear
     """[(H + 2·KV)·d, D]."""
-    out: Linear
+    o_proj: Linear
     """[D, H·d]."""
     gate_up: Linear
-    """[2·feed, D]."""
+    """[2·ffn, D]."""
     down: Linear
-    """[D, feed]."""
+    """[D, ffn]."""
     bias: Tensor | None
     """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
     q_norm: Tensor | None
@@ -133,7 +133,7 @@ class DecoderLayer:
     @property
     def matrices(self) -> tuple[Linear, ...]:
         """The four linear layers."""
-        return self.qkv, self.out, self.gate_up, self.down
+        return self.qkv, self.o_proj, self.gate_up, self.down
 
     @property
     def numel(self) -> int:
@@ -151,7 +151,7 @@ class LlamaWeights:
     """float32 [D]."""
     embedding: Tensor
     """[V, D] in 16 bits."""
-    head: LMHead
+    lm_head: LMHead
     frequencies: Tensor
     """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
     kernels: Path | None = None
@@ -201,8 +201,8 @@ def unsupported_reason(config: Mapping[str, Any], *, packed: bool = True) -> str
 
 def _is_odd(shape: LlamaConfig) -> bool:
     """Return whether a matrix has a size that the int4 kernel does not take."""
-    inputs = (shape.width, shape.feed, shape.heads * shape.head)
-    outputs = (shape.width, 2 * shape.feed, _qkv_rows(shape))
+    inputs = (shape.width, shape.ffn, shape.heads * shape.head_dim)
+    outputs = (shape.width, 2 * shape.ffn, _qkv_rows(shape))
     return any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs)
 
 
@@ -214,8 +214,8 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         width=width,
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
-        head=config.get("head_dim") or width // heads,
-        feed=config["intermediate_size"],
+        head_dim=config.get("head_dim") or width // heads,
+        ffn=config["intermediate_size"],
         epsilon=config["rms_norm_eps"],
     )
 
@@ -225,7 +225,7 @@ def frequencies_of(config: Any) -> Tensor:
     configuration of transformers."""
     kind = config.rope_parameters.get("rope_type", "default")
     if kind == "default":
-        head = shape_of(config.to_dict()).head
+        head = shape_of(config.to_dict()).head_dim
         exponents = torch.arange(0, head, 2).float() / head
         theta = float(config.rope_parameters["rope_theta"])
         return 1.0 / theta**exponents
@@ -236,7 +236,7 @@ def frequencies_of(config: Any) -> Tensor:
 
 
 def _qkv_rows(shape: LlamaConfig) -> int:
-    return (shape.heads + 2 * shape.kv_heads) * shape.head
+    return (shape.heads + 2 * shape.kv_heads) * shape.head_dim
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,8 @@ def require_shapes(
         ValueError: a size makes no sense, a tensor is missing or has another shape, or
             there are more layers.
     """
-    heads, keys, head = shape.heads, shape.kv_heads, shape.head
-    sizes = (shape.layers, shape.width, heads, keys, head, shape.feed, vocabulary)
+    heads, keys, head = shape.heads, shape.kv_heads, shape.head_dim
+    sizes = (shape.layers, shape.width, heads, keys, head, shape.ffn, vocabulary)
     whole = all(isinstance(n, int) and n > 0 for n in sizes)
     if not whole or heads % keys or head % 2 or not 0 < shape.epsilon < 1:
         raise ValueError(f"no model has the sizes {sizes}")
@@ -294,9 +294,9 @@ def require_shapes(
             ("k", keys * head, shape.width),
             ("v", keys * head, shape.width),
             ("out", shape.width, heads * head),
-            ("gate", shape.feed, shape.width),
-            ("up", shape.feed, shape.width),
-            ("down", shape.width, shape.feed),
+            ("gate", shape.ffn, shape.width),
+            ("up", shape.ffn, shape.width),
+            ("down", shape.width, shape.ffn),
         ):
             wanted[f"{before}{names[name]}.weight"] = rows, columns
     for tensor, size in wanted.items():
@@ -325,17 +325,17 @@ def read_weights(shape: LlamaConfig, reading: WeightReading) -> LlamaWeights:
         layers=tuple(layers),
         norm=of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
-        head=matrices.head(rows),
+        lm_head=matrices.head(rows),
         frequencies=reading.frequencies,
     )
 
 
-def order_of(heads: int, head: int, *, apart: bool) -> Tensor:
-    """Return the source's row of each row of q or k, int64 [heads · head]; `apart` says
-    whether the source has RoPE pairs half a head apart or side by side."""
-    order = torch.arange(heads * head).view(heads, head)
+def order_of(heads: int, head_dim: int, *, apart: bool) -> Tensor:
+    """Return the source's row of each row of q or k, int64 [heads · head_dim]; `apart`
+    says whether the source has RoPE pairs half a head apart or side by side."""
+    order = torch.arange(heads * head_dim).view(heads, head_dim)
     if apart:
-        order = order.view(-1, 2, head // 2).transpose(1, 2)
+        order = order.view(-1, 2, head_dim // 2).transpose(1, 2)
     return order.flatten()
 
 
@@ -350,17 +350,17 @@ class _LayerReader:
 
     def layer(self) -> DecoderLayer:
         shape, width, part = self._shape, self._shape.width, self._part
-        heads, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+        heads, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         linear = self._reading.matrices.linear
         q = part("q", heads, width, self._order(shape.heads))
         k = part("k", keys, width, self._order(shape.kv_heads))
         return DecoderLayer(
             attention_norm=self._vector("attention_norm"),
-            feed_norm=self._vector("feed_norm"),
+            ffn_norm=self._vector("feed_norm"),
             qkv=linear([q, k, part("v", keys, width)]),
-            out=linear([part("out", width, heads)]),
-            gate_up=linear([part(name, shape.feed, width) for name in ("gate", "up")]),
-            down=linear([part("down", width, shape.feed)]),
+            o_proj=linear([part("out", width, heads)]),
+            gate_up=linear([part(name, shape.ffn, width) for name in ("gate", "up")]),
+            down=linear([part("down", width, shape.ffn)]),
             bias=self._bias(),
             q_norm=self._head_norm("q_norm"),
             k_norm=self._head_norm("k_norm"),
@@ -381,7 +381,7 @@ class _LayerReader:
 
     def _order(self, heads: int) -> Tensor:
         apart = self._reading.naming.apart
-        return order_of(heads, self._shape.head, apart=apart)
+        return order_of(heads, self._shape.head_dim, apart=apart)
 
     def _bias(self) -> Tensor | None:
         names = [f"{self._names[name]}.bias" for name in "qkv"]

@@ -275,10 +275,10 @@ class CommandScreen(TakingScreen):
         self.conversation_changed()
         self.notify(f"Thinking is {value} in this conversation.")
 
-    def _use(self, wanted: ModelRef | None) -> Awaitable[object] | None:
-        if wanted is None:
+    def _use(self, ref: ModelRef | None) -> Awaitable[object] | None:
+        if ref is None:
             return self.app.run_action("models")
-        self.post_message(ModelChosen(wanted))
+        self.post_message(ModelChosen(ref))
         return None
 
     def _edit_last(self) -> None:

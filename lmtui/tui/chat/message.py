@@ -129,10 +129,10 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
             self.key, self.wish = key, wish
             super().__init__()
 
-    def __init__(self, entry: Entry, *, found: Places = ()) -> None:
+    def __init__(self, entry: Entry, *, matches: Places = ()) -> None:
         self.key, self.role = entry.key, entry.role
         self._writer, self._note = entry.writer, entry.note
-        self._found = found
+        self._found = matches
         self._thought = entry.thought
         self._folded = True
         super().__init__(entry.text, classes=f"-{entry.role}")

@@ -12,7 +12,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 
 
-def _all_here(wanted: ModelRef) -> bool:
+def _all_here(ref: ModelRef) -> bool:
     return True
 
 

@@ -221,10 +221,10 @@ pasted text is shown as one line and sent in full.
         elif self._place < len(self._sent):
             self._show(self._place + 1)
 
-    def _show(self, place: int) -> None:
-        self._place = place
-        at_end = place == len(self._sent)
-        self.write(self._unsent if at_end else self._sent[place])
+    def _show(self, position: int) -> None:
+        self._place = position
+        at_end = position == len(self._sent)
+        self.write(self._unsent if at_end else self._sent[position])
 
     # Long texts.
 
@@ -282,12 +282,12 @@ pasted text is shown as one line and sent in full.
         whole = Edit(edit.text, start, end, edit.maintain_selection_offset)
         return super().edit(whole)
 
-    def _outside(self, place: Location) -> tuple[Location, Location]:
+    def _outside(self, location: Location) -> tuple[Location, Location]:
         """Return the start and end of the placeholder around a location; the location
         twice where there is none."""
-        row, column = place
+        row, column = location
         for words in self._folds:
             start = self.document[row].find(words)
             if 0 <= start < column < start + len(words):
                 return (row, start), (row, start + len(words))
-        return place, place
+        return location, location

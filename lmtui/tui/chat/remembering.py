@@ -156,7 +156,7 @@ class RememberingScreen(TokensScreen):
         self._adopt_settings()
         self.conversation_changed()
         found = event.passage.places
-        await self.show_branch(at=None if at is None else str(at), found=found)
+        await self.show_branch(at=None if at is None else str(at), matches=found)
 
     @on(kept.StoreFailed)
     def show_store_failed(self, event: kept.StoreFailed) -> None:
@@ -204,10 +204,10 @@ class RememberingScreen(TokensScreen):
         """Follow a change of the conversation, or of its active branch."""
         raise NotImplementedError
 
-    async def show_branch(self, *, at: str | None = None, found: Places = ()) -> None:
+    async def show_branch(self, *, at: str | None = None, matches: Places = ()) -> None:
         """Draw the active branch anew."""
         entries = entries_of(self._conversation)
-        await self.query_one(Transcript).show(entries, at=at, found=found)
+        await self.query_one(Transcript).show(entries, at=at, matches=matches)
 
 
 def _no_answer(_: object) -> None:

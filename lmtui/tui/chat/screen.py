@@ -96,16 +96,16 @@ class ChatScreen(AttachingScreen):
         if self.is_begun:
             self.call_later(self.show_branch)
 
-    def follow_chat(self, kept: events.SettingChanged | None) -> None:
+    def follow_chat(self, changed: events.SettingChanged | None) -> None:
         """A setting was changed that this conversation follows at once."""
-        if kept is None:
+        if changed is None:
             return
-        if kept.name == "chat_when_full":
-            self.options = replace(self.options, drop_oldest=kept.value == "drop")
+        if changed.name == "chat_when_full":
+            self.options = replace(self.options, drop_oldest=changed.value == "drop")
             return
-        self.options = replace(self.options, thinking=THINKING[str(kept.value)])
+        self.options = replace(self.options, thinking=THINKING[str(changed.value)])
         if self.told is not None:  # by a command: this was said later
-            self.tell_thinking(str(kept.value))
+            self.tell_thinking(str(changed.value))
         self._show_told()
         self._look()
 

@@ -219,7 +219,7 @@ class TokensScreen(SamplingScreen):
             return
         before = self._conversation.messages(node.parent)
         self.runner.look(
-            self._looking, before, node.content, self._settings, upto=event.index
+            self._looking, before, node.content, self._settings, prefix_len=event.index
         )
 
     def _look_by_ids(self, node: ChatMessage, index: int) -> None:

@@ -74,7 +74,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(self._go_on)
 
     async def show(
-        self, entries: Sequence[Entry], *, at: str | None = None, found: Places = ()
+        self, entries: Sequence[Entry], *, at: str | None = None, matches: Places = ()
     ) -> None:
         """Replace all messages. Show the end, or the message with key `at` and the
         matches in it."""
@@ -85,7 +85,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._end = min(len(entries), place + PART // 2)
         self._start = max(0, self._end - PART)
         shown = entries[self._start : self._end]
-        views = [MessageView(e, found=found if e.key == at else ()) for e in shown]
+        views = [MessageView(e, matches=matches if e.key == at else ()) for e in shown]
         async with self.batch():
             await self.remove_children("MessageView, .empty")
             await self.mount_all(views or [self._empty()])

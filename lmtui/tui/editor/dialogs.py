@@ -274,17 +274,17 @@ def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
     ]
 
 
-def _surroundings(text: str, place: SurprisingWord) -> tuple[tuple[str, str], ...]:
+def _surroundings(text: str, surprise: SurprisingWord) -> tuple[tuple[str, str], ...]:
     """Return the text before the word in its line, the word, and the text after it. All
     words are aligned."""
-    start = max(place.start - 2 * _BEFORE, text.rfind("\n", 0, place.start) + 1)
-    end = text.find("\n", place.end)
-    end = min(place.end + _AFTER, len(text) if end < 0 else end)
-    word = visible_token(text[place.start : place.end][: 16 * _WORD])
+    start = max(surprise.start - 2 * _BEFORE, text.rfind("\n", 0, surprise.start) + 1)
+    end = text.find("\n", surprise.end)
+    end = min(surprise.end + _AFTER, len(text) if end < 0 else end)
+    word = visible_token(text[surprise.start : surprise.end][: 16 * _WORD])
     return (
-        (_tail(visible_line(text[start : place.start]), _BEFORE), "$quiet"),
+        (_tail(visible_line(text[start : surprise.start]), _BEFORE), "$quiet"),
         (clip(word, _WORD), "bold underline"),
-        (clip(visible_line(text[place.end : end]), _AFTER), "$quiet"),
+        (clip(visible_line(text[surprise.end : end]), _AFTER), "$quiet"),
     )
 
 

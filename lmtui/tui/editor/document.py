@@ -238,7 +238,7 @@ class SyntaxParts:
 
     def _add(
         self,
-        found: dict[int, list[SyntaxPart]],
+        parts: dict[int, list[SyntaxPart]],
         node: Node,
         kind: str,
         first: int,
@@ -251,7 +251,7 @@ class SyntaxParts:
             low = _column(text, start) if line == top else 0
             high = _column(text, end) if line == bottom else len(text)
             if low < high:
-                found.setdefault(line, []).append((low, high, kind))
+                parts.setdefault(line, []).append((low, high, kind))
 
 
 def _column(line: str, byte: int) -> int:

@@ -132,11 +132,11 @@ def gutter(number: str, digits: int, bar: str, *, quiet: Style, hot: Style) -> S
     )
 
 
-def bar(bits: float | None, most: float) -> str:
+def bar(bits: float | None, limit: float) -> str:
     """Return bits as a bar of one cell; "" without a value."""
-    if bits is None or most <= 0:
+    if bits is None or limit <= 0:
         return ""
-    return _BARS[min(len(_BARS) - 1, int(len(_BARS) * bits / most))]
+    return _BARS[min(len(_BARS) - 1, int(len(_BARS) * bits / limit))]
 
 
 def _seen(

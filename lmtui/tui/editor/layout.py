@@ -112,17 +112,17 @@ def breaks(line: str, width: int, tab: int) -> list[int]:
     return found
 
 
-def _fold(chunk: str, start: int, found: list[int], *, width: int, tab: int) -> int:
-    """Wrap a chunk that is wider than a row, adding to `found`. Return the number of
+def _fold(chunk: str, start: int, breaks: list[int], *, width: int, tab: int) -> int:
+    """Wrap a chunk that is wider than a row, adding to `breaks`. Return the number of
     cells on its last row."""
     if is_plain(chunk):
-        found.extend(range(start + width, start + len(chunk), width))
+        breaks.extend(range(start + width, start + len(chunk), width))
         return len(chunk) % width or width
     used, column = 0, start
     for piece, taken in pieces_of(chunk, tab):
         cells = tab - used % tab if piece == "\t" else taken
         if used and used + cells > width:
-            found.append(column)
+            breaks.append(column)
             used, cells = 0, tab if piece == "\t" else cells
         used += cells
         column += len(piece)
@@ -410,8 +410,8 @@ class GhostRows:
             return self._line, place
         return self._line, max(self._column, place - len(self._ghost))
 
-    def _row_of(self, place: int) -> int:
-        return self._top + bisect_right(self._starts, place) - 1
+    def _row_of(self, position: int) -> int:
+        return self._top + bisect_right(self._starts, position) - 1
 
     def _ghost_row(self, within: int) -> GhostRow:
         start, end = self._edges[within]

@@ -139,29 +139,29 @@ class FileLine(StyledLines):
         super().__init__(id=id)
         self._place = FileStatus()
 
-    def show(self, place: FileStatus) -> None:
-        if place != self._place:
-            self._place = place
+    def show(self, status: FileStatus) -> None:
+        if status != self._place:
+            self._place = status
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [[(fit_best(forms(self._place), width)[0], "")]]
 
 
-def forms(place: FileStatus) -> Sequence[Sequence[str]]:
+def forms(status: FileStatus) -> Sequence[Sequence[str]]:
     """Return the line in forms of decreasing length."""
-    mark = "● " if place.modified else ""
-    name = mark + visible_line(place.name or "new file")
-    where = f"line {place.line:,}, column {place.column:,}"
-    short = f"{place.line}:{place.column}"
-    size = (counted(place.words, "word"), counted(place.characters, "character"))
-    tokens = [] if place.tokens is None else [counted(place.tokens, "token")]
-    total, part = _sum(place)
-    notes = ["read-only"] if place.read_only else []
-    if place.changed:
+    mark = "● " if status.modified else ""
+    name = mark + visible_line(status.name or "new file")
+    where = f"line {status.line:,}, column {status.column:,}"
+    short = f"{status.line}:{status.column}"
+    size = (counted(status.words, "word"), counted(status.characters, "character"))
+    tokens = [] if status.tokens is None else [counted(status.tokens, "token")]
+    total, part = _sum(status)
+    notes = ["read-only"] if status.read_only else []
+    if status.changed:
         notes.append("changed on disk")
-    if place.selected:
-        notes.append(f"{place.selected:,} selected")
+    if status.selected:
+        notes.append(f"{status.selected:,} selected")
     return (
         *((name, *notes, where, *size, part) for _ in part[:1]),
         (name, *notes, where, *size, *tokens, total),
@@ -173,14 +173,14 @@ def forms(place: FileStatus) -> Sequence[Sequence[str]]:
     )
 
 
-def _sum(place: FileStatus) -> tuple[str, str]:
+def _sum(status: FileStatus) -> tuple[str, str]:
     """Return Σ log P of the whole text, and that of its scored part; "" where all is
     scored."""
-    known = place.logprob is not None
-    about = "≈ " if place.stale and known else ""
-    nats = f"{about}{log_prob(place.logprob)} nats"
-    if not known or (place.scored is not None and place.tokens is None):
+    known = status.logprob is not None
+    about = "≈ " if status.stale and known else ""
+    nats = f"{about}{log_prob(status.logprob)} nats"
+    if not known or (status.scored is not None and status.tokens is None):
         return f"Σ log P {NONE}", ""
-    if place.scored is None or place.tokens is None:
+    if status.scored is None or status.tokens is None:
         return f"Σ log P {nats}", ""
-    return f"Σ log P {NONE}", f"{part_of_tokens(place.scored, place.tokens)} {nats}"
+    return f"Σ log P {NONE}", f"{part_of_tokens(status.scored, status.tokens)} {nats}"

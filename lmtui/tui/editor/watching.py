@@ -219,7 +219,7 @@ class WatchingScreen(FileScreen):
             return
         first, last = self.editor.visible_lines
         whole = len(self._scored.text) <= _WHOLE
-        part = self._scored.next_span(first, last, most=_PART, whole=whole)
+        part = self._scored.next_span(first, last, length=_PART, whole=whole)
         if part is not None:
             self._heat_job, self._heat_part = self.runner.number(), part
             self.runner.score_span(self._heat_job, self._scored.text, *part)
@@ -369,11 +369,11 @@ class WatchingScreen(FileScreen):
             return
         self._go_to(place)
 
-    def _go_to(self, place: SurprisingWord) -> None:
-        self.editor.go_to(place.start)
-        rank = "" if place.rank is None else f", token rank {place.rank:,}"
-        said = f"surprisal {in_bits(place.bits)} bits{rank}"
-        self.say(f"{visible_line(place.word)}: {said}")
+    def _go_to(self, word: SurprisingWord) -> None:
+        self.editor.go_to(word.start)
+        rank = "" if word.rank is None else f", token rank {word.rank:,}"
+        said = f"surprisal {in_bits(word.bits)} bits{rank}"
+        self.say(f"{visible_line(word.word)}: {said}")
 
     def action_surprises(self) -> None:
         """List the most surprising words."""
@@ -386,9 +386,9 @@ class WatchingScreen(FileScreen):
             SurprisesScreen(self._scored.text, places), self._answer_place
         )
 
-    def _answer_place(self, place: SurprisingWord | None) -> None:
-        if place is not None:
-            self._go_to(place)
+    def _answer_place(self, word: SurprisingWord | None) -> None:
+        if word is not None:
+            self._go_to(word)
 
 
 def _title(expectation: CursorPrediction) -> str:

@@ -103,14 +103,14 @@ class EngineWork:
                     self._asked(question),
                     question,
                     tell=partial(self._reply, question),
-                    stop=partial(self._unwanted, question),
+                    should_stop=partial(self._unwanted, question),
                 )
             case Score():
                 scoring_work.answer(
                     self._asked(question),
                     question,
                     tell=partial(self._reply, question),
-                    stop=partial(self._unwanted, question),
+                    should_stop=partial(self._unwanted, question),
                     clock=self._clock,
                 )
             case Expect() | WritingJob():
@@ -118,7 +118,7 @@ class EngineWork:
                     self._loaded(),
                     question,
                     tell=partial(self._reply, question),
-                    stop=partial(self._unwanted, question),
+                    should_stop=partial(self._unwanted, question),
                 )
             case InspectingQuestion():
                 inspecting_work.answer(
@@ -127,7 +127,7 @@ class EngineWork:
                     else self._loaded(),
                     question,
                     tell=partial(self._reply, question),
-                    stop=partial(self._unwanted, question),
+                    should_stop=partial(self._unwanted, question),
                 )
 
     def _fail(self, question: Question, error: LmtuiError) -> None:
@@ -211,10 +211,10 @@ class EngineWork:
             look.messages,
             look.draft,
             look.settings,
-            upto=look.upto,
+            prefix_len=look.upto,
             thinking=look.thinking,
-            top=look.top,
-            stop=lambda: self._unwanted(look),
+            top_n=look.top,
+            should_stop=lambda: self._unwanted(look),
         )
         logprob = math.fsum(token.logprob or 0.0 for token in trace.tokens)
         shown, tokens, before = trace.distribution, trace.tokens, len(trace.context)
@@ -225,8 +225,8 @@ class EngineWork:
         shown = self._loaded().next_distribution(
             look.ids,
             look.settings,
-            top=look.top,
-            stop=lambda: self._unwanted(look),
+            top_n=look.top,
+            should_stop=lambda: self._unwanted(look),
         )
         looked = DraftLooked(look.revision, shown, (), 0.0, len(look.ids))
         self._reply(look, looked)
@@ -253,8 +253,8 @@ class EngineWork:
         items = engine.generate(
             prompt,
             question.settings,
-            top=question.top,
-            stop=question.flag.is_set,
+            top_n=question.top,
+            should_stop=question.flag.is_set,
             progress=progress,
         )
         finish = self._stream(question, items)

@@ -27,7 +27,7 @@ class InspectingRunner(ScreenRunner):
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
         other: bool = False,
     ) -> None:
         """Compute the distribution after these ids: `PlaceLooked`, `PlaceFailed`.
@@ -38,7 +38,7 @@ class InspectingRunner(ScreenRunner):
                 revision=revision,
                 ids=tuple(ids),
                 settings=settings,
-                top=top,
+                top=top_n,
                 other=other,
             )
         )
@@ -66,7 +66,12 @@ class InspectingRunner(ScreenRunner):
         )
 
     def continue_each(
-        self, job: int, ids: Sequence[int], starts: Sequence[int], *, more: int = 6
+        self,
+        job: int,
+        ids: Sequence[int],
+        starts: Sequence[int],
+        *,
+        max_new_tokens: int = 6,
     ) -> None:
         """Continue after each of several candidate tokens: `WaysLookedAhead`,
         `LookAheadFailed`."""
@@ -76,6 +81,6 @@ class InspectingRunner(ScreenRunner):
                 job=job,
                 ids=tuple(ids),
                 starts=tuple(starts),
-                more=more,
+                more=max_new_tokens,
             )
         )

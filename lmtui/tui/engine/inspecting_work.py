@@ -23,25 +23,31 @@ Tell = Callable[[Message], None]
 
 
 def answer(
-    engine: Engine, question: InspectingQuestion, *, tell: Tell, stop: Stop
+    engine: Engine, question: InspectingQuestion, *, tell: Tell, should_stop: Stop
 ) -> None:
     """Answer one question.
 
     Raises:
-        Cancelled: `stop` answered True.
+        Cancelled: `should_stop` answered True.
         LmtuiError: the engine can't answer it.
     """
     match question:
         case LookAt():
             shown = engine.next_distribution(
-                question.ids, question.settings, top=question.top, stop=stop
+                question.ids,
+                question.settings,
+                top_n=question.top,
+                should_stop=should_stop,
             )
             tell(PlaceLooked(question.revision, shown))
         case FindTokens():
             _find(engine, question, tell)
         case LookAhead():
             ways = engine.continue_each(
-                question.ids, question.starts, more=question.more, stop=stop
+                question.ids,
+                question.starts,
+                max_new_tokens=question.more,
+                should_stop=should_stop,
             )
             tell(WaysLookedAhead(question.job, tuple(ways)))
 

@@ -42,16 +42,15 @@ class Runner(Protocol):
         draft: str,
         settings: SamplingSettings,
         *,
-        upto: int | None = None,
+        prefix_len: int | None = None,
         thinking: bool | None = None,
-        top: int = 20,
+        top_n: int = 20,
     ) -> None:
         """Read a message that is being written: `DraftLooked`, `LookFailed`.
 
-        With `upto`, what comes after so many of its tokens is told, not after all;
-        `thinking` is that of `Engine.prompt`, here and below.
-        Waits while an answer is generated.
-        """
+        With `prefix_len`, what comes after so many of its tokens is told, not after
+        all; `thinking` is that of `Engine.prompt`, here and below. Waits while an
+        answer is generated."""
 
     def look_after(
         self,
@@ -59,7 +58,7 @@ class Runner(Protocol):
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
     ) -> None:
         """Compute the distribution after ids of the loaded model.
 
@@ -96,7 +95,7 @@ class Runner(Protocol):
         settings: SamplingSettings,
         *,
         prefill: str = "",
-        top: int = 20,
+        top_n: int = 20,
         drop_oldest: bool = False,
         thinking: bool | None = None,
     ) -> None:

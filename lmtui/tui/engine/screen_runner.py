@@ -45,9 +45,9 @@ class ScreenRunner:
         draft: str,
         settings: SamplingSettings,
         *,
-        upto: int | None = None,
+        prefix_len: int | None = None,
         thinking: bool | None = None,
-        top: int = 20,
+        top_n: int = 20,
     ) -> None:
         """Read a message that is being written."""
         self.ask(
@@ -57,9 +57,9 @@ class ScreenRunner:
                 messages=tuple(messages),
                 draft=draft,
                 settings=settings,
-                upto=upto,
+                upto=prefix_len,
                 thinking=thinking,
-                top=top,
+                top=top_n,
             ),
         )
 
@@ -69,7 +69,7 @@ class ScreenRunner:
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top: int = 20,
+        top_n: int = 20,
     ) -> None:
         """Compute the distribution after ids."""
         self.ask(
@@ -78,7 +78,7 @@ class ScreenRunner:
                 revision=revision,
                 ids=tuple(ids),
                 settings=settings,
-                top=top,
+                top=top_n,
             )
         )
 
@@ -117,7 +117,7 @@ class ScreenRunner:
         settings: SamplingSettings,
         *,
         prefill: str = "",
-        top: int = 20,
+        top_n: int = 20,
         drop_oldest: bool = False,
         thinking: bool | None = None,
     ) -> None:
@@ -130,7 +130,7 @@ class ScreenRunner:
                 start=begin,
                 settings=settings,
                 prefill=prefill,
-                top=top,
+                top=top_n,
                 drop_oldest=drop_oldest,
                 thinking=thinking,
             ),

@@ -24,13 +24,13 @@ class WritingRunner(ScreenRunner):
     """
 
     def predict_at(
-        self, revision: int, text: str, cursor: int, *, top: int = 40
+        self, revision: int, text: str, cursor: int, *, top_n: int = 40
     ) -> None:
         """Compute what the model predicts at a cursor: `ExpectationReady`,
         `ExpectationFailed`."""
         self.ask(
             Expect(
-                reply=self._post, revision=revision, text=text, cursor=cursor, top=top
+                reply=self._post, revision=revision, text=text, cursor=cursor, top=top_n
             )
         )
 

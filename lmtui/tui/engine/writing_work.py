@@ -44,34 +44,45 @@ _ENDS = {
 
 
 def answer(
-    engine: EditorEngine, question: Expect | WritingJob, *, tell: Tell, stop: Stop
+    engine: EditorEngine,
+    question: Expect | WritingJob,
+    *,
+    tell: Tell,
+    should_stop: Stop,
 ) -> None:
     """Answer one question.
 
     Raises:
-        Cancelled: `stop` answered True.
+        Cancelled: `should_stop` answered True.
         LmtuiError: the engine can't answer it.
     """
     match question:
         case Expect():
             expectation = engine.predict_at(
-                question.text, question.cursor, top=question.top, stop=stop
+                question.text,
+                question.cursor,
+                top_n=question.top,
+                should_stop=should_stop,
             )
             tell(ExpectationReady(question.revision, expectation))
         case Suggest():
-            tell(GhostEnded(question.job, _suggest(engine, question, tell, stop)))
+            tell(
+                GhostEnded(question.job, _suggest(engine, question, tell, should_stop))
+            )
         case Alternatives():
             ghosts = engine.alternatives(
                 question.text,
                 question.cursor,
                 question.rules,
                 count=question.count,
-                stop=stop,
+                should_stop=should_stop,
             )
             tell(AlternativesReady(question.job, tuple(ghosts)))
         case Heat():
             start, end = question.start, question.end
-            for stretch in engine.score_span(question.text, start, end, stop=stop):
+            for stretch in engine.score_span(
+                question.text, start, end, should_stop=should_stop
+            ):
                 tell(HeatArrived(question.job, stretch))
             tell(HeatFinished(question.job))
         case Replace():
@@ -80,7 +91,7 @@ def answer(
                 question.start,
                 question.end,
                 count=question.count,
-                stop=stop,
+                should_stop=should_stop,
                 progress=lambda done, total: tell(
                     ReplacementsProgressed(question.job, done, total)
                 ),
@@ -89,7 +100,7 @@ def answer(
 
 
 def _suggest(
-    engine: EditorEngine, question: Suggest, tell: Tell, stop: Stop
+    engine: EditorEngine, question: Suggest, tell: Tell, should_stop: Stop
 ) -> Suggestion:
     after = question.text[question.cursor :]
     sees_after = engine.capabilities.infill and bool(after.strip())
@@ -98,7 +109,7 @@ def _suggest(
     shown = ""
     held: Step | None = None
     for item in engine.complete(
-        question.text, question.cursor, greedy, top=1, stop=stop
+        question.text, question.cursor, greedy, top_n=1, should_stop=should_stop
     ):
         if isinstance(item, GenerationResult):
             return _ended(ghost, item, held)

@@ -234,9 +234,9 @@ class RunHead(StyledLines):
         super().__init__(id=id)
         self._head = RunStatus("", "")
 
-    def show(self, head: RunStatus) -> None:
-        if head != self._head:
-            self._head = head
+    def show(self, status: RunStatus) -> None:
+        if status != self._head:
+            self._head = status
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:

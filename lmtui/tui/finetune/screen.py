@@ -400,10 +400,10 @@ the weights of a run that was never stopped.
             self._training.resume()
         self.query_one(Status).state = self._state()
 
-    def action_use(self, place: Literal["chat", "complete"]) -> None:
+    def action_use(self, verb: Literal["chat", "complete"]) -> None:
         """Load the finished adapter in the chat or the editor."""
         wanted = ModelRef(self._given.base, self._made)
-        self.post_message(AdapterChosen(wanted, place))
+        self.post_message(AdapterChosen(wanted, verb))
 
     def action_report(self) -> None:
         path = report_file(self._given.adapters, self._made)

@@ -42,11 +42,11 @@ class SmoothedLoss:
         """The smoothed loss at the last step; None before the first."""
         return self._smoothed(len(self) - 1) if self._steps else None
 
-    def _smoothed(self, place: int) -> float:
+    def _smoothed(self, index: int) -> float:
         # Bias correction: the average begins at 0, dividing by the sum of the weights
         # removes that. Kingma and Ba, "Adam" (2015), section 3.
-        weights: float = 1 - EMA_WEIGHT ** (place + 1)
-        return self._averages[place] / weights
+        weights: float = 1 - EMA_WEIGHT ** (index + 1)
+        return self._averages[index] / weights
 
     @property
     def end(self) -> int:

@@ -96,10 +96,10 @@ class BranchingScreen(PlacesScreen):
             return True
         return super().stop_work()
 
-    def go_to(self, branch: int, place: int) -> None:
+    def go_to(self, branch: int, index: int) -> None:
         """Show a branch, with the cursor at a position of it."""
         self._reading.branch = branch
-        self.draw_tokens(place)
+        self.draw_tokens(index)
         self._status.state = self._where()
 
     def _where(self) -> str:
@@ -144,7 +144,7 @@ class BranchingScreen(PlacesScreen):
         self.app.push_screen(self._list, self._answer_alternative)
         starts = [row.id for row in rows]
         self.runner.continue_each(
-            self._ahead, self.ids_before(index), starts, more=AHEAD
+            self._ahead, self.ids_before(index), starts, max_new_tokens=AHEAD
         )
 
     @on(inspecting_facts.WaysLookedAhead)
@@ -238,10 +238,10 @@ class BranchingScreen(PlacesScreen):
         if self._may_write():
             self._write(self._reading.branch, self.view.index, self._settings)
 
-    def _write(self, branch: int, place: int, settings: SamplingSettings) -> None:
+    def _write(self, branch: int, index: int, settings: SamplingSettings) -> None:
         self._writing = self.runner.number()
-        self._tip, self._follows = (branch, place), True
-        prompt = Prompt(self.ids_before(place), "")
+        self._tip, self._follows = (branch, index), True
+        prompt = Prompt(self.ids_before(index), "")
         self.runner.generate(self._writing, prompt, settings)
         self._status.state = "writing · Esc stops"
 

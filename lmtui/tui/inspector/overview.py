@@ -144,18 +144,21 @@ def _histogram(
     return lines
 
 
-def calibration_lines(found: calibration.Calibration, width: int) -> list[Line]:
+def calibration_lines(result: calibration.Calibration, width: int) -> list[Line]:
     """Return accuracy, calibration error, and a bar for each bin of confidence: how
     often the first choice was right, with a mark at its mean probability."""
-    if not found.ranked:
+    if not result.ranked:
         return []
-    hits = [f"top {k} {percent(found.accuracy(k))}" for k in calibration.RANKS]
-    error = f"expected error {percent(found.expected_error)}"
+    hits = [f"top {k} {percent(result.accuracy(k))}" for k in calibration.RANKS]
+    error = f"expected error {percent(result.expected_error)}"
     words = pack([f"came true: {hits[0]}", *hits[1:], error], width, lines=4)
     said = pack(["bar: how often the first came", "┃: how sure it was"], width, lines=2)
     head: list[Line] = [[("Calibration", "title")]]
     head += [[(line, "quiet")] for line in (*(words or ()), *(said or ()))]
-    return [*head, *(_bin_line(each, width) for each in found.confidence if each.count)]
+    return [
+        *head,
+        *(_bin_line(each, width) for each in result.confidence if each.count),
+    ]
 
 
 def _bin_line(each: Bin, width: int) -> Line:
@@ -389,9 +392,9 @@ def _text_of(piece: ComparedSpan) -> str:
     return bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
 
 
-def _after(tokens: Sequence[Token], place: int) -> str:
+def _after(tokens: Sequence[Token], index: int) -> str:
     """Return the text from a token on, cut to a few words."""
-    after = bytes_text(b"".join(token.bytes for token in tokens[place : place + 11]))
+    after = bytes_text(b"".join(token.bytes for token in tokens[index : index + 11]))
     return clip(visible_line(after.replace("\n", "⏎")), _AFTER)
 
 

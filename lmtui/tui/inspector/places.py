@@ -60,11 +60,11 @@ class PlacesScreen(ScoredScreen):
         """Whether a look at a place delays nothing that the user waits for."""
         return self.can_ask and not self.is_writing and not self.is_reading
 
-    def ids_before(self, place: int) -> tuple[int, ...]:
+    def ids_before(self, index: int) -> tuple[int, ...]:
         """Return the ids that the model reads before a position of the shown branch."""
         windows = self._reading.windows
-        start = windows.start_of(place) if windows else 0
-        return (*self._reading.before, *(t.id for t in self.path[start:place]))
+        start = windows.start_of(index) if windows else 0
+        return (*self._reading.before, *(t.id for t in self.path[start:index]))
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:

@@ -109,9 +109,9 @@ the one you choose; the old text stays on its own branch.
             totals.add(as_scored(token, place))
         return totals
 
-    def _answer_overview(self, place: int | None) -> None:
-        if place is not None:
-            self.view.select(place)
+    def _answer_overview(self, index: int | None) -> None:
+        if index is not None:
+            self.view.select(index)
 
     # Finding and copying.
 

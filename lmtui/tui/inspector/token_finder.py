@@ -116,19 +116,19 @@ search case-sensitive.
         self._field.action_select_all()
         self.post_message(self.Typed(self.text))
 
-    def show(self, found: TokenMatches) -> None:
+    def show(self, matches: TokenMatches) -> None:
         """Show the tokens that were found."""
-        self._rows = found.rows
-        lines = rows_of(found.rows, max(1, self.content_size.width - 1))
+        self._rows = matches.rows
+        lines = rows_of(matches.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
         self._list.add_options([Option(line) for line in lines])
         if lines:
             self._list.highlighted = 0
-        told = len(found.rows)
-        note = f"{found.total:,} of {found.vocabulary:,} tokens have this"
-        if told < found.total:
+        told = len(matches.rows)
+        note = f"{matches.total:,} of {matches.vocabulary:,} tokens have this"
+        if told < matches.total:
             note += f"; the first {told}"
-        self._say(note if found.total else NOTHING if self.text else ASKING)
+        self._say(note if matches.total else NOTHING if self.text else ASKING)
 
     def say(self, words: str) -> None:
         """Show a message instead of tokens."""

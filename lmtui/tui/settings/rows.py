@@ -77,21 +77,21 @@ def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
     return Content("\n").join(lines)
 
 
-def about_changing(item: Bound, wanted: Mapping[str, str]) -> SettingQuestion:
-    """Return the question for the keys of an action; `wanted` are the user's keys of
+def about_changing(item: Bound, keymap: Mapping[str, str]) -> SettingQuestion:
+    """Return the question for the keys of an action; `keymap` are the user's keys of
     all actions."""
     default = ",".join(item.keys)
     return SettingQuestion(
         item.id,
         f"{item.name}: {item.what}",
-        wanted.get(item.id, default),
-        partial(read_keys, item, wanted),
+        keymap.get(item.id, default),
+        partial(read_keys, item, keymap),
         empty=f"empty: {default}",
         limits_text="Separate several keys with commas.",
     )
 
 
-def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
+def read_keys(item: Bound, keymap: Mapping[str, str], text: str) -> str | None:
     """Parse the keys typed for an action, beside the user's keys of all others; None
     for an empty text.
 
@@ -100,16 +100,16 @@ def read_keys(item: Bound, wanted: Mapping[str, str], text: str) -> str | None:
     """
     if not text.strip():
         return None
-    others = {id: keys for id, keys in wanted.items() if id != item.id}
+    others = {id: keys for id, keys in keymap.items() if id != item.id}
     if wrong := _wrong(item, {**others, item.id: text.strip()}):
         raise LmtuiError("this key can't be used", "", f"{wrong}.")
     return text.strip()
 
 
-def _wrong(item: Bound, wanted: Mapping[str, str]) -> str:
+def _wrong(item: Bound, keymap: Mapping[str, str]) -> str:
     """Return why the user's keys of an action can't be used; "" where they can."""
     head = f"{item.id}: "
-    notices = user_keys(wanted).notices
+    notices = user_keys(keymap).notices
     return "".join(n.removeprefix(head) for n in notices if n.startswith(head))
 
 

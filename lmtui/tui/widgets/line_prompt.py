@@ -147,9 +147,9 @@ class LineQuestion:
 
 
 def _place_in(text: str) -> LineQuestion:
-    def why_not(place: str) -> str:
+    def why_not(line_col: str) -> str:
         try:
-            positions.offset_named(text, place)
+            positions.offset_named(text, line_col)
         except LmtuiError as error:
             return error.title
         return ""

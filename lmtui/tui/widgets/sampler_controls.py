@@ -425,17 +425,17 @@ decoding.
         gutter = self.gutter
         return Offset(gutter.left, gutter.top)
 
-    def _drag(self, place: Offset) -> None:
+    def _drag(self, offset: Offset) -> None:
         start, width = _track(self.content_size.width)
-        temperature = temperature_in(place.x - start, width)
+        temperature = temperature_in(offset.x - start, width)
         self._change(TEMPERATURE.set(self._settings, temperature))
 
-    def _row_at(self, place: Offset) -> int:
+    def _row_at(self, offset: Offset) -> int:
         width = self.content_size.width
-        row = 1 + (place.y - 2)
+        row = 1 + (offset.y - 2)
         if _columns(width) == 2:
             half = (len(FIELDS) + 1) // 2
-            row += half if place.x >= (width - _GAP) // 2 + _GAP // 2 else 0
+            row += half if offset.x >= (width - _GAP) // 2 + _GAP // 2 else 0
         return min(len(ROWS) - 1, max(1, row))
 
     # Drawing.

@@ -110,7 +110,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def write_page(file: Path, *, compares: bool) -> Path:
     """A page of one text."""
-    cells, totals = Cells(TEXT, top=3), Totals()
+    cells, totals = Cells(TEXT, top_n=3), Totals()
     for piece in pieces_of(TEXT):
         totals.add(*piece.tokens[0])
         cells.add(ComparedSpan(piece.tokens, piece.tokens if compares else ()))

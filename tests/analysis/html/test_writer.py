@@ -28,13 +28,13 @@ def pieces_of(text: str) -> list[ComparedSpan]:
     """What a model with a token a byte makes of a text."""
     engine = FakeEngine()
     encoding = engine.encode(text)
-    scored = engine.score(encoding.ids, top=9)
+    scored = engine.score(encoding.ids, top_n=9)
     return list(alone(zip(scored, encoding.spans, strict=True)))
 
 
 def cells_of(text: str, *, top: int = 2) -> list[list[Any]]:
     """The cells of such a text."""
-    cells = Cells(text, top=top)
+    cells = Cells(text, top_n=top)
     for piece in pieces_of(text):
         cells.add(piece)
     found: list[list[Any]] = json.loads(cells.finish())
@@ -68,7 +68,7 @@ def test_a_character_of_several_tokens_is_one_cell() -> None:
 
 
 def test_what_no_token_covers_is_drawn_without_numbers() -> None:
-    cells = Cells("ab  cd ", top=0)
+    cells = Cells("ab  cd ", top_n=0)
     for index, span in enumerate([(1, 2), (4, 6)]):
         cells.add(ComparedSpan(((token(index, -1.0), span),)))
     found = json.loads(cells.finish())
@@ -86,7 +86,7 @@ def test_as_many_rows_as_were_asked_for(top: int) -> None:
 
 
 def test_the_row_that_came_is_marked() -> None:
-    cells = Cells("a", top=3)
+    cells = Cells("a", top_n=3)
     rows = [row(4, 0.5), row(7, 0.3), row(1, 0.1)]
     cells.add(
         ComparedSpan(((token(0, math.log(0.3), rank=2, top=rows, id=7), (0, 1)),))
@@ -97,7 +97,7 @@ def test_the_row_that_came_is_marked() -> None:
 
 def hostile_page() -> str:
     """A page of nothing but what wants to act, its name included."""
-    cells = Cells(HOSTILE, top=5)
+    cells = Cells(HOSTILE, top_n=5)
     for piece in pieces_of(HOSTILE):
         cells.add(piece)
     facts = {"file": HOSTILE, "own": {"logprob": -math.inf}}
@@ -129,7 +129,7 @@ def test_the_page_allows_itself_alone() -> None:
 
 
 def test_both_models_are_there() -> None:
-    cells = Cells("ab", top=0)
+    cells = Cells("ab", top_n=0)
     for own, other in zip(pieces_of("ab"), pieces_of("ab"), strict=True):
         cells.add(ComparedSpan(own.tokens, other.tokens))
     first, second = json.loads(cells.finish())

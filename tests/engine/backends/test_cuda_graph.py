@@ -38,7 +38,8 @@ def test_which_models_it_is_for() -> None:
     suited = {f: CudaGraphBackend.suits(tiny.model(f)) for f in tiny.FAMILIES}
     assert suited == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
     assert (
-        type(forward_of(tiny.loaded("llama"), lasting=True)) is not CudaGraphBackend
+        type(forward_of(tiny.loaded("llama"), long_running=True))
+        is not CudaGraphBackend
     )  # on a CPU
 
 
@@ -90,7 +91,7 @@ def test_rows_and_trees_continue_it(family: str, device: str) -> None:
     states = runs.hidden_states_tree(tree, cache.fork(1, 30))[tree.places]
     for state, path in zip(runs.head(states), paths, strict=True):
         close(state[None], family, [*IDS[:30], *path], device)
-    branches = decode_batch(runs, cache, [[5], [6, 7]], more=6)
+    branches = decode_batch(runs, cache, [[5], [6, 7]], max_new_tokens=6)
     assert [len(branch.ids) for branch in branches] == [7, 8]
     assert cache.ids == [*IDS[:40], 5]
     close(cache.extend([6]), family, [*IDS[:40], 5, 6], device)
@@ -108,10 +109,10 @@ def test_a_stop_leaves_every_layer_alike(device: str) -> None:
         return asked > 3
 
     with pytest.raises(Cancelled):
-        cache.read(IDS[:40], stop=stop)
+        cache.read(IDS[:40], should_stop=stop)
     assert cache.ids == IDS[:20]
     with pytest.raises(Cancelled):
-        cache.extend([5], stop=lambda: True)
+        cache.extend([5], should_stop=lambda: True)
     assert cache.ids == IDS[:20]
     cache.read(IDS[:40])
     assert cache.logits is not None

@@ -185,7 +185,7 @@ async def test_a_search_shows_the_place_in_the_thinking() -> None:
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
         transcript = app.query_one(Transcript)
-        await transcript.show([_entry(THOUGHT)], at="2", found=((8, 10),))
+        await transcript.show([_entry(THOUGHT)], at="2", matches=((8, 10),))
         await pilot.pause()
         view = app.query_one(MessageView)
         assert "so so" in app.text()

@@ -477,7 +477,7 @@ def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
 def test_a_document_is_cut_and_scored_part_by_part() -> None:
     engine = FakeEngine(adds_bos=True, context=7)
     whole = engine.encode("naïve text")
-    scored = list(engine.score(whole.ids, prefix=whole.prefix, top=3))
+    scored = list(engine.score(whole.ids, prefix=whole.prefix, top_n=3))
     windows = engine.windows(1)
     with running(engine, standing_clock) as (screen, runner):
         runner.cut(1, DocumentAlone("naïve text"))
@@ -611,7 +611,7 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
     with running(engine, standing_clock) as (screen, runner):
         runner.generate(1, HELLO, PLAIN)
         failed = screen.wait(GenerationFailed)
-        runner.generate(2, HELLO, PLAIN, top=5)
+        runner.generate(2, HELLO, PLAIN, top_n=5)
         screen.wait(GenerationFinished)
     assert "bug" in failed.error.title
     assert failed.error.detail == "ZeroDivisionError: oops"

@@ -69,7 +69,7 @@ async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
         await page.to(1 + bits.index(most))
         told = page.screen._other.distribution
         assert told is not None
-        top = list(other.score(TEXT.encode(), top=20))[1 + bits.index(most)].top
+        top = list(other.score(TEXT.encode(), top_n=20))[1 + bits.index(most)].top
         assert [(row.id, row.logprob) for row in told.candidates] == [
             (row.id, row.logprob) for row in top
         ]

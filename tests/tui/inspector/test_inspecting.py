@@ -246,7 +246,7 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
 
 @pytest.mark.parametrize("room", [0, 1, 2, 3])
 async def test_a_full_context_is_told(room: int) -> None:
-    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top=5))
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top_n=5))
     subject = InspectSource("answer", known=KnownTokens(tokens, (120,) * 10, "default"))
     engine = FakeEngine(["y"], name="default", context=10 + room)
     async with inspecting("", engine, subject=subject, asked=False) as page:
@@ -382,7 +382,7 @@ async def test_the_selection_is_summed_and_copied() -> None:
         await page.press("home", "shift+right", "shift+right", "shift+right")
         totals = page.screen.query_one(TextTotals)
         await page.until(lambda: len(totals._parts) == 2)
-        scored = list(FakeEngine().score(b"ab cd", top=0))[1:4]
+        scored = list(FakeEngine().score(b"ab cd", top_n=0))[1:4]
         assert totals._parts[1].logprob == pytest.approx(
             sum(t.logprob or 0.0 for t in scored)
         )
@@ -409,7 +409,7 @@ async def test_words_are_found_in_the_text() -> None:
 async def test_known_tokens_are_shown_without_scoring() -> None:
     engine = FakeEngine(["more"], name="default")
     before = b"user: hi\n"
-    tokens = tuple(engine.score(b"hello", prefix=before, top=5))
+    tokens = tuple(engine.score(b"hello", prefix=before, top_n=5))
     subject = InspectSource(
         "answer", known=KnownTokens(tokens, tuple(before), "default")
     )
@@ -444,7 +444,7 @@ async def test_steps_whose_rows_were_not_kept_are_looked_at() -> None:
 
 
 async def test_tokens_of_another_model_can_only_be_read() -> None:
-    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x", top=5))
+    tokens = tuple(FakeEngine().score(b"hello", prefix=b"x", top_n=5))
     subject = InspectSource("answer", known=KnownTokens(tokens, (120,), "other"))
     async with inspecting("", subject=subject, asked=False) as page:
         await page.until(lambda: "these tokens are of other" in page.state)

@@ -70,7 +70,7 @@ async def test_the_users_own_words_are_scored_where_they_stand() -> None:
         assert page.text == "hello"
         before = page.screen._reading.before
         assert bytes(before) == b"user: "
-        scored = tuple(engine.score(b"hello", prefix=before, top=20))
+        scored = tuple(engine.score(b"hello", prefix=before, top_n=20))
         assert page.branches.path(ROOT) == scored
 
 

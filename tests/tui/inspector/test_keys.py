@@ -99,9 +99,9 @@ def press(tmux: Tmux, what: str, seen: str | Seen) -> str:
     return tmux.until(found)
 
 
-def at(place: int, count: int = COUNT) -> str:
+def at(position: int, count: int = COUNT) -> str:
     """Where the cursor is, as the screen says it."""
-    return f" {place}/{count} "
+    return f" {position}/{count} "
 
 
 def without(word: str) -> Seen:

@@ -39,7 +39,7 @@ TEXT = "the cat sat on the mat, and that was that"
 
 
 def scored(text: str) -> list[ScoredToken]:
-    return list(FakeEngine().score(text.encode(), top=20))
+    return list(FakeEngine().score(text.encode(), top_n=20))
 
 
 def test_what_changed_stands_before_what_follows() -> None:

@@ -74,7 +74,7 @@ async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
     async with reading(file, engine) as page:
         await page.until(lambda: page.state.startswith("ready"))
         data = TEXT.encode()
-        scored = list(engine.score(data, top=20))
+        scored = list(engine.score(data, top_n=20))
         assert page.view.tokens == tuple(scored)
         assert "notes.txt" in page.running.seen
         totals = page.screen.query_one(TextTotals)
@@ -255,7 +255,7 @@ def test_a_path_as_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_expected_sums_to_one() -> None:
-    token = list(FakeEngine().score(b"abc", top=5))[2]
+    token = list(FakeEngine().score(b"abc", top_n=5))[2]
     assert token.entropy is not None
     shown = expected(token, token.entropy, vocabulary=258)
     listed = sum(candidate.prob for candidate in shown.candidates)

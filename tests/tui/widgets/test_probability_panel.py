@@ -27,8 +27,10 @@ from tests.tui.hosts import HOSTILE, Host, safe, written
 ENGINE = FakeEngine()
 
 
-def look(text: str = "the cat", *, top: int = 20) -> Distribution:
-    return ENGINE.next_distribution(tuple(text.encode()), SamplingSettings(), top=top)
+def look(text: str = "the cat", *, top_n: int = 20) -> Distribution:
+    return ENGINE.next_distribution(
+        tuple(text.encode()), SamplingSettings(), top_n=top_n
+    )
 
 
 def distribution(
@@ -62,7 +64,7 @@ def test_whatever_is_drawn_sums_to_one(
     top: int, count: int, first: int, text: str
 ) -> None:
     shown = ENGINE.next_distribution(
-        text.encode(errors="replace"), SamplingSettings(temperature=1.3), top=top
+        text.encode(errors="replace"), SamplingSettings(temperature=1.3), top_n=top
     )
     rows = fit_rows(shown, count, first=first)
     raw = math.fsum(row.prob for row in rows.candidates) + rows.rest_prob

@@ -82,7 +82,7 @@ class Attention:
             self._attend(*arguments, None if mask is None else mask.data_ptr())
         return found
 
-    def require_right(self, head: int) -> None:
+    def require_right(self, head_dim: int) -> None:
         """Compare the kernels with torch's attention on random inputs.
 
         Raises:
@@ -90,11 +90,11 @@ class Attention:
         """
         random = torch.Generator().manual_seed(0)
         for rows, tokens, held in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
-            sizes = rows, tokens, self._heads + 2 * self._kv_heads, head
+            sizes = rows, tokens, self._heads + 2 * self._kv_heads, head_dim
             heads = torch.randn(sizes, generator=random)
             room = held + tokens + 1
             both = torch.randn(
-                2, rows, 2 * self._kv_heads, room, head, generator=random
+                2, rows, 2 * self._kv_heads, room, head_dim, generator=random
             ).half()
             shared, own = both[0, :1], both[1]
             places = KVAddresses(

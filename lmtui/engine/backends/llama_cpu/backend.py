@@ -47,12 +47,12 @@ _STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
 class BackgroundCompiler:
     """Compiles a model's kernels in a separate process and puts them into use."""
 
-    def __init__(self, steps: DecoderLayers, *, lasting: bool) -> None:
-        """`lasting` allows compilation: this process will live long enough to use
+    def __init__(self, steps: DecoderLayers, *, long_running: bool) -> None:
+        """`long_running` allows compilation: this process will live long enough to use
         it."""
         self._steps = steps
         self._plan = steps.plan()
-        self._may_compile = lasting
+        self._may_compile = long_running
         self._process: subprocess.Popen[bytes] | None = None
         self._put_in_use()
 
@@ -99,14 +99,14 @@ class LlamaCpuBackend:
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
 
-    def __init__(self, weights: LlamaWeights, *, lasting: bool = False) -> None:
-        """`lasting` says that many answers will follow, so that compiling pays."""
+    def __init__(self, weights: LlamaWeights, *, long_running: bool = False) -> None:
+        """`long_running` says that many answers will follow, so that compiling pays."""
         self._steps = DecoderLayers(weights)
         stored = weights.layers[0].qkv.takes is torch.float32
         self._costs = _STORED_COSTS if stored else _GUESS_COSTS
-        self._compiling = BackgroundCompiler(self._steps, lasting=lasting)
+        self._compiling = BackgroundCompiler(self._steps, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
-        self._head = weights.head
+        self._head = weights.lm_head
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
@@ -129,10 +129,12 @@ class LlamaCpuBackend:
         held: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        return self.head(self.hidden_states(ids, held, keep=keep, stop=stop))
+        return self.head(
+            self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        )
 
     @torch.inference_mode()
     def next_logits(
@@ -140,11 +142,13 @@ class LlamaCpuBackend:
         tokens: Sequence[int],
         held: PreallocatedKVCache,
         *,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
-        return self.head(self._steps.hidden_states(ids, held, between=_looking(stop)))
+        return self.head(
+            self._steps.hidden_states(ids, held, between=_looking(should_stop))
+        )
 
     @torch.inference_mode()
     def hidden_states(
@@ -153,14 +157,14 @@ class LlamaCpuBackend:
         held: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
         return self._steps.hidden_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
             keep=torch.arange(len(ids) - keep, len(ids)),
-            between=_looking(stop),
+            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
@@ -169,7 +173,7 @@ class LlamaCpuBackend:
         paths: Sequence[Sequence[int]],
         held: PreallocatedKVCache,
         *,
-        stop: Stop | None = None,
+        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
@@ -177,12 +181,15 @@ class LlamaCpuBackend:
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         last = [row * longest + len(path) - 1 for row, path in enumerate(paths)]
         return self._steps.hidden_states(
-            torch.tensor(filled), held, keep=torch.tensor(last), between=_looking(stop)
+            torch.tensor(filled),
+            held,
+            keep=torch.tensor(last),
+            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
     def hidden_states_tree(
-        self, tree: Tree, held: PreallocatedKVCache, *, stop: Stop | None = None
+        self, tree: Tree, held: PreallocatedKVCache, *, should_stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
         return self._steps.hidden_states(
@@ -190,7 +197,7 @@ class LlamaCpuBackend:
             held,
             depths=torch.tensor(tree.depths),
             mask=tree.seen.log(),  # 1 becomes 0, and 0 becomes -inf
-            between=_looking(stop),
+            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
@@ -199,23 +206,23 @@ class LlamaCpuBackend:
         return require_distribution(self._head.times(states))
 
     def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, stop: Stop | None = None
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
     ) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
         V]."""
         if skip >= len(ids):
             return
-        states = self.hidden_states(ids, keep=len(ids) - skip, stop=stop)
+        states = self.hidden_states(ids, keep=len(ids) - skip, should_stop=should_stop)
         for block in torch.split(states, _BLOCK_ROWS):
             yield self.head(block)
 
 
-def _looking(stop: Stop | None) -> Callable[[], None]:
-    """Return a function that raises `Cancelled` once `stop` answers True; it is called
-    between two layers."""
+def _looking(should_stop: Stop | None) -> Callable[[], None]:
+    """Return a function that raises `Cancelled` once `should_stop` answers True; it is
+    called between two layers."""
 
     def look() -> None:
-        if stop is not None and stop():
+        if should_stop is not None and should_stop():
             raise Cancelled
 
     return look

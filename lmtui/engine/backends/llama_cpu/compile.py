@@ -49,7 +49,7 @@ def store(plan: BlockShape, scratch: Path) -> None:
     Raises:
         OSError: the disk is full, or can't be written.
     """
-    width, feed = plan.out.rows, plan.down.columns
+    width, feed = plan.o_proj.rows, plan.down.columns
     build.store(scratch, folder_of(plan), source=f"{width} × {feed}")
 
 
@@ -69,7 +69,7 @@ def opened(plan: BlockShape) -> CompiledKernels:
     seen = cache_dir.identity(folder)
     try:
         run = _crossing_in(folder, plan)
-        attending = _attention_in(folder, plan.heads, plan.kv_heads, plan.head)
+        attending = _attention_in(folder, plan.heads, plan.kv_heads, plan.head_dim)
     except (RuntimeError, OSError, ValueError) as error:
         cache_dir.discard(folder, seen)
         raise ValueError(str(error).partition("\n")[0]) from error
@@ -85,7 +85,7 @@ def opened_for(shape: LlamaConfig, folder: Path) -> CompiledKernels:
     """
     seen = cache_dir.identity(folder)
     try:
-        attending = _attention_in(folder, shape.heads, shape.kv_heads, shape.head)
+        attending = _attention_in(folder, shape.heads, shape.kv_heads, shape.head_dim)
     except (OSError, ValueError) as error:
         cache_dir.discard(folder, seen)
         raise ValueError(str(error)) from error
@@ -112,7 +112,7 @@ def _crossing_in(folder: Path, plan: BlockShape) -> CompiledBlock:
 
 
 def _attention_in(
-    folder: Path, heads: int, kv_heads: int, head: int
+    folder: Path, heads: int, kv_heads: int, head_dim: int
 ) -> Attention | None:
     """Load attention from a folder and check it; None for a head width without a
     kernel.
@@ -120,10 +120,10 @@ def _attention_in(
     Raises:
         OSError, ValueError: the file is damaged.
     """
-    if not build.supports_attention(head):
+    if not build.supports_attention(head_dim):
         return None
     attention = Attention(folder / build.ATTENTION, heads, kv_heads)
-    attention.require_right(head)
+    attention.require_right(head_dim)
     return attention
 
 

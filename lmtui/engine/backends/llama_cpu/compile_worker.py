@@ -49,8 +49,8 @@ def _keep(plan: BlockShape) -> None:
     root = paths.ensure_folder(build.root())
     with paths.scratch_folder(root) as scratch, paths.scratch_folder(root) as waste:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["TMPDIR"] = str(waste)
-        if build.supports_attention(plan.head):
-            build.build_attention(plan.head, plan.heads // plan.kv_heads, scratch)
+        if build.supports_attention(plan.head_dim):
+            build.build_attention(plan.head_dim, plan.heads // plan.kv_heads, scratch)
         if build.supports_fused_block():
             build.build_fused_block(scratch, **plan.sizes())
         else:

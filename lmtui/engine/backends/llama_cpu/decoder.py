@@ -45,15 +45,15 @@ class DecoderLayers:
         self.kernels = weights.kernels
         """Folder of kernels that were compiled before the model was opened; None where
         kernels are compiled per `BlockShape` instead."""
-        self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head)
+        self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head_dim)
         self._root = math.sqrt(shape.width)
         self._norms = [
-            (layer.attention_norm * self._root, layer.feed_norm * self._root)
+            (layer.attention_norm * self._root, layer.ffn_norm * self._root)
             for layer in weights.layers
         ]
         self._last_norm = weights.norm * self._root
         # cos + i·sin of each position's angles; grows with the longest context
-        self._turns = torch.empty(0, shape.head // 2, dtype=torch.complex64)
+        self._turns = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
         self._compiled: CompiledKernels | None = None
         self._crossings: list[list[Tensor] | None] = [None] * shape.layers
 
@@ -148,18 +148,18 @@ class DecoderLayers:
     def _attention(self) -> Attention | None:
         return self._compiled.attention if self._compiled else None
 
-    def _cross(self, run: ForwardPass, index: int, found: Tensor) -> None:
-        """Run a layer from its attention output `found` to the next layer's queries,
+    def _cross(self, run: ForwardPass, index: int, attended: Tensor) -> None:
+        """Run a layer from its attention output `attended` to the next layer's queries,
         keys and values: output projection, feed-forward, and q/k/v projection."""
-        found = found.reshape(run.m, -1)
+        attended = attended.reshape(run.m, -1)
         weights = self._crossings[index]
         crossing = self._compiled.crossing if self._compiled else None
         if weights is not None and crossing is not None and run.m <= FEW:
-            run.cross(crossing, found, weights)
+            run.cross(crossing, attended, weights)
             return
         run.settle()
         layer = self._weights.layers[index]
-        run.state += _times(layer.out, found)
+        run.state += _times(layer.o_proj, attended)
         feed = run.normed(self._norms[index][1])
         gate, up = _times(layer.gate_up, feed).chunk(2, 1)
         run.state += _times(layer.down, F.silu(gate).mul_(up))
@@ -196,15 +196,15 @@ class ForwardPass:
         shape: LlamaConfig,
         rows: int,
         tokens: int,
-        turns: Tensor,
+        rope: Tensor,
         takes: torch.dtype,
     ) -> None:
-        """`turns` are rotary factors, complex64 [m, 1, d/2]; `takes` is the dtype of
+        """`rope` are rotary factors, complex64 [m, 1, d/2]; `takes` is the dtype of
         the inputs of products."""
         self.m = m = rows * tokens
         self.tokens = tokens
-        self._turns = turns
-        self._real_turns = torch.view_as_real(turns)  # [m, 1, d/2, 2]
+        self._turns = rope
+        self._real_turns = torch.view_as_real(rope)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
         # One more column, whose square is ε·D: the vector norm then includes ε.
         self._wide = torch.empty(m, shape.width + 1)
@@ -213,14 +213,16 @@ class ForwardPass:
         """float32 [m, D]; the layers add to it in place."""
         self._taken = torch.empty(m, shape.width, dtype=takes)
         self._float = torch.empty(m, shape.width)
-        heads = torch.empty(rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head)
+        heads = torch.empty(
+            rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim
+        )
         self._heads = heads
         flat = heads.flatten(0, 1)  # [m, H + 2·KV, d]; all below are views on it
         self._qkv = flat.flatten(1)
         self._q = flat[:, : shape.heads]
         self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
         turned = flat[:, : shape.heads + shape.kv_heads]
-        self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head // 2, 2))
+        self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head_dim // 2, 2))
         parted = heads.transpose(1, 2)
         self.queries = parted[:, : shape.heads]
         """[n, H, t, d], of the layer that was projected last."""
@@ -273,12 +275,12 @@ class ForwardPass:
         self._pairs.mul_(self._turns)
 
     def cross(
-        self, crossing: CompiledBlock, found: Tensor, weights: list[Tensor]
+        self, crossing: CompiledBlock, attended: Tensor, weights: list[Tensor]
     ) -> None:
-        """Run the fused block: from one layer's attention output `found` [m, H·d] to
+        """Run the fused block: from one layer's attention output `attended` [m, H·d] to
         the next layer's queries, keys and values."""
         state = self._crossed[0] if self._crossed else self.state.contiguous()
-        state, heads = crossing([state, found, self._real_turns, *weights])
+        state, heads = crossing([state, attended, self._real_turns, *weights])
         self._crossed = state, heads
 
     def _normed(self, heads: Tensor, weight: Tensor) -> None:

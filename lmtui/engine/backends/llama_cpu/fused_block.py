@@ -52,9 +52,9 @@ class BlockShape:
 
     heads: int
     kv_heads: int
-    head: int
+    head_dim: int
     epsilon: float
-    out: PackedShape
+    o_proj: PackedShape
     gate_up: PackedShape
     down: PackedShape
     qkv: PackedShape
@@ -69,9 +69,9 @@ class BlockShape:
         return cls(
             heads=shape.heads,
             kv_heads=shape.kv_heads,
-            head=shape.head,
+            head_dim=shape.head_dim,
             epsilon=shape.epsilon,
-            out=PackedShape.of(layer.out),
+            o_proj=PackedShape.of(layer.o_proj),
             gate_up=PackedShape.of(layer.gate_up),
             down=PackedShape.of(layer.down),
             qkv=PackedShape.of(following.qkv),
@@ -94,14 +94,14 @@ class BlockShape:
 
     def sizes(self) -> dict[str, float]:
         """The shape as the compile-time constants of `fused_block.cpp`."""
-        named = {"OUT": self.out, "GATE_UP": self.gate_up}
+        named = {"OUT": self.o_proj, "GATE_UP": self.gate_up}
         named |= {"DOWN": self.down, "QKV": self.qkv}
         return {
-            "WIDTH": self.out.rows,
+            "WIDTH": self.o_proj.rows,
             "FFN": self.down.columns,
             "HEADS": self.heads,
             "KV_HEADS": self.kv_heads,
-            "HEAD": self.head,
+            "HEAD": self.head_dim,
             "EPSILON": self.epsilon,
             "HAS_BIAS": int(self.has_bias),
             "HAS_HEAD_NORMS": int(self.has_head_norms),
@@ -112,7 +112,7 @@ class BlockShape:
     @property
     def matrices(self) -> tuple[PackedShape, ...]:
         """The four matrices in the order in which they are multiplied."""
-        return self.out, self.gate_up, self.down, self.qkv
+        return self.o_proj, self.gate_up, self.down, self.qkv
 
 
 def weights_of(
@@ -120,8 +120,8 @@ def weights_of(
 ) -> list[Tensor]:
     """Return the weights of a fused block, in its order. The norms' weights are
     multiplied by `root`, √D, since `FusedBlock` divides by √D times the RMS."""
-    tensors = [layer.feed_norm * root, following.attention_norm * root]
-    for linear in (layer.out, layer.gate_up, layer.down, following.qkv):
+    tensors = [layer.ffn_norm * root, following.attention_norm * root]
+    for linear in (layer.o_proj, layer.gate_up, layer.down, following.qkv):
         packed = _packed(linear)
         tensors += [packed.weights, packed.scales]
         if packed.lora is not None:
@@ -137,17 +137,17 @@ def _packed(linear: Linear) -> Int4Linear:
 
 def examples(plan: BlockShape, tokens: int) -> list[Tensor]:
     """Random inputs of the right shapes for `tokens` tokens."""
-    width, half = plan.out.rows, plan.head // 2
+    width, half = plan.o_proj.rows, plan.head_dim // 2
     turns = torch.randn(tokens, 1, half)
     return [
         torch.randn(tokens, width),
-        torch.randn(tokens, plan.heads * plan.head),
+        torch.randn(tokens, plan.heads * plan.head_dim),
         torch.stack([turns.cos(), turns.sin()], -1),
         torch.rand(width),
         torch.rand(width),
         *(tensor for matrix in plan.matrices for tensor in _random(matrix)),
         *([torch.rand(plan.qkv.rows)] if plan.has_bias else []),
-        *([torch.rand(plan.head) for _ in "qk"] if plan.has_head_norms else []),
+        *([torch.rand(plan.head_dim) for _ in "qk"] if plan.has_head_norms else []),
     ]
 
 
@@ -168,7 +168,7 @@ class FusedBlock(nn.Module):
     def __init__(self, plan: BlockShape) -> None:
         super().__init__()
         self._plan = plan
-        self._added = plan.epsilon * plan.out.rows
+        self._added = plan.epsilon * plan.o_proj.rows
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state [m, D] after a layer, and queries, keys and values [m, H +
@@ -182,7 +182,7 @@ class FusedBlock(nn.Module):
         weights = iter(rest)
         plan = self._plan
         # 1) output projection of attention
-        state = state + self._times(found, plan.out, weights)
+        state = state + self._times(found, plan.o_proj, weights)
         # 2) feed-forward: RMSNorm, SwiGLU
         normed = state / self._norm(state) * feed_norm
         gate, up = self._times(normed, plan.gate_up, weights).chunk(2, 1)
@@ -193,7 +193,7 @@ class FusedBlock(nn.Module):
         if plan.has_bias:
             product = product + next(weights)
         # 4) head norms and RoPE
-        heads = product.view(-1, plan.heads + 2 * plan.kv_heads, plan.head)
+        heads = product.view(-1, plan.heads + 2 * plan.kv_heads, plan.head_dim)
         return state, self._turned(heads, turns, weights)
 
     def _norm(self, state: Tensor) -> Tensor:
@@ -217,9 +217,7 @@ class FusedBlock(nn.Module):
         beside = F.linear(F.linear(half[:, : matrix.columns].float(), first), second)
         return product.float() + beside
 
-    def _turned(
-        self, heads: Tensor, turns: Tensor, weights: Iterator[Tensor]
-    ) -> Tensor:
+    def _turned(self, heads: Tensor, rope: Tensor, weights: Iterator[Tensor]) -> Tensor:
         """Apply head norms and RoPE to queries and keys: [m, H + 2·KV, d]."""
         plan = self._plan
         keys = plan.heads + plan.kv_heads
@@ -227,9 +225,9 @@ class FusedBlock(nn.Module):
         if plan.has_head_norms:
             queries = self._head_normed(queries) * next(weights)
             others = self._head_normed(others) * next(weights)
-        pairs = torch.cat([queries, others], 1).view(-1, keys, plan.head // 2, 2)
+        pairs = torch.cat([queries, others], 1).view(-1, keys, plan.head_dim // 2, 2)
         real, imaginary = pairs[..., 0], pairs[..., 1]
-        cos, sin = turns[..., 0], turns[..., 1]
+        cos, sin = rope[..., 0], rope[..., 1]
         turned = torch.stack(
             [real * cos - imaginary * sin, real * sin + imaginary * cos], -1
         )
@@ -250,7 +248,7 @@ class FusedBlockKernel:
         Raises:
             OSError, ValueError: the file is damaged.
         """
-        self._heads = plan.heads + 2 * plan.kv_heads, plan.head
+        self._heads = plan.heads + 2 * plan.kv_heads, plan.head_dim
         try:
             self._cross = ctypes.CDLL(str(file)).fused_block
         except AttributeError as error:

@@ -27,7 +27,7 @@ class Sizes:
 
     layers: int
     kv_heads: int
-    head: int
+    head_dim: int
 
 
 class PreallocatedKVCache:
@@ -59,7 +59,7 @@ class PreallocatedKVCache:
     def _room(self, tokens: int) -> Tensor:
         sizes = self._sizes
         heads = 2 * sizes.kv_heads
-        room = sizes.layers, self._rows, heads, tokens, sizes.head
+        room = sizes.layers, self._rows, heads, tokens, sizes.head_dim
         return torch.empty(room, dtype=self._dtype)
 
     @property

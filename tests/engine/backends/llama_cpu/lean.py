@@ -160,7 +160,7 @@ class Whole:
     def times(self, inputs: Tensor) -> Tensor:
         return F.linear(inputs, self.weights)
 
-    def with_lora(self, beside: object) -> Any:
+    def with_lora(self, lora: object) -> Any:
         raise NotImplementedError
 
 

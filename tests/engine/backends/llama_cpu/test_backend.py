@@ -121,7 +121,7 @@ def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
     cache = PrefixCache(forward)
     cache.read(IDS[:90])
     begins = [[5], [6], [7, 8], [9]]
-    branches = decode_batch(forward, cache, begins, more=40)
+    branches = decode_batch(forward, cache, begins, max_new_tokens=40)
     for begin, branch in zip(begins, branches, strict=True):
         assert branch.ids[: len(begin)] == tuple(begin)
         assert len(branch.ids) == len(begin) + 40
@@ -164,7 +164,7 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
 
     if asked < 4:  # once before the part, then before each of three layers
         with pytest.raises(Cancelled):
-            cache.read(IDS[:50], stop=stop)
+            cache.read(IDS[:50], should_stop=stop)
         assert (calls, cache.ids) == (asked + 1, IDS[:30])
     assert cache.read(IDS[:50]) == 30
     assert cache.logits is not None

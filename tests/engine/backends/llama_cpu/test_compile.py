@@ -199,7 +199,7 @@ def test_with_weights_of_16_bits_too(
         weights = with_beside(weights)
     if attends:
         share = weights.shape.heads // weights.shape.kv_heads
-        folder = build.compiled_for(weights.shape.head, share)
+        folder = build.compiled_for(weights.shape.head_dim, share)
         weights = replace(weights, kernels=folder)
     forward = LlamaCpuBackend(weights)
     assert (forward._steps._compiled is not None) == attends
@@ -331,7 +331,9 @@ def replaced(file: Path, content: bytes) -> None:
 
 def fresh(*, lasting: bool = False) -> LlamaCpuBackend:
     """A model as a new program opens it."""
-    return LlamaCpuBackend(lean.packed("llama", 4)._steps._weights, lasting=lasting)
+    return LlamaCpuBackend(
+        lean.packed("llama", 4)._steps._weights, long_running=lasting
+    )
 
 
 def plan_of(forward: LlamaCpuBackend) -> BlockShape:

@@ -168,7 +168,7 @@ def test_a_pass_that_is_stopped_leaves_nothing_behind(family: str, asked: int) -
     cache.read(IDS[:30])
     left = iter(range(asked))
     with pytest.raises(Cancelled):
-        cache.read(IDS[:50], stop=lambda: next(left, None) is None)
+        cache.read(IDS[:50], should_stop=lambda: next(left, None) is None)
     assert cache.ids == IDS[:30]
     cache.read([*IDS[:30], *IDS[60:70]])
     fresh = PrefixCache(TransformersBackend(packed))

@@ -28,17 +28,17 @@ pytestmark = [
 
 
 def plan(
-    width: int, feed: int, heads: int, kv_heads: int, head: int, bits: int, rank: int
+    width: int, ffn: int, heads: int, kv_heads: int, head_dim: int, bits: int, rank: int
 ) -> BlockShape:
     return BlockShape(
         heads=heads,
         kv_heads=kv_heads,
-        head=head,
+        head_dim=head_dim,
         epsilon=1e-5,
-        out=PackedShape(width, heads * head, bits, rank),
-        gate_up=PackedShape(2 * feed, width, bits, 0),
-        down=PackedShape(width, feed, bits, rank),
-        qkv=PackedShape((heads + 2 * kv_heads) * head, width, bits, rank),
+        o_proj=PackedShape(width, heads * head_dim, bits, rank),
+        gate_up=PackedShape(2 * ffn, width, bits, 0),
+        down=PackedShape(width, ffn, bits, rank),
+        qkv=PackedShape((heads + 2 * kv_heads) * head_dim, width, bits, rank),
         has_bias=False,
         has_head_norms=False,
     )
