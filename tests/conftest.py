@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,6 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose how many random examples the property tests try, and where they run."""
     settings.load_profile("full" if config.getoption("--full") else "quick")
     _keep_to_one_core()
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what the imports made from garbage collection: torch alone makes some
+    400,000 objects, and the program collects everything at each load of a model."""
+    gc.collect()
+    gc.freeze()
 
 
 def _keep_to_one_core() -> None:
