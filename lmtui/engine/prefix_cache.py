@@ -82,7 +82,7 @@ class PrefixCache:
         self, ids: Sequence[int], start: int, *, should_stop: Stop
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states after
-        them (see `Passes.states`).
+        them (see `ModelBackend.hidden_states`).
 
         Yields, per part, the position of its first token and the states [n, width]
         after its n tokens. The first part begins at `start` or before.
@@ -114,7 +114,7 @@ class PrefixCache:
         return self._reuse is Reuse.ANY_PREFIX
 
     def rollback(self, count: int) -> None:
-        """Keep only the first `count` tokens, for a model that `takes_back`."""
+        """Keep only the first `count` tokens, for a model that `can_rollback`."""
         self._keep(count)
 
     @property
@@ -124,7 +124,7 @@ class PrefixCache:
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
-        """Cost of speculated tokens: see `Passes.guess_costs`."""
+        """Cost of speculated tokens: see `ModelBackend.extra_token_costs`."""
         return self._forward.extra_token_costs
 
     def common(self, ids: Sequence[int]) -> int:

@@ -34,8 +34,8 @@ class PromptLookup:
 
     def __init__(self, costs: Sequence[float], *texts: Iterable[int]) -> None:
         """`costs` are those of running 1, 2, … guesses along with one token (see
-        `Passes.guess_costs`). `texts` may be repeated; the last one is the one that
-        grows."""
+        `ModelBackend.extra_token_costs`). `texts` may be repeated; the last one is the
+        one that grows."""
         self._costs = costs
         self._ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}

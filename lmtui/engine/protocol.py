@@ -246,7 +246,7 @@ class EditorEngine(Engine, Protocol):
     def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
-        """Return the context that `go_on` would read, without running it.
+        """Return the context that `complete` would read, without running it.
 
         Raises:
             LmtuiError: there is nothing to continue.
@@ -267,7 +267,7 @@ class EditorEngine(Engine, Protocol):
         `GenerationResult`.
 
         The first step may be several tokens, whose bytes are those beyond the cursor.
-        It is drawn from the rows of `expect` by the same sampler, without the
+        It is drawn from the rows of `predict_at` by the same sampler, without the
         repetition penalty. Control tokens end the continuation. Where
         `capabilities.infill` says so, the model reads the text after the cursor as
         well.
@@ -285,7 +285,7 @@ class EditorEngine(Engine, Protocol):
         count: int = 5,
         should_stop: Stop = lambda: False,
     ) -> list[Suggestion]:
-        """Return suggestions that begin with the first rows of `expect`, in their
+        """Return suggestions that begin with the first rows of `predict_at`, in their
         order, and continue greedily.
 
         Raises:

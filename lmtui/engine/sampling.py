@@ -253,7 +253,7 @@ def _rank_until_top_p(
         ids, values = ranking.first(look)
         scaled = values.double() / settings.temperature
         if look < size:
-            assert ranking.total is not None  # `wanted` fetches it in this case
+            assert ranking.total is not None  # `ranking_inputs` fetches it in this case
             probs = (scaled - ranking.total).exp()
         else:
             probs = scaled.softmax(0)

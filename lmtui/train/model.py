@@ -140,7 +140,8 @@ class TrainableModel:
     half: bool
     """Whether it computes in bfloat16; trained weights stay in float32."""
     disable_recompute: Callable[[], None] = lambda: None
-    """Undoes `cpu_kernels.remake`: activations are kept for backward again."""
+    """Undoes `cpu_kernels.enable_recompute`: activations are kept for backward
+    again."""
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:

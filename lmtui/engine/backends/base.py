@@ -78,8 +78,8 @@ class ModelBackend(Protocol[H]):
 
     @property
     def reads_trees(self) -> bool:
-        """Whether `states_in` gives the states that the tree's paths have on their
-        own."""
+        """Whether `hidden_states_tree` gives the states that the tree's paths have on
+        their own."""
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`, during which the way the model runs must not change;
@@ -149,7 +149,7 @@ class ModelBackend(Protocol[H]):
         `held`. A token attends to `held`, its ancestors and itself.
 
         Raises:
-            Cancelled, LmtuiError: as in `states_after`.
+            Cancelled, LmtuiError: as in `hidden_states_after`.
         """
 
     def head(self, states: Tensor) -> Tensor:

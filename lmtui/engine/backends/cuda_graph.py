@@ -209,7 +209,7 @@ class CudaGraphBackend(TransformersBackend):
     recorded, or does not match, steps run as in `TransformersBackend`.
     """
 
-    guess_costs = ()  # a pass over several tokens is not recorded
+    extra_token_costs = ()  # a pass over several tokens is not recorded
 
     def __init__(self, model: Any, *, records: bool = True) -> None:
         """`records` says whether steps are recorded, which only a GPU can do."""

@@ -34,8 +34,8 @@ _PROBE = (1, 2, 3, 4)
 _PROBES = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))
 _BLOCK_BYTES = 64 * 2**20  # limit of the float32 logits in memory at once while scoring
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-# See `Passes.guess_costs`. In float32 on a CPU a pass over two tokens takes as long as
-# one over eight, which is less than two passes over one.
+# See `ModelBackend.extra_token_costs`. In float32 on a CPU a pass over two tokens takes
+# as long as one over eight, which is less than two passes over one.
 _GUESS_COSTS = (0.7,) * 7
 _PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
@@ -171,7 +171,7 @@ class TransformersKVCache:
 
 
 class TransformersBackend:
-    """Forward passes through transformers; see `base.Passes` for each method's
+    """Forward passes through transformers; see `base.ModelBackend` for each method's
     contract."""
 
     extra_token_costs: tuple[float, ...] = _GUESS_COSTS
@@ -347,9 +347,9 @@ class TransformersBackend:
 
     @cached_property
     def reads_trees(self) -> bool:
-        """Whether `states_in` gives the states that the tree's paths have on their own.
-        False for sliding windows, and for models that derive positions from the order
-        of tokens."""
+        """Whether `hidden_states_tree` gives the states that the tree's paths have on
+        their own. False for sliding windows, and for models that derive positions from
+        the order of tokens."""
         config = self.model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or getattr(config, "sliding_window", None):

@@ -37,7 +37,7 @@ class GgufTensors:
 
     def groups(self, name: str) -> GroupQuantized:
         """Return a matrix [N, K] in groups of 32 columns, requantised to 8 bits where
-        its type is not in `KEPT`."""
+        its type is not in `UNROUNDED_TYPES`."""
         entry = self._entries[name]
         if read := _READERS.get(entry.type):
             q, scale, shift, bits = read(self._blocks(entry))

@@ -1,8 +1,7 @@
 """Forward pass of our own decoder for Llama-shaped models on a CPU.
 
-Implements `base.Passes` and starts the compilation of faster kernels. Knows no layout
-of weights and no attention.
-"""
+Implements `base.ModelBackend` and starts the compilation of faster kernels. Knows no
+layout of weights and no attention. """
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ _COMMAND = (*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker")
 _CHUNK = 512  # most prompt tokens of one prefill pass
 _BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
 # Cost of running 1, 2, … speculated tokens along with one token, in passes over one
-# token (see `Passes.guess_costs`).
+# token (see `ModelBackend.extra_token_costs`).
 # With torch's int4 kernel: a product of four tokens takes a third longer than one of a
 # single token, one of five takes twice as long; with AVX-512 or without, compiled by
 # torch's exporter or not.
@@ -93,7 +92,7 @@ class BackgroundCompiler:
 
 
 class LlamaCpuBackend:
-    """Forward pass of a Llama-shaped model; see `base.Passes` for each method's
+    """Forward pass of a Llama-shaped model; see `base.ModelBackend` for each method's
     contract."""
 
     reuse = Reuse.ANY_PREFIX
@@ -110,7 +109,8 @@ class LlamaCpuBackend:
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
-        """Cost of running more than one token in one pass; see `Passes.guess_costs`."""
+        """Cost of running more than one token in one pass; see
+        `ModelBackend.extra_token_costs`."""
         return _NATIVE_COSTS if self._steps.are_native else self._costs
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
