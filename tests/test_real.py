@@ -88,8 +88,12 @@ def test_the_steps_add_up_to_the_score(engine: LocalEngine) -> None:
     assert finish.logprob == pytest.approx(scored, abs=1e-3)
 
 
-def test_inspect_is_the_naive_pass(loaded: LoadedModel, default_home: Path) -> None:
-    out = lmtui("inspect", str(README), "--json", "--window", "512", home=default_home)
+def test_inspect_is_the_naive_pass(
+    loaded: LoadedModel, default_home: Path, tmp_path: Path
+) -> None:
+    file, text = tmp_path / "text.md", README.read_text("utf-8")[:4_500]
+    file.write_text(text, "utf-8")
+    out = lmtui("inspect", str(file), "--json", "--window", "512", home=default_home)
     *tokens, summary = map(json.loads, out.splitlines())
     ids = [token["id"] for token in tokens]
     assert summary["event"] == "summary"
@@ -106,7 +110,6 @@ def test_inspect_is_the_naive_pass(loaded: LoadedModel, default_home: Path) -> N
             assert token["logprob"] == pytest.approx(expected, abs=1e-4)
     known = [t["logprob"] for t in tokens[1:]]
     assert summary["logprob"] == pytest.approx(math.fsum(known), abs=1e-3)
-    text = README.read_text("utf-8")
     assert text[tokens[5]["start"] : tokens[5]["end"]] == tokens[5]["text"]
 
 

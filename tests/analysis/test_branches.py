@@ -31,7 +31,7 @@ class Walks(RuleBasedStateMachine):
     def some(self, number: int) -> int:
         return sorted(self.ways)[number % len(self.ways)]
 
-    @rule(number=st.integers(0, 50), place=st.integers(0, 9), new=st.integers(1, 6))
+    @rule(number=st.integers(0, 50), index=st.integers(0, 9), new=st.integers(1, 6))
     def take(self, number: int, index: int, new: int) -> None:
         before = self.some(number)
         index = min(index, len(self.ways[before]))
@@ -67,7 +67,7 @@ class Walks(RuleBasedStateMachine):
         assert at in self.ways
 
     @rule(
-        number=st.integers(0, 50), place=st.integers(0, 9), by=st.sampled_from([1, -1])
+        number=st.integers(0, 50), index=st.integers(0, 9), by=st.sampled_from([1, -1])
     )
     def move(self, number: int, index: int, by: int) -> None:
         branch = self.some(number)
@@ -150,5 +150,5 @@ def test_totals_names_and_ends() -> None:
     assert branches.branch(on).end is None
     assert (branches.leaves(ROOT), branches.leaves(on)) == (1, 0)
     assert BranchTree().branch(ROOT).logprob is None
-    with pytest.raises(ValueError, match="stays"):
+    with pytest.raises(ValueError, match="removed"):
         branches.remove(ROOT)

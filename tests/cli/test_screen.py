@@ -96,7 +96,7 @@ def test_the_mouse_is_left_to_the_terminal_where_that_is_wanted(
 
 def test_it_does_not_stop_where_no_shell_would_notice() -> None:
     code, _ = run_in_terminal(
-        "chat", typed=[(b"ready", b"\x1a"), (b"No shell waits", QUIT)]
+        "chat", typed=[(b"ready", b"\x1a"), (b"No shell is waiting", QUIT)]
     )
     assert code == 0
 

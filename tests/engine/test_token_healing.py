@@ -156,7 +156,7 @@ def test_what_an_early_end_leaves_out_is_stated(
     case: Case, least: float, most_runs: int
 ) -> None:
     prob, expected = truth(case)
-    found = searched(case, least=least, most_runs=most_runs)
+    found = searched(case, tolerance=least, most_runs=most_runs)
     model = case[0]
     assert len(model.runs) <= most_runs
     assert all(0 < len(paths) <= WIDTH for paths in model.runs)
@@ -176,7 +176,7 @@ def test_what_an_early_end_leaves_out_is_stated(
 @given(cases(), st.integers(1, 8))
 def test_rows_are_ranked_and_can_be_looked_up(case: Case, top: int) -> None:
     found = searched(case)
-    first = searched(case, top=top)
+    first = searched(case, top_n=top)
     assert first.rows == found.rows[:top]
     assert found.rows == tuple(
         sorted(found.rows, key=lambda r: (-r.logprob, r.beyond, r.special or 0))

@@ -40,7 +40,7 @@ async def test_it_shows_how_far_the_model_is() -> None:
 
         return load
 
-    async with program(open_model=open_model, wanted=ModelRef("x")) as running:
+    async with program(open_model=open_model, ref=ModelRef("x")) as running:
         await running.until(lambda: "fetching [red]x␛[0m 25%" in running.seen)
         assert "━" in running.seen
         steps[0].set()

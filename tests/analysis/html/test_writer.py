@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lmtui.analysis.compare import ComparedSpan, alone
 from lmtui.analysis.html.writer import Cells, page, text_data
-from lmtui.text import visible
+from lmtui.text import visible, visible_flow
 from tests.analysis.scored import row, token
 from tests.fakes import FakeEngine
 
@@ -52,7 +52,7 @@ def data_of(whole: str) -> dict[str, Any]:
 def test_the_cells_are_the_text(text: str) -> None:
     text = text.encode(errors="replace").decode()
     cells = cells_of(text)
-    assert "".join(cell[0] for cell in cells) == visible(text)
+    assert "".join(cell[0] for cell in cells) == visible_flow(text)
     assert sum(len(cell[3]) for cell in cells) == len(text.encode())
     line, column, place = 1, 1, 0
     for cell in cells:

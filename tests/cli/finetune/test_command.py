@@ -442,7 +442,7 @@ def test_on_a_terminal_it_asks_first_and_is_watched(notes: str) -> None:
         "finetune",
         notes,
         size=(40, 120),
-        typed=[(b"Enter", b"\r"), (b"Report:", b"q")],
+        typed=[(b"waiting for Enter", b"\r"), (b"Report:", b"q")],
     )
     assert code == 0
     after = written[written.rindex(b"\x1b[?1049l") :]
@@ -456,7 +456,7 @@ def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
         notes,
         script={"worker": {"hold": 4}},
         size=(40, 120),
-        typed=[(b"Enter", b"\r"), (b"step 3", b"\x03")],
+        typed=[(b"waiting for Enter", b"\r"), (b"step 3", b"\x03")],
     )
     assert code == 130
     after = written[written.rindex(b"\x1b[?1049l") :]
@@ -469,7 +469,7 @@ def test_a_closed_terminal_saves(notes: str) -> None:
         child,
         terminal,
     ):
-        terminal_until(terminal, b"Enter")
+        terminal_until(terminal, b"waiting for Enter")
         os.write(terminal, b"\r")
         terminal_until(terminal, b"step 3")
         hang_up(terminal)
@@ -478,7 +478,9 @@ def test_a_closed_terminal_saves(notes: str) -> None:
 
 
 def test_left_before_it_began_it_leaves_nothing(notes: str) -> None:
-    code, written = run_in_terminal("finetune", notes, typed=[(b"Enter", b"\x1b")])
+    code, written = run_in_terminal(
+        "finetune", notes, typed=[(b"waiting for Enter", b"\x1b")]
+    )
     assert code == 0
     assert b"go on with" not in written
     assert not RunFolder.named("My-Notes").path.exists()

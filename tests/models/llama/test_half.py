@@ -126,7 +126,7 @@ def test_the_weights_are_those_of_the_file(folder: Path) -> None:
     places = Path("/proc/self/maps")
     if not places.exists():
         pytest.skip("what is mapped is not told here")
-    head = found.model.weights.head.weights
+    head = found.model.weights.lm_head.weights
     (line,) = (
         line
         for line in places.read_text().splitlines()
@@ -189,9 +189,12 @@ def test_damaged_files_are_told_as_ever(harm: str, before: bool, copied: Path) -
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"hidden_act": "gelu"}, "of their own; --quantize int8"),
+        ({"hidden_act": "gelu"}, "layers lack; --quantize int8"),
         ({"model_type": "gpt2"}, "not shaped like Llama; --quantize int8"),
-        ({"quantization_config": {"quant_method": "x"}}, "a way of their own"),
+        (
+            {"quantization_config": {"quant_method": "x"}},
+            "a format that is not supported",
+        ),
     ],
 )
 def test_other_models_run_exactly(
@@ -227,7 +230,7 @@ def test_the_head_has_to_be_the_one_that_is_told_of(copied: Path) -> None:
     tensors, about = load_file(file), json.loads(config.read_text())
     embedding = tensors["model.embed_tokens.weight"]
     config.write_text(json.dumps(about | {"tie_word_embeddings": True}))
-    exactly(copied, "its head is not the one")
+    exactly(copied, "its output layer")
     file.unlink()
     tensors["lm_head.weight"] = embedding.clone()
     save_file(tensors, file, {"format": "pt"})

@@ -255,7 +255,7 @@ async def test_a_program_without_the_model_opens_it_to_read(file: Path) -> None:
         chats_file=file,
         chat_options=options,
         opened=loaded,
-        wanted=ModelRef("fake"),
+        ref=ModelRef("fake"),
     ) as running:
         await running.until(lambda: "fake wrote this and is not on" in line(running))
         assert running.chat.query_one(Status).state == "no model"
