@@ -1,7 +1,8 @@
 """Forward pass of our own decoder for Llama-shaped models on a CPU.
 
 Implements `base.ModelBackend` and starts the compilation of faster kernels. Knows no
-layout of weights and no attention. """
+layout of weights and no attention.
+"""
 
 from __future__ import annotations
 
