@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
+from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.batched import decode_batch
 from lmtui.engine.engine import LocalEngine, forward_of
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import Cancelled
@@ -41,6 +43,13 @@ def test_which_models_it_is_for() -> None:
         type(forward_of(tiny.loaded("llama"), long_running=True))
         is not CudaGraphBackend
     )  # on a CPU
+
+
+def test_nothing_is_guessed_beside_a_recorded_step() -> None:
+    repeated = [1, 2, 3, 4, 5, 6, 7, 8] * 9
+    plain = TransformersBackend(tiny.model("llama"))
+    assert PromptLookup(plain.extra_token_costs, repeated).guess(5)
+    assert not PromptLookup(forward("llama").extra_token_costs, repeated).guess(5)
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
