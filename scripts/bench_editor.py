@@ -25,6 +25,7 @@ from textual.pilot import Pilot
 from lmtui.editing import text_file
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.editor.dialogs import ReplacementsScreen
 from lmtui.tui.editor.options import Writing
@@ -103,9 +104,9 @@ class Bench:
         """The question that the engine answers now."""
         return self.app._engine._mailbox._running
 
-    def note_ghost(self, ghost: Suggestion) -> None:
+    def note_ghost(self, ghost: Suggestion, rules: SuggestionRules) -> None:
         self.ended = ghost
-        self.tell_ghost(ghost)
+        self.tell_ghost(ghost, rules)
 
     # Waiting.
 
@@ -229,7 +230,9 @@ class Bench:
     async def ghosts(self) -> dict[str, list[float]]:
         """Where one writes a character and waits: until the panel; the first ghost;
         the whole one, after the wait for another key."""
-        panel, first, whole = [], [], []
+        panel: list[float] = []
+        first: list[float] = []
+        whole: list[float] = []
         for _ in range(2 + 2 * self.rounds):
             self.editor.forget_ghosts()
             self.ended = None
@@ -303,7 +306,7 @@ def main() -> None:
     out, model, rounds, sizes = sys.argv[1:]
     engines: list[Any] = []
 
-    def open_model(name: str) -> Callable[..., Any]:
+    def open_model(_: ModelRef) -> Callable[..., Any]:
         def load(on_progress: Any) -> Any:
             from lmtui.engine.engine import LocalEngine
 

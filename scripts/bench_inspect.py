@@ -32,7 +32,7 @@ LENGTH = 4_096
 
 def score(engine: LocalEngine, ids: Sequence[int]) -> Totals:
     """All that `inspect` computes, in one window."""
-    totals = Totals(keep=20)
+    totals = Totals(limit=20)
     window = len(ids)
     for token in engine.score(ids, window=window, top_n=calibration.ROWS):
         totals.add(token)

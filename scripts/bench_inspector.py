@@ -15,13 +15,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, cast
 
 from bench_tools import measured_by
 from textual.pilot import Pilot
 
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.source import ModelRef
+from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
@@ -177,7 +177,9 @@ def main() -> None:
             from lmtui.engine.engine import LocalEngine
 
             return LocalEngine.open(
-                model or None, quantize=quantize, on_progress=on_progress
+                model or None,
+                quantize=cast(Quantize, quantize),
+                on_progress=on_progress,
             )
 
         return load

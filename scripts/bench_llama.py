@@ -81,4 +81,4 @@ def prefill(flash: bool, tokens: int) -> float:
 
 for line in sys.stdin:
     kind, *given = json.loads(line)
-    print({"decode": decode, "prefill": prefill}[kind](*given), flush=True)
+    print(decode(*given) if kind == "decode" else prefill(*given), flush=True)

@@ -150,13 +150,18 @@ def ours(blocks: list[list[int]], model: str | None, *, half: bool) -> dict[str,
     trainee = prepare_for_training(loaded, Base("", "", ()), settings(), half=half)
     packed = [Block(tuple(ids), (True,) * len(ids), len(ids)) for ids in blocks]
     told: list[StepResult] = []
+
+    def note(made: StepResult) -> bool:
+        told.append(made)
+        return True
+
     with tempfile.TemporaryDirectory() as folder:
         train(
             trainee,
             adam(trainee, RATE),
             Sequences(packed, schedule(len(packed)), 0),
             clip=1.0,
-            after_step=lambda made: told.append(made) or True,
+            after_step=note,
             folder=Path(folder),
         )
     return {

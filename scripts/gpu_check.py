@@ -143,8 +143,8 @@ def prompt_of(engine: LocalEngine, context: int) -> Prompt:
 def weight_bytes(model: Any) -> int:
     """What a token reads of a model."""
     packed = [m._packed for m in model.modules() if isinstance(m, PackedLinear)]
-    few = sum(each._weights.nbytes + each._scales.nbytes for each in packed)
-    return few + sum(p.nbytes for p in model.parameters())
+    few = sum(each.weights.nbytes + each.scales.nbytes for each in packed)
+    return few + sum(int(p.nbytes) for p in model.parameters())
 
 
 def waits(engine: LocalEngine) -> float:
