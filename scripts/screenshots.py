@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reference import write_reference
 from svg import require_fit_to_show, self_contained
@@ -24,13 +24,10 @@ from textual.pilot import Pilot
 from textual.widgets import TextArea
 
 from lmtui import paths
-from lmtui.chat.export import from_markdown
-from lmtui.chat.store import Store
-from lmtui.chat.summary import ConversationMeta
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models import default_model, inventory
+from lmtui.models import default_model
 from lmtui.models.source import ModelRef
 from lmtui.train.client import WorkerProcess
 from lmtui.train.request import TrainRequest
@@ -41,7 +38,6 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.engine.questions import OpenEngine
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.inspector.source import InspectSource
-from lmtui.tui.preferences import Preferences
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
@@ -102,15 +98,6 @@ class Drawing:
         """Wait until an answer has so many characters."""
         await self.until(lambda: len(self._answer) >= characters)
 
-    async def ended(self) -> None:
-        """Wait for the end of an answer."""
-        await self.until(lambda: self._answer and " ready " in self.seen)
-
-    @property
-    def field(self) -> TextArea:
-        """Where the user writes."""
-        return self._app.screen.query_one(TextArea)
-
     @property
     def _answer(self) -> str:
         views = list(self._app.screen.query(MessageView))
@@ -130,37 +117,11 @@ class Drawing:
         return self._app.export_screenshot(title="lmtui", simplify=True)
 
 
-async def start(drawing: Drawing) -> None:
-    """The first screen."""
-    await drawing.shows("ready")
-
-
-async def models(drawing: Drawing) -> None:
-    """The models to choose from."""
-    await drawing.shows("ready")
-    await drawing.press("f5")
-    await drawing.shows("NAME")
-
-
 async def draft(drawing: Drawing) -> None:
     """A message being written, and what the model expects next in it."""
     await drawing.shows("kept ")
     await drawing.type(DRAFT)
     await drawing.until(lambda: "mean –" not in drawing.seen)
-
-
-async def flat(drawing: Drawing) -> None:
-    """The slider towards flat: almost every token has a chance."""
-    await draft(drawing)
-    await drawing.press("f4", *["left"] * 8)
-    await drawing.shows("‹ T ")
-
-
-async def sharp(drawing: Drawing) -> None:
-    """The slider towards sharp: few tokens are left."""
-    await draft(drawing)
-    await drawing.press("f4", *["right"] * 8)
-    await drawing.shows("‹ T ")
 
 
 async def streaming(drawing: Drawing) -> None:
@@ -170,80 +131,11 @@ async def streaming(drawing: Drawing) -> None:
     await drawing.answer(110)
 
 
-async def answered(drawing: Drawing) -> None:
-    """An answer, and the distribution its last token was drawn from."""
-    await drawing.shows("kept ")
-    await drawing.ask(QUESTION)
-    await drawing.ended()
-
-
-async def tokens(drawing: Drawing) -> None:
-    """An answer token by token, the cursor on a surprise."""
-    await answered(drawing)
-    await drawing.press("f3")
-    await drawing.shows("Token 1")
-    await drawing.press("n", "n")
-    await drawing.until(lambda: "Token 1 " not in drawing.seen)
-
-
-TALKS = (
-    ("Names for a boat", "Give me names for a small boat.", "Petrel, Halcyon, Drift."),
-    ("Sorting in Python", "How do I sort by two keys?", "Use a tuple as the key."),
-    ("Tides", "Why are there two tides a day?",
-     "The Earth turns under two bulges of water, one towards the Moon and one away"
-     " from it. A lighthouse keeper sees both of them every day."),
-    ("A story about a lighthouse", "Tell me of a lighthouse keeper.",
-     "She climbed the stairs of the lighthouse every evening, and counted them."),
-)  # fmt: skip
-
-
-async def history(drawing: Drawing) -> None:
-    """Words found in the conversations that were had."""
-    await drawing.shows("kept ")
-    await drawing.press("ctrl+o")
-    await drawing.shows("4 conversations")
-    await drawing.press("f", *"lighth")
-    await drawing.shows("hits")
-
-
-async def branches(drawing: Drawing) -> None:
-    """An answer amended and gone on with, and every branch of it."""
-    await answered(drawing)
-    await drawing.press("ctrl+r")
-    await drawing.until(lambda: "2/2" in drawing.seen)
-    await drawing.ended()
-    await drawing.press("alt+up", "e")
-    await drawing.shows("Editing the answer")
-    field = drawing.field
-    field.text = field.text.partition(".")[0] + ", and by the sea it"
-    field.move_cursor(field.document.end)
-    await drawing.press("enter")
-    await drawing.until(lambda: "3/3" in drawing.seen)
-    await drawing.ended()
-    await drawing.press("ctrl+t")
-    await drawing.shows("Every branch")
-
-
 async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("ghost: ")
     await drawing.shows("“·Fran” p ")
     await drawing.until(lambda: "≈" not in drawing.seen)
-
-
-async def heat(drawing: Drawing) -> None:
-    """The words of a text shaded by their surprise, the cursor on one."""
-    await drawing.until(lambda: "≈" not in drawing.seen and "scored" in drawing.seen)
-    await drawing.press("f3", "f8", "f8", "f8", "f8")
-    await drawing.until(lambda: " bits, rank " in drawing.seen)
-    await drawing.shows("follows: ")
-
-
-async def replace(drawing: Drawing) -> None:
-    """Other words for one of the text."""
-    await heat(drawing)
-    await drawing.press("f7")
-    await drawing.shows("goes on")
 
 
 async def inspector(drawing: Drawing) -> None:
@@ -254,13 +146,6 @@ async def inspector(drawing: Drawing) -> None:
     await drawing.shows("Enter goes on")
 
 
-async def overview(drawing: Drawing) -> None:
-    """What a text adds up to."""
-    await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
-    await drawing.press("o")
-    await drawing.shows("Calibration")
-
-
 async def training(drawing: Drawing) -> None:
     """A training, half way."""
     await drawing.until(lambda: "Enter begins" in drawing.seen, 120)
@@ -268,37 +153,16 @@ async def training(drawing: Drawing) -> None:
     await drawing.until(lambda: "epoch 1." in drawing.seen, 900)
 
 
-async def report(drawing: Drawing) -> None:
-    """What a training changed."""
-    await training(drawing)
-    await drawing.until(lambda: "q leaves" in drawing.seen, 900)
-    await drawing.press("r")
-    await drawing.shows("bits per byte")
-
-
 Show = Callable[[Drawing], Awaitable[None]]
-WIDE, SMALL = (120, 40), (80, 24)
-PICTURES: dict[str, tuple[Show, str, tuple[int, int]]] = {
-    "start": (start, "dark", WIDE),
-    "models": (models, "dark", WIDE),
-    "chat": (streaming, "dark", WIDE),
-    "draft": (draft, "dark", WIDE),
-    "tokens": (tokens, "dark", WIDE),
-    "history": (history, "dark", WIDE),
-    "tree": (branches, "dark", WIDE),
-    "ghost": (ghost, "dark", WIDE),
-    "heat": (heat, "dark", WIDE),
-    "replace": (replace, "dark", WIDE),
-    "inspect": (inspector, "dark", WIDE),
-    "overview": (overview, "dark", WIDE),
-    "training": (training, "dark", WIDE),
-    "report": (report, "dark", WIDE),
-    "flat": (flat, "dark", WIDE),
-    "sharp": (sharp, "dark", WIDE),
-    "light": (answered, "light", WIDE),
-    "small": (answered, "dark", SMALL),
+PICTURES: dict[str, Show] = {
+    "chat": streaming,
+    "draft": draft,
+    "ghost": ghost,
+    "inspect": inspector,
+    "training": training,
 }
-"""By file name: how to get there, the theme, columns and rows."""
+"""By file name: how to get there."""
+SIZE = (120, 40)
 
 
 @contextmanager
@@ -337,49 +201,38 @@ def learning(home: Path) -> Iterator[Finetuning]:
         time.sleep(0.05)
 
 
-async def draw(name: str, home: Path) -> str:
+async def draw(show: Show, home: Path) -> str:
     """One picture."""
-    show, theme, size = PICTURES[name]
-    if show in (training, report):
+    if show is training:
         with learning(home) as finetuning:
             app = LmtuiApp(
                 load_default,
                 sampling=SamplingSettings(),
                 first="finetune",
                 finetuning=finetuning,
-                preferences=Preferences(theme=theme),
             )
-            return await pictured(app, show, size)
-    looking = show in (inspector, overview)
-    editing = show in (ghost, heat, replace)
-    letter = TextFile(Path("letter.md"), LETTER)
-    cursor = LETTER.index("Fran") + len("Fran") if show is ghost else 0
-    first: Literal["start", "chat", "complete", "inspect"]
-    first = "start" if show is start else "complete" if editing else "chat"
-    first = "inspect" if looking else first
-    app = LmtuiApp(
-        load_exact if looking else load_default,
-        sampling=SamplingSettings(seed=7, max_tokens=120),
-        list_models=inventory.rows,
-        chats_file=talks(home / "chats.db", full=show is history),
-        first=first,
-        subject=InspectSource("letter.md", read=lambda: LETTER) if looking else None,
-        writing=Writing(letter, cursor, surprise_bits=9.0) if editing else None,
-        preferences=Preferences(theme=theme),
-    )
-    return await pictured(app, show, size)
-
-
-def talks(file: Path, *, full: bool) -> Path:
-    """Where conversations are kept; with some that were had."""
-    if full:
-        store = Store(file)
-        for title, asked, said in TALKS:
-            text = f"## You\n\n{asked}\n\n## Assistant · smollm2-135m\n\n{said}\n"
-            _, conversation = from_markdown(text)
-            store.add(title, conversation, ConversationMeta(title, named=True))
-        store.close()
-    return file
+            return await pictured(app, show)
+    if show is ghost:
+        cursor = LETTER.index("Fran") + len("Fran")
+        letter = Writing(TextFile(Path("letter.md"), LETTER), cursor)
+        app = LmtuiApp(
+            load_default, sampling=SamplingSettings(), first="complete", writing=letter
+        )
+    elif show is inspector:
+        app = LmtuiApp(
+            load_exact,
+            sampling=SamplingSettings(),
+            first="inspect",
+            subject=InspectSource("letter.md", read=lambda: LETTER),
+        )
+    else:
+        app = LmtuiApp(
+            load_default,
+            sampling=SamplingSettings(seed=7, max_tokens=120),
+            chats_file=home / "chats.db",
+            first="chat",
+        )
+    return await pictured(app, show)
 
 
 def load_default(_: ModelRef) -> OpenEngine:
@@ -392,9 +245,9 @@ def load_exact(_: ModelRef) -> OpenEngine:
     return lambda progress: LocalEngine.open(on_progress=progress)
 
 
-async def pictured(app: LmtuiApp, show: Show, size: tuple[int, int]) -> str:
+async def pictured(app: LmtuiApp, show: Show) -> str:
     """The program, once it is brought to where the picture is taken."""
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZE) as pilot:
         drawing = Drawing(app, pilot)
         await show(drawing)
         picture = await drawing.picture()
@@ -413,7 +266,7 @@ def main() -> None:
         return
     (name,) = names
     with bare_home() as home:
-        svg = asyncio.run(draw(name, home))
+        svg = asyncio.run(draw(PICTURES[name], home))
     require_fit_to_show(name, svg)
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
