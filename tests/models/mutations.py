@@ -187,6 +187,8 @@ def _array(chance: random.Random, data: bytearray, base: Path) -> bytearray:
     if at > len(data) - 8:  # it was cut before
         return data
     length = struct.unpack_from("<Q", data, at)[0]
+    if length > len(data) - at - 8:  # it was changed before
+        return data
     data[at + 8 : at + 8 + length] = chance.randbytes(min(length, 64)).ljust(length)
     return data
 
