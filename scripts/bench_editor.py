@@ -101,8 +101,8 @@ class Bench:
 
     @property
     def running(self) -> object:
-        """The question that the engine answers now."""
-        return self.app._engine._mailbox._running
+        """The request that the engine answers now."""
+        return self.app._engine.running
 
     def note_ghost(self, ghost: Suggestion, rules: SuggestionRules) -> None:
         self.ended = ghost

@@ -26,6 +26,7 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.engine import messages as facts
+from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
@@ -124,9 +125,9 @@ class Bench:
                 found.append(fact.finish)
                 loop.call_soon_threadsafe(finished.set)
 
-        runner = self.app._engine.for_screen(post)
+        client = EngineClient(self.app._engine, post)
         messages = self.chat._conversation.messages()[:-1]
-        runner.generate(runner.number(), messages, self.settings)
+        client.generate(client.number(), messages, self.settings)
         await finished.wait()
         return found[0].tokens_per_second or 0.0
 
@@ -198,7 +199,7 @@ class Bench:
             conversation.leaf.id, model="m", settings=self.settings
         )
         await chat.show_branch()
-        chat._job = chat.runner.number()
+        chat._job = chat.client.number()
         for i in range(0, len(steps) - 200, 100):
             await self.batch(tuple(steps[i : i + 100]))
         return [

@@ -35,9 +35,9 @@ from lmtui.train.settings import TrainSettings
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.engine.questions import OpenEngine
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.inspector.source import InspectSource
+from lmtui.worker.requests import OpenEngine
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"

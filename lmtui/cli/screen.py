@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from lmtui.tui.app import LmtuiApp
     from lmtui.tui.chat.options import ChatOptions
     from lmtui.tui.editor.options import Writing
-    from lmtui.tui.engine.questions import Opened
     from lmtui.tui.finetune.options import Finetuning
     from lmtui.tui.inspector.source import InspectSource
     from lmtui.tui.preferences import Preferences
+    from lmtui.worker.requests import Opened
 
 
 def is_interactive() -> bool:

@@ -1,7 +1,7 @@
-"""Leave out the oldest turns of a conversation that does not fit the context.
+"""Prompts of conversations: the oldest turns are left out where all do not fit.
 
-The system message and the last turn always stay.
-Knows the engine only through its protocol.
+The system message and the last turn always stay. Knows the engine only through its
+protocol.
 """
 
 from __future__ import annotations
@@ -76,3 +76,42 @@ def dropped(messages: Sequence[ChatTurn], prompt: Prompt) -> int:
         elif message.role != "system":
             at = found + len(words)
     return count
+
+
+def prompt_of(
+    engine: Engine,
+    start: Sequence[ChatTurn] | Prompt,
+    *,
+    prefill: str = "",
+    thinking: bool | None = None,
+    answer: int | None = None,
+) -> tuple[Prompt, int]:
+    """Return the prompt of a conversation, or of a prompt that is continued with
+    `prefill`, and how many messages are left out of it.
+
+    Turns are dropped for an answer of `answer` tokens; where it is None, only the chat
+    template may leave some out.
+    """
+    if isinstance(start, Prompt):
+        return _extended(engine, start, prefill), 0
+    if answer is not None:
+        return fitted(engine, start, prefill=prefill, thinking=thinking, answer=answer)
+    prompt = engine.prompt(start, prefill=prefill, thinking=thinking)
+    return prompt, dropped(start, prompt)
+
+
+def _extended(engine: Engine, prompt: Prompt, text: str) -> Prompt:
+    """Append a text to a prompt. The prompt's ids stay as they are; the text is encoded
+    by itself, and nothing in it becomes a control token."""
+    if not text:
+        return prompt
+    ids = (*prompt.ids, *_inside(engine, text))
+    return Prompt(ids, prompt.text + text, prompt.stop_texts)
+
+
+def _inside(engine: Engine, text: str) -> tuple[int, ...]:
+    """Return the ids of a text that does not begin a document. Some tokenizers put a
+    space before the first word, so the text is also encoded after a newline."""
+    alone, line = (engine.encode(part, bos="no").ids for part in (text, "\n"))
+    after = engine.encode(f"\n{text}", bos="no").ids
+    return after[len(line) :] if after[: len(line)] == line else alone

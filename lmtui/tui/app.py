@@ -39,8 +39,7 @@ from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import CompleteScreen
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.questions import OpenEngine
-from lmtui.tui.engine.runner import EngineRunner
+from lmtui.tui.engine.client import EngineClient, load
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.screen import FinetuneScreen
 from lmtui.tui.help import HelpScreen
@@ -61,6 +60,8 @@ from lmtui.tui.terminal import (
     exit_code,
     leave_when_gone,
 )
+from lmtui.worker.requests import OpenEngine
+from lmtui.worker.worker import EngineWorker
 
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
@@ -134,12 +135,13 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._open_model = open_model
         self._sampling = sampling
         self._load = 0
-        self._engine = EngineRunner(self.post_message)
+        self._engine = EngineWorker()
+        make_client = partial(EngineClient, self._engine)
         self._chats = (
             ConversationStore(chats_file, self.post_message) if chats_file else None
         )
         self._chat = chat = ChatScreen(
-            self._engine.for_screen,
+            make_client,
             sampling=sampling,
             system=system,
             chats=self._chats,
@@ -150,7 +152,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.install_screen(chat, "chat")  # kept while another screen is shown
         self._complete: CompleteScreen | None = None
         if writing is not None:
-            self._complete = CompleteScreen(self._engine.for_writing, writing)
+            self._complete = CompleteScreen(make_client, writing)
             self.install_screen(self._complete, "complete")
         self.finetune: FinetuneScreen | None = None
         """Screen of the training, if there is one."""
@@ -190,17 +192,18 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def load_model(self, ref: ModelRef) -> None:
         """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(ref)
-        self._load = self._engine.load(self._open_model(ref))
+        open_engine = self._open_model(ref)
+        self._load = load(self._engine, open_engine, self.post_message)
 
     @on(facts.ModelChosen)
     def load_chosen(self, event: facts.ModelChosen) -> None:
-        self.load_model(event.wanted)
+        self.load_model(event.ref)
 
     @on(facts.AdapterChosen)
     def use_adapter(self, event: facts.AdapterChosen) -> None:
         """Load the adapter that a training made, and go to the event's screen."""
-        self.load_model(event.wanted)
-        self._go(event.place)
+        self.load_model(event.ref)
+        self._go(event.screen)
 
     @on(facts.ModelLoadProgressed)
     def remember_progress(self, event: facts.ModelLoadProgressed) -> None:
@@ -374,8 +377,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def inspect(self, subject: InspectSource) -> None:
         """Open the inspector on a text, over the current screen."""
-        make_runner = self._engine.for_inspecting
-        self.push_screen(InspectScreen(make_runner, subject, sampling=self._sampling))
+        make_client = partial(EngineClient, self._engine)
+        self.push_screen(InspectScreen(make_client, subject, sampling=self._sampling))
 
     def action_models(self) -> None:
         if not isinstance(self.screen, ModelsScreen):

@@ -13,7 +13,7 @@ from threading import Thread
 from textual.message import Message
 
 from lmtui import log
-from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.messages import Post
 
 
 def run_in_thread(

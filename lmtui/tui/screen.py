@@ -1,6 +1,6 @@
 """Base classes of the screens that show the model at work: panel, status, sampler.
 
-The engine is asked through a runner and answers by messages. Knows no torch.
+The engine is asked through a client and answers by messages. Knows no torch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from lmtui.engine.types import Capabilities, EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.runner import Runner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.partial_compositor import ChangedParts
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -56,11 +56,11 @@ class LiveScreen(Screen[None]):
                 priority=True),
     ]  # fmt: skip
 
-    def __init__(self, make_runner: Callable[[Post], Runner]) -> None:
+    def __init__(self, make_client: Callable[[Post], EngineClient]) -> None:
         super().__init__()
         self._compositor = ChangedParts()
-        self.runner = make_runner(self.post_message)
-        """Sends questions to the engine's thread; the answers come to this screen as
+        self.client = make_client(self.post_message)
+        """Sends requests to the engine's worker; the answers come to this screen as
         messages."""
         self._info: EngineInfo | None = None
         self._capabilities = Capabilities()
@@ -160,9 +160,9 @@ class SamplingScreen(LiveScreen):
     ]  # fmt: skip
 
     def __init__(
-        self, make_runner: Callable[[Post], Runner], *, sampling: SamplingSettings
+        self, make_client: Callable[[Post], EngineClient], *, sampling: SamplingSettings
     ) -> None:
-        super().__init__(make_runner)
+        super().__init__(make_client)
         self._settings = sampling
         self._previewed = 0
         self._followed: Mapping[str, Any] = {}
@@ -210,8 +210,8 @@ class SamplingScreen(LiveScreen):
         self._preview(event.handle, event.start, event.count)
 
     def _preview(self, handle: int, start: int, rows: int) -> None:
-        self._previewed = self.runner.number()
-        self.runner.preview(self._previewed, handle, self._settings, start, rows)
+        self._previewed = self.client.number()
+        self.client.preview(self._previewed, handle, self._settings, start, rows)
 
     @on(facts.PreviewReady)
     def show_preview(self, event: facts.PreviewReady) -> None:

@@ -15,11 +15,11 @@ import pytest
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.engine.batching import INTERVAL
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+from lmtui.worker.batching import INTERVAL
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program

@@ -1,7 +1,7 @@
 """Generation of answers in the chat, one at a time.
 
 An answer begins, grows token by token, ends and can be continued; further messages
-wait. The engine is asked through the runner and answers by messages; an answer to an
+wait. The engine is asked through the client and answers by messages; an answer to an
 older job is ignored. Knows no torch.
 """
 
@@ -32,8 +32,8 @@ from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.whose import WhoseScreen
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.runner import Runner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.screen import READING
 
 Begin = Sequence[ChatTurn] | Prompt
@@ -51,7 +51,7 @@ class AnsweringScreen(WhoseScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], Runner],
+        make_client: Callable[[Post], EngineClient],
         *,
         sampling: SamplingSettings,
         system: str = "",
@@ -59,7 +59,7 @@ class AnsweringScreen(WhoseScreen):
         opened: StoredConversation | None = None,
     ) -> None:
         super().__init__(
-            make_runner, sampling=sampling, system=system, chats=chats, opened=opened
+            make_client, sampling=sampling, system=system, chats=chats, opened=opened
         )
         self._reply: ChatMessage | None = None
         self._instead: int | None = None  # the reply that it is another version of
@@ -155,7 +155,7 @@ class AnsweringScreen(WhoseScreen):
     def _claim(self) -> None:
         """Mark an answer as begun: from here on it can be stopped."""
         self.stop_scoring()
-        self._job = self._job or self.runner.number()
+        self._job = self._job or self.client.number()
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._begin = begin, prefill
@@ -179,7 +179,7 @@ class AnsweringScreen(WhoseScreen):
         if self._info is None:  # another model is on its way
             self.post_message(facts.JobDropped(self._job))
             return
-        self.runner.generate(
+        self.client.generate(
             self._job,
             begin,
             self._reply.settings,
@@ -301,7 +301,7 @@ class AnsweringScreen(WhoseScreen):
             self._given_up = self._job
             self.post_message(facts.JobDropped(self._job))
         elif self._job:
-            self.runner.stop(self._job)
+            self.client.stop(self._job)
         return bool(self._job) or self.stop_scoring() or self.take_back()
 
     def take_back(self) -> bool:

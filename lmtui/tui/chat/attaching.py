@@ -78,12 +78,12 @@ class AttachingScreen(CommandScreen):
 
     def _count(self, files: Sequence[Attachment], folded: Sequence[str]) -> None:
         """Ask how many tokens the files and the long texts of the draft are."""
-        self._counted = self.runner.number(), files, folded
+        self._counted = self.client.number(), files, folded
         self.query_one(PromptField).refusal = ""
         if files or folded:
             pasted = [plain(as_message(text)) for text in folded]
             texts = [*(file.quoted for file in files), *pasted]
-            self.runner.count(self._counted[0], texts)
+            self.client.count_tokens(self._counted[0], texts)
 
     @on(facts.TextsCounted)
     def show_tokens(self, event: facts.TextsCounted) -> None:

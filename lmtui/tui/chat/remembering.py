@@ -24,8 +24,8 @@ from lmtui.tui.chat.prompt import PromptField, as_draft
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.tokens import TokensScreen
 from lmtui.tui.chat.transcript import Transcript
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.runner import Runner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
@@ -40,14 +40,14 @@ class RememberingScreen(TokensScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], Runner],
+        make_client: Callable[[Post], EngineClient],
         *,
         sampling: SamplingSettings,
         system: str = "",
         chats: ConversationStore | None = None,
         opened: StoredConversation | None = None,
     ) -> None:
-        super().__init__(make_runner, sampling=sampling, system=system)
+        super().__init__(make_client, sampling=sampling, system=system)
         self._chats = chats
         self._system = system
         self._uid = secrets.token_hex(8)

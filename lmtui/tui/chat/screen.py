@@ -194,7 +194,7 @@ class ChatScreen(AttachingScreen):
         before = self.before_draft
         if self._info is None or self._job or before is None:
             return
-        self._revision = self.runner.number()
+        self._revision = self.client.number()
         prompt = self.query_one(PromptField)
         if prompt.folded:  # its tokens are more than can be shown at every key
             self._panel.clear(
@@ -206,7 +206,7 @@ class ChatScreen(AttachingScreen):
         elif not self.has_class("-tokens"):
             self._panel.outdate()
             self._strip.outdate()
-        self.runner.look(
+        self.client.score_draft(
             self._revision,
             before,
             prompt.text,
@@ -214,8 +214,8 @@ class ChatScreen(AttachingScreen):
             thinking=self.thinking,
         )
 
-    @on(facts.DraftLooked)
-    def show_draft(self, event: facts.DraftLooked) -> None:
+    @on(facts.DraftScored)
+    def show_draft(self, event: facts.DraftScored) -> None:
         """Show what the model expects after the draft."""
         stale = event.revision != self._revision or self._job
         if stale or self.has_class("-tokens"):
@@ -226,8 +226,8 @@ class ChatScreen(AttachingScreen):
         self._strip.extend(event.tokens)
         self._status.state = "ready"
 
-    @on(facts.LookFailed)
-    def show_look_failed(self, event: facts.LookFailed) -> None:
+    @on(facts.DraftFailed)
+    def show_look_failed(self, event: facts.DraftFailed) -> None:
         if event.revision == self._revision and not self._job:
             self._panel.clear(str(event.error))
             self._status.state = "ready"

@@ -27,7 +27,7 @@ from lmtui.chat.writer import (
 )
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.messages import Post
 
 SHOWN = 500
 """Most conversations or hits in a list; more are found by searching."""

@@ -14,12 +14,12 @@ from textual.binding import Binding, BindingType
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import NO_VALUE
+from lmtui.engine.passages import Passage, TextAfter, TokensAfter
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.questions import Passage, TextAfter, TokensAfter
-from lmtui.tui.engine.runner import Runner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.screen import SamplingScreen
@@ -46,12 +46,12 @@ class TokensScreen(SamplingScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], Runner],
+        make_client: Callable[[Post], EngineClient],
         *,
         sampling: SamplingSettings,
         system: str = "",
     ) -> None:
-        super().__init__(make_runner, sampling=sampling)
+        super().__init__(make_client, sampling=sampling)
         self._conversation = Conversation(system)
         self._job = 0  # of the answer that is being made, 0 for none
         self._scoring = self._looking = 0
@@ -106,15 +106,15 @@ class TokensScreen(SamplingScreen):
         else:
             before = self._conversation.messages(node.parent)
             passage = TextAfter(before, node.content)
-        self._scoring = self.runner.number()
+        self._scoring = self.client.number()
         self._status.state = "scoring the message; Esc stops"
-        self.runner.score(self._scoring, passage)
+        self.client.score(self._scoring, passage)
 
     def stop_scoring(self) -> bool:
         """Stop scoring a message; whether one was scored."""
         scoring = self._scoring
         if scoring:
-            self.runner.stop(scoring)
+            self.client.stop(scoring)
             self._end_scoring()
         return bool(scoring)
 
@@ -209,7 +209,7 @@ class TokensScreen(SamplingScreen):
             return
         self._panel.title = f"Token {event.index + 1}"
         self._panel.outdate()
-        self._looking = self.runner.number()
+        self._looking = self.client.number()
         token = node.tokens[event.index]
         if isinstance(token, Step) and token.distribution.handle != NO_VALUE:
             self._panel.show(token.distribution, chosen=token.id)
@@ -218,7 +218,7 @@ class TokensScreen(SamplingScreen):
             self._look_by_ids(node, event.index)
             return
         before = self._conversation.messages(node.parent)
-        self.runner.look(
+        self.client.score_draft(
             self._looking, before, node.content, self._settings, prefix_len=event.index
         )
 
@@ -230,23 +230,23 @@ class TokensScreen(SamplingScreen):
             return
         ids = (*node.ids_before, *node.own_ids[:index])
         settings = node.settings or self._settings
-        self.runner.look_after(self._looking, ids, settings)
+        self.client.next_distribution(self._looking, ids, settings)
 
-    @on(facts.DraftLooked)
-    def show_written(self, event: facts.DraftLooked) -> None:
+    @on(facts.DraftScored)
+    def show_written(self, event: facts.DraftScored) -> None:
         tokens = self._inspected.tokens
         index = self.query_one(TokenView).index
         if event.revision == self._looking and index < len(tokens):
             self._panel.show(event.distribution, chosen=tokens[index].id)
             self._strip.read(self._inspected_from(event) + len(tokens))
 
-    def _inspected_from(self, event: facts.DraftLooked) -> int:
+    def _inspected_from(self, event: facts.DraftScored) -> int:
         """Return how many tokens stand before the message."""
         node = self._inspected
         return len(node.ids_before) if node.own_ids else event.before
 
-    @on(facts.LookFailed)
-    def show_nothing_expected(self, event: facts.LookFailed) -> None:
+    @on(facts.DraftFailed)
+    def show_nothing_expected(self, event: facts.DraftFailed) -> None:
         """A first token that nothing stands before has no distribution."""
         if event.revision == self._looking:
             self._panel.clear(str(event.error))

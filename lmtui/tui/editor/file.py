@@ -32,8 +32,8 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.editor.keeping import KeepingScreen, told
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.writing_runner import WritingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.widgets.line_prompt import LinePrompt
 
 WATCH_EVERY = 2.0
@@ -94,9 +94,9 @@ class FileScreen(KeepingScreen):
         file: TextFile
 
     def __init__(
-        self, make_runner: Callable[[Post], WritingRunner], writing: Writing
+        self, make_client: Callable[[Post], EngineClient], writing: Writing
     ) -> None:
-        super().__init__(make_runner, writing)
+        super().__init__(make_client, writing)
         self._saving: Then | None = None
         self._leaving: Then | None = None  # once what is being saved is safe
         self._under_way = 0  # questions to the disk

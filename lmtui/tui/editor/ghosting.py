@@ -20,9 +20,8 @@ from lmtui.tui.editor.suggestion_status import key_hints, mode_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.editor.watching import WatchingScreen
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine import writing_facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.writing_runner import WritingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 
 Mode = Literal["single", "multi", "off"]
 """Whether a suggestion ends with its line, or there is none at all."""
@@ -49,10 +48,10 @@ class GhostingScreen(WatchingScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], WritingRunner],
+        make_client: Callable[[Post], EngineClient],
         writing: Writing,
     ) -> None:
-        super().__init__(make_runner, writing)
+        super().__init__(make_client, writing)
         self._rules, self._delay = writing.rules, writing.delay
         self._mode: Mode = "single" if writing.rules.single_line else "multi"
         self._pause: Timer | None = None
@@ -118,7 +117,7 @@ class GhostingScreen(WatchingScreen):
             self._pause.stop()
         for job in (self._ghost_job, self._others_job):
             if job:
-                self.runner.stop(job)
+                self.client.stop(job)
         self._ghost_job = self._others_job = 0
 
     def _wait(self) -> None:
@@ -147,28 +146,28 @@ class GhostingScreen(WatchingScreen):
         if self._info is None:
             return
         editor = self.editor
-        self._ghost_job = self.runner.number()
+        self._ghost_job = self.client.number()
         self._spot = _Spot(editor.revision, editor.cursor_index)
         self._shown, self._asked_rules = 0, rules
-        self.runner.suggest(self._ghost_job, editor.text, self._spot.cursor, rules)
+        self.client.suggest(self._ghost_job, editor.text, self._spot.cursor, rules)
 
     def _in_mode(self, rules: SuggestionRules) -> SuggestionRules:
         return replace(rules, single_line=self._mode != "multi")
 
     # What comes.
 
-    @on(writing_facts.GhostGrew)
-    def grow_ghost(self, event: writing_facts.GhostGrew) -> None:
+    @on(facts.SuggestionGrew)
+    def grow_ghost(self, event: facts.SuggestionGrew) -> None:
         if event.job == self._ghost_job and len(event.text) > self._shown:
             self._shown = len(event.text)
             self._show(event.text)
 
-    @on(writing_facts.GhostEnded)
-    def end_ghost(self, event: writing_facts.GhostEnded) -> None:
+    @on(facts.SuggestionEnded)
+    def end_ghost(self, event: facts.SuggestionEnded) -> None:
         if event.job != self._ghost_job:
             return
         self._ghost_job = 0
-        ghost, rules = event.ghost, self._asked_rules
+        ghost, rules = event.suggestion, self._asked_rules
         if ghost.text:
             self._show(ghost.text)
         elif event.job == self._forced and ghost.end is SuggestionEnd.NEWLINE:
@@ -193,8 +192,8 @@ class GhostingScreen(WatchingScreen):
         if event.job == self._others_job:
             self._others_job = 0
 
-    @on(writing_facts.WritingFailed)
-    def show_ghost_failed(self, event: writing_facts.WritingFailed) -> None:
+    @on(facts.EditorRequestFailed)
+    def show_ghost_failed(self, event: facts.EditorRequestFailed) -> None:
         if event.job in (self._ghost_job, self._others_job):
             self._ghost_job = self._others_job = 0
             self._say(event.error.title)
@@ -212,10 +211,10 @@ class GhostingScreen(WatchingScreen):
         editor = self.editor
         self._drop_job()
         self._step = event.by
-        self._others_job = self.runner.number()
+        self._others_job = self.client.number()
         self._spot = _Spot(editor.revision, editor.cursor_index)
         self._say("writing alternatives")
-        self.runner.alternatives(
+        self.client.alternatives(
             self._others_job,
             editor.text,
             self._spot.cursor,
@@ -223,12 +222,12 @@ class GhostingScreen(WatchingScreen):
             count=_COUNT,
         )
 
-    @on(writing_facts.AlternativesReady)
-    def keep_others(self, event: writing_facts.AlternativesReady) -> None:
+    @on(facts.AlternativesReady)
+    def keep_others(self, event: facts.AlternativesReady) -> None:
         if event.job != self._others_job:
             return
         self._others_job = 0
-        self._others = event.ghosts
+        self._others = event.suggestions
         if not self._others:
             self._say("there is no alternative")
             return

@@ -24,8 +24,8 @@ from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.writing_runner import WritingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.screen import LiveScreen
 
 _KEEP_EVERY = 0.5  # seconds between two looks at whether something is to be kept
@@ -47,14 +47,14 @@ class KeepingScreen(LiveScreen):
 
         error: LmtuiError
 
-    runner: WritingRunner
+    client: EngineClient
 
     def __init__(
         self,
-        make_runner: Callable[[Post], WritingRunner],
+        make_client: Callable[[Post], EngineClient],
         writing: Writing,
     ) -> None:
-        super().__init__(make_runner)
+        super().__init__(make_client)
         self.editor = GhostEditor(id="editor")
         """Where the text is, also when the screen is being taken down."""
         self._file = writing.file

@@ -28,9 +28,8 @@ from lmtui.tui.editor.status import ExpectedLines, FileLine
 from lmtui.tui.editor.suggestion_status import ghost_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine import writing_facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.writing_runner import WritingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -70,9 +69,9 @@ with a movement key selects. Only Ctrl+S writes the file.
     ]  # fmt: skip
 
     def __init__(
-        self, make_runner: Callable[[Post], WritingRunner], writing: Writing
+        self, make_client: Callable[[Post], EngineClient], writing: Writing
     ) -> None:
-        super().__init__(make_runner, writing)
+        super().__init__(make_client, writing)
         self._replacing = 0
         self._asked_word = (0, 0, 0)
         self._list = ReplacementsScreen("")
@@ -193,29 +192,29 @@ with a movement key selects. Only Ctrl+S writes the file.
             self.notify("There is no word under the cursor.")
             return
         self.stop_work()
-        self._replacing = self.runner.number()
+        self._replacing = self.client.number()
         self._asked_word = (editor.revision, start, end)
         self._list = ReplacementsScreen(editor.text[start:end])
         self.app.push_screen(self._list, self._answer_replacement)
-        self.runner.replacements(self._replacing, editor.text, start, end)
+        self.client.replacements(self._replacing, editor.text, start, end)
 
-    @on(writing_facts.ReplacementsProgressed)
-    def show_progress(self, event: writing_facts.ReplacementsProgressed) -> None:
+    @on(facts.ReplacementsProgressed)
+    def show_progress(self, event: facts.ReplacementsProgressed) -> None:
         if event.job == self._replacing:
             self._list.show_progress(event.done, event.total)
 
-    @on(writing_facts.ReplacementsReady)
-    def show_replacements(self, event: writing_facts.ReplacementsReady) -> None:
+    @on(facts.ReplacementsReady)
+    def show_replacements(self, event: facts.ReplacementsReady) -> None:
         if event.job == self._replacing:
             self._list.show(event.replacements)
 
-    @on(writing_facts.WritingFailed)
-    def show_replace_failed(self, event: writing_facts.WritingFailed) -> None:
+    @on(facts.EditorRequestFailed)
+    def show_replace_failed(self, event: facts.EditorRequestFailed) -> None:
         if event.job == self._replacing:
             self._list.show_error(event.error)
 
     def _answer_replacement(self, chosen: Replacement | None) -> None:
-        self.runner.stop(self._replacing)
+        self.client.stop(self._replacing)
         self._replacing = 0
         revision, start, end = self._asked_word
         if chosen is not None and revision == self.editor.revision:

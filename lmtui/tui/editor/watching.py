@@ -37,9 +37,8 @@ from lmtui.tui.editor.status import ExpectedLines, FileLine
 from lmtui.tui.editor.status import FileStatus as Shown
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine import writing_facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.writing_runner import WritingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.surprisal_styles import level_of
 from lmtui.tui.widgets.text_totals import TextTotals
@@ -74,10 +73,10 @@ class WatchingScreen(FileScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], WritingRunner],
+        make_client: Callable[[Post], EngineClient],
         writing: Writing,
     ) -> None:
-        super().__init__(make_runner, writing)
+        super().__init__(make_client, writing)
         self._surprise_bits = writing.surprise_bits
         self._scored = ScoredText(writing.file.text)
         self._heat: Measure | None = None
@@ -161,18 +160,18 @@ class WatchingScreen(FileScreen):
     def _look(self) -> None:
         if self._info is None:
             return
-        self._asked = self.runner.number()
+        self._asked = self.client.number()
         self._panel.outdate()
         self.query_one(ExpectedLines).outdate()
-        self.runner.predict_at(self._asked, self.editor.text, self.editor.cursor_index)
+        self.client.predict_at(self._asked, self.editor.text, self.editor.cursor_index)
 
-    @on(writing_facts.ExpectationReady)
-    def show_expectation(self, event: writing_facts.ExpectationReady) -> None:
+    @on(facts.PredictionReady)
+    def show_expectation(self, event: facts.PredictionReady) -> None:
         if event.revision != self._asked:
             return
         self._answered = event.revision
         self.query_one(TextTotals).renew()
-        self._expectation = expectation = event.expectation
+        self._expectation = expectation = event.prediction
         self._changed = True  # it counts the tokens
         if expectation.read is not None:
             self._put(expectation.read)
@@ -190,8 +189,8 @@ class WatchingScreen(FileScreen):
             )
         self.tell_doing()
 
-    @on(writing_facts.ExpectationFailed)
-    def show_no_expectation(self, event: writing_facts.ExpectationFailed) -> None:
+    @on(facts.PredictionFailed)
+    def show_no_expectation(self, event: facts.PredictionFailed) -> None:
         if event.revision != self._asked:
             return
         self._answered, self._expectation = event.revision, None
@@ -210,7 +209,7 @@ class WatchingScreen(FileScreen):
 
     def _stop_heat(self) -> None:
         if self._heat_job:
-            self.runner.stop(self._heat_job)
+            self.client.stop(self._heat_job)
         self._heat_job = 0
 
     def _score_on(self) -> None:
@@ -221,17 +220,17 @@ class WatchingScreen(FileScreen):
         whole = len(self._scored.text) <= _WHOLE
         part = self._scored.next_span(first, last, length=_PART, whole=whole)
         if part is not None:
-            self._heat_job, self._heat_part = self.runner.number(), part
-            self.runner.score_span(self._heat_job, self._scored.text, *part)
+            self._heat_job, self._heat_part = self.client.number(), part
+            self.client.score_span(self._heat_job, self._scored.text, *part)
         self.tell_doing()
 
-    @on(writing_facts.HeatArrived)
-    def add_heat(self, event: writing_facts.HeatArrived) -> None:
+    @on(facts.SpanScored)
+    def add_heat(self, event: facts.SpanScored) -> None:
         if event.job == self._heat_job:
-            self._put(event.stretch)
+            self._put(event.span)
 
-    @on(writing_facts.HeatFinished)
-    def go_on_scoring(self, event: writing_facts.HeatFinished) -> None:
+    @on(facts.SpanFinished)
+    def go_on_scoring(self, event: facts.SpanFinished) -> None:
         if event.job == self._heat_job:
             self._heat_job = 0
             self._scored.settle(*self._heat_part)
@@ -243,8 +242,8 @@ class WatchingScreen(FileScreen):
             self._heat_job = 0
             self.tell_doing()
 
-    @on(writing_facts.WritingFailed)
-    def show_writing_failed(self, event: writing_facts.WritingFailed) -> None:
+    @on(facts.EditorRequestFailed)
+    def show_writing_failed(self, event: facts.EditorRequestFailed) -> None:
         if event.job == self._heat_job:
             self._heat_job = 0
             self.say(visible_line(event.error.title))

@@ -1,1 +1,1 @@
-"""Runners, questions and the thread between the screens and the engine."""
+"""Each screen's client of the engine's worker, and the messages it answers with."""

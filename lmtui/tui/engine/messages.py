@@ -1,31 +1,40 @@
 """Messages of the program: load progress, choices, and the engine's answers.
 
-An answer names its question: `revision` for what is shown live, `job` for work that is
+An answer names its request: `revision` for what is shown live, `job` for work that is
 followed to its end. Knows no widget and no engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from textual.message import Message
 
+from lmtui.engine.suggestion import Suggestion
 from lmtui.engine.types import (
     Capabilities,
+    CursorPrediction,
     Distribution,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
+    Replacement,
+    ScoredSpan,
     ScoredToken,
     Step,
+    TokenMatches,
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.inspector.source import InspectSource
+
+Post = Callable[[Message], object]
+"""Takes messages for a screen, from any thread, and never blocks."""
 
 
 @dataclass
@@ -74,15 +83,15 @@ class ModelFailed(ModelFact):
 class ModelChosen(Message):
     """The user wants another model or adapter, or the same again."""
 
-    wanted: ModelRef
+    ref: ModelRef
 
 
 @dataclass
 class AdapterChosen(Message):
     """The user wants to use an adapter that a training run made."""
 
-    wanted: ModelRef
-    place: Literal["chat", "complete"]
+    ref: ModelRef
+    screen: Literal["chat", "complete"]
     """The screen to use it on."""
 
 
@@ -101,7 +110,7 @@ class SubjectChosen(Message):
 
 
 @dataclass
-class DraftLooked(Message):
+class DraftScored(Message):
     """Distribution after a draft, with the draft's own tokens, the sum of their
     logprobs in nats, and how many tokens stand before."""
 
@@ -113,7 +122,7 @@ class DraftLooked(Message):
 
 
 @dataclass
-class LookFailed(Message):
+class DraftFailed(Message):
     """A draft could not be looked at."""
 
     revision: int
@@ -188,7 +197,7 @@ class GenerationFailed(Message):
 
 
 @dataclass
-class DocumentCut(Message):
+class DocumentTokenized(Message):
     """A document was cut into tokens, which can be scored in these windows."""
 
     job: int
@@ -228,3 +237,131 @@ class JobDropped(Message):
     """A job was given up without a result: stopped, or displaced by a newer one."""
 
     job: int
+
+
+@dataclass
+class PredictionReady(Message):
+    """Prediction at the cursor."""
+
+    revision: int
+    prediction: CursorPrediction
+
+
+@dataclass
+class PredictionFailed(Message):
+    """Error in place of the prediction at the cursor."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class SuggestionGrew(Message):
+    """Growing suggestion: `text` only ever gets longer."""
+
+    job: int
+    text: str
+
+
+@dataclass
+class SuggestionEnded(Message):
+    """Complete suggestion, or the reason that there is none."""
+
+    job: int
+    suggestion: Suggestion
+
+
+@dataclass
+class AlternativesReady(Message):
+    """Several suggestions for one place, the most probable beginning first."""
+
+    job: int
+    suggestions: tuple[Suggestion, ...]
+
+
+@dataclass
+class SpanScored(Message):
+    """Scored tokens of a text."""
+
+    job: int
+    span: ScoredSpan
+
+
+@dataclass
+class SpanFinished(Message):
+    """All tokens that were asked for are scored."""
+
+    job: int
+
+
+@dataclass
+class ReplacementsReady(Message):
+    """Replacements for a word."""
+
+    job: int
+    replacements: tuple[Replacement, ...]
+
+
+@dataclass
+class ReplacementsProgressed(Message):
+    """Progress of scoring the candidates for a replacement."""
+
+    job: int
+    done: int
+    total: int
+
+
+@dataclass
+class EditorRequestFailed(Message):
+    """A suggestion, alternatives, scores or replacements could not be had."""
+
+    job: int
+    error: LmtuiError
+
+
+@dataclass
+class PositionReady(Message):
+    """Distribution at a position."""
+
+    revision: int
+    distribution: Distribution
+
+
+@dataclass
+class PositionFailed(Message):
+    """Error in place of the distribution at a position."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class TokensMatched(Message):
+    """Tokens whose text matches a search, with their ranks."""
+
+    revision: int
+    matches: TokenMatches
+
+
+@dataclass
+class MatchFailed(Message):
+    """Error of a search for tokens."""
+
+    revision: int
+    error: LmtuiError
+
+
+@dataclass
+class ContinuationsReady(Message):
+    """Continuations of several candidate tokens."""
+
+    job: int
+    continuations: tuple[tuple[ScoredToken, ...], ...]
+
+
+@dataclass
+class ContinuationsFailed(Message):
+    """Error of a look-ahead after several candidate tokens."""
+
+    job: int
+    error: LmtuiError

@@ -23,10 +23,9 @@ from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
 )
-from lmtui.tui.engine import inspecting_facts
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.inspecting_runner import InspectingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.places import PlacesScreen
 from lmtui.tui.inspector.source import InspectSource
@@ -71,12 +70,12 @@ class BranchingScreen(PlacesScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], InspectingRunner],
+        make_client: Callable[[Post], EngineClient],
         subject: InspectSource,
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, subject, sampling=sampling)
+        super().__init__(make_client, subject, sampling=sampling)
         self._writing = 0  # the job that goes on with the text, 0 for none
         self._tip = (ROOT, 0)  # the branch it writes on, and the next place of it
         self._follows = False  # whether the cursor goes along
@@ -92,7 +91,7 @@ class BranchingScreen(PlacesScreen):
     def stop_work(self) -> bool:
         """Stop writing, or scoring."""
         if self._writing:
-            self.runner.stop(self._writing)
+            self.client.stop(self._writing)
             return True
         return super().stop_work()
 
@@ -139,26 +138,26 @@ class BranchingScreen(PlacesScreen):
         rows = self._offered.candidates[:ALTERNATIVES]
         path = self.path
         chosen = path[index].id if index < len(path) else None
-        self._ahead = self.runner.number()
+        self._ahead = self.client.number()
         self._list = AlternativesScreen(rows, chosen=chosen)
         self.app.push_screen(self._list, self._answer_alternative)
         starts = [row.id for row in rows]
-        self.runner.continue_each(
+        self.client.continue_each(
             self._ahead, self.ids_before(index), starts, max_new_tokens=AHEAD
         )
 
-    @on(inspecting_facts.WaysLookedAhead)
-    def show_ways(self, event: inspecting_facts.WaysLookedAhead) -> None:
+    @on(facts.ContinuationsReady)
+    def show_ways(self, event: facts.ContinuationsReady) -> None:
         if event.job == self._ahead and self._list is not None:
-            self._list.show(event.ways)
+            self._list.show(event.continuations)
 
-    @on(inspecting_facts.LookAheadFailed)
-    def show_ways_failed(self, event: inspecting_facts.LookAheadFailed) -> None:
+    @on(facts.ContinuationsFailed)
+    def show_ways_failed(self, event: facts.ContinuationsFailed) -> None:
         if event.job == self._ahead and self._list is not None:
             self._list.show_error(event.error)
 
     def _answer_alternative(self, chosen: Candidate | None) -> None:
-        self.runner.stop(self._ahead)
+        self.client.stop(self._ahead)
         self._ahead, self._list = 0, None
         shown, self._offered = self._offered, None
         if chosen is None or shown is None or not self._may_write():
@@ -239,10 +238,10 @@ class BranchingScreen(PlacesScreen):
             self._write(self._reading.branch, self.view.index, self._settings)
 
     def _write(self, branch: int, index: int, settings: SamplingSettings) -> None:
-        self._writing = self.runner.number()
+        self._writing = self.client.number()
         self._tip, self._follows = (branch, index), True
         prompt = Prompt(self.ids_before(index), "")
-        self.runner.generate(self._writing, prompt, settings)
+        self.client.generate(self._writing, prompt, settings)
         self._status.state = "writing · Esc stops"
 
     @on(facts.PromptProgressed)

@@ -13,14 +13,13 @@ from textual import on
 from lmtui.analysis.branches import BranchText
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import MOST, ScoredDocument
+from lmtui.engine.passages import DocumentAlone
 from lmtui.engine.totals import Sums
 from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.text import visible_line
-from lmtui.tui.engine import inspecting_facts
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.inspecting_runner import InspectingRunner
-from lmtui.tui.engine.questions import DocumentAlone
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.exporting import ExportingScreen
 from lmtui.tui.inspector.places import expected
 from lmtui.tui.inspector.scored import part_of
@@ -43,12 +42,12 @@ class ComparingScreen(ExportingScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], InspectingRunner],
+        make_client: Callable[[Post], EngineClient],
         subject: InspectSource,
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, subject, sampling=sampling)
+        super().__init__(make_client, subject, sampling=sampling)
         self._against: EngineInfo | None = None
         self._comparing = 0  # the job that scores with the other model
         self._theirs = ScoredDocument()
@@ -86,7 +85,7 @@ class ComparingScreen(ExportingScreen):
     def stop_work(self) -> bool:
         """Stop comparing as well."""
         if self._comparing:
-            self.runner.stop(self._comparing)
+            self.client.stop(self._comparing)
             return True
         return super().stop_work()
 
@@ -94,7 +93,7 @@ class ComparingScreen(ExportingScreen):
         """Have the other model score the same text."""
         if self._against is None or self._text is None:
             return
-        self._comparing = self.runner.number()
+        self._comparing = self.client.number()
         if known := self._read_by.get(self._against.label):
             self._theirs = known
             self._compare_on()
@@ -103,15 +102,15 @@ class ComparingScreen(ExportingScreen):
         rules = DocumentAlone(
             self._text, bos=subject.bos, window=subject.window, stride=subject.stride
         )
-        self.runner.cut(self._comparing, rules, other=True)
+        self.client.tokenize(self._comparing, rules, other=True)
         self._status.state = f"{self._against_name} reads the text"
 
     @property
     def _against_name(self) -> str:
         return shown_label(self._against.label) if self._against else ""
 
-    @on(facts.DocumentCut)
-    def begin_other(self, event: facts.DocumentCut) -> None:
+    @on(facts.DocumentTokenized)
+    def begin_other(self, event: facts.DocumentTokenized) -> None:
         if event.job == self._comparing:
             self._theirs = ScoredDocument.of(
                 event.encoding, event.windows, event.tokens
@@ -137,7 +136,7 @@ class ComparingScreen(ExportingScreen):
         share = theirs.scored / len(theirs.ids)
         told = f" · {progress_bar(share)} {share:.0%}" if theirs.scored else ""
         self._status.state = f"{self._against_name} reads the text{told}"
-        self.runner.score(
+        self.client.score(
             self._comparing, part_of(theirs, theirs.unread[0]), other=True
         )
 
@@ -217,21 +216,21 @@ class ComparingScreen(ExportingScreen):
 
     # The whole vocabulary of the other model, and branches, where it has the same ids.
 
-    @on(inspecting_facts.PlaceLooked)
-    def ask_other(self, event: inspecting_facts.PlaceLooked) -> None:
+    @on(facts.PositionReady)
+    def ask_other(self, event: facts.PositionReady) -> None:
         """The first model has answered: now the other one, and then its answer."""
         path, index = self.path, self.view.index
         if event.revision == self._looking and self._same_ids:
-            self._asking = self.runner.number()
+            self._asking = self.client.number()
             ids = self.ids_before(index)
-            self.runner.look_at(self._asking, ids, self._settings, other=True)
+            self.client.distribution_at(self._asking, ids, self._settings, other=True)
         elif event.revision == self._asking:
             chosen = path[index].id if index < len(path) else None
             shown = self._other.distribution
             self._other.show(event.distribution, chosen=chosen, same=shown is not None)
 
-    @on(inspecting_facts.PlaceFailed)
-    def show_nothing_there(self, event: inspecting_facts.PlaceFailed) -> None:
+    @on(facts.PositionFailed)
+    def show_nothing_there(self, event: facts.PositionFailed) -> None:
         if event.revision == self._asking and self._other.distribution is None:
             self._other.clear(visible_line(str(event.error)))
 
@@ -244,9 +243,9 @@ class ComparingScreen(ExportingScreen):
         if shown is None or handle != shown.handle:
             super()._preview(handle, start, rows)
         elif handle >= 0:
-            self._paging = self.runner.number()
+            self._paging = self.client.number()
             settings = self._settings
-            self.runner.preview(self._paging, handle, settings, start, rows, other=True)
+            self.client.preview(self._paging, handle, settings, start, rows, other=True)
 
     @on(facts.PreviewReady)
     def show_other_preview(self, event: facts.PreviewReady) -> None:

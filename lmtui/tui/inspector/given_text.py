@@ -15,8 +15,8 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.inspecting_runner import InspectingRunner
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.screen import SamplingScreen
 from lmtui.tui.widgets.token_lines import EMPTY
@@ -46,12 +46,12 @@ class GivenTextScreen(SamplingScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], InspectingRunner],
+        make_client: Callable[[Post], EngineClient],
         subject: InspectSource,
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, sampling=sampling)
+        super().__init__(make_client, sampling=sampling)
         self._subject = subject
         self._text: str | None = None
         self._refusal: LmtuiError | None = None

@@ -16,9 +16,9 @@ from textual.timer import Timer
 
 from lmtui.analysis.branches import Token
 from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
-from lmtui.tui.engine import inspecting_facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.inspecting_runner import InspectingRunner
+from lmtui.tui.engine import messages as facts
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.scored import ScoredScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
@@ -40,12 +40,12 @@ class PlacesScreen(ScoredScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], InspectingRunner],
+        make_client: Callable[[Post], EngineClient],
         subject: InspectSource,
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, subject, sampling=sampling)
+        super().__init__(make_client, subject, sampling=sampling)
         self._looking = self._finding = 0
         self._place: Distribution | None = None  # its first rows, here
         self._rest: Timer | None = None
@@ -82,8 +82,8 @@ class PlacesScreen(ScoredScreen):
             self._look(ids)
 
     def _look(self, ids: tuple[int, ...]) -> None:
-        self._looking = self.runner.number()
-        self.runner.look_at(self._looking, ids, self._settings)
+        self._looking = self.client.number()
+        self.client.distribution_at(self._looking, ids, self._settings)
 
     def show_place(self, index: int) -> None:
         """The rows that are known at once; the engine is asked for the others."""
@@ -108,8 +108,8 @@ class PlacesScreen(ScoredScreen):
             return NO_CONTEXT if any_tokens else _EMPTY
         return self.why_not or _SOON
 
-    @on(inspecting_facts.PlaceLooked)
-    def show_looked(self, event: inspecting_facts.PlaceLooked) -> None:
+    @on(facts.PositionReady)
+    def show_looked(self, event: facts.PositionReady) -> None:
         if event.revision != self._looking:
             return
         path, index = self.path, self.view.index
@@ -119,8 +119,8 @@ class PlacesScreen(ScoredScreen):
         self._panel.show(event.distribution, chosen=chosen, same=same)
         self._search()
 
-    @on(inspecting_facts.PlaceFailed)
-    def show_place_failed(self, event: inspecting_facts.PlaceFailed) -> None:
+    @on(facts.PositionFailed)
+    def show_place_failed(self, event: facts.PositionFailed) -> None:
         if event.revision == self._looking and self._place is None:
             self._explain(event.error)
 
@@ -147,18 +147,18 @@ class PlacesScreen(ScoredScreen):
         if shown is None or shown.handle < 0:
             finder.say(self.why_not or _SOON)
             return
-        self._finding = self.runner.number()
-        self.runner.find_tokens(
+        self._finding = self.client.number()
+        self.client.search_vocabulary(
             self._finding, shown.handle, finder.text, self._settings
         )
 
-    @on(inspecting_facts.TokensFound)
-    def show_found(self, event: inspecting_facts.TokensFound) -> None:
+    @on(facts.TokensMatched)
+    def show_found(self, event: facts.TokensMatched) -> None:
         if event.revision == self._finding:
-            self.query_one(TokenFinder).show(event.found)
+            self.query_one(TokenFinder).show(event.matches)
 
-    @on(inspecting_facts.FindFailed)
-    def show_find_failed(self, event: inspecting_facts.FindFailed) -> None:
+    @on(facts.MatchFailed)
+    def show_find_failed(self, event: facts.MatchFailed) -> None:
         if event.revision == self._finding:
             self.query_one(TokenFinder).say(f"{event.error}. {event.error.hint}")
 

@@ -15,14 +15,14 @@ from textual.binding import Binding, BindingType
 
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
+from lmtui.engine.passages import DocumentAlone, PartOf
 from lmtui.engine.types import SamplingSettings
 from lmtui.engine.windows import Windows
 from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.batching import Post
-from lmtui.tui.engine.inspecting_runner import InspectingRunner
-from lmtui.tui.engine.questions import DocumentAlone, PartOf
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.given_text import GivenTextScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.model_state import shown_label
@@ -36,7 +36,7 @@ _SHARE = 10  # a drawing of all tokens takes at most this part of the time
 class ScoredScreen(GivenTextScreen):
     """Has a `TokenView`."""
 
-    runner: InspectingRunner
+    client: EngineClient
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
                 tooltip="Continue a stopped reading, from the visible part on."),
@@ -44,12 +44,12 @@ class ScoredScreen(GivenTextScreen):
 
     def __init__(
         self,
-        make_runner: Callable[[Post], InspectingRunner],
+        make_client: Callable[[Post], EngineClient],
         subject: InspectSource,
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(make_runner, subject, sampling=sampling)
+        super().__init__(make_client, subject, sampling=sampling)
         self._job = 0  # of the scoring under way, 0 for none
         self._stopped = 0  # the job that is to end, also between two parts
         self._part = WindowPart(0, 0)  # what is scored now
@@ -130,7 +130,7 @@ class ScoredScreen(GivenTextScreen):
         """Stop scoring."""
         if self._job:
             self._stopped = self._job
-            self.runner.stop(self._job)
+            self.client.stop(self._job)
         return bool(self._job)
 
     def _take_known(self, *, mine: bool) -> None:
@@ -163,7 +163,7 @@ class ScoredScreen(GivenTextScreen):
         self._reading = (
             ScoredDocument()
         )  # what is drawn stays until there is something new
-        self._job = self.runner.number()
+        self._job = self.client.number()
         self._began = (time.monotonic(), 0)
         self._status.state = f"reading {self._shown_name}"
         document = DocumentAlone(
@@ -173,10 +173,10 @@ class ScoredScreen(GivenTextScreen):
             window=subject.window,
             stride=subject.stride,
         )
-        self.runner.cut(self._job, document)
+        self.client.tokenize(self._job, document)
 
-    @on(facts.DocumentCut)
-    def show_cut(self, event: facts.DocumentCut) -> None:
+    @on(facts.DocumentTokenized)
+    def show_cut(self, event: facts.DocumentTokenized) -> None:
         if event.job != self._job or self._info is None:
             return
         self._reading = ScoredDocument.of(event.encoding, event.windows, event.tokens)
@@ -202,10 +202,10 @@ class ScoredScreen(GivenTextScreen):
             return
         self._part, self._came = reading.next_part(self.view.first_seen), 0
         if not self._job:
-            self._job = self.runner.number()
+            self._job = self.client.number()
             self._began = (time.monotonic(), reading.scored)
         self._tell()
-        self.runner.score(self._job, part_of(reading, self._part))
+        self.client.score(self._job, part_of(reading, self._part))
 
     @on(facts.ScoresArrived)
     def add_scores(self, event: facts.ScoresArrived) -> None:

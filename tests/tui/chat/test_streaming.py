@@ -41,7 +41,7 @@ async def begun(running: Program) -> None:
     await screen.transcript.add(entry_of(conversation, asked))
     screen._reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
     await screen.transcript.add(entry_of(conversation, screen._reply))
-    screen._job = screen.runner.number()
+    screen._job = screen.client.number()
 
 
 @pytest.mark.parametrize("seed", range(4))

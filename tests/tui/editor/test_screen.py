@@ -31,7 +31,7 @@ from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import CompleteScreen
 from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_forms
-from lmtui.tui.engine import writing_facts
+from lmtui.tui.engine import messages as facts
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from tests.fake_writing import FakeWriter
@@ -160,7 +160,7 @@ async def test_of_late_answers_only_that_of_the_cursor_is_shown(tmp_path: Path) 
             window=(0, 1),
         )
         stale = writer.screen._asked - 1
-        writer.screen.post_message(writing_facts.ExpectationReady(stale, old))
+        writer.screen.post_message(facts.PredictionReady(stale, old))
         await writer.running.pilot.pause()
         assert writer.screen._expectation is shown
 

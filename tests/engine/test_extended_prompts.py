@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.drop_turns import prompt_of
 from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.types import Encoding, Prompt
-from lmtui.tui.engine.engine_thread import _with_text
 from tests.byte_level import trained
 
 CORPUS = ["The quick brown fox jumps over the lazy dog.\n", "a b c d e f g h\n"] * 3
@@ -58,6 +58,6 @@ READERS = {"byte level": byte_level(), "a space before": with_a_space_before()}
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12))
 def test_the_ids_say_the_text(name: str, text: str) -> None:
     reader: Any = READERS[name]
-    prompt = _with_text(reader, Prompt((7,), "x"), text)
+    prompt = prompt_of(reader, Prompt((7,), "x"), prefill=text)[0]
     assert prompt.ids[0] == 7 and prompt.text == f"x{text}"
     assert reader.said(prompt.ids[1:]) == text

@@ -1,4 +1,4 @@
-"""The engine thread, as the screens see it: sequences of messages.
+"""A screen's client of the worker: sequences of messages.
 
 Nothing here sleeps. A test that needs the engine in the middle of its work holds it
 there with a `Gate`; a test that needs an answer waits for its message.
@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import math
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,27 +17,27 @@ from threading import Condition, Event
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from textual.app import App
 from textual.message import Message as Report
 
+from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.engine.types import ChatTurn, FinishReason, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.tui.engine.batching import Post
+from lmtui.tui.engine.client import EngineClient, load
 from lmtui.tui.engine.messages import (
-    DocumentCut,
-    DraftLooked,
+    DocumentTokenized,
+    DraftFailed,
+    DraftScored,
     GenerationFailed,
     GenerationFinished,
     GenerationStarted,
     JobDropped,
-    LookFailed,
     ModelFailed,
     ModelLoaded,
     ModelLoadProgressed,
     ModelLoadWarned,
+    Post,
     PreviewFailed,
     PreviewReady,
     PromptProgressed,
@@ -48,8 +47,8 @@ from lmtui.tui.engine.messages import (
     TextsCounted,
     TokensScored,
 )
-from lmtui.tui.engine.questions import DocumentAlone, PartOf, TextAfter, TokensAfter
-from lmtui.tui.engine.runner import EngineRunner
+from lmtui.worker.requests import OpenEngine
+from lmtui.worker.worker import EngineWorker
 from tests.fakes import FakeEngine
 from tests.models import panics
 from tests.test_imports import loaded_by
@@ -130,37 +129,32 @@ def running_clock() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-class Bridge:
-    """The engine's runner and one screen's, in one; all answers go to the screen."""
+class Bridge(EngineClient):
+    """One screen's client, and its worker; all messages go to the screen."""
 
     def __init__(self, post: Post, clock: Callable[[], float]) -> None:
-        self.engine = EngineRunner(post, clock)
-        self.load, self.close = self.engine.load, self.engine.close
-        asked = self.engine.for_inspecting(post)
-        self.look, self.preview, self.generate = (
-            asked.look,
-            asked.preview,
-            asked.generate,
-        )
-        self.score, self.stop, self.count = asked.score, asked.stop, asked.count
-        self.look_after, self.cut = asked.look_after, asked.cut
-        self.count = asked.count
+        self.engine = EngineWorker(clock)
+        super().__init__(self.engine, post)
+        self.close = self.engine.close
+
+    def load(self, open_engine: OpenEngine) -> int:
+        return load(self.engine, open_engine, self._post)
 
 
 @contextmanager
 def running(
     engine: FakeEngine | None = None, clock: Callable[[], float] | None = None
 ) -> Iterator[tuple[Screen, Bridge]]:
-    """A runner with its screen, and with a model where one is given."""
+    """A client with its screen, and with a model where one is given."""
     screen = Screen()
-    runner = Bridge(screen.post, clock or running_clock())
+    client = Bridge(screen.post, clock or running_clock())
     try:
         if engine:
-            runner.load(lambda _: engine)
+            client.load(lambda _: engine)
             screen.wait(ModelLoaded)
-        yield screen, runner
+        yield screen, client
     finally:
-        assert runner.close(SECONDS)
+        assert client.close(SECONDS)
 
 
 def without_handles(steps: list[Step]) -> list[Step]:
@@ -188,21 +182,21 @@ async def test_a_running_program_gets_its_messages_in_order() -> None:
 
     program = Program()
     async with program.run_test():
-        runner = Bridge(program.post_message, running_clock())
-        runner.load(lambda _: FakeEngine([ANSWER]))
-        runner.generate(1, HELLO, PLAIN)
+        client = Bridge(program.post_message, running_clock())
+        client.load(lambda _: FakeEngine([ANSWER]))
+        client.generate(1, HELLO, PLAIN)
         await asyncio.wait_for(ended.wait(), SECONDS)
-        assert runner.close(SECONDS)
+        assert client.close(SECONDS)
     assert "".join(texts) == ANSWER
 
 
 def test_the_bridge_needs_no_torch() -> None:
-    assert not loaded_by("lmtui.tui.engine.runner") & {"torch", "transformers", "numpy"}
+    assert not loaded_by("lmtui.tui.engine.client") & {"torch", "transformers", "numpy"}
 
 
 def test_a_generation_reports_from_prompt_to_end() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER])) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         done = screen.wait(GenerationFinished)
         started = screen.wait(GenerationStarted)
     assert screen.kinds() == [
@@ -220,43 +214,43 @@ def test_a_generation_reports_from_prompt_to_end() -> None:
 
 
 def test_steps_are_gathered_but_the_first() -> None:
-    with running(FakeEngine([ANSWER]), standing_clock) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER]), standing_clock) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
     assert [len(batch.steps) for batch in screen.all(StepsArrived)] == [1, 6]
 
 
 def test_an_answer_begins_with_its_prefill() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN, prefill="Well, ")
+    with running(FakeEngine([ANSWER])) as (screen, client):
+        client.generate(1, HELLO, PLAIN, prefill="Well, ")
         assert screen.wait(GenerationStarted).prompt.text.endswith("assistant: Well, ")
 
 
 def test_a_prompt_goes_on_with_a_text_that_is_read_by_itself() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, runner):
+    with running(FakeEngine([ANSWER])) as (screen, client):
         start = Prompt((104, 105), "hi")
-        runner.generate(1, start, PLAIN, prefill=" <|end|>")
+        client.generate(1, start, PLAIN, prefill=" <|end|>")
         begun = screen.wait(GenerationStarted)
         assert begun.prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
 
 
 def test_what_comes_after_ids_is_told() -> None:
     engine = FakeEngine([ANSWER])
-    with running(engine) as (screen, runner):
-        runner.look_after(7, (104, 105), PLAIN)
-        looked = screen.wait(DraftLooked)
+    with running(engine) as (screen, client):
+        client.next_distribution(7, (104, 105), PLAIN)
+        looked = screen.wait(DraftScored)
         expected = engine.next_distribution((104, 105), PLAIN)
         assert (looked.revision, looked.before, looked.tokens) == (7, 2, ())
         assert looked.distribution.candidates == expected.candidates
-        runner.look_after(8, tuple(range(9_000)), PLAIN)
-        assert screen.wait(LookFailed).revision == 8
+        client.next_distribution(8, tuple(range(9_000)), PLAIN)
+        assert screen.wait(DraftFailed).revision == 8
 
 
 def test_two_generations_one_after_the_other() -> None:
-    with running(FakeEngine(["first", "and second"])) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine(["first", "and second"])) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
-        runner.generate(2, HELLO, PLAIN)
+        client.generate(2, HELLO, PLAIN)
         screen.wait(GenerationFinished, 2)
     assert "".join(step.piece for step in screen.steps(1)) == "first"
     assert "".join(step.piece for step in screen.steps(2)) == "and second"
@@ -265,10 +259,10 @@ def test_two_generations_one_after_the_other() -> None:
 
 def test_a_stop_takes_effect_within_a_token() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.stop(1)
+        client.stop(1)
         gate.open()
         done = screen.wait(GenerationFinished)
     assert done.finish.reason is FinishReason.CANCELLED
@@ -278,10 +272,10 @@ def test_a_stop_takes_effect_within_a_token() -> None:
 def test_gathered_steps_arrive_before_the_end_of_a_stopped_answer() -> None:
     gate = Gate(at=5)
     engine = FakeEngine([ANSWER], on_token=gate)
-    with running(engine, standing_clock) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine, standing_clock) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.stop(1)
+        client.stop(1)
         gate.open()
         screen.wait(GenerationFinished)
     assert [len(batch.steps) for batch in screen.all(StepsArrived)] == [1, 4]
@@ -291,21 +285,21 @@ def test_gathered_steps_arrive_before_the_end_of_a_stopped_answer() -> None:
 def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
     gate = Gate(at=3)
     engine = FakeEngine([ANSWER, " four five six"], on_token=gate)
-    with running(engine) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.stop(1)
+        client.stop(1)
         gate.open()
         screen.wait(GenerationFinished)
         prompt = screen.wait(GenerationStarted).prompt
         ids = tuple(step.id for step in screen.steps(1))
-        runner.generate(2, Prompt((*prompt.ids, *ids), prompt.text), PLAIN)
+        client.generate(2, Prompt((*prompt.ids, *ids), prompt.text), PLAIN)
         screen.wait(GenerationFinished, 2)
     whole = [*screen.steps(1), *screen.steps(2)]
     assert "".join(step.piece for step in whole) == ANSWER
 
-    with running(FakeEngine([ANSWER])) as (other, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER])) as (other, client):
+        client.generate(1, HELLO, PLAIN)
         other.wait(GenerationFinished)
     undisturbed = [step.logprob for step in other.steps(1)]
     assert math.fsum(step.logprob for step in screen.steps(1)) == pytest.approx(
@@ -315,13 +309,13 @@ def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
 
 def test_of_waiting_jobs_the_newest_wins() -> None:
     gate = Gate(at=1)
-    with running(FakeEngine(["a b", "c"], on_token=gate)) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine(["a b", "c"], on_token=gate)) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
         for job in (2, 3, 4):
-            runner.generate(job, HELLO, PLAIN)
-        runner.score(5, TokensAfter((1, 2)))
-        runner.score(6, TokensAfter((1, 2, 3)))
+            client.generate(job, HELLO, PLAIN)
+        client.score(5, TokensAfter((1, 2)))
+        client.score(6, TokensAfter((1, 2, 3)))
         gate.open()
         screen.wait(TokensScored)
     assert [dropped.job for dropped in screen.all(JobDropped)] == [2, 3, 5]
@@ -332,15 +326,15 @@ def test_of_waiting_jobs_the_newest_wins() -> None:
 def test_of_waiting_looks_the_newest_wins_and_names_its_revision() -> None:
     gate = Gate(at=1)
     engine = FakeEngine(["a b"], on_token=gate)
-    with running(engine) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
         for revision, draft in enumerate(["w", "wh", "why"]):
-            runner.look(revision, HELLO, draft, PLAIN)
+            client.score_draft(revision, HELLO, draft, PLAIN)
         gate.open()
-        looked = screen.wait(DraftLooked)
-        runner.look(7, HELLO, "", PLAIN)
-        empty = screen.wait(DraftLooked, 2)
+        looked = screen.wait(DraftScored)
+        client.score_draft(7, HELLO, "", PLAIN)
+        empty = screen.wait(DraftScored, 2)
     assert (looked.revision, empty.revision) == (2, 7)
     assert [token.text for token in looked.tokens] == ["w", "h", "y"]
     assert looked.logprob == pytest.approx(
@@ -349,47 +343,47 @@ def test_of_waiting_looks_the_newest_wins_and_names_its_revision() -> None:
     assert (empty.tokens, empty.logprob) == ((), 0)
     assert verbs(engine).count("trace") == 2
     assert screen.kinds().index("GenerationFinished") < screen.kinds().index(
-        "DraftLooked"
+        "DraftScored"
     )
 
 
 def test_a_newer_look_breaks_off_the_one_that_runs() -> None:
     gate = Gate(at=2)
-    with running(FakeEngine(on_token=gate)) as (screen, runner):
-        runner.look(1, HELLO, "a long draft", PLAIN)
+    with running(FakeEngine(on_token=gate)) as (screen, client):
+        client.score_draft(1, HELLO, "a long draft", PLAIN)
         gate.wait()
-        runner.look(2, HELLO, "another", PLAIN)
+        client.score_draft(2, HELLO, "another", PLAIN)
         gate.open()
-        screen.wait(DraftLooked)
-    assert [looked.revision for looked in screen.all(DraftLooked)] == [2]
+        screen.wait(DraftScored)
+    assert [looked.revision for looked in screen.all(DraftScored)] == [2]
 
 
 def test_a_preview_breaks_off_a_look_that_then_is_taken_up_again() -> None:
     gate = Gate(at=7)
-    with running(FakeEngine(on_token=gate)) as (screen, runner):
-        runner.look(1, HELLO, "short", PLAIN)
-        handle = screen.wait(DraftLooked).distribution.handle
-        runner.look(2, HELLO, "a long draft", PLAIN)
+    with running(FakeEngine(on_token=gate)) as (screen, client):
+        client.score_draft(1, HELLO, "short", PLAIN)
+        handle = screen.wait(DraftScored).distribution.handle
+        client.score_draft(2, HELLO, "a long draft", PLAIN)
         gate.wait()
-        runner.preview(3, handle, SamplingSettings(temperature=0))
+        client.preview(3, handle, SamplingSettings(temperature=0))
         gate.open()
-        screen.wait(DraftLooked, 2)
-    assert screen.kinds()[-2:] == ["PreviewReady", "DraftLooked"]
-    assert screen.all(DraftLooked)[1].revision == 2
+        screen.wait(DraftScored, 2)
+    assert screen.kinds()[-2:] == ["PreviewReady", "DraftScored"]
+    assert screen.all(DraftScored)[1].revision == 2
 
 
 def test_the_most_urgent_question_goes_first() -> None:
     gate = Gate(at=0)
     engine = FakeEngine(["a", "b"], on_token=gate)
-    with running(engine) as (screen, runner):
-        runner.look(1, HELLO, "", PLAIN)
-        handle = screen.wait(DraftLooked).distribution.handle
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine) as (screen, client):
+        client.score_draft(1, HELLO, "", PLAIN)
+        handle = screen.wait(DraftScored).distribution.handle
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.score(2, TextAfter(HELLO, "hi"))
-        runner.generate(3, HELLO, PLAIN)
-        runner.look(2, HELLO, "h", PLAIN)
-        runner.preview(3, handle, PLAIN)
+        client.score(2, TextAfter(HELLO, "hi"))
+        client.generate(3, HELLO, PLAIN)
+        client.score_draft(2, HELLO, "h", PLAIN)
+        client.preview(3, handle, PLAIN)
         gate.open()
         screen.wait(TokensScored)
     answers = [
@@ -400,24 +394,24 @@ def test_the_most_urgent_question_goes_first() -> None:
     assert answers == [
         "PreviewReady",
         "GenerationFinished",
-        "DraftLooked",
+        "DraftScored",
         "GenerationFinished",
         "TokensScored",
     ]
 
 
 def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None:
-    with running(FakeEngine([ANSWER])) as (undisturbed, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER])) as (undisturbed, client):
+        client.generate(1, HELLO, PLAIN)
         undisturbed.wait(GenerationFinished)
 
     gate, cold = Gate(at=2), SamplingSettings(temperature=0)
-    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
         handle = screen.steps(1)[0].distribution.handle
-        runner.preview(4, handle, PLAIN)
-        runner.preview(5, handle, cold, 1, 3)
+        client.preview(4, handle, PLAIN)
+        client.preview(5, handle, cold, 1, 3)
         gate.open()
         screen.wait(GenerationFinished)
     (ready,) = screen.all(PreviewReady)
@@ -432,31 +426,31 @@ def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None
 
 
 def test_a_preview_of_an_unknown_position_fails_alone() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, runner):
-        runner.preview(9, 12345, PLAIN)
+    with running(FakeEngine([ANSWER])) as (screen, client):
+        client.preview(9, 12345, PLAIN)
         failed = screen.wait(PreviewFailed)
-        runner.generate(1, HELLO, PLAIN)
+        client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
     assert failed.revision == 9
     assert "can't be drawn again" in failed.error.title
 
 
 def test_a_message_is_scored_as_the_draft_it_was() -> None:
-    with running(FakeEngine()) as (screen, runner):
-        runner.look(1, HELLO, "why?", PLAIN)
-        looked = screen.wait(DraftLooked)
-        runner.score(1, TextAfter(HELLO, "why?"))
+    with running(FakeEngine()) as (screen, client):
+        client.score_draft(1, HELLO, "why?", PLAIN)
+        looked = screen.wait(DraftScored)
+        client.score(1, TextAfter(HELLO, "why?"))
         scored = screen.wait(TokensScored)
     assert scored.tokens == looked.tokens
 
 
 def test_generated_tokens_are_scored_as_they_were_drawn() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine([ANSWER])) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
         prompt = screen.wait(GenerationStarted).prompt
         ids = tuple(step.id for step in screen.steps(1))
-        runner.score(2, TokensAfter(ids, prompt.ids, top=3))
+        client.score(2, TokensAfter(ids, prompt.ids, top_n=3))
         tokens = screen.wait(TokensScored).tokens
     assert [t.logprob for t in tokens] == [s.logprob for s in screen.steps(1)]
     assert {len(token.top) for token in tokens} == {3}
@@ -464,13 +458,13 @@ def test_generated_tokens_are_scored_as_they_were_drawn() -> None:
 
 def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine(on_token=gate)) as (screen, runner):
-        runner.score(1, TokensAfter(tuple(range(9))))
+    with running(FakeEngine(on_token=gate)) as (screen, client):
+        client.score(1, TokensAfter(tuple(range(9))))
         gate.wait()
-        runner.look(1, HELLO, "h", PLAIN)
+        client.score_draft(1, HELLO, "h", PLAIN)
         gate.open()
         scored = screen.wait(TokensScored)
-    assert screen.kinds() == ["ModelLoaded", "DraftLooked", "TokensScored"]
+    assert screen.kinds() == ["ModelLoaded", "DraftScored", "TokensScored"]
     assert [token.id for token in scored.tokens] == list(range(9))
 
 
@@ -479,14 +473,14 @@ def test_a_document_is_cut_and_scored_part_by_part() -> None:
     whole = engine.encode("naïve text")
     scored = list(engine.score(whole.ids, prefix=whole.prefix, top_n=3))
     windows = engine.windows(1)
-    with running(engine, standing_clock) as (screen, runner):
-        runner.cut(1, DocumentAlone("naïve text"))
-        cut = screen.wait(DocumentCut)
+    with running(engine, standing_clock) as (screen, client):
+        client.tokenize(1, DocumentAlone("naïve text"))
+        cut = screen.wait(DocumentTokenized)
         assert (cut.encoding, cut.windows) == (whole, windows)
         assert [t.bytes for t in cut.tokens] == [t.bytes for t in scored]
         assert all(token.logprob is None for token in cut.tokens)
         _, (_, end, since), *_ = windows.over(len(whole.ids))
-        runner.score(1, PartOf(whole.ids, whole.prefix, windows, since, end, top=3))
+        client.score(1, PartOf(whole.ids, whole.prefix, windows, since, end, top_n=3))
         part = screen.wait(TokensScored)
     assert list(part.tokens) == scored[since:end]
     batches = screen.all(ScoresArrived)
@@ -498,24 +492,24 @@ def test_a_part_that_is_broken_off_is_begun_anew() -> None:
     gate = Gate(at=3)
     engine = FakeEngine(on_token=gate)
     ids = engine.encode("a document").ids
-    with running(engine) as (screen, runner):
-        part = PartOf(ids, (), engine.windows(), since=0, end=len(ids))
-        runner.score(1, part)
+    with running(engine) as (screen, client):
+        part = PartOf(ids, (), engine.windows(), start=0, end=len(ids))
+        client.score(1, part)
         gate.wait()
-        runner.look(1, HELLO, "h", PLAIN)
+        client.score_draft(1, HELLO, "h", PLAIN)
         gate.open()
         screen.wait(TokensScored)
     kinds = screen.kinds()
-    again = kinds.index("DraftLooked") + 1
+    again = kinds.index("DraftScored") + 1
     assert kinds[again:] == ["ScoresArrived"] * len("a document") + ["TokensScored"]
 
 
 def test_a_stopped_score_is_dropped() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine(on_token=gate)) as (screen, runner):
-        runner.score(1, TokensAfter(tuple(range(9))))
+    with running(FakeEngine(on_token=gate)) as (screen, client):
+        client.score(1, TokensAfter(tuple(range(9))))
         gate.wait()
-        runner.stop(1)
+        client.stop(1)
         gate.open()
         assert screen.wait(JobDropped).job == 1
     assert not screen.all(TokensScored)
@@ -524,11 +518,11 @@ def test_a_stopped_score_is_dropped() -> None:
 def test_a_job_that_waits_is_stopped_at_once() -> None:
     gate = Gate(at=1)
     engine = FakeEngine(["a b"], on_token=gate)
-    with running(engine) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.generate(2, HELLO, PLAIN)
-        runner.stop(2)
+        client.generate(2, HELLO, PLAIN)
+        client.stop(2)
         assert screen.all(JobDropped) == [JobDropped(2)]
         gate.open()
         screen.wait(GenerationFinished)
@@ -536,57 +530,57 @@ def test_a_job_that_waits_is_stopped_at_once() -> None:
 
 
 def test_a_stop_for_a_job_that_ended_changes_nothing() -> None:
-    with running(FakeEngine(["a", "b"])) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(FakeEngine(["a", "b"])) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
-        runner.stop(1)
-        runner.stop(99)
-        runner.generate(2, HELLO, PLAIN)
+        client.stop(1)
+        client.stop(99)
+        client.generate(2, HELLO, PLAIN)
         done = screen.wait(GenerationFinished, 2)
     assert done.finish.reason is FinishReason.STOP
 
 
 def test_quitting_while_an_answer_streams() -> None:
     gate, screen = Gate(at=3), Screen()
-    runner = Bridge(screen.post, running_clock())
-    runner.load(lambda _: FakeEngine([ANSWER], on_token=gate))
-    runner.generate(1, HELLO, PLAIN)
+    client = Bridge(screen.post, running_clock())
+    client.load(lambda _: FakeEngine([ANSWER], on_token=gate))
+    client.generate(1, HELLO, PLAIN)
     gate.wait()
-    runner.look(1, HELLO, "h", PLAIN)
+    client.score_draft(1, HELLO, "h", PLAIN)
     before = list(screen.reports)
-    assert not runner.close(timeout=0)  # it does not wait for a token that hangs
+    assert not client.close(timeout=0)  # it does not wait for a token that hangs
     gate.open()
-    assert runner.close(SECONDS)
-    runner.generate(2, HELLO, PLAIN)
+    assert client.close(SECONDS)
+    client.generate(2, HELLO, PLAIN)
     assert screen.reports == before
     assert len(screen.steps(1)) == 3
 
 
 def test_closing_an_idle_runner_ends_its_thread() -> None:
-    runner = Bridge(Screen().post, running_clock())
-    assert runner.close()
-    assert runner.close()
+    client = Bridge(Screen().post, running_clock())
+    assert client.close()
+    assert client.close()
 
 
 @pytest.mark.parametrize("broken", ["look", "generate", "message", "tokens"])
 def test_an_error_of_the_engine_ends_one_question(broken: str) -> None:
     error = LmtuiError("it broke", "the detail", "Mend it.")
     engine = FakeEngine(["fine"], error=error)
-    with running(engine) as (screen, runner):
-        expected: type[LookFailed | GenerationFailed | ScoreFailed] = ScoreFailed
+    with running(engine) as (screen, client):
+        expected: type[DraftFailed | GenerationFailed | ScoreFailed] = ScoreFailed
         if broken == "look":
-            runner.look(1, HELLO, "h", PLAIN)
-            expected = LookFailed
+            client.score_draft(1, HELLO, "h", PLAIN)
+            expected = DraftFailed
         elif broken == "generate":
-            runner.generate(1, HELLO, PLAIN)
+            client.generate(1, HELLO, PLAIN)
             expected = GenerationFailed
         else:
             message = broken == "message"
             passage = TextAfter(HELLO, "h") if message else TokensAfter((1,))
-            runner.score(1, passage)
+            client.score(1, passage)
         failed = screen.wait(expected).error
         engine.error = None
-        runner.generate(2, HELLO, PLAIN)
+        client.generate(2, HELLO, PLAIN)
         screen.wait(GenerationFinished)
     assert (failed.title, failed.detail, failed.hint) == (
         "it broke",
@@ -608,10 +602,10 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
             raise bug
 
     engine = FakeEngine([ANSWER, "fine"], on_token=fail)
-    with running(engine, standing_clock) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine, standing_clock) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         failed = screen.wait(GenerationFailed)
-        runner.generate(2, HELLO, PLAIN, top_n=5)
+        client.generate(2, HELLO, PLAIN, top_n=5)
         screen.wait(GenerationFinished)
     assert "bug" in failed.error.title
     assert failed.error.detail == "ZeroDivisionError: oops"
@@ -626,10 +620,10 @@ def test_a_panic_of_a_library_ends_one_question() -> None:
             panics.panic()
 
     engine = FakeEngine([ANSWER, "fine"], on_token=fail)
-    with running(engine) as (screen, runner):
-        runner.generate(1, HELLO, PLAIN)
+    with running(engine) as (screen, client):
+        client.generate(1, HELLO, PLAIN)
         failed = screen.wait(GenerationFailed).error
-        runner.generate(2, HELLO, PLAIN)
+        client.generate(2, HELLO, PLAIN)
         screen.wait(GenerationFinished)
     assert failed.title and failed.hint
     assert "retry-limit" in failed.detail
@@ -646,19 +640,19 @@ def test_a_screen_that_went_away_does_not_end_the_thread(
             raise RuntimeError("the event loop is closed")
         screen.post(report)
 
-    runner = Bridge(post, running_clock())
-    runner.load(lambda _: FakeEngine(["a"]))
-    runner.generate(1, HELLO, PLAIN)
+    client = Bridge(post, running_clock())
+    client.load(lambda _: FakeEngine(["a"]))
+    client.generate(1, HELLO, PLAIN)
     screen.wait(GenerationFinished)
-    assert runner.close(SECONDS)
+    assert client.close(SECONDS)
 
 
 def test_without_a_model_every_question_fails() -> None:
-    with running() as (screen, runner):
-        runner.look(1, HELLO, "h", PLAIN)
-        runner.generate(2, HELLO, PLAIN)
-        runner.score(3, TokensAfter((1,)))
-        assert screen.wait(LookFailed).error.title == "no model is loaded"
+    with running() as (screen, client):
+        client.score_draft(1, HELLO, "h", PLAIN)
+        client.generate(2, HELLO, PLAIN)
+        client.score(3, TokensAfter((1,)))
+        assert screen.wait(DraftFailed).error.title == "no model is loaded"
         assert screen.wait(GenerationFailed).job == 2
         assert screen.wait(ScoreFailed).job == 3
 
@@ -677,8 +671,8 @@ def test_progress_of_a_load_is_forwarded() -> None:
             on_progress(report)
         return FakeEngine(name="tiny")
 
-    with running(clock=standing_clock) as (screen, runner):
-        runner.load(load)
+    with running(clock=standing_clock) as (screen, client):
+        client.load(load)
         loaded = screen.wait(ModelLoaded)
     # On a standing clock the one in the middle is one too many.
     assert screen.reports == [
@@ -702,11 +696,11 @@ def test_a_load_that_fails_and_then_one_that_does_not() -> None:
         assert gate.wait(SECONDS)
         return FakeEngine([ANSWER])
 
-    with running() as (screen, runner):
-        runner.load(fail)
+    with running() as (screen, client):
+        client.load(fail)
         assert screen.wait(ModelFailed).error.title == "no such model"
-        runner.load(load)
-        runner.generate(1, HELLO, PLAIN)  # waits for the model
+        client.load(load)
+        client.generate(1, HELLO, PLAIN)  # waits for the model
         gate.set()
         screen.wait(GenerationFinished)
     assert screen.kinds()[:3] == ["ModelFailed", "ModelLoaded", "GenerationStarted"]
@@ -722,25 +716,25 @@ def test_another_model_takes_the_place_of_the_first() -> None:
         was_gone.append(gone() is None)
         return FakeEngine(["new answer"], name="new")
 
-    with running() as (screen, runner):
-        runner.load(lambda _: old.pop())
+    with running() as (screen, client):
+        client.load(lambda _: old.pop())
         screen.wait(ModelLoaded)
-        runner.generate(1, HELLO, PLAIN)
+        client.generate(1, HELLO, PLAIN)
         gate.wait()
-        runner.generate(2, HELLO, PLAIN)
-        runner.look(1, HELLO, "h", PLAIN)
-        runner.load(load)
-        runner.preview(2, screen.steps(1)[0].distribution.handle, PLAIN)
-        runner.score(3, TokensAfter((1,)))
+        client.generate(2, HELLO, PLAIN)
+        client.score_draft(1, HELLO, "h", PLAIN)
+        client.load(load)
+        client.preview(2, screen.steps(1)[0].distribution.handle, PLAIN)
+        client.score(3, TokensAfter((1,)))
         gate.open()
         assert screen.wait(ModelLoaded, 2).info.model == "new"
-        runner.generate(4, HELLO, PLAIN)
+        client.generate(4, HELLO, PLAIN)
         screen.wait(GenerationFinished, 2)
     first, second = screen.all(GenerationFinished)
     assert (first.job, first.finish.reason) == (1, FinishReason.CANCELLED)
     assert (second.job, second.finish.reason) == (4, FinishReason.STOP)
     assert {dropped.job for dropped in screen.all(JobDropped)} == {2, 3}
-    assert not screen.all(PreviewReady) and not screen.all(DraftLooked)
+    assert not screen.all(PreviewReady) and not screen.all(DraftScored)
     assert was_gone == [True]
 
 
@@ -759,10 +753,10 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
             raise LmtuiError("failed")
         return FakeEngine(name="first")
 
-    with running() as (screen, runner):
-        runner.load(first)
+    with running() as (screen, client):
+        client.load(first)
         assert begun.wait(SECONDS)
-        runner.load(lambda _: FakeEngine(name="second"))
+        client.load(lambda _: FakeEngine(name="second"))
         go_on.set()
         screen.wait(ModelLoaded)
     assert [loaded.info.model for loaded in screen.all(ModelLoaded)] == ["second"]
@@ -772,9 +766,9 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
 
 def test_each_screen_gets_its_own_answers() -> None:
     gate, first, second = Gate(at=2), Screen(), Screen()
-    with running(FakeEngine([ANSWER, "another"], on_token=gate)) as (app, runner):
-        one = runner.engine.for_screen(first.post)
-        other = runner.engine.for_screen(second.post)
+    with running(FakeEngine([ANSWER, "another"], on_token=gate)) as (app, client):
+        one = EngineClient(client.engine, first.post)
+        other = EngineClient(client.engine, second.post)
         jobs = one.number(), other.number(), one.number()
         one.generate(jobs[0], HELLO, PLAIN)
         gate.wait()
@@ -793,64 +787,26 @@ def test_each_screen_gets_its_own_answers() -> None:
 
 
 def test_a_handle_of_a_model_that_is_gone_draws_nothing() -> None:
-    with running(FakeEngine(name="old")) as (screen, runner):
-        runner.look(1, HELLO, "h", PLAIN)
-        handle = screen.wait(DraftLooked).distribution.handle
-        runner.load(lambda _: FakeEngine(name="new"))
+    with running(FakeEngine(name="old")) as (screen, client):
+        client.score_draft(1, HELLO, "h", PLAIN)
+        handle = screen.wait(DraftScored).distribution.handle
+        client.load(lambda _: FakeEngine(name="new"))
         screen.wait(ModelLoaded, 2)
-        runner.look(2, HELLO, "h", PLAIN)
-        other = screen.wait(DraftLooked, 2).distribution.handle
-        runner.preview(3, handle, PLAIN)
+        client.score_draft(2, HELLO, "h", PLAIN)
+        other = screen.wait(DraftScored, 2).distribution.handle
+        client.preview(3, handle, PLAIN)
         assert screen.wait(PreviewFailed).revision == 3
     assert handle != other
     assert not screen.all(PreviewReady)
 
 
-JOBS = st.lists(
-    st.sampled_from(["generate", "score", "look", "preview", "load", "stop", "wait"]),
-    max_size=25,
-)
-
-
-@given(JOBS)
-def test_every_job_ends_once_whatever_is_asked(asked: list[str]) -> None:
-    """Here the thread runs freely: any interleaving has to be right."""
-    engine = FakeEngine([ANSWER] * 30)
-    jobs = set()
-    with running(engine, standing_clock) as (screen, runner):
-        for job, verb in enumerate(asked):
-            if verb == "generate":
-                jobs.add(job)
-                runner.generate(job, HELLO, PLAIN)
-            elif verb == "score":
-                jobs.add(job)
-                runner.score(job, TokensAfter((1, 2, 3)))
-            elif verb == "look":
-                runner.look(job, HELLO, "why", PLAIN)
-            elif verb == "preview":
-                runner.preview(job, 0, PLAIN)
-            elif verb == "load":
-                runner.load(lambda _: engine)
-            elif verb == "stop":
-                runner.stop(max(jobs, default=0))
-            elif jobs:
-                screen.wait_for_end(max(jobs))
-        # The least urgent question comes last: after it nothing waits. A load that
-        # is under way may refuse ids, a text it only lets wait.
-        runner.score(99, TextAfter(HELLO, "h"))
-        screen.wait_for_end(99)
-    ended = Counter(screen.ended())
-    assert ended == Counter({*jobs, 99})
-    assert not screen.all(GenerationFailed) and not screen.all(ScoreFailed)
-
-
 def test_texts_are_counted_each_by_itself_and_without_a_beginning() -> None:
-    with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, runner):
-        runner.count(1, ["abc", "", "é"])
+    with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, client):
+        client.count_tokens(1, ["abc", "", "é"])
         assert screen.wait(TextsCounted) == TextsCounted(1, (3, 0, 2))
 
 
 def test_without_a_model_nothing_is_counted() -> None:
-    with running() as (screen, runner):
-        runner.count(1, ["abc"])
+    with running() as (screen, client):
+        client.count_tokens(1, ["abc"])
         assert screen.wait(TextsCounted) == TextsCounted(1, ())

@@ -1,0 +1,81 @@
+"""Requests to the engine's worker, as values.
+
+A request holds a function that is called with the engine on the worker's thread. Knows
+neither the thread nor the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from threading import Event as Flag
+from typing import Any, Protocol
+
+from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.models.progress import OnProgress
+from lmtui.worker.events import Event
+
+Opened = EditorEngine | tuple[EditorEngine, EditorEngine]
+"""An engine, or an engine and one to compare it with."""
+OpenEngine = Callable[[OnProgress], Opened]
+"""Opens the engine on the worker's thread and reports its progress."""
+Reply = Callable[[Event], object]
+"""Takes the events of a request; called on the worker's thread, and must not block."""
+
+
+class Slot(IntEnum):
+    """Slots of the queue, the most urgent first. Each holds one request: a newer one
+    takes the place of an older one that waits."""
+
+    LOAD = 0
+    PREVIEW = 1
+    """Needs no forward pass: also answered between two tokens of a generation."""
+    LOOK = 2
+    COUNT = 3
+    GENERATE = 4
+    REPLACE = 5
+    SUGGEST = 6
+    SPAN = 7
+    SCORE = 8
+
+
+class Context(Protocol):
+    """What a request's `run` may use besides the engine."""
+
+    @property
+    def should_stop(self) -> Stop:
+        """Asks whether to break off: for good, or until a more urgent request is done.
+        `Cancelled` is then raised, and the request runs again later, unless it was
+        stopped."""
+
+    @property
+    def stopped(self) -> Stop:
+        """Asks whether the request was stopped for good."""
+
+    def emit(self, *values: Any) -> None:
+        """Reply with a batch at once, then answer the previews that wait."""
+
+    def gather(self, value: Any) -> None:
+        """Emit a value together with those before it, at most once in an interval;
+        what is gathered at the end is emitted before the answer."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EngineRequest:
+    """Something to do with the engine, and the flag that ends it early."""
+
+    id: int
+    """A number that no other request has."""
+    slot: Slot
+    run: Callable[[Any, Context], Any]
+    """Called on the worker's thread with an `EditorEngine`, for `Slot.LOAD` with None;
+    what it returns is the answer's value, for `Slot.LOAD` what was `Opened`."""
+    reply: Reply
+    bound: bool = False
+    """Whether it speaks in ids or handles of the model that is loaded now; it is then
+    dropped when another one is loaded."""
+    other: bool = False
+    """Whether it is for the model that is compared with."""
+    flag: Flag = field(default_factory=Flag, repr=False)
+    """Set when the answer is not wanted any more."""

@@ -1,0 +1,313 @@
+"""The worker's contract: order, one end for each request, stops, loads in between.
+
+Nothing here sleeps: a `Gate` holds the worker in the middle of a request.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.protocol import EditorEngine
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.worker import events
+from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Failed
+from lmtui.worker.requests import Context, EngineRequest, Slot
+from lmtui.worker.worker import EngineWorker
+from tests.fakes import FakeEngine
+from tests.test_imports import loaded_by
+
+SECONDS = 20  # until a test that waits in vain gives up
+ENDS = (Answer, Failed, Dropped)
+Run = Callable[[Any, Context], Any]
+
+
+class Replies:
+    """Stores the events of a worker's requests, and waits for them."""
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+        self._changed = Condition()
+
+    def __call__(self, event: events.Event) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    def end(self, id_: int) -> events.Event:
+        """The event with which a request ended."""
+
+        def ended() -> list[events.Event]:
+            return [e for e in self.events if e.id == id_ and isinstance(e, ENDS)]
+
+        with self._changed:
+            assert self._changed.wait_for(ended, SECONDS), self.events
+            return ended()[0]
+
+    def ended(self) -> list[int]:
+        """The ids of the requests that ended, in that order."""
+        return [e.id for e in self.events if isinstance(e, ENDS)]
+
+
+class Gate:
+    """Something to run that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = Event(), Event()
+
+    def __call__(self, engine: EditorEngine, context: Context) -> str:
+        self.reached.set()
+        assert self.opened.wait(SECONDS)
+        return "through"
+
+
+class Asker:
+    """Asks a worker; all events come to one place."""
+
+    def __init__(self, worker: EngineWorker, replies: Replies) -> None:
+        self.worker, self.replies = worker, replies
+
+    def ask(self, slot: Slot, run: Run, **more: bool) -> int:
+        id_ = self.worker.number()
+        request = EngineRequest(id=id_, slot=slot, run=run, reply=self.replies, **more)  # type: ignore[arg-type]
+        self.worker.ask(request)
+        return id_
+
+    def load(self, engine: object) -> int:
+        return self.worker.load(lambda _: engine, self.replies)  # type: ignore[arg-type,return-value]
+
+
+@contextmanager
+def working(clock: Callable[[], float] = lambda: 0.0) -> Iterator[Asker]:
+    asker = Asker(EngineWorker(clock), Replies())
+    try:
+        assert isinstance(asker.replies.end(asker.load(FakeEngine())), Answer)
+        yield asker
+    finally:
+        assert asker.worker.close(SECONDS)
+
+
+def name_of(engine: EditorEngine, _: Context) -> str:
+    return engine.info.model
+
+
+def test_it_needs_neither_textual_nor_torch() -> None:
+    assert not loaded_by("lmtui.worker.worker") & {"textual", "torch", "transformers"}
+
+
+def test_a_load_answers_with_what_the_engine_is() -> None:
+    with working() as asker:
+        opened = asker.replies.events[0]
+        assert isinstance(opened, Answer) and isinstance(opened.value, EngineOpened)
+        assert opened.value.info == FakeEngine().info
+        assert opened.value.against is None
+
+
+def test_the_most_urgent_slot_goes_first() -> None:
+    gate = Gate()
+    with working() as asker:
+        first = asker.ask(Slot.GENERATE, gate)
+        assert gate.reached.wait(SECONDS)
+        slots = [Slot.SCORE, Slot.COUNT, Slot.SPAN, Slot.PREVIEW, Slot.SUGGEST]
+        ids = {asker.ask(slot, name_of): slot for slot in slots}
+        gate.opened.set()
+        for id_ in ids:
+            assert isinstance(asker.replies.end(id_), Answer)
+        order = [ids[id_] for id_ in asker.replies.ended() if id_ in ids]
+    assert order == sorted(slots)
+    assert asker.replies.end(first) == Answer(first, "through")
+
+
+def test_the_newest_of_a_slot_displaces_the_one_that_waits() -> None:
+    gate = Gate()
+    with working() as asker:
+        asker.ask(Slot.GENERATE, gate)
+        assert gate.reached.wait(SECONDS)
+        old, new = (asker.ask(Slot.LOOK, name_of) for _ in range(2))
+        assert asker.replies.end(old) == Dropped(old)
+        gate.opened.set()
+        assert isinstance(asker.replies.end(new), Answer)
+
+
+def test_what_is_less_urgent_is_broken_off_and_runs_again() -> None:
+    gate, runs = Gate(), []
+
+    def score(engine: EditorEngine, context: Context) -> str:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            gate(engine, context)
+            assert context.should_stop() and not context.stopped()
+            raise Cancelled
+        return "scored"
+
+    with working() as asker:
+        slow = asker.ask(Slot.SCORE, score)
+        assert gate.reached.wait(SECONDS)
+        urgent = asker.ask(Slot.LOOK, name_of)
+        gate.opened.set()
+        assert asker.replies.end(slow) == Answer(slow, "scored")
+    assert asker.replies.ended()[1:] == [urgent, slow]
+    assert runs == [0, 1]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_stopped_request_is_dropped(waits: bool) -> None:
+    gate = Gate()
+
+    def cancelled(engine: EditorEngine, context: Context) -> None:
+        gate(engine, context)
+        if context.stopped():
+            raise Cancelled
+
+    with working() as asker:
+        running = asker.ask(Slot.SCORE, cancelled)
+        assert gate.reached.wait(SECONDS)
+        waiting = asker.ask(Slot.SCORE, name_of)
+        asker.worker.stop(waiting if waits else running)
+        gate.opened.set()
+        other = asker.replies.end(running if waits else waiting)
+        assert isinstance(other, Answer)
+        stopped = waiting if waits else running
+        assert asker.replies.end(stopped) == Dropped(stopped)
+
+
+def test_a_failure_ends_one_request_and_never_the_thread() -> None:
+    def refuse(engine: EditorEngine, context: Context) -> None:
+        raise LmtuiError("it is too long", "", "Shorten it.")
+
+    def crash(engine: EditorEngine, context: Context) -> None:
+        raise KeyError("lost")
+
+    with working() as asker:
+        refused = asker.replies.end(asker.ask(Slot.LOOK, refuse))
+        crashed = asker.replies.end(asker.ask(Slot.LOOK, crash))
+        again = asker.replies.end(asker.ask(Slot.LOOK, name_of))
+    assert isinstance(refused, Failed) and refused.error.title == "it is too long"
+    assert (
+        isinstance(crashed, Failed) and crashed.error.title == "this is a bug in lmtui"
+    )
+    assert isinstance(again, Answer)
+
+
+def test_an_asker_that_fails_does_not_end_the_thread() -> None:
+    def refuse(event: events.Event) -> None:
+        raise RuntimeError("the screen is closed")
+
+    with working() as asker:
+        request = EngineRequest(
+            id=asker.worker.number(), slot=Slot.LOOK, run=name_of, reply=refuse
+        )
+        asker.worker.ask(request)
+        assert isinstance(asker.replies.end(asker.ask(Slot.COUNT, name_of)), Answer)
+
+
+def test_without_an_engine_a_request_fails() -> None:
+    replies = Replies()
+    asker = Asker(EngineWorker(), replies)
+    try:
+        ended = replies.end(asker.ask(Slot.LOOK, name_of))
+        other = replies.end(asker.ask(Slot.LOOK, name_of, other=True))
+    finally:
+        assert asker.worker.close(SECONDS)
+    assert isinstance(ended, Failed) and ended.error.title == "no model is loaded"
+    assert isinstance(other, Failed) and "compare" in other.error.title
+
+
+def test_another_engine_ends_what_is_bound_to_the_first() -> None:
+    gate = Gate()
+    with working() as asker:
+        running = asker.ask(Slot.SCORE, gate)
+        assert gate.reached.wait(SECONDS)
+        waiting = asker.ask(Slot.LOOK, name_of)
+        loading = asker.load(FakeEngine(name="second"))
+        bound = asker.ask(Slot.LOOK, name_of, bound=True)
+        free = asker.ask(Slot.COUNT, name_of)
+        gate.opened.set()
+        assert asker.replies.end(waiting) == Dropped(waiting)
+        assert asker.replies.end(bound) == Dropped(bound)
+        assert isinstance(asker.replies.end(loading), Answer)
+        assert asker.replies.end(free) == Answer(free, "second")
+        assert asker.replies.end(running).id == running
+
+
+def test_values_are_gathered_by_time_and_come_before_the_end() -> None:
+    now = [0.0]
+
+    def run(engine: EditorEngine, context: Context) -> str:
+        for number in range(6):
+            now[0] += 0.05
+            context.gather(number)
+        return "end"
+
+    with working(lambda: now[0]) as asker:
+        id_ = asker.ask(Slot.SCORE, run)
+        assert asker.replies.end(id_) == Answer(id_, "end")
+    batches = [e.values for e in asker.replies.events if isinstance(e, Batch)]
+    assert [value for values in batches for value in values] == [*range(6)]
+    assert batches == [(0,), (1, 2), (3, 4), (5,)]
+
+
+def test_a_preview_is_answered_between_two_tokens() -> None:
+    gate = Gate()
+
+    def generate(engine: EditorEngine, context: Context) -> str:
+        gate(engine, context)
+        context.gather("token")
+        return "end"
+
+    with working() as asker:
+        long = asker.ask(Slot.GENERATE, generate)
+        assert gate.reached.wait(SECONDS)
+        preview = asker.ask(Slot.PREVIEW, name_of)
+        gate.opened.set()
+        asker.replies.end(long)
+    assert asker.replies.ended()[1:] == [preview, long]
+
+
+def test_a_closed_worker_replies_no_more() -> None:
+    gate = Gate()
+    with working() as asker:
+        id_ = asker.ask(Slot.SCORE, gate)
+        assert gate.reached.wait(SECONDS)
+        asker.worker.close(0)
+        gate.opened.set()
+    assert id_ not in asker.replies.ended()
+
+
+VERBS = st.sampled_from(["load", "stop", "wait", *Slot])
+
+
+@given(st.lists(VERBS, max_size=25))
+def test_every_request_ends_once_whatever_is_asked(asked: list[str | Slot]) -> None:
+    """Here the thread runs freely: any interleaving has to be right."""
+
+    def run(engine: EditorEngine, context: Context) -> None:
+        context.gather("value")
+        if context.should_stop():
+            raise Cancelled
+
+    nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
+    with pytest.MonkeyPatch.context() as patch, working() as asker:
+        patch.setattr("lmtui.worker.worker.gc", nothing)  # it would take most time
+        ids = asker.replies.ended()
+        for verb in asked:
+            if verb in ("load", Slot.LOAD):
+                ids.append(asker.load(FakeEngine()))
+            elif verb == "stop":
+                asker.worker.stop(ids[-1])
+            elif verb == "wait":
+                asker.replies.end(ids[-1])
+            else:
+                assert isinstance(verb, Slot)
+                ids.append(asker.ask(verb, run, bound=verb % 2 == 0))
+        ids.append(asker.ask(Slot.SCORE, name_of))  # the least urgent: nothing waits
+        asker.replies.end(ids[-1])
+    assert Counter(asker.replies.ended()) == Counter(ids)
