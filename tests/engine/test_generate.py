@@ -107,6 +107,8 @@ def test_it_ends_at_every_end_token() -> None:
             assert steps[-1].piece == ""
             assert finish.tokens == len(steps)
         assert not {0, 2} & {s.id for s in steps[:-1]}
+        if seen == {0, 2}:
+            break
     # The model's own end token, and the one that the template puts after an answer.
     assert seen == {0, 2}
 

@@ -201,8 +201,9 @@ def test_whole_models_are_made_too(home: Path, method: str) -> None:
         assert str(home).encode() not in file.read_bytes(), file.name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("after", [1, 4, 7, 10])
+@pytest.mark.parametrize(
+    ("kind", "after"), zip([*KINDS] * 2, [1, 4, 7, 10], strict=True)
+)
 def test_killed_at_any_step_it_comes_to_the_same_weights(
     home: Path, unbroken: dict[str, bytes], kind: str, after: int
 ) -> None:
