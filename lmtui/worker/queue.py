@@ -92,7 +92,7 @@ class RequestQueue:
         with self._changed:
             return self._waiting.pop(Slot.PREVIEW, None)
 
-    def is_outranked(self, request: EngineRequest) -> bool:
+    def has_higher_priority(self, request: EngineRequest) -> bool:
         """Whether a more urgent request waits, or a newer one of the same slot."""
         with self._changed:
             return any(slot <= request.slot for slot in self._waiting)

@@ -156,10 +156,10 @@ class EngineWorker:
         except Exception as error:  # a closed screen must not end the thread
             log.record_bug(error)
 
-    def is_unwanted(self, request: EngineRequest) -> bool:
+    def should_yield(self, request: EngineRequest) -> bool:
         """Return whether to break off: for good, or until a more urgent request is
         done."""
-        return request.flag.is_set() or self._queue.is_outranked(request)
+        return request.flag.is_set() or self._queue.has_higher_priority(request)
 
     def serve_previews(self) -> None:
         """Answer the previews that wait, in the middle of another request."""
@@ -183,7 +183,7 @@ class _RequestContext:
 
     def __init__(self, worker: EngineWorker, request: EngineRequest) -> None:
         self._worker, self._request = worker, request
-        self.should_stop: Stop = partial(worker.is_unwanted, request)
+        self.should_stop: Stop = partial(worker.should_yield, request)
         self.stopped: Stop = request.flag.is_set
         self.batcher = Batcher(self._batch, worker._clock)
 
