@@ -23,7 +23,8 @@ from lmtui.engine.passages import (
     score_passage,
 )
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.suggestion import SuggestionRules, suggest
+from lmtui.engine.suggest import suggest
+from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,

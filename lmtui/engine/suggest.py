@@ -1,0 +1,71 @@
+"""Write a suggestion at a cursor: the engine's text, step by step, under the rules.
+
+Knows the engine only through its protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.engine.suggestion import (
+    Suggestion,
+    SuggestionBuilder,
+    SuggestionEnd,
+    SuggestionRules,
+)
+from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.errors import Cancelled
+
+_ENDS = {
+    FinishReason.STOP: SuggestionEnd.STOP,
+    FinishReason.LENGTH: SuggestionEnd.LENGTH,
+    FinishReason.CONTEXT: SuggestionEnd.CONTEXT,
+    FinishReason.NEWLINE: SuggestionEnd.NEWLINE,
+}
+
+
+def suggest(
+    engine: EditorEngine,
+    text: str,
+    cursor: int,
+    rules: SuggestionRules,
+    *,
+    on_text: Callable[[str], object],
+    should_stop: Stop,
+) -> Suggestion:
+    """Write a suggestion at a cursor; `on_text` gets what of it can be shown, which
+    only ever gets longer.
+
+    Raises:
+        Cancelled: `should_stop` answered True.
+    """
+    after = text[cursor:]
+    sees_after = engine.capabilities.infill and bool(after.strip())
+    builder = SuggestionBuilder(rules, after, sees_after=sees_after)
+    greedy = SamplingSettings(temperature=0, max_tokens=rules.max_tokens)
+    shown = ""
+    pending: Step | None = None
+    for item in engine.complete(text, cursor, greedy, top_n=1, should_stop=should_stop):
+        if isinstance(item, GenerationResult):
+            return _ended(builder, item, pending)
+        steps = [step for step in (pending, item) if step is not None]
+        # A step without text is half a character, or the end: the next item tells.
+        pending = None if item.piece else steps.pop()
+        if not all(builder.feed(step.bytes, step.prob) for step in steps):
+            break
+        if builder.shown != shown:
+            shown = builder.shown
+            on_text(shown)
+    assert builder.suggestion is not None, "a continuation ends with its result"
+    return builder.suggestion
+
+
+def _ended(
+    builder: SuggestionBuilder, finish: GenerationResult, pending: Step | None
+) -> Suggestion:
+    if finish.reason is FinishReason.CANCELLED:
+        raise Cancelled
+    if pending is not None and finish.reason is not FinishReason.STOP:
+        builder.feed(pending.bytes, pending.prob)
+    return builder.finish(_ENDS[finish.reason])
