@@ -10,10 +10,10 @@ import pytest
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import entry_of
 from lmtui.tui.chat.prompt import PromptField
-from lmtui.tui.engine import batching
 from lmtui.tui.engine import messages as facts
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.worker import batching
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import chat, held
 from tests.tui.programs import Program, program
