@@ -61,7 +61,6 @@ VAGUE_STARTS = frozenset(
 """What no docstring of a function begins with."""
 
 CHAIN = "a part of a screen that is cut into a chain of classes"
-GRID = "a part of what screens ask of the engine thread, once a kind of question"
 FLAGS = "one parameter for each flag"
 KNOWN: dict[str, str] = {
     "lmtui/cli/chat.py:chat": FLAGS,
